@@ -1,0 +1,60 @@
+# labelstack: every routine of the house. `make help` lists them.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PACKAGES := optimizers stacking base_models experiments
+VENV_BENCH ?= .venv-bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check lint types layers docs format bench clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# One environment with everything; made again when pyproject.toml changes.
+$(VENV)/.installed: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.installed ## Build .venv with the package and all that developing needs
+
+demo: $(VENV)/.installed ## The main job on the embedded data, offline; writes demo-run/report/
+	$(BIN)/labelstack demo --out demo-run
+
+test: $(VENV)/.installed ## Run the whole test suite
+	$(BIN)/python -m pytest -q
+
+test-fast: $(VENV)/.installed ## Run the tests that take seconds
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+check: lint types layers docs test ## All that CI asks: lint, types, layers, documentation, tests
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+layers: $(VENV)/.installed
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed
+	$(BIN)/numpydoc lint $$(find $(PACKAGES) -name '*.py' -not -path 'experiments/cli/*') # typer documents those
+	$(BIN)/python -m pytest -q --doctest-modules $(PACKAGES)
+
+format: $(VENV)/.installed ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV_BENCH)/.installed: pyproject.toml
+	@test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
+	$(VENV_BENCH)/bin/python -m pip install --quiet -e '.[bench]'
+	@touch $@
+
+bench: $(VENV_BENCH)/.installed ## Measure beside the peers (30 GB of disk); writes experiments/results/benchmarks.{md,json}
+	$(VENV_BENCH)/bin/python -m experiments.benchmarks
+
+clean: ## Remove environments, caches and the demo's output
+	rm -rf $(VENV) $(VENV_BENCH) build dist *.egg-info demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,90 @@
+"""What a recipe says about its photos and labels.
+
+One frozen dataclass, filled from the ``[data]`` table of a recipe and read by
+:func:`base_models.manifest.load_manifest`. It names files and columns; it holds no data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+__all__ = ["DataConfig"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Name the photos, the annotations and the columns of one data set.
+
+    Relative paths are taken from the folder of the recipe; ``~`` and ``$VARIABLES`` are expanded. A photo's id is its
+    file name without extension; two photos with equal ids are an error.
+
+    Parameters
+    ----------
+    format : {"imaterialist-json", "csv", "folder", "tar"}
+        ``imaterialist-json``: contest files, photos in a folder. ``csv``: a table, photos in a folder. ``folder``: a
+        folder that holds its photos and its table (``annotations.csv`` unless named). ``tar``: photos in plain tar
+        shards, annotations as a table or as contest JSON, by suffix.
+    root : str
+        The folder that holds the photos, searched with its sub-folders, or the folder of tar shards.
+    annotations : str, default=""
+        The annotation file; in JSON form it holds the training split. Required except for ``folder``.
+    validation_annotations : str, optional
+        JSON form only: the file of the validation split.
+    test_annotations : str, optional
+        JSON form only: the file of the test split.
+    labels : str, optional
+        The vocabulary file, with columns ``labelId,name``; names may be written ``group:value``. Without it the labels
+        are those that the annotations hold, sorted.
+    split_folders : bool, default=False
+        JSON form only: photos lie in ``root/train``, ``root/validation`` and ``root/test``, and ids become
+        ``train-17``, because the contest numbers every split from 1.
+    id_column : str, default="image"
+        Table form: the column with the photo's file name or id.
+    labels_column : str, default="labels"
+        Table form: the column with the photo's label ids or names.
+    label_separator : str, optional
+        Table form: what separates labels in a cell; by default ``|`` where the column holds any, else white space.
+    group_column : str, optional
+        Table form: the column of groups, photos that must share a fold (near-duplicates, one seller).
+    split_column : str, optional
+        Table form: the column of splits (``train``, ``validation`` or ``test``); without it every photo is training.
+    n_train : int, optional
+        Use only this many training photos: whole groups, drawn with `subset_seed`. All of them by default.
+    subset_seed : int, default=0
+        Seed of that draw.
+    min_label_count : int, default=0
+        Drop labels with fewer positives among the training photos that are used.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    format: Literal["imaterialist-json", "csv", "folder", "tar"]
+    root: str
+    annotations: str = ""
+    validation_annotations: str | None = None
+    test_annotations: str | None = None
+    labels: str | None = None
+    split_folders: bool = False
+    id_column: str = "image"
+    labels_column: str = "labels"
+    label_separator: str | None = None
+    group_column: str | None = None
+    split_column: str | None = None
+    n_train: int | None = None
+    subset_seed: int = 0
+    min_label_count: int = 0
+
+    def __post_init__(self) -> None:
+        if self.format not in ("imaterialist-json", "csv", "folder", "tar"):
+            raise ValueError(f"data.format must be 'imaterialist-json', 'csv', 'folder' or 'tar': got {self.format!r}.")
+        if self.n_train is not None and self.n_train < 1:
+            raise ValueError(f"data.n_train must be at least 1 or absent: got {self.n_train}; correct the recipe.")
+        if self.min_label_count < 0:
+            raise ValueError(
+                f"data.min_label_count must be at least 0: got {self.min_label_count}; correct the recipe."
+            )
+        if not self.annotations and self.format != "folder":
+            raise ValueError(
+                f"data.annotations must name the annotation file of format {self.format!r}: got nothing; add it."
+            )

@@ -1,0 +1,68 @@
+"""The weight hub: asked quickly whether it is there, so that a machine without a network waits seconds, not minutes.
+
+The hub's client repeats every request for about two minutes before it gives up. Here one connection is tried first;
+where it fails, the client is switched to its own offline mode, in which weights that were fetched before still load
+and others fail at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+__all__ = ["hub_is_reachable", "offline_where_unreachable"]
+
+logger = logging.getLogger(__name__)
+
+PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
+
+
+def hub_is_reachable(timeout: float = 5.0) -> bool:
+    """Tell whether the hub answers a connection.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds to wait for it.
+
+    Returns
+    -------
+    bool
+        True also behind a proxy, where a connection of our own would prove nothing.
+    """
+    from huggingface_hub import constants
+
+    if any(os.environ.get(name) for name in PROXIES):
+        return True
+    address = urlsplit(constants.ENDPOINT)
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=timeout).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def offline_where_unreachable() -> Iterator[None]:
+    """Keep the hub's client offline inside the block, if the hub cannot be reached.
+
+    Yields
+    ------
+    None
+        While the client is switched.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    if not before and not hub_is_reachable():
+        logger.info("the weight hub cannot be reached; only weights fetched before can be used")
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before

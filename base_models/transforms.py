@@ -1,0 +1,96 @@
+"""From stored uint8 photos to what a network takes: random changes for training, and the network's own normalisation.
+
+All random numbers of a photo come from ``default_rng((seed, epoch, photo))``, so they depend neither on the batch it
+lies in, nor on the number of worker processes, nor on whether the run was interrupted. ``mirror`` and ``light`` change
+a whole batch at once; ``strong`` adds RandAugment of torchvision.transforms.v2 photo by photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["augment_photos", "normalise_photos"]
+
+SMALLEST_CROP = 0.75  # share of the area; smaller crops cut labelled parts off
+SHADE = 0.2  # the contrast with white changes by at most this share
+WHITE = 255.0
+
+
+def normalise_photos(photos: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Scale photos to a network's own mean and standard deviation.
+
+    Parameters
+    ----------
+    photos : Tensor
+        Shape (n_photos, 3, size, size), values in [0, 255].
+    mean, std : sequence of float
+        Three values each, for pixels in [0, 1].
+
+    Returns
+    -------
+    Tensor
+        Same shape, float32.
+    """
+    mean_255 = torch.tensor(mean, dtype=torch.float32, device=photos.device).view(1, 3, 1, 1) * 255
+    std_255 = torch.tensor(std, dtype=torch.float32, device=photos.device).view(1, 3, 1, 1) * 255
+    return (photos.float() - mean_255) / std_255
+
+
+def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed: int, epoch: int) -> Tensor:
+    """Change training photos at random.
+
+    Parameters
+    ----------
+    photos : Tensor
+        Shape (n_photos, 3, size, size), uint8.
+    rows : ndarray of shape (n_photos,)
+        Numbers of the photos, which seed their changes.
+    strength : {"none", "mirror", "light", "strong"}
+        How much to change: nothing; left and right; also a crop and a shade; also RandAugment.
+    seed, epoch : int
+        Further seeds, not negative.
+
+    Returns
+    -------
+    Tensor
+        Same shape, float32 in [0, 255].
+    """
+    if strength == "none":
+        return photos.float()
+    if strength == "strong":
+        photos = _rand_augment(photos, rows, seed, epoch)
+    elif strength not in ("mirror", "light"):
+        raise ValueError(f"augmentation must be one of none, mirror, light, strong: got {strength!r}.")
+    draws = np.stack([np.random.default_rng((seed, epoch, int(row))).random(5) for row in rows]).astype(np.float32)
+    if strength == "mirror":
+        mirrored = torch.from_numpy(draws[:, 3] < 0.5).to(photos.device)
+        return torch.where(mirrored[:, None, None, None], photos.flip(-1), photos).float()
+    area = SMALLEST_CROP + (1 - SMALLEST_CROP) * draws[:, 0]
+    side = np.sqrt(area)  # of the crop, as a share of the photo's
+    affine = np.zeros((len(rows), 2, 3), np.float32)
+    affine[:, 0, 0], affine[:, 1, 1] = side * np.where(draws[:, 3] < 0.5, -1.0, 1.0), side
+    affine[:, 0, 2], affine[:, 1, 2] = (1 - side) * (2 * draws[:, 1] - 1), (1 - side) * (2 * draws[:, 2] - 1)
+    grid = functional.affine_grid(torch.from_numpy(affine).to(photos.device), list(photos.shape), align_corners=False)
+    # inverted, the white ground of a photo is 0, which is also what lies outside
+    changed = functional.grid_sample(WHITE - photos.float(), grid, align_corners=False)  # (n_photos, 3, size, size)
+    shade = torch.from_numpy(1 + SHADE * (2 * draws[:, 4] - 1)).to(photos.device)  # the white ground stays white
+    return WHITE - (changed * shade[:, None, None, None]).clamp(0, WHITE)
+
+
+def _rand_augment(photos: Tensor, rows: NDArray[np.int64], seed: int, epoch: int) -> Tensor:
+    """Apply torchvision's RandAugment to each photo under its own seed."""
+    from torchvision.transforms import v2
+
+    change = v2.RandAugment(num_ops=2, magnitude=7, fill=255)
+    changed = torch.empty_like(photos)
+    with torch.random.fork_rng(devices=[]):
+        for place, row in enumerate(rows):
+            torch.manual_seed(int(np.random.default_rng((seed, epoch, int(row), 1)).integers(2**62)))
+            changed[place] = change(photos[place])
+    return changed

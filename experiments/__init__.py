@@ -1,0 +1,1 @@
+"""The application: command line, recipes, the demo, benchmarks and committed results."""

@@ -1,0 +1,163 @@
+"""The data sets of the quality rows, each split into rows that may tune anything and rows that tuned nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.benchmarks.processes import Plan
+from experiments.benchmarks.workload import simulate_workload
+
+FloatArray = npt.NDArray[np.floating]
+LabelArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Scores and truth to tune on, and held out.
+
+    Parameters
+    ----------
+    y_scores, y_scores_test : ndarray of float32, shape (n_models, n_samples, n_labels)
+        Scores.
+    y_true, y_true_test : ndarray of uint8, shape (n_samples, n_labels)
+        Truth.
+    groups : ndarray of shape (n_samples,) or None
+        Rows to tune on that must share a fold.
+    """
+
+    y_scores: FloatArray
+    y_true: LabelArray
+    y_scores_test: FloatArray
+    y_true_test: LabelArray
+    groups: npt.NDArray[Any] | None = None
+
+
+def prepare_workload(plan: Plan) -> Path:
+    """Simulate the common workload once and keep it as plain arrays.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says how many rows and where.
+
+    Returns
+    -------
+    Path
+        A file for `load_split`.
+    """
+    path = plan.scratch / f"workload{plan.n_samples}.npz"
+    if not path.exists():
+        data = simulate_workload(plan.n_samples)
+        arrays = {"y_scores": data.y_scores, "y_true": data.y_true}
+        held_out = {"y_scores_test": data.y_scores_test, "y_true_test": data.y_true_test}
+        _save(path, arrays | held_out)
+    return path
+
+
+def prepare_simulation(plan: Plan) -> Path | None:
+    """Run the simulation of iMaterialist predictions and split it 80/20.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where.
+
+    Returns
+    -------
+    Path or None
+        A file for `load_split`; None where the simulation is absent.
+    """
+    script = plan.data("imaterialist2018", "simulate_predictions.py")
+    if script is None:
+        return None
+    path = plan.scratch / f"simulation{'-quick' if plan.quick else ''}.npz"
+    if not path.exists():
+        raw = plan.scratch / "simulation-raw.npz"
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        subprocess.run(
+            [sys.executable, str(script), str(raw), "--seed", "0"], check=True, capture_output=True, env=environment
+        )
+        with np.load(raw) as data:
+            y_scores, y_true = data["y_scores"], data["y_true"]
+        raw.unlink()
+        order = np.random.default_rng(5).permutation(len(y_true))
+        order = order[:2000] if plan.quick else order
+        border = int(0.8 * len(order))
+        _save(path, _split_rows(y_scores, y_true, order[:border], order[border:]))
+    return path
+
+
+def prepare_jamendo(plan: Plan, number: int) -> Path | None:
+    """Split the music tags 65/35 by artist.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where.
+    number : int
+        Seed of the split.
+
+    Returns
+    -------
+    Path or None
+        A file for `load_split`; None where the predictions are absent.
+    """
+    source = plan.data("jamendo_moodtheme", "predictions.npz")
+    if source is None:
+        return None
+    path = plan.scratch / f"jamendo{number}{'-quick' if plan.quick else ''}.npz"
+    if not path.exists():
+        with np.load(source) as data:
+            y_scores, y_true, groups = data["y_scores"], data["y_true"], data["groups"]
+        if plan.quick:
+            y_scores = y_scores[:8]
+        artists = np.random.default_rng(number).permutation(np.unique(groups))
+        chosen = np.isin(groups, artists[: round(0.65 * len(artists))])
+        tune, test = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+        _save(path, {**_split_rows(y_scores, y_true, tune, test), "groups": groups[tune]})
+    return path
+
+
+def load_split(path: str | Path) -> Split:
+    """Load what one of the ``prepare_`` functions wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    Split
+        The arrays.
+    """
+    with np.load(path) as data:
+        return Split(**{key: data[key] for key in data.files})
+
+
+def _split_rows(
+    y_scores: FloatArray, y_true: LabelArray, tune: npt.NDArray[np.intp], test: npt.NDArray[np.intp]
+) -> dict[str, npt.NDArray[Any]]:
+    """Take the rows of both parts."""
+    return {
+        "y_scores": y_scores[:, tune],
+        "y_true": y_true[tune],
+        "y_scores_test": y_scores[:, test],
+        "y_true_test": y_true[test],
+    }
+
+
+def _save(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    """Write arrays so that the file is complete or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, allow_pickle=False, **arrays)
+    partial.replace(path)

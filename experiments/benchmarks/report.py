@@ -1,0 +1,234 @@
+"""Write what was measured as Markdown and JSON, with the machine and the versions it was measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.rows import QUANTITIES, Row
+from stacking.atomic_files import atomic_write_json, atomic_write_text
+
+PACKAGES = (
+    "labelstack",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "lightgbm",
+    "numba",
+    "joblib",
+    "pyswarms",
+    "cmaes",
+    "autogluon.core",
+    "hillclimbers",
+)
+TITLES = {
+    "speed": "Speed: the same job by labelstack and by its peers",
+    "quality": "Quality: micro-F1 on rows that tuned nothing",
+    "scaling": "Growth with rows, labels and models",
+    "imports": "Start-up and first calls",
+}
+COLUMNS = (
+    "job",
+    "system",
+    "CPU s",
+    "wall s",
+    "first call, cached",
+    "first call, compiling",
+    "peak GiB",
+    "result",
+    "goal",
+    "verdict",
+)
+COSTS = ("cpu_seconds", "wall_seconds", "first_call_seconds", "compiling_seconds", "peak_gib")
+INTRODUCTION = """\
+CPU seconds of one thread, child processes included; the cheapest of several calls after a warm-up, each row in a
+process of its own (jobs of 20 s and more: the first call). "First call" is the CPU time of the first call in a fresh
+process with the imports that it causes, once with compiled code cached on disk and once without. Peak is the resident
+memory of the whole process, data included. Held-out scores are on rows that tuned nothing, thresholds
+included. Rows run one after the other on the same machine."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """Say what machine this is and which versions are installed.
+
+    Returns
+    -------
+    dict
+        Processor, counts, memory, system and versions; nothing that names a user or a folder.
+    """
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "processor": _first_value("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": versions,
+    }
+
+
+def load_average() -> float | None:
+    """Read the load of the last minute.
+
+    Returns
+    -------
+    float or None
+        None where the system does not tell.
+    """
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def describe_part(rows: Sequence[Row], load_before: float | None, *, quick: bool) -> dict[str, Any]:
+    """Gather one part's rows with the conditions they were measured in.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The rows.
+    load_before : float or None
+        Load average when the part began.
+    quick : bool
+        Whether sizes were small.
+
+    Returns
+    -------
+    dict
+        JSON-able.
+    """
+    return {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "quick": quick,
+        "load_before": load_before,
+        "load_after": load_average(),
+        "rows": [row.as_dict() for row in rows],
+    }
+
+
+def read_parts(folder: Path) -> dict[str, Any]:
+    """Read the parts of an earlier run, which a run of other parts keeps.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``benchmarks.json`` may be.
+
+    Returns
+    -------
+    dict
+        Part name to part; empty if there is none.
+    """
+    path = folder / "benchmarks.json"
+    if not path.exists():
+        return {}
+    parts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["parts"]
+    return {name: part for name, part in parts.items() if name in TITLES}
+
+
+def write_report(folder: Path, parts: dict[str, Any]) -> None:
+    """Write ``benchmarks.json`` and ``benchmarks.md``.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is absent.
+    parts : dict
+        Part name to what `describe_part` returned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"machine": describe_machine(), "parts": {name: parts[name] for name in TITLES if name in parts}}
+    atomic_write_json(folder / "benchmarks.json", content)
+    atomic_write_text(folder / "benchmarks.md", as_markdown(content))
+
+
+def as_markdown(content: dict[str, Any]) -> str:
+    """Lay the results out.
+
+    Parameters
+    ----------
+    content : dict
+        What ``benchmarks.json`` holds.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    machine = content["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines = ["# Benchmarks", "", INTRODUCTION, ""]
+    lines += [f"Machine: {machine['processor']}, {machine['processors']} processors, {machine['memory_gib']} GiB,"]
+    lines += [f"{machine['system']}. {versions}.", ""]
+    lines += [*_missed(content["parts"])]
+    for name, part in content["parts"].items():
+        lines += [f"## {TITLES[name]}", ""]
+        quick = " **Quick run on small sizes: goals are not judged.**" if part["quick"] else ""
+        load = f"load average {part['load_before']} before and {part['load_after']} after"
+        lines += [f"Measured {part['measured']}, {load}.{quick}", ""]
+        lines += ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+        lines += [_markdown_row(row, judged=not part["quick"]) for row in part["rows"]]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _missed(parts: dict[str, Any]) -> list[str]:
+    """Count the goals, and list those that were missed or not measured."""
+    goals = [
+        (row, goal) for part in parts.values() if not part["quick"] for row in part["rows"] for goal in row["goals"]
+    ]
+    if not goals:
+        return []
+    open_goals = [(row, goal) for row, goal in goals if goal["verdict"] != "reached"]
+    lines = [f"**{len(goals) - len(open_goals)} of {len(goals)} goals reached.**", ""]
+    lines += [f"- {row['job']}, {row['system']}: {goal['goal']}: {goal['verdict']}" for row, goal in open_goals]
+    return [*lines, ""]
+
+
+def _markdown_row(row: dict[str, Any], *, judged: bool) -> str:
+    """Write one line of a table."""
+    values = row["values"]
+    costs = [_number(values.get(key)) for key in COSTS]
+    result = [
+        f"{words} {_number(values[key], digits=5)}"
+        for key, words in QUANTITIES.items()
+        if key in values and key not in COSTS
+    ]
+    result += [text for text in (row["note"], row["trouble"]) if text]
+    goals = [goal["goal"] for goal in row["goals"]]
+    verdicts = [goal["verdict"] for goal in row["goals"]] if judged else []
+    system = f"**{row['system']}**" if row["ours"] else row["system"]
+    cells = [row["job"], system, *costs, "; ".join(result), "; ".join(goals), "; ".join(verdicts)]
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """Write a number shortly."""
+    return "" if value is None else f"{value:.{digits}g}"
+
+
+def _first_value(path: str, key: str) -> str:
+    """Read the first ``key : value`` of a system file."""
+    try:
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    except OSError:
+        pass
+    return ""
+
+
+def _memory_gib() -> float | None:
+    """Return the machine's memory."""
+    value = _first_value("/proc/meminfo", "MemTotal").split()
+    return round(int(value[0]) / 2**20, 1) if value else None

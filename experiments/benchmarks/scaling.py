@@ -1,0 +1,162 @@
+"""What the cost grows with: rows, labels and models, from prediction stores on disk, and the whole contest's size.
+
+The job is the usual one: greedy weights for micro-F1 at the best threshold, on all rows, the weighted scores, exact
+per-label thresholds. Every size runs in a process of its own, so its peak of resident memory is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.processes import Plan
+from experiments.benchmarks.references import micro_f1
+from experiments.benchmarks.rows import Goal, Row
+from experiments.benchmarks.speed import OURS, measure_row
+from experiments.benchmarks.worker import Job
+from experiments.benchmarks.workload import N_LABELS, write_workload_store
+
+HERE = "experiments.benchmarks.scaling"
+CONTEST_ROWS = 1_014_544
+ROWS = (10_000, 100_000, CONTEST_ROWS)
+LABELS = (57, 114, N_LABELS)
+MODELS = (3, 6, 12, 20)
+MINUTE = 60.0
+
+
+def measure_scaling(plan: Plan) -> list[Row]:
+    """Measure cost and memory against rows, labels and models.
+
+    Parameters
+    ----------
+    plan : Plan
+        Sizes and scratch folder.
+
+    Returns
+    -------
+    list of Row
+        Sizes, then a linear fit for each kind of growth.
+    """
+    sizes = (1_000, 2_000, 4_000) if plan.quick else ROWS
+    middle = sizes[1]
+    plan = replace(plan, repeats=1)
+    warm_up = Row("warm-up", OURS, True)
+    _measure_size(plan, warm_up, sizes[0], 6)  # compiles once for all that follow
+    by_rows = [_measure_size(plan, _row("rows", n, plan, n, 6), n, 6) for n in sizes]
+    by_labels = [_measure_size(plan, _row("labels", n, plan), middle, 20, n_labels=n) for n in LABELS]
+    by_models = [_measure_size(plan, _row("models", n, plan), middle, 20, n_models=n) for n in MODELS]
+    largest = sizes[-1]
+    full = _measure_size(plan, _row("rows, 20 models", largest, plan, largest, 20), largest, 20)
+    sampled = _measure_size(plan, _row("rows, weights on a sample (default)", largest, plan), largest, 6, sample=True)
+    fits = [
+        fit_growth("rows", sizes, by_rows),
+        fit_growth("labels", LABELS, by_labels),
+        fit_growth("models", MODELS, by_models),
+    ]
+    return [*by_rows, sampled, full, *by_labels, *by_models, *fits]
+
+
+def weigh_and_cut(store: str, n_labels: int | None = None, n_models: int | None = None, *, sample: bool = False) -> Job:
+    """Prepare joint weights and exact thresholds from a store.
+
+    Parameters
+    ----------
+    store : str
+        Its folder.
+    n_labels, n_models : int, optional
+        Labels (evenly spread) and models (the first) to take; all by default.
+    sample : bool, default=False
+        Whether the weights may be searched on a sample of the rows, the library's default; else on all rows.
+
+    Returns
+    -------
+    Job
+        Runs weights, scores and thresholds.
+    """
+
+    def run() -> tuple[Any, ...]:
+        from stacking import WeightedVoting, load_predictions, tune_thresholds
+
+        predictions = load_predictions(store)
+        if n_labels is not None:
+            chosen = np.linspace(0, predictions.n_labels - 1, n_labels).round().astype(int)
+            predictions = predictions.subset(labels=chosen)
+        if n_models is not None:
+            predictions = predictions.subset(models=np.arange(n_models))
+        options: dict[str, Any] = {} if sample else {"max_rows": None}
+        vote = WeightedVoting(optimizer="greedy", objective="micro-f1-best", random_state=0, **options)
+        scores = vote.fit(predictions).predict_proba(predictions)
+        y_true: Any = predictions.y_true
+        return scores, tune_thresholds(scores, y_true), y_true
+
+    def describe(answer: tuple[Any, ...]) -> dict[str, Any]:
+        scores, thresholds, y_true = answer
+        return {"train_micro_f1": micro_f1(y_true, scores >= thresholds), "n_cells": int(scores.size)}
+
+    return Job(run, describe)
+
+
+def fit_growth(what: str, sizes: Sequence[int], rows: Sequence[Row]) -> Row:
+    """Fit CPU seconds = a + b · size and see whether the cost per unit stays level.
+
+    Parameters
+    ----------
+    what : str
+        What grows.
+    sizes : sequence of int
+        The sizes.
+    rows : sequence of Row
+        Their measurements.
+
+    Returns
+    -------
+    Row
+        With the fit in words, and as a value the cost per additional unit between the upper sizes over that between
+        the lower ones (1 when linear).
+    """
+    job = f"growth with {what}"
+    costs = np.array([row.values.get("cpu_seconds", np.nan) for row in rows])
+    if np.isnan(costs).any():
+        return Row(job, OURS, True, trouble="not measured: a size is missing")
+    units = np.asarray(sizes, float)
+    design = np.column_stack([np.ones_like(units), units])
+    weight = 1 / costs  # relative errors count, so that the small sizes do too
+    (start, slope), *_ = np.linalg.lstsq(design * weight[:, None], costs * weight, rcond=None)
+    worst = float(np.abs(design @ [start, slope] / costs - 1).max())
+    steps = np.diff(costs) / np.diff(units)
+    values = {
+        "start_seconds": float(start),
+        "seconds_per_unit": float(slope),
+        "largest_relative_residual": worst,
+        "growth": float(steps[-1] / steps[0]) if steps.min() > 0 else None,  # noise, at small sizes
+    }
+    unit = what.removesuffix("s")
+    note = f"{start:.3g} s + {slope * 1e6:.4g} µs × {what}; largest relative residual {worst:.0%} of one {unit} size"
+    return Row(job, OURS, True, values=values, goals=(Goal("growth", 1.3),), note=note)
+
+
+def _row(what: str, size: int, plan: Plan, n_samples: int = 0, n_models: int = 0) -> Row:
+    """Make the row of one size; the contest's size has goals of its own."""
+    goals: tuple[Goal, ...] = ()
+    if n_samples == CONTEST_ROWS:
+        minutes = 5 if n_models == 6 else 15
+        goals = (Goal("wall_seconds", minutes * MINUTE), Goal("peak_gib", 6.0))
+    job = "joint weights + exact thresholds from disk"
+    note = (
+        "" if what.startswith("rows") else f"{'2,000' if plan.quick else '100,000'} rows, parts of a store of 20 models"
+    )
+    return Row(job, f"{OURS}, {size:,} {what}", True, goals=goals, note=note)
+
+
+def _measure_size(plan: Plan, row: Row, n_samples: int, stored_models: int, **parts: int) -> Row:
+    """Write the store if need be; `parts` are further arguments of `weigh_and_cut`."""
+    folder = plan.scratch / f"store-{n_samples}-{stored_models}"
+    plan.say(f"store of {n_samples:,} × {N_LABELS} × {stored_models}")
+    try:
+        write_workload_store(folder, n_samples, stored_models)
+    except (OSError, ImportError) as error:
+        return replace(row, trouble=f"not measured: {error}")
+    return measure_row(plan, row, f"{HERE}:weigh_and_cut", {"store": str(folder), **parts})

@@ -1,0 +1,71 @@
+"""The command `labelstack`: which commands there are. Each imports what it needs when it runs, so `--help` is quick."""
+
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from experiments.cli.comparing import compare
+from experiments.cli.data import synthesize
+from experiments.cli.demonstration import demo
+from experiments.cli.ensembles import evaluate, fit, predict
+from experiments.cli.failures import GuardedGroup
+from experiments.cli.machine import doctor
+from experiments.cli.packing import pack
+from experiments.cli.training import train
+from experiments.cli.weights import optimize
+
+app = typer.Typer(
+    name="labelstack",
+    epilog="Start with: labelstack demo",
+    cls=GuardedGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Make data sets.", no_args_is_help=True, rich_markup_mode=None)
+data.command(epilog="Example: labelstack data synthesize --out fashionblocks --n-train 4000")(synthesize)
+app.command(epilog="Example: labelstack demo --out demo-run")(demo)
+app.command(epilog="Example: labelstack train recipe.toml --out run")(train)
+app.command(
+    epilog="Example: labelstack pack predictions.npz --split 0.65 --out fitting.npz --rest-out held-back.npz",
+)(pack)
+app.command(epilog="Example: labelstack optimize run/oof --optimizer pso --objective micro-f1-best --out weights")(
+    optimize
+)
+app.command(epilog="Example: labelstack compare run/oof --holdout run/test --out comparison")(compare)
+app.command(epilog="Example: labelstack fit run/oof --out ensemble --time-limit 300")(fit)
+app.command(epilog="Example: labelstack predict ensemble --run run --images new-photos --out labels.csv")(predict)
+app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluation")(evaluate)
+app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
+app.add_typer(data, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    """Write the version and exit."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"labelstack {version('labelstack')}")
+        raise typer.Exit
+
+
+@app.callback()
+def labelstack(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_show_version, help="Show the version."),
+) -> None:
+    """Turn several models that label the same photos into one predictor that beats them all."""
+
+
+def main() -> None:
+    """Run the command line; the console script and ``python -m experiments`` call this."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leave as after a signal, but let `finally` and `with` clean up."""
+    sys.exit(128 + number)

@@ -1,0 +1,65 @@
+"""The command `compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.cli.options import (
+    FromLogits,
+    Ids,
+    Labels,
+    Models,
+    OutFolder,
+    Predictions,
+    Quiet,
+    Seed,
+    Truth,
+    open_predictions,
+)
+from experiments.cli.reporting import session
+
+
+def compare(
+    out: OutFolder,
+    predictions: Predictions = None,
+    holdout: Annotated[
+        Path | None, typer.Option(help="Fit on PREDICTIONS and score on these, instead of nested cross-validation.")
+    ] = None,
+    methods: Annotated[str, typer.Option(help="Names joined by commas, or all.")] = "all",
+    folds: Annotated[int, typer.Option(help="Outer and inner folds.")] = 5,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is begun.")] = None,
+    truth: Truth = None,
+    model: Models = None,
+    ids: Ids = None,
+    labels: Labels = None,
+    from_logits: FromLogits = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
+    with session(quiet) as show:
+        from experiments.comparison_files import write_comparison
+        from stacking.comparison import compare as compare_methods
+        from stacking.predictions import load_predictions
+
+        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
+        held_out = None if holdout is None else load_predictions(holdout)
+        chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        with show.progress("comparing") as progress:
+            found = compare_methods(
+                opened,
+                chosen,
+                holdout=held_out,
+                n_splits=folds,
+                random_state=seed,
+                time_limit=time_limit,
+                progress=progress,
+            )
+        write_comparison(found, out)
+        for row in found.rows:
+            show.result(f"{row.score:.4f}  {row.low:.4f} to {row.high:.4f}  {row.method}")
+        for failure in found.failures:
+            show.note(f"not scored: {failure.name}: {failure.reason}")
+        show.result(f"constant answer: {found.constant_answer:.4f}")
+        show.result(f"report: {out / 'report.html'}")

@@ -1,0 +1,151 @@
+"""Turn an exception into an exit code and one sentence.
+
+Exit codes: 0 done, 1 an internal failure (the traceback is kept in a file, which is named), 2 bad input (one
+sentence, no traceback), 130 interrupted. What counts as bad input: a ValueError or TypeError that our packages raise
+on purpose, an operating system error about a file or the disk, and a missing optional package. A ValueError that
+comes out of numpy because of our own mistake is internal.
+"""
+
+import dis
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from typer import Abort, Exit
+from typer.core import TyperGroup
+
+BAD_INPUT = 2
+INTERNAL_FAILURE = 1
+INTERRUPTED = 130
+
+_OURS = ("base_models", "experiments", "optimizers", "stacking")
+_EXTRA_OF = {
+    "torch": "train",
+    "torchvision": "train",
+    "timm": "train",
+    "safetensors": "train",
+    "accelerate": "train",
+    "skimage": "train",
+    "aiohttp": "train",
+    "stamina": "train",
+    "pyarrow": "parquet",
+    "distributed": "dask",
+    "ray": "ray",
+}
+
+
+def bad_input_sentence(error: BaseException) -> str | None:
+    """Return the sentence for the user if the error is about the input, else None.
+
+    Parameters
+    ----------
+    error : BaseException
+        What a command raised.
+
+    Returns
+    -------
+    str or None
+        One line without traceback, or None for an internal failure.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        extra = _EXTRA_OF.get(error.name.partition(".")[0])
+        return (
+            f"this needs the package {error.name!r}: install it with pip install 'labelstack[{extra}]'."
+            if extra
+            else None
+        )
+    if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
+        reason = error.strerror or str(error)
+        return f"{error.filename}: {reason}." if error.filename is not None else f"{reason}."
+    if isinstance(error, ValueError | TypeError | OSError) and _raised_on_purpose(error.__traceback__):
+        return " ".join(str(error).split())
+    return None
+
+
+def _raised_on_purpose(tb: TracebackType | None) -> bool:
+    """Tell whether the innermost frame is a `raise` statement in one of our packages."""
+    if tb is None:
+        return False
+    while tb.tb_next is not None:
+        tb = tb.tb_next
+    code = tb.tb_frame.f_code
+    package = str(tb.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    return package in _OURS and code.co_code[tb.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def keep_traceback(error: BaseException) -> str:
+    """Write the traceback to a file of its own and return its path.
+
+    Parameters
+    ----------
+    error : BaseException
+        What a command raised.
+
+    Returns
+    -------
+    str
+        Path of the log file, in the folder for temporary files.
+    """
+    handle, path = tempfile.mkstemp(prefix="labelstack-error-", suffix=".log", text=True)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"command: {' '.join(sys.argv)}\n\n")
+        file.writelines(traceback.format_exception(error))
+    return path
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Run a command and leave with the exit code that its outcome deserves.
+
+    Yields
+    ------
+    None
+        Nothing; the command runs inside.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave(INTERRUPTED, "interrupted: what was finished is kept; run the same command again to go on.", None)
+    except Exception as error:
+        if isinstance(error, Exit | Abort) or type(error).__module__.startswith("typer."):
+            raise  # typer's own: --help, a missing argument, …
+        sentence = bad_input_sentence(error)
+        if sentence is not None:
+            _leave(BAD_INPUT, sentence, error)
+        kind = type(error).__name__
+        _leave(
+            INTERNAL_FAILURE, f"internal failure ({kind}: {error}); the traceback is in {keep_traceback(error)}", error
+        )
+
+
+def _leave(code: int, message: str, cause: Exception | None) -> None:
+    """Write one line to stderr and exit."""
+    sys.stderr.write(f"labelstack: {message}\n")
+    raise Exit(code) from cause
+
+
+class GuardedGroup(TyperGroup):
+    """The group of all commands; looks for shadowed packages first and maps exceptions to exit codes."""
+
+    def invoke(self, ctx):  # type: ignore[no-untyped-def]  # typer keeps the type of its context private
+        """Run the chosen command.
+
+        Parameters
+        ----------
+        ctx : typer.Context
+            Context of the call.
+
+        Returns
+        -------
+        object
+            What the command returned.
+        """
+        from experiments.shadowing import check_shadowing
+
+        with exit_codes():
+            check_shadowing()
+            return super().invoke(ctx)

@@ -1,0 +1,114 @@
+"""Options that several commands share, and how predictions are given on the command line.
+
+Predictions are one path (a bundle ``.npz`` or a store folder), or one table or matrix per model with ``--model``
+beside ``--truth``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from stacking.predictions import PredictionSet
+
+Predictions = Annotated[
+    Path | None,
+    typer.Argument(help="A bundle (.npz) or a store (folder). Leave it out to give one --model per model."),
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option(help="Truth: a matrix (.csv, .parquet, .npy) or a table id,labels with labels joined by |."),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="[NAME=]FILE", help="Scores of one model: .csv, .parquet or .npy. Once per model."),
+]
+Ids = Annotated[Path | None, typer.Option(help="Samples and their order, one id per line; .npy matrices need it.")]
+Labels = Annotated[Path | None, typer.Option(help="Labels and their order, one per line; .npy matrices need it.")]
+FromLogits = Annotated[
+    bool, typer.Option("--from-logits", help="The scores are logits: pass them through the sigmoid.")
+]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is absent.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors only.")]
+
+
+def split_model_option(value: str) -> tuple[str, Path]:
+    """Split ``NAME=FILE``; a bare file is named by its stem.
+
+    Parameters
+    ----------
+    value : str
+        What was given to ``--model``.
+
+    Returns
+    -------
+    tuple of str and Path
+        Name and file.
+
+    Raises
+    ------
+    ValueError
+        If the name or the file is empty.
+
+    Examples
+    --------
+    >>> split_model_option("resnet=scores/a.csv")[0], split_model_option("scores/a.csv")[0]
+    ('resnet', 'a')
+    """
+    name, equals, file = value.partition("=")
+    if not equals or (Path(value).exists() and not Path(file).exists()):
+        name, file = Path(value).stem, value
+    if not name or not file:
+        raise ValueError(f"--model must be NAME=FILE or FILE: got {value!r}.")
+    return name, Path(file)
+
+
+def open_predictions(
+    path: Path | None,
+    truth: Path | None = None,
+    models: Sequence[str] | None = None,
+    ids: Path | None = None,
+    labels: Path | None = None,
+    *,
+    from_logits: bool = False,
+) -> "PredictionSet":
+    """Open predictions in any of the forms that the command line takes.
+
+    Parameters
+    ----------
+    path : Path or None
+        A bundle or a store.
+    truth : Path, optional
+        Truth; replaces what the bundle or store holds.
+    models : sequence of str, optional
+        Values of ``--model``, instead of `path`.
+    ids, labels : Path, optional
+        Files with the names and their order; raw matrices need both.
+    from_logits : bool, default=False
+        Whether the scores are logits.
+
+    Returns
+    -------
+    PredictionSet
+        Aligned by name.
+
+    Raises
+    ------
+    ValueError
+        If neither or both of `path` and `models` are given, a name is given twice, or the files are wrong.
+    """
+    from stacking.predictions import load_predictions
+
+    if path is not None and models:
+        raise ValueError(f"give one path of predictions or --model files, not both: got {str(path)!r} and --model.")
+    if path is None and not models:
+        raise ValueError("predictions are missing: give a bundle (.npz), a store (folder), or --model once per model.")
+    named = [split_model_option(value) for value in models or ()]
+    names = [name for name, _ in named]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--model names must differ: {name!r} is given twice; write --model OTHER=FILE.")
+    return load_predictions(path, models=named or None, truth=truth, ids=ids, labels=labels, from_logits=from_logits)

@@ -1,0 +1,252 @@
+"""What a command shows while it works: a bar with an estimate on a terminal, plain lines elsewhere.
+
+Results go to stdout; progress, warnings and log lines go to stderr. With ``--quiet`` results, warnings and errors are
+shown.
+"""
+
+import logging
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from base_models.progress import TrainingEvent
+
+ProgressCallback = Callable[..., None]
+PLAIN_LINE_SECONDS = 5.0
+"""Without a terminal, a progress line is written at most this often."""
+
+_PACKAGES = ("base_models", "experiments", "optimizers", "stacking")
+
+
+class Reporter:
+    """Show progress, notes and results of one command.
+
+    Parameters
+    ----------
+    quiet : bool, default=False
+        Show results and errors only.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def result(self, text: str) -> None:
+        """Write one line of the result to stdout.
+
+        Parameters
+        ----------
+        text : str
+            What to write.
+        """
+        typer.echo(text)
+
+    def note(self, text: str) -> None:
+        """Write one line to stderr, unless quiet.
+
+        Parameters
+        ----------
+        text : str
+            What to write.
+        """
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+    @contextmanager
+    def progress(self, description: str) -> Iterator[ProgressCallback | None]:
+        """Show the progress of one long step.
+
+        Parameters
+        ----------
+        description : str
+            What is being done, until the callback says otherwise.
+
+        Yields
+        ------
+        callable or None
+            ``progress(done, total, description="")`` for the library to call; None when quiet.
+        """
+        if self.quiet:
+            yield None
+        elif sys.stderr.isatty():
+            with _bar(description) as callback:
+                yield callback
+        else:
+            yield _PlainLines(description)
+
+    @contextmanager
+    def training(self) -> Iterator["Callable[[TrainingEvent], None] | None"]:
+        """Show the progress of a training run.
+
+        Yields
+        ------
+        callable or None
+            Takes a ``TrainingEvent``; None when quiet.
+        """
+        if self.quiet:
+            yield None
+        elif sys.stderr.isatty():
+            with _status() as say:
+                yield _TrainingLines(say, seconds=0.0)
+        else:
+            yield _TrainingLines(_echo, seconds=PLAIN_LINE_SECONDS)
+
+
+class _TrainingLines:
+    """Where a training is and how long it will take; what is finished, the library logs itself."""
+
+    def __init__(self, write: Callable[[str], Any], seconds: float) -> None:
+        self._write, self._seconds = write, seconds
+        self._last = time.monotonic()
+
+    def __call__(self, event: "TrainingEvent") -> None:
+        now = time.monotonic()
+        if event.kind in ("step", "photos", "fold") and now - self._last >= self._seconds:
+            self._last = now
+            self._write(_place_in_training(event))
+
+
+def _place_in_training(event: "TrainingEvent") -> str:
+    """Say where a training is."""
+    left = f", about {_duration(event.seconds_left)} left" if math.isfinite(event.seconds_left) else ""
+    if event.kind == "photos":
+        return f"photos: {event.step:,} of {event.n_steps:,}{left}"
+    if event.kind == "fold":
+        return event.message + left
+    return (
+        f"{event.member}, fold {event.fold + 1}/{event.n_folds}, epoch {event.epoch}/{event.n_epochs}, "
+        f"step {event.step}/{event.n_steps}, {event.images_per_second:.0f} images/s{left}"
+    )
+
+
+class _PlainLines:
+    """Progress as lines of text, one every few seconds."""
+
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, done: float, total: float, description: str = "") -> None:
+        now = time.monotonic()
+        if now - self._last < PLAIN_LINE_SECONDS:
+            return
+        self._last = now
+        left = (now - self._start) * (total - done) / done if done else float("nan")
+        estimate = f", about {left:.0f} s left" if done else ""
+        typer.echo(f"{description or self._description}: {done:g} of {total:g}{estimate}", err=True)
+
+
+def _echo(text: str) -> None:
+    """Write one line to stderr."""
+    typer.echo(text, err=True)
+
+
+def _duration(seconds: float) -> str:
+    """Write a length of time as hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """Show one line that changes in place on a terminal; it gives way to lines that stay."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status("starting") as status:
+        yield lambda text: status.update(escape(text))
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[ProgressCallback]:
+    """Show a bar with an estimate on a terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None)
+
+        def show(done: float, total: float, description: str = "") -> None:
+            changes: dict[str, Any] = {"description": escape(description)} if description else {}
+            bar.update(task, completed=done, total=total, **changes)
+
+        yield show
+
+
+class _StderrHandler(logging.Handler):
+    """Write log records to whatever stderr is at that moment (a progress bar replaces it)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+
+
+class _Session:
+    """Context of one command: logging and warnings as plain lines, restored afterwards."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._reporter = Reporter(quiet)
+        self._handler = _StderrHandler()
+        self._level = logging.ERROR if quiet else logging.INFO
+        self._warnings = warnings.catch_warnings()
+        self._levels: dict[str, int] = {}
+
+    def __enter__(self) -> Reporter:
+        for name in _PACKAGES:
+            logger = logging.getLogger(name)
+            self._levels[name] = logger.level
+            logger.setLevel(self._level)
+            logger.addHandler(self._handler)
+        self._warnings.__enter__()
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = self._show_warning
+        return self._reporter
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._warnings.__exit__(kind, value, tb)
+        for name in _PACKAGES:
+            logger = logging.getLogger(name)
+            logger.setLevel(self._levels[name])
+            logger.removeHandler(self._handler)
+
+    def _show_warning(self, message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
+
+
+def session(quiet: bool = False) -> _Session:
+    """Open the context in which one command shows what it does.
+
+    Parameters
+    ----------
+    quiet : bool, default=False
+        Show results, warnings and errors only.
+
+    Returns
+    -------
+    context manager
+        Gives a `Reporter`.
+    """
+    return _Session(quiet)

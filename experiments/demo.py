@@ -1,0 +1,131 @@
+"""The main job on the embedded data, offline: draw photos, train members, stack them, score held-out photos.
+
+Everything is kept in one folder and the same command goes on where it was stopped::
+
+    demo-run/data       FashionBlocks, drawn from a seed
+    demo-run/run        members, out-of-fold and test predictions
+    demo-run/ensemble   the fitted ensemble
+    demo-run/report     report.html, report.md, leaderboard.json
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.comparison_files import write_comparison
+from experiments.estimate import duration
+
+if TYPE_CHECKING:
+    from base_models.manifest import Manifest
+    from base_models.progress import TrainingEvent
+    from stacking.comparison import Comparison
+    from stacking.report import Section
+
+RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
+N_TRAIN, N_VALIDATION, N_TEST = 2400, 600, 1000
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """How large the demo is and whom it tells what it does.
+
+    Attributes
+    ----------
+    recipe : Path, default=recipes/demo.toml
+        The members. Paths in it are taken from the folder of the drawn data.
+    n_train, n_validation, n_test : int
+        Photos per split.
+    time_limit : float, default=60
+        Seconds that the automatic choice of a method may take.
+    say : callable, optional
+        Takes a line before each step.
+    progress : callable, optional
+        Takes training events.
+    """
+
+    recipe: Path = RECIPE
+    n_train: int = N_TRAIN
+    n_validation: int = N_VALIDATION
+    n_test: int = N_TEST
+    time_limit: float = 60.0
+    say: Callable[[str], None] = lambda line: None
+    progress: "Callable[[TrainingEvent], None] | None" = None
+
+
+def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
+    """Do the main job from nothing to the report.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder for everything.
+    plan : DemoPlan, optional
+        Sizes and callbacks.
+
+    Returns
+    -------
+    list of str
+        Five lines: what happened, and where the report is.
+    """
+    from base_models import run_training
+    from base_models.manifest import load_manifest
+    from experiments.fashionblocks import synthesize
+    from experiments.recipe import load_recipe
+    from stacking.comparison import compare
+    from stacking.ensemble import StackingEnsemble
+    from stacking.predictions import load_predictions
+
+    started = time.monotonic()
+    out, plan = Path(out), plan or DemoPlan()
+    data, run = out / "data", out / "run"
+    recipe = load_recipe(plan.recipe)
+    plan.say(f"drawing {plan.n_train + plan.n_validation + plan.n_test:,} photos …")
+    synthesize(data, n_train=plan.n_train, n_validation=plan.n_validation, n_test=plan.n_test, random_state=recipe.seed)
+    plan.say(f"training {len(recipe.members)} members, {recipe.folds.n_folds} folds each …")
+    run_training(recipe, run, recipe_folder=data, progress=plan.progress)
+    fitting, held_out = load_predictions(run / "oof"), load_predictions(run / "test")
+    plan.say("fitting the ensemble …")
+    StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit).fit(fitting).save(out / "ensemble")
+    plan.say("comparing on held-out photos …")
+    found = compare(fitting, holdout=held_out, random_state=0, time_limit=plan.time_limit)
+    sections = _photo_sections(run, load_manifest(recipe.data, data), found)
+    write_comparison(found, out / "report", title="FashionBlocks: the demo", extra_sections=sections)
+    return [
+        f"drew {plan.n_train:,} training and {plan.n_test:,} held-out photos",
+        f"trained {len(recipe.members)} members out-of-fold ({recipe.folds.n_folds} folds)",
+        *_outcome(found),
+        f"report: {out / 'report' / 'report.html'} ({duration(time.monotonic() - started)})",
+    ]
+
+
+def _photo_sections(run: Path, manifest: "Manifest", found: "Comparison") -> "list[Section]":
+    """Build the sections that need the run folder and the photos."""
+    from experiments.evaluation import HeldOutAnswer
+    from experiments.training_report import learning_curves_section, photos_section, worst_errors_section
+
+    sections = [learning_curves_section(run)]
+    if found.ensemble is not None:
+        kept = found.held_out(found.ensemble.method)
+        answer = HeldOutAnswer(
+            found.ensemble.method, kept.ids, found.labels, found.truth.y_true.astype("uint8"), kept.y_score, kept.y_pred
+        )
+        sections = [photos_section(answer, manifest), worst_errors_section(answer, manifest), *sections]
+    return sections
+
+
+def _outcome(found: "Comparison") -> list[str]:
+    """Say the scores in two lines."""
+    member, ensemble = found.best_member, found.ensemble
+    if member is None or ensemble is None:
+        return [
+            "no member or no ensemble could be scored: see the report",
+            f"constant answer {found.constant_answer:.3f}",
+        ]
+    gain = found.difference(ensemble.method, member.method)
+    return [
+        f"best member {member.method}: micro-F1 {member.score:.3f} on held-out photos (constant answer "
+        f"{found.constant_answer:.3f})",
+        f"ensemble ({ensemble.method}): {ensemble.score:.3f}, {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
+    ]

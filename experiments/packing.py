@@ -1,0 +1,156 @@
+"""Convert predictions, add or drop models, hold rows back: what `labelstack pack` does, as a function."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiments.holding_back import hold_back
+from stacking.predictions import (
+    PredictionSet,
+    add_by_label_copy,
+    add_models,
+    align_predictions,
+    drop_models,
+    is_store,
+    load_predictions,
+    pack_predictions,
+    save_predictions,
+)
+
+
+@dataclass(frozen=True)
+class PackingPlan:
+    """What to change on the way.
+
+    Attributes
+    ----------
+    added : mapping of str to Path
+        Name and file of each model to add.
+    added_from_logits : bool, default=False
+        Whether the files of `added` hold logits.
+    dropped : tuple of str
+        Models to leave out.
+    by_label : bool, default=False
+        Also write a store's copy for reading label by label.
+    overwrite : bool, default=False
+        Replace a store that is already there.
+    share : float, optional
+        Share of the rows that is kept; the rest goes to `rest_out`.
+    rest_out : Path, optional
+        Where the rest goes.
+    random_state : int, default=0
+        Seed of that split.
+    """
+
+    added: Mapping[str, Path] = field(default_factory=dict)
+    added_from_logits: bool = False
+    dropped: tuple[str, ...] = ()
+    by_label: bool = False
+    overwrite: bool = False
+    share: float | None = None
+    rest_out: Path | None = None
+    random_state: int = 0
+
+
+def repack(
+    predictions: PredictionSet, out: Path, plan: PackingPlan, *, source: Path | None = None
+) -> list[tuple[Path, PredictionSet]]:
+    """Write predictions as a store or bundle with the changes that are planned.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        What to write.
+    out : Path
+        A folder for a store, or a file ending in ``.npz`` for a bundle. The store at `source` is changed in place.
+    plan : PackingPlan
+        What to change.
+    source : Path, optional
+        Where the predictions came from.
+
+    Returns
+    -------
+    list of (Path, PredictionSet)
+        What was written where.
+
+    Raises
+    ------
+    ValueError
+        If the plan does not fit together, or a model is unknown or there already.
+    """
+    _check_plan(out, plan)
+    added = _load_added(predictions, plan)
+    if source is not None and is_store(out) and source.resolve() == out.resolve():
+        return [(out, _change_in_place(out, added, plan))]
+    if added is not None:
+        _check_new(predictions, added)
+        predictions = align_predictions([predictions, added], ids=predictions.ids, labels=predictions.labels)
+    if plan.dropped:
+        predictions = _without(predictions, plan.dropped)
+    if plan.share is None or plan.rest_out is None:
+        return [(out, _write(predictions, out, plan))]
+    kept, rest = hold_back(predictions, plan.share, random_state=plan.random_state)
+    return [(out, _write(kept, out, plan)), (plan.rest_out, _write(rest, plan.rest_out, plan))]
+
+
+def _check_plan(out: Path, plan: PackingPlan) -> None:
+    """Raise if options contradict each other."""
+    if (plan.share is None) != (plan.rest_out is None):
+        raise ValueError("--split and --rest-out belong together: say where the rows that are held back go.")
+    if plan.rest_out is not None and plan.rest_out.resolve() == out.resolve():
+        raise ValueError(f"--rest-out must differ from --out: both are {str(out)!r}.")
+    if plan.by_label and out.suffix.lower() == ".npz":
+        raise ValueError(f"--by-label needs a store: {str(out)!r} is a bundle; give --out a folder.")
+
+
+def _load_added(predictions: PredictionSet, plan: PackingPlan) -> PredictionSet | None:
+    """Load the models to add, aligned with what is there."""
+    if not plan.added:
+        return None
+    return load_predictions(
+        models=list(plan.added.items()),
+        ids=predictions.ids,
+        labels=list(predictions.labels),
+        from_logits=plan.added_from_logits,
+    )
+
+
+def _check_new(predictions: PredictionSet, added: PredictionSet) -> None:
+    """Raise if a model is there already."""
+    for name in added.models:
+        if name in predictions.models:
+            raise ValueError(
+                f"--add must name a new model: {name!r} is there already; drop it first, or write OTHER=FILE."
+            )
+
+
+def _change_in_place(store: Path, added: PredictionSet | None, plan: PackingPlan) -> PredictionSet:
+    """Add and drop models of a store where it lies."""
+    if plan.share is not None:
+        raise ValueError(f"--split cannot write into the store it reads: {str(store)!r}; give another --out.")
+    if plan.dropped:
+        drop_models(store, list(plan.dropped))
+    if added is not None:
+        add_models(store, added)
+    if plan.by_label:
+        add_by_label_copy(store)
+    return load_predictions(store)
+
+
+def _without(predictions: PredictionSet, dropped: tuple[str, ...]) -> PredictionSet:
+    """Leave models out, naming an unknown one."""
+    predictions.subset(models=list(dropped))  # says which name is unknown
+    kept = [name for name in predictions.models if name not in dropped]
+    if not kept:
+        raise ValueError(f"--drop must leave at least one model: got all {predictions.n_models}.")
+    return predictions.subset(models=kept)
+
+
+def _write(predictions: PredictionSet, out: Path, plan: PackingPlan) -> PredictionSet:
+    """Write one set."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() == ".npz":
+        save_predictions(predictions, out)
+    else:
+        pack_predictions(predictions, out, by_label=plan.by_label, overwrite=plan.overwrite)
+    return predictions

@@ -1,0 +1,137 @@
+"""Write predicted labels as a CSV file: for people, for other programs, or for the contest.
+
+``labels`` is ``id,labels`` with label names joined by ``|``, the form that truth files have as well. ``submission``
+is what the iMaterialist Fashion 2018 contest asked for: ``image_id,label_id`` with label ids joined by spaces. A name
+that a spreadsheet would run as a formula gets an apostrophe in front, unless that is switched off; the contest's file
+is never changed.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+CsvFormat = Literal["labels", "submission"]
+
+_HEADERS = {"labels": ("id", "labels"), "submission": ("image_id", "label_id")}
+_SEPARATORS = {"labels": "|", "submission": " "}
+
+
+def write_labels_csv(
+    path: str | Path,
+    ids: Sequence[str] | NDArray[np.str_],
+    labels: Sequence[str],
+    y_pred: NDArray[np.bool_],
+    *,
+    csv_format: CsvFormat = "labels",
+    guard: bool = True,
+) -> None:
+    """Write one row per sample with its predicted labels.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write; it is complete or absent, never half written.
+    ids : sequence of str, shape (n_samples,)
+        Names of the samples.
+    labels : sequence of str, shape (n_labels,)
+        Names of the labels.
+    y_pred : ndarray of bool, shape (n_samples, n_labels)
+        Which labels each sample gets.
+    csv_format : {'labels', 'submission'}, default='labels'
+        Header and separator, see the module.
+    guard : bool, default=True
+        Put an apostrophe before a cell that starts with ``= + - @``, tab or carriage return and is no number. The
+        contest's form is never guarded.
+
+    Raises
+    ------
+    ValueError
+        If the shapes disagree, the form is unknown, or a label name holds the separator.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "predicted.csv"
+    >>> write_labels_csv(file, ["a", "b"], ["red", "blue"], np.array([[True, True], [False, False]]))
+    >>> file.read_text().splitlines()
+    ['id,labels', 'a,red|blue', 'b,']
+    """
+    from stacking.atomic_files import atomic_write_text
+
+    check_csv_format(csv_format)
+    if y_pred.shape != (len(ids), len(labels)):
+        raise ValueError(
+            f"y_pred must have one row per id and one column per label, {(len(ids), len(labels))}: got {y_pred.shape}."
+        )
+    separator = _SEPARATORS[csv_format]
+    _check_separator(labels, separator, csv_format)
+    guard = guard and csv_format == "labels"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADERS[csv_format])
+    for sample, row in zip(ids, y_pred, strict=True):
+        cells = (str(sample), separator.join(labels[int(label)] for label in np.flatnonzero(row)))
+        writer.writerow([guard_cell(cell) if guard else cell for cell in cells])
+    atomic_write_text(Path(path), text.getvalue())
+
+
+def check_csv_format(csv_format: str) -> None:
+    """Raise unless the form is known.
+
+    Parameters
+    ----------
+    csv_format : str
+        Name of a form.
+
+    Raises
+    ------
+    ValueError
+        If it is neither ``labels`` nor ``submission``.
+    """
+    if csv_format not in _HEADERS:
+        raise ValueError(f"the format must be 'labels' or 'submission': got {csv_format!r}.")
+
+
+def guard_cell(cell: str) -> str:
+    """Put an apostrophe before text that a spreadsheet would run as a formula.
+
+    Parameters
+    ----------
+    cell : str
+        Text of one cell.
+
+    Returns
+    -------
+    str
+        The same text, or the text with ``'`` in front.
+
+    Examples
+    --------
+    >>> guard_cell("=1+1"), guard_cell("-3.5"), guard_cell("sleeve-long")
+    ("'=1+1", '-3.5', 'sleeve-long')
+    """
+    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    """Tell whether the text is a plain number such as -3.5."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_separator(labels: Sequence[str], separator: str, csv_format: str) -> None:
+    """Raise when a label could not be told from two."""
+    for label in labels:
+        if separator in label:
+            hint = "choose the form 'labels'" if csv_format == "submission" else "rename the label"
+            raise ValueError(
+                f"label names must not hold {separator!r} in the form {csv_format!r}: got {label!r}; {hint}."
+            )

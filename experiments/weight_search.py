@@ -1,0 +1,95 @@
+"""Search the weights of a vote and keep what was found: weights, course of the search, a chart of it.
+
+The weights are fitted on all rows that are given, so the score that is written is an in-sample one and says so;
+`compare` gives held-out ones.
+"""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.result_manifest import build_manifest, write_manifest
+
+if TYPE_CHECKING:
+    from stacking.predictions import PredictionSet
+
+
+def search_weights(
+    predictions: "PredictionSet",
+    folder: str | Path,
+    *,
+    optimizer: str = "greedy",
+    objective: str = "micro-f1-best",
+    mean: str = "arithmetic",
+    random_state: int = 0,
+) -> dict[str, Any]:
+    """Search weights and write ``weights.json``, ``history.csv``, ``history.svg`` and, last, ``manifest.json``.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Scores and truth.
+    folder : str or Path
+        Made if it is absent.
+    optimizer : str, default='greedy'
+        A name of `optimizers.list_optimizers`.
+    objective : str, default='micro-f1-best'
+        What is optimised.
+    mean : str, default='arithmetic'
+        How scores are averaged: arithmetic or geometric.
+    random_state : int, default=0
+        Seed of the search.
+
+    Returns
+    -------
+    dict
+        What ``weights.json`` holds.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or the truth is missing.
+    """
+    from stacking.atomic_files import atomic_write_json, atomic_write_text
+    from stacking.decision_rules import tune_thresholds
+    from stacking.metrics import micro_f1
+    from stacking.report.figures import search_figure
+    from stacking.voting import WeightedVoting
+
+    if predictions.y_true is None:
+        raise ValueError(
+            "predictions must carry the truth to search weights: give it, or a bundle or store with y_true."
+        )
+    vote = WeightedVoting(optimizer=optimizer, objective=objective, mean=mean, random_state=random_state)
+    vote.fit(predictions)
+    y_score = vote.predict_proba(predictions)
+    thresholds = tune_thresholds(y_score, predictions.y_true, rule="single", y_known=predictions.y_known)
+    score = micro_f1(predictions.y_true, y_score >= thresholds, y_known=predictions.y_known)
+    result = {
+        "models": list(predictions.models),
+        "weights": [float(weight) for weight in vote.shared_weights_],
+        "optimizer": optimizer,
+        "objective": objective,
+        "loss": vote.loss_,
+        "n_evaluations": vote.n_evaluations_,
+        "n_tuning_rows": vote.n_tuning_rows_,
+        "threshold": float(thresholds[0]),
+        "in_sample_micro_f1": float(score),
+    }
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(folder / "weights.json", result)
+    atomic_write_text(folder / "history.csv", _history_csv(vote.history_))
+    atomic_write_text(folder / "history.svg", search_figure({optimizer: vote.history_}, loss=objective))
+    options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": random_state}
+    write_manifest(folder, build_manifest("optimize", {"predictions": predictions.fingerprint}, options))
+    return result
+
+
+def _history_csv(history: list[tuple[int, float]]) -> str:
+    """Write the course of a search as CSV."""
+    text = io.StringIO()
+    text.write("n_evaluations,best_loss\n")
+    for n_evaluations, loss in history:
+        text.write(f"{n_evaluations},{loss!r}\n")
+    return text.getvalue()

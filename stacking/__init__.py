@@ -1,0 +1,24 @@
+"""Combine the predictions of several multi-label models into one predictor, and say by how much it is better."""
+
+from stacking.comparison import compare
+from stacking.decision_rules import tune_thresholds
+from stacking.ensemble import StackingEnsemble
+from stacking.meta_learners.per_label_lightgbm import PerLabelStacker
+from stacking.metrics import micro_f1
+from stacking.multilabel_classifier import StackingMultilabelClassifier
+from stacking.predictions import PredictionSet, load_predictions, save_predictions
+from stacking.voting import SoftVoting, WeightedVoting
+
+__all__ = [
+    "PerLabelStacker",
+    "PredictionSet",
+    "SoftVoting",
+    "StackingEnsemble",
+    "StackingMultilabelClassifier",
+    "WeightedVoting",
+    "compare",
+    "load_predictions",
+    "micro_f1",
+    "save_predictions",
+    "tune_thresholds",
+]

@@ -1,0 +1,386 @@
+"""Auto: race the methods; leave the plain mean only for what beats it beyond doubt.
+
+Candidates run cheap to dear until the time is used. Each is scored by cross-fitting, its threshold tuned on the other
+folds. Scores on one data set are noisy, above all where rows come in groups, and the best of ten looks better than it
+is: unless the best candidate's gain over the plain mean is proven (`stacking.paired_gain`), the mean is the answer.
+Where it is proven, all candidates within one standard error of the best are averaged (the one-standard-error rule of
+Breiman et al., "Classification and regression trees", 1984, section 3.4.3, kept as an average instead of a pick).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.combiner import Combiner, CombinerState
+from stacking.cross_fitting import check_folds, make_folds, nested_decisions
+from stacking.paired_gain import UnitCounts, count_units, paired_gain
+from stacking.predictions import PredictionSet, as_prediction_set
+
+__all__ = ["AutoCombiner", "AutoEntry"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_log = logging.getLogger(__name__)
+
+RACERS: tuple[tuple[str, float], ...] = (
+    ("mean", 0.1),
+    ("geometric", 0.1),
+    ("best-single", 0.3),
+    ("greedy", 0.5),
+    ("greedy-geometric", 0.5),
+    ("convex", 1.0),
+    ("ridge-context", 6.0),
+    ("label-context", 27.0),
+    ("lightgbm", 15.0),
+    ("logistic", 20.0),
+)
+"""Candidates in the order they run, with their usual cost relative to each other (only the time limit uses it)."""
+
+VOTES = frozenset({"geometric", "best-single", "greedy", "greedy-geometric", "convex"})
+"""Candidates that have nothing to weigh where there is one model."""
+
+
+@dataclass(frozen=True)
+class AutoEntry:
+    """One candidate of the race.
+
+    Attributes
+    ----------
+    name : str
+        Method.
+    score : float or None
+        Cross-fitted micro-F1, its threshold tuned on the other folds; None if it did not run.
+    behind : float or None
+        Score of the best minus its own.
+    standard_error : float or None
+        Of that difference, over samples or groups.
+    seconds : float
+        Wall seconds it took.
+    weight : float
+        Its share in the average; 0 if it was not chosen.
+    reason : str
+        Why it was left out, or empty.
+    """
+
+    name: str
+    score: float | None
+    behind: float | None
+    standard_error: float | None
+    seconds: float
+    weight: float
+    reason: str = ""
+
+
+class AutoCombiner(Combiner):
+    """Choose among the methods by cross-fitting, and average what cannot be told apart.
+
+    Parameters
+    ----------
+    time_limit : float or None, default=None
+        Wall seconds for the race; a candidate whose expected time does not fit is left out, and the report says so.
+        The plain mean always runs, so the limit may be exceeded by cheap work.
+    methods : sequence of str or None, default=None
+        Candidates; None means all that auto knows.
+    n_splits : int, default=5
+        Folds of the cross-fitting.
+    max_rows : int or None, default=50_000
+        Race on a random sample where there are more rows; what was chosen is then fitted on all of them.
+    random_state : int or None, default=0
+        Seed of the folds and of the candidates.
+
+    Attributes
+    ----------
+    chosen_ : list of Combiner
+        Fitted on all rows; their logits are averaged with equal weights.
+    entries_ : list of dict
+        The race: `AutoEntry` of each candidate, best first.
+    notes_ : list of str
+        The same as lines to read.
+
+    Notes
+    -----
+    The scores decide only which candidates enter the average; what it is worth is measured on rows that chose nothing
+    (`stacking.compare`, or the cross-fitted estimate of `StackingEnsemble`, optimistic by the choice among ten).
+
+    Examples
+    --------
+    >>> y_true = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 20, dtype=np.uint8)
+    >>> y_scores = np.stack([0.2 + 0.6 * y_true, 0.5 + 0.0 * y_true])
+    >>> auto = AutoCombiner(methods=["mean", "greedy"]).fit(y_scores, y_true)
+    >>> sorted(entry["name"] for entry in auto.entries_)
+    ['greedy', 'mean']
+    """
+
+    fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    choice_sees_all_rows: ClassVar[bool] = True
+
+    chosen_: list[Combiner]
+    entries_: list[dict[str, Any]]
+    notes_: list[str]
+
+    def __init__(
+        self,
+        *,
+        time_limit: float | None = None,
+        methods: Sequence[str] | None = None,
+        n_splits: int = 5,
+        max_rows: int | None = 50_000,
+        random_state: int | None = 0,
+    ) -> None:
+        self.time_limit = time_limit
+        self.methods = methods
+        self.n_splits = n_splits
+        self.max_rows = max_rows
+        self.random_state = random_state
+
+    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
+        """Average the chosen candidates' held-out scores.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Scores by fits that did not see the row; only the choice of candidates saw all rows.
+        """
+        fresh = type(self)(**self.get_params(deep=False))
+        learned = as_prediction_set(predictions)
+        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples))[1]
+
+    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
+        """Race the candidates on given folds.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in.
+
+        Returns
+        -------
+        combiner : Self
+            Fitted on all rows.
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+        """
+        self._given_folds = np.asarray(folds)
+        try:
+            self.fit(predictions)
+            return self, self._held_out
+        finally:
+            del self._given_folds
+            self.__dict__.pop("_held_out", None)
+
+    def _fit(self, predictions: PredictionSet) -> None:
+        """Run the race, then average the candidates near the best."""
+        folds = getattr(self, "_given_folds", None)
+        if folds is None:
+            folds = make_folds(predictions, self.n_splits, random_state=self.random_state)
+        raced, raced_folds = self._sample(predictions, folds)
+        runners, skipped = self._race(raced, raced_folds)
+        entries = _judge(runners)
+        chosen = [runner for runner in runners if entries[runner.name].weight > 0]
+        fitted = [(runner.combiner, runner.held_out) for runner in chosen]
+        if raced is not predictions:
+            fitted = [self._create(runner.name).fit_cross_fitted(predictions, folds=folds) for runner in chosen]
+        self.chosen_ = [combiner for combiner, _ in fitted]
+        ranked = sorted(entries.values(), key=lambda entry: entry.behind or 0.0)
+        self.entries_ = [_as_record(entry) for entry in (*ranked, *skipped)]
+        self.notes_ = _describe(ranked, skipped)
+        if hasattr(self, "_given_folds"):
+            self._held_out = _mean_of_logits([held_out for _, held_out in fitted])
+
+    def _sample(
+        self, predictions: PredictionSet, folds: npt.NDArray[np.intp]
+    ) -> tuple[PredictionSet, npt.NDArray[np.intp]]:
+        """Return the rows to race on with their folds: all, or a random sample held in memory."""
+        if self.max_rows is None or predictions.n_samples <= self.max_rows:
+            return predictions, folds
+        rng = np.random.default_rng(self.random_state)
+        rows = np.sort(rng.choice(predictions.n_samples, size=self.max_rows, replace=False))
+        return predictions.subset(samples=rows).in_memory(), folds[rows]
+
+    def _race(self, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> tuple[list[_Runner], list[AutoEntry]]:
+        """Cross-fit the candidates, cheap ones first, as long as the time allows."""
+        started = time.monotonic()
+        runners: list[_Runner] = []
+        skipped: list[AutoEntry] = []
+        for name, cost in self._racers(predictions.n_models):
+            pace = max((runner.seconds / runner.cost for runner in runners if runner.cost >= 1.0), default=0.0)
+            left = float("inf") if self.time_limit is None else self.time_limit - (time.monotonic() - started)
+            if runners and (left <= 0 or pace * cost > left):
+                skipped.append(_left_out(name, f"the time limit left {max(left, 0):.0f} s"))
+                continue
+            begun = time.monotonic()
+            try:
+                combiner, held_out = self._create(name).fit_cross_fitted(predictions, folds=folds)
+            except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+                if name == "mean":
+                    raise
+                _log.warning("auto leaves out %s: %s", name, error)
+                skipped.append(_left_out(name, str(error)))
+                continue
+            counts = count_units(_decide(held_out, predictions, folds), predictions)
+            runners.append(_Runner(name, cost, combiner, held_out, counts, time.monotonic() - begun))
+        return runners, skipped
+
+    def _racers(self, n_models: int) -> list[tuple[str, float]]:
+        """Return the candidates and their usual costs; the mean always, and nothing to weigh for one model."""
+        wanted = [name for name, _ in RACERS] if self.methods is None else list(self.methods)
+        known = dict(RACERS)
+        names = ["mean", *(name for name in wanted if name != "mean" and (n_models > 1 or name not in VOTES))]
+        return [(name, known.get(name, 5.0)) for name in names]
+
+    def _create(self, name: str) -> Combiner:
+        """Build a candidate."""
+        from stacking.methods import create_method
+
+        if name == "best-single":
+            return create_method("greedy", random_state=self.random_state, max_members=1)
+        return create_method(name, random_state=self.random_state)
+
+    def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
+        """Average the chosen candidates' logits."""
+        return _mean_of_logits([combiner._predict(predictions, covers) for combiner in self.chosen_])
+
+    def _state(self) -> CombinerState:
+        """Nest the chosen candidates' states under numbered names."""
+        parameters = self.get_params(deep=False)
+        values: dict[str, Any] = {
+            "parameters": parameters,
+            "entries": self.entries_,
+            "notes": self.notes_,
+            "chosen": [],
+        }
+        values |= {"models": self.models_, "labels": self.labels_}
+        arrays: dict[str, npt.NDArray[Any]] = {"covers": self.covers_}
+        texts: dict[str, str] = {}
+        for number, combiner in enumerate(self.chosen_):
+            own_values, own_arrays, own_texts = combiner._state()
+            kind = type(combiner)
+            values["chosen"].append({"class": f"{kind.__module__}:{kind.__qualname__}", "values": own_values})
+            arrays |= {f"{number}/{name}": array for name, array in own_arrays.items()}
+            texts |= {f"{number}/{name}": text for name, text in own_texts.items()}
+        return values, arrays, texts
+
+    @classmethod
+    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
+        """Rebuild the chosen candidates."""
+        from stacking.ensemble_folder import find_combiner_class
+
+        auto = cls(**values["parameters"])
+        auto.models_, auto.labels_ = tuple(values["models"]), tuple(values["labels"])
+        auto.covers_, auto.entries_, auto.notes_ = arrays["covers"], values["entries"], values["notes"]
+        auto.chosen_ = [
+            find_combiner_class(stored["class"])._from_state(
+                stored["values"], _under(arrays, f"{number}/"), _under(texts, f"{number}/")
+            )
+            for number, stored in enumerate(values["chosen"])
+        ]
+        return auto
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """A candidate that has run."""
+
+    name: str
+    cost: float
+    combiner: Combiner
+    held_out: FloatArray
+    counts: UnitCounts
+    seconds: float
+
+
+def _left_out(name: str, reason: str) -> AutoEntry:
+    """Record a candidate that did not run."""
+    return AutoEntry(name, None, None, None, 0.0, 0.0, reason)
+
+
+def _as_record(entry: AutoEntry) -> dict[str, Any]:
+    """Return an entry as a dict that JSON can hold: None for what was not measured."""
+    return {
+        name: None if isinstance(value, float) and np.isnan(value) else value for name, value in vars(entry).items()
+    }
+
+
+def _under(entries: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the entries under a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in entries.items() if name.startswith(prefix)}
+
+
+def _decide(held_out: FloatArray, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> BoolArray:
+    """Decide with one threshold tuned on the other folds; on all rows where there is one fold only."""
+    from stacking.decision_rules import apply_thresholds, tune_thresholds
+
+    if len(np.unique(folds)) > 1:
+        return nested_decisions(held_out, predictions, folds)
+    return apply_thresholds(held_out, tune_thresholds(held_out, np.asarray(predictions.y_true), "single"))
+
+
+def _judge(runners: Sequence[_Runner]) -> dict[str, AutoEntry]:
+    """Give weight to the candidates near the best if the best beats the mean beyond doubt, else to the mean alone."""
+    counts = {runner.name: runner.counts for runner in runners}
+    best = max(counts, key=lambda name: counts[name].micro_f1)
+    gains = {name: paired_gain(counts[best], own) for name, own in counts.items()}
+    near = {"mean"}
+    if gains["mean"].is_proven():
+        near = {name for name, gain in gains.items() if gain.gain <= gain.standard_error}
+    return {
+        runner.name: AutoEntry(
+            runner.name,
+            counts[runner.name].micro_f1,
+            gains[runner.name].gain,
+            gains[runner.name].standard_error,
+            runner.seconds,
+            1.0 / len(near) if runner.name in near else 0.0,
+        )
+        for runner in runners
+    }
+
+
+def _mean_of_logits(scores: Sequence[FloatArray]) -> FloatArray:
+    """Average probabilities on the logit scale."""
+    from stacking.meta_learners.training_rows import probabilities, score_logits
+
+    if len(scores) == 1:
+        return scores[0]
+    total = np.zeros(scores[0].shape, dtype=np.float64)
+    for score in scores:
+        total += score_logits(score)
+    return probabilities(total / len(scores)).astype(np.float32)
+
+
+def _describe(ranked: Sequence[AutoEntry], skipped: Sequence[AutoEntry]) -> list[str]:
+    """Tell in a few lines what was chosen and why."""
+    chosen = [entry for entry in ranked if entry.weight > 0]
+    best = ranked[0]
+    if [entry.name for entry in chosen] == ["mean"]:
+        lines = ["auto keeps the plain mean: no candidate beats it beyond doubt"]
+    elif len(chosen) == 1:
+        lines = [f"auto chose {best.name}: no other candidate is within one standard error"]
+    else:
+        names = ", ".join(entry.name for entry in chosen)
+        lines = [f"auto averages {names}: they are within one standard error of the best, {best.name}"]
+    lines += [
+        f"  {entry.name:<17} {entry.score:.4f}  {-(entry.behind or 0.0):+.4f} ± {entry.standard_error:.4f}"
+        f"  {entry.seconds:.1f} s"
+        for entry in ranked
+    ]
+    lines += [f"  {entry.name:<17} left out: {entry.reason}" for entry in skipped]
+    return lines

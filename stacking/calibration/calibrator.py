@@ -1,0 +1,125 @@
+"""What all calibrators share: score matrices in, score matrices of the same shape out, one label at a time."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from stacking._checks import check_mask, check_sample_weight, check_y_score, check_y_true
+
+__all__ = ["Calibrator"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+
+
+class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """Base of maps from scores to better probabilities that keep each label's order of samples (ties may appear).
+
+    A subclass implements ``_fit(y_score, y_true, weight)`` and ``_transform(y_score)``.
+    """
+
+    requires_truth = True
+
+    n_labels_: int
+
+    def fit(
+        self,
+        y_score: npt.ArrayLike,
+        y_true: npt.ArrayLike | None = None,
+        *,
+        y_known: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Learn the map on scores of rows that their model was not fitted on.
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores in [0, 1].
+        y_true : array of shape (n_samples, n_labels), optional
+            The truth, 0 or 1; needed by all but `PriorShift`.
+        y_known : array of bool, shape (n_samples, n_labels), optional
+            False where the label was not annotated.
+        sample_weight : array of shape (n_samples,), optional
+            Non-negative weights.
+
+        Returns
+        -------
+        Self
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If shapes disagree or the truth is missing.
+        """
+        scores = np.asarray(check_y_score(y_score), dtype=np.float64)
+        if y_true is None and self.requires_truth:
+            raise ValueError(f"y_true must be given, {type(self).__name__} learns from it: pass y_true.")
+        n_samples, self.n_labels_ = scores.shape
+        truth = None
+        if y_true is not None:
+            truth = check_y_true(y_true, n_samples=n_samples, n_labels=self.n_labels_).astype(np.float64)
+        weight = np.ones(scores.shape)
+        if sample_weight is not None:
+            weight *= check_sample_weight(sample_weight, n_samples)[:, None]
+        if y_known is not None:
+            weight *= check_mask(y_known, n_samples=n_samples, n_labels=self.n_labels_)
+        self._fit(scores, truth, weight)
+        return self
+
+    def transform(self, y_score: npt.ArrayLike) -> FloatArray:
+        """Map scores.
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores in [0, 1] of the same labels.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Calibrated scores in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If the number of labels differs from the fitted one.
+        """
+        check_is_fitted(self, "n_labels_")
+        scores = np.asarray(check_y_score(y_score), dtype=np.float64)
+        if scores.shape[1] != self.n_labels_:
+            raise ValueError(f"y_score must have {self.n_labels_} labels as fitted: got {scores.shape[1]}.")
+        return np.clip(self._transform(scores), 0.0, 1.0).astype(np.float32)
+
+    def fit_transform(self, y_score: npt.ArrayLike, y_true: npt.ArrayLike | None = None, **facts: Any) -> FloatArray:
+        """Learn the map and apply it to the same scores.
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores in [0, 1].
+        y_true : array of shape (n_samples, n_labels), optional
+            The truth.
+        **facts : array
+            ``y_known`` and ``sample_weight`` as in `fit`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Calibrated scores; for rows that taught the map, so good for thresholds only on other rows.
+        """
+        return self.fit(y_score, y_true, **facts).transform(y_score)
+
+    def _fit(self, y_score: DoubleArray, y_true: DoubleArray | None, weight: DoubleArray) -> None:
+        """Learn the map; arguments are checked."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _fit")
+
+    def _transform(self, y_score: DoubleArray) -> DoubleArray:
+        """Apply the map."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _transform")

@@ -1,0 +1,255 @@
+"""What the F1 averages of a set of decisions are made of.
+
+Decisions are counted once, per sample and per label; the matrices can then be dropped. Every average, every interval
+and every paired difference of a comparison comes from these counts, so comparing twenty methods on a million samples
+keeps a few megabytes per method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DecisionCounts", "ScoreHistogram", "Truth", "f1_score"]
+
+Float64Array = npt.NDArray[np.float64]
+N_BINS = 100
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth that decisions are scored on.
+
+    Attributes
+    ----------
+    y_true : ndarray of bool, shape (n_samples, n_labels)
+        The truth, False where not annotated.
+    y_known : ndarray of bool, shape (n_samples, n_labels), or None
+        False = not annotated: counts neither way.
+    sample_weight : ndarray of shape (n_samples,), or None
+        Weight of each sample; 1 by default.
+    """
+
+    y_true: npt.NDArray[np.bool_]
+    y_known: npt.NDArray[np.bool_] | None = None
+    sample_weight: Float64Array | None = None
+
+    @cached_property
+    def sample_positives(self) -> npt.NDArray[np.int64]:
+        """Count the positives of each sample.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_samples,)
+            Not weighted.
+        """
+        return self.y_true.sum(axis=1, dtype=np.int64)
+
+    @cached_property
+    def label_positives(self) -> Float64Array:
+        """Count the positives of each label, weighted.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_labels,)
+            Sums of sample weights.
+        """
+        return _weighted_sum(self.y_true, self.sample_weight)
+
+
+def _weighted_sum(cells: npt.NDArray[np.bool_], sample_weight: Float64Array | None) -> Float64Array:
+    """Sum over samples."""
+    if sample_weight is None:
+        return np.count_nonzero(cells, axis=0).astype(np.float64)
+    return sample_weight @ cells
+
+
+def f1_score(true_positives: npt.ArrayLike, predicted: npt.ArrayLike, positives: npt.ArrayLike) -> Float64Array:
+    """Divide counts into F1, element by element.
+
+    Parameters
+    ----------
+    true_positives, predicted, positives : array
+        Counts of any equal shape.
+
+    Returns
+    -------
+    ndarray of float64
+        ``2 TP / (PP + P)`` in [0, 1]; 0 where nothing is positive or predicted.
+    """
+    total = np.asarray(predicted, dtype=np.float64) + np.asarray(positives, dtype=np.float64)
+    return np.where(total > 0, 2.0 * np.asarray(true_positives) / np.where(total > 0, total, 1.0), 0.0)
+
+
+@dataclass(frozen=True)
+class DecisionCounts:
+    """Counts of one set of decisions, per sample and per label.
+
+    Attributes
+    ----------
+    sample_hits, sample_predicted : ndarray of uint16, shape (n_samples,)
+        True positives and predicted positives of each sample.
+    label_hits, label_predicted : ndarray of float64, shape (n_labels,)
+        The same of each label, weighted by `sample_weight`.
+    """
+
+    sample_hits: npt.NDArray[np.uint16]
+    sample_predicted: npt.NDArray[np.uint16]
+    label_hits: Float64Array
+    label_predicted: Float64Array
+
+    @classmethod
+    def count(cls, y_pred: npt.NDArray[np.bool_], truth: Truth) -> DecisionCounts:
+        """Count decisions against the truth.
+
+        Parameters
+        ----------
+        y_pred : ndarray of bool, shape (n_samples, n_labels)
+            The decisions.
+        truth : Truth
+            What they are scored on.
+
+        Returns
+        -------
+        DecisionCounts
+            The counts.
+        """
+        predicted = y_pred if truth.y_known is None else y_pred & truth.y_known
+        hits = predicted & truth.y_true
+        return cls(
+            np.count_nonzero(hits, axis=1).astype(np.uint16),
+            np.count_nonzero(predicted, axis=1).astype(np.uint16),
+            _weighted_sum(hits, truth.sample_weight),
+            _weighted_sum(predicted, truth.sample_weight),
+        )
+
+    def micro_f1(self, truth: Truth) -> float:
+        """Score over all cells.
+
+        Parameters
+        ----------
+        truth : Truth
+            The truth counted against.
+
+        Returns
+        -------
+        float
+            Micro-F1 in [0, 1].
+        """
+        return float(f1_score(self.label_hits.sum(), self.label_predicted.sum(), truth.label_positives.sum()))
+
+    def f1_per_label(self, truth: Truth) -> Float64Array:
+        """Score each label.
+
+        Parameters
+        ----------
+        truth : Truth
+            The truth counted against.
+
+        Returns
+        -------
+        ndarray of shape (n_labels,)
+            F1 in [0, 1].
+        """
+        return f1_score(self.label_hits, self.label_predicted, truth.label_positives)
+
+    def samples_f1(self, truth: Truth) -> float:
+        """Score each sample and average.
+
+        Parameters
+        ----------
+        truth : Truth
+            The truth counted against.
+
+        Returns
+        -------
+        float
+            Samples-F1 in [0, 1].
+        """
+        scores = f1_score(self.sample_hits, self.sample_predicted, truth.sample_positives)
+        return float(np.average(scores, weights=truth.sample_weight))
+
+
+@dataclass(frozen=True)
+class ScoreHistogram:
+    """How scores are spread over true and false cells: enough for a threshold curve and a reliability curve.
+
+    Attributes
+    ----------
+    cells, positives, score_sum : ndarray of shape (101,)
+        Per bin of width .01 (the last one holds scores of exactly 1): known cells, true ones, and their summed scores.
+    """
+
+    cells: Float64Array
+    positives: Float64Array
+    score_sum: Float64Array
+
+    @classmethod
+    def count(cls, y_score: npt.NDArray[np.float32], truth: Truth) -> ScoreHistogram:
+        """Count scores, block by block.
+
+        Parameters
+        ----------
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Scores in [0, 1].
+        truth : Truth
+            What they are scored on.
+
+        Returns
+        -------
+        ScoreHistogram
+            The counts.
+        """
+        cells, positives, score_sum = (np.zeros(N_BINS + 1) for _ in range(3))
+        block = max(1, 2_000_000 // max(y_score.shape[1], 1))
+        for start in range(0, len(y_score), block):
+            rows = slice(start, start + block)
+            score, true = y_score[rows].ravel(), truth.y_true[rows].ravel()
+            if truth.y_known is not None:
+                known = truth.y_known[rows].ravel()
+                score, true = score[known], true[known]
+            # The small shift puts .29f, stored as .28999, into the bin that starts at .29.
+            bins = np.minimum((score * N_BINS + 1e-4).astype(np.intp), N_BINS)
+            cells += np.bincount(bins, minlength=N_BINS + 1)
+            positives += np.bincount(bins[true], minlength=N_BINS + 1)
+            score_sum += np.bincount(bins, weights=score, minlength=N_BINS + 1)
+        return cls(cells, positives, score_sum)
+
+    def threshold_curve(self) -> tuple[Float64Array, Float64Array]:
+        """Score every hundredth as the threshold of all labels.
+
+        Returns
+        -------
+        thresholds, micro_f1 : ndarray of shape (101,)
+            Thresholds from 0 to 1 and the micro-F1 of each.
+        """
+        hits, predicted = (np.cumsum(values[::-1])[::-1] for values in (self.positives, self.cells))
+        return np.linspace(0.0, 1.0, N_BINS + 1), f1_score(hits, predicted, self.positives.sum())
+
+    def reliability_curve(self, n_bins: int = 20) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Compare mean scores with the share that is true.
+
+        Parameters
+        ----------
+        n_bins : int, default=20
+            Number of bins of equal width; must divide 100.
+
+        Returns
+        -------
+        mean_score, share_true, cells : ndarray of shape (n_bins,)
+            NaN in empty bins.
+        """
+        if N_BINS % n_bins:
+            raise ValueError(f"n_bins must divide {N_BINS}: got {n_bins}.")
+        starts = np.arange(0, N_BINS, N_BINS // n_bins)
+        merged = []
+        for values in (self.cells, self.positives, self.score_sum):
+            folded = values[:N_BINS].copy()
+            folded[-1] += values[N_BINS]
+            merged.append(np.add.reduceat(folded, starts))
+        cells, positives, score_sum = merged
+        safe = np.where(cells > 0, cells, np.nan)
+        return score_sum / safe, positives / safe, cells

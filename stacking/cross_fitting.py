@@ -1,0 +1,145 @@
+"""Cross-fitting: scores, thresholds and estimates that never saw the row they are judged on.
+
+Whatever is tuned after a combiner (thresholds, calibration, the choice of method) must be tuned on scores of rows that
+the combiner did not fit, and judged on rows the tuning did not see. Both splits keep groups together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.folds import stratified_group_folds
+
+if TYPE_CHECKING:
+    from stacking.predictions import PredictionSet
+
+__all__ = ["check_folds", "make_folds", "nested_decisions", "sample_rows"]
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
+RandomState = int | np.random.Generator | None
+
+
+def check_folds(folds: npt.ArrayLike, n_samples: int) -> IntArray:
+    """Check the fold each row is held out in.
+
+    Parameters
+    ----------
+    folds : array of int, shape (n_samples,)
+        At least two different values.
+    n_samples : int
+        Number of rows the folds must match.
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        The folds as an array.
+
+    Raises
+    ------
+    ValueError
+        If the shape differs or there are fewer than two folds.
+
+    Examples
+    --------
+    >>> check_folds([0, 1, 0], 3)
+    array([0, 1, 0])
+    """
+    held_out = np.asarray(folds)
+    if held_out.shape != (n_samples,):
+        raise ValueError(f"folds must hold one fold per sample: got shape {held_out.shape} for {n_samples} samples")
+    if len(np.unique(held_out)) < 2:
+        raise ValueError("folds must hold at least two different folds: got one, so no row could be held out")
+    return held_out.astype(np.intp)
+
+
+def make_folds(predictions: PredictionSet, n_splits: int = 5, *, random_state: RandomState = 0) -> IntArray:
+    """Deal the rows of a prediction set into stratified folds that keep its groups together.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        With the truth; its groups are respected.
+    n_splits : int, default 5
+        Wanted number of folds; fewer where there are fewer samples or groups.
+    random_state : int, Generator or None, default 0
+        Breaks ties.
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        The fold each row is held out in; all 0 if there is nothing to split (one sample or one group).
+    """
+    n_items = predictions.n_samples if predictions.groups is None else len(np.unique(predictions.groups))
+    n_splits = min(n_splits, n_items)
+    if n_splits < 2 or predictions.y_true is None:
+        return np.zeros(predictions.n_samples, dtype=np.intp)
+    folds = stratified_group_folds(predictions.y_true, n_splits, groups=predictions.groups, random_state=random_state)
+    return np.asarray(folds, dtype=np.intp)
+
+
+def sample_rows(predictions: PredictionSet, max_rows: int | None, *, random_state: RandomState = 0) -> PredictionSet:
+    """Draw at most `max_rows` rows and hold them in memory.
+
+    Fitting reads rows many times; beyond `max_rows` more rows cost memory and time but hardly move a per-label fit.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Any size, in memory or on disk.
+    max_rows : int or None
+        Upper limit; None takes all.
+    random_state : int, Generator or None, default 0
+        Which rows.
+
+    Returns
+    -------
+    PredictionSet
+        All rows in memory, or a random sample of them in their order.
+    """
+    if max_rows is None or predictions.n_samples <= max_rows:
+        return predictions.in_memory()
+    rng = np.random.default_rng(random_state)
+    rows = np.sort(rng.choice(predictions.n_samples, size=max_rows, replace=False))
+    return predictions.subset(samples=rows).in_memory()
+
+
+def nested_decisions(
+    y_score: FloatArray, predictions: PredictionSet, folds: IntArray, *, rule: str = "single"
+) -> BoolArray:
+    """Decide each fold with thresholds tuned on the other folds' held-out scores.
+
+    Parameters
+    ----------
+    y_score : ndarray of shape (n_samples, n_labels)
+        Held-out scores, as `Combiner.cross_fit_predict` gives them.
+    predictions : PredictionSet
+        Its truth, known cells and weights tune the thresholds.
+    folds : ndarray of int, shape (n_samples,)
+        The folds of `y_score`.
+    rule : str, default "single"
+        A decision rule's name.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_samples, n_labels)
+        Decisions that saw neither their row's scores nor its truth.
+    """
+    from stacking.decision_rules import apply_thresholds, tune_thresholds
+
+    decided = np.zeros(y_score.shape, dtype=bool)
+    for fold in np.unique(folds):
+        held = folds == fold
+        thresholds = tune_thresholds(
+            y_score[~held],
+            np.asarray(predictions.y_true)[~held],
+            rule,
+            y_known=None if predictions.y_known is None else predictions.y_known[~held],
+            sample_weight=None if predictions.sample_weight is None else predictions.sample_weight[~held],
+        )
+        decided[held] = apply_thresholds(y_score[held], thresholds)
+    return decided

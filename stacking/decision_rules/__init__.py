@@ -1,0 +1,29 @@
+"""Turn scores into decisions: thresholds tuned for a stated average, and their application."""
+
+from stacking.decision_rules.cross_validated import tune_cross_validated
+from stacking.decision_rules.cyclic import tune_cyclic
+from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
+from stacking.decision_rules.half import tune_half
+from stacking.decision_rules.macro_f1 import tune_macro_f1
+from stacking.decision_rules.own_f1 import tune_own_f1
+from stacking.decision_rules.registry import DecisionRule, get_decision_rule, list_decision_rules
+from stacking.decision_rules.shrunk import tune_shrunk
+from stacking.decision_rules.single import tune_single
+from stacking.decision_rules.thresholds import apply_thresholds, never_predicted, tune_thresholds
+
+__all__ = [
+    "DecisionRule",
+    "apply_thresholds",
+    "get_decision_rule",
+    "list_decision_rules",
+    "never_predicted",
+    "tune_cross_validated",
+    "tune_cyclic",
+    "tune_exact_micro_f1",
+    "tune_half",
+    "tune_macro_f1",
+    "tune_own_f1",
+    "tune_shrunk",
+    "tune_single",
+    "tune_thresholds",
+]

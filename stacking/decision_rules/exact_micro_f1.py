@@ -1,0 +1,79 @@
+"""Per-label thresholds with the highest micro-F1 that any thresholds reach: the global optimum.
+
+Micro-F1 of thresholds t is 2 Σ_l TP_l(t_l) / (P + Σ_l PP_l(t_l)), a ratio of sums over labels. Dinkelbach's iteration
+solves it: for a price F, each label alone maximises 2 TP_l − F · PP_l over its own cuts; the micro-F1 reached is the
+next price. It rises until it stops, in three to five rounds, at the global optimum (coordinate ascent stops below it
+in a quarter of tiny random cases).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.registry import register
+from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
+
+__all__ = ["maximise_micro_f1", "tune_exact_micro_f1"]
+
+
+@register("exact-micro-f1", average="micro-F1")
+def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
+    """Choose the per-label thresholds with the globally best micro-F1 on these rows.
+
+    A label whose predictions would lower micro-F1 at any cut, or without positives, is never predicted (+inf). Below
+    about 2,000 rows per-label thresholds overfit; ``"shrunk"`` and ``"cross-validated"`` are the careful relatives.
+
+    Parameters
+    ----------
+    scores : LabelledScores
+        Scores and truth.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_labels,)
+        Thresholds halfway between distinct scores, +inf for never.
+
+    Notes
+    -----
+    O(n_samples · n_labels) for two passes, plus sorting about 2 · positives / F entries. Equal scores are never cut
+    apart; among equally good cuts the one that fires least wins.
+
+    References
+    ----------
+    W. Dinkelbach, "On nonlinear fractional programming", Management Science 13(7), 1967.
+    I. Pillai, G. Fumera, F. Roli, "Threshold optimisation for multi-label classifiers", Pattern Recognition 46(7),
+    2013.
+    """
+    histograms = count_scores(scores)
+    price = histograms.reachable_micro_f1()
+    if price == 0.0:
+        return np.full(scores.n_labels, np.inf)
+    cuts = sort_cuts(scores, histograms, 2.0 * histograms.positives / price)
+    chosen, _ = maximise_micro_f1(cuts, price)
+    return cuts.thresholds(chosen)
+
+
+def maximise_micro_f1(cuts: SortedCuts, price: float) -> tuple[npt.NDArray[np.int64], float]:
+    """Choose the cuts with the best micro-F1 by Dinkelbach's iteration.
+
+    Parameters
+    ----------
+    cuts : SortedCuts
+        The cuts of every label, complete up to a fired weight of 2 · positives / `price`.
+    price : float
+        A micro-F1 that some of the cuts reach, or less.
+
+    Returns
+    -------
+    tuple of ndarray of int64, shape (n_labels,), and float
+        The chosen cut of each label, −1 for never, and the micro-F1.
+    """
+    from stacking import _kernels
+
+    best = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, price)
+    while True:
+        value = cuts.micro_f1(best)
+        chosen = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, value)
+        if cuts.micro_f1(chosen) <= value:
+            return best, value
+        best = chosen

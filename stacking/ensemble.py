@@ -1,0 +1,244 @@
+"""The whole predictor: a combiner of any method, thresholds tuned on scores it did not fit, saved without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from stacking.cross_fitting import make_folds
+from stacking.ensemble_folder import read_ensemble_folder, write_ensemble_folder
+from stacking.methods import create_method, method_kind
+from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.threshold_choice import choose_thresholds
+
+__all__ = ["EnsembleReport", "StackingEnsemble"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class EnsembleReport(dict[str, Any]):
+    """What was chosen and why, as a dict that prints as a few lines."""
+
+    def __str__(self) -> str:
+        estimate = self["cross_fitted_micro_f1"]
+        worth = "nothing could be held out" if estimate is None else f"cross-fitted micro-F1 {estimate:.4f}"
+        lines = [f"method {self['method']}: {worth}"]
+        tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
+        lines.append(f"decision rule {self['rule']} ({tried})")
+        if self["n_never_predicted"]:
+            lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
+        lines += [str(note) for note in self["notes"]]
+        return "\n".join(lines)
+
+
+class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
+    """Combine several models' scores for many labels, and decide.
+
+    The combiner of `method` is fitted on all rows. Its cross-fitted scores, which saw neither their row nor its group,
+    tune the thresholds; the decision rule among .5, one threshold, per-label thresholds where they hold up, and exact
+    per-label thresholds is chosen on folds that did not tune it (`stacking.threshold_choice`).
+
+    Parameters
+    ----------
+    method : str, default="auto"
+        One of `stacking.methods.list_methods()`.
+    random_state : int or None, default=0
+        Seed of the folds and of the method.
+    time_limit : float or None, default=None
+        Seconds that ``auto`` may take to race its candidates; other methods ignore it.
+    n_splits : int, default=5
+        Folds of the cross-fitting.
+
+    Attributes
+    ----------
+    combiner_ : Combiner
+        Fitted on all rows.
+    thresholds_ : ndarray of float64, shape (n_labels,)
+        A label fires where its score reaches its threshold; +inf never fires.
+    models_, labels_ : tuple of str
+        Names in fitted order.
+    report_ : EnsembleReport
+        What was chosen, why, and what cross-fitting says it is worth.
+    fingerprint : str
+        Hash of what was fitted, for manifests.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y_true = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 10, dtype=np.uint8)
+    >>> y_scores = np.stack([0.2 + 0.6 * y_true, 0.4 + 0.2 * y_true]).astype(np.float32)
+    >>> StackingEnsemble(method="mean").fit(y_scores, y_true).predict(y_scores)[:2].tolist()
+    [[True, False], [False, True]]
+    """
+
+    def __init__(
+        self, method: str = "auto", *, random_state: int | None = 0, time_limit: float | None = None, n_splits: int = 5
+    ) -> None:
+        self.method = method
+        self.random_state = random_state
+        self.time_limit = time_limit
+        self.n_splits = n_splits
+
+    def fit(
+        self,
+        predictions: PredictionSet | npt.ArrayLike,
+        y_true: npt.ArrayLike | None = None,
+        *,
+        groups: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Fit the combiner and tune the thresholds.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            Scores in [0, 1] that no model produced for its own training rows.
+        y_true : array of shape (n_samples, n_labels), optional
+            The truth, 0 or 1; needed unless the prediction set carries it.
+        groups : array of shape (n_samples,), optional
+            Samples of one group share a fold; by default the groups of the prediction set.
+
+        Returns
+        -------
+        StackingEnsemble
+            Itself, fitted.
+
+        Raises
+        ------
+        ValueError
+            If the method is unknown, the truth is missing or does not fit, or a label is covered by no model.
+        """
+        learned = as_prediction_set(predictions, y_true)
+        if learned.y_true is None:
+            raise ValueError("y_true must be given to fit an ensemble: pass it, or predictions that carry it.")
+        if groups is not None:
+            learned = learned.with_groups(groups)
+        options = {"time_limit": self.time_limit} if method_kind(self.method) == "auto" else {}
+        combiner = create_method(self.method, random_state=self.random_state, **options)
+        folds = make_folds(learned, self.n_splits, random_state=self.random_state)
+        self.combiner_, held_out = combiner.fit_cross_fitted(learned, folds=folds)
+        self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
+        self._tune(learned, held_out, folds)
+        return self
+
+    def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
+        """Combine the members' scores, matched by name.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            Scores of the fitted members.
+        without : collection of str, default=()
+            Members to do without.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Scores in [0, 1], labels in fitted order.
+
+        Raises
+        ------
+        ValueError
+            If a member or label is missing.
+        """
+        check_is_fitted(self)
+        return self.combiner_.predict_proba(predictions, without=without)
+
+    def predict(
+        self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()
+    ) -> npt.NDArray[np.bool_]:
+        """Decide which labels each sample has.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            Scores of the fitted members.
+        without : collection of str, default=()
+            Members to do without.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_labels)
+            Labels in fitted order.
+        """
+        from stacking.decision_rules import apply_thresholds
+
+        return apply_thresholds(self.predict_proba(predictions, without=without), self.thresholds_)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the ensemble to a folder of JSON, npy and text files.
+
+        Parameters
+        ----------
+        folder : path
+            New, empty, or an earlier ensemble, which is replaced.
+        """
+        check_is_fitted(self)
+        description = {
+            "parameters": self.get_params(),
+            "models": list(self.models_),
+            "labels": list(self.labels_),
+            "report": dict(self.report_),
+            "fitted_on": self.fitted_on_,
+        }
+        write_ensemble_folder(folder, description, self.combiner_, self.thresholds_)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read an ensemble that `save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            An ensemble folder.
+
+        Returns
+        -------
+        StackingEnsemble
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If a file is missing or was changed, or a later version wrote the folder.
+        """
+        description, combiner, thresholds = read_ensemble_folder(folder)
+        ensemble = cls(**description["parameters"])
+        ensemble.combiner_, ensemble.thresholds_ = combiner, thresholds
+        ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
+        ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
+        return ensemble
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash the parameters, names, thresholds and the data it was fitted on."""
+        check_is_fitted(self)
+        facts = [self.get_params(), self.models_, self.labels_, self.fitted_on_]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
+        return digest.hexdigest()
+
+    def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
+        """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
+        from stacking.decision_rules import never_predicted
+
+        choice = choose_thresholds(held_out, predictions, folds)
+        self.thresholds_ = choice.thresholds
+        self.fitted_on_ = predictions.fingerprint
+        self.report_ = EnsembleReport(
+            method=self.method,
+            rule=choice.rule,
+            rules=choice.scores,
+            cross_fitted_micro_f1=choice.scores.get(choice.rule),
+            n_samples=predictions.n_samples,
+            n_labels=predictions.n_labels,
+            n_never_predicted=int(never_predicted(self.thresholds_).sum()),
+            notes=list(getattr(self.combiner_, "notes_", ())),
+        )

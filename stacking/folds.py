@@ -1,0 +1,186 @@
+"""Stratified grouped folds and holdouts for multi-label truth.
+
+Plain random folds leave rare labels out of whole folds: of 228 labels on 10,000 photos, 89 with five or more positives
+miss from some fold. Iterative stratification deals the rarest label's samples out first, each to the fold that wants
+that label most (Sechidis et al., ECML PKDD 2011, Algorithm 1).
+
+Small sets without groups use the library iterative-stratification. Its cost grows with samples × labels², and it knows
+no groups, so larger sets and grouped ones run the same algorithm compiled, on label *counts* per group: no group is
+ever split, a group counts with its size, and a million rows need no sampling (the cost grows with the positives).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking._checks import check_y_true
+
+__all__ = ["holdout_rows", "stratified_group_folds"]
+
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
+RandomState = int | np.random.Generator | None
+
+LIBRARY_CELLS = 300_000
+"""Up to this many cells, and without groups, the library does the work; it needs no compilation."""
+
+
+def stratified_group_folds(
+    y_true: npt.ArrayLike, n_splits: int = 5, *, groups: npt.ArrayLike | None = None, random_state: RandomState = 0
+) -> IntArray:
+    """Deal the samples into folds that share every label evenly and split no group.
+
+    Parameters
+    ----------
+    y_true : array of shape (n_samples, n_labels)
+        The truth, 0 or 1. Labels without positives are fine, and so are labels with fewer positives than folds.
+    n_splits : int, default 5
+        Number of folds, at least 2 and at most the number of samples (of groups, if given).
+    groups : array of shape (n_samples,), optional
+        Samples with an equal value share a fold.
+    random_state : int, Generator or None, default 0
+        Breaks ties; the same seed gives the same folds. The global generator is not touched.
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        The fold, 0 … n_splits − 1, in which each sample is held out. No fold is empty.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` is not two-dimensional, `groups` has another length, or `n_splits` is out of range.
+
+    Notes
+    -----
+    O(positives · n_splits) beyond 300,000 cells or with groups; the library's O(n_samples · n_labels²) below.
+
+    References
+    ----------
+    K. Sechidis, G. Tsoumakas, I. Vlahavas, "On the stratification of multi-label data", ECML PKDD 2011, Algorithm 1.
+
+    Examples
+    --------
+    >>> folds = stratified_group_folds([[1, 0], [1, 0], [0, 1], [0, 1]], n_splits=2)
+    >>> sorted(folds[:2].tolist()), sorted(folds[2:].tolist())
+    ([0, 1], [0, 1])
+    """
+    truth = _check_truth(y_true)
+    item_of, n_items = _items(groups, len(truth))
+    unit = "samples" if groups is None else "groups"
+    if not 2 <= n_splits <= n_items:
+        raise ValueError(f"n_splits must lie between 2 and the number of {unit}, {n_items}: got {n_splits}")
+    shares = np.full(n_splits, 1.0 / n_splits)
+    return _deal(truth, shares, item_of, n_items, np.random.default_rng(random_state))
+
+
+def holdout_rows(
+    y_true: npt.ArrayLike, fraction: float, groups: npt.ArrayLike | None = None, random_state: RandomState = 0
+) -> BoolArray:
+    """Choose a stratified holdout: about `fraction` of the samples and of every label's positives, no group split.
+
+    Parameters
+    ----------
+    y_true : array of shape (n_samples, n_labels)
+        The truth, 0 or 1.
+    fraction : float
+        Share of the samples to hold out, between 0 and 1, both excluded.
+    groups : array of shape (n_samples,), optional
+        Samples with an equal value stay on one side.
+    random_state : int, Generator or None, default 0
+        Breaks ties; the same seed gives the same rows.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_samples,)
+        True for the rows held out. At least one row (group) lies on each side.
+
+    Raises
+    ------
+    ValueError
+        If `fraction` is out of range, shapes differ, or there are fewer than two samples (groups).
+
+    Notes
+    -----
+    A label with a single positive keeps it on the larger side.
+
+    Examples
+    --------
+    >>> int(holdout_rows([[1], [1], [0], [0]], 0.5).sum())
+    2
+    """
+    truth = _check_truth(y_true)
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"fraction must lie between 0 and 1, both excluded: got {fraction}")
+    item_of, n_items = _items(groups, len(truth))
+    if n_items < 2:
+        raise ValueError(f"y_true must hold at least two samples (groups, if given) to hold one out: got {n_items}")
+    shares = np.array([1.0 - fraction, fraction])
+    return _deal(truth, shares, item_of, n_items, np.random.default_rng(random_state)) == 1
+
+
+def _deal(
+    truth: BoolArray, shares: Float64Array, item_of: IntArray | None, n_items: int, rng: np.random.Generator
+) -> IntArray:
+    """Return the fold of each sample, with no fold empty."""
+    if item_of is None and truth.size <= LIBRARY_CELLS:
+        from iterstrat.ml_stratifiers import IterativeStratification
+
+        seeded = np.random.RandomState(rng.integers(2**31))  # the kind of generator the library takes
+        fold_of = IterativeStratification(truth, shares, seeded)
+        sizes = np.ones(n_items)
+    else:
+        fold_of, sizes = _deal_counts(truth, shares, item_of, n_items, rng)
+    fold_of = _fill_empty(fold_of.astype(np.intp), sizes, len(shares))
+    return fold_of if item_of is None else fold_of[item_of]
+
+
+def _deal_counts(
+    truth: BoolArray, shares: Float64Array, item_of: IntArray | None, n_items: int, rng: np.random.Generator
+) -> tuple[IntArray, Float64Array]:
+    """Deal items by their label counts; large items first, equal ones in random order."""
+    from stacking import _kernels
+
+    n_labels = truth.shape[1]
+    sample, label = np.nonzero(truth)
+    if item_of is None:
+        sizes = np.ones(n_items)
+        item, count = sample, np.ones(len(sample))
+    else:
+        sizes = np.bincount(item_of, minlength=n_items).astype(np.float64)
+        cell, times = np.unique(item_of[sample] * n_labels + label, return_counts=True)
+        item, label, count = cell // n_labels, cell % n_labels, times.astype(np.float64)
+    item_start = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=n_items))])
+    shuffled = rng.permutation(n_items)
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    shift = rng.integers(len(shares), size=n_items)
+    return _kernels.stratify(shares, sizes, item_start, label, count, n_labels, order, shift), sizes
+
+
+def _fill_empty(fold_of: IntArray, sizes: Float64Array, n_folds: int) -> IntArray:
+    """Give each empty fold the smallest item of the fold that holds most items."""
+    for fold in range(n_folds):
+        held = np.bincount(fold_of, minlength=n_folds)
+        if held[fold] == 0:
+            donors = np.flatnonzero(fold_of == int(np.argmax(held)))
+            fold_of[donors[np.argmin(sizes[donors])]] = fold
+    return fold_of
+
+
+def _items(groups: npt.ArrayLike | None, n_samples: int) -> tuple[IntArray | None, int]:
+    """Return the item (group) number of each sample and how many there are; None where every sample is its own."""
+    if groups is None:
+        return None, n_samples
+    values = np.asarray(groups)
+    if values.shape != (n_samples,):
+        raise ValueError(f"groups must hold one value per sample: got shape {values.shape} for {n_samples} samples")
+    names, item_of = np.unique(values, return_inverse=True)
+    return item_of.astype(np.intp), len(names)
+
+
+def _check_truth(y_true: npt.ArrayLike) -> BoolArray:
+    """Return the truth as a two-dimensional bool array."""
+    truth = check_y_true(y_true)
+    if not truth.size:
+        raise ValueError(f"y_true must hold at least one sample and one label: got shape {truth.shape}.")
+    return truth.view(np.bool_)

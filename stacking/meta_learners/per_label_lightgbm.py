@@ -1,0 +1,303 @@
+"""LightGBM per label, boosted from a logistic regression on the label's own logits.
+
+Default gradient boosting on a few hundred labels overfits the many rare ones and loses to a straight line. Here the
+line comes first: every label starts from its logistic regression (`LabelwiseLogistic`), trees may only correct it, and
+their number is what held-out folds ask for, often none. The trees also see what the members say about the labels whose
+scores move with this one (Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.combiner import Combiner, CombinerState
+from stacking.cross_fitting import check_folds
+from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
+from stacking.meta_learners.boosted_label import BoostedLabel, LabelRows, boost_label
+from stacking.meta_learners.labelwise_logistic import logit_penalty
+from stacking.meta_learners.training_rows import TrainingRows, fill_gaps, mean_logits, prepare_rows, probabilities
+from stacking.predictions import PredictionSet
+
+__all__ = ["PerLabelStacker"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class PerLabelStacker(Combiner):
+    """Stack per label with LightGBM on own scores and on the labels that move with it.
+
+    A label keeps to its logistic regression where it has fewer than `min_positives` positives (or negatives), or where
+    no number of trees lowers the held-out log loss by more than its standard error over the folds. Each fold grows its
+    own trees; new rows get the mean of their corrections, so no tree is refitted without a check.
+
+    Parameters
+    ----------
+    n_trees : int, default=60
+        Most boosting rounds per fold, at least 1.
+    n_context : int, default=12
+        Other labels whose fused logit a label's trees may read, those whose logits correlate most with its own.
+    min_positives : int, default=20
+        Labels with fewer positives or negatives grow no trees.
+    n_folds : int, default=5
+        Stratified grouped folds, at least 2.
+    max_rows : int or None, default=100_000
+        Fit on a random sample where there are more rows.
+    random_state : int, Generator or None, default=0
+        Draws the sample and the folds, seeds the trees.
+    n_jobs : int or None, default=None
+        Labels fitted at the same time, through `joblib.Parallel` with no backend named.
+
+    Attributes
+    ----------
+    coefficients_ : ndarray of float64, shape (n_labels, n_models + 1)
+        The logistic regressions, intercept last.
+    context_ : ndarray of int, shape (n_labels, n_context)
+        Labels that each label's trees read.
+    boosted_ : ndarray of bool, shape (n_labels,)
+        Labels whose trees are used; the others fell back to their logistic regression.
+    fallback_report_ : dict
+        Shares of labels and of positives that fell back, in [0, 1].
+
+    Notes
+    -----
+    O(n_folds · n_trees · n_samples · (n_models + n_context)) per boosted label. Trees are the same whatever `n_jobs`:
+    one thread each, deterministic. A constant label gets its smoothed frequency.
+
+    References
+    ----------
+    G. Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y_true = rng.integers(0, 2, (200, 2))
+    >>> y_scores = np.clip(0.5 + 0.3 * (y_true - 0.5) + rng.normal(0, 0.1, (3, 200, 2)), 0, 1)
+    >>> sorted(PerLabelStacker().fit(y_scores, y_true).fallback_report_)
+    ['labels', 'positives']
+    """
+
+    fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    choice_sees_all_rows: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        n_trees: int = 60,
+        *,
+        n_context: int = 12,
+        min_positives: int = 20,
+        n_folds: int = 5,
+        max_rows: int | None = 100_000,
+        random_state: int | np.random.Generator | None = 0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_trees = n_trees
+        self.n_context = n_context
+        self.min_positives = min_positives
+        self.n_folds = n_folds
+        self.max_rows = max_rows
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def cross_fit_predict(self, predictions: Any, *, folds: npt.ArrayLike) -> FloatArray:
+        """Score every row by trees and regressions of the other folds; one fit gives all of them.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in, at least two different values.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+        """
+        if not isinstance(predictions, PredictionSet) or self._samples(predictions):
+            return super().cross_fit_predict(predictions, folds=folds)
+        rows = self._rows(predictions, check_folds(folds, predictions.n_samples))
+        base = _cross_fitted_base(rows)
+        boosted = self._boost(rows, base, _nearest_labels(mean_logits(rows.logits, rows.usable), self.n_context))
+        return _held_out_scores(rows, base, boosted)
+
+    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
+        """Fit, and give the held-out scores that the same folds' trees give without further work.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in.
+
+        Returns
+        -------
+        combiner : Self
+            Fitted on all rows.
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+        """
+        if self._samples(predictions) or len(np.unique(np.asarray(folds))) < 2:
+            return super().fit_cross_fitted(predictions, folds=folds)
+        self._given_folds = check_folds(folds, predictions.n_samples)
+        try:
+            self.fit(predictions)
+            return self, self._held_out
+        finally:
+            del self._given_folds, self._held_out
+
+    def _samples(self, predictions: PredictionSet) -> bool:
+        """Say whether fitting would draw a sample of the rows."""
+        return self.max_rows is not None and predictions.n_samples > self.max_rows
+
+    def _rows(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> TrainingRows:
+        """Read the rows, with the given folds or folds of its own."""
+        n_folds = self.n_folds if folds is None else 1
+        rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=n_folds, random_state=self.random_state)
+        return rows if folds is None else dataclasses.replace(rows, folds=folds)
+
+    def _fit(self, predictions: PredictionSet) -> None:
+        """Fit the regressions on all rows and grow the trees fold by fold."""
+        given = getattr(self, "_given_folds", None)
+        rows = self._rows(predictions, given)
+        fused = mean_logits(rows.logits, rows.usable)
+        self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
+        self.coefficients_ = _fit_base(rows, np.ones(len(rows.y_true), dtype=bool))
+        self.context_ = _nearest_labels(fused, self.n_context)
+        base = _cross_fitted_base(rows)
+        boosted = self._boost(rows, base, self.context_)
+        self.boosted_ = np.array([bool(label.models) for label in boosted])
+        self._texts = {f"{j}/{k}": text for j, label in enumerate(boosted) for k, text in enumerate(label.models)}
+        positives = rows.positives
+        self.fallback_report_ = {
+            "labels": float(np.mean(~self.boosted_)),
+            "positives": float(positives[~self.boosted_].sum() / max(positives.sum(), 1.0)),
+        }
+        labels, share = self.fallback_report_["labels"], self.fallback_report_["positives"]
+        self.notes_ = [
+            f"lightgbm: {labels:.0%} of the labels ({share:.0%} of the positives) kept to logistic regression"
+        ]
+        self._load_boosters()
+        if given is not None:
+            self._held_out = _held_out_scores(rows, base, boosted)
+
+    def _boost(self, rows: TrainingRows, base: DoubleArray, context: npt.NDArray[np.intp]) -> list[BoostedLabel]:
+        """Grow trees for all labels."""
+        from joblib import Parallel, delayed
+
+        seed = self.random_state if isinstance(self.random_state, int) else 0
+        fused = mean_logits(rows.logits, rows.usable).astype(np.float32)
+        total = np.full(len(rows.positives), len(rows.y_true)) if rows.weight is None else rows.weight.sum(axis=0)
+        fewest = np.minimum(rows.positives, total - rows.positives)
+        masks = rows.fold_masks
+
+        def job(label: int) -> Any:
+            weight = None if rows.weight is None else rows.weight[:, label]
+            features = _features(rows.logits, fused, label, rows.usable[label], context[label])
+            truth = LabelRows(features, rows.y_true[:, label], weight, base[:, :, label], masks)
+            return delayed(boost_label)(truth, n_trees=self.n_trees, seed=seed)
+
+        grown = np.flatnonzero(fewest >= self.min_positives) if masks else np.empty(0, dtype=np.intp)
+        answers = Parallel(n_jobs=self.n_jobs)(job(int(label)) for label in grown)
+        plain = BoostedLabel((), np.zeros(len(rows.y_true)))
+        by_label = dict(zip(grown.tolist(), answers, strict=True))
+        return [by_label.get(label, plain) for label in range(len(fewest))]
+
+    def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
+        """Add the mean correction of the folds' trees to the regressions."""
+        logits = fill_gaps(scores, covers, self.centers_, self.covers_)
+        answer = apply_logistic(list(logits), self.coefficients_)
+        fused = mean_logits(logits, self.covers_.T).astype(np.float32)
+        for label, boosters in self._boosters.items():
+            features = _features(logits, fused, label, self.covers_[:, label], self.context_[label])
+            raw = [booster.predict(features, raw_score=True, num_threads=1) for booster in boosters]
+            answer[:, label] += np.mean(raw, axis=0)
+        return probabilities(answer).astype(np.float32)
+
+    def _load_boosters(self) -> None:
+        """Parse the trees; their sizes are checked, for LightGBM's parser accepts a file that was cut off."""
+        import lightgbm
+
+        self._boosters: dict[int, list[Any]] = {}
+        for name, text in self._texts.items():
+            label = int(name.split("/")[0])
+            booster = lightgbm.Booster(model_str=text)
+            n_features = int(self.covers_[:, label].sum()) + 1 + self.context_.shape[1]
+            if booster.num_feature() != n_features or booster.num_trees() < 1:
+                raise ValueError(
+                    f"the trees of label {self.labels_[label]!r} must read {n_features} features: got a model of "
+                    f"{booster.num_trees()} trees on {booster.num_feature()} features; fit the ensemble again."
+                )
+            self._boosters.setdefault(label, []).append(booster)
+
+    def _state(self) -> CombinerState:
+        """Add the trees' texts to the state."""
+        values, arrays, _ = super()._state()
+        return values, arrays, dict(self._texts)
+
+    @classmethod
+    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
+        """Rebuild the trees too."""
+        combiner = super()._from_state(values, arrays, texts)
+        combiner._texts = dict(texts)
+        combiner._load_boosters()
+        return combiner
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the parsed trees out of pickles; their texts hold all."""
+        state = dict(super().__getstate__())
+        state.pop("_boosters", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Parse the trees again."""
+        super().__setstate__(state)
+        if hasattr(self, "_texts"):
+            self._load_boosters()
+
+
+def _fit_base(rows: TrainingRows, fitting: BoolArray) -> DoubleArray:
+    """Fit every label's logistic regression on some rows."""
+    return fit_logistic(
+        [logits[fitting] for logits in rows.logits],
+        rows.y_true[fitting],
+        weight=None if rows.weight is None else rows.weight[fitting],
+        usable=rows.usable,
+        penalty=logit_penalty(10.0, len(rows.logits)),
+    )
+
+
+def _cross_fitted_base(rows: TrainingRows) -> DoubleArray:
+    """Return each fold's regressions applied to all rows, (n_folds, n_samples, n_labels)."""
+    fitted = [_fit_base(rows, ~held) for held in rows.fold_masks]
+    return np.array([apply_logistic(list(rows.logits), coefficients) for coefficients in fitted])
+
+
+def _held_out_scores(rows: TrainingRows, base: DoubleArray, boosted: list[BoostedLabel]) -> FloatArray:
+    """Add the held-out corrections to the held-out regressions."""
+    answer = np.stack([label.held_out for label in boosted], axis=1)
+    for held, start in zip(rows.fold_masks, base, strict=True):
+        answer[held] += start[held]
+    return probabilities(answer).astype(np.float32)
+
+
+def _nearest_labels(fused: DoubleArray, n_context: int) -> npt.NDArray[np.intp]:
+    """Return for each label the others whose fused logits correlate most with its own; the truth is not looked at."""
+    centered = fused - fused.mean(axis=0)
+    spread = np.sqrt((centered**2).sum(axis=0))
+    correlation = np.abs(centered.T @ centered) / np.maximum(np.outer(spread, spread), 1e-12)
+    np.fill_diagonal(correlation, -1.0)
+    return np.argsort(-correlation, axis=1, kind="stable")[:, : max(0, min(n_context, fused.shape[1] - 1))]
+
+
+def _features(
+    logits: FloatArray, fused: FloatArray, label: int, usable: BoolArray, context: npt.NDArray[np.intp]
+) -> FloatArray:
+    """Return one label's features: members' logits, their mean, and the means of other labels."""
+    return np.column_stack([*logits[usable, :, label], fused[:, label], fused[:, context]])

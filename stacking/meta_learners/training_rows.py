@@ -1,0 +1,222 @@
+"""The members' scores as a meta-learner reads them: logits with gaps filled, the truth, and a weight per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.cross_fitting import make_folds, sample_rows
+
+if TYPE_CHECKING:
+    from stacking.predictions import PredictionSet
+
+__all__ = ["TrainingRows", "fill_gaps", "mean_logits", "prepare_rows", "probabilities", "score_logits"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
+
+SMALLEST_SCORE = 1e-7
+"""Scores are clipped to this distance from 0 and 1: float32 resolves no finer near 1, and a logit must be finite."""
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows a meta-learner fits on.
+
+    Attributes
+    ----------
+    logits : ndarray of float32, shape (n_models, n_samples, n_labels)
+        Logits of the scores, 0 where a model does not cover a label.
+    y_true : ndarray of float64, shape (n_samples, n_labels)
+        The truth; cells that are not annotated hold the label's frequency and weigh 0.
+    weight : ndarray of float64, shape (n_samples, n_labels), or None
+        Weight of each cell, None if all are 1.
+    usable : ndarray of bool, shape (n_labels, n_models)
+        Which members' logits a label may use.
+    folds : ndarray of int, shape (n_samples,)
+        Inner folds, all 0 if there is nothing to split.
+    """
+
+    logits: FloatArray
+    y_true: DoubleArray
+    weight: DoubleArray | None
+    usable: BoolArray
+    folds: IntArray
+
+    @property
+    def fold_masks(self) -> list[BoolArray]:
+        """One mask of held-out rows per fold.
+
+        Returns
+        -------
+        list of ndarray of bool, shape (n_samples,)
+            Empty if there is one fold only.
+        """
+        names = np.unique(self.folds)
+        return [] if len(names) < 2 else [self.folds == fold for fold in names]
+
+    @property
+    def positives(self) -> DoubleArray:
+        """Count the positives of each label.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_labels,)
+            Weighted by cell where there are weights.
+        """
+        return self.y_true.sum(axis=0) if self.weight is None else (self.y_true * self.weight).sum(axis=0)
+
+    @property
+    def one_class(self) -> BoolArray:
+        """Tell which labels have no positive or no negative to learn from.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_labels,)
+            True where a label has one class only.
+        """
+        total = len(self.y_true) if self.weight is None else self.weight.sum(axis=0)
+        return (self.positives <= 0) | (self.positives >= total)
+
+
+def prepare_rows(
+    predictions: PredictionSet, *, max_rows: int | None, n_folds: int, random_state: int | np.random.Generator | None
+) -> TrainingRows:
+    """Read (a sample of) the rows of a prediction set for fitting.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        With the truth.
+    max_rows : int or None
+        More rows than these are sampled.
+    n_folds : int
+        Inner folds, stratified and grouped.
+    random_state : int, Generator or None
+        Draws the sample and breaks ties among folds.
+
+    Returns
+    -------
+    TrainingRows
+        Everything in memory.
+    """
+    rng = np.random.default_rng(random_state)
+    sample = sample_rows(predictions, max_rows, random_state=rng)
+    y_true = np.asarray(sample.y_true, dtype=np.float64)
+    weight = None if sample.y_known is None else np.asarray(sample.y_known, dtype=np.float64)
+    if sample.sample_weight is not None:
+        scaled = sample.sample_weight / max(float(sample.sample_weight.mean()), 1e-12)
+        weight = np.broadcast_to(scaled[:, None], y_true.shape) * (1.0 if weight is None else weight)
+    if sample.y_known is not None and weight is not None:
+        frequency = (y_true * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
+        y_true = np.where(sample.y_known, y_true, frequency)
+    covers = np.asarray(sample.covers, dtype=bool)
+    logits = np.nan_to_num(score_logits(sample.to_array()), copy=False)
+    return TrainingRows(logits, y_true, weight, covers.T.copy(), make_folds(sample, n_folds, random_state=rng))
+
+
+def score_logits(y_score: npt.ArrayLike) -> FloatArray:
+    """Turn scores into logits, clipped so that they are finite.
+
+    Parameters
+    ----------
+    y_score : array of any shape
+        Scores in [0, 1]; NaN stays NaN.
+
+    Returns
+    -------
+    ndarray of float32
+        Logits in ±16.2, same shape.
+
+    Examples
+    --------
+    >>> score_logits([0.5, 1.0]).round(1).tolist()
+    [0.0, 15.899999618530273]
+    """
+    clipped = np.clip(np.asarray(y_score, dtype=np.float32), SMALLEST_SCORE, np.float32(1 - SMALLEST_SCORE))
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def probabilities(logits: npt.ArrayLike) -> DoubleArray:
+    """Turn logits into probabilities without overflow.
+
+    Parameters
+    ----------
+    logits : array of any shape
+        Any real numbers.
+
+    Returns
+    -------
+    ndarray of float64
+        Values in [0, 1], same shape.
+
+    Examples
+    --------
+    >>> probabilities([0.0, -1000.0]).tolist()
+    [0.5, 0.0]
+    """
+    z = np.asarray(logits, dtype=np.float64)
+    small = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1.0, small) / (1.0 + small)
+
+
+def fill_gaps(scores: FloatArray, covers: BoolArray, centers: DoubleArray, expected: BoolArray) -> FloatArray:
+    """Turn a block of scores into logits, guessing members that are absent from those present.
+
+    An absent member is assumed to sit as far from its own mean logit as the present ones sit from theirs.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (n_models, n_rows, n_labels)
+        Scores, NaN where `covers` is False.
+    covers : ndarray of bool, shape (n_models, n_labels)
+        What is there now.
+    centers : ndarray of float64, shape (n_models, n_labels)
+        Each member's mean logit when fitted.
+    expected : ndarray of bool, shape (n_models, n_labels)
+        What was there when fitted; the rest becomes 0.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_models, n_rows, n_labels)
+        Logits without NaN.
+    """
+    logits = score_logits(scores)
+    here = covers & expected
+    if not here.all():
+        np.copyto(logits, 0.0, where=~here[:, None, :])
+    absent = expected & ~here
+    if absent.any():
+        deviation = np.where(here[:, None, :], logits - centers[:, None, :], 0.0).sum(axis=0)
+        deviation /= np.maximum(here.sum(axis=0), 1)
+        for model in np.flatnonzero(absent.any(axis=1)):
+            guess = (deviation + centers[model]).astype(np.float32)
+            logits[model] = np.where(absent[model], guess, logits[model])
+    return logits
+
+
+def mean_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray) -> DoubleArray:
+    """Average logits over the members that a label may use.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n_models, n_samples, n_labels)
+        Logits, 0 where not usable.
+    usable : ndarray of bool, shape (n_labels, n_models)
+        Which members count.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples, n_labels)
+        The mean, 0 for a label without members.
+    """
+    total = np.zeros(np.shape(logits)[1:], dtype=np.float64)
+    for block, counts in zip(logits, usable.T, strict=True):
+        total += np.where(counts, block, 0.0)
+    return total / np.maximum(usable.sum(axis=1), 1)

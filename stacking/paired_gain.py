@@ -1,0 +1,153 @@
+"""How sure a difference in micro-F1 between two sets of decisions on the same rows is.
+
+Micro-F1 is a ratio of sums, F = 2 Σ TP / Σ (PP + P); the delta method gives each sample (or group of samples) the
+influence (2 TP − F (PP + P)) / Σ (PP + P), and the difference of two methods the standard error √Σ (ψ_a − ψ_b)². Where
+a few groups carry most of that sum, its own uncertainty is large: the effective number of units (Σ d²)² / Σ d⁴ gives
+the degrees of freedom of Student's t (after Satterthwaite, "An approximate distribution of estimates of variance
+components", Biometrics Bulletin 2, 1946). Only a third of them is believed: influences of groups have heavy tails, and
+on music tags with artists of 1 to 200 rows a gain of three standard errors over ten units did not hold up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from stacking.predictions import PredictionSet
+
+__all__ = ["PairedGain", "UnitCounts", "count_units", "paired_gain"]
+
+DoubleArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class UnitCounts:
+    """True positives, predicted positives and positives of every unit.
+
+    Attributes
+    ----------
+    counts : ndarray of float64, shape (n_units, 3)
+        Weighted where samples have weights.
+    """
+
+    counts: DoubleArray
+
+    @property
+    def micro_f1(self) -> float:
+        """Micro-F1 of the decisions.
+
+        Returns
+        -------
+        float
+            2 TP / (PP + P) in [0, 1]; 0 where nothing is predicted or true.
+        """
+        hits, fired, true = self.counts.sum(axis=0)
+        return float(2 * hits / (fired + true)) if fired + true else 0.0
+
+    @property
+    def influence(self) -> DoubleArray:
+        """Influence of every unit on micro-F1.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_units,)
+            Sums to 0.
+        """
+        size = self.counts[:, 1] + self.counts[:, 2]
+        return (2 * self.counts[:, 0] - self.micro_f1 * size) / max(float(size.sum()), 1.0)
+
+
+@dataclass(frozen=True)
+class PairedGain:
+    """What one set of decisions gains over another.
+
+    Attributes
+    ----------
+    gain : float
+        Difference in micro-F1.
+    standard_error : float
+        Of the gain, over units.
+    effective_units : float
+        Units that carry the standard error, at least 1.
+    """
+
+    gain: float
+    standard_error: float
+    effective_units: float
+
+    def is_proven(self, confidence: float = 0.975) -> bool:
+        """Say whether the gain is above 0 beyond doubt.
+
+        Parameters
+        ----------
+        confidence : float, default=0.975
+            One-sided, in (0.5, 1).
+
+        Returns
+        -------
+        bool
+            True if the gain exceeds the quantile of Student's t times its standard error.
+        """
+        from scipy.stats import t
+
+        return self.gain > float(t.ppf(confidence, max(self.effective_units / 3, 1.0))) * self.standard_error
+
+
+def count_units(decided: npt.NDArray[np.bool_], predictions: PredictionSet) -> UnitCounts:
+    """Count decisions per sample, or per group where the set has groups.
+
+    Parameters
+    ----------
+    decided : ndarray of bool, shape (n_samples, n_labels)
+        Decisions.
+    predictions : PredictionSet
+        With the truth; cells that are not annotated do not count.
+
+    Returns
+    -------
+    UnitCounts
+        One row per sample or group.
+    """
+    truth = np.asarray(predictions.y_true, dtype=bool)
+    if predictions.y_known is not None:
+        truth, decided = truth & predictions.y_known, decided & predictions.y_known
+    counts = np.stack([(truth & decided).sum(1), decided.sum(1), truth.sum(1)], axis=1).astype(np.float64)
+    if predictions.sample_weight is not None:
+        counts *= predictions.sample_weight[:, None]
+    if predictions.groups is None:
+        return UnitCounts(counts)
+    _, unit = np.unique(np.asarray(predictions.groups), return_inverse=True)
+    return UnitCounts(np.stack([np.bincount(unit, weights=column) for column in counts.T], axis=1))
+
+
+def paired_gain(counts: UnitCounts, reference: UnitCounts) -> PairedGain:
+    """Compare two sets of decisions on the same units.
+
+    Parameters
+    ----------
+    counts : UnitCounts
+        Of the decisions in question.
+    reference : UnitCounts
+        Of those they are compared with.
+
+    Returns
+    -------
+    PairedGain
+        Gain over the reference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> better, worse = np.array([[1.0, 1, 1]] * 50), np.array([[1.0, 2, 1]] * 49 + [[1.0, 1, 1]])
+    >>> paired_gain(UnitCounts(better), UnitCounts(worse)).is_proven()
+    True
+    """
+    difference = counts.influence - reference.influence
+    square = float((difference**2).sum())
+    fourth = float((difference**4).sum())
+    units = square**2 / fourth if fourth > 0 else float(len(difference))
+    return PairedGain(counts.micro_f1 - reference.micro_f1, float(np.sqrt(square)), max(units, 1.0))

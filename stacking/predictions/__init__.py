@@ -1,0 +1,25 @@
+"""Predictions of several models: the contract, its forms on disk, alignment and packing."""
+
+from stacking.predictions.alignment import align_predictions
+from stacking.predictions.loading import load_predictions, save_predictions
+from stacking.predictions.packing import add_by_label_copy, add_models, drop_models, pack_predictions
+from stacking.predictions.prediction_set import PredictionFacts, PredictionSet, as_prediction_set
+from stacking.predictions.store import StoreWriter, load_store, verify_store
+from stacking.predictions.store_index import is_store
+
+__all__ = [
+    "PredictionFacts",
+    "PredictionSet",
+    "StoreWriter",
+    "add_by_label_copy",
+    "add_models",
+    "align_predictions",
+    "as_prediction_set",
+    "drop_models",
+    "is_store",
+    "load_predictions",
+    "load_store",
+    "pack_predictions",
+    "save_predictions",
+    "verify_store",
+]

@@ -1,0 +1,39 @@
+"""Render results that are given as data: one self-contained HTML page, and Markdown."""
+
+from stacking.report.html import render_html
+from stacking.report.markdown import render_markdown
+from stacking.report.sections import (
+    Block,
+    Cell,
+    Code,
+    Column,
+    Figure,
+    ImageGrid,
+    KeyFigure,
+    KeyFigures,
+    Paragraph,
+    Photo,
+    Report,
+    Section,
+    Table,
+    Tag,
+)
+
+__all__ = [
+    "Block",
+    "Cell",
+    "Code",
+    "Column",
+    "Figure",
+    "ImageGrid",
+    "KeyFigure",
+    "KeyFigures",
+    "Paragraph",
+    "Photo",
+    "Report",
+    "Section",
+    "Table",
+    "Tag",
+    "render_html",
+    "render_markdown",
+]

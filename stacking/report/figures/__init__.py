@@ -1,0 +1,24 @@
+"""Charts as inline SVG: functions on arrays."""
+
+from stacking.report.figures.curves import (
+    learning_curves_figure,
+    reliability_figure,
+    search_figure,
+    threshold_figure,
+)
+from stacking.report.figures.labels import label_f1_figure, never_predicted_table
+from stacking.report.figures.rankings import ladder_figure, leaderboard_figure
+from stacking.report.figures.weights import weight_bars_figure, weights_figure
+
+__all__ = [
+    "label_f1_figure",
+    "ladder_figure",
+    "leaderboard_figure",
+    "learning_curves_figure",
+    "never_predicted_table",
+    "reliability_figure",
+    "search_figure",
+    "threshold_figure",
+    "weight_bars_figure",
+    "weights_figure",
+]

@@ -1,0 +1,227 @@
+"""Drawing SVG with matplotlib that fits into a page.
+
+No pyplot, so no global figure list and no display. Colors are drawn as fixed hex values and then replaced by the
+page's CSS variables with the same hex value as fall-back: one chart reads on light and dark paper, and alone in a
+file. Text stays text, in the page's own typeface. Foreign names are never parsed as formulas.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stacking.report.writing import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "ACCENT",
+    "BAD",
+    "GOOD",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "RULE",
+    "SERIES",
+    "draw",
+    "finish_axes",
+    "shorten",
+    "shorten_all",
+]
+
+PAPER = "#fdfdfc"
+INK = "#22272e"
+MUTED = "#69717c"
+RULE = "#dcdfe2"
+ACCENT = "#2b6a99"
+GOOD = "#3b8468"
+BAD = "#b5493a"
+SERIES = (ACCENT, "#c7762e", GOOD, "#87599b", "#a38a2c", "#5d7f8c")
+
+_VARIABLES = {
+    PAPER: "--paper",
+    INK: "--ink",
+    MUTED: "--muted",
+    RULE: "--rule",
+    BAD: "--bad",
+    **{color: f"--series-{number}" for number, color in enumerate(SERIES, start=1)},
+}
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "labelstack",
+    "text.parse_math": False,
+    "font.size": 9.5,
+    "font.family": ["DejaVu Sans"],
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": RULE,
+    "axes.linewidth": 0.8,
+    "axes.facecolor": "none",
+    "axes.titlesize": 9.5,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.handlelength": 1.4,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+}
+
+
+def draw(width: float, height: float, paint: Callable[[Figure], None], description: str) -> str:
+    """Draw one chart.
+
+    Parameters
+    ----------
+    width, height : float
+        Size in inches; in a page the chart takes the page's width and keeps the proportion.
+    paint : callable
+        Receives the empty matplotlib figure.
+    description : str
+        What the chart shows, for readers who do not see it.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+    with _quiet_settings():
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        paint(figure)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _for_pages(buffer.getvalue(), description)
+
+
+@contextmanager
+def _quiet_settings() -> Iterator[None]:
+    """Set matplotlib's defaults for one drawing; glyphs its measuring font lacks are the reader's font's affair."""
+    import matplotlib
+
+    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support")
+        yield
+
+
+def _for_pages(svg: str, description: str) -> str:
+    """Turn matplotlib's file into an element that takes on the colours and the typeface of its page."""
+    from xml.sax.saxutils import escape, quoteattr
+
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<defs>\s*</defs>", "", svg)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    view_box = re.search(r'viewBox="([^"]*)"', svg)
+    size = view_box.group(1) if view_box else "0 0 100 100"
+    root = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{size}" '
+        f'role="img" aria-label={quoteattr(visible(description))} stroke-linejoin="round">'
+        f"<title>{escape(visible(description))}</title>"
+    )
+    svg = root + svg[svg.index(">") + 1 :]
+    svg = re.sub(r"""font-family: [^;"]*""", "font-family: var(--sans, system-ui, sans-serif)", svg)
+    svg = re.sub(r"""(font: [^;"]*?[\d.]+px) [^;"]*""", r"\1 var(--sans, system-ui, sans-serif)", svg)
+    for color, variable in _VARIABLES.items():
+        svg = re.sub(rf"(?<=: ){color}\b", f"var({variable}, {color})", svg)
+    svg = re.sub(r'\b(?:d|x|y|points)="[^"]*"', lambda found: _DECIMALS.sub(r"\1", found.group()), svg)
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+def finish_axes(axes: Axes, *, grid: str = "", sides: tuple[str, ...] = ("bottom",)) -> None:
+    """Take away what carries no information.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+        Changed in place.
+    grid : {"", "x", "y", "both"}, default=""
+        Direction of the faint grid lines.
+    sides : tuple of str, default=("bottom",)
+        Edges that stay.
+    """
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in sides)
+    axes.tick_params(length=0, pad=5)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color=RULE, linewidth=0.7)  # type: ignore[arg-type]
+
+
+def shorten(name: str, length: int = 28) -> str:
+    """Shorten a name in its middle, so that it fits beside an axis.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+    length : int, default=28
+        Longest text returned.
+
+    Returns
+    -------
+    str
+        The name, or its two ends around an ellipsis.
+
+    Examples
+    --------
+    >>> shorten("tf_efficientnet_lite0.in1k", 15)
+    'tf_effi…e0.in1k'
+    """
+    name = visible(name)
+    if len(name) <= length:
+        return name
+    tail = (length - 1) // 2
+    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def shorten_all(names: Sequence[str], length: int = 28) -> list[str]:
+    """Shorten several names so that different ones stay different.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Any texts.
+    length : int, default=28
+        Longest text returned, unless two names differ only in what would be left out: those get longer.
+
+    Returns
+    -------
+    list of str
+        One text per name.
+
+    Examples
+    --------
+    >>> shorten_all(["run_1_of_the_net", "run_2_of_the_net"], 9)
+    ['run_1…e_net', 'run_2…e_net']
+    """
+    lengths = [length] * len(names)
+    while True:
+        texts = [shorten(name, limit) for name, limit in zip(names, lengths, strict=True)]
+        owners: dict[str, set[str]] = {}
+        for name, text in zip(names, texts, strict=True):
+            owners.setdefault(text, set()).add(visible(name))
+        clashing = [len(owners[text]) > 1 for text in texts]
+        if not any(clashing):
+            return texts
+        lengths = [limit + 2 if clash else limit for limit, clash in zip(lengths, clashing, strict=True)]

@@ -1,0 +1,219 @@
+"""Curves: the score against the threshold, reliability, learning, and the progress of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.report.figures.canvas import ACCENT, MUTED, SERIES, draw, finish_axes, shorten
+from stacking.report.writing import write_score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["learning_curves_figure", "reliability_figure", "search_figure", "threshold_figure"]
+
+_DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.6)))  # type: ignore[assignment]
+
+
+def threshold_figure(
+    thresholds: npt.ArrayLike, curves: Mapping[str, npt.ArrayLike], *, tuned: Mapping[str, float] | None = None
+) -> str:
+    """Draw micro-F1 against one threshold for all labels.
+
+    Parameters
+    ----------
+    thresholds : array of shape (n_thresholds,)
+        The thresholds tried.
+    curves : mapping of str to array of shape (n_thresholds,)
+        One curve per method.
+    tuned : mapping of str to float, optional
+        The threshold each method was given without seeing these samples, marked on its curve.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+    grid = np.asarray(thresholds, dtype=float)
+
+    def _paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for number, (name, values) in enumerate(curves.items()):
+            curve = np.asarray(values, dtype=float)
+            color = SERIES[number % len(SERIES)]
+            axes.plot(grid, curve, color=color, label=shorten(name, 40))
+            if tuned and name in tuned and np.isfinite(tuned[name]):
+                axes.plot([tuned[name]], [np.interp(tuned[name], grid, curve)], "o", color=color, markersize=6)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("threshold, the same for all labels")
+        axes.set_ylabel("micro-F1")
+        axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
+        finish_axes(axes, grid="y")
+        _legend(figure, len(curves))
+
+    return draw(8.2, 3.4, _paint, "micro-F1 against one threshold for all labels")
+
+
+def reliability_figure(
+    curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], *, counts: npt.ArrayLike | None = None
+) -> str:
+    """Draw how often a label is true against the score it was given.
+
+    Parameters
+    ----------
+    curves : mapping of str to (mean score, observed share), each array of shape (n_bins,)
+        One curve per method; NaN bins are skipped. On the diagonal scores are probabilities.
+    counts : array of shape (n_bins,), optional
+        Number of (sample, label) pairs per bin of the first curve, drawn as a strip below.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+
+    def _paint(figure: Figure) -> None:
+        if counts is None:
+            axes, strip = figure.add_subplot(), None
+        else:
+            axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        for number, (name, (mean_score, share)) in enumerate(curves.items()):
+            x, y = np.asarray(mean_score, dtype=float), np.asarray(share, dtype=float)
+            shown = np.isfinite(x) & np.isfinite(y)
+            axes.plot(
+                x[shown], y[shown], "o-", color=SERIES[number % len(SERIES)], markersize=4, label=shorten(name, 40)
+            )
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_ylabel("share that is true")
+        axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
+        finish_axes(axes, grid="y")
+        if strip is not None and counts is not None:
+            numbers = np.asarray(counts, dtype=float)
+            width = 1 / len(numbers)
+            strip.bar(
+                (np.arange(len(numbers)) + 0.5) * width,
+                np.log10(numbers + 1),
+                width=width * 0.8,
+                color=ACCENT,
+                alpha=0.5,
+            )
+            strip.set_yticks([])
+            strip.set_ylabel("pairs\n(log)", fontsize=7.5)
+            finish_axes(strip)
+            strip.set_xlabel("score")
+        else:
+            axes.set_xlabel("score")
+        _legend(figure, len(curves))
+
+    return draw(8.2, 4.4, _paint, "Observed share of true labels against the score")
+
+
+def learning_curves_figure(
+    histories: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    metric: str = "validation micro-F1",
+    best: Mapping[str, float] | None = None,
+) -> str:
+    """Draw a value per epoch for every member.
+
+    Parameters
+    ----------
+    histories : mapping of str to (epochs, values)
+        One curve per member. `values` of shape (n_folds, n_epochs) are drawn as faint lines under their mean.
+    metric : str, default="validation micro-F1"
+        What the values are.
+    best : mapping of str to float, optional
+        The epoch each member was kept at, marked on its curve.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+
+    def _paint(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes = figure.add_subplot()
+        for number, (name, (epochs, values)) in enumerate(histories.items()):
+            x, y = np.asarray(epochs, dtype=float), np.atleast_2d(np.asarray(values, dtype=float))
+            color, dash = SERIES[number % len(SERIES)], _DASHES[number // len(SERIES) % len(_DASHES)]
+            if len(y) > 1:
+                axes.plot(x, y.T, color=color, linewidth=0.7, alpha=0.35)
+            mean = _column_means(y)
+            marker = "o" if len(x) <= 12 else ""
+            axes.plot(x, mean, color=color, linestyle=dash, marker=marker, markersize=3.5, label=shorten(name, 30))
+            if best and name in best:
+                axes.plot([best[name]], [np.interp(best[name], x, mean)], "o", color=color, markersize=7)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(metric)
+        finish_axes(axes, grid="y")
+        _legend(figure, len(histories), always=True)
+
+    rows = -(-max(len(histories), 1) // 3)
+    return draw(8.2, 3.2 + 0.2 * rows, _paint, f"{metric} per epoch of {len(histories)} members")
+
+
+def _column_means(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Average over folds, NaN ignored, NaN where no fold got that far."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    counted = known.sum(axis=0)
+    return np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
+
+
+def search_figure(
+    histories: Mapping[str, Sequence[tuple[int, float]]], *, loss: str = "loss", direct: bool = False
+) -> str:
+    """Draw the best loss an optimizer had found against its number of evaluations.
+
+    Parameters
+    ----------
+    histories : mapping of str to sequence of (n_evaluations, best_loss)
+        One search each, as `optimizers.minimize` records it.
+    loss : str, default="loss"
+        What the axis shows.
+    direct : bool, default=False
+        Whether the values are shown negated, for losses that are a negative score.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+
+    def _paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for number, (name, history) in enumerate(histories.items()):
+            steps = np.asarray(history, dtype=float).reshape(-1, 2)
+            values = -steps[:, 1] if direct else steps[:, 1]
+            axes.step(
+                np.maximum(steps[:, 0], 1),
+                values,
+                where="post",
+                color=SERIES[number % len(SERIES)],
+                label=shorten(name),
+            )
+            axes.plot(np.maximum(steps[-1:, 0], 1), values[-1:], "o", color=SERIES[number % len(SERIES)], markersize=5)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
+        axes.set_xlabel("evaluations (log scale)")
+        axes.set_ylabel(loss)
+        finish_axes(axes, grid="y")
+        _legend(figure, len(histories))
+
+    return draw(8.2, 3.2, _paint, f"Best {loss} against the number of evaluations")
+
+
+def _legend(figure: Figure, n_series: int, *, always: bool = False) -> None:
+    """Put a legend above the chart if there is more than one series."""
+    if n_series > 1 or (always and n_series):
+        figure.legend(loc="outside upper left", ncols=min(n_series, 3), labelcolor=MUTED)

@@ -1,0 +1,108 @@
+"""The weights of a vote: bars when all labels share them, a heat map when every label has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.report.figures.canvas import ACCENT, INK, MUTED, SERIES, draw, finish_axes, shorten, shorten_all
+from stacking.report.writing import write_score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["weight_bars_figure", "weights_figure"]
+
+
+def weights_figure(weights: npt.ArrayLike, models: Sequence[str], labels: Sequence[str] | None = None) -> str:
+    """Draw the weights of one vote.
+
+    Parameters
+    ----------
+    weights : array of shape (n_models,) or (n_models, n_labels)
+        Weights in [0, 1]. Equal columns are drawn as bars, different ones as a heat map.
+    models : sequence of str
+        Names of the models.
+    labels : sequence of str, optional
+        Names of the labels, for the heat map.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+    matrix = np.asarray(weights, dtype=float)
+    if matrix.ndim == 1 or np.allclose(matrix, matrix[:, :1], atol=1e-9):
+        shared = matrix if matrix.ndim == 1 else matrix[:, 0]
+        return weight_bars_figure({"weight": shared}, models)
+    return _heat_map(matrix, models, labels)
+
+
+def weight_bars_figure(votes: Mapping[str, npt.ArrayLike], models: Sequence[str]) -> str:
+    """Draw the shared weights of several votes beside each other.
+
+    Parameters
+    ----------
+    votes : mapping of str to array of shape (n_models,)
+        Name of the vote and its weights.
+    models : sequence of str
+        Names of the models.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+    names, heights = list(votes), {name: np.asarray(bars, dtype=float) for name, bars in votes.items()}
+
+    def _paint(figure: Figure) -> None:
+        panels = figure.subplots(1, len(names), sharey=True, sharex=True, squeeze=False)[0]
+        rows = np.arange(len(models))[::-1]
+        largest = max(float(np.nanmax(heights[name])) for name in names)
+        for number, (axes, name) in enumerate(zip(panels, names, strict=True)):
+            bars = heights[name]
+            axes.barh(rows, bars, height=0.5, color=SERIES[number % len(SERIES)] if len(names) > 1 else ACCENT)
+            for y, value in zip(rows, bars, strict=True):
+                axes.annotate(write_score(float(value), 2), (value, y), xytext=(4, 0), textcoords="offset points",
+                              va="center", color=MUTED, fontsize=8)  # fmt: skip
+            axes.set_xlim(0, largest * 1.25)
+            axes.set_xticks([])
+            axes.set_title(shorten(name, 22) if len(names) > 1 else "", loc="left", color=INK)
+            finish_axes(axes, sides=("left",))
+        panels[0].set_yticks(rows, shorten_all(models, 30))
+        panels[0].tick_params(axis="y", labelcolor=INK, labelsize=9)
+
+    return draw(8.2, 0.6 + 0.27 * len(models), _paint, f"Weights of {len(models)} models")
+
+
+def _heat_map(matrix: npt.NDArray[np.floating], models: Sequence[str], labels: Sequence[str] | None) -> str:
+    """Draw one cell per model and label, the darker the heavier."""
+    n_models, n_labels = matrix.shape
+    named = labels is not None and n_labels <= 60
+
+    def _paint(figure: Figure) -> None:
+        from matplotlib.collections import PatchCollection
+        from matplotlib.colors import to_rgba
+        from matplotlib.patches import Rectangle
+
+        axes = figure.add_subplot()
+        cells, colors = [], []
+        top = max(float(np.nanmax(matrix)), 1e-9)
+        for model, label in np.argwhere(np.nan_to_num(matrix) > 0.005 * top):
+            cells.append(Rectangle((label, n_models - 1 - model + 0.06), 1, 0.88))
+            colors.append(to_rgba(ACCENT, alpha=round(float(matrix[model, label]) / top, 2)))
+        axes.add_collection(PatchCollection(cells, facecolors=colors, linewidths=0))
+        axes.set_xlim(0, n_labels)
+        axes.set_ylim(0, n_models)
+        axes.set_yticks(np.arange(n_models)[::-1] + 0.5, shorten_all(models, 30))
+        axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
+        if named and labels is not None:
+            axes.set_xticks(np.arange(n_labels) + 0.5, shorten_all(labels, 18), rotation=90, fontsize=7.5)
+        else:
+            axes.set_xlabel(f"{n_labels} labels")
+        finish_axes(axes, sides=())
+
+    return draw(8.2, 0.8 + 0.27 * n_models + (0.9 if named else 0), _paint, "Weights per model and label")

@@ -1,0 +1,362 @@
+"""The parts of a report, as plain data.
+
+A report is sections, a section is blocks, a block is data: no HTML, no Markdown, no styling. The rooms above this one
+(training, the application) describe their results with these classes and hand them to `render_html` and
+`render_markdown`; the report therefore never imports them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+__all__ = [
+    "Block",
+    "Cell",
+    "Code",
+    "Column",
+    "Figure",
+    "ImageGrid",
+    "KeyFigure",
+    "KeyFigures",
+    "Paragraph",
+    "Photo",
+    "Report",
+    "Section",
+    "Table",
+    "Tag",
+]
+
+Cell: TypeAlias = str | int | float | bool | None
+ColumnKind: TypeAlias = Literal["text", "interval", "score", "gain", "count", "seconds", "percent", "number"]
+
+COLUMN_KINDS: tuple[ColumnKind, ...] = ("text", "interval", "score", "gain", "count", "seconds", "percent", "number")
+PARAGRAPH_ROLES = ("body", "lead", "note", "warning")
+TAG_KINDS = ("hit", "miss", "extra", "plain")
+
+# All a chart may hold: shapes and text, nothing that runs, links or loads.
+_SVG_ELEMENTS = frozenset(
+    {"svg", "g", "defs", "clipPath", "use", "title", "desc", "path", "rect", "circle", "ellipse", "line", "polyline"}
+    | {"polygon", "text", "tspan", "linearGradient", "stop"}
+)
+_REMOTE_REFERENCE = re.compile(r"url\(\s*[\"']?(?!#)|javascript:|@import|expression\(", re.IGNORECASE)
+
+
+def _check_inert(svg: str) -> None:
+    """Raise if a chart is not one well-formed <svg> of shapes and text."""
+    from xml.etree import ElementTree
+
+    if "<!" in svg:
+        raise ValueError("svg must be one <svg> element: got a declaration, a comment or CDATA in it.")
+    try:
+        root = ElementTree.fromstring(svg)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"svg must be one well-formed <svg> element: it does not parse ({error}).") from error
+    if root.tag.rpartition("}")[2] != "svg":
+        raise ValueError(f"svg must be one <svg> element: got <{root.tag.rpartition('}')[2]}>.")
+    for element in root.iter():
+        tag = element.tag.rpartition("}")[2]
+        if tag not in _SVG_ELEMENTS:
+            raise ValueError(f"svg must hold shapes and text only: got a <{tag}> element in it.")
+        for name, value in element.attrib.items():
+            name = name.rpartition("}")[2].lower()
+            foreign = name == "href" and not value.startswith("#")
+            if name.startswith("on") or foreign or (name != "aria-label" and _REMOTE_REFERENCE.search(value)):
+                raise ValueError(f"svg must be inert (no handler, link or remote asset): got {name}={value[:40]!r}.")
+
+
+def _check_choice(argument: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise if ``value`` is not one of ``allowed``."""
+    if value not in allowed:
+        raise ValueError(f"{argument} must be one of {', '.join(allowed)}: got {value!r}.")
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text.
+
+    Attributes
+    ----------
+    text : str
+        Plain text; line breaks count as spaces.
+    role : {"body", "lead", "note", "warning"}, default="body"
+        How loudly it is said.
+    """
+
+    text: str
+    role: Literal["body", "lead", "note", "warning"] = "body"
+
+    def __post_init__(self) -> None:
+        _check_choice("role", self.role, PARAGRAPH_ROLES)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes
+    ----------
+    title : str
+        Heading.
+    kind : str, default="text"
+        How its cells are written: "text", "interval" (text that never breaks), "score" (``.8123``), "gain"
+        (``+.0123``), "count" (``1,234``), "seconds", "percent" (of a fraction) or "number".
+    """
+
+    title: str
+    kind: ColumnKind = "text"
+
+    def __post_init__(self) -> None:
+        _check_choice("kind", self.kind, COLUMN_KINDS)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under columns.
+
+    Attributes
+    ----------
+    columns : sequence of Column or str
+        A plain string is a text column.
+    rows : sequence of sequences of cells
+        One cell per column; None is written as a dash.
+    caption : str, default=""
+        What the table shows.
+    strong : sequence of int, default=()
+        Indices of the rows to set off.
+    folded : bool, default=False
+        Whether a long table is shown closed until it is asked for.
+    """
+
+    columns: Sequence[Column | str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    strong: Sequence[int] = ()
+    folded: bool = False
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"rows must hold one cell per column: row {number} has {len(row)} cells for "
+                    f"{len(self.columns)} columns."
+                )
+
+    @property
+    def typed_columns(self) -> tuple[Column, ...]:
+        """The columns, plain strings made text columns.
+
+        Returns
+        -------
+        tuple of Column
+            One per column.
+        """
+        return tuple(column if isinstance(column, Column) else Column(column) for column in self.columns)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart as inline SVG, as the functions of `stacking.report.figures` return it.
+
+    Attributes
+    ----------
+    svg : str
+        The ``<svg>`` element. It may hold no script, handler, link or remote asset.
+    caption : str, default=""
+        What the chart shows, and how to read it.
+    """
+
+    svg: str
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        _check_inert(self.svg.strip())
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One number worth a large type size.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    value : str
+        The number, formatted.
+    note : str, default=""
+        Its interval or its comparison.
+    """
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class KeyFigures:
+    """A row of key figures.
+
+    Attributes
+    ----------
+    items : sequence of KeyFigure
+        Three to five of them read best.
+    """
+
+    items: Sequence[KeyFigure]
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label under a photo.
+
+    Attributes
+    ----------
+    text : str
+        The label's name.
+    kind : {"hit", "miss", "extra", "plain"}, default="plain"
+        Predicted rightly, missed, predicted wrongly, or without a judgement.
+    """
+
+    text: str
+    kind: Literal["hit", "miss", "extra", "plain"] = "plain"
+
+    def __post_init__(self) -> None:
+        _check_choice("kind", self.kind, TAG_KINDS)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One picture of a grid.
+
+    Attributes
+    ----------
+    data : bytes
+        The encoded picture: JPEG, PNG, GIF or WebP. Callers shrink it before; a side of 200 px is plenty.
+    title : str, default=""
+        Usually its id.
+    tags : sequence of Tag, default=()
+        Its labels.
+    """
+
+    data: bytes = field(repr=False)
+    title: str = ""
+    tags: Sequence[Tag] = ()
+
+    def __post_init__(self) -> None:
+        if not self.media_type:
+            raise ValueError(f"data must be a JPEG, PNG, GIF or WebP picture: photo {self.title!r} starts with "
+                             f"{self.data[:8]!r}.")  # fmt: skip
+
+    @property
+    def media_type(self) -> str:
+        """The media type its first bytes tell, or an empty string.
+
+        Returns
+        -------
+        str
+            Such as ``image/jpeg``.
+        """
+        if self.data.startswith(b"\xff\xd8\xff"):
+            return "image/jpeg"
+        if self.data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return "image/png"
+        if self.data.startswith((b"GIF87a", b"GIF89a")):
+            return "image/gif"
+        if self.data.startswith(b"RIFF") and self.data[8:12] == b"WEBP":
+            return "image/webp"
+        return ""
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """Photos with their labels, side by side.
+
+    Attributes
+    ----------
+    photos : sequence of Photo
+        In the order to be shown.
+    caption : str, default=""
+        What was chosen and how.
+    """
+
+    photos: Sequence[Photo]
+    caption: str = ""
+
+    @property
+    def judged(self) -> bool:
+        """Say whether any label under a photo is marked as found, missed or wrong.
+
+        Returns
+        -------
+        bool
+            Then the marks are explained.
+        """
+        return any(tag.kind != "plain" for photo in self.photos for tag in photo.tags)
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text kept as it is, in a fixed-width type: a command, a manifest.
+
+    Attributes
+    ----------
+    text : str
+        Kept with its line breaks.
+    caption : str, default=""
+        What it is.
+    folded : bool, default=False
+        Whether it is shown closed until it is asked for.
+    """
+
+    text: str
+    caption: str = ""
+    folded: bool = False
+
+
+Block: TypeAlias = Paragraph | Table | Figure | KeyFigures | ImageGrid | Code
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled run of blocks.
+
+    Attributes
+    ----------
+    title : str
+        Heading; it is also the entry in the table of contents.
+    blocks : sequence of blocks
+        Shown in this order.
+    """
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report.
+
+    Attributes
+    ----------
+    title : str
+        The title.
+    sections : sequence of Section
+        Shown in this order.
+    verdict : str, default=""
+        The result in one paragraph, on top of everything.
+    subtitle : str, default=""
+        What was measured on what.
+    key_figures : sequence of KeyFigure, default=()
+        Shown under the verdict.
+    footer : str, default=""
+        Version, seed, date.
+    """
+
+    title: str
+    sections: Sequence[Section]
+    verdict: str = ""
+    subtitle: str = ""
+    key_figures: Sequence[KeyFigure] = ()
+    footer: str = ""

@@ -1,0 +1,279 @@
+"""Conformance suite for combiners: what every vote and meta-learner must do, ours and yours.
+
+Call :func:`check_combiner` from a test with a function that builds a fresh combiner. Each check raises AssertionError
+with one sentence on the first breach. (Optuna and scikit-learn ship their estimators' checks for the same reason.)
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from stacking.combiner import Combiner
+from stacking.predictions import PredictionSet
+
+__all__ = ["check_combiner", "list_combiner_checks", "make_predictions"]
+
+FloatArray = npt.NDArray[np.float32]
+Builder = Callable[[], Combiner]
+
+TOLERANCE = 1e-5
+
+
+def make_predictions(
+    n_models: int = 3, n_samples: int = 240, n_labels: int = 4, *, random_state: int = 0, covers: Any = None
+) -> PredictionSet:
+    """Draw truths and scores of models that see them through noise.
+
+    Parameters
+    ----------
+    n_models, n_samples, n_labels : int
+        Shape.
+    random_state : int, default 0
+        Seed.
+    covers : array of bool, shape (n_models, n_labels), optional
+        Which labels each model answers.
+
+    Returns
+    -------
+    PredictionSet
+        With the truth; about 40 % positives.
+    """
+    rng = np.random.default_rng(random_state)
+    y_true = (rng.random((n_samples, n_labels)) < 0.4).astype(np.uint8)
+    logits = 2.0 * y_true - 1.2 + rng.normal(0.0, 1.5, (n_models, n_samples, n_labels))
+    y_scores = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
+    if covers is not None:
+        y_scores[np.broadcast_to(~np.asarray(covers)[:, None, :], y_scores.shape)] = np.nan
+    return PredictionSet(y_scores, y_true=y_true, covers=covers)
+
+
+def list_combiner_checks() -> list[str]:
+    """List the names of the checks.
+
+    Returns
+    -------
+    list of str
+        In the order they run.
+    """
+    return list(_CHECKS)
+
+
+def check_combiner(build: Builder, *, symmetric: bool = True, only: str | None = None) -> None:
+    """Run the conformance suite.
+
+    Parameters
+    ----------
+    build : callable
+        Returns a fresh, unfitted combiner with a fixed seed.
+    symmetric : bool, default True
+        Whether permuted models and labels must give the permuted result to 1e-5; False for searches and folds whose
+        draws depend on the order, which then only need to agree to .1 in the mean.
+    only : str, optional
+        Run this check alone, one of `list_combiner_checks()`.
+
+    Raises
+    ------
+    AssertionError
+        If the combiner breaks the contract.
+    """
+    for name, check in _CHECKS.items():
+        if only in (None, name):
+            check(build, TOLERANCE if symmetric else 0.1)
+
+
+def _require(condition: bool, message: str) -> None:
+    """Raise AssertionError unless the condition holds."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def _check_scores(y_score: FloatArray, shape: tuple[int, int], what: str) -> None:
+    """Require finite float32 scores in [0, 1] of a shape."""
+    _require(y_score.shape == shape, f"{what} must have shape {shape}: got {y_score.shape}")
+    _require(y_score.dtype == np.float32, f"{what} must be float32: got {y_score.dtype}")
+    fine = bool(np.isfinite(y_score).all()) and y_score.min() >= 0 and y_score.max() <= 1
+    _require(fine, f"{what} must be finite and in [0, 1]")
+
+
+def _check_contract(build: Builder, tolerance: float) -> None:
+    """Fit and predict change no input, keep parameters, and remember the names."""
+    predictions = make_predictions()
+    scores, truth = predictions.to_array().copy(), np.asarray(predictions.y_true).copy()
+    combiner = build()
+    before = repr(combiner.get_params(deep=False))
+    _require(combiner.fit(predictions) is combiner, "fit must return the combiner itself")
+    y_score = combiner.predict_proba(predictions)
+    _check_scores(y_score, truth.shape, "scores")
+    _require(np.array_equal(scores, predictions.to_array()), "fit and predict_proba must not change the scores")
+    _require(np.array_equal(truth, np.asarray(predictions.y_true)), "fit must not change the truth")
+    _require(repr(combiner.get_params(deep=False)) == before, "fit must not change constructor parameters")
+    _require(combiner.models_ == predictions.models and combiner.labels_ == predictions.labels, "names must be kept")
+    _require(combiner.fits_from in ("counts", "rows"), "fits_from must be 'counts' or 'rows'")
+
+
+def _check_repeatable(build: Builder, tolerance: float) -> None:
+    """Require equal scores from an equal seed, a clone and a second fit, and an untouched global generator."""
+    predictions = make_predictions()
+    before = np.random.get_state()  # noqa: NPY002 - only to see that nobody else touches it
+    np.random.seed(20180529)  # noqa: NPY002
+    marked = repr(np.random.get_state())  # noqa: NPY002
+    combiner = build().fit(predictions)
+    first = combiner.predict_proba(predictions)
+    _require(np.array_equal(first, build().fit(predictions).predict_proba(predictions)), "the same seed must repeat")
+    _require(np.array_equal(first, clone(combiner).fit(predictions).predict_proba(predictions)), "a clone must repeat")
+    _require(np.array_equal(first, combiner.fit(predictions).predict_proba(predictions)), "a second fit must repeat")
+    untouched = repr(np.random.get_state()) == marked  # noqa: NPY002
+    np.random.set_state(before)  # noqa: NPY002
+    _require(untouched, "the global random generator must not be touched")
+
+
+def _check_arrays(build: Builder, tolerance: float) -> None:
+    """Plain arrays work like the set made of them."""
+    predictions = make_predictions()
+    scores = predictions.to_array()
+    combiner = build().fit(scores, predictions.y_true)
+    _require(
+        np.array_equal(combiner.predict_proba(scores), build().fit(predictions).predict_proba(predictions)),
+        "an array must give what its prediction set gives",
+    )
+
+
+def _check_small(build: Builder, tolerance: float) -> None:
+    """One model, one label, two rows."""
+    for n_models, n_samples, n_labels in ((1, 60, 3), (3, 60, 1), (2, 2, 2)):
+        predictions = make_predictions(n_models, n_samples, n_labels)
+        y_score = build().fit(predictions).predict_proba(predictions)
+        _check_scores(y_score, (n_samples, n_labels), f"scores of {n_models} models, {n_labels} labels")
+
+
+def _check_degenerate(build: Builder, tolerance: float) -> None:
+    """Require finite scores for one-class labels, constant scores, ties and scores 0 and 1."""
+    predictions = make_predictions()
+    truth = np.asarray(predictions.y_true).copy()
+    truth[:, 0], truth[:, 1] = 0, 1
+    scores = predictions.to_array().copy()
+    for name, changed in (
+        ("one-class labels", scores),
+        ("constant scores", np.full_like(scores, 0.25)),
+        ("ties", np.round(scores, 1)),
+        ("scores 0 and 1", np.round(scores)),
+    ):
+        y_score = build().fit(changed, truth).predict_proba(changed)
+        _check_scores(y_score, truth.shape, f"scores with {name}")
+
+
+def _check_permutation(build: Builder, tolerance: float) -> None:
+    """Require that names decide and the order of models and labels does not."""
+    predictions = make_predictions()
+    combiner = build().fit(predictions)
+    first = combiner.predict_proba(predictions)
+    models, labels = [2, 0, 1], [3, 1, 0, 2]
+    turned = predictions.subset(models=models, labels=labels)
+    gap = np.abs(combiner.predict_proba(turned) - first).max()
+    _require(gap <= TOLERANCE, f"names must decide the order at prediction: scores differ by {gap}")
+    refitted = build().fit(turned).predict_proba(turned)
+    gap = np.abs(refitted - first[:, labels])
+    worst = float(gap.max() if tolerance <= TOLERANCE else gap.mean())
+    _require(worst <= tolerance, f"permuting models and labels must permute the result: scores differ by {worst}")
+
+
+def _check_names(build: Builder, tolerance: float) -> None:
+    """Missing and unknown names are errors; `without` leaves members out."""
+    predictions = make_predictions()
+    combiner = build().fit(predictions)
+    fewer = predictions.subset(models=["model0", "model2"])
+    _expect_error(lambda: combiner.predict_proba(fewer), "model1", "a missing member")
+    _expect_error(lambda: combiner.predict_proba(predictions, without=["modell1"]), "modell1", "an unknown member")
+    short = predictions.subset(labels=["label0"])
+    _expect_error(lambda: combiner.predict_proba(short), "label1", "a missing label")
+    _expect_error(lambda: combiner.predict_proba(predictions, without=predictions.models), "without", "no member left")
+    absent = combiner.predict_proba(fewer, without=["model1"])
+    _check_scores(absent, (predictions.n_samples, predictions.n_labels), "scores without a member")
+    ignored = combiner.predict_proba(predictions, without=["model1"])
+    _require(np.allclose(absent, ignored, atol=TOLERANCE), "a member left out must not matter, present or absent")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        build().fit(fewer).predict_proba(predictions)
+    _require(any("model1" in str(w.message) for w in caught), "a member that was not fitted must be warned about")
+
+
+def _check_coverage(build: Builder, tolerance: float) -> None:
+    """Require that a member may answer only some labels."""
+    covers = np.array([[True, True, True, True], [True, False, True, False], [False, True, True, True]])
+    predictions = make_predictions(covers=covers)
+    y_score = build().fit(predictions).predict_proba(predictions)
+    _check_scores(y_score, (predictions.n_samples, predictions.n_labels), "scores with partial coverage")
+    bare = make_predictions(covers=covers & [True, True, True, False])
+    _expect_error(lambda: build().fit(bare), "label3", "a label that no model covers")
+
+
+def _check_cross_fit(build: Builder, tolerance: float) -> None:
+    """Cross-fitted scores of a row do not depend on that row's truth."""
+    predictions = make_predictions()
+    folds = np.arange(predictions.n_samples) % 3
+    y_score = build().cross_fit_predict(predictions, folds=folds)
+    _check_scores(y_score, (predictions.n_samples, predictions.n_labels), "cross-fitted scores")
+    lied = np.asarray(predictions.y_true).copy()
+    lied[folds == 1] = 1 - lied[folds == 1]
+    other = build()
+    if other.requires_truth and not other.choice_sees_all_rows:
+        told = other.cross_fit_predict(predictions.with_truth(lied), folds=folds)
+        _require(
+            np.array_equal(told[folds == 1], y_score[folds == 1]), "held-out scores must not see their rows' truth"
+        )
+    _expect_error(lambda: build().cross_fit_predict(predictions, folds=np.zeros(3)), "folds", "folds of a wrong length")
+
+
+def _check_state(build: Builder, tolerance: float) -> None:
+    """Require that the plain-data state rebuilds a combiner that predicts the same."""
+    import json
+
+    predictions = make_predictions()
+    combiner = build().fit(predictions)
+    values, arrays, texts = combiner._state()
+    plain = json.loads(json.dumps(values))
+    again = type(combiner)._from_state(plain, {name: array.copy() for name, array in arrays.items()}, dict(texts))
+    _require(
+        np.array_equal(again.predict_proba(predictions), combiner.predict_proba(predictions)),
+        "a rebuilt combiner must predict the same",
+    )
+    _require(again.models_ == combiner.models_ and again.labels_ == combiner.labels_, "names must survive the state")
+
+
+def _check_unfitted(build: Builder, tolerance: float) -> None:
+    """Predicting before fitting and fitting without truth are errors."""
+    predictions = make_predictions()
+    _expect_error(lambda: build().predict_proba(predictions), "fitted", "an unfitted combiner")
+    if build().requires_truth:
+        _expect_error(lambda: build().fit(predictions.to_array()), "y_true", "no truth")
+
+
+def _expect_error(call: Callable[[], Any], mention: str, what: str) -> None:
+    """Require a ValueError (or a subclass) that mentions a word."""
+    try:
+        call()
+    except ValueError as error:
+        _require(mention in str(error), f"the error for {what} must mention {mention!r}: got {error}")
+        return
+    raise AssertionError(f"{what} must be an error")
+
+
+_CHECKS: dict[str, Callable[[Builder, float], None]] = {
+    "contract": _check_contract,
+    "repeatable": _check_repeatable,
+    "arrays": _check_arrays,
+    "small": _check_small,
+    "degenerate": _check_degenerate,
+    "permutation": _check_permutation,
+    "names": _check_names,
+    "coverage": _check_coverage,
+    "cross-fit": _check_cross_fit,
+    "state": _check_state,
+    "unfitted": _check_unfitted,
+}

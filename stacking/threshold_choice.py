@@ -1,0 +1,92 @@
+"""Choose a decision rule on folds that did not tune it, the steadier first.
+
+.5 is kept unless one tuned threshold beats it beyond doubt; per-label thresholds must beat what was chosen so far by
+more than a standard error. Each rule's micro-F1 here comes from thresholds tuned on the other folds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.cross_fitting import nested_decisions
+from stacking.paired_gain import UnitCounts, count_units, paired_gain
+from stacking.predictions import PredictionSet
+
+__all__ = ["RULES", "ThresholdChoice", "choose_thresholds"]
+
+RULES = ("half", "single", "cross-validated", "exact-micro-f1")
+"""Decision rules that may be chosen, the steadier first."""
+
+CONFIDENCE = 0.95
+"""One-sided, for leaving .5: on a few dozen rows a tuned threshold is mostly noise."""
+
+
+@dataclass(frozen=True)
+class ThresholdChoice:
+    """Thresholds, and what the rules scored.
+
+    Attributes
+    ----------
+    thresholds : ndarray of float64, shape (n_labels,)
+        Of the chosen rule, tuned on all rows; +inf never fires.
+    rule : str
+        The chosen rule.
+    scores : dict of str to float
+        Cross-fitted micro-F1 of each rule; empty where nothing could be held out.
+    """
+
+    thresholds: npt.NDArray[np.float64]
+    rule: str
+    scores: dict[str, float]
+
+
+def choose_thresholds(
+    y_score: npt.NDArray[np.float32], predictions: PredictionSet, folds: npt.NDArray[np.integer]
+) -> ThresholdChoice:
+    """Choose a rule by cross-fitting and tune it on all rows.
+
+    Parameters
+    ----------
+    y_score : ndarray of float32, shape (n_samples, n_labels)
+        Scores in [0, 1] that did not see their row.
+    predictions : PredictionSet
+        With the truth; unknown cells, weights and groups are honoured.
+    folds : ndarray of int, shape (n_samples,)
+        Folds of the scores; with one fold only, a single threshold is tuned.
+
+    Returns
+    -------
+    ThresholdChoice
+        Thresholds, rule, and cross-fitted micro-F1 of every rule.
+    """
+    from stacking.decision_rules import tune_thresholds
+
+    counts: dict[str, UnitCounts] = {}
+    if len(np.unique(folds)) > 1:
+        held_out = np.asarray(folds, dtype=np.intp)
+        for rule in RULES:
+            counts[rule] = count_units(nested_decisions(y_score, predictions, held_out, rule=rule), predictions)
+    chosen = _steadiest(counts) if counts else "single"
+    thresholds = tune_thresholds(
+        y_score,
+        np.asarray(predictions.y_true),
+        chosen,
+        y_known=predictions.y_known,
+        sample_weight=predictions.sample_weight,
+    )
+    scores = {rule: count.micro_f1 for rule, count in counts.items()}
+    return ThresholdChoice(np.asarray(thresholds, np.float64), chosen, scores)
+
+
+def _steadiest(counts: dict[str, UnitCounts]) -> str:
+    """Return the steadiest rule that no other clearly beats."""
+    single = paired_gain(counts["single"], counts["half"])
+    chosen = "single" if single.is_proven(CONFIDENCE) else "half"
+    for rule in RULES[2:]:
+        gain = paired_gain(counts[rule], counts[chosen])
+        needed = gain.is_proven(CONFIDENCE) if chosen == "half" else gain.gain > gain.standard_error
+        chosen = rule if needed else chosen
+    return chosen

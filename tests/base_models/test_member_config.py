@@ -1,0 +1,83 @@
+"""Recipes: refused values, canonical form, defaults for members."""
+
+from dataclasses import replace
+
+import pytest
+
+from base_models.data_config import DataConfig
+from base_models.member_config import (
+    DerivedMember,
+    FoldConfig,
+    MemberConfig,
+    TrainingConfig,
+    TrainingRun,
+    canonical_recipe,
+    merge_training_defaults,
+    recipe_hash,
+)
+
+RUN = TrainingRun("r", DataConfig("folder", "photos"), (MemberConfig("a", "resnet50"),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1: got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"freeze_epochs": -1}, "freeze_epochs must not be negative"),
+        ({"ema_decay": 1.0}, r"ema_decay must lie in \[0, 1\)"),
+        ({"body_learning_rate": 0.0}, r"body_learning_rate must lie in \(0, 1\]"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"cycle_factor": 0.5}, "cycle_factor must be at least 1"),
+    ],
+)
+def test_training_values_out_of_range_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**changes)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
+def test_a_member_whose_name_is_no_folder_name_is_refused(name):
+    with pytest.raises(ValueError, match="name of a member must be"):
+        MemberConfig(name, "resnet50")
+
+
+def test_other_wrong_configurations_are_refused():
+    with pytest.raises(ValueError, match="at least 16 pixels"):
+        MemberConfig("a", "resnet50", size=8)
+    with pytest.raises(ValueError, match="split_share"):
+        MemberConfig("a", "resnet50", split_share=1.0)
+    with pytest.raises(ValueError, match="n_folds must be at least 2"):
+        FoldConfig(n_folds=1)
+    with pytest.raises(ValueError, match="validation_fraction"):
+        FoldConfig(validation_fraction=0.6)
+    with pytest.raises(ValueError, match="at least one member"):
+        replace(RUN, members=())
+    with pytest.raises(ValueError, match="different names: 'a' occurs more than once"):
+        replace(RUN, members=RUN.members * 2)
+    with pytest.raises(ValueError, match="must name trained members: got 'b'"):
+        replace(RUN, derived=(DerivedMember("d", ("a", "b")),))
+
+
+def test_the_canonical_form_leaves_defaults_and_neutral_settings_out():
+    assert canonical_recipe(RUN) == {
+        "name": "r",
+        "data": {"format": "folder", "root": "photos"},
+        "members": [{"name": "a", "network": "resnet50"}],
+    }
+    same = replace(RUN, n_threads=2, cache="none", n_workers=3, cache_gib=1.0)
+    assert recipe_hash(same) == recipe_hash(RUN)
+    assert recipe_hash(replace(RUN, seed=1)) != recipe_hash(RUN)
+
+
+def test_members_inherit_the_training_table():
+    recipe = {
+        "training": {"epochs": 3, "batch_size": 8},
+        "members": [{"name": "a", "training": {"epochs": 1}}, {"name": "b"}],
+    }
+    merged = merge_training_defaults(recipe)
+    assert [member["training"] for member in merged["members"]] == [
+        {"epochs": 1, "batch_size": 8},
+        {"epochs": 3, "batch_size": 8},
+    ]
+    assert "training" in recipe  # the input is left alone

@@ -1,0 +1,60 @@
+"""Random changes: seeded by photo, white stays white, labels are not cut off."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from base_models.transforms import augment_photos, normalise_photos  # noqa: E402
+
+STRENGTHS = ["none", "mirror", "light", "strong"]
+
+
+@pytest.fixture
+def photos(rng):
+    return torch.from_numpy(rng.integers(0, 256, (8, 3, 20, 20), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_a_photo_changes_alike_whatever_batch_it_is_in(photos, strength):
+    rows = np.arange(8)
+    whole = augment_photos(photos, rows, strength, seed=1, epoch=2)
+    picked = augment_photos(photos[[5, 2]], rows[[5, 2]], strength, seed=1, epoch=2)
+    assert whole.shape == photos.shape and whole.dtype == torch.float32
+    assert torch.allclose(whole[[5, 2]], picked, atol=1e-3)
+    assert float(whole.min()) >= 0 and float(whole.max()) <= 255
+
+
+@pytest.mark.parametrize("strength", STRENGTHS[1:])
+def test_epochs_differ_and_the_global_generator_is_left_alone(photos, strength):
+    state = torch.get_rng_state()
+    first, second = (augment_photos(photos, np.arange(8), strength, seed=1, epoch=epoch) for epoch in (0, 1))
+    assert not torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_mirror_gives_the_photo_or_its_mirror_image(photos):
+    changed = augment_photos(photos, np.arange(8), "mirror", 0, 0)
+    same = [torch.equal(a, b.float()) for a, b in zip(changed, photos, strict=True)]
+    mirrored = [torch.equal(a, b.flip(-1).float()) for a, b in zip(changed, photos, strict=True)]
+    assert all(a or b for a, b in zip(same, mirrored, strict=True)) and any(same) and any(mirrored)
+
+
+def test_light_keeps_white_white_and_most_of_the_photo():
+    white = torch.full((16, 3, 20, 20), 255, dtype=torch.uint8)
+    assert torch.all(augment_photos(white, np.arange(16), "light", 0, 0) == 255)
+    white[:, :, 9:11, 9:11] = 0  # a mark in the middle survives every crop
+    changed = augment_photos(white, np.arange(16), "light", 0, 0)
+    assert torch.all(changed.flatten(1).min(dim=1).values < 120)
+
+
+def test_normalisation_is_per_channel():
+    photos = torch.full((1, 3, 2, 2), 255.0)
+    expected = (1 - np.array([0.485, 0.5, 0.4])) / np.array([0.2, 0.5, 0.25])
+    out = normalise_photos(photos, (0.485, 0.5, 0.4), (0.2, 0.5, 0.25))
+    np.testing.assert_allclose(out[0, :, 0, 0].numpy(), expected, rtol=1e-6)
+
+
+def test_an_unknown_strength_is_refused(photos):
+    with pytest.raises(ValueError, match="augmentation must be one of"):
+        augment_photos(photos, np.arange(8), "wild", 0, 0)

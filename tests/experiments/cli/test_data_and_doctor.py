@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+RECIPE = """
+name = "tiny"
+[data]
+format = "imaterialist-json"
+root = "photos"
+annotations = "train.json"
+test_annotations = "test.json"
+labels = "labels.csv"
+[folds]
+n_folds = 2
+[training]
+epochs = 1
+batch_size = 8
+[[members]]
+name = "small"
+network = "resnet10t"
+size = 32
+"""
+
+
+@pytest.fixture
+def blocks(labelstack, tmp_path):
+    folder = tmp_path / "blocks"
+    command = ["data", "synthesize", "--out", folder, "--n-train", 12, "--n-validation", 0, "--n-test", 4, "--size", 32]
+    done = labelstack(*command)
+    assert done.exit_code == 0, done.output
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def test_synthesize_writes_the_contest_form(blocks):
+    content = json.loads((blocks / "train.json").read_text())
+    assert len(content["annotations"]) == 12
+    assert len(list(blocks.glob("photos/**/*.jpg"))) == 16
+
+
+def test_synthesize_refuses_another_data_set(labelstack, blocks):
+    done = labelstack("data", "synthesize", "--out", blocks, "--n-train", 3)
+    assert done.exit_code == 2
+    assert "choose another" in done.stderr
+
+
+def test_doctor_names_versions(labelstack, tmp_path):
+    done = labelstack("doctor", "--out", tmp_path)
+    assert done.exit_code == 0
+    assert "numpy" in done.stdout
+    assert "GiB free" in done.stdout
+
+
+def test_doctor_estimates_a_recipe(labelstack, blocks):
+    done = labelstack("doctor", "--recipe", blocks / "recipe.toml")
+    assert done.exit_code == 0, done.output
+    assert "member small: " in done.stdout
+    assert "16 photos × " in done.stdout
+    assert "2 folds: about " in done.stdout
+
+
+def test_doctor_names_a_misspelt_key(labelstack, blocks):
+    path = blocks / "recipe.toml"
+    path.write_text(RECIPE.replace("epochs", "epoch"))
+    done = labelstack("doctor", "--recipe", path)
+    assert done.exit_code == 2
+    assert "unknown key 'training.epoch'; did you mean 'epochs'?" in done.stderr

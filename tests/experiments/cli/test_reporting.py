@@ -1,0 +1,93 @@
+import logging
+import os
+import pty
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import experiments
+from experiments.cli import reporting
+from experiments.cli.reporting import Reporter, session
+
+ROOT = Path(experiments.__file__).parents[1]
+
+
+class Clock:
+    """A clock that a test sets; stands in for the time module's."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(reporting.time, "monotonic", clock.monotonic)
+    return clock
+
+
+def test_plain_lines_are_rare_and_carry_an_estimate(capsys, clock):
+    with Reporter().progress("packing") as progress:
+        for done in range(1, 21):
+            clock.now = float(done)
+            progress(done, 20, f"model {done}")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "model 5: 5 of 20, about 15 s left",
+        "model 10: 10 of 20, about 10 s left",
+        "model 15: 15 of 20, about 5 s left",
+        "model 20: 20 of 20, about 0 s left",
+    ]
+
+
+def test_training_events_say_where_and_how_long(capsys, clock):
+    from base_models.progress import TrainingEvent
+
+    with Reporter().training() as progress:
+        clock.now = 6.0
+        progress(TrainingEvent("step", "resnet", 0, 5, 2, 4, 10, 40, 120.0, seconds_left=3700.0))
+        progress(TrainingEvent("step", "resnet", 0, 5, 2, 4, 11, 40, 120.0))  # too soon
+    expected = "resnet, fold 1/5, epoch 2/4, step 10/40, 120 images/s, about 1:01:40 left\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_quiet_gives_no_callback():
+    with Reporter(quiet=True).progress("packing") as progress:
+        assert progress is None
+    with Reporter(quiet=True).training() as progress:
+        assert progress is None
+
+
+def test_log_lines_and_warnings_are_plain_and_restored(capsys):
+    logger = logging.getLogger("stacking.some.module")
+    with session():
+        logger.info("fold %d is done", 1)
+        warnings.warn("a label is\n never positive", stacklevel=1)
+    with session(quiet=True):
+        logger.info("hidden")
+    assert capsys.readouterr().err.splitlines() == ["fold 1 is done", "warning: a label is never positive"]
+    assert logging.getLogger("stacking").handlers == []
+    assert logging.getLogger("stacking").level == logging.NOTSET
+
+
+def test_a_bar_on_a_terminal(tmp_path):
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "experiments", "data", "synthesize", "--out", str(tmp_path / "d")]
+    sizes = ["--n-train", "6", "--n-validation", "0", "--n-test", "0", "--size", "32"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run(
+        [*command, *sizes], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=follower, timeout=120, check=False
+    )
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert done.returncode == 0, shown
+    assert "drawing photos" in shown
+    assert "6/6" in shown
+    assert done.stdout.decode().startswith("6 photos: ")

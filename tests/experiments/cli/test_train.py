@@ -1,0 +1,194 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import experiments
+from stacking.predictions import load_predictions
+
+RECIPE = """
+name = "tiny"
+n_threads = 1
+[data]
+format = "imaterialist-json"
+root = "photos"
+annotations = "train.json"
+test_annotations = "test.json"
+labels = "labels.csv"
+[folds]
+n_folds = 2
+[training]
+epochs = 1
+batch_size = 16
+[[members]]
+name = "small"
+network = "resnet10t"
+size = 32
+[[members]]
+name = "frequent"
+network = "resnet10t"
+size = 32
+labels = "frequent"
+"""
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    from experiments.fashionblocks import synthesize
+
+    return synthesize(tmp_path_factory.mktemp("drawn") / "data", n_train=48, n_validation=0, n_test=8, size=32)
+
+
+@pytest.fixture
+def recipe(drawn):
+    path = drawn / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(drawn, tmp_path_factory):
+    from typer.testing import CliRunner
+
+    from experiments.cli import app
+
+    (drawn / "recipe.toml").write_text(RECIPE)
+    run = tmp_path_factory.mktemp("trained") / "run"
+    done = CliRunner().invoke(app, ["train", str(drawn / "recipe.toml"), "--out", str(run), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    return run, done
+
+
+def test_train_writes_stores_of_out_of_fold_and_test_scores(trained):
+    run, done = trained
+    oof, test = load_predictions(run / "oof"), load_predictions(run / "test")
+    assert (oof.n_samples, test.n_samples) == (48, 8)
+    assert oof.models == test.models == ("small", "frequent")
+    assert str(run / "oof") in done.stdout
+    assert "small" in done.stderr
+
+
+def test_the_same_command_again_trains_nothing(labelstack, recipe, trained):
+    run, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in run.glob("members/**/*.npz")}
+    assert before
+    assert labelstack("train", recipe, "--out", run, "--quiet").exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in run.glob("members/**/*.npz")} == before
+
+
+def test_new_photos_are_labelled(labelstack, trained, drawn, tmp_path):
+    run, _ = trained
+    fitted = labelstack("fit", run / "oof", "--method", "mean", "--out", tmp_path / "ensemble")
+    assert fitted.exit_code == 0, fitted.output
+    photos = next(drawn.glob("photos/test"))
+    (tmp_path / "new").mkdir()
+    for path in sorted(photos.glob("*.jpg"))[:3]:
+        (tmp_path / "new" / path.name).write_bytes(path.read_bytes())
+    targets = ["--out", tmp_path / "labels.csv", "--scores-out", tmp_path / "scores.npz"]
+    command = ["predict", tmp_path / "ensemble", "--run", run, "--images", tmp_path / "new", *targets]
+    done = labelstack(*command)
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    stored = load_predictions(run / "test")
+    assert [row["id"] for row in rows] == stored.ids[:3].tolist()
+    np.testing.assert_allclose(
+        load_predictions(tmp_path / "scores.npz").to_array()[0],
+        _ensemble(tmp_path).predict_proba(stored.subset(samples=slice(0, 3))),
+        atol=2e-3,
+    )
+
+
+def _ensemble(folder):
+    from stacking import StackingEnsemble
+
+    return StackingEnsemble.load(folder / "ensemble")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("epochs = 1", "epoch = 1", "unknown key 'training.epoch'; did you mean 'epochs'?"),
+        ('network = "resnet10t"', 'network = "resnet10tt"', "resnet10t"),
+        ('root = "photos"', 'root = "fotos"', "fotos"),
+        ('annotations = "train.json"', 'annotations = "none.json"', "none.json"),
+    ],
+)
+def test_a_bad_recipe_is_refused_before_work(labelstack, drawn, tmp_path, old, new, sentence):
+    path = drawn / "bad.toml"
+    path.write_text(RECIPE.replace(old, new))
+    done = labelstack("train", path, "--out", tmp_path / "run")
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_hub_weights_without_a_network_are_named(drawn, tmp_path):
+    path = drawn / "hub.toml"
+    path.write_text(RECIPE.replace('network = "resnet10t"', 'network = "resnet10t"\nweights = "hub"', 1))
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    command = [sys.executable, "-m", "experiments", "train", str(path), "--out", str(tmp_path / "run")]
+    root = Path(experiments.__file__).parents[1]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2, done.stderr
+    assert "hub" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_folder_of_another_recipe_is_refused(labelstack, drawn, trained):
+    run, _ = trained
+    path = drawn / "other.toml"
+    path.write_text(RECIPE.replace("epochs = 1", "epochs = 2"))
+    done = labelstack("train", path, "--out", run)
+    assert done.exit_code == 2, done.output
+    assert "recipe" in done.stderr
+    assert load_predictions(run / "oof").n_samples == 48
+
+
+@pytest.fixture
+def damaged(drawn, tmp_path):
+    """A copy of the data whose annotations and photos a test may spoil."""
+    import shutil
+
+    folder = tmp_path / "damaged"
+    shutil.copytree(drawn, folder)
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def _annotations(folder):
+    return json.loads((folder / "train.json").read_text())
+
+
+def test_missing_and_unreadable_photos_are_recorded_and_training_goes_on(labelstack, damaged, tmp_path):
+    photos = sorted(damaged.glob("photos/train/*.jpg"))
+    photos[0].unlink()
+    photos[1].write_bytes(b"<html>not found</html>")
+    done = labelstack("train", damaged / "recipe.toml", "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert load_predictions(tmp_path / "run" / "oof").n_samples == 46
+    assert photos[1].stem in (tmp_path / "run" / "failures.csv").read_text()
+    assert photos[0].stem in done.stderr + (tmp_path / "run" / "failures.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda entries: entries[0]["labelId"].append("9999"), "9999"),
+        (lambda entries: entries.append(dict(entries[0])), "train-000000"),
+    ],
+    ids=["unknown label", "duplicate id"],
+)
+def test_wrong_annotations_are_refused(labelstack, damaged, tmp_path, spoil, sentence):
+    content = _annotations(damaged)
+    spoil(content["annotations"])
+    (damaged / "train.json").write_text(json.dumps(content))
+    done = labelstack("train", damaged / "recipe.toml", "--out", tmp_path / "run")
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr
+    assert not (tmp_path / "run" / "oof").exists()

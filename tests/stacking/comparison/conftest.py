@@ -1,0 +1,80 @@
+"""Small predictions and combiners whose right answers are known."""
+
+import numpy as np
+import pytest
+
+from stacking.combiner import Combiner
+from stacking.predictions import PredictionSet
+
+
+class PlainMean(Combiner):
+    """Averages; learns nothing."""
+
+    fits_from = "counts"
+    requires_truth = False
+
+    def _fit(self, predictions):
+        self.weights_ = np.full(predictions.n_models, 1 / predictions.n_models)
+
+    def _combine_block(self, scores, covers):
+        return np.nanmean(scores, axis=0)
+
+
+class Memorizer(Combiner):
+    """Knows the truth of every row that it was fitted on, by the row's scores, and guesses elsewhere."""
+
+    def _fit(self, predictions):
+        scores = predictions.to_array()
+        self.seen_ = {scores[:, row].tobytes(): predictions.y_true[row] for row in range(predictions.n_samples)}
+
+    def _combine_block(self, scores, covers):
+        rows = []
+        for row in range(scores.shape[1]):
+            known = self.seen_.get(np.ascontiguousarray(scores[:, row]).tobytes())
+            rows.append(scores[0, row] if known is None else known.astype(np.float32))
+        return np.stack(rows)
+
+
+class Recorder(PlainMean):
+    """Writes down the samples it was fitted on and asked about; a list shared by clones through its class."""
+
+    log: list = []  # noqa: RUF012
+
+    def _fit(self, predictions):
+        super()._fit(predictions)
+        type(self).log.append(("fit", tuple(predictions.ids)))
+
+    def cross_fit_predict(self, predictions, *, folds):
+        type(self).log.append(("folds", tuple(np.asarray(folds).tolist())))
+        return super().cross_fit_predict(predictions, folds=folds)
+
+    def predict_proba(self, predictions, *, without=()):
+        type(self).log.append(("predict", tuple(predictions.ids)))
+        return super().predict_proba(predictions, without=without)
+
+
+class Broken(PlainMean):
+    """Fails."""
+
+    def _fit(self, predictions):
+        raise ArithmeticError("no such <luck> | today")
+
+
+@pytest.fixture
+def combiners():
+    Recorder.log = []
+    return {"mean": PlainMean(), "memorizer": Memorizer(), "recorder": Recorder(), "broken": Broken()}
+
+
+def make_predictions(rng, n_samples=300, n_labels=6, n_models=3, signal=2.0, **facts):
+    """Scores that know the truth up to noise."""
+    frequency = np.linspace(0.4, 0.08, n_labels)
+    y_true = (rng.random((n_samples, n_labels)) < frequency).astype(np.uint8)
+    logits = signal * (2.0 * y_true - 1) - 1 + rng.normal(0, 1.5, (n_models, n_samples, n_labels))
+    y_scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    return PredictionSet(y_scores, models=[f"net{m}" for m in range(n_models)], y_true=y_true, **facts)
+
+
+@pytest.fixture
+def make():
+    return make_predictions

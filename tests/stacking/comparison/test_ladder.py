@@ -1,0 +1,61 @@
+"""The ladder adds up, whatever could be measured, and says what could not."""
+
+import numpy as np
+import pytest
+
+from stacking.comparison import compare
+from stacking.comparison.ladder import Step, build_ladder
+
+
+def test_rungs_are_differences_and_add_up(rng):
+    scores = {"a": 0.5, "b": 0.55, "d": 0.61, "e": 0.6}
+    draws = {key: value + rng.normal(0, 0.01, 500) for key, value in scores.items()}
+    steps = [
+        Step("one", "x", "b"),
+        Step("two", "", None, "the method c did not run"),
+        Step("three", "y", "d"),
+        Step("four", "z", "e"),
+    ]
+    ladder = build_ladder(("member", "final"), "a", steps, scores, draws)
+    gains = [rung.gain for rung in ladder.rungs]
+    assert gains == pytest.approx([0.05, None, 0.06, -0.01])
+    assert sum(gain for gain in gains if gain is not None) == pytest.approx(ladder.final - ladder.start)
+    assert ladder.rungs[1].explanation == "the method c did not run"
+    low, high = np.quantile(draws["d"] - draws["b"], [0.025, 0.975])
+    assert (ladder.rungs[2].low, ladder.rungs[2].high) == pytest.approx((low, high))
+
+
+def test_ladder_of_a_comparison_starts_at_the_best_member_and_ends_at_the_ensemble(make, combiners, rng):
+    found = compare(make(rng, n_samples=150), {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3)
+    ladder = found.ladder
+    assert ladder.start == found.best_member.score_single
+    assert (ladder.final_name, ladder.final) == ("mean", found.row("mean").score)
+    unmeasured = [rung.cause for rung in ladder.rungs if rung.gain is None]
+    assert unmeasured == ["label shift", "mixing", "label correlation", "thresholds"]
+    assert ladder.rungs[0].explanation == "the method logistic did not run"
+    assert ladder.rungs[-1].cause == "not attributed"
+    total = sum(rung.gain for rung in ladder.rungs if rung.gain is not None)
+    assert total == pytest.approx(ladder.final - ladder.start)
+
+
+def test_stand_ins_for_both_learners_fill_every_rung(make, combiners, rng):
+    methods = {"mean": combiners["mean"], "logistic": combiners["mean"], "ridge-context": combiners["memorizer"]}
+    ladder = compare(make(rng, n_samples=150), methods, n_bootstrap=20, n_splits=3).ladder
+    assert [rung.cause for rung in ladder.rungs] == [
+        "label shift",
+        "mixing",
+        "label correlation",
+        "thresholds",
+        "choice",
+    ]
+    assert all(rung.gain is not None and rung.low <= rung.high for rung in ladder.rungs)
+    assert sum(rung.gain for rung in ladder.rungs) == pytest.approx(ladder.final - ladder.start)
+    # A "recalibration" that only averages one member changes nothing.
+    assert ladder.rungs[0].gain == pytest.approx(0.0, abs=1e-12)
+
+
+def test_one_member_cannot_be_mixed(make, combiners, rng):
+    predictions = make(rng, n_samples=120, n_models=1)
+    ladder = compare(predictions, {"logistic": combiners["mean"]}, n_bootstrap=20, n_splits=3).ladder
+    mixing = next(rung for rung in ladder.rungs if rung.cause == "mixing")
+    assert (mixing.gain, mixing.explanation) == (None, "there is one member only")

@@ -1,0 +1,79 @@
+"""What the report says is what the comparison found."""
+
+import numpy as np
+import pytest
+
+from stacking.comparison import compare
+from stacking.comparison.label_section import label_section
+from stacking.report import Figure, Table
+
+
+@pytest.fixture
+def found(make, combiners, rng):
+    predictions = make(rng, n_samples=200)
+    y_true = predictions.y_true.copy()
+    y_true[:, -1] = 0
+    y_true[:5, -1] = 1
+    return compare(predictions.with_truth(y_true), {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3)
+
+
+def test_frequency_table_pools_labels_exactly(found):
+    tables = [block for block in label_section(found).blocks if isinstance(block, Table)]
+    rows = {row[0]: row[1:] for row in tables[0].rows}
+    assert list(rows) == ["1 to 19", "20 to 199"]
+    truth, held_out = found.truth.y_true, found.held_out("mean")
+    rare = truth.sum(axis=0) < 20
+    for name, columns in (("1 to 19", rare), ("20 to 199", ~rare)):
+        true, pred = truth[:, columns], held_out.y_pred[:, columns]
+        labels, hits, false_alarms, misses, precision, recall, f1 = rows[name]
+        assert (labels, hits) == (columns.sum(), (true & pred).sum())
+        assert (false_alarms, misses) == ((~true & pred).sum(), (true & ~pred).sum())
+        assert recall == pytest.approx((true & pred).sum() / true.sum())
+        assert (precision is None and not pred.any()) or precision == pytest.approx((true & pred).sum() / pred.sum())
+        assert f1 == pytest.approx(2 * hits / (true.sum() + pred.sum()))
+
+
+def test_every_label_is_listed_most_frequent_first(found):
+    table = [block for block in label_section(found).blocks if isinstance(block, Table)][-1]
+    positives = [row[1] for row in table.rows]
+    assert positives == sorted(positives, reverse=True)
+    assert {row[0] for row in table.rows} == set(found.labels)
+
+
+def test_leaderboard_section_lists_every_row_and_sets_off_the_ensemble(found):
+    leaderboard = found.sections()[0]
+    table = next(block for block in leaderboard.blocks if isinstance(block, Table))
+    assert [row[0] for row in table.rows] == [row.method for row in found.rows]
+    assert [table.rows[number][0] for number in table.strong] == ["mean"]
+    assert any(isinstance(block, Figure) for block in leaderboard.blocks)
+
+
+def test_learned_weights_are_shown_and_equal_ones_are_not(make, combiners, rng):
+    class Learned(type(combiners["mean"])):
+        def _fit(self, predictions):
+            self.weights_ = np.array([0.7, 0.2, 0.1])
+
+    class PerLabel(type(combiners["mean"])):
+        def _fit(self, predictions):
+            self.weights_ = np.random.default_rng(0).dirichlet(np.ones(3), size=6).T
+
+    methods = {"mean": combiners["mean"], "learned": Learned(), "own": PerLabel()}
+    found = compare(make(rng, n_samples=90), methods, n_bootstrap=10, n_splits=3)
+    section = next(section for section in found.sections() if section.title == "Weights")
+    charts = [block for block in section.blocks if isinstance(block, Figure)]
+    assert len(charts) == 2
+    assert ".70" in charts[0].svg
+    assert charts[1].caption.startswith("own: weight of each model for each label")
+
+
+def test_verdict_says_when_samples_do_not_settle_it(make, combiners, rng):
+    found = compare(make(rng, n_samples=60, n_models=1), {"copy": combiners["mean"]}, n_bootstrap=20, n_splits=3)
+    assert "The ensemble copy scores" in found.verdict()
+    assert "not settled by these samples" in found.verdict()
+
+
+def test_extra_sections_come_before_the_protocol(found, tmp_path):
+    from stacking.report import Paragraph, Section
+
+    report = found.report("title", [Section("Learning curves", [Paragraph("text")])])
+    assert [section.title for section in report.sections][-2:] == ["Learning curves", "How this was measured"]

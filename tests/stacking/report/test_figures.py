@@ -1,0 +1,112 @@
+"""Charts: inert SVG from arrays, the same for the same input, whatever the names and however odd the numbers."""
+
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from stacking.report import Figure
+from stacking.report.figures import (
+    label_f1_figure,
+    ladder_figure,
+    leaderboard_figure,
+    learning_curves_figure,
+    never_predicted_table,
+    reliability_figure,
+    search_figure,
+    threshold_figure,
+    weight_bars_figure,
+    weights_figure,
+)
+
+NAMES = ["plain", "<script>alert(1)</script>", "cost $x_1$ and $", "a\nb\x00\u202e", "中文 نص", 'on"load=x', "x" * 200]
+
+
+def texts(svg):
+    Figure(svg)  # refuses anything active
+    root = ElementTree.fromstring(svg)
+    return [element.text or "" for element in root.iter() if element.tag.endswith("text")]
+
+
+def charts():
+    n = len(NAMES)
+    values = np.linspace(0.2, 0.8, n)
+    grid = np.linspace(0, 1, 11)
+    yield leaderboard_figure(NAMES, values, values - 0.01, values + 0.01, kinds=["member"] * n, reference=("<b>", 0.1))
+    yield leaderboard_figure(NAMES, values, values - 0.01, values + 0.01, reference=("<b>", 0.19))
+    yield ladder_figure(NAMES, [0.1, -0.02, None, 0, 0.3, 0.1, 0.2], 0.2, NAMES[1])
+    yield weights_figure(values / values.sum(), NAMES)
+    yield weights_figure(np.random.default_rng(0).dirichlet(np.ones(n), size=n).T, NAMES, NAMES)
+    yield weight_bars_figure({NAMES[1]: values, NAMES[2]: values[::-1]}, NAMES)
+    yield label_f1_figure({NAMES[1]: values, NAMES[2]: values[::-1]}, np.arange(n), NAMES)
+    yield threshold_figure(grid, dict.fromkeys(NAMES, grid), tuned={NAMES[1]: 0.4, NAMES[2]: float("nan")})
+    yield reliability_figure({NAMES[1]: (grid, np.where(grid > 0.5, np.nan, grid))}, counts=np.arange(11))
+    yield reliability_figure({NAMES[1]: (grid, grid)})
+    yield learning_curves_figure(
+        {name: (np.arange(3), np.array([[0.1, 0.2, np.nan], [0.2, 0.3, 0.4]])) for name in NAMES}, best={NAMES[0]: 1}
+    )
+    yield search_figure({name: [(15, 0.5), (30, 0.4)] for name in NAMES}, loss="log loss")
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return list(charts())
+
+
+def test_charts_are_inert_and_show_hostile_names_as_text(drawn):
+    for svg in drawn:
+        assert texts(svg)
+        assert "\u202e" not in svg
+        assert "\x00" not in svg
+    assert NAMES[1] in texts(drawn[0])
+    assert "a\\nb\\x00\\u202e" in texts(drawn[0])
+
+
+def test_names_are_never_parsed_as_formulas():
+    values = np.array([0.5])
+    assert "a $x_1$" in texts(leaderboard_figure(["a $x_1$"], values, values, values))
+
+
+def test_charts_take_the_colors_of_their_page():
+    svg = weights_figure([0.5, 0.5], ["a", "b"])
+    assert "var(--ink, #22272e)" in svg
+    assert "var(--series-1, #2b6a99)" in svg
+    assert "<style" not in svg
+
+
+def test_same_input_gives_the_same_chart(drawn):
+    for first, second in zip(drawn[:4], charts(), strict=False):
+        assert first == second
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    weights_figure([0.5, 0.5], ["a", "b"])
+    assert dict(matplotlib.rcParams) == before
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_scores_and_gains_are_written_beside_their_marks():
+    assert ".8123" in texts(leaderboard_figure(["a"], [0.8123], [0.8], [0.82]))
+    shown = texts(ladder_figure(["one", "two"], [0.1, None], 0.5))
+    assert {"+.1000", "not measured", ".5000", ".6000"} <= set(shown)
+
+
+def test_equal_columns_are_bars_and_different_ones_a_heat_map():
+    equal = np.array([[0.25, 0.25], [0.75, 0.75]])
+    assert ".75" in texts(weights_figure(equal, ["a", "b"], ["l", "m"]))
+    different = np.array([[0.25, 1.0], [0.75, 0.0]])
+    assert {"l", "m"} <= set(texts(weights_figure(different, ["a", "b"], ["l", "m"])))
+
+
+def test_labels_without_positives_do_not_break_the_chart():
+    texts(label_f1_figure({"a": [0.1, 0.2]}, [0, 0], ["l", "m"]))
+
+
+def test_never_predicted_labels_are_listed_most_frequent_first():
+    table = never_predicted_table(["a", "b", "c", "d"], [0, 3, 0, 0], [2, 5, 9, 0], method="mean")
+    assert [list(row) for row in table.rows] == [["c", 9], ["a", 2], ["d", 0]]
+    assert table.caption == "3 of 4 labels are never predicted by mean; they hold 11 of 16 positives (68.8 %)."

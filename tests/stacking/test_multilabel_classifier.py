@@ -1,0 +1,157 @@
+"""StackingMultilabelClassifier: scikit-learn's own checks, forms of bases and targets, one-class folds, groups."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+from sklearn.datasets import make_multilabel_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import estimator_checks
+
+from stacking import SoftVoting, StackingEnsemble, StackingMultilabelClassifier, WeightedVoting
+from stacking.metrics import micro_f1
+
+BASES = [("tree", DecisionTreeClassifier(max_depth=3, random_state=0)), ("bayes", GaussianNB())]
+STACKS = [
+    StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3),
+    StackingMultilabelClassifier([("tree", DecisionTreeClassifier(max_depth=3, random_state=0))], n_splits=3),
+]
+
+
+@pytest.fixture
+def data():
+    X, y = make_multilabel_classification(n_samples=240, n_features=12, n_classes=4, random_state=3)
+    return X[:160], y[:160], X[160:], y[160:]
+
+
+@estimator_checks.parametrize_with_checks(STACKS)
+def test_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_classifiers_multilabel_representation_invariance,
+        estimator_checks.check_classifiers_multilabel_output_format_predict,
+        estimator_checks.check_classifiers_multilabel_output_format_predict_proba,
+        estimator_checks.check_classifiers_multilabel_output_format_decision_function,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_passes_the_multilabel_checks_of_scikit_learn(check):
+    check("StackingMultilabelClassifier", StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3))
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        RandomForestClassifier(n_estimators=10, random_state=0),  # a list of arrays
+        KNeighborsClassifier(),
+        MLPClassifier(hidden_layer_sizes=8, solver="lbfgs", max_iter=3000, random_state=0),  # one array
+        LogisticRegression(),  # one label at a time
+        RidgeClassifier(),  # many labels, decision function only
+        LinearSVC(),  # one label at a time, decision function only
+        MultiOutputClassifier(GaussianNB()),
+        ClassifierChain(LogisticRegression()),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+    ],
+    ids=lambda base: type(base).__name__,
+)
+@pytest.mark.parametrize("n_labels", [2, 4])
+def test_stacks_every_form_of_base_better_than_a_constant(data, base, n_labels):
+    X, y, X_new, y_new = data
+    stack = StackingMultilabelClassifier([("base", base), *BASES], SoftVoting(), n_splits=3)
+    stack.fit(X, y[:, :n_labels])
+    scores = stack.predict_proba(X_new)
+    assert scores.shape == (len(X_new), n_labels)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    constant = micro_f1(y_new[:, :n_labels], np.ones((len(X_new), n_labels), bool))
+    assert micro_f1(y_new[:, :n_labels], stack.predict(X_new).astype(bool)) > constant
+
+
+def test_a_label_with_one_value_is_answered_by_that_constant(data):
+    X, y, X_new, _ = data
+    y = y.copy()
+    y[:, 1] = 0
+    y[:, 2] = 1
+    y[:, 3] = 0
+    y[5, 3] = 1  # one positive: absent from two of three training folds' complements
+    stack = StackingMultilabelClassifier([("one", LogisticRegression()), *BASES], SoftVoting(), n_splits=3).fit(X, y)
+    scores = stack.predict_proba(X_new)
+    assert (scores[:, 1] < 0.01).all()
+    assert (scores[:, 2] > 0.99).all()
+    assert np.isfinite(scores).all()
+
+
+def test_the_default_final_estimator_is_the_automatic_ensemble(data):
+    X, y, X_new, y_new = data
+    stack = StackingMultilabelClassifier(BASES, n_splits=3).fit(X, y)
+    assert isinstance(stack.final_estimator_, StackingEnsemble)
+    single = max(
+        micro_f1(y_new, StackingMultilabelClassifier([base], SoftVoting()).fit(X, y).predict(X_new).astype(bool))
+        for base in BASES
+    )
+    assert micro_f1(y_new, stack.predict(X_new).astype(bool)) > single - 0.05
+
+
+def test_data_frames_and_sparse_matrices_give_the_answers_of_arrays(data):
+    X, y, X_new, _ = data
+    columns = [f"x{j}" for j in range(X.shape[1])]
+    stack = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3)
+    expected = stack.fit(X, y).predict_proba(X_new)
+    frame = stack.fit(pd.DataFrame(X, columns=columns), pd.DataFrame(y, columns=list("abcd")))
+    assert frame.labels_ == ("a", "b", "c", "d")
+    assert list(frame.feature_names_in_) == columns
+    np.testing.assert_allclose(frame.predict_proba(pd.DataFrame(X_new, columns=columns)), expected)
+    sparse = StackingMultilabelClassifier([("tree", BASES[0][1])], SoftVoting()).fit(csr_array(X), y)
+    assert sparse.predict(csr_array(X_new)).shape == (80, 4)
+
+
+def test_grouped_rows_do_not_leak(rng):
+    """Copies of a row share a group: a memorising base is worth nothing when its copies are held out together."""
+    X = np.repeat(rng.normal(size=(60, 5)), 4, axis=0)
+    y = np.repeat(rng.integers(0, 2, size=(60, 3)), 4, axis=0)
+    groups = np.repeat(np.arange(60), 4)
+    bases = [("memory", KNeighborsClassifier(1)), ("bayes", GaussianNB())]
+    stack = StackingMultilabelClassifier(bases, WeightedVoting("slsqp", "log-loss"))
+    assert stack.fit(X, y).final_estimator_.weights_[0].min() > 0.9  # its copies give it away
+    assert stack.fit(X, y, groups=groups).final_estimator_.weights_[0].max() < 0.9
+
+
+def test_parallel_fits_give_the_same_answer(data):
+    X, y, X_new, _ = data
+    one = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3).fit(X, y).predict_proba(X_new)
+    two = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3, n_jobs=2).fit(X, y).predict_proba(X_new)
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"estimators": []}, "estimators must hold at least one"),
+        ({"estimators": [BASES[0], BASES[0]]}, "must have different names"),
+        ({"n_splits": 1}, "n_splits must be at least 2"),
+    ],
+)
+def test_bad_parameters_are_refused(data, change, message):
+    X, y, *_ = data
+    with pytest.raises(ValueError, match=message):
+        StackingMultilabelClassifier(BASES).set_params(**change).fit(X, y)
+
+
+def test_a_multiclass_target_is_refused(data):
+    X, *_ = data
+    with pytest.raises(ValueError, match="Only binary classification is supported"):
+        StackingMultilabelClassifier(BASES).fit(X, np.arange(len(X)) % 3)
+    with pytest.raises(ValueError, match="must be a matrix of 0 and 1"):
+        StackingMultilabelClassifier(BASES).fit(X, np.column_stack([np.arange(len(X)) % 3] * 2))

@@ -1,0 +1,93 @@
+"""The habits of the house, held by tests: public names, documentation, file sizes, packaging."""
+
+import importlib
+import pkgutil
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("optimizers", "stacking", "base_models", "experiments")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_sorted_documented_and_real(package):
+    module = importlib.import_module(package)
+    names = getattr(module, "__all__", [])
+    assert names == sorted(names)
+    for name in names:
+        assert getattr(module, name).__doc__, f"{package}.{name} has no docstring"
+
+
+def test_the_names_that_outside_code_relies_on():
+    import base_models
+    import optimizers
+    import stacking
+
+    assert {
+        "PerLabelStacker",
+        "PredictionSet",
+        "SoftVoting",
+        "StackingEnsemble",
+        "StackingMultilabelClassifier",
+        "WeightedVoting",
+        "compare",
+        "load_predictions",
+        "micro_f1",
+        "save_predictions",
+        "tune_thresholds",
+    } <= set(stacking.__all__)
+    assert {"list_optimizers", "minimize"} <= set(optimizers.__all__)
+    assert {"predict", "train_member", "train_out_of_fold"} <= set(base_models.__all__)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_source_file_says_what_it_is_and_stays_readable(path):
+    text = path.read_text()
+    assert text.lstrip().startswith(('"""', 'r"""')), "a module opens with what it is"
+    assert len(text.splitlines()) <= 600
+    assert path.name not in {"utils.py", "helpers.py", "misc.py", "common.py"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_module_imports(package):
+    root = importlib.import_module(package)
+    for module in pkgutil.walk_packages(root.__path__, prefix=f"{package}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+def test_py_typed_is_packaged_with_each_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    for package in PACKAGES:
+        assert (ROOT / package / "py.typed").exists()
+        assert "py.typed" in settings[package]
+
+
+def test_make_help_lists_the_commands():
+    output = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"make (\S+)", output) == [
+        "help",
+        "setup",
+        "demo",
+        "test",
+        "test-fast",
+        "check",
+        "format",
+        "bench",
+        "clean",
+    ]
+
+
+def test_no_path_of_a_private_machine_is_committed():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    for name in listed:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".json"} and path.exists() and path != Path(__file__):
+            text = path.read_text()
+            assert "/home/" not in text, name
+            assert "/root/" not in text, name
