@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stacking.report import Section
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
-N_TRAIN, N_VALIDATION, N_TEST = 2400, 600, 1000
+N_TRAIN, N_TEST = 2400, 1000
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DemoPlan:
     ----------
     recipe : Path, default=recipes/demo.toml
         The members. Paths in it are taken from the folder of the drawn data.
-    n_train, n_validation, n_test : int
+    n_train, n_test : int
         Photos per split.
     time_limit : float, default=60
         Seconds that the automatic choice of a method may take.
@@ -47,7 +47,6 @@ class DemoPlan:
 
     recipe: Path = RECIPE
     n_train: int = N_TRAIN
-    n_validation: int = N_VALIDATION
     n_test: int = N_TEST
     time_limit: float = 60.0
     say: Callable[[str], None] = lambda line: None
@@ -81,8 +80,8 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     out, plan = Path(out), plan or DemoPlan()
     data, run = out / "data", out / "run"
     recipe = load_recipe(plan.recipe)
-    plan.say(f"drawing {plan.n_train + plan.n_validation + plan.n_test:,} photos …")
-    synthesize(data, n_train=plan.n_train, n_validation=plan.n_validation, n_test=plan.n_test, random_state=recipe.seed)
+    plan.say(f"drawing {plan.n_train + plan.n_test:,} photos …")
+    synthesize(data, n_train=plan.n_train, n_validation=0, n_test=plan.n_test, random_state=recipe.seed)
     plan.say(f"training {len(recipe.members)} members, {recipe.folds.n_folds} folds each …")
     run_training(recipe, run, recipe_folder=data, progress=plan.progress)
     fitting, held_out = load_predictions(run / "oof"), load_predictions(run / "test")

@@ -35,7 +35,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     (folder / "recipe.toml").write_text(RECIPE)
     said = []
-    plan = DemoPlan(folder / "recipe.toml", n_train=60, n_validation=0, n_test=24, time_limit=5, say=said.append)
+    plan = DemoPlan(folder / "recipe.toml", n_train=60, n_test=24, time_limit=5, say=said.append)
     lines = run_demo(folder / "demo-run", plan)
     return folder / "demo-run", plan, lines, said
 
