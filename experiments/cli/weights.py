@@ -24,7 +24,11 @@ def optimize(
     predictions: Predictions = None,
     optimizer: Annotated[str, typer.Option(help="greedy, hill-climbing, pso or slsqp.")] = "greedy",
     objective: Annotated[
-        str, typer.Option(help="micro-f1-best (at the best threshold), micro-f1-half (at .5) or log-loss.")
+        str,
+        typer.Option(
+            help="micro-f1-best (one threshold), micro-f1-half (.5), micro-f1-per-label, macro-f1, "
+            "mean-average-precision or log-loss."
+        ),
     ] = "micro-f1-best",
     mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
     truth: Truth = None,

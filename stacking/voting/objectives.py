@@ -1,5 +1,7 @@
 """What the search for weights minimises: log loss, micro-F1 at .5, micro-F1 at the best single threshold.
 
+`stacking.voting.label_objectives` adds those that give every label its own threshold or ranking.
+
 Each objective reads the scores once, keeps what the weights can change, and then scores a whole batch of candidates in
 one pass over that. For the F1 objectives most cells are decided whatever the weights are: a mean lies between the
 lowest and the highest member, so a cell whose scores all lie below the lowest useful threshold never fires. On a long
@@ -9,6 +11,7 @@ tail of labels that is nine cells in ten. The pruning loses nothing; how that is
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -121,6 +124,8 @@ class WeightObjective(ABC):
         if self.shared:
             weights = weights[..., None] / weights.sum(axis=-1)[..., None, None]
         else:
+            if weights.ndim == 2:  # spelled out: k candidates of shape (n_models, n_labels) could look the same
+                weights = np.broadcast_to(weights[..., None], (*weights.shape, self.covers.shape[1]))
             weights = covered_weights(weights, self.covers)
         return np.ascontiguousarray(weights, dtype=np.float32)
 
@@ -405,7 +410,13 @@ class LogLoss(WeightObjective):
         return shared
 
 
-_OBJECTIVES: dict[str, type[WeightObjective]] = {kind.name: kind for kind in (LogLoss, MicroF1AtHalf, MicroF1AtBest)}
+@cache
+def _objectives() -> dict[str, type[WeightObjective]]:
+    """Return the objectives by name; filled on first use, since some live in a module that imports this one."""
+    from stacking.voting.label_objectives import MacroF1, MeanAveragePrecision, MicroF1PerLabel
+
+    kinds = (LogLoss, MicroF1AtHalf, MicroF1AtBest, MicroF1PerLabel, MacroF1, MeanAveragePrecision)
+    return {kind.name: kind for kind in kinds}
 
 
 def list_objectives() -> list[str]:
@@ -419,9 +430,9 @@ def list_objectives() -> list[str]:
     Examples
     --------
     >>> list_objectives()
-    ['log-loss', 'micro-f1-best', 'micro-f1-half']
+    ['log-loss', 'macro-f1', 'mean-average-precision', 'micro-f1-best', 'micro-f1-half', 'micro-f1-per-label']
     """
-    return sorted(_OBJECTIVES)
+    return sorted(_objectives())
 
 
 def create_objective(name: str, predictions: PredictionSet, mean: str = "arithmetic") -> WeightObjective:
@@ -446,7 +457,7 @@ def create_objective(name: str, predictions: PredictionSet, mean: str = "arithme
     ValueError
         If the name or the mean is unknown, or the truth is missing.
     """
-    return _OBJECTIVES[check_choice(name, list_objectives(), name="objective")](predictions, mean)
+    return _objectives()[check_choice(name, list_objectives(), name="objective")](predictions, mean)
 
 
 def _micro_f1(hits: Float64Array, fired: Float64Array, positives: float) -> Float64Array:

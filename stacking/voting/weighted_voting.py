@@ -32,8 +32,11 @@ class WeightedVoting(Combiner):
     ----------
     optimizer : str, default "greedy"
         One of `optimizers.list_optimizers`; ``"slsqp"`` needs an objective with a gradient (``"log-loss"``).
-    objective : {"micro-f1-best", "micro-f1-half", "log-loss"}, default "micro-f1-best"
-        What the weights optimise: micro-F1 at the best single threshold, micro-F1 at .5, or binary cross-entropy.
+    objective : str, default "micro-f1-best"
+        What the weights optimise, one of `stacking.voting.objectives.list_objectives`: micro-F1 at the best single
+        threshold (``"micro-f1-best"``), at .5 (``"micro-f1-half"``) or at the best thresholds per label
+        (``"micro-f1-per-label"``), ``"macro-f1"`` at the latter, ``"mean-average-precision"``, or binary cross-entropy
+        (``"log-loss"``).
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         Mean of scores or of logits.
     random_state : int, Generator or None, default 0
@@ -54,7 +57,7 @@ class WeightedVoting(Combiner):
     history_ : list of (int, float)
         Number of evaluations and the best loss so far.
     loss_ : float
-        Loss reached: 1 − micro-F1, or nats.
+        Loss reached: one minus the F1 or average precision, or nats.
     n_evaluations_ : int
         Candidates scored.
     n_tuning_rows_ : int
@@ -62,8 +65,8 @@ class WeightedVoting(Combiner):
 
     Notes
     -----
-    The F1 objectives keep only cells whose decision the weights can change (about a tenth); log loss keeps a float32
-    copy of all scores of the tuning rows. The greedy search is deterministic.
+    The micro-F1 objectives with one threshold keep only cells whose decision the weights can change (about a tenth);
+    the others keep a float32 copy of all scores of the tuning rows. The greedy search is deterministic.
 
     References
     ----------

@@ -139,7 +139,7 @@ def test_gradient_equals_finite_differences(predictions, mean):
         assert (ahead - back) / 2e-3 == pytest.approx(gradient[i] - gradient[j], rel=2e-3, abs=2e-6)
 
 
-@pytest.mark.parametrize("name", ["log-loss", "micro-f1-best", "micro-f1-half"])
+@pytest.mark.parametrize("name", list_objectives())
 @pytest.mark.parametrize("mean", MEANS)
 @pytest.mark.parametrize("value", [0, 1])
 def test_truth_all_equal_and_extreme_scores(name, mean, value, rng):
@@ -152,7 +152,7 @@ def test_truth_all_equal_and_extreme_scores(name, mean, value, rng):
 
 
 def test_wrong_arguments_are_named(rng):
-    assert list_objectives() == ["log-loss", "micro-f1-best", "micro-f1-half"]
+    assert set(list_objectives()) >= {"log-loss", "micro-f1-best", "micro-f1-half"}
     predictions = make_set(rng)
     with pytest.raises(ValueError, match=r"objective must be one of .*Did you mean 'log-loss'"):
         create_objective("logloss", predictions)
