@@ -45,7 +45,13 @@ class Method:
 def _registry() -> dict[str, Method]:
     """Return all methods by name, cheap ones first."""
     from stacking.auto import AutoCombiner
-    from stacking.meta_learners import LabelContextStacker, LabelwiseLogistic, PerLabelStacker, RidgeContext
+    from stacking.meta_learners import (
+        LabelContextStacker,
+        LabelwiseLogistic,
+        PairLightGBM,
+        PerLabelStacker,
+        RidgeContext,
+    )
     from stacking.voting import SoftVoting, WeightedVoting
 
     def plain(mean: Any) -> Callable[..., Combiner]:
@@ -74,6 +80,7 @@ def _registry() -> dict[str, Method]:
         Method("ridge-context", "meta", "ridge over all labels, then logistic per label", RidgeContext),
         Method("label-context", "meta", "own logits and what all labels explain, per label", LabelContextStacker),
         Method("lightgbm", "meta", "LightGBM per label on own scores and label context", PerLabelStacker),
+        Method("pair-lightgbm", "meta", "one LightGBM over (row, label) pairs", PairLightGBM),
         Method("auto", "auto", "race of the others, averaged near the best", AutoCombiner),
     ]
     return {method.name: method for method in methods}

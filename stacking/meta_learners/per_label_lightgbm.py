@@ -19,7 +19,14 @@ from stacking.cross_fitting import check_folds
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.boosted_label import BoostedLabel, LabelRows, boost_label
 from stacking.meta_learners.labelwise_logistic import logit_penalty
-from stacking.meta_learners.training_rows import TrainingRows, fill_gaps, mean_logits, prepare_rows, probabilities
+from stacking.meta_learners.training_rows import (
+    TrainingRows,
+    describe_fallback,
+    fill_gaps,
+    mean_logits,
+    prepare_rows,
+    probabilities,
+)
 from stacking.predictions import PredictionSet
 
 __all__ = ["PerLabelStacker"]
@@ -174,15 +181,10 @@ class PerLabelStacker(Combiner):
         boosted = self._boost(rows, base, self.context_)
         self.boosted_ = np.array([bool(label.models) for label in boosted])
         self._texts = {f"{j}/{k}": text for j, label in enumerate(boosted) for k, text in enumerate(label.models)}
-        positives = rows.positives
-        self.fallback_report_ = {
-            "labels": float(np.mean(~self.boosted_)),
-            "positives": float(positives[~self.boosted_].sum() / max(positives.sum(), 1.0)),
-        }
-        labels, share = self.fallback_report_["labels"], self.fallback_report_["positives"]
-        self.notes_ = [
-            f"lightgbm: {labels:.0%} of the labels ({share:.0%} of the positives) kept to logistic regression"
-        ]
+        self.fallback_report_, note = describe_fallback(
+            "lightgbm", ~self.boosted_, rows.positives, "logistic regression"
+        )
+        self.notes_ = [note]
         self._load_boosters()
         if given is not None:
             self._held_out = _held_out_scores(rows, base, boosted)

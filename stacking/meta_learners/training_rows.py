@@ -14,7 +14,15 @@ from stacking.cross_fitting import make_folds, sample_rows
 if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
 
-__all__ = ["TrainingRows", "fill_gaps", "mean_logits", "prepare_rows", "probabilities", "score_logits"]
+__all__ = [
+    "TrainingRows",
+    "describe_fallback",
+    "fill_gaps",
+    "mean_logits",
+    "prepare_rows",
+    "probabilities",
+    "score_logits",
+]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -199,6 +207,44 @@ def fill_gaps(scores: FloatArray, covers: BoolArray, centers: DoubleArray, expec
             guess = (deviation + centers[model]).astype(np.float32)
             logits[model] = np.where(absent[model], guess, logits[model])
     return logits
+
+
+def describe_fallback(
+    method: str, fell_back: BoolArray, positives: DoubleArray, simpler: str
+) -> tuple[dict[str, float], str]:
+    """Tell which share of the labels a meta-learner left to something simpler.
+
+    Parameters
+    ----------
+    method : str
+        Its name.
+    fell_back : ndarray of bool, shape (n_labels,)
+        Labels left to something simpler.
+    positives : ndarray of float64, shape (n_labels,)
+        Positives of each label.
+    simpler : str
+        What answers instead.
+
+    Returns
+    -------
+    shares : dict
+        Shares of ``labels`` and of ``positives`` that fell back, in [0, 1].
+    note : str
+        The same as a line of the report.
+
+    Examples
+    --------
+    >>> describe_fallback("trees", np.array([True, False]), np.array([1.0, 4.0]), "a line")[1]
+    'trees: 50% of the labels (20% of the positives) kept to a line'
+    """
+    shares = {
+        "labels": float(np.mean(fell_back)),
+        "positives": float(positives[fell_back].sum() / max(positives.sum(), 1.0)),
+    }
+    note = (
+        f"{method}: {shares['labels']:.0%} of the labels ({shares['positives']:.0%} of the positives) kept to {simpler}"
+    )
+    return shares, note
 
 
 def mean_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray) -> DoubleArray:

@@ -7,11 +7,21 @@ from stacking.combiner import Combiner
 from stacking.methods import create_method, list_methods
 from stacking.testing import check_combiner, list_combiner_checks, make_predictions
 
-ORDER_MATTERS = {"auto", "hill-climbing", "lightgbm", "pso", "ridge-context", "label-context", "logistic"}
+ORDER_MATTERS = {
+    "auto",
+    "hill-climbing",
+    "lightgbm",
+    "pso",
+    "ridge-context",
+    "label-context",
+    "logistic",
+    "pair-lightgbm",
+}
 OPTIONS = {
     "pso": {"optimizer_options": {"n_iterations": 5}},
     "auto": {"methods": ["mean", "logistic"], "n_splits": 2},
     "lightgbm": {"n_trees": 5, "n_folds": 2},
+    "pair-lightgbm": {"n_trees": 5, "n_folds": 2},
 }
 
 
