@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from experiments.result_manifest import build_manifest, write_manifest
 from stacking.atomic_files import atomic_write_json, atomic_write_text
-from stacking.decision_rules import apply_thresholds
 from stacking.metrics import (
     f1_per_label,
     hamming_loss,
@@ -109,7 +108,7 @@ def evaluate_ensemble(
             "back with pack --split, and fit again."
         )
     y_score = ensemble.predict_proba(predictions, without=without)
-    y_pred = apply_thresholds(y_score, ensemble.thresholds_)
+    y_pred = ensemble.decide(y_score)
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
     main = HeldOutAnswer("ensemble", aligned.ids, aligned.labels, _truth(aligned), y_score, y_pred)

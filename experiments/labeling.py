@@ -120,11 +120,10 @@ def label_samples(
         Samples and labels written.
     """
     from stacking.atomic_files import atomic_write_json
-    from stacking.decision_rules import apply_thresholds
     from stacking.predictions import PredictionSet, save_predictions
 
     y_score = ensemble.predict_proba(predictions, without=without)
-    y_pred = apply_thresholds(y_score, ensemble.thresholds_)
+    y_pred = ensemble.decide(y_score)
     form = cast(CsvFormat, csv_format)
     write_labels_csv(out, predictions.ids, ensemble.labels_, y_pred, csv_format=form, guard=guard)
     aligned = predictions.subset(labels=list(ensemble.labels_))

@@ -6,6 +6,7 @@ the combiner did not fit, and judged on rows the tuning did not see. Both splits
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,10 @@ import numpy.typing as npt
 from stacking.folds import stratified_group_folds
 
 if TYPE_CHECKING:
+    from stacking.combiner import Combiner
     from stacking.predictions import PredictionSet
 
-__all__ = ["check_folds", "make_folds", "nested_decisions", "sample_rows"]
+__all__ = ["check_folds", "make_folds", "nested_decisions", "sample_rows", "score_held_out"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -108,8 +110,53 @@ def sample_rows(predictions: PredictionSet, max_rows: int | None, *, random_stat
     return predictions.subset(samples=rows).in_memory()
 
 
+def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+    """Score every fold by a clone fitted on the other folds.
+
+    The folds run through `joblib.Parallel` with no backend and no number of jobs named: one after the other, unless
+    ``joblib.parallel_config`` says otherwise (processes, Dask, Ray).
+
+    Parameters
+    ----------
+    combiner : Combiner
+        Cloned, not changed.
+    predictions : PredictionSet
+        With the truth where the combiner needs it.
+    folds : ndarray of int, shape (n_samples,)
+        The fold each row is held out in.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples, n_labels)
+        Held-out scores in [0, 1], the same however the folds run.
+    """
+    from joblib import Parallel, delayed, effective_n_jobs
+    from sklearn.base import clone
+
+    masks = [folds == fold for fold in np.unique(folds)]
+    answers: Iterable[FloatArray]
+    if effective_n_jobs(None) == 1:  # then one fold's scores at a time are enough
+        answers = (_fit_and_score(clone(combiner), predictions, held) for held in masks)
+    else:
+        answers = Parallel()(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
+    y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
+    for held, answer in zip(masks, answers, strict=True):
+        y_score[held] = answer
+    return y_score
+
+
+def _fit_and_score(combiner: Combiner, predictions: PredictionSet, held: BoolArray) -> FloatArray:
+    """Fit on the rows that are not held out, score those that are."""
+    return combiner.fit(predictions.subset(samples=~held)).predict_proba(predictions.subset(samples=held))
+
+
 def nested_decisions(
-    y_score: FloatArray, predictions: PredictionSet, folds: IntArray, *, rule: str = "single"
+    y_score: FloatArray,
+    predictions: PredictionSet,
+    folds: IntArray,
+    *,
+    rule: str = "single",
+    decide: Callable[..., BoolArray] | None = None,
 ) -> BoolArray:
     """Decide each fold with thresholds tuned on the other folds' held-out scores.
 
@@ -123,6 +170,8 @@ def nested_decisions(
         The folds of `y_score`.
     rule : str, default "single"
         A decision rule's name.
+    decide : callable, optional
+        ``decide(y_score, thresholds)`` returns the decisions; by default the thresholds alone decide.
 
     Returns
     -------
@@ -130,10 +179,15 @@ def nested_decisions(
         Decisions that saw neither their row's scores nor its truth.
     """
     from stacking.decision_rules import apply_thresholds, tune_thresholds
+    from stacking.score_blocks import ADDITIVE_RULES, ScoreBlocks
 
     decided = np.zeros(y_score.shape, dtype=bool)
     for fold in np.unique(folds):
         held = folds == fold
+        if rule in ADDITIVE_RULES:  # without a copy of the other folds' rows
+            thresholds = ScoreBlocks(y_score.__getitem__, predictions, ~held).tune(rule)
+            decided[held] = apply_thresholds(y_score[held], thresholds)
+            continue
         thresholds = tune_thresholds(
             y_score[~held],
             np.asarray(predictions.y_true)[~held],
@@ -141,5 +195,5 @@ def nested_decisions(
             y_known=None if predictions.y_known is None else predictions.y_known[~held],
             sample_weight=None if predictions.sample_weight is None else predictions.sample_weight[~held],
         )
-        decided[held] = apply_thresholds(y_score[held], thresholds)
+        decided[held] = (decide or apply_thresholds)(y_score[held], thresholds)
     return decided

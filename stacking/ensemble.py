@@ -14,6 +14,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from stacking.cross_fitting import make_folds
+from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, never_predicted
+from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble_folder import read_ensemble_folder, write_ensemble_folder
 from stacking.methods import create_method, method_kind
 from stacking.predictions import PredictionSet, as_prediction_set
@@ -56,6 +58,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Seconds that ``auto`` may take to race its candidates; other methods ignore it.
     n_splits : int, default=5
         Folds of the cross-fitting.
+    image_rules : ImageRules or None, default=None
+        What the labels of every image must keep; `predict` honours it, and so does the estimate in the report. Groups
+        are the prediction set's label groups, or what stands before the colon of names like ``color:red``.
 
     Attributes
     ----------
@@ -65,6 +70,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         A label fires where its score reaches its threshold; +inf never fires.
     models_, labels_ : tuple of str
         Names in fitted order.
+    label_groups_ : tuple of str
+        Group of each label, empty for a label of none.
     report_ : EnsembleReport
         What was chosen, why, and what cross-fitting says it is worth.
     fingerprint : str
@@ -80,12 +87,19 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, method: str = "auto", *, random_state: int | None = 0, time_limit: float | None = None, n_splits: int = 5
+        self,
+        method: str = "auto",
+        *,
+        random_state: int | None = 0,
+        time_limit: float | None = None,
+        n_splits: int = 5,
+        image_rules: ImageRules | None = None,
     ) -> None:
         self.method = method
         self.random_state = random_state
         self.time_limit = time_limit
         self.n_splits = n_splits
+        self.image_rules = image_rules
 
     def fit(
         self,
@@ -113,13 +127,17 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method is unknown, the truth is missing or does not fit, or a label is covered by no model.
+            If the method is unknown, the truth is missing or does not fit, a label is covered by no model, or no image
+            could keep the image rules.
         """
         learned = as_prediction_set(predictions, y_true)
         if learned.y_true is None:
             raise ValueError("y_true must be given to fit an ensemble: pass it, or predictions that carry it.")
         if groups is not None:
             learned = learned.with_groups(groups)
+        self.label_groups_ = group_of_labels(learned.labels, learned.label_groups)
+        if self.image_rules is not None:
+            self.image_rules.check(learned.labels, self.label_groups_)
         options = {"time_limit": self.time_limit} if method_kind(self.method) == "auto" else {}
         combiner = create_method(self.method, random_state=self.random_state, **options)
         folds = make_folds(learned, self.n_splits, random_state=self.random_state)
@@ -168,9 +186,29 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ndarray of bool, shape (n_samples, n_labels)
             Labels in fitted order.
         """
-        from stacking.decision_rules import apply_thresholds
+        return self.decide(self.predict_proba(predictions, without=without))
 
-        return apply_thresholds(self.predict_proba(predictions, without=without), self.thresholds_)
+    def decide(self, y_score: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Turn scores of `predict_proba` into labels: by the thresholds, then by the image rules.
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores in [0, 1], labels in fitted order.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_labels)
+            Labels in fitted order.
+        """
+        check_is_fitted(self)
+        return self._decide(y_score, self.thresholds_)
+
+    def _decide(self, y_score: npt.ArrayLike, thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Decide by given thresholds."""
+        if self.image_rules is None:
+            return apply_thresholds(y_score, thresholds)
+        return apply_image_rules(y_score, thresholds, self.image_rules, self.label_groups_)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the ensemble to a folder of JSON, npy and text files.
@@ -182,9 +220,10 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         description = {
-            "parameters": self.get_params(),
+            "parameters": self._parameters(),
             "models": list(self.models_),
             "labels": list(self.labels_),
+            "label_groups": list(self.label_groups_),
             "report": dict(self.report_),
             "fitted_on": self.fitted_on_,
         }
@@ -210,9 +249,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If a file is missing or was changed, or a later version wrote the folder.
         """
         description, combiner, thresholds = read_ensemble_folder(folder)
-        ensemble = cls(**description["parameters"])
+        parameters = dict(description["parameters"])
+        rules = parameters.pop("image_rules", None)
+        ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
         ensemble.combiner_, ensemble.thresholds_ = combiner, thresholds
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
+        ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
         return ensemble
 
@@ -220,16 +262,20 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
     def fingerprint(self) -> str:
         """Hash the parameters, names, thresholds and the data it was fitted on."""
         check_is_fitted(self)
-        facts = [self.get_params(), self.models_, self.labels_, self.fitted_on_]
+        facts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
         return digest.hexdigest()
 
+    def _parameters(self) -> dict[str, Any]:
+        """Return the constructor parameters as plain data; without image rules as folders always held them."""
+        parameters: dict[str, Any] = self.get_params()
+        rules = parameters.pop("image_rules")
+        return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
+
     def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        from stacking.decision_rules import never_predicted
-
-        choice = choose_thresholds(held_out, predictions, folds)
+        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide)
         self.thresholds_ = choice.thresholds
         self.fitted_on_ = predictions.fingerprint
         self.report_ = EnsembleReport(

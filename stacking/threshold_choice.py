@@ -6,12 +6,14 @@ more than a standard error. Each rule's micro-F1 here comes from thresholds tune
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking.cross_fitting import nested_decisions
+from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.paired_gain import UnitCounts, count_units, paired_gain
 from stacking.predictions import PredictionSet
 
@@ -44,7 +46,11 @@ class ThresholdChoice:
 
 
 def choose_thresholds(
-    y_score: npt.NDArray[np.float32], predictions: PredictionSet, folds: npt.NDArray[np.integer]
+    y_score: npt.NDArray[np.float32],
+    predictions: PredictionSet,
+    folds: npt.NDArray[np.integer],
+    *,
+    decide: Callable[..., npt.NDArray[np.bool_]] = apply_thresholds,
 ) -> ThresholdChoice:
     """Choose a rule by cross-fitting and tune it on all rows.
 
@@ -56,19 +62,20 @@ def choose_thresholds(
         With the truth; unknown cells, weights and groups are honoured.
     folds : ndarray of int, shape (n_samples,)
         Folds of the scores; with one fold only, a single threshold is tuned.
+    decide : callable, default=apply_thresholds
+        ``decide(y_score, thresholds)`` returns the decisions that count, for example with image rules.
 
     Returns
     -------
     ThresholdChoice
         Thresholds, rule, and cross-fitted micro-F1 of every rule.
     """
-    from stacking.decision_rules import tune_thresholds
-
     counts: dict[str, UnitCounts] = {}
     if len(np.unique(folds)) > 1:
         held_out = np.asarray(folds, dtype=np.intp)
         for rule in RULES:
-            counts[rule] = count_units(nested_decisions(y_score, predictions, held_out, rule=rule), predictions)
+            decided = nested_decisions(y_score, predictions, held_out, rule=rule, decide=decide)
+            counts[rule] = count_units(decided, predictions)
     chosen = _steadiest(counts) if counts else "single"
     thresholds = tune_thresholds(
         y_score,

@@ -21,6 +21,48 @@ from experiments.cli.reporting import session
 
 Ensemble = Annotated[Path, typer.Argument(help="Folder that `labelstack fit` wrote.")]
 Without = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this member out. May be repeated.")]
+MinPerGroup = Annotated[
+    list[str] | None, typer.Option(metavar="GROUP=N", help="At least N labels of this group per sample. Repeatable.")
+]
+MaxPerGroup = Annotated[
+    list[str] | None, typer.Option(metavar="GROUP=N", help="At most N labels of this group per sample. Repeatable.")
+]
+
+
+def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
+    """Split ``GROUP=N``, given any number of times.
+
+    Parameters
+    ----------
+    values : list of str or None
+        What was given.
+    option : str
+        Name of the option, for errors.
+
+    Returns
+    -------
+    dict of str to int
+        Number by group.
+
+    Raises
+    ------
+    ValueError
+        If a value has another form, or a group is given twice.
+
+    Examples
+    --------
+    >>> split_group_limits(["color=1", "sleeve=2"], "--max-per-group")
+    {'color': 1, 'sleeve': 2}
+    """
+    limits: dict[str, int] = {}
+    for value in values or ():
+        group, _, number = value.rpartition("=")
+        if not group or not number.isdecimal():
+            raise ValueError(f"{option} must be GROUP=N with a whole number N: got {value!r}.")
+        if group in limits:
+            raise ValueError(f"{option} must name each group once: got {group!r} twice.")
+        limits[group] = int(number)
+    return limits
 
 
 def fit(
@@ -28,6 +70,16 @@ def fit(
     predictions: Predictions = None,
     method: Annotated[str, typer.Option(help="auto, or the name of one method as `compare` lists them.")] = "auto",
     time_limit: Annotated[float | None, typer.Option(help="Seconds that auto may take.")] = None,
+    min_labels: Annotated[int, typer.Option(min=0, help="Give every sample at least this many labels.")] = 0,
+    max_labels: Annotated[int | None, typer.Option(min=0, help="Give no sample more labels than this.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Give every sample exactly this many labels.")] = None,
+    never_empty: Annotated[bool, typer.Option("--never-empty", help="Leave no sample without a label.")] = False,
+    exclusive_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="At most one label of this group per sample. May be repeated."),
+    ] = None,
+    min_per_group: MinPerGroup = None,
+    max_per_group: MaxPerGroup = None,
     truth: Truth = None,
     model: Models = None,
     ids: Ids = None,
@@ -38,10 +90,21 @@ def fit(
 ) -> None:
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
     with session(quiet) as show:
+        from stacking.decision_rules import ImageRules
         from stacking.ensemble import StackingEnsemble
 
         opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
-        ensemble = StackingEnsemble(method=method, random_state=seed, time_limit=time_limit)
+        rules = ImageRules(
+            min_labels=min_labels,
+            max_labels=max_labels,
+            top_k=top_k,
+            exclusive_groups=tuple(exclusive_group or ()),
+            min_per_group=split_group_limits(min_per_group, "--min-per-group"),
+            max_per_group=split_group_limits(max_per_group, "--max-per-group"),
+            never_empty=never_empty,
+        )
+        kept = rules if rules.is_active else None
+        ensemble = StackingEnsemble(method=method, random_state=seed, time_limit=time_limit, image_rules=kept)
         with show.progress("fitting"):
             ensemble.fit(opened)
         ensemble.save(out)

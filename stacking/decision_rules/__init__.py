@@ -4,6 +4,7 @@ from stacking.decision_rules.cross_validated import tune_cross_validated
 from stacking.decision_rules.cyclic import tune_cyclic
 from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
 from stacking.decision_rules.half import tune_half
+from stacking.decision_rules.image_rules import ImageRules, apply_image_rules
 from stacking.decision_rules.macro_f1 import tune_macro_f1
 from stacking.decision_rules.own_f1 import tune_own_f1
 from stacking.decision_rules.registry import DecisionRule, get_decision_rule, list_decision_rules
@@ -13,6 +14,8 @@ from stacking.decision_rules.thresholds import apply_thresholds, never_predicted
 
 __all__ = [
     "DecisionRule",
+    "ImageRules",
+    "apply_image_rules",
     "apply_thresholds",
     "get_decision_rule",
     "list_decision_rules",

@@ -1,0 +1,45 @@
+"""`labelstack fit` takes image rules, and `predict` and `evaluate` honour them."""
+
+import csv
+
+import pytest
+
+
+def labels_of(path):
+    with path.open(newline="") as file:
+        return [[name for name in row["labels"].split("|") if name] for row in csv.DictReader(file)]
+
+
+def test_rules_given_to_fit_hold_for_predict(labelstack, bundle, held_back, tmp_path):
+    rules = ["--exclusive-group", "color", "--never-empty", "--max-labels", 3, "--min-per-group", "sleeve=1"]
+    done = labelstack("fit", bundle, "--method", "mean", *rules, "--out", tmp_path / "e")
+    assert done.exit_code == 0, done.output
+    assert labelstack("predict", tmp_path / "e", held_back, "--out", tmp_path / "l.csv").exit_code == 0
+    rows = labels_of(tmp_path / "l.csv")
+    assert all(1 <= len(row) <= 3 and "sleeve:long" in row for row in rows)
+    assert all(sum(name.startswith("color:") for name in row) <= 1 for row in rows)
+    assert labelstack("evaluate", tmp_path / "e", held_back, "--out", tmp_path / "v").exit_code == 0
+
+
+def test_top_k_gives_every_sample_that_many(labelstack, bundle, held_back, tmp_path):
+    done = labelstack("fit", bundle, "--method", "mean", "--top-k", 2, "--out", tmp_path / "e")
+    assert done.exit_code == 0, done.output
+    assert labelstack("predict", tmp_path / "e", held_back, "--out", tmp_path / "l.csv").exit_code == 0
+    assert {len(row) for row in labels_of(tmp_path / "l.csv")} == {2}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--exclusive-group", "colour"], "Did you mean 'color'"),
+        (["--min-labels", "3", "--max-labels", "2"], "at least 3 and at most 2"),
+        (["--top-k", "2", "--min-labels", "1"], "top_k must not be combined"),
+        (["--max-per-group", "color"], "--max-per-group must be GROUP=N"),
+        (["--max-per-group", "color=1", "--max-per-group", "color=2"], "'color' twice"),
+    ],
+)
+def test_wrong_rules_are_bad_input(labelstack, bundle, tmp_path, options, words):
+    done = labelstack("fit", bundle, "--method", "mean", *options, "--out", tmp_path / "e")
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.split())
+    assert not (tmp_path / "e").exists()
