@@ -51,9 +51,8 @@ def search_weights(
         If a name is unknown or the truth is missing.
     """
     from stacking.atomic_files import atomic_write_json, atomic_write_text
-    from stacking.decision_rules import tune_thresholds
-    from stacking.metrics import micro_f1
     from stacking.report.figures import search_figure
+    from stacking.score_blocks import ScoreBlocks
     from stacking.voting import WeightedVoting
 
     if predictions.y_true is None:
@@ -62,9 +61,9 @@ def search_weights(
         )
     vote = WeightedVoting(optimizer=optimizer, objective=objective, mean=mean, random_state=random_state)
     vote.fit(predictions)
-    y_score = vote.predict_proba(predictions)
-    thresholds = tune_thresholds(y_score, predictions.y_true, rule="single", y_known=predictions.y_known)
-    score = micro_f1(predictions.y_true, y_score >= thresholds, y_known=predictions.y_known)
+    blocks = ScoreBlocks(lambda rows: vote.predict_proba(predictions.subset(samples=rows)), predictions)
+    thresholds = blocks.tune("single")
+    score = blocks.micro_f1(thresholds)
     result = {
         "models": list(predictions.models),
         "weights": [float(weight) for weight in vote.shared_weights_],

@@ -148,11 +148,9 @@ def lowest_floors(entries, mass, limit):
 
 
 @_compiled
-def gather_entries(bits, truth, known, weight, floors, start):
-    """Pack (score, row, truth) of every entry at or above its label's floor, grouped by label."""
+def gather_entries(bits, truth, known, weight, floors, first_row, packed, fill):
+    """Pack (score, row, truth) of every entry at or above its label's floor where the label is filled up to so far."""
     masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
-    packed = np.empty(start[-1], np.uint64)
-    fill = start[:-1].copy()
     for row in range(bits.shape[0]):
         if weighted and weight[row] == 0.0:
             continue
@@ -161,9 +159,9 @@ def gather_entries(bits, truth, known, weight, floors, start):
             if pattern < floors[label] or (masked and not known[row, label]):
                 continue
             hit = np.uint64(1) if truth[row, label] else np.uint64(0)
-            packed[fill[label]] = (np.uint64(pattern) << np.uint64(ROW_SHIFT)) | (np.uint64(row) << np.uint64(1)) | hit
+            place = np.uint64(first_row + row) << np.uint64(1)
+            packed[fill[label]] = (np.uint64(pattern) << np.uint64(ROW_SHIFT)) | place | hit
             fill[label] += 1
-    return packed
 
 
 @_compiled

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
 from stacking._checks import did_you_mean
-from stacking.cross_fitting import check_folds
+from stacking.cross_fitting import check_folds, score_held_out
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["Combiner", "CombinerState"]
@@ -151,12 +151,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         held_out = check_folds(folds, predictions.n_samples)
         if not self.requires_truth and self.fits_from == "counts":
             return clone(self).fit(predictions).predict_proba(predictions)
-        y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
-        for fold in np.unique(held_out):
-            rows = held_out == fold
-            fitted = clone(self).fit(predictions.subset(samples=~rows))
-            y_score[rows] = fitted.predict_proba(predictions.subset(samples=rows))
-        return y_score
+        return score_held_out(self, predictions, held_out)
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit on all rows, and score each row by a fit that did not see it.

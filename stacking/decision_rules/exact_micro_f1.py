@@ -6,14 +6,18 @@ next price. It rises until it stops, in three to five rounds, at the global opti
 in a quarter of tiny random cases).
 """
 
+import operator
+from collections.abc import Callable, Iterable
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
-from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
+from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts_of_blocks
 
-__all__ = ["maximise_micro_f1", "tune_exact_micro_f1"]
+__all__ = ["maximise_micro_f1", "tune_exact_micro_f1", "tune_exact_over_blocks"]
 
 
 @register("exact-micro-f1", average="micro-F1")
@@ -44,11 +48,30 @@ def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
     I. Pillai, G. Fumera, F. Roli, "Threshold optimisation for multi-label classifiers", Pattern Recognition 46(7),
     2013.
     """
-    histograms = count_scores(scores)
+    return tune_exact_over_blocks(lambda: [scores])
+
+
+def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabelledScores]]) -> npt.NDArray[np.float64]:
+    """Choose the same thresholds for rows that come block by block, as from a disk.
+
+    Two passes: histograms of the scores, which add up over blocks, and then the few entries that can matter. The
+    thresholds equal those of all rows at once.
+
+    Parameters
+    ----------
+    read_blocks : callable
+        Returns the blocks of rows, each time the same ones in the same order; called twice.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_labels,)
+        Thresholds halfway between distinct scores, +inf for never.
+    """
+    histograms = reduce(operator.add, map(count_scores, read_blocks()))
     price = histograms.reachable_micro_f1()
     if price == 0.0:
-        return np.full(scores.n_labels, np.inf)
-    cuts = sort_cuts(scores, histograms, 2.0 * histograms.positives / price)
+        return np.full(len(histograms.positives), np.inf)
+    cuts = sort_cuts_of_blocks(read_blocks(), histograms, 2.0 * histograms.positives / price)
     chosen, _ = maximise_micro_f1(cuts, price)
     return cuts.thresholds(chosen)
 

@@ -6,14 +6,16 @@ comes from one pass of histograms over the scores' leading bits. The pruning los
 distinct scores.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking.decision_rules.labelled_scores import LabelledScores
 
-__all__ = ["ScoreHistograms", "SortedCuts", "count_scores", "sort_cuts"]
+__all__ = ["ScoreHistograms", "SortedCuts", "count_scores", "sort_cuts", "sort_cuts_of_blocks"]
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -41,6 +43,10 @@ class ScoreHistograms:
     def positives(self) -> Float64Array:
         """The weight of each label's positives, shape (n_labels,)."""
         return self.positive.sum(axis=1)
+
+    def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
+        """Merge with the histograms of other rows."""
+        return ScoreHistograms(self.entries + other.entries, self.mass + other.mass, self.positive + other.positive)
 
     def above_edges(self) -> tuple[Float64Array, Float64Array]:
         """Return the weight of positives and of all entries at or above each bin's lower edge, highest bin first.
@@ -185,14 +191,46 @@ def sort_cuts(scores: LabelledScores, histograms: ScoreHistograms, limit: Float6
     -----
     O(n_samples · n_labels) to gather, plus O(k log k) to sort the k entries within the limits.
     """
+    return sort_cuts_of_blocks([scores], histograms, limit)
+
+
+def sort_cuts_of_blocks(
+    blocks: Iterable[LabelledScores], histograms: ScoreHistograms, limit: Float64Array
+) -> SortedCuts:
+    """Sort the cuts of rows that come block by block; equal to those of all rows at once.
+
+    Parameters
+    ----------
+    blocks : iterable of LabelledScores
+        Scores and truth of some rows each; read once, one block held at a time.
+    histograms : ScoreHistograms
+        The sum of the blocks' histograms.
+    limit : ndarray of float64, shape (n_labels,)
+        As `sort_cuts` takes it, for all blocks together.
+
+    Returns
+    -------
+    SortedCuts
+        The cuts of all rows.
+
+    Notes
+    -----
+    Memory: eight bytes for each entry within the limits, besides one block.
+    """
     from stacking import _kernels
 
     floors, kept = _kernels.lowest_floors(histograms.entries, histograms.mass, limit)
     start = np.concatenate([[0], np.cumsum(kept)])
-    bits = scores.y_score.view(np.uint32)
-    packed = _kernels.gather_entries(bits, scores.y_true, scores.y_known, scores.sample_weight, floors, start)
-    for label in range(scores.n_labels):
-        packed[start[label] : start[label + 1]].sort()
-    cut_start, score, lower, hits, fired = _kernels.cumulate_cuts(packed, start, scores.sample_weight, floors)
+    packed, fill = np.empty(start[-1], np.uint64), start[:-1].copy()
+    weights, first_row = [], 0
+    for block in blocks:
+        facts = (block.y_score.view(np.uint32), block.y_true, block.y_known, block.sample_weight)
+        _kernels.gather_entries(*facts, floors, first_row, packed, fill)
+        weights.append(block.sample_weight)
+        first_row += len(block.y_score)
+    for begin, end in pairwise(start.tolist()):
+        packed[begin:end].sort()
+    weight = np.concatenate(weights)
+    cut_start, score, lower, hits, fired = _kernels.cumulate_cuts(packed, start, weight, floors)
     threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
     return SortedCuts(cut_start, threshold, hits, fired, histograms.positives)

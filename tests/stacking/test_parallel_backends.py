@@ -1,0 +1,169 @@
+"""Labels and folds run wherever `joblib.parallel_config` says, with results identical to a serial run.
+
+Dask and Ray are tried in a process of their own, so that their event loops, child processes and warnings stay out of
+the suite. By hand, on as many labels as wanted: ``python tests/stacking/test_parallel_backends.py dask 228``.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+
+import joblib
+import numpy as np
+import pytest
+from joblib._parallel_backends import ThreadingBackend
+from sklearn.linear_model import LogisticRegression
+
+from stacking import PerLabelStacker, StackingMultilabelClassifier
+from stacking.meta_learners import LabelwiseLogistic
+from stacking.predictions import PredictionSet
+
+
+def make_gated_predictions(n_labels, n_samples=600):
+    """The first model is right where the second is sure and random elsewhere: trees find it, a line does not."""
+    rng = np.random.default_rng(7)
+    y_true = (rng.random((n_samples, n_labels)) < 0.4).astype(np.uint8)
+    sure = rng.random((n_samples, n_labels))
+    told = np.where(sure > 0.5, y_true, rng.random((n_samples, n_labels)) < 0.5)
+    scores = np.stack([0.1 + 0.8 * told, sure, 0.35 + 0.1 * y_true + 0.2 * rng.random((n_samples, n_labels))])
+    return PredictionSet(scores.astype(np.float32), y_true=y_true)
+
+
+def fitted_state(stacker):
+    """Everything that is saved of a fitted stacker, comparable with ==."""
+    values, arrays, texts = stacker._state()
+    return values["fitted"], {name: array.tolist() for name, array in arrays.items()}, texts
+
+
+class CountingBackend(ThreadingBackend):
+    submitted = 0
+
+    def submit(self, func, callback=None):
+        type(self).submitted += 1
+        return super().submit(func, callback)
+
+
+@pytest.fixture
+def counting():
+    joblib.register_parallel_backend("counting", CountingBackend)
+    CountingBackend.submitted = 0
+    yield CountingBackend
+    joblib.parallel.BACKENDS.pop("counting")
+
+
+def test_labels_run_on_the_backend_of_the_caller(counting):
+    predictions = make_gated_predictions(3, 300)
+    serial = PerLabelStacker(n_trees=5, n_folds=2).fit(predictions)
+    assert counting.submitted == 0
+    with joblib.parallel_config(backend="counting", n_jobs=2):
+        parallel = PerLabelStacker(n_trees=5, n_folds=2).fit(predictions)
+    assert counting.submitted > 0
+    assert parallel.boosted_.any()
+    assert fitted_state(parallel) == fitted_state(serial)
+
+
+def test_folds_run_on_the_backend_of_the_caller(counting):
+    predictions = make_gated_predictions(3, 300)
+    folds = np.arange(300) % 3
+    serial = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+    assert counting.submitted == 0
+    with joblib.parallel_config(backend="counting", n_jobs=2):
+        parallel = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+    assert counting.submitted > 0
+    np.testing.assert_array_equal(parallel, serial)
+
+
+def test_base_estimators_run_on_the_backend_of_the_caller(counting, rng):
+    x = rng.normal(size=(80, 4))
+    y = (x[:, :2] > 0).astype(int)
+    stack = StackingMultilabelClassifier([("line", LogisticRegression())], n_splits=2)
+    serial = stack.fit(x, y).predict_proba(x)
+    with joblib.parallel_config(backend="counting", n_jobs=2):
+        parallel = stack.fit(x, y).predict_proba(x)
+    assert counting.submitted > 0
+    np.testing.assert_array_equal(parallel, serial)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_two_workers_fit_the_same_models(backend, tmp_path):
+    package = {"dask": "distributed", "ray": "ray"}[backend]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed; pip install 'labelstack[{backend}]'")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    command = [sys.executable, __file__, backend, "24"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["boosted"] > 0
+    assert answer["workers"] > 0, "no worker did any of the work"
+    assert answer["same_models"] and answer["same_scores"]
+
+
+@contextmanager
+def two_dask_workers():
+    """Start a cluster on the loopback interface; yield a function that counts the workers that fitted something."""
+    from distributed import Client, LocalCluster
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalCluster(**options, host="127.0.0.1", local_directory=folder) as cluster,
+        Client(cluster) as client,
+    ):
+        yield lambda: sum(client.run(_has_fitted).values())
+
+
+@contextmanager
+def two_ray_workers():
+    """The same with Ray; its workers are not asked, its backend runs nothing in the caller."""
+    import ray
+    from ray.util.joblib import register_ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    register_ray()
+    try:
+        yield lambda: 2
+    finally:
+        ray.shutdown()
+
+
+def _has_fitted():
+    """Tell whether this process has loaded LightGBM, which nothing but a fit does."""
+    return "lightgbm" in sys.modules
+
+
+def main(backend, n_labels):
+    """Fit serially and on the backend, print what came out as one line of JSON."""
+    predictions = make_gated_predictions(n_labels)
+    folds = np.arange(predictions.n_samples) % 3
+    started = time.perf_counter()
+    serial = PerLabelStacker(n_trees=20, n_folds=3).fit(predictions)
+    serial_scores = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+    serial_seconds = time.perf_counter() - started
+    workers = {"dask": two_dask_workers, "ray": two_ray_workers}[backend]
+    with workers() as count_workers, joblib.parallel_config(backend=backend):
+        started = time.perf_counter()
+        parallel = PerLabelStacker(n_trees=20, n_folds=3).fit(predictions)
+        scores = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+        seconds = time.perf_counter() - started
+        n_workers = count_workers()
+    answer = {
+        "boosted": int(parallel.boosted_.sum()),
+        "workers": n_workers,
+        "same_models": fitted_state(parallel) == fitted_state(serial),
+        "same_scores": bool(np.array_equal(scores, serial_scores)),
+        "serial_seconds": round(serial_seconds, 2),
+        "parallel_seconds": round(seconds, 2),
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
