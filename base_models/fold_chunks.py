@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from base_models.checkpoints import drop_training_state, tensors_of
 from base_models.member_config import TrainingRun
+from base_models.member_task import MemberTask, TrainedMember
 from base_models.progress import Progress, TrainingEvent
 from base_models.run_data import RunData
 from base_models.run_folder import RunFolder, read_npz, write_npz
-from base_models.training import MemberTask, TrainedMember, score_photos
+from base_models.scoring import score_photos
 from stacking.atomic_files import atomic_write_bytes, atomic_write_json, sha256_file
 
 __all__ = ["assemble_stores", "finish_fold", "fold_is_done", "mark_done", "merge_derived"]

@@ -22,7 +22,7 @@ from base_models.out_of_fold import choose_device
 from base_models.photos import decode_photo
 from base_models.progress import Progress, TrainingEvent
 from base_models.run_data import CHECKED_SIZE
-from base_models.training import score_photos
+from base_models.scoring import score_photos
 from stacking.predictions import PredictionSet, load_predictions
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from base_models.data_config import DataConfig
+from base_models.training_config import TrainingConfig
 
 __all__ = [
     "DerivedMember",
@@ -28,90 +29,6 @@ __all__ = [
 ]
 
 NEUTRAL = {"neutral": True}  # marks settings that do not change what is computed; the canonical form leaves them out
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Say how one network is trained.
-
-    Parameters
-    ----------
-    epochs : int
-        Passes over the training rows, at least 1.
-    batch_size : int
-        Photos per optimizer step.
-    learning_rate : float
-        Peak learning rate of the head.
-    body_learning_rate : float
-        Factor on ``learning_rate`` for the pretrained body, in (0, 1]; 1 trains both alike.
-    weight_decay : float
-        AdamW's decoupled weight decay; biases and norms are exempt.
-    schedule : {"one-cycle", "cosine", "constant"}
-        Course of the learning rate, see :mod:`base_models.schedules`.
-    warmup : float
-        Share of the steps over which the rate rises, in [0, 1).
-    cycle_epochs : int
-        Length of the first cosine cycle in epochs; 0 means one cycle over all epochs.
-    cycle_factor : float
-        How much longer each further cosine cycle is.
-    loss : {"bce", "focal", "asymmetric"}
-        Training loss, see :mod:`base_models.losses`.
-    freeze_epochs : int
-        Epochs in which only the head learns, before the body is unfrozen.
-    precision : {"float32", "bfloat16", "auto"}
-        Arithmetic of the body; the head and the loss are always float32. ``auto`` times both on this machine and takes
-        the faster.
-    ema_decay : float
-        Decay of the exponential moving average of the weights, in [0, 1); 0 keeps none.
-    dropout : float
-        Dropout before the head, in [0, 1).
-    clip_norm : float
-        Largest gradient norm; 0 does not clip.
-    augmentation : {"none", "mirror", "light", "strong"}
-        Random changes of the training photos, see :mod:`base_models.transforms`.
-    keep : {"best", "last"}
-        Which epoch's weights score the held-out rows.
-    patience : int
-        Epochs without a better validation score after which training stops; 0 never stops early.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    epochs: int = 5
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    body_learning_rate: float = 1.0
-    weight_decay: float = 0.02
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
-    warmup: float = 0.25
-    cycle_epochs: int = 0
-    cycle_factor: float = 1.0
-    loss: Literal["bce", "focal", "asymmetric"] = "bce"
-    freeze_epochs: int = 0
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    ema_decay: float = 0.0
-    dropout: float = 0.0
-    clip_norm: float = 1.0
-    augmentation: Literal["none", "mirror", "light", "strong"] = "light"
-    keep: Literal["best", "last"] = "best"
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: got {getattr(self, name)}.")
-        for name in ("freeze_epochs", "patience", "cycle_epochs", "clip_norm", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative: got {getattr(self, name)}.")
-        for name in ("ema_decay", "dropout", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1): got {getattr(self, name)}.")
-        if not 0 < self.body_learning_rate <= 1:
-            raise ValueError(f"body_learning_rate must lie in (0, 1]: got {self.body_learning_rate}.")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be positive: got {self.learning_rate}.")
-        if self.cycle_factor < 1:
-            raise ValueError(f"cycle_factor must be at least 1: got {self.cycle_factor}.")
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from base_models.dataset import PhotoTensors
 from base_models.fold_chunks import assemble_stores, finish_fold, fold_is_done, mark_done
 from base_models.manifest import load_manifest
 from base_models.member_config import MemberConfig, TrainingRun
+from base_models.member_task import MemberTask
 from base_models.networks import create_network
 from base_models.progress import Progress, TimeLeft, TrainingEvent
 from base_models.run_data import RunData, prepare_run_data
 from base_models.run_folder import RunFolder, open_run_folder
 from base_models.specialists import covered_labels
-from base_models.training import MemberTask, train_member
+from base_models.training import train_member
 
 __all__ = ["TrainingFailedError", "choose_device", "run_training", "train_out_of_fold"]
 

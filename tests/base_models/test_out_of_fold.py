@@ -67,7 +67,7 @@ def test_folds_share_no_group_and_validation_rows_come_from_the_folds_own_traini
 def test_a_row_is_scored_by_the_network_that_did_not_see_it(tiny_run, tiny_photos):
     from base_models.dataset import PhotoTensors
     from base_models.inference import _load_network
-    from base_models.training import score_photos
+    from base_models.scoring import score_photos
 
     manifest = load_manifest(tiny_photos, Path())
     oof, splits = load_predictions(tiny_run / "oof"), read_npz(tiny_run / "splits.npz")
@@ -92,14 +92,14 @@ def test_a_finished_run_started_again_trains_nothing(tiny_run, tiny_photos, tmp_
 DRIVER = """
 import os, signal, sys
 import torch
-from base_models import checkpoints, fold_chunks, run_data, training
+from base_models import checkpoints, epoch, fold_chunks, run_data
 from base_models.data_config import DataConfig
 from base_models.out_of_fold import run_training
 from base_models.testing import tiny_recipe
 
 photos, out = sys.argv[1:]
 recipe = tiny_recipe(DataConfig("folder", photos, group_column="group", split_column="split"))
-training.SECONDS_BETWEEN_REPORTS = -1.0
+epoch.SECONDS_BETWEEN_REPORTS = -1.0
 
 def die(): os.kill(os.getpid(), signal.SIGKILL)
 

@@ -8,12 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from base_models import training  # noqa: E402
+from base_models import epoch, training  # noqa: E402
 from base_models.dataset import PhotoTensors  # noqa: E402
 from base_models.manifest import load_manifest  # noqa: E402
 from base_models.member_config import MemberConfig, TrainingConfig  # noqa: E402
+from base_models.member_task import MemberTask  # noqa: E402
+from base_models.scoring import score_photos, validation_micro_f1  # noqa: E402
 from base_models.testing import write_tiny_photos  # noqa: E402
-from base_models.training import MemberTask, best_micro_f1, score_photos, train_member  # noqa: E402
+from base_models.training import train_member  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,12 +46,14 @@ def state_of(trained):
 def test_a_network_learns_what_it_sees(make_task, tmp_path):
     task = make_task(epochs=8, augmentation="mirror")
     trained = train_member(task, tmp_path)
-    constant, _ = best_micro_f1(task.y_true[60:], np.tile(task.y_true[:60].mean(axis=0), (20, 1)).astype(np.float32))
+    constant, _ = validation_micro_f1(
+        task.y_true[60:], np.tile(task.y_true[:60].mean(axis=0), (20, 1)).astype(np.float32)
+    )
     scores = [row["validation_micro_f1"] for row in trained.history]
     assert max(scores) > constant + 0.1
     assert trained.best_epoch == 1 + int(np.argmax(scores))
     y_score = score_photos(trained.network, task.photos, task.validation_rows)
-    assert best_micro_f1(task.y_true[60:], y_score)[0] == pytest.approx(max(scores), abs=1e-9)
+    assert validation_micro_f1(task.y_true[60:], y_score)[0] == pytest.approx(max(scores), abs=1e-9)
 
 
 SETTINGS = [
@@ -62,7 +66,7 @@ SETTINGS = [
 def test_an_interrupted_training_equals_an_uninterrupted_one(make_task, tmp_path, monkeypatch, settings):
     task = make_task(epochs=3, **settings)
     whole = train_member(task, tmp_path / "whole")
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_REPORTS", -1.0)
+    monkeypatch.setattr(epoch, "SECONDS_BETWEEN_REPORTS", -1.0)
 
     def interrupt(event):
         if (event.kind, event.epoch, event.step) in {("step", 2, 3), ("step", 3, 5)} and event.epoch not in seen:
@@ -116,7 +120,7 @@ def test_what_is_not_annotated_counts_neither_way(make_task, tmp_path):
 
 def test_training_stops_when_validation_no_longer_improves(make_task, tmp_path, monkeypatch):
     scores = iter([0.2, 0.5, 0.4, 0.3, 0.9])
-    monkeypatch.setattr(training, "best_micro_f1", lambda y_true, y_score: (next(scores), 0.5))
+    monkeypatch.setattr(training, "validation_micro_f1", lambda *_: (next(scores), 0.5))
     trained = train_member(make_task(epochs=5, patience=2, batch_size=60), tmp_path)
     assert [row["validation_micro_f1"] for row in trained.history] == [0.2, 0.5, 0.4, 0.3]
     assert trained.best_epoch == 2
@@ -141,11 +145,11 @@ def test_bad_tasks_are_refused(make_task, tmp_path):
         train_member(make_task(learning_rate=1e30, clip_norm=0.0, schedule="constant", warmup=0.0), tmp_path / "high")
 
 
-def test_best_micro_f1_is_brute_force_with_ties(rng):
+def test_validation_micro_f1_is_brute_force_with_ties(rng):
     for _ in range(20):
         y_true = (rng.random((5, 4)) < 0.4).astype(np.uint8)
         y_score = rng.integers(0, 5, (5, 4)).astype(np.float32) / 4
-        found, threshold = best_micro_f1(y_true, y_score)
+        found, threshold = validation_micro_f1(y_true, y_score)
         tried = []
         for t in np.unique(y_score):
             y_pred = y_score >= t
@@ -154,4 +158,51 @@ def test_best_micro_f1_is_brute_force_with_ties(rng):
         if y_true.any():
             y_pred = y_score >= threshold
             assert 2 * (y_pred & (y_true == 1)).sum() / (y_pred.sum() + y_true.sum()) == pytest.approx(found)
-    assert best_micro_f1(np.zeros((2, 2), np.uint8), np.ones((2, 2), np.float32)) == (0.0, 1.0)
+    assert validation_micro_f1(np.zeros((2, 2), np.uint8), np.ones((2, 2), np.float32)) == (0.0, 1.0)
+
+
+LOSSES = [
+    {"loss": "bce", "class_weights": "negative-positive"},
+    {"loss": "asymmetric", "class_weights": "effective-number", "gamma_negative": 2.0},
+    {"loss": "poly"},
+    {"loss": "two-way"},
+    {"loss": "zlpr"},
+    {"loss": "distribution-balanced"},
+]
+
+
+@pytest.mark.parametrize("settings", LOSSES, ids=lambda settings: settings["loss"])
+def test_every_loss_teaches_what_the_photos_show(make_task, tmp_path, settings):
+    task = make_task(epochs=6, augmentation="mirror", learning_rate=1e-2, **settings)
+    trained = train_member(task, tmp_path)
+    rates = np.tile(task.y_true[:60].mean(axis=0), (20, 1)).astype(np.float32)
+    constant, _ = validation_micro_f1(task.y_true[60:], rates)
+    assert max(row["validation_micro_f1"] for row in trained.history) > constant + 0.05
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
+
+
+def test_sampled_epochs_resume_alike_and_say_what_they_reached(make_task, tmp_path, monkeypatch):
+    task = make_task(epochs=2, sampling_alpha=0.25)
+    whole = train_member(task, tmp_path / "whole")
+    assert state_of(whole) != state_of(train_member(make_task(epochs=2), tmp_path / "unsampled"))
+    _interrupted(task, tmp_path / "parts", monkeypatch, at=(2, 3))
+    parts = train_member(task, tmp_path / "parts")
+    assert parts.resumed_from == 1 and state_of(parts) == state_of(whole)
+    for row, again in zip(whole.history, parts.history, strict=True):
+        assert row["sampling_target"] == 0.25 and 0.25 < row["sampling_reached"] < 1
+        assert 1 < row["effective_sample_size"] < 60
+        assert row["sampling_reached"] == again["sampling_reached"]
+    header = (tmp_path / "whole" / "history.csv").read_text().splitlines()[0]
+    assert "sampling_target,sampling_reached,effective_sample_size" in header
+
+
+def _interrupted(task, folder, monkeypatch, at):
+    """Train until an epoch and step, and die there."""
+    monkeypatch.setattr(epoch, "SECONDS_BETWEEN_REPORTS", -1.0)
+
+    def interrupt(event):
+        if (event.kind, event.epoch, event.step) == ("step", *at):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_member(task, folder, progress=interrupt)

@@ -1,0 +1,158 @@
+"""One pass over the training rows, straight down: batch, change, forward, loss, backward, step.
+
+Every random number comes from a seed that names its place, so an epoch depends on nothing but what a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from base_models.losses import MultilabelLoss
+from base_models.member_task import MemberTask
+from base_models.networks import MultilabelNetwork
+from base_models.optimization import set_learning_rates
+from base_models.progress import Progress, TrainingEvent
+from base_models.sampling import LabelSampler
+from base_models.scoring import compute_logits, split_evenly
+from base_models.transforms import augment_photos
+
+__all__ = ["Learner", "train_epoch"]
+
+SECONDS_BETWEEN_REPORTS = 2.0
+
+
+@dataclass
+class Learner:
+    """What learns: it changes from step to step.
+
+    Parameters
+    ----------
+    network : MultilabelNetwork
+        The network.
+    optimizer : torch.optim.Optimizer
+        Its optimizer.
+    average : timm.utils.ModelEmaV3 or None
+        The moving average of its weights.
+    loss : MultilabelLoss
+        What it minimises.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the body.
+    device : str
+        Where it is.
+    sampler : LabelSampler or None
+        Draws the rows of an epoch; None shows every row once.
+    """
+
+    network: MultilabelNetwork
+    optimizer: torch.optim.Optimizer
+    average: Any
+    loss: MultilabelLoss
+    precision: str
+    device: str
+    sampler: LabelSampler | None = None
+
+
+def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progress | None = None) -> dict[str, Any]:
+    """Pass once over the training rows.
+
+    Parameters
+    ----------
+    learner : Learner
+        Changed in place.
+    task : MemberTask
+        Photos, truth and rows.
+    epoch : int
+        The epoch, from 0.
+    progress : callable, optional
+        Called with a ``TrainingEvent`` every few seconds.
+
+    Returns
+    -------
+    dict
+        The epoch's figures: a row of the history.
+    """
+    config = task.member.training
+    learner.network.set_body_trainable(epoch >= config.freeze_epochs)
+    learner.network.train()
+    order, sampled = _draw_rows(learner, task, epoch)
+    batches = split_evenly(order, config.batch_size)
+    task.photos.keep()  # so that decoding does not count as training
+    started, cpu_started = time.monotonic(), time.process_time()
+    told, n_seen, loss_sum = started, 0, 0.0
+    for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
+        set_learning_rates(learner.optimizer, config, epoch, step, len(batches))
+        loss = _train_step(learner, task, epoch, rows, pixels)
+        if learner.average is not None:
+            learner.average.update(learner.network, step=epoch * len(batches) + step)
+        n_seen, loss_sum = n_seen + len(rows), loss_sum + loss * len(rows)
+        now = time.monotonic()
+        if progress is not None and now - told > SECONDS_BETWEEN_REPORTS:
+            told = now
+            progress(_step_event(task, epoch, step + 1, len(batches), n_seen / (now - started)))
+    seconds = time.monotonic() - started
+    return {
+        "epoch": epoch + 1,
+        "loss": loss_sum / n_seen,
+        "images_per_second": n_seen / max(seconds, 1e-9),
+        "seconds": seconds,
+        "cpu_seconds": time.process_time() - cpu_started,
+        **sampled,
+    }
+
+
+def _draw_rows(learner: Learner, task: MemberTask, epoch: int) -> tuple[NDArray[np.int64], dict[str, float]]:
+    """Return the epoch's rows in order and, where they are sampled, what that has reached."""
+    if learner.sampler is None:
+        return np.random.default_rng((task.seed, epoch)).permutation(task.train_rows), {}
+    drawn = learner.sampler.draw(task.seed, epoch)
+    return drawn, learner.sampler.figures(drawn)
+
+
+def _train_step(learner: Learner, task: MemberTask, epoch: int, rows: NDArray[np.int64], pixels: Tensor) -> float:
+    """Take one step of the optimizer and return the loss before it."""
+    network, config = learner.network, task.member.training
+    photos = augment_photos(
+        pixels.to(learner.device), rows, config.augmentation, task.seed, epoch
+    )  # (n_rows, 3, size, size)
+    target, mask = _targets(task, rows, learner.device)  # (n_rows, n_labels)
+    loss = learner.loss(compute_logits(network, photos, learner.precision), target, mask)
+    learner.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if config.clip_norm:
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+    learner.optimizer.step()
+    return float(loss.detach())
+
+
+def _targets(task: MemberTask, rows: NDArray[np.int64], device: str) -> tuple[Tensor, Tensor | None]:
+    """Return the truth of a batch and the mask of what is known, where something is not."""
+    target = torch.from_numpy(task.y_true[rows]).to(device).float()
+    unread = np.array([row in task.photos.failures for row in rows])
+    if task.y_known is None and not unread.any():
+        return target, None
+    known = np.ones(target.shape, np.float32) if task.y_known is None else task.y_known[rows].astype(np.float32)
+    known[unread] = 0
+    return target, torch.from_numpy(known).to(device)
+
+
+def _step_event(task: MemberTask, epoch: int, step: int, n_steps: int, speed: float) -> TrainingEvent:
+    """Report a step."""
+    return TrainingEvent(
+        "step",
+        task.member.name,
+        task.fold,
+        task.n_folds,
+        epoch + 1,
+        task.member.training.epochs,
+        step,
+        n_steps,
+        speed,
+        message=f"{task.place(epoch + 1)}, step {step}/{n_steps}, {speed:.0f} images/s",
+    )

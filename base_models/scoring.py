@@ -1,0 +1,136 @@
+"""Score photos with a network, and judge validation scores by the decision rule of the ensemble.
+
+The head computes in float32 whatever the arithmetic of the body, see :mod:`base_models.networks`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from base_models.dataset import PhotoTensors
+from base_models.networks import MultilabelNetwork
+from base_models.transforms import normalise_photos
+
+__all__ = ["compute_logits", "score_photos", "split_evenly", "validation_micro_f1"]
+
+
+def score_photos(
+    network: MultilabelNetwork,
+    photos: PhotoTensors,
+    rows: NDArray[np.int64],
+    precision: str = "float32",
+    device: str = "cpu",
+    batch_size: int = 128,
+) -> NDArray[np.float32]:
+    """Score photos with a trained network.
+
+    Parameters
+    ----------
+    network : MultilabelNetwork
+        Put into evaluation mode.
+    photos : PhotoTensors
+        Photos at the network's size.
+    rows : ndarray of int64
+        Which of them.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the body.
+    device : str
+        Where the network is.
+    batch_size : int
+        Photos at a time.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_rows, n_labels)
+        Probabilities.
+    """
+    network.eval()
+    scores = []
+    with torch.inference_mode():
+        for _, pixels in photos.iter_batches(split_evenly(rows, batch_size)):
+            logits = compute_logits(network, pixels.to(device).float(), precision)
+            scores.append(torch.sigmoid(logits).cpu().numpy())
+    if not scores:
+        return np.empty((0, network.head.out_features), np.float32)
+    return np.concatenate(scores).astype(np.float32, copy=False)
+
+
+def compute_logits(network: MultilabelNetwork, photos: Tensor, precision: str) -> Tensor:
+    """Normalise photos and compute their logits.
+
+    Parameters
+    ----------
+    network : MultilabelNetwork
+        The network.
+    photos : Tensor
+        Shape (n_rows, 3, size, size), values in [0, 255].
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the body.
+
+    Returns
+    -------
+    Tensor
+        Shape (n_rows, n_labels), float32.
+    """
+    photos = normalise_photos(photos, network.mean, network.std)
+    photos = photos.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(photos.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        return network(photos)
+
+
+def validation_micro_f1(
+    y_true: NDArray[np.uint8], y_score: NDArray[np.float32], y_known: NDArray[np.bool_] | None = None
+) -> tuple[float, float]:
+    """Return the best micro-F1 that one threshold for all labels reaches, by the decision rule ``single``.
+
+    Parameters
+    ----------
+    y_true : ndarray of uint8, shape (n_rows, n_labels)
+        Truth, 0 or 1.
+    y_score : ndarray of float32, shape (n_rows, n_labels)
+        Scores in [0, 1].
+    y_known : ndarray of bool, shape (n_rows, n_labels), optional
+        False where an entry is not annotated.
+
+    Returns
+    -------
+    tuple of float
+        Micro-F1 and the threshold; (0, 1) when nothing is positive.
+
+    Examples
+    --------
+    >>> y_score = np.array([[0.75, 0.25], [0.125, 0.5]], np.float32)
+    >>> validation_micro_f1(np.array([[1, 0], [0, 1]], np.uint8), y_score)
+    (1.0, 0.375)
+    """
+    from stacking.decision_rules import apply_thresholds, tune_thresholds
+    from stacking.metrics import micro_f1
+
+    thresholds = tune_thresholds(y_score, y_true, "single", y_known=y_known)
+    if not math.isfinite(thresholds[0]):
+        return 0.0, 1.0
+    y_pred = apply_thresholds(y_score, thresholds)
+    return float(micro_f1(y_true, y_pred, y_known=y_known)), float(thresholds[0])
+
+
+def split_evenly(rows: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """Cut rows into batches whose sizes differ by at most one, so that none is tiny.
+
+    Parameters
+    ----------
+    rows : ndarray of int64
+        Rows in the order in which they are served.
+    batch_size : int
+        Largest batch.
+
+    Returns
+    -------
+    list of ndarray of int64
+        The batches; none without rows.
+    """
+    return np.array_split(rows, -(-len(rows) // batch_size)) if len(rows) else []

@@ -1,0 +1,143 @@
+"""How one network is trained: a frozen dataclass that a recipe's ``training`` tables are read into.
+
+Every setting that a later version adds has a neutral default, so that the recipes of an earlier one keep their hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+__all__ = ["TrainingConfig"]
+
+RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    ("be at least 1", lambda value: value >= 1, ("epochs", "batch_size", "cycle_factor")),
+    ("be positive", lambda value: value > 0, ("learning_rate",)),
+    ("lie in (0, 1]", lambda value: 0 < value <= 1, ("body_learning_rate", "class_weight_power")),
+    ("lie in [0, 1]", lambda value: 0 <= value <= 1, ("sampling_alpha",)),
+    ("lie in [0, 1)", lambda value: 0 <= value < 1, ("ema_decay", "dropout", "warmup", "margin")),
+    (
+        "not be negative",
+        lambda value: value >= 0,
+        ("freeze_epochs", "patience", "cycle_epochs", "clip_norm", "weight_decay"),
+    ),
+    (
+        "not be negative",
+        lambda value: value >= 0,
+        ("class_weight_limit", "focal_gamma", "gamma_negative", "gamma_positive", "poly_epsilon"),
+    ),
+)
+UNWEIGHTED_LOSSES = ("two-way", "zlpr", "distribution-balanced")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Say how one network is trained.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training rows, at least 1.
+    batch_size : int
+        Photos per optimizer step.
+    learning_rate : float
+        Peak learning rate of the head.
+    body_learning_rate : float
+        Factor on ``learning_rate`` for the pretrained body, in (0, 1]; 1 trains both alike.
+    weight_decay : float
+        AdamW's decoupled weight decay; biases and norms are exempt.
+    schedule : {"one-cycle", "cosine", "constant"}
+        Course of the learning rate, see :mod:`base_models.schedules`.
+    warmup : float
+        Share of the steps over which the rate rises, in [0, 1).
+    cycle_epochs : int
+        Length of the first cosine cycle in epochs; 0 means one cycle over all epochs.
+    cycle_factor : float
+        How much longer each further cosine cycle is.
+    loss : {"bce", "focal", "asymmetric", "poly", "two-way", "zlpr", "distribution-balanced"}
+        Training loss, see :mod:`base_models.losses`. The scores of ``two-way`` and ``zlpr`` are no probabilities.
+    class_weights : {"none", "negative-positive", "inverse-frequency", "effective-number"}
+        How the labels' training counts weigh the loss: positives by the ratio of negatives to positives, or all
+        entries of a label by its inverse frequency or by its inverse effective number of samples (mean 1).
+    class_weight_power : float
+        Exponent of the first two, in (0, 1]; .5 takes the root.
+    class_weight_limit : float
+        Largest class weight; 0 sets no limit.
+    focal_gamma : float
+        Focusing exponent of the focal loss.
+    gamma_negative, gamma_positive : float
+        Focusing exponents of the asymmetric loss.
+    margin : float
+        Shift of the asymmetric loss's negatives, in [0, 1).
+    poly_epsilon : float
+        Weight of the first polynomial term of the poly loss; 0 is plain cross-entropy.
+    sampling_alpha : float
+        Exponent of the label frequencies that an epoch's rows are drawn for, in [0, 1], see
+        :mod:`base_models.sampling`: 1 shows every row once, 0 aims at labels that are equally frequent.
+    sampling_weight : {"max", "mean", "sum"}
+        How a row's weight comes from the weights of its labels.
+    freeze_epochs : int
+        Epochs in which only the head learns, before the body is unfrozen.
+    precision : {"float32", "bfloat16", "auto"}
+        Arithmetic of the body; the head and the loss are always float32. ``auto`` times both on this machine and takes
+        the faster.
+    ema_decay : float
+        Decay of the exponential moving average of the weights, in [0, 1); 0 keeps none.
+    dropout : float
+        Dropout before the head, in [0, 1).
+    clip_norm : float
+        Largest gradient norm; 0 does not clip.
+    augmentation : {"none", "mirror", "light", "strong"}
+        Random changes of the training photos, see :mod:`base_models.transforms`.
+    keep : {"best", "last"}
+        Which epoch's weights score the held-out rows.
+    patience : int
+        Epochs without a better validation score after which training stops; 0 never stops early.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    epochs: int = 5
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    body_learning_rate: float = 1.0
+    weight_decay: float = 0.02
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    warmup: float = 0.25
+    cycle_epochs: int = 0
+    cycle_factor: float = 1.0
+    loss: Literal["bce", "focal", "asymmetric", "poly", "two-way", "zlpr", "distribution-balanced"] = "bce"
+    class_weights: Literal["none", "negative-positive", "inverse-frequency", "effective-number"] = "none"
+    class_weight_power: float = 0.5
+    class_weight_limit: float = 20.0
+    focal_gamma: float = 2.0
+    gamma_negative: float = 4.0
+    gamma_positive: float = 1.0
+    margin: float = 0.05
+    poly_epsilon: float = 2.0
+    sampling_alpha: float = 1.0
+    sampling_weight: Literal["mean", "max", "sum"] = "max"
+    freeze_epochs: int = 0
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    ema_decay: float = 0.0
+    dropout: float = 0.0
+    clip_norm: float = 1.0
+    augmentation: Literal["none", "mirror", "light", "strong"] = "light"
+    keep: Literal["best", "last"] = "best"
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        for words, holds, names in RANGES:
+            for name in names:
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} must {words}: got {getattr(self, name)}.")
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        """Refuse settings that the loss cannot use."""
+        if self.class_weights != "none" and self.loss in UNWEIGHTED_LOSSES:
+            raise ValueError(
+                f"class_weights must be 'none' with loss {self.loss!r}, which weighs labels itself: got "
+                f"{self.class_weights!r}; drop one of the two."
+            )
