@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "PHOTO_SUFFIXES", "UnreadablePhotoError", "decode_photo", "letterbox"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "PHOTO_SUFFIXES",
+    "UnreadablePhotoError",
+    "decode_photo",
+    "letterbox",
+    "photo_format",
+]
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
@@ -69,7 +77,7 @@ def decode_photo(data: bytes, *, name: str = "photo") -> Image.Image:
         raise UnreadablePhotoError(f"{name}: the file is empty")
     if len(data) > MAX_BYTES:
         raise UnreadablePhotoError(f"{name}: {len(data):,} bytes are more than the limit of {MAX_BYTES:,}")
-    kind = _format_of(data)
+    kind = photo_format(data)
     if kind is None:
         raise UnreadablePhotoError(f"{name}: neither JPEG, PNG, WebP, GIF nor BMP (it starts with {data[:8]!r})")
     try:
@@ -117,8 +125,19 @@ def letterbox(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return canvas
 
 
-def _format_of(data: bytes) -> str | None:
-    """Name the format by its first bytes, as Pillow calls it."""
+def photo_format(data: bytes) -> str | None:
+    """Name a photo's format by its first bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content, or at least its first 12 bytes.
+
+    Returns
+    -------
+    str or None
+        ``JPEG``, ``PNG``, ``GIF``, ``WEBP`` or ``BMP``, as Pillow calls them; None for anything else.
+    """
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -1,8 +1,8 @@
 """Annotations in the form of the iMaterialist Fashion 2018 contest.
 
 ``{"images": [{"imageId": "1", "url": …}], "annotations": [{"imageId": "1", "labelId": ["66", "105"]}]}``; the
-contest's files also occur with ``image_id`` and ``label_id``. Ids are text. Urls are not read here: photos are found by
-their ids.
+contest's files also occur with ``image_id`` and ``label_id``. Ids are text. A manifest finds photos by their ids; only
+the download reads the urls.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from base_models.manifest.annotations import AnnotationTable, list_some
+from base_models.manifest.annotations import AnnotationTable, check_photo_id, list_some
 
-__all__ = ["read_imaterialist_json"]
+__all__ = ["read_imaterialist_json", "read_photo_urls"]
 
 _IMAGE_KEYS = ("imageId", "image_id", "id")
 _LABEL_KEYS = ("labelId", "label_id", "labels")
@@ -78,6 +78,46 @@ def read_imaterialist_json(
         )
     annotated = set(table.ids)
     return table, tuple(photo_id for photo_id in listed if photo_id not in annotated)
+
+
+def read_photo_urls(path: Path) -> list[tuple[str, str]]:
+    """Read where the photos of one contest file are.
+
+    Parameters
+    ----------
+    path : Path
+        The file, UTF-8, with or without a byte order mark; it need not hold annotations.
+
+    Returns
+    -------
+    list of (str, str)
+        Id and url of every photo, in the order of the file. A list of urls, as some contests write, counts as its
+        first.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or no such JSON, lists no image, or an image has no id, an unsafe id, the id of another,
+        or no url.
+    """
+    data = _load_strictly(path)
+    images = data.get("images") if isinstance(data, dict) else None
+    if not isinstance(images, list) or not images:
+        raise ValueError(f"{path.name} must hold a list 'images' with ids and urls: got none; give the contest's file.")
+    urls: dict[str, str] = {}
+    for position, image in enumerate(images):
+        where = f"{path.name}, images[{position}]"
+        photo_id = _text(_value(image, _IMAGE_KEYS, where), where)
+        check_photo_id(photo_id, where)
+        if photo_id in urls:
+            raise ValueError(f"{where} must have an id of its own: got {photo_id!r} again; remove the repeated entry.")
+        url = image.get("url")
+        if isinstance(url, list) and url:
+            url = url[0]
+        if not isinstance(url, str) or not url.strip():
+            raise ValueError(f"{where} must have a text 'url': got {str(url)[:60]!r}; add it.")
+        urls[photo_id] = url.strip()
+    return list(urls.items())
 
 
 def _listed_images(images: Any, path: Path, prefix: str) -> list[str]:

@@ -1,12 +1,15 @@
 """The commands `data …`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from experiments.cli.options import Quiet, Seed
 from experiments.cli.reporting import session
+
+if TYPE_CHECKING:
+    from base_models.download import DownloadEstimate, DownloadReport
 
 
 def synthesize(
@@ -33,3 +36,75 @@ def synthesize(
                 progress=progress,
             )
         show.result(f"{n_train + n_validation + n_test:,} photos: {out}")
+
+
+def download(
+    annotations: Annotated[Path, typer.Argument(help="iMaterialist JSON: images with an id and a url.")],
+    out: Annotated[Path, typer.Option(help="Folder for photos and ledger; the same command resumes.")],
+    connections: Annotated[int, typer.Option(help="Connections at once.")] = 32,
+    per_host: Annotated[int, typer.Option(help="Connections at once to one host.")] = 8,
+    attempts: Annotated[int, typer.Option(help="Tries per photo where the failure may pass.")] = 4,
+    timeout: Annotated[float, typer.Option(help="Seconds for one request as a whole.")] = 30.0,
+    first_wait: Annotated[float, typer.Option(help="Seconds before the second try; doubled for each further.")] = 1.0,
+    max_photo_mb: Annotated[float, typer.Option(help="Megabytes; larger photos are refused.")] = 20.0,
+    max_total_gb: Annotated[float | None, typer.Option(help="Gigabytes; end before photos exceed this.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which the run ends.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also try again what failed for a reason that may have passed.")
+    ] = False,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Also fetch from private addresses: for servers of your own.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the disk needed; fetch nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch the photos of an annotation file; keep a ledger of what became of each."""
+    with session(quiet) as show:
+        from base_models.download import DownloadOptions, download_photos, estimate_download
+
+        options = DownloadOptions(
+            connections=connections,
+            per_host=per_host,
+            attempts=attempts,
+            timeout=timeout,
+            first_wait=first_wait,
+            max_photo_bytes=round(max_photo_mb * 1e6),
+            max_total_bytes=None if max_total_gb is None else round(max_total_gb * 1e9),
+            time_limit=time_limit,
+            allow_private=allow_private,
+            retry_failed=retry_failed,
+        )
+        if dry_run:
+            show.result(_estimate_line(estimate_download(annotations, out, options)))
+            return
+        with show.progress("fetching photos") as progress:
+            report = download_photos(annotations, out, options, progress=progress)
+        for line in _download_lines(report, out):
+            show.result(line)
+
+
+def _estimate_line(estimate: "DownloadEstimate") -> str:
+    """Say what a download will need."""
+    basis = "mean of those fetched" if estimate.measured else "assumed"
+    return (
+        f"{estimate.n_waiting:,} of {estimate.n_photos:,} photos to fetch × {estimate.bytes_per_photo / 1e3:.0f} kB "
+        f"({basis}): {estimate.bytes_needed / 1e9:.2f} GB needed, {estimate.bytes_free / 1e9:.2f} GB free"
+    )
+
+
+def _download_lines(report: "DownloadReport", out: Path) -> list[str]:
+    """Say what became of a download."""
+    counts = report.counts
+    lines = [
+        f"{counts['fetched']:,} of {sum(counts.values()):,} photos ({report.n_bytes / 1e6:,.1f} MB), "
+        f"{report.n_fetched:,} of them now in {report.seconds:.1f} s: {out / 'photos'}"
+    ]
+    if failed := counts["refused"] + counts["unreachable"]:
+        lines.append(
+            f"{failed:,} failed, {counts['unreachable']:,} of them for a reason that may pass (--retry-failed): "
+            f"{out / 'failures.csv'}"
+        )
+        lines += [f"  {count:,} × {reason}" for reason, count in list(report.reasons.items())[:10]]
+    if counts["waiting"]:
+        lines.append(f"{counts['waiting']:,} wait, because of the {report.stopped}: the same command goes on")
+    return lines

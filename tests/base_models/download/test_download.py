@@ -1,0 +1,250 @@
+"""A download from a hostile server: good photos are there, failures have a reason, nothing is asked in vain."""
+
+import csv
+import io
+import json
+import sqlite3
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("aiohttp")
+
+from base_models.download import LEDGER_NAME, DownloadOptions, download_photos, estimate_download, read_failures
+from stacking.atomic_files import FolderInUseError, run_lock
+
+pytestmark = pytest.mark.network
+
+OPTIONS = DownloadOptions(
+    connections=8, per_host=8, attempts=2, timeout=0.6, first_wait=0.01, max_photo_bytes=50_000, allow_private=True
+)
+FINAL = {
+    "gone": ("status/404", "HTTP 404"),
+    "removed": ("status/410", "HTTP 410"),
+    "forbidden": ("status/403", "HTTP 403"),
+    "html": ("html/1", "not a photo"),
+    "empty": ("empty/1", "empty answer"),
+    "large": ("large/1", "more than the limit"),
+    "endless": ("endless/1", "more bytes than the limit"),
+    "source": ("cut-at-source/1", "cut before its end"),
+    "gzip": ("gzip/1", "compressed as 'gzip' unasked"),
+    "loop": ("loop/", "more than 4 redirects"),
+    "to-file": ("to/?url=file:///etc/passwd", "only http and https"),
+    "to-login": ("to/?url=http://a:b@127.0.0.1/x", "credentials"),
+}
+PASSING = {
+    "slow": ("slow/1", "no whole answer within 0.6 s"),
+    "drip": ("drip/1", "no whole answer within 0.6 s"),
+    "transit": ("cut-in-transit/1", "ended early"),
+    "down": ("down/1", "HTTP 503"),
+    "later": ("later/3600", "asks to wait 3600 s"),
+}
+GOOD = {
+    "7": "photo/7",
+    "007": "photo/8",
+    "twin": "photo/7",
+    "moved": "moved/9",
+    "f500": "flaky/500",
+    "f429": "flaky/429",
+}
+
+
+@pytest.fixture
+def rows():
+    """Read the ledger of a folder as plain SQLite."""
+
+    def read(folder):
+        with sqlite3.connect(folder / LEDGER_NAME) as connection:
+            found = connection.execute("SELECT id, status, reason, attempts, file FROM photos").fetchall()
+        connection.close()
+        return {row[0]: row[1:] for row in found}
+
+    return read
+
+
+@pytest.fixture
+def hostile(server, write_urls):
+    paths = {**GOOD, **{name: path for name, (path, _) in {**FINAL, **PASSING}.items()}}
+    urls = {name: server.url(path) for name, path in paths.items()}
+    return write_urls({**urls, "refused": "http://127.0.0.1:9/closed.jpg"})
+
+
+def test_a_hostile_server(hostile, server, tmp_path, rows):
+    out = tmp_path / "raw"
+    report = download_photos(hostile, out, OPTIONS)
+    assert report.counts == {"waiting": 0, "fetched": 6, "refused": len(FINAL), "unreachable": len(PASSING) + 1}
+    ledger = rows(out)
+    for name in GOOD:
+        status, reason, attempts, file = ledger[name]
+        assert (status, reason) == ("fetched", ""), name
+        assert attempts == (2 if name.startswith("f") else 1)
+        Image.open(io.BytesIO((out / file).read_bytes())).load()
+    for name, (_, reason) in FINAL.items():
+        assert ledger[name][0] == "refused", ledger[name]
+        assert reason in ledger[name][1]
+        assert ledger[name][2] == 1, "what is final is not tried again"
+    for name, (_, reason) in PASSING.items():
+        assert ledger[name][0] == "unreachable", ledger[name]
+        assert reason in ledger[name][1]
+        assert ledger[name][2] == (1 if name == "later" else 2)
+    assert "no connection" in ledger["refused"][1]
+    assert sum(report.reasons.values()) == len(FINAL) + len(PASSING) + 1
+    assert read_failures(out).keys() == {*FINAL, *PASSING, "refused"}
+    with (out / "failures.csv").open(newline="") as file:
+        assert {row["id"] for row in csv.DictReader(file)} == {*FINAL, *PASSING, "refused"}
+    assert not list(out.rglob(".tmp-*"))
+
+
+def test_the_rerun_asks_only_for_what_is_worth_it(server, write_urls, tmp_path):
+    paths = {"1": "photo/1", "gone": "status/404", "html": "html/1", "down": "down/1"}
+    urls = write_urls({name: server.url(path) for name, path in paths.items()})
+    out = tmp_path / "raw"
+    download_photos(urls, out, OPTIONS)
+    server.asked.clear()
+    again = download_photos(urls, out, OPTIONS)
+    assert (again.n_fetched, sum(server.asked.values())) == (0, 0)
+    server.broken = False
+    mended = download_photos(urls, out, DownloadOptions(allow_private=True, retry_failed=True))
+    assert dict(server.asked) == {"down/1": 1}
+    assert mended.counts == {"waiting": 0, "fetched": 2, "refused": 2, "unreachable": 0}
+
+
+def test_a_lost_file_and_a_changed_url_are_fetched_again(server, write_urls, tmp_path, rows):
+    out = tmp_path / "raw"
+    download_photos(write_urls({str(n): server.url(f"photo/{n}") for n in range(4)}), out, OPTIONS)
+    (out / rows(out)["1"][3]).unlink()
+    server.asked.clear()
+    changed = {str(n): server.url(f"photo/{n}") for n in range(4)} | {"2": server.url("photo/22")}
+    report = download_photos(write_urls(changed), out, OPTIONS)
+    assert dict(server.asked) == {"photo/1": 1, "photo/22": 1}
+    assert report.counts["fetched"] == 4
+
+
+def test_private_addresses_are_refused_unless_allowed(server, write_urls, tmp_path):
+    urls = write_urls({"1": server.url("photo/1"), "2": "http://127.0.0.1/x.jpg"})
+    report = download_photos(urls, tmp_path / "raw", DownloadOptions())
+    assert report.counts["refused"] == 2
+    assert not server.asked
+    assert any("127.0.0.1 is a private address" in reason for reason in report.reasons)
+
+
+def test_a_redirect_to_a_private_address_is_refused(server, write_urls, tmp_path, monkeypatch):
+    """The server itself is let pass; where it sends the client is not."""
+    from base_models.download import fetching
+
+    def first_hop_only(text, *, allow_private=False):
+        return check_url(text, allow_private=f":{server.port}/" in text)
+
+    check_url = fetching.check_url
+    monkeypatch.setattr(fetching, "check_url", first_hop_only)
+    targets = {"meta": "http://169.254.169.254/latest", "router": "http://192.168.0.1/", "v6": "http://[::1]/x"}
+    urls = write_urls({name: server.url(f"to/?url={target}") for name, target in targets.items()})
+    report = download_photos(urls, tmp_path / "raw", DownloadOptions(first_wait=0.01))
+    assert report.counts["refused"] == 3
+    assert all("private address" in reason for reason in report.reasons)
+
+
+def test_one_host_is_not_overrun(server, write_urls, tmp_path):
+    urls = write_urls({str(n): server.url(f"photo/{n}") for n in range(40)})
+    report = download_photos(urls, tmp_path / "raw", DownloadOptions(per_host=3, allow_private=True))
+    assert report.counts["fetched"] == 40
+    assert server.most_at_once <= 3
+
+
+def test_byte_limit_ends_the_run_and_the_next_goes_on(server, write_urls, tmp_path):
+    urls = write_urls({str(n): server.url(f"photo/{n}") for n in range(30)})
+    out = tmp_path / "raw"
+    report = download_photos(urls, out, DownloadOptions(allow_private=True, max_total_bytes=10_000))
+    assert report.stopped == "byte limit"
+    assert 0 < report.n_bytes <= 10_000
+    assert report.counts["waiting"] == 30 - report.n_fetched > 0
+    assert sum(path.stat().st_size for path in out.glob("photos/*/*")) == report.n_bytes
+    assert download_photos(urls, out, OPTIONS).counts["fetched"] == 30
+
+
+def test_time_limit_leaves_the_rest_waiting(server, write_urls, tmp_path):
+    urls = write_urls({"1": server.url("photo/1"), "slow": server.url("slow/1")})
+    report = download_photos(urls, tmp_path / "raw", DownloadOptions(allow_private=True, time_limit=0.7))
+    assert report.stopped == "time limit"
+    assert (report.counts["fetched"], report.counts["waiting"]) == (1, 1)
+
+
+def test_progress_reaches_its_total(server, write_urls, tmp_path):
+    calls = []
+    urls = write_urls({"1": server.url("photo/1"), "2": server.url("photo/2"), "no": server.url("status/404")})
+    download_photos(urls, tmp_path / "raw", OPTIONS, progress=lambda *call: calls.append(call))
+    assert [done for done, _, _ in calls] == [1, 2, 3]
+    assert calls[-1] == (3, 3, "fetching photos (1 failed)")
+
+
+def test_two_runs_in_one_folder(write_urls, tmp_path):
+    with run_lock(tmp_path / "raw"), pytest.raises(FolderInUseError, match="another run is working in this folder"):
+        download_photos(write_urls({"1": "http://example.org/1.jpg"}), tmp_path / "raw", OPTIONS)
+
+
+def test_a_full_disk_ends_the_run(server, write_urls, tmp_path, monkeypatch):
+    from base_models.download import download
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download, "atomic_write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        download_photos(write_urls({"1": server.url("photo/1")}), tmp_path / "raw", OPTIONS)
+
+
+def test_the_estimate_measures_what_is_there(server, write_urls, tmp_path):
+    out = tmp_path / "raw"
+    urls = {str(n): server.url(f"photo/{n}") for n in range(60)}
+    before = estimate_download(write_urls(urls), out)
+    assert (before.n_photos, before.n_waiting, before.measured) == (60, 60, False)
+    assert not out.exists()
+    download_photos(write_urls(urls), out, OPTIONS)
+    urls |= {str(n): server.url(f"photo/{n}") for n in range(60, 100)}
+    after = estimate_download(write_urls(urls), out)
+    assert (after.n_waiting, after.measured) == (40, True)
+    assert after.bytes_needed == pytest.approx(40 * after.bytes_per_photo, abs=1)
+    assert 300 < after.bytes_per_photo < 3000
+
+
+def test_a_foreign_ledger_is_refused(write_urls, tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / LEDGER_NAME).write_text("this is no database at all, but a text")
+    with pytest.raises(ValueError, match="must be the ledger of a download"):
+        download_photos(write_urls({"1": "http://example.org/1.jpg"}), tmp_path / "raw", OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([], "must hold a list 'images'"),
+        ([{"imageId": "1"}], "must have a text 'url'"),
+        ([{"imageId": "../x", "url": "http://a/b"}], "1 to 128 letters"),
+        ([{"imageId": "1", "url": "http://a/b"}, {"image_id": 1, "url": "http://a/c"}], "an id of its own"),
+    ],
+)
+def test_annotations_without_usable_urls(tmp_path, images, reason):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps({"images": images}))
+    with pytest.raises(ValueError, match=reason):
+        download_photos(path, tmp_path / "raw", OPTIONS)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_lists_of_urls_count_as_their_first(server, tmp_path):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps({"images": [{"image_id": 5, "url": [server.url("photo/5")]}]}))
+    assert download_photos(path, tmp_path / "raw", OPTIONS).counts["fetched"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"connections": 0}, "connections must be at least 1"),
+        ({"timeout": 0}, "timeout must be above 0"),
+        ({"first_wait": -1}, "first_wait must be at least 0"),
+    ],
+)
+def test_options_are_checked(wrong, reason):
+    with pytest.raises(ValueError, match=reason):
+        DownloadOptions(**wrong)

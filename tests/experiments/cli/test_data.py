@@ -1,0 +1,77 @@
+"""The commands `data download` and `data ingest`, as typed."""
+
+import functools
+import http.server
+import io
+import json
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("aiohttp")
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Serve six photos and one page; give the annotation file that names them, and one photo that is not there."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        pixels = rng.integers(0, 256, (6, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((60, 90)).save(folder / f"{number}.jpg")
+    (folder / "6.jpg").write_text("<html>sold out</html>")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    urls = [f"http://127.0.0.1:{server.server_address[1]}/{number}.jpg" for number in range(8)]
+    content = {
+        "images": [{"imageId": str(number), "url": url} for number, url in enumerate(urls)],
+        "annotations": [{"imageId": str(number), "labelId": [str(number % 3)]} for number in range(8)],
+    }
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(content))
+    yield path
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+def test_download_says_what_became_of_the_photos(labelstack, site, tmp_path):
+    raw = tmp_path / "raw"
+    dry = labelstack("data", "download", site, "--out", raw, "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert "8 of 8 photos to fetch × 100 kB (assumed): 0.00 GB needed" in dry.stdout
+    assert not raw.exists()
+    done = labelstack("data", "download", site, "--out", raw, "--allow-private", "--first-wait", 0)
+    assert done.exit_code == 0, done.output
+    assert "6 of 8 photos" in done.stdout
+    assert "2 failed, 0 of them for a reason that may pass" in done.stdout
+    assert "1 × HTTP 404" in done.stdout
+    for path in raw.glob("photos/*/*"):
+        Image.open(io.BytesIO(path.read_bytes())).load()
+
+
+def test_download_refuses_the_loopback_unasked(labelstack, site, tmp_path):
+    done = labelstack("data", "download", site, "--out", tmp_path / "raw")
+    assert done.exit_code == 0, done.output
+    assert "0 of 8 photos" in done.stdout
+    assert "8 failed" in done.stdout
+
+
+def test_download_in_a_folder_in_use_is_bad_input(labelstack, site, tmp_path):
+    from stacking.atomic_files import run_lock
+
+    with run_lock(tmp_path / "raw"):
+        done = labelstack("data", "download", site, "--out", tmp_path / "raw")
+    assert done.exit_code == 2
+    assert "another run is working in this folder" in done.stderr
