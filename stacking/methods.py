@@ -46,6 +46,7 @@ def _registry() -> dict[str, Method]:
     """Return all methods by name, cheap ones first."""
     from stacking.auto import AutoCombiner
     from stacking.meta_learners import (
+        Blend,
         LabelContextStacker,
         LabelwiseLogistic,
         PairLightGBM,
@@ -57,8 +58,10 @@ def _registry() -> dict[str, Method]:
     def plain(mean: Any) -> Callable[..., Combiner]:
         return lambda *, random_state=0, **options: SoftVoting(mean=mean, **options)
 
-    def weighted(optimizer: str, objective: str, mean: str = "arithmetic") -> Callable[..., Combiner]:
-        fixed = {"optimizer": optimizer, "objective": objective, "mean": mean}
+    def weighted(
+        optimizer: str, objective: str, mean: str = "arithmetic", **parameters: Any
+    ) -> Callable[..., Combiner]:
+        fixed = {"optimizer": optimizer, "objective": objective, "mean": mean, **parameters}
         return lambda *, random_state=0, **options: WeightedVoting(**{**fixed, "random_state": random_state, **options})
 
     methods = [
@@ -66,12 +69,19 @@ def _registry() -> dict[str, Method]:
         Method("geometric", "vote", "geometric mean: the mean of the logits", plain("geometric")),
         Method("harmonic", "vote", "harmonic mean", plain("harmonic")),
         Method("rank", "vote", "mean of the ranks within each member and label", plain("rank")),
+        Method("majority", "vote", "share of the members that score .5 or more", plain("majority")),
         Method("greedy", "vote", "greedy selection with replacement for micro-F1", weighted("greedy", "micro-f1-best")),
         Method(
             "greedy-geometric",
             "vote",
             "greedy selection on logits for micro-F1",
             weighted("greedy", "micro-f1-best", "geometric"),
+        ),
+        Method(
+            "greedy-per-label",
+            "vote",
+            "greedy selection for micro-F1 per label, shrunk to the shared weights",
+            weighted("greedy", "micro-f1-best", weights_per="label"),
         ),
         Method("hill-climbing", "vote", "hill climbing for micro-F1", weighted("hill-climbing", "micro-f1-best")),
         Method("pso", "vote", "particle swarm for micro-F1", weighted("pso", "micro-f1-best")),
@@ -81,6 +91,7 @@ def _registry() -> dict[str, Method]:
         Method("label-context", "meta", "own logits and what all labels explain, per label", LabelContextStacker),
         Method("lightgbm", "meta", "LightGBM per label on own scores and label context", PerLabelStacker),
         Method("pair-lightgbm", "meta", "one LightGBM over (row, label) pairs", PairLightGBM),
+        Method("pair-blend", "meta", "average of pair-lightgbm and the mean", Blend),
         Method("auto", "auto", "race of the others, averaged near the best", AutoCombiner),
     ]
     return {method.name: method for method in methods}
