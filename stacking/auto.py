@@ -20,6 +20,8 @@ import numpy.typing as npt
 
 from stacking.combiner import Combiner, CombinerState
 from stacking.cross_fitting import check_folds, make_folds, nested_decisions
+from stacking.meta_learners.blend import average_scores
+from stacking.nested_state import pack_combiners, unpack_combiners
 from stacking.paired_gain import UnitCounts, count_units, paired_gain
 from stacking.predictions import PredictionSet, as_prediction_set
 
@@ -201,9 +203,9 @@ class AutoCombiner(Combiner):
         self.chosen_ = [combiner for combiner, _ in fitted]
         ranked = sorted(entries.values(), key=lambda entry: entry.behind or 0.0)
         self.entries_ = [_as_record(entry) for entry in (*ranked, *skipped)]
-        self.notes_ = _describe(ranked, skipped)
+        self.notes_ = [*_describe(ranked, skipped), *_notes_of(self.chosen_)]
         if hasattr(self, "_given_folds"):
-            self._held_out = _mean_of_logits([held_out for _, held_out in fitted])
+            self._held_out = average_scores([held_out for _, held_out in fitted])
 
     def _sample(
         self, predictions: PredictionSet, folds: npt.NDArray[np.intp]
@@ -256,7 +258,7 @@ class AutoCombiner(Combiner):
 
     def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
         """Average the chosen candidates' logits."""
-        return _mean_of_logits([combiner._predict(predictions, covers) for combiner in self.chosen_])
+        return average_scores([combiner._predict(predictions, covers) for combiner in self.chosen_])
 
     def _state(self) -> CombinerState:
         """Nest the chosen candidates' states under numbered names."""
@@ -265,33 +267,18 @@ class AutoCombiner(Combiner):
             "parameters": parameters,
             "entries": self.entries_,
             "notes": self.notes_,
-            "chosen": [],
         }
         values |= {"models": self.models_, "labels": self.labels_}
-        arrays: dict[str, npt.NDArray[Any]] = {"covers": self.covers_}
-        texts: dict[str, str] = {}
-        for number, combiner in enumerate(self.chosen_):
-            own_values, own_arrays, own_texts = combiner._state()
-            kind = type(combiner)
-            values["chosen"].append({"class": f"{kind.__module__}:{kind.__qualname__}", "values": own_values})
-            arrays |= {f"{number}/{name}": array for name, array in own_arrays.items()}
-            texts |= {f"{number}/{name}": text for name, text in own_texts.items()}
-        return values, arrays, texts
+        nested, arrays, texts = pack_combiners(self.chosen_)
+        return {**values, "chosen": nested["members"]}, {"covers": self.covers_, **arrays}, texts
 
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the chosen candidates."""
-        from stacking.ensemble_folder import find_combiner_class
-
         auto = cls(**values["parameters"])
         auto.models_, auto.labels_ = tuple(values["models"]), tuple(values["labels"])
         auto.covers_, auto.entries_, auto.notes_ = arrays["covers"], values["entries"], values["notes"]
-        auto.chosen_ = [
-            find_combiner_class(stored["class"])._from_state(
-                stored["values"], _under(arrays, f"{number}/"), _under(texts, f"{number}/")
-            )
-            for number, stored in enumerate(values["chosen"])
-        ]
+        auto.chosen_ = unpack_combiners(values["chosen"], arrays, texts)
         return auto
 
 
@@ -317,11 +304,6 @@ def _as_record(entry: AutoEntry) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and np.isnan(value) else value for name, value in vars(entry).items()
     }
-
-
-def _under(entries: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the entries under a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in entries.items() if name.startswith(prefix)}
 
 
 def _decide(held_out: FloatArray, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> BoolArray:
@@ -354,16 +336,9 @@ def _judge(runners: Sequence[_Runner]) -> dict[str, AutoEntry]:
     }
 
 
-def _mean_of_logits(scores: Sequence[FloatArray]) -> FloatArray:
-    """Average probabilities on the logit scale."""
-    from stacking.meta_learners.training_rows import probabilities, score_logits
-
-    if len(scores) == 1:
-        return scores[0]
-    total = np.zeros(scores[0].shape, dtype=np.float64)
-    for score in scores:
-        total += score_logits(score)
-    return probabilities(total / len(scores)).astype(np.float32)
+def _notes_of(combiners: Sequence[Combiner]) -> list[str]:
+    """Collect what the chosen candidates report about themselves, such as their fall-backs."""
+    return [f"  {note}" for combiner in combiners for note in getattr(combiner, "notes_", ())]
 
 
 def _describe(ranked: Sequence[AutoEntry], skipped: Sequence[AutoEntry]) -> list[str]:

@@ -31,7 +31,14 @@ from stacking.meta_learners.ridge_context import (
     moments_by_fold,
     usable_with_context,
 )
-from stacking.meta_learners.training_rows import TrainingRows, fill_gaps, mean_logits, prepare_rows, probabilities
+from stacking.meta_learners.training_rows import (
+    TrainingRows,
+    describe_fallback,
+    fill_gaps,
+    mean_logits,
+    prepare_rows,
+    probabilities,
+)
 from stacking.predictions import PredictionSet
 
 __all__ = ["LabelContextStacker"]
@@ -78,6 +85,8 @@ class LabelContextStacker(Combiner):
         Labels with one class in the fitting rows: they get the smoothed frequency.
     n_rows_fitted_ : int
         Rows used.
+    fallback_report_ : dict
+        Shares of labels and of positives that got their frequency, in [0, 1].
 
     Notes
     -----
@@ -107,6 +116,8 @@ class LabelContextStacker(Combiner):
     centers_: DoubleArray
     constant_labels_: BoolArray
     n_rows_fitted_: int
+    fallback_report_: dict[str, float]
+    notes_: list[str]
 
     def __init__(
         self,
@@ -128,6 +139,10 @@ class LabelContextStacker(Combiner):
         penalty = logit_penalty(strength, len(rows.logits))
         self.n_rows_fitted_ = len(rows.y_true)
         self.constant_labels_ = rows.one_class
+        self.fallback_report_, note = describe_fallback(
+            "label-context", self.constant_labels_, rows.positives, "their frequency: one class in the fitting rows"
+        )
+        self.notes_ = [note]
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
         fused = mean_logits(rows.logits, rows.usable)
         self.ridge_, context = fit_ridge_stage(fused, rows)

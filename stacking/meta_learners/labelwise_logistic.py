@@ -11,6 +11,7 @@ from stacking.combiner import Combiner
 from stacking.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
 from stacking.meta_learners.training_rows import (
     TrainingRows,
+    describe_fallback,
     fill_gaps,
     prepare_rows,
     probabilities,
@@ -55,6 +56,8 @@ class LabelwiseLogistic(Combiner):
         Labels with one class in the fitting rows: they get the smoothed frequency, whatever the members say.
     n_rows_fitted_ : int
         Rows used.
+    fallback_report_ : dict
+        Shares of labels and of positives that got their frequency, in [0, 1].
 
     Notes
     -----
@@ -80,6 +83,8 @@ class LabelwiseLogistic(Combiner):
     constant_labels_: BoolArray
     penalty_: float
     n_rows_fitted_: int
+    fallback_report_: dict[str, float]
+    notes_: list[str]
 
     def __init__(
         self,
@@ -105,6 +110,10 @@ class LabelwiseLogistic(Combiner):
         self.penalty_ = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
         self.n_rows_fitted_ = len(rows.y_true)
         self.constant_labels_ = rows.one_class
+        self.fallback_report_, note = describe_fallback(
+            "logistic", self.constant_labels_, rows.positives, "their frequency: one class in the fitting rows"
+        )
+        self.notes_ = [note]
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
         self.coefficients_ = fit_logistic(
             list(rows.logits),

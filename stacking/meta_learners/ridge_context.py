@@ -17,7 +17,14 @@ from stacking.combiner import Combiner
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.context_regression import Moments, held_out_fit, measure_moments, ridge_weights
 from stacking.meta_learners.labelwise_logistic import check_penalty, choose_penalty, logit_penalty
-from stacking.meta_learners.training_rows import TrainingRows, fill_gaps, mean_logits, prepare_rows, probabilities
+from stacking.meta_learners.training_rows import (
+    TrainingRows,
+    describe_fallback,
+    fill_gaps,
+    mean_logits,
+    prepare_rows,
+    probabilities,
+)
 from stacking.predictions import PredictionSet
 
 __all__ = ["RidgeContext"]
@@ -57,6 +64,8 @@ class RidgeContext(Combiner):
         Labels with one class in the fitting rows: they get the smoothed frequency.
     n_rows_fitted_ : int
         Rows used.
+    fallback_report_ : dict
+        Shares of labels and of positives that got their frequency, in [0, 1].
 
     Notes
     -----
@@ -81,6 +90,8 @@ class RidgeContext(Combiner):
     centers_: DoubleArray
     constant_labels_: BoolArray
     n_rows_fitted_: int
+    fallback_report_: dict[str, float]
+    notes_: list[str]
 
     def __init__(
         self,
@@ -101,6 +112,10 @@ class RidgeContext(Combiner):
         penalty = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
         self.n_rows_fitted_ = len(rows.y_true)
         self.constant_labels_ = rows.one_class
+        self.fallback_report_, note = describe_fallback(
+            "ridge-context", self.constant_labels_, rows.positives, "their frequency: one class in the fitting rows"
+        )
+        self.notes_ = [note]
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
         fused = mean_logits(rows.logits, rows.usable)
         self.ridge_, context = fit_ridge_stage(fused, rows)

@@ -16,12 +16,14 @@ ORDER_MATTERS = {
     "label-context",
     "logistic",
     "pair-lightgbm",
+    "pair-blend",
 }
 OPTIONS = {
     "pso": {"optimizer_options": {"n_iterations": 5}},
     "auto": {"methods": ["mean", "logistic"], "n_splits": 2},
     "lightgbm": {"n_trees": 5, "n_folds": 2},
     "pair-lightgbm": {"n_trees": 5, "n_folds": 2},
+    "pair-blend": {"methods": ["mean", "ridge-context"]},
 }
 
 
