@@ -1,7 +1,8 @@
 """What the cost grows with: rows, labels and models, from prediction stores on disk, and the whole contest's size.
 
-The job is the usual one: greedy weights for micro-F1 at the best threshold, on all rows, the weighted scores, exact
-per-label thresholds. Every size runs in a process of its own, so its peak of resident memory is its own.
+The job is the usual one: greedy weights for micro-F1 at the best threshold, on all rows, then exact per-label
+thresholds of the weighted scores, on all rows too, block by block. Every size runs in a process of its own, so its
+peak of resident memory is its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.processes import Plan
-from experiments.benchmarks.references import micro_f1
 from experiments.benchmarks.rows import Goal, Row
 from experiments.benchmarks.speed import OURS, measure_row
 from experiments.benchmarks.worker import Job
@@ -74,11 +74,12 @@ def weigh_and_cut(store: str, n_labels: int | None = None, n_models: int | None 
     Returns
     -------
     Job
-        Runs weights, scores and thresholds.
+        Runs weights and thresholds.
     """
 
     def run() -> tuple[Any, ...]:
-        from stacking import WeightedVoting, load_predictions, tune_thresholds
+        from stacking import WeightedVoting, load_predictions
+        from stacking.score_blocks import ScoreBlocks
 
         predictions = load_predictions(store)
         if n_labels is not None:
@@ -87,14 +88,14 @@ def weigh_and_cut(store: str, n_labels: int | None = None, n_models: int | None 
         if n_models is not None:
             predictions = predictions.subset(models=np.arange(n_models))
         options: dict[str, Any] = {} if sample else {"max_rows": None}
-        vote = WeightedVoting(optimizer="greedy", objective="micro-f1-best", random_state=0, **options)
-        scores = vote.fit(predictions).predict_proba(predictions)
-        y_true: Any = predictions.y_true
-        return scores, tune_thresholds(scores, y_true), y_true
+        vote = WeightedVoting(optimizer="greedy", objective="micro-f1-best", random_state=0, **options).fit(predictions)
+        blocks = ScoreBlocks(lambda rows: vote.predict_proba(predictions.subset(samples=rows)), predictions)
+        return blocks, blocks.tune("exact-micro-f1"), vote.shared_weights_
 
     def describe(answer: tuple[Any, ...]) -> dict[str, Any]:
-        scores, thresholds, y_true = answer
-        return {"train_micro_f1": micro_f1(y_true, scores >= thresholds), "n_cells": int(scores.size)}
+        blocks, thresholds, weights = answer
+        n_cells = blocks.predictions.n_samples * blocks.predictions.n_labels
+        return {"train_micro_f1": blocks.micro_f1(thresholds), "n_cells": n_cells, "weights": weights.tolist()}
 
     return Job(run, describe)
 
