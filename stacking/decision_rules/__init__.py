@@ -6,6 +6,7 @@ from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
 from stacking.decision_rules.half import tune_half
 from stacking.decision_rules.image_rules import ImageRules, apply_image_rules
 from stacking.decision_rules.macro_f1 import tune_macro_f1
+from stacking.decision_rules.micro_macro_f1 import tune_micro_macro_f1
 from stacking.decision_rules.own_f1 import tune_own_f1
 from stacking.decision_rules.registry import DecisionRule, get_decision_rule, list_decision_rules
 from stacking.decision_rules.shrunk import tune_shrunk
@@ -25,6 +26,7 @@ __all__ = [
     "tune_exact_micro_f1",
     "tune_half",
     "tune_macro_f1",
+    "tune_micro_macro_f1",
     "tune_own_f1",
     "tune_shrunk",
     "tune_single",

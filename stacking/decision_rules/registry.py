@@ -24,7 +24,7 @@ class DecisionRule:
     name : str
         The name that `tune_thresholds` takes.
     average : str
-        What the rule optimises: ``"micro-F1"``, ``"macro-F1"`` or ``"none"``.
+        What the rule optimises: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"`` or ``"none"``.
     summary : str
         One sentence on how it chooses.
     tune : callable
@@ -48,7 +48,7 @@ def register(name: str, *, average: str) -> Callable[[TuneFunction], TuneFunctio
     name : str
         Name of the rule, in kebab case.
     average : str
-        What the rule optimises: ``"micro-F1"``, ``"macro-F1"`` or ``"none"``.
+        What the rule optimises: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"`` or ``"none"``.
 
     Returns
     -------

@@ -76,6 +76,44 @@ def test_cyclic_never_beats_exact_and_cannot_be_improved_by_one_label(case):
             assert micro_f1(y_true, apply_thresholds(y_score, moved), **counted) <= reached + 1e-12
 
 
+def micro_plus_macro(y_true, y_pred, weight, counted):
+    return micro_f1(y_true, y_pred, **counted) + weight * macro_f1(y_true, y_pred, **counted)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(tiny_cases(), st.sampled_from([0.0, 0.3, 1.0, 4.0]))
+def test_micro_macro_cannot_be_improved_by_one_label_and_beats_both_ends(case, weight):
+    y_score, y_true, counted = case
+    thresholds = tune_thresholds(y_score, y_true, "micro-macro-f1", weight=weight, **counted)
+    reached = micro_plus_macro(y_true, apply_thresholds(y_score, thresholds), weight, counted)
+    for rule in ("exact-micro-f1", "macro-f1"):
+        start = apply_thresholds(y_score, tune_thresholds(y_score, y_true, rule, **counted))
+        assert reached >= micro_plus_macro(y_true, start, weight, counted) - 1e-12
+    for label in range(y_score.shape[1]):
+        for cut in [*np.unique(y_score[:, label]), np.inf]:
+            moved = thresholds.copy()
+            moved[label] = cut
+            assert micro_plus_macro(y_true, y_score >= moved, weight, counted) <= reached + 1e-12
+    best = max(micro_plus_macro(y_true, y_score >= np.array(t), weight, counted) for t in all_thresholds(y_score))
+    assert reached >= best - 0.02 * (1 + weight)
+
+
+def test_micro_macro_lies_between_its_ends_and_moves_with_its_weight(scored):
+    y_score, y_true = scored
+    reached = []
+    for weight in (0.0, 0.2, 1.0, 5.0, 1e4):
+        y_pred = y_score >= tune_thresholds(y_score, y_true, "micro-macro-f1", weight=weight)
+        reached.append((micro_f1(y_true, y_pred), macro_f1(y_true, y_pred)))
+    micro, macro = np.array(reached).T
+    assert (np.diff(micro) <= 1e-12).all()
+    assert (np.diff(macro) >= -1e-12).all()
+    exact, own = (y_score >= tune_thresholds(y_score, y_true, rule) for rule in ("exact-micro-f1", "macro-f1"))
+    assert micro[0] == pytest.approx(micro_f1(y_true, exact), abs=1e-12)
+    assert macro[-1] == pytest.approx(macro_f1(y_true, own), abs=1e-12)
+    assert micro_f1(y_true, own) + 0.002 < micro[2] < micro[0]
+    assert macro_f1(y_true, exact) + 0.002 < macro[2] < macro[-1] + 1e-12
+
+
 @pytest.fixture
 def scored(rng):
     """A long tail of labels with scores at very different scales."""

@@ -26,8 +26,10 @@ def scored(rng):
 
 def test_the_promised_rules_are_there():
     promised = {"half", "single", "exact-micro-f1", "cyclic", "own-f1", "macro-f1", "shrunk", "cross-validated"}
+    promised |= {"micro-macro-f1"}
+    averages = {"micro-F1", "macro-F1", "micro-F1 + macro-F1", "none"}
     assert promised <= set(RULES)
-    assert {get_decision_rule(name).average for name in RULES} <= {"micro-F1", "macro-F1", "none"}
+    assert {get_decision_rule(name).average for name in RULES} <= averages
     assert all(get_decision_rule(name).summary.endswith(".") for name in RULES)
 
 
@@ -132,6 +134,7 @@ def test_a_collision_raises():
         ({"rule": "half", "fbr": 0.2}, TypeError, r"\(none\)"),
         ({"rule": "own-f1", "fbr": 2.0}, ValueError, r"fbr must lie in \[0, 1\]"),
         ({"rule": "own-f1", "below": "always"}, ValueError, "below must be one of"),
+        ({"rule": "micro-macro-f1", "weight": -1.0}, ValueError, "weight must be finite and not negative"),
         ({"rule": "cyclic", "max_cycles": 0}, ValueError, "max_cycles must be at least 1"),
         ({"rule": "shrunk", "n_pseudo_positives": -1}, ValueError, "n_pseudo_positives must be finite"),
         ({"rule": "cross-validated", "n_splits": 1}, ValueError, "n_splits must lie between 2"),
