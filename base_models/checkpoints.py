@@ -206,9 +206,11 @@ def _write_history(folder: Path, history: list[dict[str, Any]]) -> None:
     """Write the epochs' figures as CSV."""
     if not history:
         return
-    lines = [",".join(history[0])]
+    columns = list(dict.fromkeys(name for row in history for name in row))  # an earlier version may have had fewer
+    lines = [",".join(columns)]
     for row in history:
-        lines.append(",".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()))
+        values = (row.get(name, "") for name in columns)
+        lines.append(",".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values))
     atomic_write_text(folder / "history.csv", "\n".join(lines) + "\n")
 
 

@@ -21,7 +21,7 @@ from base_models.optimization import set_learning_rates
 from base_models.progress import Progress, TrainingEvent
 from base_models.sampling import LabelSampler
 from base_models.scoring import compute_logits, split_evenly
-from base_models.transforms import augment_photos
+from base_models.transforms import augment_photos, mix_photos, shrink_photos, training_size
 
 __all__ = ["Learner", "train_epoch"]
 
@@ -48,6 +48,8 @@ class Learner:
         Where it is.
     sampler : LabelSampler or None
         Draws the rows of an epoch; None shows every row once.
+    reduction : float
+        What the plateau schedule has left of the learning rate.
     """
 
     network: MultilabelNetwork
@@ -57,6 +59,7 @@ class Learner:
     precision: str
     device: str
     sampler: LabelSampler | None = None
+    reduction: float = 1.0
 
 
 def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progress | None = None) -> dict[str, Any]:
@@ -87,8 +90,8 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     started, cpu_started = time.monotonic(), time.process_time()
     told, n_seen, loss_sum = started, 0, 0.0
     for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
-        set_learning_rates(learner.optimizer, config, epoch, step, len(batches))
-        loss = _train_step(learner, task, epoch, rows, pixels)
+        set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
+        loss = _train_step(learner, task, (epoch, step), rows, pixels)
         if learner.average is not None:
             learner.average.update(learner.network, step=epoch * len(batches) + step)
         n_seen, loss_sum = n_seen + len(rows), loss_sum + loss * len(rows)
@@ -103,6 +106,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
         "images_per_second": n_seen / max(seconds, 1e-9),
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu_started,
+        "learning_rate": learner.optimizer.param_groups[-1]["lr"],  # the head's, at the last step
         **sampled,
     }
 
@@ -115,13 +119,20 @@ def _draw_rows(learner: Learner, task: MemberTask, epoch: int) -> tuple[NDArray[
     return drawn, learner.sampler.figures(drawn)
 
 
-def _train_step(learner: Learner, task: MemberTask, epoch: int, rows: NDArray[np.int64], pixels: Tensor) -> float:
+def _train_step(
+    learner: Learner, task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64], pixels: Tensor
+) -> float:
     """Take one step of the optimizer and return the loss before it."""
-    network, config = learner.network, task.member.training
+    network, config, epoch = learner.network, task.member.training, place[0]
     photos = augment_photos(
         pixels.to(learner.device), rows, config.augmentation, task.seed, epoch
     )  # (n_rows, 3, size, size)
+    if config.sizes:
+        photos = shrink_photos(photos, training_size(config, epoch))
     target, mask = _targets(task, rows, learner.device)  # (n_rows, n_labels)
+    if config.mixup and epoch < config.epochs - config.mixup_off_epochs:
+        rng = np.random.default_rng((task.seed, *place, 3))
+        photos, target, mask = mix_photos(photos, target, mask, rng.beta(config.mixup, config.mixup))
     loss = learner.loss(compute_logits(network, photos, learner.precision), target, mask)
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

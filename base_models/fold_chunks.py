@@ -65,10 +65,10 @@ def finish_fold(
 
     rows_by_chunk = {"oof": np.flatnonzero(data.fold == task.fold)}
     rows_by_chunk.update({split: np.flatnonzero(data.split == split) for split in SCORED_SPLITS})
-    names = ["weights.safetensors"]
+    names, flip = ["weights.safetensors"], task.member.training.flip_tta
     for name, rows in rows_by_chunk.items():
         if len(rows):
-            scores = score_photos(trained.network, task.photos, rows, trained.precision, device)
+            scores = score_photos(trained.network, task.photos, rows, trained.precision, device, flip=flip)
             write_npz(place / f"{name}.npz", rows=rows, columns=columns, scores=scores)
             names.append(f"{name}.npz")
     atomic_write_bytes(place / "weights.safetensors", save(tensors_of(trained.network)))
@@ -105,6 +105,7 @@ def mark_done(
         "network": task.member.network,
         "size": task.member.size,
         "precision": trained.precision,
+        "flip_tta": task.member.training.flip_tta,
         "fold": task.fold,
         "epochs": len(trained.history),
         "best_epoch": trained.best_epoch,
@@ -112,7 +113,7 @@ def mark_done(
         "validation_micro_f1": max(row["validation_micro_f1"] for row in trained.history),
         "images_per_second": trained.history[-1]["images_per_second"],
         "resumed_from_epoch": trained.resumed_from,
-        "n_train": len(task.train_rows),
+        "n_train": trained.n_train,
         "n_validation": len(task.validation_rows),
         "n_labels": len(labels),
         "labels": list(labels),

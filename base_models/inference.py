@@ -113,7 +113,8 @@ def _mean_of_folds(
     total = np.zeros((len(source), len(facts[0]["labels"])), np.float64)
     for fold, fact in enumerate(facts):
         network = _load_network(run / "members" / name / f"fold{fold}", fact, device)
-        total += score_photos(network, source, np.arange(len(source)), fact.get("precision", precision), device)
+        arithmetic, flip = fact.get("precision", precision), bool(fact.get("flip_tta"))
+        total += score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=flip)
         if progress is not None:
             message = f"{name}: fold model {fold + 1} of {n_folds} has scored {len(source)} photos"
             progress(TrainingEvent("fold", name, fold, n_folds, message=message))

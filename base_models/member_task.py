@@ -81,6 +81,8 @@ class TrainedMember:
         Arithmetic of the body.
     starting_weights : dict
         Source, file and SHA-256 of the weights it started from.
+    n_train : int
+        Rows that it learned from.
     """
 
     network: MultilabelNetwork
@@ -89,6 +91,7 @@ class TrainedMember:
     resumed_from: int
     precision: str
     starting_weights: dict[str, Any]
+    n_train: int
 
 
 def check_task(task: MemberTask) -> None:

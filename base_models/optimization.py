@@ -26,10 +26,13 @@ def create_optimizer(network: MultilabelNetwork, config: TrainingConfig) -> torc
     Returns
     -------
     torch.optim.Optimizer
-        Its groups hold their share of the learning rate under ``share``.
+        Its groups hold their share of the learning rate under ``share``; the last one is the head's.
     """
-    groups = []
-    for part, share in ((network.body, config.body_learning_rate), (network.head, 1.0)):
+    groups: list[dict[str, Any]] = []
+    parts = [(network.body, config.body_learning_rate), (network.head, 1.0)]
+    if config.layer_decay < 1:
+        groups += _layer_groups(parts.pop(0)[0], config)
+    for part, share in parts:
         parameters = list(part.parameters())
         for decays in (True, False):
             chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == decays]
@@ -37,8 +40,28 @@ def create_optimizer(network: MultilabelNetwork, config: TrainingConfig) -> torc
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
+def _layer_groups(body: torch.nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Group the body's parameters by layer; timm knows each network's layers."""
+    from timm.optim._param_groups import param_groups_layer_decay
+
+    groups = param_groups_layer_decay(body, config.weight_decay, layer_decay=config.layer_decay)
+    return [
+        {
+            "params": group["params"],
+            "weight_decay": group["weight_decay"],
+            "share": config.body_learning_rate * group["lr_scale"],
+        }
+        for group in groups
+    ]
+
+
 def set_learning_rates(
-    optimizer: torch.optim.Optimizer, config: TrainingConfig, epoch: int, step: int, n_steps: int
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    epoch: int,
+    step: int,
+    n_steps: int,
+    reduction: float = 1.0,
 ) -> None:
     """Set each group's rate; the frozen and the free phase have a course each.
 
@@ -54,6 +77,8 @@ def set_learning_rates(
         The step of the epoch, from 0.
     n_steps : int
         Steps of an epoch.
+    reduction : float
+        What the plateau schedule has left of the rate.
     """
     frozen = epoch < config.freeze_epochs
     first, last = (0, min(config.freeze_epochs, config.epochs)) if frozen else (config.freeze_epochs, config.epochs)
@@ -66,7 +91,7 @@ def set_learning_rates(
         cycle_factor=config.cycle_factor,
     )
     for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * group["share"] * factor
+        group["lr"] = config.learning_rate * group["share"] * factor * reduction
 
 
 def create_average(network: MultilabelNetwork, config: TrainingConfig) -> Any:

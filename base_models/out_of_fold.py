@@ -24,7 +24,7 @@ from base_models.progress import Progress, TimeLeft, TrainingEvent
 from base_models.run_data import RunData, prepare_run_data
 from base_models.run_folder import RunFolder, open_run_folder
 from base_models.specialists import covered_labels
-from base_models.training import train_member
+from base_models.training import check_sizes, train_member
 
 __all__ = ["TrainingFailedError", "choose_device", "run_training", "train_out_of_fold"]
 
@@ -209,16 +209,20 @@ def choose_device(device: str) -> str:
 
 def _try_members(recipe: TrainingRun) -> dict[str, float]:
     """Build every network, so that a wrong name, size or weight file is found at once; return the forward times."""
-    seconds: dict[tuple[str, int, str], float] = {}
+    seconds: dict[tuple[object, ...], float] = {}
+    keys = {
+        member.name: (member.network, member.size, member.weights, member.training.sizes) for member in recipe.members
+    }
     for member in recipe.members:
-        key = (member.network, member.size, member.weights)
+        key = keys[member.name]
         if key not in seconds:
             with torch.random.fork_rng(), torch.inference_mode():
                 network = create_network(member, np.full(1, 0.5)).eval()
+                check_sizes(network, member)
                 started = time.perf_counter()
                 network(torch.zeros(8, 3, member.size, member.size))
                 seconds[key] = time.perf_counter() - started
-    return {member.name: seconds[member.network, member.size, member.weights] for member in recipe.members}
+    return {name: seconds[key] for name, key in keys.items()}
 
 
 def _epochs_left(recipe: TrainingRun, n_folds: int, folder: RunFolder) -> dict[str, float]:

@@ -1,14 +1,16 @@
 """Learning rates as pure functions of the step, so that a resumed run needs no scheduler state.
 
 One-cycle follows Smith and Topin, Super-Convergence, 2018 (with cosine legs, as in fastai and torch); cosine restarts
-follow Loshchilov and Hutter, SGDR, ICLR 2017, eq. 5.
+follow Loshchilov and Hutter, SGDR, ICLR 2017, eq. 5. The plateau schedule needs the validation scores so far, which the
+history holds, and reduces as torch's ``ReduceLROnPlateau`` does.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-__all__ = ["learning_rate_factor"]
+__all__ = ["learning_rate_factor", "plateau_reduction"]
 
 START = 1 / 25
 END = 1e-4
@@ -31,9 +33,9 @@ def learning_rate_factor(
         Number of the step, from 0.
     n_steps : int
         Number of all steps.
-    schedule : {"one-cycle", "cosine", "constant"}
-        Shape. One-cycle rises from 1/25 over the warm-up and falls to 1e-4; cosine restarts; constant stays after the
-        warm-up.
+    schedule : {"one-cycle", "cosine", "constant", "plateau"}
+        Shape. One-cycle rises from 1/25 over the warm-up and falls to 1e-4; cosine restarts; constant and plateau stay
+        after the warm-up, and :func:`plateau_reduction` tells what becomes of the latter.
     warmup : float
         Share of ``n_steps`` over which the rate rises, in [0, 1).
     first_cycle : int
@@ -58,14 +60,44 @@ def learning_rate_factor(
         return _cosine_leg(1.0, END, (step - n_warm) / max(1, n_steps - n_warm))
     if step < n_warm:
         return (step + 1) / (n_warm + 1)
-    if schedule == "constant":
+    if schedule in ("constant", "plateau"):
         return 1.0
     if schedule == "cosine":
         position, length = step - n_warm, first_cycle or max(1, n_steps - n_warm)
         while position >= length:
             position, length = position - length, max(1, round(length * cycle_factor))
         return _cosine_leg(1.0, END, position / length)
-    raise ValueError(f"schedule must be one of one-cycle, cosine, constant: got {schedule!r}.")
+    raise ValueError(f"schedule must be one of one-cycle, cosine, constant, plateau: got {schedule!r}.")
+
+
+def plateau_reduction(scores: Sequence[float], patience: int, factor: float) -> float:
+    """Return what is left of the learning rate after epochs whose scores did not improve.
+
+    Parameters
+    ----------
+    scores : sequence of float
+        Validation score of every finished epoch, higher is better.
+    patience : int
+        Epochs without a better score that are borne; the next one reduces the rate.
+    factor : float
+        Factor of each reduction, in (0, 1).
+
+    Returns
+    -------
+    float
+        A power of `factor`.
+
+    Examples
+    --------
+    >>> plateau_reduction([0.4, 0.5, 0.5, 0.3], patience=1, factor=0.5)
+    0.5
+    """
+    best, n_bad, reduction = -math.inf, 0, 1.0
+    for score in scores:
+        best, n_bad = (score, 0) if score > best else (best, n_bad + 1)
+        if n_bad > patience:
+            reduction, n_bad = reduction * factor, 0
+    return reduction
 
 
 def _cosine_leg(start: float, end: float, share: float) -> float:

@@ -26,6 +26,7 @@ def score_photos(
     precision: str = "float32",
     device: str = "cpu",
     batch_size: int = 128,
+    flip: bool = False,
 ) -> NDArray[np.float32]:
     """Score photos with a trained network.
 
@@ -43,6 +44,8 @@ def score_photos(
         Where the network is.
     batch_size : int
         Photos at a time.
+    flip : bool
+        Whether scores are the mean over a photo and its mirror image.
 
     Returns
     -------
@@ -53,8 +56,11 @@ def score_photos(
     scores = []
     with torch.inference_mode():
         for _, pixels in photos.iter_batches(split_evenly(rows, batch_size)):
-            logits = compute_logits(network, pixels.to(device).float(), precision)
-            scores.append(torch.sigmoid(logits).cpu().numpy())
+            shown = pixels.to(device).float()
+            y_score = torch.sigmoid(compute_logits(network, shown, precision))  # (n_rows, n_labels)
+            if flip:
+                y_score = (y_score + torch.sigmoid(compute_logits(network, shown.flip(-1), precision))) / 2
+            scores.append(y_score.cpu().numpy())
     if not scores:
         return np.empty((0, network.head.out_features), np.float32)
     return np.concatenate(scores).astype(np.float32, copy=False)

@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,18 @@ from base_models.checkpoints import (
 )
 from base_models.epoch import Learner, train_epoch
 from base_models.losses import create_loss
+from base_models.member_config import MemberConfig
 from base_models.member_task import MemberTask, TrainedMember, base_rates, check_task, known_truth, positive_counts
 from base_models.networks import MultilabelNetwork, create_network
 from base_models.optimization import create_average, create_optimizer
 from base_models.progress import Progress, TrainingEvent
-from base_models.sampling import LabelSampler, create_sampler
+from base_models.sampling import LabelSampler, create_sampler, share_of_rows
+from base_models.schedules import plateau_reduction
 from base_models.scoring import compute_logits, score_photos, validation_micro_f1
+from base_models.training_config import TrainingConfig
 from stacking.atomic_files import atomic_write_json
 
-__all__ = ["train_member"]
+__all__ = ["check_sizes", "train_member"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +77,8 @@ def train_member(
     torch's global generator is restored afterwards. With bfloat16 only the body computes in it.
     """
     check_task(task)
+    rows = share_of_rows(task.train_rows, task.member.training.train_share, task.fold)
+    task = replace(task, train_rows=rows)
     folder.mkdir(parents=True, exist_ok=True)
     member, config = task.member, task.member.training
     saved = load_checkpoint(folder)
@@ -80,6 +86,7 @@ def train_member(
         torch.manual_seed(task.seed)
         network = create_network(member, base_rates(task), load_weights=saved is None).to(device)
         network = network.to(memory_format=torch.channels_last)
+        check_sizes(network, member)
         start = _read_or_decide_start(network, task, folder, device, resumed=saved is not None)
         loss = create_loss(config, positive_counts(task), len(task.train_rows))
         average = create_average(network, config)
@@ -95,6 +102,7 @@ def train_member(
             if config.patience and epoch - best_epoch >= config.patience:
                 break
             torch.manual_seed(task.seed + 1 + epoch)
+            learner.reduction = _reduction(config, history)
             row = train_epoch(learner, task, epoch, progress)
             _validate(learner, task, row)
             if row["validation_micro_f1"] > max((entry["validation_micro_f1"] for entry in history), default=-1.0):
@@ -103,7 +111,47 @@ def train_member(
             _save(learner, folder, history, best_epoch)
             _report_epoch(task, row, progress)
         kept = _kept_network(folder, task, device)
-    return TrainedMember(kept, history, best_epoch, resumed_from, start["precision"], start["starting_weights"])
+    precision, weights = start["precision"], start["starting_weights"]
+    return TrainedMember(kept, history, best_epoch, resumed_from, precision, weights, len(rows))
+
+
+def check_sizes(network: MultilabelNetwork, member: MemberConfig) -> None:
+    """Try a network at the sizes that its training photos are shrunk to.
+
+    Parameters
+    ----------
+    network : MultilabelNetwork
+        The network.
+    member : MemberConfig
+        ``size`` and ``training.sizes``.
+
+    Raises
+    ------
+    ValueError
+        If a size is larger than the member's, below 16 pixels, or fails.
+    """
+    device = next(network.parameters()).device
+    network.eval()
+    for size in member.training.sizes:
+        if not 16 <= size <= member.size:
+            raise ValueError(
+                f"sizes of member {member.name!r} must lie between 16 and its size, {member.size} pixels: got {size}."
+            )
+        try:
+            with torch.no_grad():
+                network(torch.zeros(1, 3, size, size, device=device))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise ValueError(
+                f"sizes of member {member.name!r} must suit {member.network}: {size} pixels fail ({error})."
+            ) from error
+
+
+def _reduction(config: TrainingConfig, history: list[dict[str, Any]]) -> float:
+    """Return what the plateau schedule has left of the learning rate."""
+    if config.schedule != "plateau":
+        return 1.0
+    scores = [row["validation_micro_f1"] for row in history]
+    return plateau_reduction(scores, config.plateau_patience, config.plateau_factor)
 
 
 def _sampler_of(task: MemberTask) -> LabelSampler | None:
@@ -116,9 +164,9 @@ def _sampler_of(task: MemberTask) -> LabelSampler | None:
 
 def _validate(learner: Learner, task: MemberTask, row: dict[str, Any]) -> None:
     """Score the validation rows and add what they say to the epoch's figures."""
-    rows = task.validation_rows
+    rows, flip = task.validation_rows, task.member.training.flip_tta
     scorer = learner.network if learner.average is None else learner.average.module
-    y_score = score_photos(scorer, task.photos, rows, learner.precision, learner.device)
+    y_score = score_photos(scorer, task.photos, rows, learner.precision, learner.device, flip=flip)
     _check_converged(task, row, y_score)
     y_known = None if task.y_known is None else task.y_known[rows]
     row["validation_micro_f1"], row["threshold"] = validation_micro_f1(task.y_true[rows], y_score, y_known)

@@ -14,21 +14,28 @@ __all__ = ["TrainingConfig"]
 RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("be at least 1", lambda value: value >= 1, ("epochs", "batch_size", "cycle_factor")),
     ("be positive", lambda value: value > 0, ("learning_rate",)),
-    ("lie in (0, 1]", lambda value: 0 < value <= 1, ("body_learning_rate", "class_weight_power")),
+    (
+        "lie in (0, 1]",
+        lambda value: 0 < value <= 1,
+        ("body_learning_rate", "layer_decay", "class_weight_power", "train_share"),
+    ),
+    ("lie in (0, 1)", lambda value: 0 < value < 1, ("plateau_factor",)),
     ("lie in [0, 1]", lambda value: 0 <= value <= 1, ("sampling_alpha",)),
     ("lie in [0, 1)", lambda value: 0 <= value < 1, ("ema_decay", "dropout", "warmup", "margin")),
     (
         "not be negative",
         lambda value: value >= 0,
-        ("freeze_epochs", "patience", "cycle_epochs", "clip_norm", "weight_decay"),
+        ("freeze_epochs", "patience", "plateau_patience", "cycle_epochs", "clip_norm", "weight_decay"),
     ),
     (
         "not be negative",
         lambda value: value >= 0,
         ("class_weight_limit", "focal_gamma", "gamma_negative", "gamma_positive", "poly_epsilon"),
     ),
+    ("not be negative", lambda value: value >= 0, ("mixup", "mixup_off_epochs", "min_label_count")),
 )
-UNWEIGHTED_LOSSES = ("two-way", "zlpr", "distribution-balanced")
+RANKING_LOSSES = ("two-way", "zlpr")
+UNWEIGHTED_LOSSES = (*RANKING_LOSSES, "distribution-balanced")
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,11 @@ class TrainingConfig:
         Peak learning rate of the head.
     body_learning_rate : float
         Factor on ``learning_rate`` for the pretrained body, in (0, 1]; 1 trains both alike.
+    layer_decay : float
+        Factor on the body's learning rate for each layer further from the head, in (0, 1] (timm's layer groups).
     weight_decay : float
         AdamW's decoupled weight decay; biases and norms are exempt.
-    schedule : {"one-cycle", "cosine", "constant"}
+    schedule : {"one-cycle", "cosine", "constant", "plateau"}
         Course of the learning rate, see :mod:`base_models.schedules`.
     warmup : float
         Share of the steps over which the rate rises, in [0, 1).
@@ -55,6 +64,10 @@ class TrainingConfig:
         Length of the first cosine cycle in epochs; 0 means one cycle over all epochs.
     cycle_factor : float
         How much longer each further cosine cycle is.
+    plateau_patience : int
+        Epochs without a better validation score before ``plateau`` lowers the rate.
+    plateau_factor : float
+        Factor by which it does, in (0, 1).
     loss : {"bce", "focal", "asymmetric", "poly", "two-way", "zlpr", "distribution-balanced"}
         Training loss, see :mod:`base_models.losses`. The scores of ``two-way`` and ``zlpr`` are no probabilities.
     class_weights : {"none", "negative-positive", "inverse-frequency", "effective-number"}
@@ -90,6 +103,19 @@ class TrainingConfig:
         Largest gradient norm; 0 does not clip.
     augmentation : {"none", "mirror", "light", "strong"}
         Random changes of the training photos, see :mod:`base_models.transforms`.
+    sizes : tuple of int
+        Sizes that the training photos are shrunk to, each for an equal share of the epochs, none above the member's
+        size; scores always come from the full size. Empty trains at full size.
+    mixup : float
+        Photos are mixed in pairs with shares from Beta(mixup, mixup), and so are their labels; 0 does not mix.
+    mixup_off_epochs : int
+        Last epochs without mixup.
+    flip_tta : bool
+        Scores are the mean over a photo and its mirror image, at validation and whenever photos are scored.
+    train_share : float
+        Share of the fold's training rows that is used, in (0, 1]; a larger share holds every smaller one.
+    min_label_count : int
+        Labels with fewer positive training photos are not answered by this member: its ``covers`` is False there.
     keep : {"best", "last"}
         Which epoch's weights score the held-out rows.
     patience : int
@@ -102,11 +128,14 @@ class TrainingConfig:
     batch_size: int = 64
     learning_rate: float = 2e-3
     body_learning_rate: float = 1.0
+    layer_decay: float = 1.0
     weight_decay: float = 0.02
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "cosine", "constant", "plateau"] = "one-cycle"
     warmup: float = 0.25
     cycle_epochs: int = 0
     cycle_factor: float = 1.0
+    plateau_patience: int = 1
+    plateau_factor: float = 0.1
     loss: Literal["bce", "focal", "asymmetric", "poly", "two-way", "zlpr", "distribution-balanced"] = "bce"
     class_weights: Literal["none", "negative-positive", "inverse-frequency", "effective-number"] = "none"
     class_weight_power: float = 0.5
@@ -124,6 +153,12 @@ class TrainingConfig:
     dropout: float = 0.0
     clip_norm: float = 1.0
     augmentation: Literal["none", "mirror", "light", "strong"] = "light"
+    sizes: tuple[int, ...] = ()
+    mixup: float = 0.0
+    mixup_off_epochs: int = 0
+    flip_tta: bool = False
+    train_share: float = 1.0
+    min_label_count: int = 0
     keep: Literal["best", "last"] = "best"
     patience: int = 0
 
@@ -140,4 +175,9 @@ class TrainingConfig:
             raise ValueError(
                 f"class_weights must be 'none' with loss {self.loss!r}, which weighs labels itself: got "
                 f"{self.class_weights!r}; drop one of the two."
+            )
+        if self.mixup and self.loss in RANKING_LOSSES:
+            raise ValueError(
+                f"mixup must be 0 with loss {self.loss!r}, which takes no shares of a label: got {self.mixup}; drop "
+                "one of the two."
             )

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["augment_photos", "normalise_photos"]
+from base_models.training_config import TrainingConfig
+
+__all__ = ["augment_photos", "mix_photos", "normalise_photos", "shrink_photos", "training_size"]
 
 SMALLEST_CROP = 0.75  # share of the area; smaller crops cut labelled parts off
 SHADE = 0.2  # the contrast with white changes by at most this share
@@ -81,6 +83,78 @@ def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed:
     changed = functional.grid_sample(WHITE - photos.float(), grid, align_corners=False)  # (n_photos, 3, size, size)
     shade = torch.from_numpy(1 + SHADE * (2 * draws[:, 4] - 1)).to(photos.device)  # the white ground stays white
     return WHITE - (changed * shade[:, None, None, None]).clamp(0, WHITE)
+
+
+def training_size(config: TrainingConfig, epoch: int) -> int:
+    """Return the size of an epoch's photos when they grow during the training.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        ``sizes`` and ``epochs``.
+    epoch : int
+        The epoch, from 0.
+
+    Returns
+    -------
+    int
+        Pixels.
+
+    Examples
+    --------
+    >>> [training_size(TrainingConfig(epochs=5, sizes=(32, 64)), epoch) for epoch in range(5)]
+    [32, 32, 32, 64, 64]
+    """
+    return config.sizes[epoch * len(config.sizes) // config.epochs]
+
+
+def shrink_photos(photos: Tensor, size: int) -> Tensor:
+    """Shrink photos to a smaller square.
+
+    Parameters
+    ----------
+    photos : Tensor
+        Shape (n_photos, 3, side, side), float32.
+    size : int
+        The new side.
+
+    Returns
+    -------
+    Tensor
+        Shape (n_photos, 3, size, size); the photos themselves at their own size.
+    """
+    if photos.shape[-1] == size:
+        return photos
+    return functional.interpolate(photos, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def mix_photos(
+    photos: Tensor, target: Tensor, mask: Tensor | None, share: float
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Mix every photo of a batch, and its labels, with the one at the same place from the end.
+
+    Parameters
+    ----------
+    photos : Tensor
+        Shape (n_rows, 3, size, size).
+    target : Tensor
+        Shape (n_rows, n_labels).
+    mask : Tensor or None
+        Shape (n_rows, n_labels), 1 where known.
+    share : float
+        Share of the photo itself, in [0, 1].
+
+    Returns
+    -------
+    tuple of Tensor, Tensor and Tensor or None
+        Mixed photos and targets; an entry is known where it is in both.
+
+    References
+    ----------
+    H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, eq. 1.
+    """
+    mixed = share * photos + (1 - share) * photos.flip(0)
+    return mixed, share * target + (1 - share) * target.flip(0), None if mask is None else mask * mask.flip(0)
 
 
 def _rand_augment(photos: Tensor, rows: NDArray[np.int64], seed: int, epoch: int) -> Tensor:

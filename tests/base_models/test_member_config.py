@@ -28,6 +28,11 @@ RUN = TrainingRun("r", DataConfig("folder", "photos"), (MemberConfig("a", "resne
         ({"ema_decay": 1.0}, r"ema_decay must lie in \[0, 1\)"),
         ({"body_learning_rate": 0.0}, r"body_learning_rate must lie in \(0, 1\]"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"layer_decay": 0.0}, r"layer_decay must lie in \(0, 1\]"),
+        ({"plateau_factor": 1.0}, r"plateau_factor must lie in \(0, 1\)"),
+        ({"sampling_alpha": 1.5}, r"sampling_alpha must lie in \[0, 1\]"),
+        ({"train_share": 0.0}, r"train_share must lie in \(0, 1\]"),
+        ({"mixup": 0.2, "loss": "zlpr"}, "mixup must be 0 with loss 'zlpr'"),
         ({"cycle_factor": 0.5}, "cycle_factor must be at least 1"),
     ],
 )
@@ -47,6 +52,9 @@ def test_other_wrong_configurations_are_refused():
         MemberConfig("a", "resnet50", size=8)
     with pytest.raises(ValueError, match="split_share"):
         MemberConfig("a", "resnet50", split_share=1.0)
+    for tiers in ({"tier_counts": ()}, {"tier_counts": (9, 9)}, {"tier_counts": (9, 99), "tier": 3}):
+        with pytest.raises(ValueError, match="tier_counts must be ascending counts"):
+            MemberConfig("a", "resnet50", labels="tier", **tiers)
     with pytest.raises(ValueError, match="n_folds must be at least 2"):
         FoldConfig(n_folds=1)
     with pytest.raises(ValueError, match="validation_fraction"):

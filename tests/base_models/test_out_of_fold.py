@@ -269,3 +269,21 @@ def test_devices_that_are_not_there_are_refused():
         choose_device("cpu:1")
     with pytest.raises(ValueError, match=r"device 'cuda:99' must be present: torch finds \d+ GPUs"):
         choose_device("cuda:99")
+
+
+def test_a_member_keeps_its_settings_from_training_to_new_photos(small, tmp_path):
+    counts = load_manifest(small.data, Path()).y_true[:16].sum(axis=0)
+    floor = int(np.sort(counts)[2])
+    training = replace(small.members[0].training, flip_tta=True, train_share=0.5, min_label_count=floor)
+    member = replace(small.members[0], training=training)
+    whole = replace(small.members[0], name="other")
+    run = run_training(replace(small, members=(member, whole)), tmp_path / "run", device="cpu")
+    test, oof = load_predictions(run / "test"), load_predictions(run / "oof")
+    assert test.covers[0].tolist() == oof.covers[0].tolist() == (counts >= floor).tolist()
+    done = json.loads((run / "members" / "whole" / "fold0" / "done.json").read_text())
+    splits = read_npz(run / "splits.npz")
+    n_rows = ((splits["split"] == "train") & (splits["fold"] != 0) & ~splits["validation"][:, 0]).sum()
+    assert done["flip_tta"] is True and done["n_train"] == round(n_rows / 2)
+    found = predict(run, tmp_path / "photos", device="cpu")
+    at = [found.ids.tolist().index(name) for name in test.ids]
+    np.testing.assert_allclose(found.to_array()[:, at], test.to_array(), atol=1e-6)

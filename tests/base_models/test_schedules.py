@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from base_models.schedules import learning_rate_factor
+from base_models.schedules import learning_rate_factor, plateau_reduction
 
 torch = pytest.importorskip("torch")
 
@@ -45,3 +45,23 @@ def test_constant_rises_then_stays():
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(ValueError, match="schedule must be one of"):
         learning_rate_factor(5, 10, "step", warmup=0.0)
+
+
+def test_plateau_reduces_as_torch_does(rng):
+    for patience, factor in ((0, 0.5), (1, 0.1), (3, 0.3)):
+        scores = rng.integers(0, 6, 40) / 5
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, "max", factor=factor, patience=patience, threshold=0.0, eps=0.0
+        )
+        for n_epochs, score in enumerate(scores, start=1):
+            scheduler.step(score)
+            ours = plateau_reduction(scores[:n_epochs].tolist(), patience, factor)
+            assert ours == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+    assert learning_rate_factor(90, 100, "plateau") == 1.0
+
+
+def test_cycles_of_one_two_and_four_epochs_start_at_the_peak():
+    rates = [learning_rate_factor(s, 70, "cosine", warmup=0.0, first_cycle=10, cycle_factor=2) for s in range(70)]
+    assert [step for step, rate in enumerate(rates) if rate == 1.0] == [0, 10, 30]
+    assert all(rates[step] < 0.03 for step in (9, 29, 69))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from base_models.member_config import MemberConfig
+from base_models.member_config import MemberConfig, TrainingConfig
 from base_models.specialists import covered_labels
 
 COUNTS = np.array([50, 7, 50, 0, 120, 9])
@@ -29,3 +29,19 @@ def test_count_and_share_mean_what_they_say():
 def test_a_specialist_without_labels_is_refused():
     with pytest.raises(ValueError, match=r"no label is frequent \(the largest count is 120\); change the split"):
         covered_labels(member("frequent", split_count=1000), COUNTS)
+
+
+def test_tiers_share_no_label_and_leave_none_out():
+    tiers = [covered_labels(member("tier", tier_counts=(9, 50), tier=tier), COUNTS).tolist() for tier in range(3)]
+    assert tiers == [[1, 3], [5], [0, 2, 4]]
+    with pytest.raises(ValueError, match=r"with tier_counts \[500\] no label is in tier 1"):
+        covered_labels(member("tier", tier_counts=(500,), tier=1), COUNTS)
+
+
+@pytest.mark.parametrize("labels", ["all", "rare"])
+def test_labels_below_a_count_are_dropped(labels):
+    training = TrainingConfig(min_label_count=8)
+    covered = covered_labels(member(labels, split_count=60, training=training), COUNTS)
+    assert covered.tolist() == ([0, 2, 4, 5] if labels == "all" else [0, 2, 5])
+    with pytest.raises(ValueError, match="all labels and min_label_count 500 no label is left"):
+        covered_labels(member("all", training=TrainingConfig(min_label_count=500)), COUNTS)

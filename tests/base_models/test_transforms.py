@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from base_models.transforms import augment_photos, normalise_photos  # noqa: E402
+from base_models.transforms import augment_photos, mix_photos, normalise_photos, shrink_photos  # noqa: E402
 
 STRENGTHS = ["none", "mirror", "light", "strong"]
 
@@ -58,3 +58,23 @@ def test_normalisation_is_per_channel():
 def test_an_unknown_strength_is_refused(photos):
     with pytest.raises(ValueError, match="augmentation must be one of"):
         augment_photos(photos, np.arange(8), "wild", 0, 0)
+
+
+def test_mixing_blends_photos_and_labels_alike():
+    photos = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 2, 2)
+    target = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    mask = torch.tensor([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0]])
+    mixed, labels, known = mix_photos(photos, target, mask, 0.75)
+    assert mixed[:, 0, 0, 0].tolist() == [0.5, 1.0, 1.5]
+    assert labels.tolist() == [[0.75, 0.25], [0.0, 0.0], [0.25, 0.75]]
+    assert known.tolist() == [[0, 1], [1, 1], [0, 1]]
+    assert mix_photos(photos, target, None, 0.75)[2] is None
+
+
+def test_shrunk_photos_keep_their_means():
+    photos = torch.zeros(1, 3, 24, 24)
+    photos[:, :, :12] = 240.0
+    small = shrink_photos(photos, 16)
+    assert small.shape == (1, 3, 16, 16) and shrink_photos(photos, 24) is photos
+    assert small.mean() == pytest.approx(120.0, abs=0.5)
+    assert small[0, 0, 0, 0] == pytest.approx(240.0) and small[0, 0, -1, 0] == pytest.approx(0.0)

@@ -1,0 +1,163 @@
+"""Settings of a training: each does what it says, and resumes bit for bit."""
+
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from base_models import epoch, training  # noqa: E402
+from base_models.dataset import PhotoTensors  # noqa: E402
+from base_models.manifest import load_manifest  # noqa: E402
+from base_models.member_config import MemberConfig, TrainingConfig  # noqa: E402
+from base_models.member_task import MemberTask  # noqa: E402
+from base_models.networks import create_network  # noqa: E402
+from base_models.optimization import create_optimizer, set_learning_rates  # noqa: E402
+from base_models.scoring import score_photos  # noqa: E402
+from base_models.testing import write_tiny_photos  # noqa: E402
+from base_models.training import train_member  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def make_task(tmp_path_factory):
+    manifest = load_manifest(write_tiny_photos(tmp_path_factory.mktemp("photos"), 40, 0), Path())
+    photos = PhotoTensors(manifest, np.arange(40), 32)
+
+    def make(network="test_resnet", **changes):
+        settings = {"epochs": 2, "batch_size": 8, "learning_rate": 5e-3, **changes}
+        member = MemberConfig("m", network, size=32, training=TrainingConfig(**settings))
+        return MemberTask(member, photos, manifest.y_true, np.arange(30), np.arange(30, 40), 3)
+
+    return make
+
+
+def state_of(trained):
+    return {name: value.numpy().tobytes() for name, value in trained.network.state_dict().items()}
+
+
+def see_steps(monkeypatch, seen):
+    """Note what every step computes its logits from."""
+    real = epoch.compute_logits
+
+    def watch(network, photos, precision):
+        seen.append(photos)
+        return real(network, photos, precision)
+
+    monkeypatch.setattr(epoch, "compute_logits", watch)
+
+
+def interrupted(task, folder, monkeypatch, at):
+    """Train until an epoch and step, and die there."""
+    monkeypatch.setattr(epoch, "SECONDS_BETWEEN_REPORTS", -1.0)
+
+    def interrupt(event):
+        if (event.kind, event.epoch, event.step) == ("step", *at):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_member(task, folder, progress=interrupt)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mixup": 0.4, "sizes": (16, 32)}, {"schedule": "plateau", "layer_decay": 0.5, "train_share": 0.7}]
+)
+def test_an_interrupted_training_equals_an_uninterrupted_one(make_task, tmp_path, monkeypatch, settings):
+    task = make_task(epochs=3, flip_tta=True, **settings)
+    whole = train_member(task, tmp_path / "whole")
+    interrupted(task, tmp_path / "parts", monkeypatch, at=(3, 2))
+    parts = train_member(task, tmp_path / "parts")
+    assert parts.resumed_from == 2 and state_of(parts) == state_of(whole)
+    assert state_of(whole) != state_of(train_member(make_task(epochs=3, flip_tta=True), tmp_path / "plain"))
+
+
+def test_layers_further_from_the_head_learn_more_slowly(make_task):
+    member = make_task(layer_decay=0.5, body_learning_rate=0.4).member
+    network = create_network(member, np.full(6, 0.5))
+    optimizer = create_optimizer(network, member.training)
+    set_learning_rates(optimizer, member.training, 0, 4, 8)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(rates) == len(list(network.parameters()))
+    stem = rates[id(next(network.body.parameters()))]
+    last = rates[id(list(network.body.parameters())[-1])]
+    head = rates[id(next(network.head.parameters()))]
+    assert last == pytest.approx(0.4 * head) and stem < 0.3 * last
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert all((decays[id(p)] > 0) == (p.ndim > 1) for p in network.parameters())
+
+
+def test_plateau_lowers_the_rate_after_bad_epochs(make_task, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.4, 0.4, 0.6, 0.1])
+    monkeypatch.setattr(training, "validation_micro_f1", lambda *_: (next(scores), 0.5))
+    task = make_task(epochs=5, schedule="plateau", warmup=0.0, plateau_patience=1, plateau_factor=0.5, batch_size=30)
+    rates = [row["learning_rate"] for row in train_member(task, tmp_path).history]
+    assert rates == pytest.approx([5e-3, 5e-3, 5e-3, 2.5e-3, 2.5e-3])
+
+
+def test_photos_grow_during_the_training_and_are_scored_at_full_size(make_task, tmp_path, monkeypatch):
+    seen = []
+    see_steps(monkeypatch, seen)
+    train_member(make_task(epochs=4, sizes=(16, 24, 32), batch_size=30), tmp_path)
+    assert [photos.shape[-1] for photos in seen] == [16, 16, 24, 32]
+    for sizes, message in {(8,): "got 8", (64,): "between 16 and its size, 32 pixels: got 64"}.items():
+        with pytest.raises(ValueError, match=message):
+            train_member(make_task(sizes=sizes), tmp_path / "refused")
+
+
+def test_mixup_mixes_until_its_last_epochs(make_task, tmp_path, monkeypatch):
+    seen, plain = [], []
+    settings = {"epochs": 2, "batch_size": 30, "augmentation": "none"}
+    for steps, mixing in ((seen, {"mixup": 1.0, "mixup_off_epochs": 1}), (plain, {})):
+        with monkeypatch.context() as patch:
+            see_steps(patch, steps)
+            train_member(make_task(**settings, **mixing), tmp_path / str(len(mixing)))
+    assert torch.equal(seen[1], plain[1]) and not torch.equal(seen[0], plain[0])
+    other = plain[0].flip(0)
+    share = ((seen[0] - other) * (plain[0] - other)).sum() / ((plain[0] - other) ** 2).sum()
+    assert torch.allclose(seen[0], share * plain[0] + (1 - share) * other, atol=0.1)
+
+
+def test_a_share_of_the_rows_is_learned_from(make_task, tmp_path):
+    assert train_member(make_task(epochs=1, train_share=0.5), tmp_path / "half").n_train == 15
+    assert train_member(make_task(epochs=1), tmp_path / "whole").n_train == 30
+
+
+class Noise:
+    """Photos of noise, as they are or in a mirror."""
+
+    def __init__(self, rng, mirrored=False):
+        self.photos = torch.from_numpy(rng.integers(0, 256, (10, 3, 32, 32), dtype=np.uint8))
+        self.mirrored = mirrored
+
+    def iter_batches(self, batches):
+        for rows in batches:
+            yield rows, self.photos[rows].flip(-1) if self.mirrored else self.photos[rows]
+
+
+def test_flipped_scores_are_the_mean_over_both_sides(make_task, rng):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = create_network(make_task().member, np.full(6, 0.5))
+    photos, rows = Noise(rng), np.arange(10)
+    plain, both = (score_photos(network, photos, rows, flip=flip) for flip in (False, True))
+    photos.mirrored = True
+    other = score_photos(network, photos, rows)
+    np.testing.assert_allclose(both, (plain + other) / 2, atol=1e-6)
+    assert np.abs(plain - other).max() > 1e-5
+
+
+def test_every_setting_is_documented():
+    lines = [line.split(" : ")[0] for line in inspect.getdoc(TrainingConfig).splitlines() if " : " in line]
+    assert {field.name for field in fields(TrainingConfig)} <= {
+        name.strip() for line in lines for name in line.split(",")
+    }
