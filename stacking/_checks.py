@@ -450,12 +450,15 @@ def check_per_sample(values: npt.ArrayLike, n_samples: int, name: str) -> npt.ND
     return array if array.dtype.kind == "U" else array.astype(np.int64)
 
 
-def check_folds(values: npt.ArrayLike, n_samples: int) -> IntArray:
-    """Check the fold numbers."""
+def check_folds(values: npt.ArrayLike, n_samples: int, *, least: int = 1) -> IntArray:
+    """Check the fold numbers; `least` different ones must be there: 2 where every row is to be held out once."""
     folds = check_per_sample(values, n_samples, "folds")
     if folds.dtype.kind == "U" or folds.min() < -1:
         got = folds.dtype if folds.dtype.kind == "U" else folds.min()
         raise ValueError(f"folds must be integers from −1 up: got {got}.")
+    found = len(np.unique(folds)) if least > 1 else least
+    if found < least:
+        raise ValueError(f"folds must hold at least {least} different folds: got {found}, so no row could be held out.")
     return folds
 
 

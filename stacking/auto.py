@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_folds
 from stacking.combiner import Combiner, CombinerState
-from stacking.cross_fitting import check_folds, make_folds, nested_decisions
+from stacking.cross_fitting import make_folds, nested_decisions
 from stacking.meta_learners.blend import average_scores
 from stacking.nested_state import pack_combiners, unpack_combiners
 from stacking.paired_gain import UnitCounts, count_units, paired_gain
@@ -161,7 +162,7 @@ class AutoCombiner(Combiner):
         """
         fresh = type(self)(**self.get_params(deep=False))
         learned = as_prediction_set(predictions)
-        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples))[1]
+        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples, least=2))[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Race the candidates on given folds.

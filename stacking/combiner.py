@@ -14,8 +14,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
-from stacking._checks import did_you_mean
-from stacking.cross_fitting import check_folds, score_held_out
+from stacking._checks import check_folds, did_you_mean
+from stacking.cross_fitting import score_held_out
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["Combiner", "CombinerState"]
@@ -148,7 +148,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             If `folds` does not hold one value per sample or fewer than two folds.
         """
         predictions = as_prediction_set(predictions)
-        held_out = check_folds(folds, predictions.n_samples)
+        held_out = check_folds(folds, predictions.n_samples, least=2)
         if not self.requires_truth and self.fits_from == "counts":
             return clone(self).fit(predictions).predict_proba(predictions)
         return score_held_out(self, predictions, held_out)

@@ -18,45 +18,12 @@ if TYPE_CHECKING:
     from stacking.combiner import Combiner
     from stacking.predictions import PredictionSet
 
-__all__ = ["check_folds", "make_folds", "nested_decisions", "sample_rows", "score_held_out"]
+__all__ = ["make_folds", "nested_decisions", "sample_rows", "score_held_out"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.intp]
 RandomState = int | np.random.Generator | None
-
-
-def check_folds(folds: npt.ArrayLike, n_samples: int) -> IntArray:
-    """Check the fold each row is held out in.
-
-    Parameters
-    ----------
-    folds : array of int, shape (n_samples,)
-        At least two different values.
-    n_samples : int
-        Number of rows the folds must match.
-
-    Returns
-    -------
-    ndarray of int, shape (n_samples,)
-        The folds as an array.
-
-    Raises
-    ------
-    ValueError
-        If the shape differs or there are fewer than two folds.
-
-    Examples
-    --------
-    >>> check_folds([0, 1, 0], 3)
-    array([0, 1, 0])
-    """
-    held_out = np.asarray(folds)
-    if held_out.shape != (n_samples,):
-        raise ValueError(f"folds must hold one fold per sample: got shape {held_out.shape} for {n_samples} samples")
-    if len(np.unique(held_out)) < 2:
-        raise ValueError("folds must hold at least two different folds: got one, so no row could be held out")
-    return held_out.astype(np.intp)
 
 
 def make_folds(predictions: PredictionSet, n_splits: int = 5, *, random_state: RandomState = 0) -> IntArray:

@@ -30,6 +30,11 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 
 Float64Array = npt.NDArray[np.float64]
 _SHIFT = "recalibrated best member"
+_CONTEXT_LEARNERS = {
+    "label-context": "label-context: the same learner given also what all labels explain, from logits and from truths",
+    "ridge-context": "ridge-context: the same learner given also a ridge regression over all labels",
+}
+"""What the rung of label correlation may stand on, the better learner first."""
 
 
 @dataclass(frozen=True)
@@ -333,7 +338,8 @@ def _ladder_steps(
     """Name the states of the ladder, or what stands in their way."""
     shifted = f"{_SHIFT}/single" if isinstance(shift, MethodResult) else None
     mixed = "logistic/single" if "logistic" in results and n_models > 1 else None
-    context = "ridge-context/single" if "ridge-context" in results else None
+    learner = next((name for name in _CONTEXT_LEARNERS if name in results), None)
+    context = None if learner is None else f"{learner}/single"
     base = context or mixed or shifted
     no_mix = "there is one member only" if n_models < 2 else "the method logistic did not run"
     return [
@@ -346,9 +352,9 @@ def _ladder_steps(
         Step("mixing", "the same learner given every member", mixed, no_mix),
         Step(
             "label correlation",
-            "the same learner given also a ridge regression over all labels",
+            "" if learner is None else _CONTEXT_LEARNERS[learner],
             context,
-            "the method ridge-context did not run",
+            "neither label-context nor ridge-context ran",
         ),
         Step(
             "thresholds",

@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_choice
+from stacking._checks import check_choice, check_folds
 from stacking.combiner import Combiner, CombinerState
-from stacking.cross_fitting import check_folds
 from stacking.meta_learners.training_rows import probabilities, score_logits
 from stacking.nested_state import pack_combiners, unpack_combiners
 from stacking.predictions import PredictionSet, as_prediction_set
@@ -90,7 +89,7 @@ class Blend(Combiner):
             Held-out scores in [0, 1].
         """
         learned = as_prediction_set(predictions)
-        held_out = check_folds(folds, learned.n_samples)
+        held_out = check_folds(folds, learned.n_samples, least=2)
         scores = [member.cross_fit_predict(learned, folds=held_out) for member in self._create()]
         return average_scores(scores, self.scale)
 

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_folds
 from stacking.combiner import Combiner, CombinerState
-from stacking.cross_fitting import check_folds
 from stacking.meta_learners.training_rows import (
     TrainingRows,
     describe_fallback,
@@ -168,7 +168,7 @@ class PairLightGBM(Combiner):
         """
         learned = as_prediction_set(predictions)
         fresh = type(self)(**self.get_params(deep=False))
-        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples))[1]
+        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples, least=2))[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit, and give the held-out scores that the same folds' trees give without further work.
@@ -189,7 +189,7 @@ class PairLightGBM(Combiner):
         """
         if len(np.unique(np.asarray(folds))) < 2:
             return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = check_folds(folds, predictions.n_samples)
+        self._given_folds = check_folds(folds, predictions.n_samples, least=2)
         try:
             self.fit(predictions)
             return self, self._held_out

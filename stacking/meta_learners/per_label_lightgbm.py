@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_folds
 from stacking.combiner import Combiner, CombinerState
-from stacking.cross_fitting import check_folds
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.boosted_label import BoostedLabel, LabelRows, boost_label
 from stacking.meta_learners.labelwise_logistic import logit_penalty
@@ -128,7 +128,7 @@ class PerLabelStacker(Combiner):
         """
         if not isinstance(predictions, PredictionSet) or self._samples(predictions):
             return super().cross_fit_predict(predictions, folds=folds)
-        rows = self._rows(predictions, check_folds(folds, predictions.n_samples))
+        rows = self._rows(predictions, check_folds(folds, predictions.n_samples, least=2))
         base = _cross_fitted_base(rows)
         boosted = self._boost(rows, base, _nearest_labels(mean_logits(rows.logits, rows.usable), self.n_context))
         return _held_out_scores(rows, base, boosted)
@@ -152,7 +152,7 @@ class PerLabelStacker(Combiner):
         """
         if self._samples(predictions) or len(np.unique(np.asarray(folds))) < 2:
             return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = check_folds(folds, predictions.n_samples)
+        self._given_folds = check_folds(folds, predictions.n_samples, least=2)
         try:
             self.fit(predictions)
             return self, self._held_out

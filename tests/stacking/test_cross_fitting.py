@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from stacking.cross_fitting import check_folds, make_folds, nested_decisions, sample_rows
+from stacking._checks import check_folds
+from stacking.cross_fitting import make_folds, nested_decisions, sample_rows
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import micro_f1
 from stacking.predictions import PredictionSet
@@ -9,10 +10,11 @@ from stacking.testing import make_predictions
 
 
 def test_folds_are_checked():
-    with pytest.raises(ValueError, match="one fold per sample: got shape"):
-        check_folds([0, 1], 3)
-    with pytest.raises(ValueError, match="at least two different folds"):
-        check_folds([1, 1, 1], 3)
+    with pytest.raises(ValueError, match="folds must hold one value per sample: got shape"):
+        check_folds([0, 1], 3, least=2)
+    with pytest.raises(ValueError, match="at least 2 different folds: got 1"):
+        check_folds([1, 1, 1], 3, least=2)
+    assert check_folds([-1, -1], 2).tolist() == [-1, -1]
 
 
 def test_groups_stay_together():

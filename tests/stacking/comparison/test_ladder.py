@@ -54,6 +54,18 @@ def test_stand_ins_for_both_learners_fill_every_rung(make, combiners, rng):
     assert ladder.rungs[0].gain == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("names", [("label-context", "ridge-context"), ("ridge-context",)])
+def test_label_correlation_stands_on_the_better_learner_that_ran(make, combiners, rng, names):
+    stand_ins = {"label-context": combiners["mean"], "ridge-context": combiners["memorizer"]}
+    methods = {"logistic": combiners["memorizer"], **{name: stand_ins[name] for name in names}}
+    found = compare(make(rng, n_samples=150), methods, n_bootstrap=20, n_splits=3)
+    rung = next(rung for rung in found.ladder.rungs if rung.cause == "label correlation")
+    assert rung.explanation.startswith(f"{names[0]}:")
+    gain = found.row(names[0]).score_single - found.row("logistic").score_single
+    assert rung.gain == pytest.approx(gain)
+    assert (abs(gain) > 0.01) == (names[0] == "label-context")
+
+
 def test_one_member_cannot_be_mixed(make, combiners, rng):
     predictions = make(rng, n_samples=120, n_models=1)
     ladder = compare(predictions, {"logistic": combiners["mean"]}, n_bootstrap=20, n_splits=3).ladder
