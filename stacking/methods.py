@@ -47,6 +47,7 @@ def _registry() -> dict[str, Method]:
     from stacking.auto import AutoCombiner
     from stacking.meta_learners import (
         Blend,
+        ConvolutionalStacker,
         LabelContextStacker,
         LabelwiseLogistic,
         PairLightGBM,
@@ -92,6 +93,9 @@ def _registry() -> dict[str, Method]:
         Method("lightgbm", "meta", "LightGBM per label on own scores and label context", PerLabelStacker),
         Method("pair-lightgbm", "meta", "one LightGBM over (row, label) pairs", PairLightGBM),
         Method("pair-blend", "meta", "average of pair-lightgbm and the mean", Blend),
+        Method(
+            "convolutional", "meta", "convolutions over the members, dense over labels (torch)", ConvolutionalStacker
+        ),
         Method("auto", "auto", "race of the others, averaged near the best", AutoCombiner),
     ]
     return {method.name: method for method in methods}

@@ -52,8 +52,8 @@ class Blend(Combiner):
     >>> y_true = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 20, dtype=np.uint8)
     >>> y_scores = np.stack([0.2 + 0.6 * y_true, 0.5 + 0.0 * y_true])
     >>> blend = Blend(methods=("mean", "geometric")).fit(y_scores, y_true)
-    >>> blend.predict_proba(y_scores)[0].round(2).tolist()
-    [0.66, 0.34]
+    >>> [f"{score:.2f}" for score in blend.predict_proba(y_scores)[0]]
+    ['0.66', '0.34']
     """
 
     fits_from: ClassVar[Literal["counts", "rows"]] = "rows"

@@ -17,12 +17,14 @@ ORDER_MATTERS = {
     "logistic",
     "pair-lightgbm",
     "pair-blend",
+    "convolutional",
 }
 OPTIONS = {
     "pso": {"optimizer_options": {"n_iterations": 5}},
     "auto": {"methods": ["mean", "logistic"], "n_splits": 2},
     "lightgbm": {"n_trees": 5, "n_folds": 2},
     "pair-lightgbm": {"n_trees": 5, "n_folds": 2},
+    "convolutional": {"n_epochs": 2, "n_hidden": 8},
     "pair-blend": {"methods": ["mean", "ridge-context"]},
 }
 
