@@ -10,6 +10,7 @@ from experiments.cli.reporting import session
 
 if TYPE_CHECKING:
     from base_models.download import DownloadEstimate, DownloadReport
+    from base_models.ingest import IngestReport
 
 
 def synthesize(
@@ -81,6 +82,67 @@ def download(
             report = download_photos(annotations, out, options, progress=progress)
         for line in _download_lines(report, out):
             show.result(line)
+
+
+def ingest(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos, as a download leaves it or any other.")],
+    out: Annotated[Path, typer.Option(help="Folder for the clean photos; the same command resumes.")],
+    annotations: Annotated[
+        Path | None, typer.Option(help="iMaterialist JSON or CSV; its copy for the photos kept is written.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Longest side in pixels.")] = 299,
+    shape: Annotated[
+        str, typer.Option(help="letterbox (a square with white bars) or keep (proportions).")
+    ] = "letterbox",
+    quality: Annotated[int, typer.Option(help="JPEG quality.")] = 85,
+    min_side: Annotated[int, typer.Option(help="Leave out photos with a shorter side, in pixels.")] = 16,
+    keep_near_duplicates: Annotated[
+        bool, typer.Option("--keep-near-duplicates", help="Leave out exact copies only, not resized ones.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes that decode; by default one per CPU.")] = None,
+    memory_mb: Annotated[int, typer.Option(help="Megabytes that one process may allocate.")] = 1024,
+    seconds: Annotated[float, typer.Option(help="Seconds that one photo may take.")] = 20.0,
+    id_column: Annotated[str, typer.Option(help="CSV: column of the photo's id or file name.")] = "image",
+    labels_column: Annotated[str, typer.Option(help="CSV: column of the labels.")] = "labels",
+    quiet: Quiet = False,
+) -> None:
+    """Decode every photo once in limited processes; write clean JPEG files and the annotations of those kept."""
+    with session(quiet) as show:
+        import os
+
+        from base_models.ingest import IngestOptions, ingest_photos
+
+        options = IngestOptions(
+            size=size,
+            shape=shape,  # type: ignore[arg-type]  # checked there
+            quality=quality,
+            min_side=min_side,
+            drop_near_duplicates=not keep_near_duplicates,
+            workers=workers if workers is not None else os.cpu_count() or 1,
+            memory_bytes=memory_mb * 2**20,
+            seconds=seconds,
+            id_column=id_column,
+            labels_column=labels_column,
+        )
+        with show.progress("decoding photos") as progress:
+            report = ingest_photos(folder, out, annotations, options, progress=progress)
+        for line in _ingest_lines(report, out):
+            show.result(line)
+
+
+def _ingest_lines(report: "IngestReport", out: Path) -> list[str]:
+    """Say what became of an ingest."""
+    counts = report.counts
+    lines = [
+        f"{counts['kept']:,} of {sum(counts.values()):,} photos kept, {report.n_decoded:,} decoded now in "
+        f"{report.seconds:.1f} s: {out / 'photos'}",
+        f"{counts['duplicate']:,} duplicates, {counts['blank']:,} blank, {counts['failed']:,} failed, "
+        f"{counts['missing']:,} missing: {out / 'ledger.csv'}",
+    ]
+    lines += [f"  {count:,} × {reason}" for reason, count in list(report.reasons.items())[:10]]
+    if report.annotations is not None:
+        lines.append(f"annotations of the kept photos: {report.annotations}")
+    return lines
 
 
 def _estimate_line(estimate: "DownloadEstimate") -> str:

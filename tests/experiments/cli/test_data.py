@@ -75,3 +75,27 @@ def test_download_in_a_folder_in_use_is_bad_input(labelstack, site, tmp_path):
         done = labelstack("data", "download", site, "--out", tmp_path / "raw")
     assert done.exit_code == 2
     assert "another run is working in this folder" in done.stderr
+
+
+def test_download_then_ingest_then_a_manifest(labelstack, site, tmp_path):
+    from base_models.data_config import DataConfig
+    from base_models.manifest import load_manifest
+
+    raw, clean = tmp_path / "raw", tmp_path / "clean"
+    labelstack("data", "download", site, "--out", raw, "--allow-private", "--quiet")
+    done = labelstack("data", "ingest", raw, "--annotations", site, "--out", clean, "--size", 64, "--workers", 1)
+    assert done.exit_code == 0, done.output
+    assert "6 of 8 photos kept, 6 decoded now" in done.stdout
+    assert "0 duplicates, 0 blank, 0 failed, 2 missing" in done.stdout
+    assert "1 × not downloaded: HTTP 404" in done.stdout
+    config = DataConfig(format="imaterialist-json", root="photos", annotations="annotations.json")
+    manifest = load_manifest(config, clean)
+    assert manifest.ids.tolist() == [str(number) for number in range(6)]
+    assert manifest.read_photo(3).size == (64, 64)
+
+
+def test_ingest_of_no_folder_is_bad_input(labelstack, tmp_path):
+    done = labelstack("data", "ingest", tmp_path / "absent", "--out", tmp_path / "clean")
+    assert done.exit_code == 2
+    assert "must be a folder of photos" in done.stderr
+    assert labelstack("data", "ingest", tmp_path, "--out", tmp_path / "x", "--shape", "round").exit_code == 2

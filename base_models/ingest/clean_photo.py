@@ -1,0 +1,97 @@
+"""One photo from a stranger's bytes to a clean JPEG, with what is needed to recognise it again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageStat
+
+from base_models.ingest.options import IngestOptions
+from base_models.photos import UnreadablePhotoError, decode_photo, letterbox
+
+__all__ = ["THUMBNAIL_SIDE", "BlankPhotoError", "CleanPhoto", "clean_photo"]
+
+THUMBNAIL_SIDE = 16
+_LOOK_SIDE = 64
+_BLANK_DEVIATION = 2.0  # gray levels; a garment on one percent of a white photo has more
+
+
+class BlankPhotoError(UnreadablePhotoError):
+    """A photo of one colour."""
+
+
+@dataclass(frozen=True)
+class CleanPhoto:
+    """A photo as it will be read from now on.
+
+    Parameters
+    ----------
+    jpeg : bytes
+        8-bit RGB, without metadata.
+    width, height : int
+        Pixels of the original, turned upright.
+    thumbnail : bytes
+        RGB of 16 × 16 cells of the original, squeezed into a square.
+    """
+
+    jpeg: bytes
+    width: int
+    height: int
+    thumbnail: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of the JPEG; photos of equal pixels have equal hashes."""
+        return hashlib.sha256(self.jpeg).hexdigest()
+
+
+def clean_photo(data: bytes, options: IngestOptions) -> CleanPhoto:
+    """Decode one photo, bring it into its final form, and look at it.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    options : IngestOptions
+        Size, shape, quality and the shortest side that is accepted.
+
+    Returns
+    -------
+    CleanPhoto
+        The JPEG and what it was made from.
+
+    Raises
+    ------
+    BlankPhotoError
+        If all pixels have nearly one colour.
+    UnreadablePhotoError
+        If the photo cannot be decoded or is too small.
+
+    Examples
+    --------
+    >>> file = io.BytesIO()
+    >>> Image.linear_gradient("L").save(file, "PNG")
+    >>> photo = clean_photo(file.getvalue(), IngestOptions(size=32))
+    >>> photo.width, Image.open(io.BytesIO(photo.jpeg)).size, len(photo.thumbnail)
+    (256, (32, 32), 768)
+    """
+    image = decode_photo(data)
+    if min(image.size) < options.min_side:
+        raise UnreadablePhotoError(
+            f"photo: {image.width} × {image.height} pixels, the shorter side below {options.min_side}"
+        )
+    look = image.resize((_LOOK_SIDE, _LOOK_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    if max(ImageStat.Stat(look).stddev) < _BLANK_DEVIATION:
+        raise BlankPhotoError("photo: one colour all over")
+    if options.shape == "letterbox":
+        fitted = Image.fromarray(letterbox(image, options.size))
+    else:
+        fitted = image.copy()
+        fitted.thumbnail((options.size, options.size), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    fitted.save(file, "JPEG", quality=options.quality, optimize=True, exif=b"")
+    thumbnail = look.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
+    return CleanPhoto(file.getvalue(), image.width, image.height, np.asarray(thumbnail).tobytes())
