@@ -32,7 +32,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 _MOST_ROUNDS = 6
 _ENOUGH = 1e-4
-_TIE_BREAK = 1e-4
+_LEAST_PULL = 1e-4
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class GroupSearch:
     allowed : ndarray of bool, shape (n_models,)
         Members that may have weight.
     shrinkage : float
-        Positives that a label needs for its own weights to count half; 0 keeps them whole.
+        Strength of the shared weights, in positives. Own weights w found with p positives in the group count
+        p / (p + shrinkage). For micro-F1 the search itself also pays ``shrinkage · ‖w − shared‖²``, in the positives
+        that the gain is counted in: the best of many noisy gains looks better than it is.
     """
 
     objective: str
@@ -144,7 +146,7 @@ def _iterate_prices(
     for _ in range(_MOST_ROUNDS):
         found = columns.copy()
         for group, part, own_covers, kept in parts:
-            gain = _Gain(part, own_covers, kept, value, shared)
+            gain = _Gain(part, own_covers, kept, (value, max(search.shrinkage, _LEAST_PULL)), shared)
             found[:, group] = _search_one(gain, kept, columns[:, group], search)
         reached = _micro_f1(cells, found[:, group_of], covers)
         if reached <= value:
@@ -167,20 +169,20 @@ def _split(
 
 
 class _Gain:
-    """Minus what a group of labels gains at a price; of equal gains the weights nearest to the shared ones win."""
+    """Minus what a group of labels gains at a price, plus the pull of the shared weights, which also breaks ties."""
 
     def __init__(
         self,
         cells: LabelCells,
         covers: BoolArray,
         kept: npt.NDArray[np.intp],
-        price: float,
+        price_and_pull: tuple[float, float],
         shared: Float64Array,
     ) -> None:
         self.cells = cells
         self.covers = covers
         self.kept = kept
-        self.price = price
+        self.price, self.pull = price_and_pull
         self.shared = shared
 
     def __call__(self, candidates: Float64Array) -> Float64Array:
@@ -189,7 +191,7 @@ class _Gain:
         weights = np.ascontiguousarray(covered_weights(full, self.covers), dtype=np.float32)
         gains: Float64Array = self.cells.worths(weights, "gain", self.price).sum(axis=1)
         distance = ((candidates - self.shared[self.kept]) ** 2).sum(axis=1)
-        return _TIE_BREAK * distance - gains
+        return self.pull * distance - gains
 
 
 def _search_one(objective: Any, kept: npt.NDArray[np.intp], start: Float64Array, search: GroupSearch) -> Float64Array:

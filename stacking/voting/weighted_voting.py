@@ -57,8 +57,10 @@ class WeightedVoting(Combiner):
     weights_per : {"model", "group", "label"}, default "model"
         Whether all labels share the weights, or those of one of the predictions' `label_groups`, or none. Own weights
         are searched from the shared ones; for a micro-F1 they maximise it at the best thresholds per label.
-    shrinkage : float, default 100
-        Positives at which own weights count half and the shared ones the other half; 0 keeps own weights whole.
+    shrinkage : float, default 300
+        Strength of the shared weights, in positives, where labels or groups have their own: own weights found with p
+        positives count p / (p + shrinkage), and for a micro-F1 a distance d from the shared ones costs shrinkage · d²
+        positives in the search. 0 keeps own weights as found.
     start : {"uniform", "convex", "greedy"} or array of shape (n_models,), default "uniform"
         Weights the search starts from beside uniform ones and the single members: those that minimise the log loss,
         those of a greedy search for the same objective, or given ones.
@@ -85,7 +87,9 @@ class WeightedVoting(Combiner):
     Notes
     -----
     The micro-F1 objectives with one threshold keep only cells whose decision the weights can change (about a tenth);
-    the others keep a float32 copy of all scores of the tuning rows. The greedy search is deterministic.
+    the others keep a float32 copy of all scores of the tuning rows.
+    Weights per label pay where members see different labels well; where the same members are best throughout, own
+    weights fit noise, which is why they are shrunk as strongly as that. The greedy search is deterministic.
 
     References
     ----------
@@ -118,7 +122,7 @@ class WeightedVoting(Combiner):
         optimizer_options: Mapping[str, Any] | None = None,
         *,
         weights_per: str = "model",
-        shrinkage: float = 100.0,
+        shrinkage: float = 300.0,
         start: str | npt.ArrayLike = "uniform",
         member_costs: Mapping[str, float] | npt.ArrayLike | None = None,
         max_cost: float | None = None,

@@ -81,14 +81,23 @@ def test_own_weights_hold_out_better_where_members_differ_by_label():
 
 def test_shrinkage_is_in_positives():
     predictions = make_set(0)
-    whole = WeightedVoting(weights_per="label", shrinkage=0).fit(predictions)
-    half = WeightedVoting(weights_per="label", shrinkage=50).fit(predictions)
+    vote = WeightedVoting("slsqp", "log-loss", weights_per="label", shrinkage=0)
+    whole = vote.fit(predictions)
+    half = WeightedVoting("slsqp", "log-loss", weights_per="label", shrinkage=50).fit(predictions)
     positives = predictions.y_true.sum(axis=0)
     share = positives / (positives + 50)
     expected = share * whole.weights_ + (1 - share) * whole.shared_weights_[:, None]
     np.testing.assert_allclose(half.weights_, expected, atol=1e-12)
-    shrunk = WeightedVoting(weights_per="label", shrinkage=1e12).fit(predictions)
-    np.testing.assert_allclose(shrunk.weights_, np.repeat(whole.shared_weights_[:, None], 8, axis=1), atol=1e-8)
+
+
+def test_own_weights_come_nearer_to_the_shared_ones_the_stronger_the_shrinkage():
+    predictions = make_set(0)
+    distances = []
+    for shrinkage in (0, 30, 300, 1e9):
+        voting = WeightedVoting(weights_per="label", shrinkage=shrinkage).fit(predictions)
+        distances.append(np.abs(voting.weights_ - voting.shared_weights_[:, None]).max())
+    assert distances[0] > distances[1] > distances[2] > distances[3]
+    assert distances[3] < 1e-6
 
 
 @pytest.mark.parametrize("objective", ["micro-f1-best", "log-loss"])
