@@ -1,10 +1,13 @@
 """One pass over the training rows, straight down: batch, change, forward, loss, backward, step.
 
 Every random number comes from a seed that names its place, so an epoch depends on nothing but what a checkpoint holds.
+A batch that does not fit into the device's memory is cut into parts whose gradients add up to its own. Batch
+normalisation then sees the parts, so this is said aloud and recorded.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +27,8 @@ from base_models.scoring import compute_logits, split_evenly
 from base_models.transforms import augment_photos, mix_photos, shrink_photos, training_size
 
 __all__ = ["Learner", "train_epoch"]
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_REPORTS = 2.0
 
@@ -50,6 +55,8 @@ class Learner:
         Draws the rows of an epoch; None shows every row once.
     reduction : float
         What the plateau schedule has left of the learning rate.
+    n_parts : int
+        Parts that a batch is cut into, because memory was too small for more at once.
     """
 
     network: MultilabelNetwork
@@ -60,6 +67,7 @@ class Learner:
     device: str
     sampler: LabelSampler | None = None
     reduction: float = 1.0
+    n_parts: int = 1
 
 
 def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progress | None = None) -> dict[str, Any]:
@@ -91,7 +99,9 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     told, n_seen, loss_sum = started, 0, 0.0
     for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
         set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
-        loss = _train_step(learner, task, (epoch, step), rows, pixels)
+        photos, target, mask = _show(learner, task, (epoch, step), rows, pixels)
+        while (loss := _try_step(learner, photos, target, mask, config.clip_norm)) is None:
+            _cut_finer(learner, task, epoch, len(rows), progress)
         if learner.average is not None:
             learner.average.update(learner.network, step=epoch * len(batches) + step)
         n_seen, loss_sum = n_seen + len(rows), loss_sum + loss * len(rows)
@@ -108,6 +118,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
         "cpu_seconds": time.process_time() - cpu_started,
         "learning_rate": learner.optimizer.param_groups[-1]["lr"],  # the head's, at the last step
         **sampled,
+        **({"batch_parts": learner.n_parts} if learner.n_parts > 1 else {}),
     }
 
 
@@ -119,27 +130,66 @@ def _draw_rows(learner: Learner, task: MemberTask, epoch: int) -> tuple[NDArray[
     return drawn, learner.sampler.figures(drawn)
 
 
-def _train_step(
+def _show(
     learner: Learner, task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64], pixels: Tensor
-) -> float:
-    """Take one step of the optimizer and return the loss before it."""
-    network, config, epoch = learner.network, task.member.training, place[0]
-    photos = augment_photos(
-        pixels.to(learner.device), rows, config.augmentation, task.seed, epoch
-    )  # (n_rows, 3, size, size)
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return changed photos (n_rows, 3, size, size), targets (n_rows, n_labels) and the mask of what is known."""
+    config, epoch = task.member.training, place[0]
+    photos = augment_photos(pixels.to(learner.device), rows, config.augmentation, task.seed, epoch)
     if config.sizes:
         photos = shrink_photos(photos, training_size(config, epoch))
-    target, mask = _targets(task, rows, learner.device)  # (n_rows, n_labels)
+    target, mask = _targets(task, rows, learner.device)
     if config.mixup and epoch < config.epochs - config.mixup_off_epochs:
         rng = np.random.default_rng((task.seed, *place, 3))
         photos, target, mask = mix_photos(photos, target, mask, rng.beta(config.mixup, config.mixup))
-    loss = learner.loss(compute_logits(network, photos, learner.precision), target, mask)
+    return photos, target, mask
+
+
+def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | None, clip_norm: float) -> float | None:
+    """Take one step of the optimizer and return the loss before it; None, and no step, where memory is too small."""
+    weight = torch.ones(len(target)) if mask is None else mask.sum(dim=1).cpu()  # of a row in the batch's mean
+    total = float(weight.sum())
     learner.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if config.clip_norm:
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+    loss_sum = 0.0
+    try:
+        for rows in np.array_split(np.arange(len(target)), learner.n_parts):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            logits = compute_logits(learner.network, photos[part], learner.precision)
+            share = float(weight[part].sum()) / total if total else 0.0
+            loss = learner.loss(logits, target[part], None if mask is None else mask[part]) * share
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss_sum += float(loss.detach())
+    except torch.OutOfMemoryError:
+        return None
+    if clip_norm:
+        nn.utils.clip_grad_norm_(learner.network.parameters(), clip_norm)
     learner.optimizer.step()
-    return float(loss.detach())
+    return loss_sum
+
+
+def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, progress: Progress | None) -> None:
+    """Cut batches into twice as many parts from now on, and say so."""
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.n_parts *= 2
+    if n_rows < 2 * learner.n_parts:  # batch normalisation needs two
+        raise ValueError(
+            f"size of member {task.member.name!r} must fit into the memory of {learner.device}: fewer than four photos "
+            f"of {task.member.size} pixels at once do not; choose a smaller size or network."
+        )
+    if learner.device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    message = (
+        f"{task.place(epoch + 1)}: out of memory on {learner.device}; each batch of {n_rows} photos now goes through "
+        f"in {learner.n_parts} parts, whose gradients are added up"
+    )
+    logger.warning(message)
+    if progress is not None:
+        member = task.member
+        progress(
+            TrainingEvent(
+                "memory", member.name, task.fold, task.n_folds, epoch + 1, member.training.epochs, message=message
+            )
+        )
 
 
 def _targets(task: MemberTask, rows: NDArray[np.int64], device: str) -> tuple[Tensor, Tensor | None]:

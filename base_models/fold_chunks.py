@@ -112,6 +112,7 @@ def mark_done(
         "kept": task.member.training.keep,
         "validation_micro_f1": max(row["validation_micro_f1"] for row in trained.history),
         "images_per_second": trained.history[-1]["images_per_second"],
+        "batch_parts": trained.history[-1].get("batch_parts", 1),
         "resumed_from_epoch": trained.resumed_from,
         "n_train": trained.n_train,
         "n_validation": len(task.validation_rows),

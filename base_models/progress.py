@@ -16,8 +16,9 @@ class TrainingEvent:
 
     Parameters
     ----------
-    kind : {"photos", "step", "epoch", "fold", "member", "store"}
-        What was reached: photos decoded, a step, an epoch, a fold's chunks, all folds of a member, a finished store.
+    kind : {"photos", "step", "memory", "epoch", "fold", "member", "store"}
+        What was reached: photos decoded, a step, the end of the device's memory, an epoch, a fold's chunks, all folds
+        of a member, a finished store.
     member : str
         The member; empty for photos and stores.
     fold : int

@@ -5,6 +5,8 @@ The head computes in float32 whatever the arithmetic of the body, see :mod:`base
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 
 import numpy as np
@@ -17,6 +19,9 @@ from base_models.networks import MultilabelNetwork
 from base_models.transforms import normalise_photos
 
 __all__ = ["compute_logits", "score_photos", "split_evenly", "validation_micro_f1"]
+
+
+logger = logging.getLogger(__name__)
 
 
 def score_photos(
@@ -51,19 +56,44 @@ def score_photos(
     -------
     ndarray of float32, shape (n_rows, n_labels)
         Probabilities.
+
+    Raises
+    ------
+    ValueError
+        If a single photo does not fit into the device's memory. Where a batch does not, smaller ones are tried.
     """
     network.eval()
+    while (scores := _try_scores(network, photos, split_evenly(rows, batch_size), precision, device, flip)) is None:
+        if batch_size == 1:
+            raise ValueError(
+                f"size of the photos must fit into the memory of {device}: a single one does not; choose a smaller "
+                "size or network, or device 'cpu'."
+            )
+        batch_size = max(1, min(batch_size, len(rows)) // 2)
+        logger.warning("out of memory on %s: photos are scored %d at a time", device, batch_size)
+    if not scores:
+        return np.empty((0, network.head.out_features), np.float32)
+    return np.concatenate(scores).astype(np.float32, copy=False)
+
+
+def _try_scores(
+    network: MultilabelNetwork,
+    photos: PhotoTensors,
+    batches: list[NDArray[np.int64]],
+    precision: str,
+    device: str,
+    flip: bool,
+) -> list[NDArray[np.float32]] | None:
+    """Score batch by batch; None where memory is too small for one."""
     scores = []
-    with torch.inference_mode():
-        for _, pixels in photos.iter_batches(split_evenly(rows, batch_size)):
+    with torch.inference_mode(), contextlib.suppress(torch.OutOfMemoryError):
+        for _, pixels in photos.iter_batches(batches):
             shown = pixels.to(device).float()
             y_score = torch.sigmoid(compute_logits(network, shown, precision))  # (n_rows, n_labels)
             if flip:
                 y_score = (y_score + torch.sigmoid(compute_logits(network, shown.flip(-1), precision))) / 2
             scores.append(y_score.cpu().numpy())
-    if not scores:
-        return np.empty((0, network.head.out_features), np.float32)
-    return np.concatenate(scores).astype(np.float32, copy=False)
+    return scores if len(scores) == len(batches) else None
 
 
 def compute_logits(network: MultilabelNetwork, photos: Tensor, precision: str) -> Tensor:

@@ -94,6 +94,7 @@ def train_member(
         learner = Learner(network, optimizer, average, loss, start["precision"], device, sampler)
         if saved is not None:
             _restore(saved, learner)
+            learner.n_parts = int(saved.history[-1].get("batch_parts", 1))
             logger.info("%s: resumed", task.place(saved.epoch))
         history = [] if saved is None else saved.history
         resumed_from = len(history)

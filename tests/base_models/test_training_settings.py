@@ -1,7 +1,7 @@
 """Settings of a training: each does what it says, and resumes bit for bit."""
 
 import inspect
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from base_models import epoch, training  # noqa: E402
+from base_models import epoch, scoring, training  # noqa: E402
 from base_models.dataset import PhotoTensors  # noqa: E402
+from base_models.losses import create_loss  # noqa: E402
 from base_models.manifest import load_manifest  # noqa: E402
 from base_models.member_config import MemberConfig, TrainingConfig  # noqa: E402
 from base_models.member_task import MemberTask  # noqa: E402
@@ -154,6 +155,77 @@ def test_flipped_scores_are_the_mean_over_both_sides(make_task, rng):
     other = score_photos(network, photos, rows)
     np.testing.assert_allclose(both, (plain + other) / 2, atol=1e-6)
     assert np.abs(plain - other).max() > 1e-5
+
+
+def run_out_of_memory(monkeypatch, module, limit, seen):
+    """Let no more than so many photos through at once."""
+    real = module.compute_logits
+
+    def short(network, photos, precision):
+        if len(photos) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        seen.append(len(photos))
+        return real(network, photos, precision)
+
+    monkeypatch.setattr(module, "compute_logits", short)
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole(make_task, monkeypatch, tmp_path):
+    task = make_task("test_convnext", batch_size=30, clip_norm=0.0, augmentation="none")  # without batch normalisation
+    known = np.ones(task.y_true.shape, bool)
+    known[::3, 2:] = False
+    task = replace(task, y_known=known)
+    gradients, losses = [], []
+    for limit in (30, 8):
+        with torch.random.fork_rng(), monkeypatch.context() as patch:
+            torch.manual_seed(0)
+            network = create_network(task.member, np.full(6, 0.3))
+            optimizer, loss = (
+                create_optimizer(network, task.member.training),
+                create_loss(task.member.training, None, 30),
+            )
+            learner = epoch.Learner(network, optimizer, None, loss, "float32", "cpu")
+            run_out_of_memory(patch, epoch, limit, [])
+            losses.append(epoch.train_epoch(learner, task, 0)["loss"])
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    assert learner.n_parts == 4 and losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-6) and gradients[0].abs().max() > 1e-3
+
+
+def test_a_batch_that_does_not_fit_is_cut_said_aloud_and_recorded(make_task, tmp_path, monkeypatch, caplog):
+    seen, events = [], []
+    run_out_of_memory(monkeypatch, epoch, 8, seen)
+    task = make_task(epochs=2, batch_size=15)
+    trained = train_member(task, tmp_path, progress=events.append)
+    assert [event.epoch for event in events if event.kind == "memory"] == [1]
+    assert "each batch of 15 photos now goes through in 2 parts" in caplog.text
+    assert [row["batch_parts"] for row in trained.history] == [2, 2] and seen == [8, 7] * 4
+    with pytest.raises(ValueError, match="size of member 'm' must fit into the memory of cpu: fewer than four"):
+        run_out_of_memory(monkeypatch, epoch, 1, [])
+        train_member(make_task(epochs=1, batch_size=15), tmp_path / "small")
+
+
+def test_a_resumed_training_knows_what_fits(make_task, tmp_path, monkeypatch):
+    task = make_task(epochs=2, batch_size=15)
+    with monkeypatch.context() as patch:
+        run_out_of_memory(patch, epoch, 8, [])
+        whole = train_member(task, tmp_path / "whole")
+        interrupted(task, tmp_path / "parts", patch, at=(2, 1))
+    assert state_of(train_member(task, tmp_path / "parts")) == state_of(whole)
+
+
+def test_scoring_takes_fewer_photos_at_once_where_memory_ends(make_task, rng, monkeypatch, caplog):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = create_network(make_task().member, np.full(6, 0.5))
+    photos, seen = Noise(rng), []
+    whole = score_photos(network, photos, np.arange(10))
+    run_out_of_memory(monkeypatch, scoring, 3, seen)
+    np.testing.assert_allclose(score_photos(network, photos, np.arange(10)), whole, atol=1e-6)
+    assert seen == [2] * 5 and "photos are scored 2 at a time" in caplog.text
+    run_out_of_memory(monkeypatch, scoring, 0, seen)
+    with pytest.raises(ValueError, match="a single one does not"):
+        score_photos(network, photos, np.arange(10))
 
 
 def test_every_setting_is_documented():
