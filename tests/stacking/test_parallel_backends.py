@@ -96,7 +96,7 @@ def test_two_workers_fit_the_same_models(backend, tmp_path):
     package = {"dask": "distributed", "ray": "ray"}[backend]
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed; pip install 'labelstack[{backend}]'")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
     command = [sys.executable, __file__, backend, "24"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
