@@ -24,7 +24,7 @@ from stacking.meta_learners import LabelwiseLogistic
 from stacking.predictions import PredictionSet
 
 
-def make_gated_predictions(n_labels, n_samples=600):
+def make_gated_predictions(n_labels, n_samples=400):
     """The first model is right where the second is sure and random elsewhere: trees find it, a line does not."""
     rng = np.random.default_rng(7)
     y_true = (rng.random((n_samples, n_labels)) < 0.4).astype(np.uint8)
@@ -144,13 +144,13 @@ def main(backend, n_labels):
     predictions = make_gated_predictions(n_labels)
     folds = np.arange(predictions.n_samples) % 3
     started = time.perf_counter()
-    serial = PerLabelStacker(n_trees=20, n_folds=3).fit(predictions)
+    serial = PerLabelStacker(n_trees=8, n_folds=2).fit(predictions)
     serial_scores = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
     serial_seconds = time.perf_counter() - started
     workers = {"dask": two_dask_workers, "ray": two_ray_workers}[backend]
     with workers() as count_workers, joblib.parallel_config(backend=backend):
         started = time.perf_counter()
-        parallel = PerLabelStacker(n_trees=20, n_folds=3).fit(predictions)
+        parallel = PerLabelStacker(n_trees=8, n_folds=2).fit(predictions)
         scores = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
         seconds = time.perf_counter() - started
         n_workers = count_workers()
