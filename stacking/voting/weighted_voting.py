@@ -27,6 +27,7 @@ FloatArray = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
 _NEGLIGIBLE = 1e-6
+_GROUP_ITERATIONS = 10  # shrunk weights need no finer steps than tenths
 _WEIGHTS_PER = ("model", "group", "label")
 _STARTS = ("uniform", "convex", "greedy")
 
@@ -220,6 +221,8 @@ class WeightedVoting(Combiner):
     def _group_minimizer(self, rng: np.random.Generator) -> Any:
         """Return the search of one group of labels: the same optimizer, from given weights."""
         options = {key: value for key, value in (self.optimizer_options or {}).items() if key != "initial"}
+        if self.optimizer == "greedy":
+            options.setdefault("n_iterations", _GROUP_ITERATIONS)
 
         def search(objective: Any, n_members: int, initial: Float64Array) -> Float64Array:
             result = minimize(objective, n_members, self.optimizer, random_state=rng, initial=initial[None], **options)
