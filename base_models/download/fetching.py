@@ -146,7 +146,7 @@ async def _ask(session: aiohttp.ClientSession, url: URL, options: DownloadOption
 async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """Read a body piece by piece; stop as soon as it is too large or no photo."""
     if (response.content_length or 0) > limit:
-        raise FetchError(f"{response.content_length:,} bytes are more than the limit of {limit:,}", may_pass=False)
+        raise FetchError(f"more bytes than the limit of {limit:,}", may_pass=False)
     body = bytearray()
     looked = False
     async for piece in response.content.iter_chunked(_PIECE):

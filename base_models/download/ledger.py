@@ -2,7 +2,7 @@
 
 A row is ``waiting`` (to be fetched), ``fetched``, ``refused`` (failed for good: 404, no photo, too large …) or
 ``unreachable`` (failed for a reason that may pass; ``--retry-failed`` tries again). The ledger is written after the
-photo, at most some hundred rows late: what a kill loses is fetched once more.
+photo, at most a hundred rows late: what a kill loses is fetched once more.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["LEDGER_NAME", "Ledger", "LedgerRow", "read_failures"]
 
 LEDGER_NAME = "ledger.sqlite"
 _PAGE = 1000
-_COMMIT_ROWS = 200
-_COMMIT_SECONDS = 1.0
+_COMMIT_ROWS = 100
+_COMMIT_SECONDS = 0.2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS photos (
     id TEXT PRIMARY KEY, position INTEGER NOT NULL, url TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'waiting',

@@ -19,8 +19,8 @@ from base_models.ingest.clean_photo import THUMBNAIL_SIDE
 
 __all__ = ["IngestLedger", "IngestRow"]
 
-_COMMIT_ROWS = 200
-_COMMIT_SECONDS = 1.0
+_COMMIT_ROWS = 100
+_COMMIT_SECONDS = 0.2
 _COLUMNS = "id, source, source_bytes, status, reason, width, height, bytes, sha256"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ingested (

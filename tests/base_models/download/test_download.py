@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import socket
 import sqlite3
 
 import pytest
@@ -24,7 +25,7 @@ FINAL = {
     "forbidden": ("status/403", "HTTP 403"),
     "html": ("html/1", "not a photo"),
     "empty": ("empty/1", "empty answer"),
-    "large": ("large/1", "more than the limit"),
+    "large": ("large/1", "more bytes than the limit"),
     "endless": ("endless/1", "more bytes than the limit"),
     "source": ("cut-at-source/1", "cut before its end"),
     "gzip": ("gzip/1", "compressed as 'gzip' unasked"),
@@ -248,3 +249,28 @@ def test_lists_of_urls_count_as_their_first(server, tmp_path):
 def test_options_are_checked(wrong, reason):
     with pytest.raises(ValueError, match=reason):
         DownloadOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        ("127.0.0.1", "refused", "shop.example leads to the private address 127.0.0.1"),
+        (None, "unreachable", "the host's name does not resolve"),
+    ],
+)
+def test_names_that_lead_nowhere_or_inside(server, write_urls, tmp_path, monkeypatch, rows, answer, status, reason):
+    def getaddrinfo(*_, **__):
+        if answer is None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answer, 80))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    options = DownloadOptions(attempts=2, first_wait=0.0)
+    download_photos(write_urls({"1": "http://shop.example/1.jpg"}), tmp_path / "raw", options)
+    assert rows(tmp_path / "raw")["1"][:2] == (status, reason)
+
+
+def test_a_server_without_valid_tls_is_refused_at_once(server, write_urls, tmp_path, rows):
+    urls = write_urls({"1": server.url("photo/1").replace("http:", "https:")})
+    download_photos(urls, tmp_path / "raw", OPTIONS)
+    assert rows(tmp_path / "raw")["1"][:3] == ("refused", "the server's certificate or TLS is not valid", 1)
