@@ -5,6 +5,7 @@ The weights are fitted on all rows that are given, so the score that is written 
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ def search_weights(
     objective: str = "micro-f1-best",
     mean: str = "arithmetic",
     random_state: int = 0,
+    limits: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Search weights and write ``weights.json``, ``history.csv``, ``history.svg`` and, last, ``manifest.json``.
 
@@ -39,6 +41,8 @@ def search_weights(
         How scores are averaged: arithmetic or geometric.
     random_state : int, default=0
         Seed of the search.
+    limits : mapping, optional
+        More parameters of `WeightedVoting`: `start`, `max_members`, `member_costs`, `max_cost`.
 
     Returns
     -------
@@ -59,7 +63,14 @@ def search_weights(
         raise ValueError(
             "predictions must carry the truth to search weights: give it, or a bundle or store with y_true."
         )
-    vote = WeightedVoting(optimizer=optimizer, objective=objective, mean=mean, random_state=random_state)
+    options: dict[str, Any] = {
+        "optimizer": optimizer,
+        "objective": objective,
+        "mean": mean,
+        "random_state": random_state,
+    }
+    options |= limits or {}
+    vote = WeightedVoting(**options)
     vote.fit(predictions)
     blocks = ScoreBlocks(lambda rows: vote.predict_proba(predictions.subset(samples=rows)), predictions)
     thresholds = blocks.tune("single")
@@ -80,7 +91,6 @@ def search_weights(
     atomic_write_json(folder / "weights.json", result)
     atomic_write_text(folder / "history.csv", _history_csv(vote.history_))
     atomic_write_text(folder / "history.svg", search_figure({optimizer: vote.history_}, loss=objective))
-    options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": random_state}
     write_manifest(folder, build_manifest("optimize", {"predictions": predictions.fingerprint}, options))
     return result
 

@@ -31,6 +31,12 @@ def optimize(
         ),
     ] = "micro-f1-best",
     mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
+    start: Annotated[str, typer.Option(help="Weights to start from: uniform, convex or greedy.")] = "uniform",
+    max_members: Annotated[int | None, typer.Option(help="Most members with weight.")] = None,
+    member_cost: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=COST", help="What a member costs, any unit. Once per member.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Most that members with weight may cost together.")] = None,
     truth: Truth = None,
     model: Models = None,
     ids: Ids = None,
@@ -44,7 +50,15 @@ def optimize(
         from experiments.weight_search import search_weights
 
         opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
-        found = search_weights(opened, out, optimizer=optimizer, objective=objective, mean=mean, random_state=seed)
+        limits = {
+            "start": start,
+            "max_members": max_members,
+            "member_costs": split_member_costs(member_cost),
+            "max_cost": max_cost,
+        }
+        found = search_weights(
+            opened, out, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
+        )
         for name, weight in zip(found["models"], found["weights"], strict=True):
             show.result(f"{weight:.4f}  {name}")
         show.result(
@@ -52,3 +66,41 @@ def optimize(
             f"the weights ({found['n_evaluations']:,} evaluations)"
         )
         show.result(f"weights: {out / 'weights.json'}")
+
+
+def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
+    """Read ``NAME=COST`` options; a name may hold an equals sign itself.
+
+    Parameters
+    ----------
+    values : list of str or None
+        What was given to ``--member-cost``.
+
+    Returns
+    -------
+    dict of str to float or None
+        Cost by name; None where none is given.
+
+    Raises
+    ------
+    ValueError
+        If a value has another form or a name is given twice.
+
+    Examples
+    --------
+    >>> split_member_costs(["resnet=12.5", "vit=40"])
+    {'resnet': 12.5, 'vit': 40.0}
+    """
+    if not values:
+        return None
+    costs: dict[str, float] = {}
+    for value in values:
+        name, _, cost = value.rpartition("=")
+        try:
+            number = float(cost)
+        except ValueError:
+            name = ""
+        if not name or name in costs:
+            raise ValueError(f"--member-cost must be NAME=COST, once per member: got {value!r}.")
+        costs[name] = number
+    return costs
