@@ -5,6 +5,8 @@ members. Asked for pairs instead, all labels teach the same trees how far a memb
 and the label's rank in its row can be trusted; the winners of iMet Collection 2019 stacked their networks so. Most
 pairs are negatives that teach little, so only some of them are drawn. Drawing the share q of the negatives adds −log q
 to every log odds, which prediction takes off again (King & Zeng 2001, section 4.2).
+
+A line comes first: the trees correct the members' calibrated mean, and only where held-out folds prove that they help.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy.typing as npt
 
 from stacking._checks import check_folds
 from stacking.combiner import Combiner, CombinerState
+from stacking.meta_learners.batched_logistic import fit_logistic
 from stacking.meta_learners.training_rows import (
     TrainingRows,
     describe_fallback,
@@ -42,8 +45,11 @@ PATIENCE = 10
 FREQUENCY = 3
 """Column of the label's frequency, the one feature that differs from fold to fold."""
 
-FIRST_MEMBER = 5
-"""Columns before the members' logits: mean, spread, rank, frequency, training frequency."""
+MEAN = 5
+"""Column of the logit of the members' mean probability, which the trees correct."""
+
+FIRST_MEMBER = 6
+"""Columns before the members' logits: mean logit, spread, rank, frequency, training frequency, mean's logit."""
 
 TREES: dict[str, Any] = {
     "objective": "binary",
@@ -54,6 +60,7 @@ TREES: dict[str, Any] = {
     "lambda_l2": 5.0,
     "feature_fraction": 0.5,
     "max_bin": 63,
+    "boost_from_average": False,
     "feature_pre_filter": False,
     "num_threads": 1,
     "deterministic": True,
@@ -72,8 +79,10 @@ class PairLightGBM(Combiner):
     A pair's features are the members' logits for that row and label (missing where a member does not cover the label),
     their mean and spread, the rank of the label within the row, the label's frequency in the fitting rows and, where
     it is known, in the members' training data. Assumes that a member's logit means much the same for every label of
-    like frequency. Each fold grows its own trees; new rows get the mean of their logits. Where the positives are
-    fewer than `min_positives` or nothing can be held out, the plain mean of the members' probabilities is the answer.
+    like frequency. Each fold grows its own trees from the calibrated mean of the members' probabilities; new rows get
+    the mean of their logits. Where no number of trees lowers the held-out loss by more than its standard error over the
+    folds, the calibrated mean answers; where the positives are fewer than `min_positives` or nothing can be held out,
+    the plain mean.
 
     Parameters
     ----------
@@ -94,16 +103,18 @@ class PairLightGBM(Combiner):
     ----------
     frequency_ : ndarray of float64, shape (n_folds, n_labels)
         Logits of the labels' smoothed frequencies in the rows that each fold's trees were grown from.
+    lines_ : ndarray of float64, shape (n_folds, 2)
+        Slope and intercept of each fold's calibrated mean, on the logit; empty where the plain mean answers.
     train_frequency_ : ndarray of float64, shape (n_labels,)
         Logits of the members' training frequencies; empty if they are not known.
     shift_ : float
         log q, what drawing negatives adds to the log odds, sign turned: added at prediction.
     n_rounds_ : int
-        Boosting rounds kept; 0 where the plain mean answers.
+        Boosting rounds kept; 0 where the mean answers.
     n_rows_fitted_ : int
         Rows used.
     fallback_report_ : dict
-        Shares of labels and of positives that fell back to the plain mean, in [0, 1]: all or nothing.
+        Shares of labels and of positives that fell back to the mean, in [0, 1]: all or nothing.
 
     Notes
     -----
@@ -126,6 +137,7 @@ class PairLightGBM(Combiner):
     choice_sees_all_rows: ClassVar[bool] = True
 
     frequency_: DoubleArray
+    lines_: DoubleArray
     train_frequency_: DoubleArray
     centers_: DoubleArray
     shift_: float
@@ -212,11 +224,13 @@ class PairLightGBM(Combiner):
         pairs, self.shift_ = _draw_pairs(rows, self.negatives_per_positive, rng)
         held_pairs = [int(held[pairs.row].sum()) for held in masks]
         enough = pairs.y_true.sum() >= self.min_positives and min(held_pairs, default=0) > 0
+        self.lines_ = np.empty((0, 2))
         grown = self._grow(rows, pairs, int(rng.integers(2**31))) if enough else []
         curves = _stack_curves([curve for _, curve in grown])
         self.n_rounds_ = _best_rounds(curves)
         self._texts = {
-            str(k): booster.model_to_string(num_iteration=self.n_rounds_) for k, (booster, _) in enumerate(grown)
+            str(k): booster.model_to_string(num_iteration=self.n_rounds_)
+            for k, (booster, _) in enumerate(grown if self.n_rounds_ else [])
         }
         self._report(rows)
         self._load_boosters()
@@ -237,17 +251,19 @@ class PairLightGBM(Combiner):
         return dataclasses.replace(rows, folds=given)
 
     def _grow(self, rows: TrainingRows, pairs: _Pairs, seed: int) -> list[tuple[Any, DoubleArray]]:
-        """Grow the folds' trees; return each booster with its held-out loss after 1, 2, … rounds."""
+        """Grow the folds' trees; return each booster with its held-out loss after 0, 1, … rounds."""
         import lightgbm
 
         table = self._pair_features(rows, pairs)
         parameters = {**TREES, "seed": seed}
-        grown = []
+        grown, lines = [], []
         for held, frequency in zip(rows.fold_masks, self.frequency_, strict=True):
             table[:, FREQUENCY] = frequency[pairs.label]
             out = held[pairs.row]
-            fitting = lightgbm.Dataset(table[~out], **pairs.targets(~out), params=parameters)
-            watched = lightgbm.Dataset(table[out], **pairs.targets(out), reference=fitting)
+            lines.append(_fit_line(table[~out, MEAN], **pairs.targets(~out)))
+            start = table[:, MEAN] * lines[-1][0] + lines[-1][1]
+            fitting = lightgbm.Dataset(table[~out], **pairs.targets(~out), init_score=start[~out], params=parameters)
+            watched = lightgbm.Dataset(table[out], **pairs.targets(out), init_score=start[out], reference=fitting)
             history: dict[str, Any] = {}
             stop = lightgbm.early_stopping(PATIENCE, verbose=False)
             booster = lightgbm.train(
@@ -257,7 +273,9 @@ class PairLightGBM(Combiner):
                 valid_sets=[watched],
                 callbacks=[stop, lightgbm.record_evaluation(history)],
             )
-            grown.append((booster, np.array(history["valid_0"]["binary_logloss"])))
+            before = _log_loss(start[out], **pairs.targets(out))
+            grown.append((booster, np.array([before, *history["valid_0"]["binary_logloss"]])))
+        self.lines_ = np.array(lines)
         return grown
 
     def _pair_features(self, rows: TrainingRows, pairs: _Pairs) -> FloatArray:
@@ -273,9 +291,10 @@ class PairLightGBM(Combiner):
         return table
 
     def _report(self, rows: TrainingRows) -> None:
-        """Say whether the plain mean answers instead."""
+        """Say whether the mean answers instead."""
         fell_back = np.full(len(self.labels_), self.n_rounds_ == 0)
-        self.fallback_report_, note = describe_fallback("pair-lightgbm", fell_back, rows.positives, "the plain mean")
+        simpler = "the calibrated mean" if len(self.lines_) else "the plain mean"
+        self.fallback_report_, note = describe_fallback("pair-lightgbm", fell_back, rows.positives, simpler)
         self.notes_ = [note]
 
     def _score_held_out(
@@ -293,7 +312,8 @@ class PairLightGBM(Combiner):
             rounds = _best_rounds(np.delete(curves, number, axis=0))
             for rows, scores in self._iter_aligned(part, self.covers_):
                 features = self._block_features(scores, self.covers_, self.frequency_[number])
-                y_score[held[rows]] = probabilities(_raw(booster, features, rounds) + self.shift_)
+                logits = self._start(features, number) + (_raw(booster, features, rounds) if rounds else 0.0)
+                y_score[held[rows]] = probabilities(logits + self.shift_)
         return y_score
 
     def _block_features(self, scores: FloatArray, covers: BoolArray, frequency: DoubleArray) -> FloatArray:
@@ -301,16 +321,23 @@ class PairLightGBM(Combiner):
         logits = fill_gaps(scores, covers, self.centers_, self.covers_)
         return _features(logits, self.covers_.T, frequency, self.train_frequency_)
 
+    def _start(self, features: FloatArray, fold: int) -> DoubleArray:
+        """Return a fold's calibrated mean as log odds."""
+        slope, intercept = self.lines_[fold]
+        return np.asarray(features[:, :, MEAN] * slope + intercept, dtype=np.float64)
+
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
-        """Average the folds' logits; the plain mean where no tree was grown."""
-        if not self._boosters:
+        """Average the folds' logits; the plain mean where there are none."""
+        if not len(self.lines_):
             return np.nansum(scores, axis=0) / covers.sum(axis=0).astype(np.float32)
         features = self._block_features(scores, covers, self.frequency_[0])
         total = np.zeros(features.shape[:2])
-        for booster, frequency in zip(self._boosters, self.frequency_, strict=True):
-            features[:, :, FREQUENCY] = frequency
-            total += _raw(booster, features, -1)
-        return probabilities(total / len(self._boosters) + self.shift_).astype(np.float32)
+        for fold, frequency in enumerate(self.frequency_):
+            total += self._start(features, fold)
+            if self._boosters:
+                features[:, :, FREQUENCY] = frequency
+                total += _raw(self._boosters[fold], features, -1)
+        return probabilities(total / len(self.lines_) + self.shift_).astype(np.float32)
 
     def _load_boosters(self) -> None:
         """Parse the trees; their sizes are checked, for LightGBM's parser accepts a file that was cut off."""
@@ -404,6 +431,7 @@ def _features(
     n_models, n_rows, n_labels = logits.shape
     features = np.full((n_rows, n_labels, FIRST_MEMBER + n_models), np.nan, dtype=np.float32)
     fused = mean_logits(logits, usable)
+    mean = mean_logits(probabilities(logits).astype(np.float32), usable)
     deviation = logits - fused.astype(np.float32)
     features[:, :, 0] = fused
     features[:, :, 1] = np.sqrt(mean_logits(deviation**2, usable))
@@ -411,6 +439,7 @@ def _features(
     features[:, :, FREQUENCY] = frequency
     if len(train_frequency):
         features[:, :, 4] = train_frequency
+    features[:, :, MEAN] = score_logits(mean)
     for model, block in enumerate(logits):
         features[:, :, FIRST_MEMBER + model] = np.where(usable[:, model], block, np.nan)
     return features
@@ -423,8 +452,19 @@ def _raw(booster: Any, features: FloatArray, rounds: int) -> DoubleArray:
     return np.asarray(raw, dtype=np.float64).reshape(features.shape[:2])
 
 
+def _fit_line(x: FloatArray, label: DoubleArray, weight: DoubleArray | None) -> DoubleArray:
+    """Return slope and intercept of the logistic regression on one feature."""
+    column = None if weight is None else weight[:, None]
+    return fit_logistic([x[:, None]], label[:, None], weight=column)[0]
+
+
+def _log_loss(logits: DoubleArray, label: DoubleArray, weight: DoubleArray | None) -> float:
+    """Return the mean log loss in nats."""
+    return float(np.average(np.logaddexp(0.0, logits) - label * logits, weights=weight))
+
+
 def _stack_curves(curves: list[DoubleArray]) -> DoubleArray:
-    """Return the folds' held-out losses after 1, 2, … rounds; a fold that stopped keeps its last value."""
+    """Return the folds' held-out losses after 0, 1, … rounds; a fold that stopped keeps its last value."""
     if not curves:
         return np.empty((0, 0))
     longest = max(map(len, curves))
@@ -432,5 +472,10 @@ def _stack_curves(curves: list[DoubleArray]) -> DoubleArray:
 
 
 def _best_rounds(curves: DoubleArray) -> int:
-    """Return the number of rounds with the lowest mean loss; 0 without folds."""
-    return int(np.argmin(curves.mean(axis=0))) + 1 if curves.size else 0
+    """Return the number of rounds with the largest mean gain, or 0 if that is within one standard error of nothing."""
+    if not curves.size:
+        return 0
+    gains = curves[:, :1] - curves
+    rounds = int(np.argmax(gains.mean(axis=0)))
+    error = gains[:, rounds].std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
+    return rounds if gains[:, rounds].mean() > error else 0
