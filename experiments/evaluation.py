@@ -1,7 +1,7 @@
 """Score a saved ensemble on truth that it has not seen.
 
-The rows must not be among those the ensemble was fitted on; the very same data is refused. Members and their
-plain mean are scored beside it at the threshold .5, because nothing may be tuned on these rows.
+The rows must not be among those the ensemble was fitted on: they are refused, or left out if asked for. Members and
+their plain mean are scored beside it at the threshold .5, because nothing may be tuned on these rows.
 """
 
 from collections.abc import Callable
@@ -68,6 +68,7 @@ def evaluate_ensemble(
     predictions: "PredictionSet",
     *,
     without: tuple[str, ...] = (),
+    drop_seen: bool = False,
     n_bootstrap: int = 1000,
     random_state: int = 0,
 ) -> tuple[dict[str, Any], Report]:
@@ -81,6 +82,8 @@ def evaluate_ensemble(
         Scores of its members, with the truth.
     without : tuple of str, default=()
         Members to leave out.
+    drop_seen : bool, default=False
+        Leave out the samples that the ensemble was fitted on, instead of refusing them.
     n_bootstrap : int, default=1000
         Resamples for the intervals, by group where there are groups.
     random_state : int, default=0
@@ -96,7 +99,7 @@ def evaluate_ensemble(
     Raises
     ------
     ValueError
-        If the predictions carry no truth, are those the ensemble was fitted on, or lack a member or label.
+        If the predictions carry no truth, hold samples the ensemble was fitted on, or lack a member or label.
     """
     if predictions.y_true is None:
         raise ValueError(
@@ -107,6 +110,7 @@ def evaluate_ensemble(
             "predictions must be rows that the ensemble has not seen: these are the ones it was fitted on; hold rows "
             "back with pack --split, and fit again."
         )
+    predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score)
     kept = [model for model in ensemble.models_ if model not in without]
@@ -120,8 +124,30 @@ def evaluate_ensemble(
         for answer, kind, (low, high) in zip([main, *others], kinds, intervals, strict=True)
     ]
     rows.sort(key=lambda row: -row["score"])
-    leaderboard = {"metric": "micro_f1", "n_samples": aligned.n_samples, "n_labels": aligned.n_labels, "rows": rows}
+    sizes = {"n_samples": aligned.n_samples, "n_labels": aligned.n_labels, "n_seen_dropped": n_dropped}
+    leaderboard = {"metric": "micro_f1", **sizes, "rows": rows}
     return leaderboard, _report(main, rows, aligned)
+
+
+def _unseen(
+    ensemble: "StackingEnsemble", predictions: "PredictionSet", *, drop_seen: bool
+) -> tuple["PredictionSet", int]:
+    """Return the samples that the ensemble was not fitted on, and how many others were left out."""
+    seen = ensemble.has_seen(predictions.ids)
+    n_seen = int(seen.sum())
+    if n_seen == 0:
+        return predictions, 0
+    if n_seen == len(seen) or not drop_seen:
+        advice = (
+            "hold rows back with pack --split, and fit again"
+            if n_seen == len(seen)
+            else f"leave them out with --drop-seen and score the other {len(seen) - n_seen:,}"
+        )
+        raise ValueError(
+            f"predictions must be rows that the ensemble has not seen: it was fitted on {n_seen:,} of these "
+            f"{len(seen):,} ids, the first is {str(predictions.ids[seen.argmax()])!r}; {advice}."
+        )
+    return predictions.subset(samples=~seen), n_seen
 
 
 def labels_section(answer: HeldOutAnswer) -> Section:

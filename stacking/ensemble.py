@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble_folder import read_ensemble_folder, write_ensemble_folder
 from stacking.methods import create_method, method_kind
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.row_identity import find_seen, hash_ids
 from stacking.threshold_choice import choose_thresholds
 
 __all__ = ["EnsembleReport", "StackingEnsemble"]
@@ -72,6 +73,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Names in fitted order.
     label_groups_ : tuple of str
         Group of each label, empty for a label of none.
+    fitted_ids_ : ndarray of uint64, shape (n_samples,), or None
+        Hashes of the samples it was fitted on; None in folders that do not hold them.
     report_ : EnsembleReport
         What was chosen, why, and what cross-fitting says it is worth.
     fingerprint : str
@@ -210,6 +213,23 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             return apply_thresholds(y_score, thresholds)
         return apply_image_rules(y_score, thresholds, self.image_rules, self.label_groups_)
 
+    def has_seen(self, ids: Sequence[str] | npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+        """Tell which samples it was fitted on: their scores would promise too much.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Names of samples.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,)
+            True for a sample that was fitted on; all False for an ensemble saved before ids were recorded
+            (`fitted_ids_` is None), and for arrays without ids.
+        """
+        check_is_fitted(self)
+        return np.zeros(len(ids), dtype=np.bool_) if self.fitted_ids_ is None else find_seen(ids, self.fitted_ids_)
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the ensemble to a folder of JSON, npy and text files.
 
@@ -227,7 +247,10 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             "report": dict(self.report_),
             "fitted_on": self.fitted_on_,
         }
-        write_ensemble_folder(folder, description, self.combiner_, self.thresholds_)
+        beside: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(self.thresholds_, np.float64)}
+        if self.fitted_ids_ is not None:
+            beside["fitted_ids"] = self.fitted_ids_
+        write_ensemble_folder(folder, description, self.combiner_, beside)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -248,11 +271,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ValueError
             If a file is missing or was changed, or a later version wrote the folder.
         """
-        description, combiner, thresholds = read_ensemble_folder(folder)
+        description, combiner, beside = read_ensemble_folder(folder)
         parameters = dict(description["parameters"])
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
-        ensemble.combiner_, ensemble.thresholds_ = combiner, thresholds
+        ensemble.combiner_, ensemble.thresholds_ = combiner, beside["thresholds"]
+        ensemble.fitted_ids_ = beside.get("fitted_ids")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
@@ -278,6 +302,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         choice = choose_thresholds(held_out, predictions, folds, decide=self._decide)
         self.thresholds_ = choice.thresholds
         self.fitted_on_ = predictions.fingerprint
+        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(predictions.ids))
         self.report_ = EnsembleReport(
             method=self.method,
             rule=choice.rule,

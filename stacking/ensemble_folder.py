@@ -24,13 +24,14 @@ __all__ = ["SCHEMA_VERSION", "FolderContent", "find_combiner_class", "read_ensem
 SCHEMA_VERSION = 1
 OWN_NAMES = frozenset({"manifest.json", "combiner.json", "arrays", "texts"})
 """What a folder may hold to be replaced; without its manifest it is the remains of a save that was stopped."""
-FolderContent = tuple[dict[str, Any], Combiner, npt.NDArray[np.float64]]
+Arrays = dict[str, npt.NDArray[Any]]
+FolderContent = tuple[dict[str, Any], Combiner, Arrays]
 
 
 def write_ensemble_folder(
-    folder: str | os.PathLike[str], description: dict[str, Any], combiner: Combiner, thresholds: npt.NDArray[np.float64]
+    folder: str | os.PathLike[str], description: dict[str, Any], combiner: Combiner, beside: Arrays
 ) -> None:
-    """Write a fitted combiner, its thresholds and a description.
+    """Write a fitted combiner, the arrays beside it and a description.
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ def write_ensemble_folder(
         JSON-able facts kept in the manifest.
     combiner : Combiner
         Fitted.
-    thresholds : ndarray of shape (n_labels,)
-        The label thresholds.
+    beside : dict of str to ndarray
+        Arrays that are not the combiner's, such as the thresholds; their names hold no slash.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def write_ensemble_folder(
     root.mkdir(parents=True, exist_ok=True)
     values, arrays, texts = combiner._state()
     arrays = {
-        "thresholds": np.asarray(thresholds, np.float64),
+        **beside,
         **{f"state/{name}": array for name, array in arrays.items()},
     }
     check_writable(root, sum(array.nbytes for array in arrays.values()) + sum(map(len, texts.values())) + 2**20)
@@ -94,8 +95,8 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
         As written.
     combiner : Combiner
         Fitted.
-    thresholds : ndarray of float64, shape (n_labels,)
-        The label thresholds.
+    beside : dict of str to ndarray
+        Arrays beside the combiner, as written; folders of earlier versions hold the thresholds only.
 
     Raises
     ------
@@ -117,12 +118,12 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
     arrays = {name: _parse_npy(contents[file]) for name, file in manifest["arrays"].items()}
     texts = {name: contents[file].decode("utf-8") for name, file in manifest["texts"].items()}
     stored = json.loads(contents["combiner.json"])
-    thresholds = arrays.pop("thresholds")
-    state = {name.removeprefix("state/"): array for name, array in arrays.items()}
+    beside = {name: array for name, array in arrays.items() if not name.startswith("state/")}
+    state = {name.removeprefix("state/"): array for name, array in arrays.items() if name not in beside}
     return (
         manifest["description"],
         find_combiner_class(stored["class"])._from_state(stored["values"], state, texts),
-        thresholds,
+        beside,
     )
 
 

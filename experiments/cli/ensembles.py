@@ -168,6 +168,9 @@ def evaluate(
     labels: Labels = None,
     from_logits: FromLogits = False,
     without: Without = None,
+    drop_seen: Annotated[
+        bool, typer.Option("--drop-seen", help="Leave out samples that the ensemble was fitted on.")
+    ] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -179,9 +182,17 @@ def evaluate(
         loaded = StackingEnsemble.load(ensemble)
         opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
         left_out = tuple(without or ())
-        leaderboard, report = evaluate_ensemble(loaded, opened, without=left_out, random_state=seed)
+        if loaded.fitted_ids_ is None:
+            show.note("an earlier version saved this ensemble: whether it was fitted on these samples cannot be told")
+        leaderboard, report = evaluate_ensemble(
+            loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed
+        )
+        if leaderboard["n_seen_dropped"]:
+            show.note(f"{leaderboard['n_seen_dropped']:,} samples left out: the ensemble was fitted on them")
         inputs = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
-        write_evaluation(out, leaderboard, report, inputs, {"without": left_out, "random_state": seed})
+        write_evaluation(
+            out, leaderboard, report, inputs, {"without": left_out, "drop_seen": drop_seen, "random_state": seed}
+        )
         for row in leaderboard["rows"]:
             show.result(f"{row['score']:.4f}  {row['low']:.4f} to {row['high']:.4f}  {row['method']}")
         show.result(f"report: {out / 'report.html'}")
