@@ -72,7 +72,13 @@ def test_one_model_has_nothing_to_vote_on(dependent):
         "label-context",
         "lightgbm",
         "logistic",
+        "pair-blend",
     }
+
+
+def test_what_the_chosen_report_about_themselves_is_in_the_notes(dependent):
+    auto = AutoCombiner(methods=["mean", "ridge-context"]).fit(dependent)
+    assert any("ridge-context: 0% of the labels" in note for note in auto.notes_)
 
 
 def test_a_race_on_a_sample_fits_the_chosen_on_all_rows(dependent):
