@@ -52,6 +52,10 @@ class Checkpoint:
         One row per finished epoch.
     best_epoch : int
         Epoch with the best validation score, from 1; 0 before any.
+    label_losses : list of list of float or None
+        Validation log loss of every finished epoch and label, where each label keeps its own best epoch.
+    kept_epochs : tuple of int
+        Epochs besides ``best_epoch`` whose scoring weights are kept.
     """
 
     epoch: int
@@ -60,6 +64,8 @@ class Checkpoint:
     optimizer: dict[str, Any]
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
+    label_losses: list[list[float | None]] = field(default_factory=list)
+    kept_epochs: tuple[int, ...] = ()
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -120,14 +126,17 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, scoring: dict[str, Ten
     torch.save(checkpoint.optimizer, buffer)
     atomic_write_bytes(folder / names["optimizer"], buffer.getvalue())
     names["best"] = f"best-{checkpoint.best_epoch:03d}.safetensors"
-    if checkpoint.best_epoch == epoch:
-        atomic_write_bytes(folder / names["best"], save(scoring))
+    names.update({f"epoch-{kept:03d}": f"best-{kept:03d}.safetensors" for kept in checkpoint.kept_epochs})
+    if epoch in (checkpoint.best_epoch, *checkpoint.kept_epochs):
+        atomic_write_bytes(folder / f"best-{epoch:03d}.safetensors", save(scoring))
     marker = {
         "epoch": epoch,
         "best_epoch": checkpoint.best_epoch,
         "files": {role: {"name": name, "sha256": sha256_file(folder / name)} for role, name in names.items()},
         "history": checkpoint.history,
     }
+    if checkpoint.label_losses:
+        marker["label_losses"] = checkpoint.label_losses
     atomic_write_json(folder / MARKER, marker)
     _write_history(folder, checkpoint.history)
     _sweep(folder, set(names.values()))
@@ -170,16 +179,20 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         optimizer=torch.load(folder / names["optimizer"], map_location="cpu", weights_only=True),
         history=list(marker["history"]),
         best_epoch=int(marker["best_epoch"]),
+        label_losses=list(marker.get("label_losses", [])),
+        kept_epochs=tuple(int(role.removeprefix("epoch-")) for role in names if role.startswith("epoch-")),
     )
 
 
-def best_weights_file(folder: Path) -> Path:
+def best_weights_file(folder: Path, epoch: int | None = None) -> Path:
     """Return the file of the best epoch's weights, while the training state is still there.
 
     Parameters
     ----------
     folder : pathlib.Path
         Folder of one member and fold.
+    epoch : int, optional
+        One of the epochs that were kept besides it.
 
     Returns
     -------
@@ -187,7 +200,7 @@ def best_weights_file(folder: Path) -> Path:
         A safetensors file.
     """
     marker = json.loads((folder / MARKER).read_text())
-    return folder / str(marker["files"]["best"]["name"])
+    return folder / str(marker["files"]["best" if epoch is None else f"epoch-{epoch:03d}"]["name"])
 
 
 def drop_training_state(folder: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.checkpoints import drop_training_state, tensors_of
+from base_models.labelwise_network import LabelwiseNetwork
 from base_models.member_config import TrainingRun
 from base_models.member_task import MemberTask, TrainedMember
 from base_models.progress import Progress, TrainingEvent
@@ -100,6 +101,7 @@ def mark_done(
     files : mapping of str to str
         SHA-256 by file name, as ``finish_fold`` returned it.
     """
+    network = trained.network
     done = {
         "member": task.member.name,
         "network": task.member.network,
@@ -110,6 +112,7 @@ def mark_done(
         "epochs": len(trained.history),
         "best_epoch": trained.best_epoch,
         "kept": task.member.training.keep,
+        **({"label_epochs": network.label_epochs} if isinstance(network, LabelwiseNetwork) else {}),
         "validation_micro_f1": max(row["validation_micro_f1"] for row in trained.history),
         "images_per_second": trained.history[-1]["images_per_second"],
         "batch_parts": trained.history[-1].get("batch_parts", 1),

@@ -15,6 +15,7 @@ from PIL import Image
 from base_models.checkpoints import read_tensors
 from base_models.dataset import PhotoReader, PhotoTensors, check_photos
 from base_models.fold_chunks import fold_is_done, merge_derived
+from base_models.labelwise_network import LabelwiseNetwork
 from base_models.manifest import Manifest, load_photo_folder
 from base_models.member_config import FoldConfig, MemberConfig, TrainingConfig
 from base_models.networks import MultilabelNetwork, create_network
@@ -178,10 +179,12 @@ def _read_fold(place: Path) -> dict[str, Any]:
     return facts
 
 
-def _load_network(place: Path, facts: dict[str, Any], device: str) -> MultilabelNetwork:
+def _load_network(place: Path, facts: dict[str, Any], device: str) -> MultilabelNetwork | LabelwiseNetwork:
     """Rebuild a fold's network with its weights."""
     member = MemberConfig(facts["member"], facts["network"], size=int(facts["size"]), training=TrainingConfig(epochs=1))
-    network = create_network(member, np.full(len(facts["labels"]), 0.5), load_weights=False)
+    epochs = facts.get("label_epochs", [0])
+    networks = {k: create_network(member, np.full(len(facts["labels"]), 0.5), load_weights=False) for k in set(epochs)}
+    network = LabelwiseNetwork(networks, epochs) if "label_epochs" in facts else networks[0]
     network.load_state_dict(read_tensors(place / "weights.safetensors"))
     network.mean, network.std = tuple(facts["normalisation"]["mean"]), tuple(facts["normalisation"]["std"])
     return network.to(device).to(memory_format=torch.channels_last)

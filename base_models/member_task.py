@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.dataset import PhotoTensors
+from base_models.labelwise_network import LabelwiseNetwork
 from base_models.member_config import MemberConfig
 from base_models.networks import MultilabelNetwork
 
@@ -69,7 +70,7 @@ class TrainedMember:
 
     Parameters
     ----------
-    network : MultilabelNetwork
+    network : MultilabelNetwork or LabelwiseNetwork
         With the weights that are kept, in evaluation mode.
     history : list of dict
         One row per epoch.
@@ -85,7 +86,7 @@ class TrainedMember:
         Rows that it learned from.
     """
 
-    network: MultilabelNetwork
+    network: MultilabelNetwork | LabelwiseNetwork
     history: list[dict[str, Any]]
     best_epoch: int
     resumed_from: int

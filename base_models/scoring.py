@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from base_models.dataset import PhotoTensors
+from base_models.labelwise_network import LabelwiseNetwork
 from base_models.networks import MultilabelNetwork
 from base_models.transforms import normalise_photos
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def score_photos(
-    network: MultilabelNetwork,
+    network: MultilabelNetwork | LabelwiseNetwork,
     photos: PhotoTensors,
     rows: NDArray[np.int64],
     precision: str = "float32",
@@ -37,7 +38,7 @@ def score_photos(
 
     Parameters
     ----------
-    network : MultilabelNetwork
+    network : MultilabelNetwork or LabelwiseNetwork
         Put into evaluation mode.
     photos : PhotoTensors
         Photos at the network's size.
@@ -72,12 +73,15 @@ def score_photos(
         batch_size = max(1, min(batch_size, len(rows)) // 2)
         logger.warning("out of memory on %s: photos are scored %d at a time", device, batch_size)
     if not scores:
-        return np.empty((0, network.head.out_features), np.float32)
+        blank = torch.zeros(1, 3, photos.size, photos.size, device=device)
+        with torch.inference_mode():
+            n_labels = compute_logits(network, blank, precision).shape[1]
+        return np.empty((0, n_labels), np.float32)
     return np.concatenate(scores).astype(np.float32, copy=False)
 
 
 def _try_scores(
-    network: MultilabelNetwork,
+    network: MultilabelNetwork | LabelwiseNetwork,
     photos: PhotoTensors,
     batches: list[NDArray[np.int64]],
     precision: str,
@@ -96,12 +100,12 @@ def _try_scores(
     return scores if len(scores) == len(batches) else None
 
 
-def compute_logits(network: MultilabelNetwork, photos: Tensor, precision: str) -> Tensor:
+def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor, precision: str) -> Tensor:
     """Normalise photos and compute their logits.
 
     Parameters
     ----------
-    network : MultilabelNetwork
+    network : MultilabelNetwork or LabelwiseNetwork
         The network.
     photos : Tensor
         Shape (n_rows, 3, size, size), values in [0, 255].

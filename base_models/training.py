@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from base_models.checkpoints import (
     Checkpoint,
@@ -29,6 +30,7 @@ from base_models.checkpoints import (
     tensors_of,
 )
 from base_models.epoch import Learner, train_epoch
+from base_models.labelwise_network import LabelwiseNetwork, choose_label_epochs, label_log_losses
 from base_models.losses import create_loss
 from base_models.member_config import MemberConfig
 from base_models.member_task import MemberTask, TrainedMember, base_rates, check_task, known_truth, positive_counts
@@ -99,17 +101,19 @@ def train_member(
         history = [] if saved is None else saved.history
         resumed_from = len(history)
         best_epoch = 0 if saved is None else saved.best_epoch
+        label_losses = [] if saved is None else [np.array(row, np.float64) for row in saved.label_losses]
         for epoch in range(resumed_from, config.epochs):
             if config.patience and epoch - best_epoch >= config.patience:
                 break
             torch.manual_seed(task.seed + 1 + epoch)
             learner.reduction = _reduction(config, history)
             row = train_epoch(learner, task, epoch, progress)
-            _validate(learner, task, row)
+            losses = _validate(learner, task, row)
             if row["validation_micro_f1"] > max((entry["validation_micro_f1"] for entry in history), default=-1.0):
                 best_epoch = epoch + 1
             history.append(row)
-            _save(learner, folder, history, best_epoch)
+            label_losses += [losses] if config.keep == "best-per-label" else []
+            _save(learner, folder, history, best_epoch, label_losses)
             _report_epoch(task, row, progress)
         kept = _kept_network(folder, task, device)
     precision, weights = start["precision"], start["starting_weights"]
@@ -163,14 +167,15 @@ def _sampler_of(task: MemberTask) -> LabelSampler | None:
     return create_sampler(task.train_rows, known_truth(task), config.sampling_alpha, config.sampling_weight)
 
 
-def _validate(learner: Learner, task: MemberTask, row: dict[str, Any]) -> None:
-    """Score the validation rows and add what they say to the epoch's figures."""
+def _validate(learner: Learner, task: MemberTask, row: dict[str, Any]) -> NDArray[np.float64]:
+    """Score the validation rows, add what they say to the epoch's figures and return each label's log loss."""
     rows, flip = task.validation_rows, task.member.training.flip_tta
     scorer = learner.network if learner.average is None else learner.average.module
     y_score = score_photos(scorer, task.photos, rows, learner.precision, learner.device, flip=flip)
     _check_converged(task, row, y_score)
     y_known = None if task.y_known is None else task.y_known[rows]
     row["validation_micro_f1"], row["threshold"] = validation_micro_f1(task.y_true[rows], y_score, y_known)
+    return label_log_losses(task.y_true[rows], y_score, y_known)
 
 
 def _check_converged(task: MemberTask, row: dict[str, Any], y_score: NDArray[np.float32]) -> None:
@@ -222,26 +227,42 @@ def _restore(saved: Checkpoint, learner: Learner) -> None:
     learner.optimizer.load_state_dict(saved.optimizer)
 
 
-def _save(learner: Learner, folder: Path, history: list[dict[str, Any]], best_epoch: int) -> None:
+def _save(
+    learner: Learner,
+    folder: Path,
+    history: list[dict[str, Any]],
+    best_epoch: int,
+    label_losses: list[NDArray[np.float64]],
+) -> None:
     """Write a checkpoint."""
+    kept = sorted(set(choose_label_epochs(label_losses, best_epoch))) if label_losses else []
+    losses = [[None if math.isnan(value) else float(value) for value in row] for row in label_losses]
     averaged = {} if learner.average is None else tensors_of(learner.average.module)
     weights, optimizer = tensors_of(learner.network), learner.optimizer.state_dict()
-    state = Checkpoint(len(history), weights, averaged, optimizer, history, best_epoch)
+    state = Checkpoint(len(history), weights, averaged, optimizer, history, best_epoch, losses, tuple(kept))
     save_checkpoint(folder, state, averaged or state.weights)
 
 
-def _kept_network(folder: Path, task: MemberTask, device: str) -> MultilabelNetwork:
-    """Load the weights of the epoch that is kept into a fresh network."""
+def _kept_network(folder: Path, task: MemberTask, device: str) -> MultilabelNetwork | LabelwiseNetwork:
+    """Load the weights of the epochs that are kept into fresh networks."""
     saved = load_checkpoint(folder)
     if saved is None:
         raise ValueError(f"folder must still hold its checkpoint: {folder} was emptied during the training; run again.")
-    keeps_best = task.member.training.keep == "best"
-    tensors = read_tensors(best_weights_file(folder)) if keeps_best else (saved.averaged or saved.weights)
-    network = create_network(task.member, base_rates(task), load_weights=False)
-    network.load_state_dict(tensors)
-    network = network.to(device).to(memory_format=torch.channels_last)
-    network.eval()
-    return network
+
+    def load(tensors: dict[str, Tensor]) -> MultilabelNetwork:
+        network = create_network(task.member, base_rates(task), load_weights=False)
+        network.load_state_dict(tensors)
+        return network.to(device).to(memory_format=torch.channels_last)
+
+    kept: MultilabelNetwork | LabelwiseNetwork
+    if task.member.training.keep == "best-per-label":
+        epochs = choose_label_epochs([np.array(row, np.float64) for row in saved.label_losses], saved.best_epoch)
+        kept = LabelwiseNetwork({k: load(read_tensors(best_weights_file(folder, k))) for k in set(epochs)}, epochs)
+    elif task.member.training.keep == "best":
+        kept = load(read_tensors(best_weights_file(folder)))
+    else:
+        kept = load(saved.averaged or saved.weights)
+    return kept.eval()
 
 
 def _report_epoch(task: MemberTask, row: dict[str, Any], progress: Progress | None) -> None:

@@ -116,8 +116,9 @@ class TrainingConfig:
         Share of the fold's training rows that is used, in (0, 1]; a larger share holds every smaller one.
     min_label_count : int
         Labels with fewer positive training photos are not answered by this member: its ``covers`` is False there.
-    keep : {"best", "last"}
-        Which epoch's weights score the held-out rows.
+    keep : {"best", "last", "best-per-label"}
+        Which epoch's weights score the held-out rows; the last takes each label from the epoch with its best log loss
+        on the validation rows, see :mod:`base_models.labelwise_network`.
     patience : int
         Epochs without a better validation score after which training stops; 0 never stops early.
     """
@@ -159,7 +160,7 @@ class TrainingConfig:
     flip_tta: bool = False
     train_share: float = 1.0
     min_label_count: int = 0
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "last", "best-per-label"] = "best"
     patience: int = 0
 
     def __post_init__(self) -> None:

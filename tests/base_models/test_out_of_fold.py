@@ -287,3 +287,15 @@ def test_a_member_keeps_its_settings_from_training_to_new_photos(small, tmp_path
     found = predict(run, tmp_path / "photos", device="cpu")
     at = [found.ids.tolist().index(name) for name in test.ids]
     np.testing.assert_allclose(found.to_array()[:, at], test.to_array(), atol=1e-6)
+
+
+def test_labels_with_their_own_best_epochs_go_from_training_to_new_photos(small, tmp_path):
+    training = replace(small.members[0].training, keep="best-per-label", epochs=3)
+    run = run_training(
+        replace(small, members=(replace(small.members[0], training=training),)), tmp_path / "run", device="cpu"
+    )
+    facts = [json.loads(path.read_text()) for path in sorted(run.glob("members/whole/*/done.json"))]
+    assert all(len(fact["label_epochs"]) == 6 for fact in facts) and any(len(set(f["label_epochs"])) > 1 for f in facts)
+    found, test = predict(run, tmp_path / "photos", device="cpu"), load_predictions(run / "test")
+    at = [found.ids.tolist().index(name) for name in test.ids]
+    np.testing.assert_allclose(found.to_array()[:, at], test.to_array(), atol=1e-6)

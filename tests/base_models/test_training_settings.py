@@ -228,8 +228,39 @@ def test_scoring_takes_fewer_photos_at_once_where_memory_ends(make_task, rng, mo
         score_photos(network, photos, np.arange(10))
 
 
+def test_each_label_is_answered_by_its_own_best_epoch(make_task, tmp_path, monkeypatch):
+    task = make_task(epochs=4, keep="best-per-label", learning_rate=1e-2, schedule="constant", warmup=0.0)
+    scored = []
+    real = training.score_photos
+
+    def note(*arguments, **settings):
+        scored.append(real(*arguments, **settings))
+        return scored[-1]
+
+    monkeypatch.setattr(training, "score_photos", note)
+    whole = train_member(task, tmp_path / "whole")
+    y_true = task.y_true[task.validation_rows]
+    losses = np.stack([log_loss_of_labels(y_true, y_score) for y_score in scored])
+    best = np.where(y_true.any(axis=0), losses.argmin(axis=0) + 1, whole.best_epoch)
+    assert list(whole.network.label_epochs) == best.tolist() and len(set(best)) > 1
+    kept = score_photos(whole.network, task.photos, task.validation_rows)
+    np.testing.assert_allclose(kept, np.stack(scored)[best - 1, :, np.arange(6)].T, atol=1e-6)
+    interrupted(task, tmp_path / "parts", monkeypatch, at=(3, 2))
+    assert state_of(train_member(task, tmp_path / "parts")) == state_of(whole)
+
+
+def log_loss_of_labels(y_true, y_score):
+    right = np.where(y_true == 1, y_score, 1 - y_score.astype(np.float64)).clip(1e-7)
+    return -np.log(right).mean(axis=0)
+
+
 def test_every_setting_is_documented():
     lines = [line.split(" : ")[0] for line in inspect.getdoc(TrainingConfig).splitlines() if " : " in line]
     assert {field.name for field in fields(TrainingConfig)} <= {
         name.strip() for line in lines for name in line.split(",")
     }
+
+
+def test_no_rows_have_no_scores_but_all_labels(make_task):
+    network = create_network(make_task().member, np.full(6, 0.5))
+    assert score_photos(network, make_task().photos, np.arange(0)).shape == (0, 6)
