@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from base_models.heads.auxiliary import AUXILIARY_WEIGHT
 from base_models.losses import MultilabelLoss
 from base_models.member_task import MemberTask
 from base_models.networks import MultilabelNetwork
@@ -157,6 +158,10 @@ def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | N
             logits = compute_logits(learner.network, photos[part], learner.precision)
             share = float(weight[part].sum()) / total if total else 0.0
             loss = learner.loss(logits, target[part], None if mask is None else mask[part]) * share
+            auxiliary = learner.network.take_auxiliary_logits()
+            if auxiliary is not None:
+                auxiliary_loss = learner.loss(auxiliary, target[part], None if mask is None else mask[part])
+                loss = loss + AUXILIARY_WEIGHT * share * auxiliary_loss
             loss.backward()  # type: ignore[no-untyped-call]
             loss_sum += float(loss.detach())
     except torch.OutOfMemoryError:

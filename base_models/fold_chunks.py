@@ -106,6 +106,8 @@ def mark_done(
         "member": task.member.name,
         "network": task.member.network,
         "size": task.member.size,
+        "head": task.member.head,
+        "hidden": list(task.member.hidden),
         "precision": trained.precision,
         "flip_tta": task.member.training.flip_tta,
         "fold": task.fold,

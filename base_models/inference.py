@@ -181,7 +181,14 @@ def _read_fold(place: Path) -> dict[str, Any]:
 
 def _load_network(place: Path, facts: dict[str, Any], device: str) -> MultilabelNetwork | LabelwiseNetwork:
     """Rebuild a fold's network with its weights."""
-    member = MemberConfig(facts["member"], facts["network"], size=int(facts["size"]), training=TrainingConfig(epochs=1))
+    member = MemberConfig(
+        facts["member"],
+        facts["network"],
+        size=int(facts["size"]),
+        head=facts.get("head", "linear"),
+        hidden=tuple(facts.get("hidden", ())),
+        training=TrainingConfig(epochs=1),
+    )
     epochs = facts.get("label_epochs", [0])
     networks = {k: create_network(member, np.full(len(facts["labels"]), 0.5), load_weights=False) for k in set(epochs)}
     network = LabelwiseNetwork(networks, epochs) if "label_epochs" in facts else networks[0]

@@ -41,7 +41,7 @@ class MemberConfig:
     name : str
         Name of the member; letters, digits and ``_-.`` only, as it names a folder.
     network : str
-        Any name that timm knows, for example ``"resnet50"``.
+        Any name that timm knows, for example ``"resnet50"``, or ``"scratch-cnn"``, a small one of this package.
     size : int
         Side of the square photo that the network sees, in pixels.
     weights : str
@@ -56,6 +56,10 @@ class MemberConfig:
         Ascending counts of positive training rows that part the labels into tiers; for ``labels = "tier"``.
     tier : int
         Which of them, from 0: labels below the first count are tier 0, labels from the last one on the highest.
+    head : {"linear", "attention", "wide", "recurrent", "auxiliary", "mlp"}
+        What turns the network's features into logits, see ``base_models.heads``.
+    hidden : tuple of int
+        Widths of the hidden layers; for ``head = "mlp"``.
     training : TrainingConfig
         How it is trained.
     """
@@ -71,6 +75,8 @@ class MemberConfig:
     split_share: float = 0.25
     tier_counts: tuple[int, ...] = ()
     tier: int = 0
+    head: Literal["linear", "attention", "wide", "recurrent", "auxiliary", "mlp"] = "linear"
+    hidden: tuple[int, ...] = (1024, 512, 256)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -80,6 +86,8 @@ class MemberConfig:
             )
         if self.size < 16:
             raise ValueError(f"size of member {self.name!r} must be at least 16 pixels: got {self.size}.")
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden of member {self.name!r} must hold widths from 1 on: got {list(self.hidden)}.")
         if self.split_count < 0 or not 0 < self.split_share < 1:
             raise ValueError(
                 f"split_count must not be negative and split_share must lie in (0, 1): member {self.name!r} has "

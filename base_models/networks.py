@@ -1,4 +1,4 @@
-"""A member's network: a timm body, pooled features, and one linear head over the member's labels.
+"""A member's network: a timm body, pooled features, and a head over the member's labels.
 
 The body may run in bfloat16; the head always computes in float32, because bfloat16 logits have so few digits that
 scores tie. The head starts at the labels' base rates, which spares the first epoch.
@@ -15,8 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from base_models.feature_maps import run_body
+from base_models.heads import (
+    AttentionHead,
+    AuxiliaryHead,
+    BodyOutput,
+    Head,
+    LinearHead,
+    MlpHead,
+    RecurrentHead,
+    WideHead,
+)
 from base_models.hub import offline_where_unreachable
 from base_models.member_config import MemberConfig
+from base_models.scratch_cnn import SCRATCH_CNN, ScratchCnn
 from base_models.weights import load_starting_weights
 
 __all__ = ["MultilabelNetwork", "create_network"]
@@ -31,19 +43,19 @@ class MultilabelNetwork(nn.Module):
     ----------
     body : torch.nn.Module
         A timm network with ``num_classes=0``.
-    n_features : int
-        Features the body returns.
-    n_labels : int
-        Labels of the head.
+    head : torch.nn.Module
+        One of ``base_models.heads``.
     dropout : float
         Dropout before the head, in [0, 1).
     """
 
-    def __init__(self, body: nn.Module, n_features: int, n_labels: int, dropout: float = 0.0) -> None:
+    head: Any
+
+    def __init__(self, body: nn.Module, head: Head, dropout: float = 0.0) -> None:
         super().__init__()
         self.body = body
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(n_features, n_labels)
+        self.head = head
         self.starting_weights: dict[str, Any] = {"source": "none"}
         self.mean: tuple[float, ...] = (0.5, 0.5, 0.5)
         self.std: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -61,9 +73,27 @@ class MultilabelNetwork(nn.Module):
         Tensor
             Shape (n_rows, n_labels), float32.
         """
-        features = self.body(photos)  # (n_rows, n_features)
-        with torch.autocast(features.device.type, enabled=False):
-            return self.head(self.dropout(features.float()))
+        pooled, feature_map, inner = run_body(self.body, photos, self.head.needs)
+        with torch.autocast(pooled.device.type, enabled=False):
+            shown = photos.new_zeros(0)
+            if self.head.needs == "photos":
+                shown = photos.float() * photos.new_tensor(self.std).view(3, 1, 1)
+                shown = shown + photos.new_tensor(self.mean).view(3, 1, 1)
+            dropped = feature_map if not len(feature_map) else self.dropout(feature_map.float())
+            return self.head(BodyOutput(self.dropout(pooled.float()), dropped, inner.float(), shown))
+
+    def take_auxiliary_logits(self) -> Tensor | None:
+        """Hand over the auxiliary logits of the last training pass, once.
+
+        Returns
+        -------
+        Tensor or None
+            Shape (n_rows, n_labels); None where the head has no such output.
+        """
+        logits: Tensor | None = getattr(self.head, "auxiliary_logits", None)
+        if logits is not None:
+            self.head.auxiliary_logits = None
+        return logits
 
     def set_body_trainable(self, trainable: bool) -> None:
         """Freeze or unfreeze the body.
@@ -96,7 +126,11 @@ class MultilabelNetwork(nn.Module):
 
 
 def create_network(
-    member: MemberConfig, base_rates: NDArray[np.float64], *, load_weights: bool = True
+    member: MemberConfig,
+    base_rates: NDArray[np.float64],
+    *,
+    load_weights: bool = True,
+    y_true: NDArray[np.uint8] | None = None,
 ) -> MultilabelNetwork:
     """Create a member's network with its starting weights.
 
@@ -108,6 +142,8 @@ def create_network(
         Frequencies of the member's labels among its training rows, in [0, 1]; the head starts there.
     load_weights : bool
         False skips the starting weights, because trained ones follow.
+    y_true : ndarray of uint8, shape (n_rows, n_labels), optional
+        Truth of the training rows; a recurrent head factorises its label embeddings from it, and draws them without.
 
     Returns
     -------
@@ -121,8 +157,8 @@ def create_network(
     """
     body = _create_body(member, from_hub=load_weights and member.weights == "hub")
     settings = _data_settings(body)
-    n_features = _count_features(body, member)
-    network = MultilabelNetwork(body, n_features, len(base_rates), member.training.dropout)
+    head = _create_head(member, body, len(base_rates))
+    network = MultilabelNetwork(body, head, member.training.dropout)
     network.mean, network.std = tuple(settings["mean"]), tuple(settings["std"])
     if load_weights and member.weights == "hub":
         network.starting_weights = {"source": "hub", "file": str(settings.get("tag", member.network))}
@@ -132,9 +168,9 @@ def create_network(
     elif load_weights:
         logger.info("%s: %s starts from scratch, without pretrained weights", member.name, member.network)
     rates = torch.from_numpy(np.clip(base_rates, 1e-4, 1 - 1e-4)).float()
-    with torch.no_grad():
-        network.head.bias.copy_(torch.log(rates / (1 - rates)))
-        nn.init.normal_(network.head.weight, std=0.01)
+    head.start_at(torch.log(rates / (1 - rates)))
+    if isinstance(head, RecurrentHead) and y_true is not None:
+        head.embed_labels(y_true)
     return network
 
 
@@ -142,6 +178,13 @@ def _create_body(member: MemberConfig, *, from_hub: bool) -> nn.Module:
     """Create the timm network without a classifier."""
     import timm
 
+    if member.network == SCRATCH_CNN:
+        if from_hub:
+            raise ValueError(
+                f"weights of member {member.name!r} must be 'none' or a file: there are none for {SCRATCH_CNN} on the "
+                "hub."
+            )
+        return ScratchCnn()
     if not timm.is_model(member.network.split(".")[0]):
         near = difflib.get_close_matches(member.network.split(".")[0], timm.list_models(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; see timm.list_models()."
@@ -166,17 +209,39 @@ def _data_settings(body: nn.Module) -> dict[str, Any]:
     return dict(resolve_model_data_config(body))  # type: ignore[no-untyped-call]
 
 
-def _count_features(body: nn.Module, member: MemberConfig) -> int:
+def _create_head(member: MemberConfig, body: nn.Module, n_labels: int) -> Head:
+    """Create the head that the member asks for; one blank photo tells the number of features."""
+    needs = {"attention": "feature_map", "auxiliary": "inner"}.get(member.head, "pooled")
+    n_features, n_channels, n_inner = _count_features(body, member, needs)
+    match member.head:
+        case "attention":
+            return AttentionHead(n_channels, n_labels)
+        case "auxiliary":
+            return AuxiliaryHead(n_features, n_labels, n_inner)
+        case "mlp":
+            return MlpHead(n_features, n_labels, member.hidden)
+        case "recurrent":
+            return RecurrentHead(n_features, n_labels)
+        case "wide":
+            return WideHead(n_features, n_labels, member.size)
+        case _:
+            return LinearHead(n_features, n_labels)
+
+
+def _count_features(body: nn.Module, member: MemberConfig, needs: str) -> tuple[int, int, int]:
     """Run one blank photo through the body: it tells the number of features and whether the size works."""
     was_training = body.training
     body.eval()
     try:
         with torch.no_grad():
-            features = body(torch.zeros(1, 3, member.size, member.size))
-    except (RuntimeError, AssertionError, ValueError) as error:
+            parts = run_body(body, torch.zeros(1, 3, member.size, member.size), needs)
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"size of member {member.name!r} must suit {member.network}: {member.size} pixels fail ({error})."
         ) from error
+    except ValueError as error:
+        raise ValueError(f"member {member.name!r}, {member.network} at {member.size} pixels: {error}") from error
     finally:
         body.train(was_training)
-    return int(features.shape[1])
+    pooled, feature_map, inner = (int(part.shape[1]) if part.ndim > 1 else 0 for part in parts)
+    return pooled, feature_map, inner

@@ -86,7 +86,8 @@ def train_member(
     saved = load_checkpoint(folder)
     with torch.random.fork_rng():
         torch.manual_seed(task.seed)
-        network = create_network(member, base_rates(task), load_weights=saved is None).to(device)
+        truth = known_truth(task) if member.head == "recurrent" else None
+        network = create_network(member, base_rates(task), load_weights=saved is None, y_true=truth).to(device)
         network = network.to(memory_format=torch.channels_last)
         check_sizes(network, member)
         start = _read_or_decide_start(network, task, folder, device, resumed=saved is not None)
