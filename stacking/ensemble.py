@@ -13,8 +13,15 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from stacking._checks import check_choice
 from stacking.cross_fitting import make_folds
-from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, never_predicted
+from stacking.decision_rules import (
+    ImageRules,
+    apply_image_rules,
+    apply_thresholds,
+    list_decision_rules,
+    never_predicted,
+)
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble_folder import read_ensemble_folder, write_ensemble_folder
 from stacking.methods import create_method, method_kind
@@ -62,6 +69,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
     image_rules : ImageRules or None, default=None
         What the labels of every image must keep; `predict` honours it, and so does the estimate in the report. Groups
         are the prediction set's label groups, or what stands before the colon of names like ``color:red``.
+    rule : str, default="auto"
+        Decision rule that tunes the thresholds, one of `stacking.decision_rules.list_decision_rules()`, for example
+        ``"micro-macro-f1"`` where rare labels count; ``"auto"`` chooses for micro-F1.
 
     Attributes
     ----------
@@ -97,12 +107,14 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         time_limit: float | None = None,
         n_splits: int = 5,
         image_rules: ImageRules | None = None,
+        rule: str = "auto",
     ) -> None:
         self.method = method
         self.random_state = random_state
         self.time_limit = time_limit
         self.n_splits = n_splits
         self.image_rules = image_rules
+        self.rule = rule
 
     def fit(
         self,
@@ -130,14 +142,15 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method is unknown, the truth is missing or does not fit, a label is covered by no model, or no image
-            could keep the image rules.
+            If the method or the rule is unknown, the truth is missing or does not fit, a label is covered by no model,
+            or no image could keep the image rules.
         """
         learned = as_prediction_set(predictions, y_true)
         if learned.y_true is None:
             raise ValueError("y_true must be given to fit an ensemble: pass it, or predictions that carry it.")
         if groups is not None:
             learned = learned.with_groups(groups)
+        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
         self.label_groups_ = group_of_labels(learned.labels, learned.label_groups)
         if self.image_rules is not None:
             self.image_rules.check(learned.labels, self.label_groups_)
@@ -292,14 +305,16 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         return digest.hexdigest()
 
     def _parameters(self) -> dict[str, Any]:
-        """Return the constructor parameters as plain data; without image rules as folders always held them."""
+        """Return the constructor parameters as plain data; those at their defaults as older folders held them."""
         parameters: dict[str, Any] = self.get_params()
         rules = parameters.pop("image_rules")
+        if self.rule == "auto":
+            del parameters["rule"]
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
     def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide)
+        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
         self.thresholds_ = choice.thresholds
         self.fitted_on_ = predictions.fingerprint
         self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(predictions.ids))

@@ -51,6 +51,7 @@ def choose_thresholds(
     folds: npt.NDArray[np.integer],
     *,
     decide: Callable[..., npt.NDArray[np.bool_]] = apply_thresholds,
+    rule: str = "auto",
 ) -> ThresholdChoice:
     """Choose a rule by cross-fitting and tune it on all rows.
 
@@ -64,6 +65,8 @@ def choose_thresholds(
         Folds of the scores; with one fold only, a single threshold is tuned.
     decide : callable, default=apply_thresholds
         ``decide(y_score, thresholds)`` returns the decisions that count, for example with image rules.
+    rule : str, default="auto"
+        A decision rule to take without a choice; "auto" chooses among `RULES`.
 
     Returns
     -------
@@ -73,10 +76,12 @@ def choose_thresholds(
     counts: dict[str, UnitCounts] = {}
     if len(np.unique(folds)) > 1:
         held_out = np.asarray(folds, dtype=np.intp)
-        for rule in RULES:
-            decided = nested_decisions(y_score, predictions, held_out, rule=rule, decide=decide)
-            counts[rule] = count_units(decided, predictions)
-    chosen = _steadiest(counts) if counts else "single"
+        for name in RULES if rule == "auto" else (rule,):
+            decided = nested_decisions(y_score, predictions, held_out, rule=name, decide=decide)
+            counts[name] = count_units(decided, predictions)
+    chosen = rule
+    if rule == "auto":
+        chosen = _steadiest(counts) if counts else "single"
     thresholds = tune_thresholds(
         y_score,
         np.asarray(predictions.y_true),
@@ -84,7 +89,7 @@ def choose_thresholds(
         y_known=predictions.y_known,
         sample_weight=predictions.sample_weight,
     )
-    scores = {rule: count.micro_f1 for rule, count in counts.items()}
+    scores = {name: count.micro_f1 for name, count in counts.items()}
     return ThresholdChoice(np.asarray(thresholds, np.float64), chosen, scores)
 
 

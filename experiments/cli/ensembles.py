@@ -70,6 +70,9 @@ def fit(
     predictions: Predictions = None,
     method: Annotated[str, typer.Option(help="auto, or the name of one method as `compare` lists them.")] = "auto",
     time_limit: Annotated[float | None, typer.Option(help="Seconds that auto may take.")] = None,
+    rule: Annotated[
+        str, typer.Option(help="auto, or the decision rule that tunes the thresholds, such as micro-macro-f1.")
+    ] = "auto",
     min_labels: Annotated[int, typer.Option(min=0, help="Give every sample at least this many labels.")] = 0,
     max_labels: Annotated[int | None, typer.Option(min=0, help="Give no sample more labels than this.")] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Give every sample exactly this many labels.")] = None,
@@ -104,7 +107,7 @@ def fit(
             never_empty=never_empty,
         )
         kept = rules if rules.is_active else None
-        ensemble = StackingEnsemble(method=method, random_state=seed, time_limit=time_limit, image_rules=kept)
+        ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)
         with show.progress("fitting"):
             ensemble.fit(opened)
         ensemble.save(out)

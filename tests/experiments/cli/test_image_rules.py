@@ -2,7 +2,10 @@
 
 import csv
 
+import numpy as np
 import pytest
+
+from stacking import StackingEnsemble, load_predictions, tune_thresholds
 
 
 def labels_of(path):
@@ -28,9 +31,20 @@ def test_top_k_gives_every_sample_that_many(labelstack, bundle, held_back, tmp_p
     assert {len(row) for row in labels_of(tmp_path / "l.csv")} == {2}
 
 
+def test_a_named_rule_tunes_the_thresholds(labelstack, bundle, tmp_path):
+    done = labelstack("fit", bundle, "--method", "mean", "--rule", "micro-macro-f1", "--out", tmp_path / "e")
+    assert done.exit_code == 0, done.output
+    assert "decision rule micro-macro-f1 (micro-macro-f1 0." in done.stdout
+    loaded, fitted_on = StackingEnsemble.load(tmp_path / "e"), load_predictions(bundle)
+    assert loaded.rule == "micro-macro-f1"
+    expected = tune_thresholds(loaded.predict_proba(fitted_on), fitted_on.y_true, "micro-macro-f1")
+    np.testing.assert_allclose(loaded.thresholds_, expected)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--rule", "micro-macro"], "Did you mean 'micro-macro-f1'"),
         (["--exclusive-group", "colour"], "Did you mean 'color'"),
         (["--min-labels", "3", "--max-labels", "2"], "at least 3 and at most 2"),
         (["--top-k", "2", "--min-labels", "1"], "top_k must not be combined"),
