@@ -64,7 +64,25 @@ def learning_curves_section(run: Path) -> Section:
         "Validation rows are cut from each fold's training part and choose the epoch that is kept; micro-F1 is at the "
         "best single threshold. They are no part of the rows that the fold scores."
     )
-    return Section("Learning curves", [Paragraph(intro), *figures, Table(columns, rows)])
+    return Section("Learning curves", [Paragraph(intro), *figures, Table(columns, rows), *_sampling_table(histories)])
+
+
+def _sampling_table(histories: dict[str, list[dict[str, NDArray[np.float64]]]]) -> list[Table]:
+    """Say what drawing rows by label frequency has reached, where a member does."""
+    rows = []
+    for name, folds in histories.items():
+        keys = ("sampling_target", "sampling_reached", "effective_sample_size")
+        if all(key in fold for fold in folds for key in keys):
+            target, reached, size = (float(np.mean([np.nanmean(fold[key]) for fold in folds])) for key in keys)
+            rows.append((name, target, reached, round(size)))
+    columns = [
+        Column("member"),
+        Column("exponent aimed at", "number"),
+        Column("exponent reached", "number"),
+        Column("effective sample size", "count"),
+    ]
+    caption = "Rows drawn by label frequency: 1 leaves the frequencies alone, 0 makes them equal; means over the folds."
+    return [Table(columns, rows, caption)] if rows else []
 
 
 def _fold_histories(member: Path) -> list[dict[str, NDArray[np.float64]]]:

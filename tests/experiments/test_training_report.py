@@ -96,3 +96,17 @@ def test_many_labels_are_counted():
     tags = judged_tags(labels, np.ones(30, np.uint8), np.zeros(30, bool))
     assert len(tags) == 14
     assert tags[-1].text == "and 17 more"
+
+
+def test_sampled_members_say_what_was_reached(tmp_path):
+    header = "epoch,loss,validation_micro_f1,seconds,sampling_target,sampling_reached,effective_sample_size"
+    for member, text in {"plain": "epoch,loss,validation_micro_f1\n1,0.5,0.4\n", "drawn": header + "\n"}.items():
+        for fold in range(2):
+            folder = tmp_path / "members" / member / f"fold{fold}"
+            folder.mkdir(parents=True)
+            rows = f"1,0.5,0.4,2,0.5,0.7{fold},6{fold}0\n" if member == "drawn" else ""
+            (folder / "history.csv").write_text(text + rows)
+    table = blocks(learning_curves_section(tmp_path), Table)[-1]
+    (row,) = table.rows
+    assert row[0] == "drawn" and row[1:] == pytest.approx((0.5, 0.705, 605))
+    assert "605" in render_markdown(Report("r", [learning_curves_section(tmp_path)]))
