@@ -1,7 +1,7 @@
 """Auto: race the methods; leave the plain mean only for what beats it beyond doubt.
 
 Candidates run cheap to dear until the time is used. Each is scored by cross-fitting, its threshold tuned on the other
-folds. Scores on one data set are noisy, above all where rows come in groups, and the best of eleven looks better than it
+folds. Scores on one data set are noisy, above all where rows come in groups, and the best of many looks better than it
 is: unless the best candidate's gain over the plain mean is proven (`stacking.paired_gain`), the mean is the answer.
 Where it is proven, all candidates within one standard error of the best are averaged (the one-standard-error rule of
 Breiman et al., "Classification and regression trees", 1984, section 3.4.3, kept as an average instead of a pick).
@@ -45,7 +45,7 @@ RACERS: tuple[tuple[str, float], ...] = (
     ("label-context", 27.0),
     ("lightgbm", 15.0),
     ("logistic", 20.0),
-    ("pair-blend", 25.0),
+    ("pair-blend", 12.0),
 )
 """Candidates in the order they run, with their usual cost relative to each other (only the time limit uses it)."""
 
