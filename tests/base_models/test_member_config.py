@@ -89,3 +89,11 @@ def test_members_inherit_the_training_table():
         {"epochs": 3, "batch_size": 8},
     ]
     assert "training" in recipe  # the input is left alone
+
+
+def test_recipes_of_the_first_version_keep_their_hash():
+    training = TrainingConfig(epochs=3, loss="focal", keep="last", schedule="cosine", cycle_epochs=1)
+    member = MemberConfig("a", "resnet50", labels="rare", split_count=9, training=training)
+    run = TrainingRun("r", DataConfig("folder", "photos"), (member,))
+    # as computed before any setting was added; a new one whose default is not neutral changes it
+    assert recipe_hash(run) == "11ce5ba08f668bd9231909a89d6597588c45c8448c9345cfd1b674668d77eb72"
