@@ -9,6 +9,7 @@ import typer
 from experiments.cli.comparing import compare
 from experiments.cli.data import download, ingest, synthesize
 from experiments.cli.demonstration import demo
+from experiments.cli.describing import describe
 from experiments.cli.ensembles import evaluate, fit, predict
 from experiments.cli.failures import GuardedGroup
 from experiments.cli.machine import doctor
@@ -30,6 +31,7 @@ data = typer.Typer(help="Make, fetch and clean data sets.", no_args_is_help=True
 data.command(epilog="Example: labelstack data synthesize --out fashionblocks --n-train 4000")(synthesize)
 data.command(epilog="Example: labelstack data download train.json --out raw --dry-run")(download)
 data.command(epilog="Example: labelstack data ingest raw --annotations train.json --out photos")(ingest)
+data.command(epilog="Example: labelstack data describe recipe.toml --out description")(describe)
 app.command(epilog="Example: labelstack demo --out demo-run")(demo)
 app.command(epilog="Example: labelstack train recipe.toml --out run")(train)
 app.command(

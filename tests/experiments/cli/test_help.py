@@ -28,6 +28,7 @@ def test_every_command_of_the_design_is_there():
     names = {" ".join(path) for path in ALL}
     assert names == {
         "compare",
+        "data describe",
         "data download",
         "data ingest",
         "data synthesize",

@@ -1,0 +1,83 @@
+"""The exploratory report says what is in the data."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from base_models.manifest import load_manifest
+from base_models.testing import write_tiny_photos
+from experiments.describing import describe_data, measure_photos
+from stacking.report import Table, render_html
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_tiny_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def manifest(data):
+    return load_manifest(data, Path())
+
+
+def tables(report, title):
+    (section,) = [section for section in report.sections if section.title == title]
+    return [block for block in section.blocks if isinstance(block, Table)]
+
+
+def test_counts_pairs_and_shift_equal_those_of_the_annotations(manifest):
+    report = describe_data(manifest, label="color:red")
+    (counts,) = tables(report, "Counts")
+    truth = manifest.y_true[manifest.split == "train"]
+    assert counts.rows[0][:3] == ("train", 36, int(truth.sum()))
+    (pairs,) = tables(report, "Labels that occur together")
+    first, second, together = pairs.rows[0]
+    columns = [manifest.vocabulary.names.index(name) for name in (first, second)]
+    assert together == manifest.y_true[:, columns].all(axis=1).sum()
+    both = [int((manifest.y_true[:, i] & manifest.y_true[:, j]).sum()) for i in range(6) for j in range(i)]
+    assert together == max(both)
+    (shift,) = tables(report, "Shift between splits")
+    assert abs(shift.rows[0][3]) == max(abs(row[3]) for row in shift.rows) > 0
+    assert report.sections[-1].title == "Photos of color:red"
+    assert "<script src" not in render_html(report)
+
+
+def test_sizes_and_pixel_values_are_measured(manifest, monkeypatch):
+    sample = measure_photos(manifest, np.arange(5))
+    assert (sample.sizes == (24, 32)).all() and len(sample.sizes) == 5
+    np.testing.assert_allclose(sample.histograms.sum(axis=1), 1)
+    assert sample.histograms[0].argmax() == 255
+
+
+def test_a_photo_that_cannot_be_read_is_counted(data, tmp_path):
+    changed = write_tiny_photos(tmp_path)
+    (tmp_path / "photo003.png").write_bytes(b"no photo")
+    assert measure_photos(load_manifest(changed, Path()), np.arange(6)).n_unreadable == 1
+
+
+def test_an_unknown_label_is_refused(manifest):
+    with pytest.raises(ValueError, match="label must be one of the 6 labels of the data: got 'hat'"):
+        describe_data(manifest, label="hat")
+
+
+def test_the_command_writes_both_forms(labelstack, data, tmp_path):
+    recipe = tmp_path / "data.toml"
+    recipe.write_text(
+        f'[data]\nformat = "folder"\nroot = "{data.root}"\ngroup_column = "group"\nsplit_column = "split"\n'
+    )
+    done = labelstack("data", "describe", recipe, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert len(re.findall("<svg", page)) >= 6 and "Shift between splits" in page
+    assert "Shift between splits" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_recipe_without_data_is_one_sentence(labelstack, tmp_path):
+    recipe = tmp_path / "data.toml"
+    recipe.write_text("name = 'x'\n")
+    done = labelstack("data", "describe", recipe, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "must hold a [data] table" in done.output
