@@ -169,7 +169,7 @@ def download_photos(
 
     Notes
     -----
-    One process, one event loop. The annotation file is read whole (some 0.5 GB of memory for a million photos); after
+    One process, one event loop. The annotation file is read whole (some 1.5 GB of memory for a million photos); after
     that the photos are taken from the ledger a page at a time.
     """
     options = options or DownloadOptions()

@@ -22,6 +22,7 @@ _MOST_UNCERTAIN = 6
 _MOST_DIFFERENCE = 20  # levels, in any cell and channel
 _MEAN_DIFFERENCE = 1.5
 _ASPECT_TOLERANCE = 0.03
+_STEP = 3.0  # levels of mean color; garments on white share their hash far too often to compare them all
 
 
 def average_hash(thumbnail: NDArray[np.uint8]) -> tuple[int, list[int]]:
@@ -78,11 +79,11 @@ def find_duplicates(
 
     Notes
     -----
-    At most 64 look-ups per photo, and one comparison of thumbnails per photo of equal average hash.
+    At most 512 look-ups per photo, and one comparison of thumbnails per photo of equal average hash and mean color.
     """
     original = np.full(len(hashes), -1, dtype=np.int64)
     exact: dict[str, int] = {}
-    by_hash: dict[int, list[int]] = {}
+    seen: dict[tuple[int, ...], list[int]] = {}
     for row, digest in enumerate(hashes):
         first = exact.setdefault(digest, row)
         if first != row:
@@ -90,18 +91,27 @@ def find_duplicates(
             continue
         if not near:
             continue
-        bits, uncertain = average_hash(thumbnails[row])
-        candidates = [
-            other
-            for flips in itertools.product((0, 1), repeat=len(uncertain))
-            for other in by_hash.get(bits ^ sum(b for b, flip in zip(uncertain, flips, strict=True) if flip), ())
-        ]
+        own, keys = _keys(thumbnails[row])
+        candidates = [other for key in keys for other in seen.get(key, ())]
         match = _first_match(row, candidates, thumbnails, aspects)
         if match is None:
-            by_hash.setdefault(bits, []).append(row)
+            seen.setdefault(own, []).append(row)
         else:
             original[row] = match
     return original
+
+
+def _keys(thumbnail: NDArray[np.uint8]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Return the key of a photo (average hash and mean color in steps) and the keys that a copy of it may have."""
+    bits, uncertain = average_hash(thumbnail)
+    means = thumbnail.reshape(-1, 3).mean(axis=0)
+    reach = _MEAN_DIFFERENCE
+    colors = itertools.product(*(sorted({int((m - reach) // _STEP), int((m + reach) // _STEP)}) for m in means))
+    hashes = [
+        bits ^ sum(itertools.compress(uncertain, flips)) for flips in itertools.product((0, 1), repeat=len(uncertain))
+    ]
+    own = (bits, *(int(mean // _STEP) for mean in means))
+    return own, [(key, *color) for color in colors for key in hashes]
 
 
 def _first_match(
