@@ -15,7 +15,7 @@ from base_models.manifest import Manifest
 from base_models.photos import UnreadablePhotoError
 from experiments.training_report import small_jpeg
 from stacking.report import Column, Figure, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
-from stacking.report.figures.canvas import ACCENT, SERIES, draw, finish_axes, shorten_all
+from stacking.report.figures.canvas import ACCENT, BAD, GOOD, INK, draw, finish_axes, shorten_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -298,10 +298,12 @@ def _values_painter(histograms: NDArray[np.float64]) -> Callable[["Canvas"], Non
 
     def paint(canvas: "Canvas") -> None:
         axes = canvas.add_subplot()
-        colors = (SERIES[5], "#b5493a", SERIES[2], SERIES[0])
+        colors = (INK, BAD, GOOD, ACCENT)
         for name, values, color in zip(("gray", "red", "green", "blue"), histograms, colors, strict=True):
             axes.plot(np.arange(256), np.maximum(values, 1e-6), color=color, label=name)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
         axes.set_xlabel("value")
         axes.legend(ncols=4, frameon=False)
         finish_axes(axes, grid="y")
