@@ -211,7 +211,8 @@ def _try_members(recipe: TrainingRun) -> dict[str, float]:
     """Build every network, so that a wrong name, size or weight file is found at once; return the forward times."""
     seconds: dict[tuple[object, ...], float] = {}
     keys = {
-        member.name: (member.network, member.size, member.weights, member.training.sizes) for member in recipe.members
+        member.name: (member.network, member.head, member.size, member.weights, member.training.sizes)
+        for member in recipe.members
     }
     for member in recipe.members:
         key = keys[member.name]
