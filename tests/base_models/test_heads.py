@@ -84,6 +84,7 @@ def test_a_killed_training_with_a_head_resumes_bit_for_bit(make_task, tmp_path, 
     assert whole.history[1]["loss"] < whole.history[0]["loss"]
 
 
+@pytest.mark.slow
 def test_a_run_with_heads_predicts_what_it_stored(tiny_photos, tmp_path):
     recipe = tiny_recipe(tiny_photos)
     training = replace(recipe.members[0].training, epochs=1)
