@@ -45,7 +45,6 @@ RACERS: tuple[tuple[str, float], ...] = (
     ("label-context", 27.0),
     ("lightgbm", 15.0),
     ("logistic", 20.0),
-    ("pair-blend", 12.0),
 )
 """Candidates in the order they run, with their usual cost relative to each other (only the time limit uses it)."""
 

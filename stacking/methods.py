@@ -33,12 +33,15 @@ class Method:
         One line.
     build : callable
         Takes ``random_state`` and options as keywords, returns an unfitted combiner.
+    is_dear : bool, default=False
+        Whether it takes many times as long as the others, or an extra; a comparison of "all" leaves it out.
     """
 
     name: str
     kind: Literal["vote", "meta", "auto"]
     description: str
     build: Callable[..., Combiner]
+    is_dear: bool = False
 
 
 @cache
@@ -91,18 +94,27 @@ def _registry() -> dict[str, Method]:
         Method("ridge-context", "meta", "ridge over all labels, then logistic per label", RidgeContext),
         Method("label-context", "meta", "own logits and what all labels explain, per label", LabelContextStacker),
         Method("lightgbm", "meta", "LightGBM per label on own scores and label context", PerLabelStacker),
-        Method("pair-lightgbm", "meta", "one LightGBM over (row, label) pairs", PairLightGBM),
-        Method("pair-blend", "meta", "average of pair-lightgbm and the mean", Blend),
+        Method("pair-lightgbm", "meta", "one LightGBM over (row, label) pairs", PairLightGBM, is_dear=True),
+        Method("pair-blend", "meta", "average of pair-lightgbm and the mean", Blend, is_dear=True),
         Method(
-            "convolutional", "meta", "convolutions over the members, dense over labels (torch)", ConvolutionalStacker
+            "convolutional",
+            "meta",
+            "convolutions over the members, dense over labels (torch)",
+            ConvolutionalStacker,
+            is_dear=True,
         ),
         Method("auto", "auto", "race of the others, averaged near the best", AutoCombiner),
     ]
     return {method.name: method for method in methods}
 
 
-def list_methods() -> list[str]:
+def list_methods(*, with_dear: bool = True) -> list[str]:
     """List the method names, cheap ones first.
+
+    Parameters
+    ----------
+    with_dear : bool, default=True
+        Whether methods are listed that take many times as long as the others, or an extra.
 
     Returns
     -------
@@ -114,7 +126,7 @@ def list_methods() -> list[str]:
     >>> list_methods()[:3]
     ['mean', 'geometric', 'harmonic']
     """
-    return list(_registry())
+    return [method.name for method in _registry().values() if with_dear or not method.is_dear]
 
 
 def method_kind(name: str) -> Literal["vote", "meta", "auto"]:

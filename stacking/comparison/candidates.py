@@ -25,7 +25,7 @@ def find_candidates(
     predictions : PredictionSet
         Whose models are the members.
     methods : "all", sequence of str or mapping of str to Combiner
-        Registered methods by name, or named combiners.
+        Registered methods by name, or named combiners; "all" leaves out the dear ones (`Method.is_dear`).
     random_state : int
         Seed given to registered methods.
 
@@ -59,7 +59,7 @@ def _registered_candidates(methods: str | Sequence[str], random_state: int) -> l
 
     known = list(list_methods())
     if isinstance(methods, str):
-        methods = known if methods == "all" else [methods]
+        methods = list_methods(with_dear=False) if methods == "all" else [methods]
     names = [str(name) for name in methods]
     kinds = {name: cast(Kind, method_kind(name)) for name in names}
     for name in names:

@@ -97,7 +97,8 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
         Out-of-fold scores in [0, 1].
     methods : "all", sequence of str or mapping of str to Combiner, default="all"
-        Names of registered methods, or named unfitted combiners, which are cloned. Members are always scored.
+        Names of registered methods ("all": those that are not dear), or named unfitted combiners, which are cloned.
+        Members are always scored.
     y_true : array of shape (n_samples, n_labels), optional
         The truth, unless `predictions` carry it.
     groups : array of shape (n_samples,), optional

@@ -72,7 +72,6 @@ def test_one_model_has_nothing_to_vote_on(dependent):
         "label-context",
         "lightgbm",
         "logistic",
-        "pair-blend",
     }
 
 
