@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stacking.report import Section
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
-N_TRAIN, N_TEST = 1800, 700
+N_TRAIN, N_TEST = 1800, 600
 
 
 @dataclass(frozen=True)
