@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_folds
-from stacking.combiner import Combiner, CombinerState
 from stacking.meta_learners.batched_logistic import fit_logistic
 from stacking.meta_learners.training_rows import (
     TrainingRows,
@@ -30,6 +29,7 @@ from stacking.meta_learners.training_rows import (
     probabilities,
     score_logits,
 )
+from stacking.meta_learners.tree_combiner import TreeCombiner
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["PairLightGBM"]
@@ -73,7 +73,7 @@ BLOCK_CELLS = 4_000_000
 """Feature values built at a time while the drawn pairs are gathered."""
 
 
-class PairLightGBM(Combiner):
+class PairLightGBM(TreeCombiner):
     """Stack with one LightGBM whose samples are (row, label) pairs.
 
     A pair's features are the members' logits for that row and label (missing where a member does not cover the label),
@@ -351,31 +351,6 @@ class PairLightGBM(Combiner):
                     f"the trees over pairs must be 1 to {self.n_rounds_} and read {n_features} features: got "
                     f"{booster.num_trees()} trees on {booster.num_feature()} features; fit the ensemble again."
                 )
-
-    def _state(self) -> CombinerState:
-        """Add the trees' texts to the state."""
-        values, arrays, _ = super()._state()
-        return values, arrays, dict(self._texts)
-
-    @classmethod
-    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
-        """Rebuild the trees too."""
-        combiner = super()._from_state(values, arrays, texts)
-        combiner._texts = dict(texts)
-        combiner._load_boosters()
-        return combiner
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the parsed trees out of pickles; their texts hold all."""
-        state = dict(super().__getstate__())
-        state.pop("_boosters", None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Parse the trees again."""
-        super().__setstate__(state)
-        if hasattr(self, "_texts"):
-            self._load_boosters()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_folds
-from stacking.combiner import Combiner, CombinerState
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.boosted_label import BoostedLabel, LabelRows, boost_label
 from stacking.meta_learners.labelwise_logistic import logit_penalty
@@ -27,6 +26,7 @@ from stacking.meta_learners.training_rows import (
     prepare_rows,
     probabilities,
 )
+from stacking.meta_learners.tree_combiner import TreeCombiner
 from stacking.predictions import PredictionSet
 
 __all__ = ["PerLabelStacker"]
@@ -36,7 +36,7 @@ DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
-class PerLabelStacker(Combiner):
+class PerLabelStacker(TreeCombiner):
     """Stack per label with LightGBM on own scores and on the labels that move with it.
 
     A label keeps to its logistic regression where it has fewer than `min_positives` positives (or negatives), or where
@@ -237,31 +237,6 @@ class PerLabelStacker(Combiner):
                     f"{booster.num_trees()} trees on {booster.num_feature()} features; fit the ensemble again."
                 )
             self._boosters.setdefault(label, []).append(booster)
-
-    def _state(self) -> CombinerState:
-        """Add the trees' texts to the state."""
-        values, arrays, _ = super()._state()
-        return values, arrays, dict(self._texts)
-
-    @classmethod
-    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
-        """Rebuild the trees too."""
-        combiner = super()._from_state(values, arrays, texts)
-        combiner._texts = dict(texts)
-        combiner._load_boosters()
-        return combiner
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the parsed trees out of pickles; their texts hold all."""
-        state = dict(super().__getstate__())
-        state.pop("_boosters", None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Parse the trees again."""
-        super().__setstate__(state)
-        if hasattr(self, "_texts"):
-            self._load_boosters()
 
 
 def _fit_base(rows: TrainingRows, fitting: BoolArray) -> DoubleArray:
