@@ -91,7 +91,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
         The epoch's figures: a row of the history.
     """
     config = task.member.training
-    learner.network.set_body_trainable(epoch >= config.freeze_epochs)
+    learner.network.freeze_body(config.frozen_share if epoch >= config.freeze_epochs else 1.0)
     learner.network.train()
     order, sampled = _draw_rows(learner, task, epoch)
     batches = split_evenly(order, config.batch_size)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from base_models.feature_maps import run_body
+from base_models.frozen_layers import freeze_layers, rest_frozen_modules
 from base_models.heads import (
     AttentionHead,
     AuxiliaryHead,
@@ -95,19 +96,19 @@ class MultilabelNetwork(nn.Module):
             self.head.auxiliary_logits = None
         return logits
 
-    def set_body_trainable(self, trainable: bool) -> None:
-        """Freeze or unfreeze the body.
+    def freeze_body(self, share: float) -> None:
+        """Freeze the body's layers next to the photo.
 
         Parameters
         ----------
-        trainable : bool
-            False keeps its weights; its normalisation statistics are kept by ``train`` as well.
+        share : float
+            Share of its layers, in [0, 1]: 0 lets the whole body learn, 1 none of it. Frozen layers keep their weights,
+            and by ``train`` their normalisation statistics.
         """
-        for parameter in self.body.parameters():
-            parameter.requires_grad_(trainable)
+        freeze_layers(self.body, share)
 
     def train(self, mode: bool = True) -> MultilabelNetwork:
-        """Switch training mode; a frozen body stays in evaluation mode, so that its statistics do not drift.
+        """Switch training mode; frozen layers stay in evaluation mode, so that their statistics do not drift.
 
         Parameters
         ----------
@@ -120,8 +121,8 @@ class MultilabelNetwork(nn.Module):
             The network itself.
         """
         super().train(mode)
-        if mode and not any(parameter.requires_grad for parameter in self.body.parameters()):
-            self.body.eval()
+        if mode:
+            rest_frozen_modules(self.body)
         return self
 
 

@@ -18,7 +18,7 @@ class ScratchCnn(nn.Module):
     """Four blocks of convolution → batch normalisation → ReLU → pooling by two, then an average over the places.
 
     It offers what heads and explanations use of timm's networks: ``forward_features``, ``forward_head``,
-    ``num_features`` and ``feature_info``.
+    ``num_features``, ``feature_info`` and ``group_matcher``.
     """
 
     def __init__(self) -> None:
@@ -34,6 +34,21 @@ class ScratchCnn(nn.Module):
             {"num_chs": width, "reduction": 2 ** (i + 1), "module": f"blocks.{i}"} for i, width in enumerate(WIDTHS)
         ]
         self.pretrained_cfg: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Say which layer a parameter belongs to.
+
+        Parameters
+        ----------
+        coarse : bool
+            For timm's signature; there is one way to group.
+
+        Returns
+        -------
+        dict of str to str
+            The pattern of the blocks' names.
+        """
+        return {"blocks": r"^blocks\.(\d+)"}
 
     def forward_features(self, photos: Tensor) -> Tensor:
         """Compute the last feature map.

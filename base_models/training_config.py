@@ -20,7 +20,7 @@ RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         ("body_learning_rate", "layer_decay", "class_weight_power", "train_share"),
     ),
     ("lie in (0, 1)", lambda value: 0 < value < 1, ("plateau_factor",)),
-    ("lie in [0, 1]", lambda value: 0 <= value <= 1, ("sampling_alpha",)),
+    ("lie in [0, 1]", lambda value: 0 <= value <= 1, ("sampling_alpha", "frozen_share")),
     ("lie in [0, 1)", lambda value: 0 <= value < 1, ("ema_decay", "dropout", "warmup", "margin")),
     (
         "not be negative",
@@ -92,6 +92,9 @@ class TrainingConfig:
         How a row's weight comes from the weights of its labels.
     freeze_epochs : int
         Epochs in which only the head learns, before the body is unfrozen.
+    frozen_share : float
+        Share of the body's layers, from the photo on, that never learn, in [0, 1]: .5 tunes the half next to the head,
+        1 the head alone.
     precision : {"float32", "bfloat16", "auto"}
         Arithmetic of the body; the head and the loss are always float32. ``auto`` times both on this machine and takes
         the faster.
@@ -149,6 +152,7 @@ class TrainingConfig:
     sampling_alpha: float = 1.0
     sampling_weight: Literal["mean", "max", "sum"] = "max"
     freeze_epochs: int = 0
+    frozen_share: float = 0.0
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     ema_decay: float = 0.0
     dropout: float = 0.0

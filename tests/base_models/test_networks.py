@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 import timm  # noqa: E402
 
 from base_models import hub  # noqa: E402
+from base_models.frozen_layers import freeze_layers  # noqa: E402
 from base_models.member_config import MemberConfig  # noqa: E402
 from base_models.networks import create_network  # noqa: E402
 
@@ -44,7 +45,7 @@ def test_bfloat16_bodies_give_float32_logits():
 
 def test_a_frozen_body_keeps_weights_and_statistics():
     network = create_network(member(), RATES)
-    network.set_body_trainable(False)
+    network.freeze_body(1.0)
     network.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
@@ -52,8 +53,31 @@ def test_a_frozen_body_keeps_weights_and_statistics():
     optimizer.step()
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"head.weight", "head.bias"}
-    network.set_body_trainable(True)
+    network.freeze_body(0.0)
     assert network.train().body.training
+
+
+@pytest.mark.parametrize(("name", "first", "last"), [("test_resnet", "layer1", "layer4"), ("scratch-cnn", "0", "3")])
+def test_a_half_frozen_body_learns_next_to_the_head_only(name, first, last):
+    network = create_network(member(name), RATES)
+    network.freeze_body(0.5)
+    network.train()
+    before = {key: value.clone() for key, value in network.body.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+    network(torch.rand(4, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    changed = {key for key, value in network.body.state_dict().items() if not torch.equal(value, before[key])}
+    parts = {part for key in changed for part in key.split(".")}
+    assert last in parts
+    assert "running_mean" in parts  # what learns also keeps its statistics
+    assert not any(key.startswith((f"{first}.", f"blocks.{first}.", "conv1", "bn1")) for key in changed)
+
+
+def test_a_part_can_only_be_frozen_where_layers_are_ordered():
+    body = torch.nn.Linear(2, 2)
+    freeze_layers(body, 1.0)
+    with pytest.raises(ValueError, match="frozen_share must be 0 or 1 for Linear"):
+        freeze_layers(body, 0.5)
 
 
 def test_an_unknown_network_gets_a_hint():
