@@ -6,6 +6,7 @@ from types import FrameType
 
 import typer
 
+from experiments.cli.ablating import ablation
 from experiments.cli.comparing import compare
 from experiments.cli.data import download, ingest, synthesize
 from experiments.cli.demonstration import demo
@@ -41,6 +42,7 @@ app.command(epilog="Example: labelstack optimize run/oof --optimizer pso --objec
     optimize
 )
 app.command(epilog="Example: labelstack compare run/oof --holdout run/test --out comparison")(compare)
+app.command(epilog="Example: labelstack ablation run --baseline full --out ablation")(ablation)
 app.command(epilog="Example: labelstack fit run/oof --out ensemble --time-limit 300")(fit)
 app.command(epilog="Example: labelstack predict ensemble --run run --images new-photos --out labels.csv")(predict)
 app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluation")(evaluate)

@@ -27,6 +27,7 @@ ALL = dict(commands(get_command(app)))
 def test_every_command_of_the_design_is_there():
     names = {" ".join(path) for path in ALL}
     assert names == {
+        "ablation",
         "compare",
         "data describe",
         "data download",

@@ -192,3 +192,30 @@ def test_wrong_annotations_are_refused(labelstack, damaged, tmp_path, spoil, sen
     assert done.exit_code == 2, done.output
     assert sentence in done.stderr
     assert not (tmp_path / "run" / "oof").exists()
+
+
+def test_an_ablation_holds_members_against_a_baseline(labelstack, trained, tmp_path):
+    run, _ = trained
+    done = labelstack("ablation", run, "--baseline", "small", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "ablation.json").read_text())
+    baseline, other = found["rows"]
+    assert (baseline["member"], baseline["gain"], baseline["change"]) == ("small", 0.0, "the baseline's recipe")
+    assert (other["member"], other["change"]) == ("frequent", 'labels = "frequent"')
+    assert other["gain"] == pytest.approx(other["score"] - baseline["score"])
+    assert other["recipe"]["labels"] == "frequent"
+    done_files = [json.loads(path.read_text()) for path in (run / "members/small").glob("fold*/done.json")]
+    assert baseline["cpu_seconds"] == pytest.approx(sum(entry["cpu_seconds"] for entry in done_files))
+    assert baseline["photos_seen"] == sum(entry["n_train"] for entry in done_files)
+    assert "frequent" in (tmp_path / "ablation.md").read_text()
+
+
+def test_an_ablation_wants_a_member_and_a_finished_run(labelstack, trained, tmp_path):
+    run, _ = trained
+    done = labelstack("ablation", run, "--baseline", "smal", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "baseline must be a member of the run: got 'smal'; it has small, frequent." in " ".join(done.stderr.split())
+    done = labelstack("ablation", tmp_path, "--baseline", "small", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "run must be a finished run folder with a test split" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
