@@ -128,7 +128,7 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
     ------
     ValueError
         If the folder belongs to another recipe or is no run folder, cannot be written, has too little space, or is in
-        use.
+        use. The recipe it was begun with may have gained members: those are added to the run.
     """
     _check_place(out, recipe)
     try:
@@ -145,6 +145,10 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
             folder = RunFolder(out, json.loads(path.read_text(encoding="utf-8")))
         else:
             folder = RunFolder(out, _new_manifest(recipe, n_threads, device))
+        if folder.manifest["recipe_hash"] != recipe_hash(recipe):
+            logger.info("members are added to the run in %s", out)
+            folder.record(recipe_hash=recipe_hash(recipe), recipe=canonical_recipe(recipe), finished=False)
+            (out / "recipe.toml").unlink(missing_ok=True)
         if not (out / "recipe.toml").is_file():
             atomic_write_text(out / "recipe.toml", to_toml(canonical_recipe(recipe)))
         folder.record(runs_started=int(folder.manifest.get("runs_started", 0)) + 1)
@@ -234,14 +238,22 @@ def _check_place(out: Path, recipe: TrainingRun) -> None:
         recorded = json.loads(manifest.read_text(encoding="utf-8"))
         if "recipe_hash" not in recorded:
             raise ValueError(f"out must be a run folder: {manifest} belongs to something else; give another folder.")
-        if recorded["recipe_hash"] != recipe_hash(recipe):
-            difference = _first_difference(recorded["recipe"], canonical_recipe(recipe))
+        here = canonical_recipe(recipe)
+        if recorded["recipe_hash"] != recipe_hash(recipe) and not _only_adds_members(recorded["recipe"], here):
+            difference = _first_difference(recorded["recipe"], here)
             raise ValueError(
                 f"out must belong to this recipe: in {out}, {difference}; give another folder, or the recipe it "
                 "was begun with."
             )
     elif out.is_dir() and any(entry.name not in OWN_FILES for entry in out.iterdir()):
         raise ValueError(f"out must be new, empty or a run folder: {out} holds other files; give another folder.")
+
+
+def _only_adds_members(there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    """Tell whether a recipe is the recorded one with further members: their folds do not touch finished ones."""
+    growing = ("members", "derived")
+    kept = all(entry in here.get(key, ()) for key in growing for entry in there.get(key, ()))
+    return kept and all(there.get(key) == here.get(key) for key in there.keys() | here.keys() if key not in growing)
 
 
 def _expected_bytes(recipe: TrainingRun) -> int:

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from base_models.inference import predict  # noqa: E402
 from base_models.manifest import load_manifest  # noqa: E402
-from base_models.member_config import DerivedMember  # noqa: E402
+from base_models.member_config import DerivedMember, recipe_hash  # noqa: E402
 from base_models.out_of_fold import choose_device, run_training  # noqa: E402
 from base_models.run_folder import read_npz  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
@@ -299,3 +299,18 @@ def test_labels_with_their_own_best_epochs_go_from_training_to_new_photos(small,
     found, test = predict(run, tmp_path / "photos", device="cpu"), load_predictions(run / "test")
     at = [found.ids.tolist().index(name) for name in test.ids]
     np.testing.assert_allclose(found.to_array()[:, at], test.to_array(), atol=1e-6)
+
+
+def test_a_longer_recipe_adds_members_to_the_run_and_leaves_finished_ones_alone(tiny_run, tiny_photos, tmp_path):
+    recipe = tiny_recipe(tiny_photos)
+    run = run_training(replace(recipe, members=recipe.members[1:], derived=()), tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in run.glob("members/*/fold*/*")}
+    assert load_predictions(run / "oof").models == ("frequent", "rare")
+    run_training(recipe, run)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for store in ("oof", "test"):
+        index = json.loads((run / store / "index.json").read_text())
+        assert index["files"] == json.loads((tiny_run / store / "index.json").read_text())["files"]
+    assert json.loads((run / "manifest.json").read_text())["recipe_hash"] == recipe_hash(recipe)
+    with pytest.raises(ValueError, match="out must belong to this recipe"):
+        run_training(replace(recipe, members=recipe.members[1:], derived=()), run)
