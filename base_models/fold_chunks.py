@@ -65,7 +65,7 @@ def finish_fold(
     from safetensors.torch import save
 
     rows_by_chunk = {"oof": np.flatnonzero(data.fold == task.fold)}
-    rows_by_chunk.update({split: np.flatnonzero(data.split == split) for split in SCORED_SPLITS})
+    rows_by_chunk.update({split: data.rows_of(split) for split in SCORED_SPLITS})
     names, flip = ["weights.safetensors"], task.member.training.flip_tta
     for name, rows in rows_by_chunk.items():
         if len(rows):
@@ -223,7 +223,7 @@ def assemble_stores(
     covers = _read_covers(parts, data, folder)
     groups = data.manifest.groups
     for chunk in ("oof", *SCORED_SPLITS):
-        rows = np.flatnonzero(data.split == ("train" if chunk == "oof" else chunk))
+        rows = data.rows_of(chunk)
         if not len(rows):
             continue
         writer = StoreWriter(
@@ -234,10 +234,10 @@ def assemble_stores(
             overwrite=True,
             y_true=data.y_true[rows],
             groups=None if groups is None else groups[data.indices[rows]],
-            folds=data.fold[rows] if chunk == "oof" else None,
+            folds=_folds_of_store(data, rows) if chunk == "oof" else None,
             covers=np.stack([covers[name] for name in parts]),
             label_groups=data.manifest.vocabulary.groups,
-            train_frequency=data.train_counts / max(1, int((data.split == "train").sum())),
+            train_frequency=data.train_counts / max(1, int(data.learning.sum())),
         )
         with writer:
             for name, members in parts.items():
@@ -247,6 +247,11 @@ def assemble_stores(
         logger.info(message)
         if progress is not None:
             progress(TrainingEvent("store", message=message))
+
+
+def _folds_of_store(data: RunData, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which fold's model scored each row, −1 throughout where one network scored them all."""
+    return data.fold[rows] if data.n_folds > 1 else np.full(len(rows), -1, dtype=np.int64)
 
 
 def _read_covers(parts: Mapping[str, Sequence[str]], data: RunData, folder: RunFolder) -> dict[str, NDArray[np.bool_]]:

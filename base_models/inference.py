@@ -1,4 +1,4 @@
-"""Score new photos with the networks of a finished run: each member is the mean of its fold models."""
+"""Score new photos with the networks of a finished run: each member is the mean of its fold models, if several."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def _mean_of_folds(
 
 
 def _n_folds(recipe: dict[str, Any]) -> int:
-    """Return the number of folds of a canonical recipe, which leaves defaults out."""
-    return int(recipe.get("folds", {}).get("n_folds", FoldConfig().n_folds))
+    """Return the number of networks per member of a canonical recipe, which leaves defaults out."""
+    return FoldConfig(**recipe.get("folds", {})).n_networks
 
 
 class _SourceReader:

@@ -29,6 +29,7 @@ __all__ = [
     "recipe_hash",
 ]
 
+SCHEMES = ("out-of-fold", "holdout", "validation-split")
 NEUTRAL = {"neutral": True}  # marks settings that do not change what is computed; the canonical form leaves them out
 
 
@@ -121,16 +122,22 @@ class DerivedMember:
 
 @dataclass(frozen=True)
 class FoldConfig:
-    """Say how the training rows are dealt into folds.
+    """Say which rows the members are scored on without having seen them, for the ensemble to learn from.
 
     Parameters
     ----------
     n_folds : int
-        Number of folds, at least 2.
+        Number of folds, at least 2; for scheme ``out-of-fold`` only.
     seed : int
         Seed of the deal.
     validation_fraction : float
-        Share of each fold's training rows that is cut off to choose the epoch, in (0, .5].
+        Share of each network's training rows that is cut off to choose the epoch, in (0, .5].
+    scheme : {"out-of-fold", "holdout", "validation-split"}
+        ``out-of-fold``: one network per member and fold, and every training row is scored by the one that did not see
+        it. The other two train one network per member and score a holdout: a stratified share of the training rows,
+        or the data's own validation split.
+    holdout_fraction : float
+        Share of the training rows that is the holdout, in (0, .5]; for scheme ``holdout`` only.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -138,12 +145,31 @@ class FoldConfig:
     n_folds: int = 5
     seed: int = 0
     validation_fraction: float = 0.1
+    scheme: Literal["out-of-fold", "holdout", "validation-split"] = "out-of-fold"
+    holdout_fraction: float = 0.2
 
     def __post_init__(self) -> None:
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}: got {self.scheme!r}.")
         if self.n_folds < 2:
-            raise ValueError(f"n_folds must be at least 2: got {self.n_folds}.")
-        if not 0 < self.validation_fraction <= 0.5:
-            raise ValueError(f"validation_fraction must lie in (0, .5]: got {self.validation_fraction}.")
+            raise ValueError(f"n_folds must be at least 2: got {self.n_folds}; use scheme 'holdout' for one network.")
+        for name, value in (("validation", self.validation_fraction), ("holdout", self.holdout_fraction)):
+            if not 0 < value <= 0.5:
+                raise ValueError(f"{name}_fraction must lie in (0, .5]: got {value}.")
+        for name, scheme in (("n_folds", "out-of-fold"), ("holdout_fraction", "holdout")):
+            if self.scheme != scheme and getattr(self, name) != getattr(FoldConfig, name):
+                raise ValueError(f"{name} must be left out with scheme {self.scheme!r}: it is for {scheme!r} only.")
+
+    @property
+    def n_networks(self) -> int:
+        """Return how many networks of each member are trained.
+
+        Returns
+        -------
+        int
+            The number of folds, or 1 where a holdout is scored.
+        """
+        return self.n_folds if self.scheme == "out-of-fold" else 1
 
 
 @dataclass(frozen=True)

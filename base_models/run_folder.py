@@ -41,6 +41,20 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 OWN_FILES = (LOCK_NAME, "recipe.toml")  # what a run killed in its first moments may leave
 BYTES_PER_NETWORK = 60 * 2**20
+SCHEME_WORDS = {
+    "out-of-fold": {
+        "oof": "each row scored by the fold model that did not see it",
+        "new_photos": "arithmetic mean of the fold models",
+    },
+    "holdout": {
+        "oof": "a holdout of the training rows, scored by the one network, which did not see it",
+        "new_photos": "the one network",
+    },
+    "validation-split": {
+        "oof": "the validation split, scored by the one network, which did not see it",
+        "new_photos": "the one network",
+    },
+}
 PACKAGES = ("labelstack", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "iterative-stratification")
 
 
@@ -258,7 +272,7 @@ def _only_adds_members(there: Mapping[str, Any], here: Mapping[str, Any]) -> boo
 
 def _expected_bytes(recipe: TrainingRun) -> int:
     """Guess what a run writes: kept weights of every fold, and one training state."""
-    return BYTES_PER_NETWORK * (len(recipe.members) * recipe.folds.n_folds + 4) if len(recipe.members) > 2 else 2**27
+    return BYTES_PER_NETWORK * (len(recipe.members) * recipe.folds.n_networks + 4) if len(recipe.members) > 2 else 2**27
 
 
 def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str, Any]:
@@ -277,10 +291,7 @@ def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str,
         "device": device,
         "versions": versions,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scheme": {
-            "oof": "each row scored by the fold model that did not see it",
-            "new_photos": "arithmetic mean of the fold models",
-        },
+        "scheme": SCHEME_WORDS[recipe.folds.scheme],
         "runs_started": 0,
     }
 
