@@ -23,7 +23,7 @@ from base_models.member_task import MemberTask
 from base_models.networks import MultilabelNetwork
 from base_models.optimization import set_learning_rates
 from base_models.progress import Progress, TrainingEvent
-from base_models.sampling import LabelSampler
+from base_models.sampling import LabelSampler, share_of_rows
 from base_models.scoring import compute_logits, split_evenly
 from base_models.transforms import augment_photos, mix_photos, shrink_photos, training_size
 
@@ -126,7 +126,10 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
 def _draw_rows(learner: Learner, task: MemberTask, epoch: int) -> tuple[NDArray[np.int64], dict[str, float]]:
     """Return the epoch's rows in order and, where they are sampled, what that has reached."""
     if learner.sampler is None:
-        return np.random.default_rng((task.seed, epoch)).permutation(task.train_rows), {}
+        config, rows = task.member.training, task.train_rows
+        if config.shares:
+            rows = share_of_rows(rows, config.shares[epoch * len(config.shares) // config.epochs], task.fold)
+        return np.random.default_rng((task.seed, epoch)).permutation(rows), {}
     drawn = learner.sampler.draw(task.seed, epoch)
     return drawn, learner.sampler.figures(drawn)
 

@@ -117,6 +117,9 @@ class TrainingConfig:
         Scores are the mean over a photo and its mirror image, at validation and whenever photos are scored.
     train_share : float
         Share of the fold's training rows that is used, in (0, 1]; a larger share holds every smaller one.
+    shares : tuple of float
+        Shares of those rows, each for an equal share of the epochs, in (0, 1]: first few photos, then all. Empty always
+        uses all.
     min_label_count : int
         Labels with fewer positive training photos are not answered by this member: its ``covers`` is False there.
     keep : {"best", "last", "best-per-label"}
@@ -163,6 +166,7 @@ class TrainingConfig:
     mixup_off_epochs: int = 0
     flip_tta: bool = False
     train_share: float = 1.0
+    shares: tuple[float, ...] = ()
     min_label_count: int = 0
     keep: Literal["best", "last", "best-per-label"] = "best"
     patience: int = 0
@@ -172,6 +176,10 @@ class TrainingConfig:
             for name in names:
                 if not holds(getattr(self, name)):
                     raise ValueError(f"{name} must {words}: got {getattr(self, name)}.")
+        if not all(0 < share <= 1 for share in self.shares):
+            raise ValueError(f"shares must hold values in (0, 1]: got {list(self.shares)}.")
+        if self.shares and self.sampling_alpha < 1:
+            raise ValueError("shares must be empty where rows are drawn by label frequency: drop it or sampling_alpha.")
         self._check_loss()
 
     def _check_loss(self) -> None:

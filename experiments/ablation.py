@@ -12,14 +12,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from stacking.metrics import recall_at_k
+
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
+    from stacking.predictions import PredictionSet
     from stacking.report import Report
 
 REQUIRED = ("oof", "test")
 INTRODUCTION = (
-    "Each row is one member of the run; its recipe is that of the baseline but for what the second column says. Scores "
-    "are micro-F1 on the test split, which tuned nothing, with 95 % bootstrap limits; differences are paired."
+    "Each row is one member of the run; its recipe is that of the baseline but for what the second column says. "
+    "Scores are micro-F1 on the test split, which tuned nothing, with 95 % bootstrap limits; differences are paired. "
+    "Recall in a tenth: how many of the true labels are among the tenth of the labels that scores highest, whatever "
+    "the thresholds."
 )
 
 
@@ -41,6 +48,10 @@ class AblationRow:
         Held-out macro-F1.
     never_predicted : int
         Labels with positives that it never predicts.
+    recall_at_tenth : float
+        Share of the true labels that are among the tenth of the labels that scores highest; no threshold takes part.
+    n_parameters : int
+        Of the network, or of all that the member is made of.
     cpu_seconds : float
         For training and scoring, all folds.
     photos_seen : int
@@ -59,6 +70,8 @@ class AblationRow:
     gain_high: float
     macro_f1: float
     never_predicted: int
+    recall_at_tenth: float
+    n_parameters: int
     cpu_seconds: float
     photos_seen: int
     recipe: dict[str, Any]
@@ -131,7 +144,20 @@ def measure_ablation(run: str | Path, baseline: str) -> Ablation:
     if baseline not in fitting.models:
         raise ValueError(f"baseline must be a member of the run: got {baseline!r}; it has {', '.join(fitting.models)}.")
     found = compare(fitting, [], holdout=held_out)
-    rows = tuple(_row(name, baseline, recipes, found, run) for name in recipes if name in fitting.models)
+    recall = _recall_at_tenth(held_out)
+    changes = {name: describe_change(member, recipes[baseline]) for name, member in recipes.items()}
+    rows = tuple(
+        AblationRow(
+            member=name,
+            change=changes[name],
+            **_scores(found, name, baseline),
+            recall_at_tenth=recall[name],
+            **_cost(member, run),
+            recipe=member,
+        )
+        for name, member in recipes.items()
+        if name in fitting.models
+    )
     return Ablation(recipe["name"], baseline, rows, found.constant_answer, found.manifest)
 
 
@@ -158,6 +184,8 @@ def ablation_report(ablation: Ablation) -> "Report":
         Column("to the baseline [95 %]"),
         Column("macro-F1", "score"),
         Column("never predicted", "count"),
+        Column("recall in a tenth", "score"),
+        Column("parameters", "count"),
         Column("photos seen", "count"),
         Column("CPU time", "seconds"),
     ]
@@ -169,6 +197,8 @@ def ablation_report(ablation: Ablation) -> "Report":
             f"{write_gain(row.gain)} {write_interval(row.gain_low, row.gain_high, signed=True)}",
             row.macro_f1,
             row.never_predicted,
+            row.recall_at_tenth,
+            row.n_parameters,
             row.photos_seen,
             row.cpu_seconds,
         )
@@ -246,38 +276,35 @@ def _check_run(run: Path) -> None:
         )
 
 
-def _row(
-    name: str, baseline: str, recipes: Mapping[str, dict[str, Any]], found: "Comparison", run: Path
-) -> AblationRow:
-    """Put one row together."""
+def _scores(found: "Comparison", name: str, baseline: str) -> dict[str, Any]:
+    """Read a member's scores and its gain over the baseline."""
     scored, gain = found.row(name), found.difference(name, baseline)
-    cpu_seconds, photos_seen = _cost(recipes[name], run)
-    return AblationRow(
-        member=name,
-        change=describe_change(recipes[name], recipes[baseline]),
-        score=scored.score,
-        low=scored.low,
-        high=scored.high,
-        gain=gain.value,
-        gain_low=gain.low,
-        gain_high=gain.high,
-        macro_f1=scored.macro_f1,
-        never_predicted=scored.never_predicted,
-        cpu_seconds=cpu_seconds,
-        photos_seen=photos_seen,
-        recipe=recipes[name],
-    )
+    own = {key: getattr(scored, key) for key in ("score", "low", "high", "macro_f1", "never_predicted")}
+    return {**own, "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
 
 
-def _cost(recipe: Mapping[str, Any], run: Path) -> tuple[float, int]:
-    """Add up the CPU seconds and the photos seen of a member, or of those that it is made of."""
-    names = recipe.get("members", [recipe["name"]])
+def _recall_at_tenth(held_out: "PredictionSet") -> dict[str, float]:
+    """Measure every member's recall among a tenth of the labels; a label that it does not answer comes last."""
+    k = max(1, round(held_out.n_labels / 10))
+    truth = np.asarray(held_out.y_true)
+    return {
+        model: recall_at_k(truth, np.nan_to_num(held_out.model_scores(model)), k, y_known=held_out.y_known)
+        for model in held_out.models
+    }
+
+
+def _cost(recipe: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """Add up what a member has cost, or those that it is made of."""
     done = [
         json.loads(path.read_text(encoding="utf-8"))
-        for name in names
+        for name in recipe.get("members", [recipe["name"]])
         for path in sorted((run / "members" / name).glob("fold*/done.json"))
     ]
-    return sum(entry["cpu_seconds"] for entry in done), sum(entry["n_train"] * entry["epochs"] for entry in done)
+    return {
+        "n_parameters": sum(entry["n_parameters"] for entry in done if entry["fold"] == 0),
+        "cpu_seconds": sum(entry["cpu_seconds"] for entry in done),
+        "photos_seen": sum(entry["n_train"] * entry["epochs"] for entry in done),
+    }
 
 
 def _flatten(recipe: Mapping[str, Any], inside: str = "") -> dict[str, Any]:

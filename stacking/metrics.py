@@ -23,6 +23,7 @@ __all__ = [
     "mean_average_precision",
     "micro_f1",
     "micro_f1_counts",
+    "recall_at_k",
     "samples_f1",
     "subset_accuracy",
 ]
@@ -370,6 +371,62 @@ def mean_average_precision(
         if hit.sum() > 0:
             precisions.append(_average_precision(hit, weight[rows], score[rows, label]))
     return float(np.mean(precisions)) if precisions else 0.0
+
+
+def recall_at_k(
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    k: int,
+    *,
+    y_known: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+) -> float:
+    """Measure how many of all true labels are among the k highest-scored labels of their sample.
+
+    No threshold takes part, so it tells a ranking that is poor from thresholds that are.
+
+    Parameters
+    ----------
+    y_true : array of shape (n_samples, n_labels)
+        The truth, 0 or 1.
+    y_score : array of shape (n_samples, n_labels)
+        Scores in [0, 1]; only their order within a sample matters.
+    k : int
+        Labels looked at, from 1 to n_labels.
+    y_known : array of bool, shape (n_samples, n_labels), optional
+        False where a cell is not annotated; such a cell takes no place.
+    sample_weight : array of shape (n_samples,), optional
+        Weight of each sample, not negative; 1 by default.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 where nothing is true.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, `y_true` holds anything but 0 and 1, scores or weights are out of range or not finite, or `k`
+        is out of range.
+
+    Notes
+    -----
+    O(n_samples · n_labels log n_labels). Among equal scores the label that comes first is taken first.
+
+    Examples
+    --------
+    >>> recall_at_k([[1, 1, 0], [0, 1, 0]], [[0.9, 0.2, 0.3], [0.1, 0.8, 0.3]], k=1)
+    0.6666666666666666
+    """
+    truth, score, known, weight = _check_scored_cells(y_true, y_score, y_known, sample_weight)
+    if not 1 <= k <= truth.shape[1]:
+        raise ValueError(f"k must lie between 1 and the number of labels, {truth.shape[1]}: got {k}.")
+    shown = score if known is None else np.where(known, score, -1)
+    first = np.argsort(-shown, axis=1, kind="stable")[:, :k]
+    truth = truth if known is None else truth & known
+    weight = np.ones(len(truth)) if weight is None else weight
+    found = np.take_along_axis(truth, first, axis=1).sum(axis=1)
+    return float(_ratio(np.array([weight @ found]), np.array([weight @ truth.sum(axis=1)]))[0])
 
 
 def log_loss(

@@ -70,6 +70,19 @@ def interrupted(task, folder, monkeypatch, at):
         train_member(task, folder, progress=interrupt)
 
 
+def test_an_epoch_may_see_few_rows_first_and_all_of_them_later(make_task, tmp_path, monkeypatch):
+    seen = []
+    see_steps(monkeypatch, seen)
+    train_member(make_task(epochs=4, shares=(0.4, 1.0), batch_size=100), tmp_path)
+    assert [len(photos) for photos in seen if len(photos) != 10] == [12, 12, 30, 30]
+    for shares, message in {
+        (0.0,): r"shares must hold values in \(0, 1\]: got \[0.0\]",
+        (0.5,): "shares must be empty",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            TrainingConfig(shares=shares, sampling_alpha=0.5)
+
+
 @pytest.mark.parametrize(
     "settings", [{"mixup": 0.4, "sizes": (16, 32)}, {"schedule": "plateau", "layer_decay": 0.5, "train_share": 0.7}]
 )

@@ -99,6 +99,21 @@ def test_nothing_positive_and_nothing_known_is_zero_not_nan(name):
     assert getattr(metrics, name)(empty, empty, y_known=np.zeros((3, 2), dtype=bool)) == 0.0
 
 
+def test_recall_at_k_finds_what_sorting_each_row_finds(cells, rng):
+    y_true, y_score, weight = cells
+    y_known = rng.random(y_true.shape) < 0.7
+    found = wanted = 0.0
+    for truth, score, known, own in zip(y_true, y_score, y_known, weight, strict=True):
+        best = sorted(np.flatnonzero(known), key=lambda label: (-score[label], label))[:3]
+        found, wanted = found + own * truth[best].sum(), wanted + own * truth[known].sum()
+    recall = metrics.recall_at_k(y_true, y_score, 3, y_known=y_known, sample_weight=weight)
+    assert recall == pytest.approx(found / wanted, abs=1e-12)
+    assert metrics.recall_at_k(y_true, y_score, y_true.shape[1]) == 1.0
+    for k in (0, y_true.shape[1] + 1):
+        with pytest.raises(ValueError, match=f"k must lie between 1 and the number of labels, 7: got {k}"):
+            metrics.recall_at_k(y_true, y_score, k)
+
+
 def test_unsigned_truth_does_not_wrap(cells):
     y_true, y_score, _ = cells
     assert metrics.mean_average_precision(y_true, y_score) == metrics.mean_average_precision(
