@@ -1,9 +1,10 @@
-"""Score new photos with the networks of a finished run: each member is the mean of its fold models, if several."""
+"""Score new photos with the networks of a finished run, as its recipe says: a mean of the fold models, or one."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from base_models.checkpoints import read_tensors
 from base_models.dataset import PhotoReader, PhotoTensors, check_photos
-from base_models.fold_chunks import fold_is_done, merge_derived
+from base_models.fold_chunks import fold_is_done, mean_over_networks, merge_derived
 from base_models.labelwise_network import LabelwiseNetwork
 from base_models.manifest import Manifest, load_photo_folder
 from base_models.member_config import FoldConfig, MemberConfig, TrainingConfig
@@ -60,8 +61,8 @@ def predict(
     Returns
     -------
     PredictionSet
-        One model per member of the run, derived ones included; scores are the arithmetic mean over the folds. Photos
-        that cannot be read have no row: ``extras["unreadable"]`` lists their ids, and a warning is logged.
+        One model per member of the run, derived ones included; scored as the recipe's ``folds.new_photos`` says.
+        Photos that cannot be read have no row: ``extras["unreadable"]`` lists their ids, and a warning is logged.
 
     Raises
     ------
@@ -73,15 +74,17 @@ def predict(
     ids, reader, y_true = _open_photos(photos)
     readable, unreadable = _check_readable(ids, reader, n_workers)
     recipe, labels = manifest["recipe"], list(manifest["data"]["labels"])
-    n_folds = _n_folds(recipe)
+    folds = FoldConfig(**recipe.get("folds", {}))  # a canonical recipe leaves defaults out
     scores: dict[str, NDArray[np.float32]] = {}
     source: PhotoTensors | None = None
     failed = set(manifest.get("failed_members", ()))
     for member in (entry for entry in recipe["members"] if entry["name"] not in failed):
-        facts = [_read_fold(run / "members" / member["name"] / f"fold{fold}") for fold in range(n_folds)]
+        places = [run / "members" / member["name"] / f"fold{fold}" for fold in folds.networks_for_new_photos]
+        facts = [_read_fold(place) for place in places]
         if source is None or source.size != facts[0]["size"]:
             source = PhotoTensors(reader, readable, int(facts[0]["size"]), n_workers=n_workers)
-        means = _mean_of_folds(run, member, facts, source, device, progress)
+        scored = _score_by_network(places, member, facts, source, device, progress)
+        means = mean_over_networks(scored, folds.new_photos)
         scores[member["name"]] = np.full((len(readable), len(labels)), np.nan, np.float32)
         scores[member["name"]][:, [labels.index(label) for label in facts[0]["labels"]]] = means
     for derived in recipe.get("derived", []):
@@ -100,31 +103,25 @@ def predict(
     )
 
 
-def _mean_of_folds(
-    run: Path,
+def _score_by_network(
+    places: list[Path],
     member: dict[str, Any],
     facts: list[dict[str, Any]],
     source: PhotoTensors,
     device: str,
     progress: Progress | None,
-) -> NDArray[np.float32]:
-    """Score the photos with every fold's network and average."""
-    name, n_folds = member["name"], len(facts)
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the scores of one network after the other."""
+    name, n_networks = member["name"], len(facts)
     precision = member.get("training", {}).get("precision", "float32")
-    total = np.zeros((len(source), len(facts[0]["labels"])), np.float64)
-    for fold, fact in enumerate(facts):
-        network = _load_network(run / "members" / name / f"fold{fold}", fact, device)
+    for fold, (place, fact) in enumerate(zip(places, facts, strict=True)):
+        network = _load_network(place, fact, device)
         arithmetic, flip = fact.get("precision", precision), bool(fact.get("flip_tta"))
-        total += score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=flip)
+        scores = score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=flip)
         if progress is not None:
-            message = f"{name}: fold model {fold + 1} of {n_folds} has scored {len(source)} photos"
-            progress(TrainingEvent("fold", name, fold, n_folds, message=message))
-    return (total / n_folds).astype(np.float32)
-
-
-def _n_folds(recipe: dict[str, Any]) -> int:
-    """Return the number of networks per member of a canonical recipe, which leaves defaults out."""
-    return FoldConfig(**recipe.get("folds", {})).n_networks
+            message = f"{name}: network {fold + 1} of {n_networks} has scored {len(source)} photos"
+            progress(TrainingEvent("fold", name, fold, n_networks, message=message))
+        yield scores
 
 
 class _SourceReader:

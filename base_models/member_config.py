@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 SCHEMES = ("out-of-fold", "holdout", "validation-split")
+NEW_PHOTOS = ("mean", "logit-mean", "refit")
+SETTING_OF_SCHEME = {"n_folds": "out-of-fold", "new_photos": "out-of-fold", "holdout_fraction": "holdout"}
 NEUTRAL = {"neutral": True}  # marks settings that do not change what is computed; the canonical form leaves them out
 
 
@@ -138,6 +140,9 @@ class FoldConfig:
         or the data's own validation split.
     holdout_fraction : float
         Share of the training rows that is the holdout, in (0, .5]; for scheme ``holdout`` only.
+    new_photos : {"mean", "logit-mean", "refit"}
+        What scores the test split and new photos, for scheme ``out-of-fold`` only: the mean of the fold networks'
+        probabilities, the mean of their logits, or one more network that is trained on the rows of all folds.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -147,6 +152,7 @@ class FoldConfig:
     validation_fraction: float = 0.1
     scheme: Literal["out-of-fold", "holdout", "validation-split"] = "out-of-fold"
     holdout_fraction: float = 0.2
+    new_photos: Literal["mean", "logit-mean", "refit"] = "mean"
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
@@ -156,7 +162,9 @@ class FoldConfig:
         for name, value in (("validation", self.validation_fraction), ("holdout", self.holdout_fraction)):
             if not 0 < value <= 0.5:
                 raise ValueError(f"{name}_fraction must lie in (0, .5]: got {value}.")
-        for name, scheme in (("n_folds", "out-of-fold"), ("holdout_fraction", "holdout")):
+        if self.new_photos not in NEW_PHOTOS:
+            raise ValueError(f"new_photos must be one of {', '.join(NEW_PHOTOS)}: got {self.new_photos!r}.")
+        for name, scheme in SETTING_OF_SCHEME.items():
             if self.scheme != scheme and getattr(self, name) != getattr(FoldConfig, name):
                 raise ValueError(f"{name} must be left out with scheme {self.scheme!r}: it is for {scheme!r} only.")
 
@@ -167,9 +175,22 @@ class FoldConfig:
         Returns
         -------
         int
-            The number of folds, or 1 where a holdout is scored.
+            The number of folds, and one more for a refit; 1 where a holdout is scored.
         """
-        return self.n_folds if self.scheme == "out-of-fold" else 1
+        if self.scheme != "out-of-fold":
+            return 1
+        return self.n_folds + (self.new_photos == "refit")
+
+    @property
+    def networks_for_new_photos(self) -> range:
+        """Return which of a member's networks score photos that are in no fold.
+
+        Returns
+        -------
+        range
+            All of them, or the refit alone.
+        """
+        return range(self.n_folds if self.new_photos == "refit" else 0, self.n_networks)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ class RunData:
         Returns
         -------
         int
-            Networks per member: at least 2, or 1 where a holdout is scored.
+            Networks per member: at least 2, or 1 where a holdout is scored. A refit counts as a fold that holds no
+            row out.
         """
         return self.validation.shape[1]
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.member_config import TrainingRun, canonical_recipe, recipe_hash
+from base_models.member_config import FoldConfig, TrainingRun, canonical_recipe, recipe_hash
 from stacking.atomic_files import (
     LOCK_NAME,
     atomic_write_bytes,
@@ -41,19 +41,15 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 OWN_FILES = (LOCK_NAME, "recipe.toml")  # what a run killed in its first moments may leave
 BYTES_PER_NETWORK = 60 * 2**20
-SCHEME_WORDS = {
-    "out-of-fold": {
-        "oof": "each row scored by the fold model that did not see it",
-        "new_photos": "arithmetic mean of the fold models",
-    },
-    "holdout": {
-        "oof": "a holdout of the training rows, scored by the one network, which did not see it",
-        "new_photos": "the one network",
-    },
-    "validation-split": {
-        "oof": "the validation split, scored by the one network, which did not see it",
-        "new_photos": "the one network",
-    },
+OOF_WORDS = {
+    "out-of-fold": "each row scored by the fold model that did not see it",
+    "holdout": "a holdout of the training rows, scored by the one network, which did not see it",
+    "validation-split": "the validation split, scored by the one network, which did not see it",
+}
+NEW_PHOTOS_WORDS = {
+    "mean": "arithmetic mean of the fold models",
+    "logit-mean": "logit mean of the fold models",
+    "refit": "one model more, trained on the rows of all folds",
 }
 PACKAGES = ("labelstack", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "iterative-stratification")
 
@@ -291,9 +287,14 @@ def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str,
         "device": device,
         "versions": versions,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scheme": SCHEME_WORDS[recipe.folds.scheme],
+        "scheme": {"oof": OOF_WORDS[recipe.folds.scheme], "new_photos": _new_photos_words(recipe.folds)},
         "runs_started": 0,
     }
+
+
+def _new_photos_words(folds: FoldConfig) -> str:
+    """Say what scores new photos."""
+    return NEW_PHOTOS_WORDS[folds.new_photos] if folds.scheme == "out-of-fold" else "the one network"
 
 
 def _first_difference(there: Any, here: Any, path: str = "") -> str:

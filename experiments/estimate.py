@@ -124,7 +124,8 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
     total = sum(cost.seconds for cost in costs)
     size = sum(cost.checkpoint_bytes for cost in costs) + stores
     facts = [_cost_fact(cost) for cost in costs]
-    kind = f"{n_networks} folds" if n_networks > 1 else "one network a member"
+    kind = f"{run.folds.n_folds} folds" if n_networks > 1 else "one network a member"
+    kind += " and a refit" if run.folds.new_photos == "refit" else ""
     summary = (
         f"{len(manifest.split):,} photos × {n_labels} labels, {kind}: about {duration(total)} on this CPU, "
         f"{size / 2**30:.2f} GiB of disk (decoding photos and the ensemble not counted)"
@@ -136,7 +137,8 @@ def _count_rows(run: "TrainingRun", manifest: "Manifest") -> tuple[float, float,
     """Return the rows learned from, summed over a member's networks, the rows held out, and the other rows to score."""
     n_train, n_validation, n_test = (int((manifest.split == name).sum()) for name in ("train", "validation", "test"))
     if run.folds.scheme == "out-of-fold":
-        return n_train * (run.folds.n_folds - 1), n_train, n_validation + n_test
+        learned = n_train * (run.folds.n_folds - 1 + (run.folds.new_photos == "refit"))
+        return learned, n_train, n_validation + n_test
     if run.folds.scheme == "validation-split":
         return n_train, n_validation, n_test
     held_out = n_train * run.folds.holdout_fraction

@@ -63,6 +63,10 @@ def test_other_wrong_configurations_are_refused():
         FoldConfig(scheme="holdout", holdout_fraction=0.6)
     with pytest.raises(ValueError, match="scheme must be one of out-of-fold, holdout, validation-split: got 'once'"):
         FoldConfig(scheme="once")
+    with pytest.raises(ValueError, match="new_photos must be one of mean, logit-mean, refit: got 'median'"):
+        FoldConfig(new_photos="median")
+    with pytest.raises(ValueError, match="new_photos must be left out with scheme 'holdout': it is for 'out-of-fold'"):
+        FoldConfig(scheme="holdout", new_photos="refit")
     with pytest.raises(ValueError, match="n_folds must be left out with scheme 'holdout'"):
         FoldConfig(scheme="holdout", n_folds=3)
     with pytest.raises(ValueError, match="holdout_fraction must be left out with scheme 'out-of-fold'"):
