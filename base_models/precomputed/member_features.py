@@ -30,7 +30,7 @@ from base_models.run_data import RunData
 from base_models.run_folder import RunFolder
 from stacking.atomic_files import check_writable
 
-__all__ = ["check_feature_space", "open_features", "wanted_variants"]
+__all__ = ["check_feature_space", "open_features", "store_key", "wanted_variants"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,26 @@ def wanted_variants(member: MemberConfig, members: Sequence[MemberConfig]) -> tu
     tuple of {"photos", "mirrored"}
         Mirror images only where one of them looks at them.
     """
-    sharing = [other for other in members if other.features == "precomputed" and _body_of(other) == _body_of(member)]
+    others = [other for other in members if other.features == "precomputed"]
+    sharing = [other for other in others if store_key(other) == store_key(member)]
     return VARIANTS if any(needs_mirror(other.training) for other in (member, *sharing)) else VARIANTS[:1]
+
+
+def store_key(member: MemberConfig) -> tuple[Any, ...]:
+    """Return what of a member decides which store of a run it uses.
+
+    Parameters
+    ----------
+    member : MemberConfig
+        A member with ``features = "precomputed"``.
+
+    Returns
+    -------
+    tuple
+        Equal for members that share a store.
+    """
+    needs = needs_of_head(member.head)
+    return (member.network, member.weights, member.size, member.training.precision, member.feature_dtype, needs)
 
 
 def check_feature_space(recipe: TrainingRun, data: RunData, folder: RunFolder) -> None:
@@ -160,12 +178,6 @@ def open_features(
         recipe.cache == "auto" and facts.n_bytes(len(variants)) <= recipe.cache_gib * GIB
     )
     return FeatureRows(matrices, facts, body, described, failures=failures, keeps=keeps)
-
-
-def _body_of(member: MemberConfig) -> tuple[Any, ...]:
-    """Return what of a member decides which store it uses."""
-    needs = needs_of_head(member.head) if member.features == "precomputed" else ""
-    return (member.network, member.weights, member.size, member.training.precision, member.feature_dtype, needs)
 
 
 def _create_body(member: MemberConfig) -> BodyNetwork:
