@@ -20,6 +20,7 @@ from base_models.checkpoints import drop_training_state, tensors_of
 from base_models.labelwise_network import LabelwiseNetwork
 from base_models.member_config import FoldConfig, TrainingRun
 from base_models.member_task import MemberTask, TrainedMember
+from base_models.precomputed.head_network import join_body
 from base_models.progress import Progress, TrainingEvent
 from base_models.run_data import RunData
 from base_models.run_folder import RunFolder, read_npz, write_npz
@@ -76,7 +77,7 @@ def finish_fold(
             scores = score_photos(trained.network, task.photos, rows, trained.precision, device, flip=flip)
             write_npz(place / f"{name}.npz", rows=rows, columns=columns, scores=scores)
             names.append(f"{name}.npz")
-    atomic_write_bytes(place / "weights.safetensors", save(tensors_of(trained.network)))
+    atomic_write_bytes(place / "weights.safetensors", save(tensors_of(join_body(trained.network, task.photos))))
     return {name: sha256_file(place / name) for name in names}
 
 
@@ -105,7 +106,7 @@ def mark_done(
     files : mapping of str to str
         SHA-256 by file name, as ``finish_fold`` returned it.
     """
-    network = trained.network
+    network = join_body(trained.network, task.photos)
     done = {
         "member": task.member.name,
         "network": task.member.network,
@@ -127,8 +128,8 @@ def mark_done(
         "n_validation": len(task.validation_rows),
         "n_labels": len(labels),
         "labels": list(labels),
-        "n_parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
-        "normalisation": {"mean": list(trained.network.mean), "std": list(trained.network.std)},
+        "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "normalisation": {"mean": list(network.mean), "std": list(network.std)},
         "starting_weights": trained.starting_weights,
         "seed": task.seed,
         **spent,

@@ -34,7 +34,7 @@ class LabelwiseNetwork(nn.Module):
     def __init__(self, networks: Mapping[int, MultilabelNetwork], label_epochs: Sequence[int]) -> None:
         super().__init__()
         first = networks[label_epochs[0]]
-        self.mean, self.std = first.mean, first.std
+        self.mean, self.std, self.takes_photos = first.mean, first.std, first.takes_photos
         self.label_epochs = tuple(int(epoch) for epoch in label_epochs)
         self.networks = nn.ModuleDict({str(epoch): networks[epoch] for epoch in sorted(set(self.label_epochs))})
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from base_models.data_config import DataConfig
+from base_models.precomputed.settings import check_precomputed
 from base_models.training_config import TrainingConfig
 
 __all__ = [
@@ -63,6 +64,11 @@ class MemberConfig:
         What turns the network's features into logits, see ``base_models.heads``.
     hidden : tuple of int
         Widths of the hidden layers; for ``head = "mlp"``.
+    features : {"live", "precomputed"}
+        ``precomputed`` freezes the body, computes its features of every photo once and trains the head on them, see
+        :mod:`base_models.precomputed`; of the augmentation only the mirror image is left.
+    feature_dtype : {"float32", "float16"}
+        Type of precomputed features on disk; float16 halves them and rounds to three digits.
     training : TrainingConfig
         How it is trained.
     """
@@ -80,6 +86,8 @@ class MemberConfig:
     tier: int = 0
     head: Literal["linear", "attention", "wide", "recurrent", "auxiliary", "mlp"] = "linear"
     hidden: tuple[int, ...] = (1024, 512, 256)
+    features: Literal["live", "precomputed"] = "live"
+    feature_dtype: Literal["float32", "float16"] = "float32"
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -102,6 +110,8 @@ class MemberConfig:
                 f"tier_counts must be ascending counts from 1 on and tier one of 0 to their number: member "
                 f"{self.name!r} has {list(self.tier_counts)} and {self.tier}."
             )
+        if self.features == "precomputed":
+            check_precomputed(self)
 
 
 @dataclass(frozen=True)
@@ -220,6 +230,10 @@ class TrainingRun:
         Memory for decoded photos, in GiB.
     n_workers : int
         Processes that decode photos which are not kept in memory.
+    features_folder : str
+        Where precomputed features are kept, so that several runs share them; empty keeps them in ``RUN/features``.
+    features_gib : float
+        Largest disk space for the precomputed features of one body, in GiB.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -234,6 +248,8 @@ class TrainingRun:
     cache: Literal["auto", "memory", "none"] = field(default="auto", metadata=NEUTRAL)
     cache_gib: float = field(default=4.0, metadata=NEUTRAL)
     n_workers: int = field(default=0, metadata=NEUTRAL)
+    features_folder: str = field(default="", metadata=NEUTRAL)
+    features_gib: float = field(default=20.0, metadata=NEUTRAL)
 
     def __post_init__(self) -> None:
         if not self.members:

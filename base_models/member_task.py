@@ -12,6 +12,7 @@ from base_models.dataset import PhotoTensors
 from base_models.labelwise_network import LabelwiseNetwork
 from base_models.member_config import MemberConfig
 from base_models.networks import MultilabelNetwork
+from base_models.precomputed.feature_rows import FeatureRows
 
 __all__ = ["MemberTask", "TrainedMember", "base_rates", "check_task", "known_truth", "positive_counts"]
 
@@ -24,8 +25,8 @@ class MemberTask:
     ----------
     member : MemberConfig
         What to train and how.
-    photos : PhotoTensors
-        Photos at the member's size.
+    photos : PhotoTensors or FeatureRows
+        Photos at the member's size, or their precomputed features.
     y_true : ndarray of uint8, shape (n_photos, n_labels)
         Truth of the member's labels, row by row of ``photos``.
     train_rows, validation_rows : ndarray of int64
@@ -39,7 +40,7 @@ class MemberTask:
     """
 
     member: MemberConfig
-    photos: PhotoTensors
+    photos: PhotoTensors | FeatureRows
     y_true: NDArray[np.uint8]
     train_rows: NDArray[np.int64]
     validation_rows: NDArray[np.int64]

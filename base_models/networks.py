@@ -51,6 +51,7 @@ class MultilabelNetwork(nn.Module):
     """
 
     head: Any
+    takes_photos = True  # False where it is shown precomputed features instead
 
     def __init__(self, body: nn.Module, head: Head, dropout: float = 0.0) -> None:
         super().__init__()

@@ -21,6 +21,10 @@ from base_models.manifest import load_manifest
 from base_models.member_config import MemberConfig, TrainingRun
 from base_models.member_task import MemberTask
 from base_models.networks import create_network
+from base_models.precomputed.feature_rows import FeatureRows
+from base_models.precomputed.head_network import BodyNetwork, HeadNetwork
+from base_models.precomputed.member_features import check_feature_space, open_features
+from base_models.precomputed.settings import suit_member
 from base_models.progress import Progress, TimeLeft, TrainingEvent
 from base_models.run_data import RunData, prepare_run_data
 from base_models.run_folder import RunFolder, open_run_folder
@@ -89,6 +93,7 @@ def run_training(
             data = prepare_run_data(recipe, manifest, folder, progress)
             for member in recipe.members:
                 covered_labels(member, data.train_counts)
+            check_feature_space(recipe, data, folder)
             left = _epochs_left(recipe, data.n_folds, folder)
             told = TimeLeft(left, costs).wrap(progress)
             sources: dict[int, PhotoTensors] = {}
@@ -148,13 +153,20 @@ def train_out_of_fold(
     y_true = np.ascontiguousarray(data.y_true[:, columns])
     labels = [data.manifest.vocabulary.names[column] for column in columns]
     sources = {} if sources is None else sources
+    features: FeatureRows | None = None
     for fold in range(data.n_folds):
         place = folder.fold_folder(member.name, fold)
         if fold_is_done(place):
             continue
+        try:
+            if member.features == "precomputed" and features is None:
+                features = open_features(member, recipe, data, folder, device=device, progress=progress)
+        except (OSError, ValueError) as error:
+            reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else error
+            raise TrainingFailedError(f"features of member {member.name!r}: {reason}") from error
         task = MemberTask(
-            member,
-            _photos_of_size(recipe, data, member.size, sources),
+            member if features is None else suit_member(member),
+            _photos_of_size(recipe, data, member.size, sources) if features is None else features,
             y_true,
             np.flatnonzero((data.split == "train") & (data.fold != fold) & ~data.validation[:, fold]),
             np.flatnonzero(data.validation[:, fold]),
@@ -213,7 +225,7 @@ def _try_members(recipe: TrainingRun) -> dict[str, float]:
     """Build every network, so that a wrong name, size or weight file is found at once; return the forward times."""
     seconds: dict[tuple[object, ...], float] = {}
     keys = {
-        member.name: (member.network, member.head, member.size, member.weights, member.training.sizes)
+        member.name: (member.network, member.head, member.size, member.weights, member.training.sizes, member.features)
         for member in recipe.members
     }
     for member in recipe.members:
@@ -222,8 +234,11 @@ def _try_members(recipe: TrainingRun) -> dict[str, float]:
             with torch.random.fork_rng(), torch.inference_mode():
                 network = create_network(member, np.full(1, 0.5)).eval()
                 check_sizes(network, member)
+                shown = torch.zeros(8, 3, member.size, member.size)
+                if member.features == "precomputed":
+                    shown, network = BodyNetwork(network)(shown).unsqueeze(-1), HeadNetwork(network).eval()
                 started = time.perf_counter()
-                network(torch.zeros(8, 3, member.size, member.size))
+                network(shown)
                 seconds[key] = time.perf_counter() - started
     return {name: seconds[key] for name, key in keys.items()}
 

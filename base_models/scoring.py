@@ -17,6 +17,7 @@ from torch import Tensor
 from base_models.dataset import PhotoTensors
 from base_models.labelwise_network import LabelwiseNetwork
 from base_models.networks import MultilabelNetwork
+from base_models.precomputed.feature_rows import FeatureRows
 from base_models.transforms import normalise_photos
 
 __all__ = ["compute_logits", "score_photos", "split_evenly", "validation_micro_f1"]
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def score_photos(
     network: MultilabelNetwork | LabelwiseNetwork,
-    photos: PhotoTensors,
+    photos: PhotoTensors | FeatureRows,
     rows: NDArray[np.int64],
     precision: str = "float32",
     device: str = "cpu",
@@ -40,8 +41,8 @@ def score_photos(
     ----------
     network : MultilabelNetwork or LabelwiseNetwork
         Put into evaluation mode.
-    photos : PhotoTensors
-        Photos at the network's size.
+    photos : PhotoTensors or FeatureRows
+        Photos at the network's size, or their precomputed features.
     rows : ndarray of int64
         Which of them.
     precision : {"float32", "bfloat16"}
@@ -82,7 +83,7 @@ def score_photos(
 
 def _try_scores(
     network: MultilabelNetwork | LabelwiseNetwork,
-    photos: PhotoTensors,
+    photos: PhotoTensors | FeatureRows,
     batches: list[NDArray[np.int64]],
     precision: str,
     device: str,
@@ -108,7 +109,7 @@ def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor
     network : MultilabelNetwork or LabelwiseNetwork
         The network.
     photos : Tensor
-        Shape (n_rows, 3, size, size), values in [0, 255].
+        Shape (n_rows, 3, size, size), values in [0, 255]; precomputed features for a network that takes those.
     precision : {"float32", "bfloat16"}
         Arithmetic of the body.
 
@@ -117,8 +118,9 @@ def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor
     Tensor
         Shape (n_rows, n_labels), float32.
     """
-    photos = normalise_photos(photos, network.mean, network.std)
-    photos = photos.contiguous(memory_format=torch.channels_last)
+    if network.takes_photos:
+        photos = normalise_photos(photos, network.mean, network.std)
+        photos = photos.contiguous(memory_format=torch.channels_last)
     with torch.autocast(photos.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         return network(photos)
 

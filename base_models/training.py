@@ -36,6 +36,7 @@ from base_models.member_config import MemberConfig
 from base_models.member_task import MemberTask, TrainedMember, base_rates, check_task, known_truth, positive_counts
 from base_models.networks import MultilabelNetwork, create_network
 from base_models.optimization import create_average, create_optimizer
+from base_models.precomputed.head_network import suit_network
 from base_models.progress import Progress, TrainingEvent
 from base_models.sampling import LabelSampler, create_sampler, share_of_rows
 from base_models.schedules import plateau_reduction
@@ -87,8 +88,9 @@ def train_member(
     with torch.random.fork_rng():
         torch.manual_seed(task.seed)
         truth = known_truth(task) if member.head == "recurrent" else None
-        network = create_network(member, base_rates(task), load_weights=saved is None, y_true=truth).to(device)
-        network = network.to(memory_format=torch.channels_last)
+        load_weights = saved is None and member.features == "live"
+        network = create_network(member, base_rates(task), load_weights=load_weights, y_true=truth)
+        network = suit_network(network, task.photos).to(device).to(memory_format=torch.channels_last)
         check_sizes(network, member)
         start = _read_or_decide_start(network, task, folder, device, resumed=saved is not None)
         loss = create_loss(config, positive_counts(task), len(task.train_rows))
@@ -251,7 +253,7 @@ def _kept_network(folder: Path, task: MemberTask, device: str) -> MultilabelNetw
         raise ValueError(f"folder must still hold its checkpoint: {folder} was emptied during the training; run again.")
 
     def load(tensors: dict[str, Tensor]) -> MultilabelNetwork:
-        network = create_network(task.member, base_rates(task), load_weights=False)
+        network = suit_network(create_network(task.member, base_rates(task), load_weights=False), task.photos)
         network.load_state_dict(tensors)
         return network.to(device).to(memory_format=torch.channels_last)
 

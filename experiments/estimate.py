@@ -6,6 +6,7 @@ decoding the photos and the ensemble.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class MemberCost:
     Attributes
     ----------
     member : str
-        Its name.
+        Its name; for precomputed features what they are.
     seconds : float
         Expected training and scoring time of all folds.
     checkpoint_bytes : int
@@ -65,14 +66,56 @@ def estimate_member(member: "MemberConfig", n_labels: int, passes: tuple[float, 
     import torch
 
     from base_models.networks import create_network
+    from base_models.precomputed.head_network import BodyNetwork, HeadNetwork
 
     network = create_network(member, np.full(n_labels, 0.1), load_weights=False)
     batch = min(member.training.batch_size, LARGEST_TIMED_BATCH)
     photos = torch.rand(batch, 3, member.size, member.size)
-    training, scoring = _seconds_per_step(network, photos, n_labels)
     weights = sum(parameter.numel() for parameter in network.parameters())
+    n_bytes = weights * BYTES_PER_WEIGHT
+    if member.features == "precomputed":
+        photos, network = BodyNetwork(network)(photos).detach().unsqueeze(-1), HeadNetwork(network)
+        learning = sum(parameter.numel() for parameter in network.parameters())
+        n_bytes = weights * 4 + learning * BYTES_PER_WEIGHT
+    training, scoring = _seconds_per_step(network, photos, n_labels)
     seconds = (passes[0] * training + passes[1] * scoring) / batch
-    return MemberCost(member.name, seconds, weights * BYTES_PER_WEIGHT * n_folds)
+    return MemberCost(member.name, seconds, n_bytes * n_folds)
+
+
+def estimate_features(members: Sequence["MemberConfig"], n_photos: int) -> list[MemberCost]:
+    """Time a few steps of every frozen body whose features are computed once.
+
+    Parameters
+    ----------
+    members : sequence of MemberConfig
+        All members of a recipe.
+    n_photos : int
+        Number of photos.
+
+    Returns
+    -------
+    list of MemberCost
+        One per store of features, named after its network and size; none without precomputed features.
+    """
+    import numpy as np
+    import torch
+
+    from base_models.networks import create_network
+    from base_models.precomputed.head_network import BodyNetwork
+    from base_models.precomputed.member_features import store_key, wanted_variants
+
+    costs = []
+    for member in {store_key(member): member for member in members if member.features == "precomputed"}.values():
+        body = BodyNetwork(create_network(member, np.full(1, 0.1), load_weights=False))
+        n_rows, photos = n_photos * len(wanted_variants(member, members)), torch.rand(64, 3, member.size, member.size)
+        with torch.no_grad():
+            body(photos)
+            start = time.perf_counter()
+            features = body(photos)
+            seconds = (time.perf_counter() - start) / len(photos) * n_rows
+        n_bytes = n_rows * features[0].numel() * (2 if member.feature_dtype == "float16" else 4)
+        costs.append(MemberCost(f"features of {member.network}, {member.size} pixels", seconds, n_bytes))
+    return costs
 
 
 def _seconds_per_step(network: "torch.nn.Module", photos: "torch.Tensor", n_labels: int) -> tuple[float, float]:
@@ -120,6 +163,7 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
         trained = learned * (1 - validating) * member.training.epochs
         scored = learned * validating * member.training.epochs + held_out + n_rest * n_networks
         costs.append(estimate_member(member, n_labels, (trained, scored), n_networks))
+    costs += estimate_features(run.members, len(manifest.split))
     stores = 2 * 4 * (len(run.members) + len(run.derived)) * (held_out + n_rest) * n_labels  # chunks and the store
     total = sum(cost.seconds for cost in costs)
     size = sum(cost.checkpoint_bytes for cost in costs) + stores
@@ -147,7 +191,8 @@ def _count_rows(run: "TrainingRun", manifest: "Manifest") -> tuple[float, float,
 
 def _cost_fact(cost: MemberCost) -> Fact:
     """Say one member's cost."""
-    return Fact(f"member {cost.member}", f"{duration(cost.seconds)}, {cost.checkpoint_bytes / 2**20:.0f} MiB")
+    topic = cost.member if cost.member.startswith("features of ") else f"member {cost.member}"
+    return Fact(topic, f"{duration(cost.seconds)}, {cost.checkpoint_bytes / 2**20:.0f} MiB")
 
 
 def duration(seconds: float) -> str:

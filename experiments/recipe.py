@@ -38,7 +38,7 @@ def load_recipe(path: str | Path) -> "TrainingRun":
     -------
     TrainingRun
         Checked, defaults filled in. The paths of its data stay as written: `load_manifest` takes them from the recipe's
-        folder. A weight file's path is made absolute.
+        folder. The paths of weight files and of shared features are made absolute.
 
     Raises
     ------
@@ -58,7 +58,8 @@ def load_recipe(path: str | Path) -> "TrainingRun":
         else member
         for member in run.members
     )
-    return dataclasses.replace(run, members=members)
+    shared = str(_resolve_path(Path(run.features_folder), folder)) if run.features_folder else ""
+    return dataclasses.replace(run, members=members, features_folder=shared)
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

@@ -421,7 +421,7 @@ def recall_at_k(
     truth, score, known, weight = _check_scored_cells(y_true, y_score, y_known, sample_weight)
     if not 1 <= k <= truth.shape[1]:
         raise ValueError(f"k must lie between 1 and the number of labels, {truth.shape[1]}: got {k}.")
-    shown = score if known is None else np.where(known, score, -1)
+    shown = np.asarray(score if known is None else np.where(known, score, -1), dtype=np.float64)
     first = np.argsort(-shown, axis=1, kind="stable")[:, :k]
     truth = truth if known is None else truth & known
     weight = np.ones(len(truth)) if weight is None else weight

@@ -59,6 +59,21 @@ def test_doctor_estimates_a_recipe(labelstack, blocks):
     assert "2 folds: about " in done.stdout
 
 
+def test_doctor_counts_precomputed_features_once(labelstack, blocks):
+    member = """[[members]]
+name = "{}"
+network = "test_resnet"
+weights = "body.safetensors"
+features = "precomputed"
+"""
+    head = RECIPE.partition("[[members]]")[0]
+    (blocks / "recipe.toml").write_text(head + member.format("one") + member.format("other"))
+    done = labelstack("doctor", "--recipe", blocks / "recipe.toml")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("features of test_resnet, ") == 1
+    assert "member other: " in done.stdout
+
+
 def test_doctor_names_a_misspelt_key(labelstack, blocks):
     path = blocks / "recipe.toml"
     path.write_text(RECIPE.replace("epochs", "epoch"))

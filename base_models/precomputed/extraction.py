@@ -1,0 +1,148 @@
+"""Compute the features of a frozen body for a run's photos, or go on where an earlier process stopped.
+
+Batches are cut the same way whoever computes them and wherever it was interrupted, so a CPU gives the same bits.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from base_models.dataset import PhotoTensors
+from base_models.networks import MultilabelNetwork
+from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureFacts, FeatureWriter
+from base_models.scoring import compute_logits
+
+__all__ = ["compute_features", "write_features"]
+
+logger = logging.getLogger(__name__)
+
+BATCH_ROWS = 64  # divides CHUNK_ROWS
+
+
+def compute_features(body: MultilabelNetwork, photos: Tensor, precision: str = "float32") -> NDArray[np.float32]:
+    """Compute the features of a batch.
+
+    Parameters
+    ----------
+    body : MultilabelNetwork
+        A ``BodyNetwork``, on the photos' device.
+    photos : Tensor
+        Shape (n_rows, 3, size, size), values in [0, 255].
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the body.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_rows, n_channels * n_places)
+        Features.
+
+    Raises
+    ------
+    ValueError
+        If a single photo does not fit into the device's memory. Where a batch does not, parts of it are tried.
+    """
+    n_parts = 1
+    while True:
+        try:
+            with torch.inference_mode():
+                parts = [compute_logits(body, part, precision).flatten(1) for part in photos.chunk(n_parts)]
+                return torch.cat(parts).cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            if n_parts >= len(photos):
+                raise ValueError(
+                    f"size of the photos must fit into the memory of {photos.device}: a single one does not; choose a "
+                    "smaller size or network, or device 'cpu'."
+                ) from error
+            n_parts *= 2
+            logger.warning("out of memory on %s: %d photos go through in %d parts", photos.device, len(photos), n_parts)
+
+
+def write_features(
+    folder: Path,
+    facts: FeatureFacts,
+    variants: Sequence[str],
+    body: MultilabelNetwork,
+    photos: PhotoTensors,
+    device: str = "cpu",
+    on_rows: Callable[[int], None] | None = None,
+) -> None:
+    """Fill a store with the variants that it lacks.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The store's folder, whose lock is held.
+    facts : FeatureFacts
+        What it will hold.
+    variants : sequence of {"photos", "mirrored"}
+        Which variants it lacks.
+    body : MultilabelNetwork
+        A ``BodyNetwork``; comes back on the CPU.
+    photos : PhotoTensors
+        The run's photos at the network's size.
+    device : str
+        Where to compute.
+    on_rows : callable, optional
+        Called with the number of photos done so far after every chunk.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or the disk has too little space; nothing was computed then.
+    ValueError
+        If a feature is not finite, or a photo does not fit into the device's memory.
+    """
+    started, cpu_started = time.monotonic(), time.process_time()
+    writer = FeatureWriter(folder, facts, variants)
+    try:
+        body = body.to(device).to(memory_format=torch.channels_last)
+        _fill(writer, variants, body, photos, device, on_rows)
+        writer.commit(
+            weights=body.starting_weights,
+            versions={name: importlib.metadata.version(name) for name in ("torch", "timm")},
+            device=device,
+            n_threads=torch.get_num_threads(),
+            seconds=time.monotonic() - started,  # of the last process
+            cpu_seconds=time.process_time() - cpu_started,
+        )
+    finally:
+        writer.close()
+        body.to("cpu")
+
+
+def _fill(
+    writer: FeatureWriter,
+    variants: Sequence[str],
+    body: MultilabelNetwork,
+    photos: PhotoTensors,
+    device: str,
+    on_rows: Callable[[int], None] | None,
+) -> None:
+    """Compute the chunks that are not there yet and write each as soon as its last batch is done."""
+    n_photos, precision = writer.facts.n_photos, writer.facts.precision
+    first = min(writer.n_done(variant) for variant in variants) * CHUNK_ROWS
+    starts = range(first, n_photos, BATCH_ROWS)
+    batches = [np.arange(start, min(start + BATCH_ROWS, n_photos)) for start in starts]
+    blocks: dict[str, list[NDArray[np.float32]]] = {}
+    for rows, pixels in photos.iter_batches(batches):
+        chunk, stop = int(rows[0]) // CHUNK_ROWS, int(rows[-1]) + 1
+        shown = pixels.to(device).float()
+        for variant in variants:
+            if writer.n_done(variant) <= chunk:
+                mirrored = shown.flip(-1) if variant == "mirrored" else shown
+                blocks.setdefault(variant, []).append(compute_features(body, mirrored, precision))
+        if stop in (n_photos, (chunk + 1) * CHUNK_ROWS):
+            unread = {row: reason for row, reason in photos.failures.items() if row // CHUNK_ROWS == chunk}
+            writer.write({variant: np.concatenate(parts) for variant, parts in blocks.items()}, chunk, unread)
+            blocks = {}
+            if on_rows is not None:
+                on_rows(stop)
