@@ -1,6 +1,6 @@
 """Convert predictions, add or drop models, hold rows back: what `labelstack pack` does, as a function."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +26,8 @@ class PackingPlan:
     ----------
     added : mapping of str to Path
         Name and file of each model to add.
-    added_from_logits : bool, default=False
-        Whether the files of `added` hold logits.
+    added_from_logits : bool or collection of str, default=False
+        Whether the files of `added` hold logits, or the names of those that do.
     dropped : tuple of str
         Models to leave out.
     by_label : bool, default=False
@@ -43,7 +43,7 @@ class PackingPlan:
     """
 
     added: Mapping[str, Path] = field(default_factory=dict)
-    added_from_logits: bool = False
+    added_from_logits: bool | Collection[str] = False
     dropped: tuple[str, ...] = ()
     by_label: bool = False
     overwrite: bool = False

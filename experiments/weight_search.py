@@ -61,7 +61,7 @@ def search_weights(
 
     if predictions.y_true is None:
         raise ValueError(
-            "predictions must carry the truth to search weights: give it, or a bundle or store with y_true."
+            "predictions must carry the truth to search weights: give it (--truth), or a bundle or store with y_true."
         )
     options: dict[str, Any] = {
         "optimizer": optimizer,

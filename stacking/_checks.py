@@ -20,6 +20,8 @@ LabelArray = npt.NDArray[np.uint8]
 StringArray = npt.NDArray[np.str_]
 
 SIMPLEX_TOLERANCE = 1e-4
+ROUNDING = 1e-6
+"""A score this far outside [0, 1] was meant to be a probability: sums in float32 end there."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -89,10 +91,11 @@ def check_y_true(
         wrong = array > 1 if array.dtype == np.uint8 else (array != 0) & (array != 1)
         if wrong.any():
             row, label = first_true(wrong)
-            raise ValueError(
-                f"{name} must hold only 0 and 1: got {array[row, label]} at row {row}, column {label}; "
-                "mark labels that were not annotated in y_known instead."
-            )
+            value = array[row, label]
+            remedy = "mark labels that were not annotated in y_known instead"
+            if 0 < value < 1:
+                remedy = "these look like scores: give the truth, or decide each label first"
+            raise ValueError(f"{name} must hold only 0 and 1: got {value} at row {row}, column {label}; {remedy}.")
     return np.ascontiguousarray(array, dtype=np.uint8)
 
 
@@ -512,8 +515,10 @@ def _logit_hint(scores: npt.NDArray[Any]) -> str:
         low, high = np.nanmin(scores), np.nanmax(scores)
     if np.isinf(low) or np.isinf(high):
         return ""
+    if -ROUNDING <= low < 0 or 1 < high <= 1 + ROUNDING:
+        return "; it leaves the range by rounding only: clip the scores to [0, 1]"
     if low < 0:
-        return "; the values look like logits: pass from_logits=True (--from-logits) if they are"
+        return "; the values look like logits: pass from_logits=True (--from-logits, --logits-of MODEL) if they are"
     return "; the values look like percentages: divide them by 100 if they are" if 10 < high <= 100 else ""
 
 

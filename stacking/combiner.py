@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
-from stacking._checks import check_folds, did_you_mean
+from stacking._checks import check_folds, did_you_mean, first_names
 from stacking.cross_fitting import score_held_out
 from stacking.predictions import PredictionSet, as_prediction_set
 
@@ -240,14 +240,16 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         for name in self.models_:
             if name not in present and name not in left_out:
                 raise ValueError(
-                    f"predictions must hold every fitted member: {name!r} is missing; add it or pass "
-                    f"without=[{name!r}].{did_you_mean(name, tuple(present))}"
+                    f"predictions must hold every fitted member: {name!r} is missing (got "
+                    f"{first_names(sorted(present))}); add it, name it so ({name}=FILE), or pass "
+                    f"without=[{name!r}] (--without {name})."
                 )
         labels = {str(name) for name in predictions.labels}
         for name in self.labels_:
             if name not in labels:
                 raise ValueError(
-                    f"predictions must hold every fitted label: {name!r} is missing.{did_you_mean(name, tuple(labels))}"
+                    f"predictions must hold every fitted label: {name!r} is missing; a label that no member answers "
+                    f"must still be named (labels=, --labels).{did_you_mean(name, tuple(labels))}"
                 )
         kept = [name for name in self.models_ if name not in left_out]
         if not kept:

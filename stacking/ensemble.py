@@ -151,7 +151,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """
         learned = as_prediction_set(predictions, y_true)
         if learned.y_true is None:
-            raise ValueError("y_true must be given to fit an ensemble: pass it, or predictions that carry it.")
+            raise ValueError(
+                "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
+            )
         if groups is not None:
             learned = learned.with_groups(groups)
         check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")

@@ -9,12 +9,15 @@ from experiments.cli.options import (
     FromLogits,
     Ids,
     Labels,
+    LogitsOf,
     Models,
     OutFolder,
     Predictions,
     Quiet,
     Seed,
     Truth,
+    check_out_folder,
+    choose_logits,
     open_predictions,
 )
 from experiments.cli.reporting import session
@@ -27,13 +30,14 @@ def compare(
         Path | None, typer.Option(help="Fit on PREDICTIONS and score on these, instead of nested cross-validation.")
     ] = None,
     methods: Annotated[str, typer.Option(help="Names joined by commas, or all.")] = "all",
-    folds: Annotated[int, typer.Option(help="Outer and inner folds.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Outer and inner folds.")] = 5,
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is begun.")] = None,
     truth: Truth = None,
     model: Models = None,
     ids: Ids = None,
     labels: Labels = None,
     from_logits: FromLogits = False,
+    logits_of: LogitsOf = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -43,7 +47,10 @@ def compare(
         from stacking.comparison import compare as compare_methods
         from stacking.predictions import load_predictions
 
-        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
+        check_out_folder(out)
+        opened = open_predictions(
+            predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
+        )
         held_out = None if holdout is None else load_predictions(holdout)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
         with show.progress("comparing") as progress:

@@ -9,12 +9,15 @@ from experiments.cli.options import (
     FromLogits,
     Ids,
     Labels,
+    LogitsOf,
     Models,
     OutFolder,
     Predictions,
     Quiet,
     Seed,
     Truth,
+    check_out_folder,
+    choose_logits,
     open_predictions,
 )
 from experiments.cli.reporting import session
@@ -88,6 +91,7 @@ def fit(
     ids: Ids = None,
     labels: Labels = None,
     from_logits: FromLogits = False,
+    logits_of: LogitsOf = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -95,8 +99,13 @@ def fit(
     with session(quiet) as show:
         from stacking.decision_rules import ImageRules
         from stacking.ensemble import StackingEnsemble
+        from stacking.ensemble_folder import check_ensemble_target
 
-        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
+        check_out_folder(out)
+        check_ensemble_target(out)
+        opened = open_predictions(
+            predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
+        )
         rules = ImageRules(
             min_labels=min_labels,
             max_labels=max_labels,
@@ -137,6 +146,7 @@ def predict(
     ids: Ids = None,
     labels: Labels = None,
     from_logits: FromLogits = False,
+    logits_of: LogitsOf = None,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
     guard: Annotated[bool, typer.Option(help="Put ' before names that a spreadsheet would run as a formula.")] = True,
     quiet: Quiet = False,
@@ -162,7 +172,9 @@ def predict(
             if len(unreadable):
                 show.note(f"{len(unreadable)} photos cannot be read and get no row: {', '.join(unreadable[:5])}")
         else:
-            opened = open_predictions(predictions, None, model, ids, labels, from_logits=from_logits)
+            opened = open_predictions(
+                predictions, None, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
+            )
         counts = label_samples(
             loaded,
             opened,
@@ -187,6 +199,7 @@ def evaluate(
     ids: Ids = None,
     labels: Labels = None,
     from_logits: FromLogits = False,
+    logits_of: LogitsOf = None,
     without: Without = None,
     drop_seen: Annotated[
         bool, typer.Option("--drop-seen", help="Leave out samples that the ensemble was fitted on.")
@@ -199,8 +212,11 @@ def evaluate(
         from experiments.evaluation import evaluate_ensemble, write_evaluation
         from stacking.ensemble import StackingEnsemble
 
+        check_out_folder(out)
         loaded = StackingEnsemble.load(ensemble)
-        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
+        opened = open_predictions(
+            predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
+        )
         left_out = tuple(without or ())
         if loaded.fitted_ids_ is None:
             show.note("an earlier version saved this ensemble: whether it was fitted on these samples cannot be told")

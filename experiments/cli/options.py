@@ -4,7 +4,7 @@ Predictions are one path (a bundle ``.npz`` or a store folder), or one table or 
 beside ``--truth``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +29,10 @@ Ids = Annotated[Path | None, typer.Option(help="Samples and their order, one id 
 Labels = Annotated[Path | None, typer.Option(help="Labels and their order, one per line; .npy matrices need it.")]
 FromLogits = Annotated[
     bool, typer.Option("--from-logits", help="The scores are logits: pass them through the sigmoid.")
+]
+LogitsOf = Annotated[
+    list[str] | None,
+    typer.Option("--logits-of", metavar="MODEL", help="Only this model's scores are logits. May be repeated."),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is absent.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
@@ -66,6 +70,58 @@ def split_model_option(value: str) -> tuple[str, Path]:
     return name, Path(file)
 
 
+def choose_logits(from_logits: bool, logits_of: Sequence[str] | None) -> bool | tuple[str, ...]:
+    """Join ``--from-logits`` and ``--logits-of``.
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether all scores are logits.
+    logits_of : sequence of str or None
+        Models whose scores are.
+
+    Returns
+    -------
+    bool or tuple of str
+        As `stacking.load_predictions` takes it.
+
+    Raises
+    ------
+    ValueError
+        If both are given.
+
+    Examples
+    --------
+    >>> choose_logits(False, ["vit"])
+    ('vit',)
+    """
+    if from_logits and logits_of:
+        raise ValueError("give --from-logits for all models or --logits-of for some, not both.")
+    return tuple(logits_of) if logits_of else from_logits
+
+
+def check_out_folder(out: Path) -> None:
+    """Raise before any work if results could not be written to a folder.
+
+    Parameters
+    ----------
+    out : Path
+        The folder, which need not exist.
+
+    Raises
+    ------
+    ValueError
+        If it is a file.
+    OSError
+        If it cannot be written or its disk is full.
+    """
+    from stacking.atomic_files import check_writable
+
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out must be a folder: {str(out)!r} is a file; choose another name.")
+    check_writable(out)
+
+
 def open_predictions(
     path: Path | None,
     truth: Path | None = None,
@@ -73,7 +129,7 @@ def open_predictions(
     ids: Path | None = None,
     labels: Path | None = None,
     *,
-    from_logits: bool = False,
+    from_logits: bool | Collection[str] = False,
 ) -> "PredictionSet":
     """Open predictions in any of the forms that the command line takes.
 
@@ -87,8 +143,8 @@ def open_predictions(
         Values of ``--model``, instead of `path`.
     ids, labels : Path, optional
         Files with the names and their order; raw matrices need both.
-    from_logits : bool, default=False
-        Whether the scores are logits.
+    from_logits : bool or collection of str, default=False
+        Whether the scores are logits, or the models whose scores are; see `choose_logits`.
 
     Returns
     -------

@@ -1,5 +1,6 @@
 """The command `pack`."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,13 @@ from experiments.cli.options import (
     FromLogits,
     Ids,
     Labels,
+    LogitsOf,
     Models,
     Predictions,
     Quiet,
     Seed,
     Truth,
+    choose_logits,
     open_predictions,
     split_model_option,
 )
@@ -21,6 +24,15 @@ from experiments.cli.reporting import session
 
 Add = Annotated[list[str] | None, typer.Option(metavar="[NAME=]FILE", help="Add this model. May be repeated.")]
 Drop = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this model out. May be repeated.")]
+
+
+def _share_out(
+    logits: bool | tuple[str, ...], added: Collection[str]
+) -> tuple[bool | tuple[str, ...], bool | tuple[str, ...]]:
+    """Say which of the opened and which of the added scores are logits; --from-logits is about the added if any."""
+    if isinstance(logits, bool):
+        return logits and not added, logits and bool(added)
+    return tuple(name for name in logits if name not in added), tuple(name for name in logits if name in added)
 
 
 def pack(
@@ -33,6 +45,7 @@ def pack(
     add: Add = None,
     drop: Drop = None,
     from_logits: FromLogits = False,
+    logits_of: LogitsOf = None,
     by_label: Annotated[bool, typer.Option("--by-label", help="Add a copy that is fast to read per label.")] = False,
     split: Annotated[float | None, typer.Option(help="Share of rows for --out. No group is split.")] = None,
     rest_out: Annotated[Path | None, typer.Option(help="Where the rows that --split holds back go.")] = None,
@@ -49,10 +62,11 @@ def pack(
         from experiments.packing import PackingPlan, repack
 
         added = dict(split_model_option(value) for value in add or [])
-        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits and not added)
-        plan = PackingPlan(
-            added, from_logits and bool(added), tuple(drop or ()), by_label, overwrite, split, rest_out, seed
-        )
+        logits = choose_logits(from_logits, logits_of)
+        of_opened, of_added = _share_out(logits, added)
+        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=of_opened)
+        plan = PackingPlan(added, of_added, tuple(drop or ()), by_label, overwrite, split, rest_out, seed)
         for path, packed in repack(opened, out, plan, source=predictions):
-            size = f"{packed.n_models} models × {packed.n_samples:,} samples × {packed.n_labels} labels"
+            models = "1 model" if packed.n_models == 1 else f"{packed.n_models} models"
+            size = f"{models} × {packed.n_samples:,} samples × {packed.n_labels} labels"
             show.result(f"{size}: {path}")

@@ -8,12 +8,15 @@ from experiments.cli.options import (
     FromLogits,
     Ids,
     Labels,
+    LogitsOf,
     Models,
     OutFolder,
     Predictions,
     Quiet,
     Seed,
     Truth,
+    check_out_folder,
+    choose_logits,
     open_predictions,
 )
 from experiments.cli.reporting import session
@@ -42,6 +45,7 @@ def optimize(
     ids: Ids = None,
     labels: Labels = None,
     from_logits: FromLogits = False,
+    logits_of: LogitsOf = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -49,7 +53,10 @@ def optimize(
     with session(quiet) as show:
         from experiments.weight_search import search_weights
 
-        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
+        check_out_folder(out)
+        opened = open_predictions(
+            predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
+        )
         limits = {
             "start": start,
             "max_members": max_members,

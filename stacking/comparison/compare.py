@@ -146,7 +146,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     if groups is not None:
         predictions = predictions.with_groups(groups)
     if predictions.y_true is None:
-        raise ValueError("y_true must be given: pass y_true or a PredictionSet that carries it.")
+        raise ValueError("y_true must be given to compare methods: pass it (--truth), or predictions that carry it.")
     candidates = find_candidates(predictions, methods, random_state)
     if holdout is None:
         splits, scored = nested_splits(predictions, n_splits, random_state), predictions

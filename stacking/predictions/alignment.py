@@ -1,6 +1,6 @@
 """Bring predictions and truth of different files together by id and label name, never by position."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,12 +115,13 @@ def match_names(
     if missing:
         raise ValueError(
             f"{who} lacks {len(missing)} of {len(needed)} {what}s, first {what} {missing[0]!r}: "
-            f"it has {len(there)}, such as {first_names(there.tolist())}; all files must name the same {what}s."
+            f"it has {len(there)}, such as {first_names(there.tolist())}; "
+            f"{_lost_zeros(missing[0], place) or f'all files must name the same {what}s'}."
         )
     if len(there) > len(needed):
         unknown = sorted(set(place) - set(needed.tolist()))
         raise ValueError(
-            f"{who} has {len(unknown)} unknown {what}s, first {what} {unknown[0]!r}: "
+            f"{who} has {len(unknown)} {what}s that the others lack, first {what} {unknown[0]!r}: "
             f"expected {len(needed)}, such as {first_names(needed.tolist())}; all files must name the same {what}s."
         )
     return np.array([place[name] for name in needed.tolist()], np.int64)
@@ -160,6 +161,13 @@ def check_source(predictions: PredictionSet) -> BoolArray:
             for model, block in enumerate(scores):
                 _check_rows(predictions, model, rows, block, covers[model])
     return covers
+
+
+def _lost_zeros(missing: str, found: Iterable[str]) -> str:
+    """Say so where a name is there but for zeros in front, which programs drop that read ids as numbers."""
+    bare = missing.lstrip("0") or "0"
+    other = next((name for name in found if (name.lstrip("0") or "0") == bare), None)
+    return "" if other is None else f"{missing!r} and {other!r} differ by zeros in front: write ids as text everywhere"
 
 
 def _blocks(predictions: PredictionSet) -> Any:

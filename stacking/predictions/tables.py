@@ -4,6 +4,7 @@ Ids are text whatever they look like: ``007`` and ``NA`` survive. pandas is load
 """
 
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from stacking._checks import FloatArray, StringArray, check_names, first_duplica
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet")
+ID_NAMES = ("id", "ids", "image", "image_id", "imageid", "photo", "photo_id", "sample", "sample_id", "sampleid")
+ROW_NUMBERS = ("", "index", "Unnamed: 0")
+"""How pandas names the column in which it writes row numbers."""
+_FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,56 @@ def is_table(path: str | os.PathLike[str]) -> bool:
     return Path(path).name.lower().endswith(TABLE_SUFFIXES)
 
 
+def is_frame(values: object) -> bool:
+    """
+    Tell whether an object is a data frame.
+
+    Parameters
+    ----------
+    values : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        True for what has an index and columns, as pandas' data frames have.
+    """
+    return hasattr(values, "index") and hasattr(values, "columns") and hasattr(values, "to_numpy")
+
+
+def read_frame(frame: Any, who: str) -> Table:
+    """
+    Read a data frame of numbers.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The ids as its index, one column per label.
+    who : str
+        Whose it is, for errors.
+
+    Returns
+    -------
+    Table
+        Its numbers; the frame is not changed.
+
+    Raises
+    ------
+    ValueError
+        If its index or columns are no names, or a column holds no numbers.
+    """
+    try:
+        ids = check_names(frame.index.to_numpy(), name="ids (the index)")
+        columns = tuple(check_names([str(name) for name in frame.columns], name="labels (the columns)").tolist())
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{who}: {error}") from error
+    try:
+        values = frame.to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{who} must hold numbers: {error}; move ids to the index with set_index.") from error
+    return Table(ids, columns, np.require(values, requirements=["C", "W"]))
+
+
 def read_header_row(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """
     Read the column names of a table.
@@ -91,6 +146,16 @@ def read_header_row(path: str | os.PathLike[str]) -> tuple[str, ...]:
         )
     if len(set(names)) < len(names):
         raise ValueError(f"{place} must name every column once: got {first_duplicate(names)!r} twice; rename one.")
+    if all(_FRACTION.fullmatch(name) for name in names[1:]):
+        raise ValueError(
+            f"{place} must name its columns in the first row: got numbers such as {names[1]!r}; add names."
+        )
+    later = [name for name in names[1:] if name.lower() in ID_NAMES]
+    if later and names[0] in ROW_NUMBERS:
+        raise ValueError(
+            f"{place} must hold the ids in its first column: got row numbers there and {later[0]!r} after them; "
+            "save it without the row numbers (pandas: index=False)."
+        )
     return tuple(names)
 
 
@@ -174,14 +239,19 @@ def read_texts(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     names = read_header_row(place)
     if place.suffix.lower() == ".parquet":
         frame = _parquet(place)
-        return {
-            str(name): ["" if cell is None else str(cell) for cell in frame[name].tolist()] for name in frame.columns
-        }
+        return {str(name): [_cell_text(cell) for cell in frame[name].tolist()] for name in frame.columns}
     frame = _csv(place, names=list(names), header=0, dtype=str, keep_default_na=False)
     if frame.isna().to_numpy().any():
         row = int(frame.isna().to_numpy().any(axis=1).argmax())
         raise ValueError(f"{place} must have {len(names)} cells in every row: row {row + 1} has fewer.")
     return {name: [str(cell) for cell in frame[name].tolist()] for name in names}
+
+
+def _cell_text(cell: object) -> str:
+    """Write a cell of a Parquet file as text; a list of labels is joined as it would be in a CSV file."""
+    if isinstance(cell, list | tuple | np.ndarray):
+        return "|".join(str(part) for part in cell)
+    return "" if cell is None else str(cell)
 
 
 def _csv(path: Path, **options: Any) -> Any:
@@ -196,7 +266,9 @@ def _csv(path: Path, **options: Any) -> Any:
             return pd.read_csv(path, sep=separator, encoding="utf-8-sig", index_col=False, **options)
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+        except pd.errors.EmptyDataError as error:
+            raise ValueError(f"{path} must hold a table: it is empty.") from error
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise ValueError(f"{path} must be a table with equally long rows: {str(error).strip()}.") from error
 
 
@@ -219,7 +291,9 @@ def _ids(values: list[Any], path: Path) -> StringArray:
         raise ValueError(f"{path} must hold at least one row: got only a header.")
     try:
         return check_names(np.array(values, dtype=object), name="ids")
-    except (ValueError, TypeError) as error:
+    except TypeError as error:
+        raise ValueError(f"{path} must hold the ids in its first column: {error}") from error
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 

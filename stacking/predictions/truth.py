@@ -17,7 +17,15 @@ import numpy.typing as npt
 
 from stacking._checks import StringArray, check_names, check_y_true, did_you_mean, first_names
 from stacking.predictions.bundle import read_arrays
-from stacking.predictions.tables import is_table, read_header_row, read_numbers, read_texts
+from stacking.predictions.tables import (
+    Table,
+    is_frame,
+    is_table,
+    read_frame,
+    read_header_row,
+    read_numbers,
+    read_texts,
+)
 
 LIST_COLUMNS = ("labels", "label", "labelids", "label_ids", "labelid", "label_id")
 SAMPLE_COLUMNS = {
@@ -150,7 +158,7 @@ def read_label_list(source: str | os.PathLike[str] | npt.ArrayLike) -> LabelList
 
 
 def read_truth(
-    source: str | os.PathLike[str] | npt.ArrayLike,
+    source: Any,
     *,
     ids: StringArray | None = None,
     labels: Sequence[str] | None = None,
@@ -160,10 +168,10 @@ def read_truth(
 
     Parameters
     ----------
-    source : path-like or array-like of shape (n_samples, n_labels)
+    source : path-like, data frame or array-like of shape (n_samples, n_labels)
         A ``.npz`` with ``y_true``, ``ids``, ``labels``; a table with one column per label (a blank cell is a label not
-        annotated) or with the columns ``id,labels``; a ``.npy`` matrix or an array, whose rows are `ids` and whose
-        columns are `labels`.
+        annotated) or with the columns ``id,labels``; a data frame with the ids as its index and one column per label; a
+        ``.npy`` matrix or an array, whose rows are `ids` and whose columns are `labels`.
     ids, labels : sequence of str, optional
         Names for a matrix without names.
 
@@ -179,6 +187,8 @@ def read_truth(
     ValueError
         If the file cannot be read as a truth.
     """
+    if is_frame(source):
+        return _from_numbers(read_frame(source, "truth"), "truth")
     if not isinstance(source, str | os.PathLike):
         return _nameless(source, "truth", ids, labels)
     path = _existing(source, "truth")
@@ -226,10 +236,20 @@ def spell_out(truth: Truth, labels: LabelList) -> Truth:
             if name not in place:
                 raise ValueError(
                     f"truth, row {str(truth.ids[row])!r}: label {name!r} must be one of the {len(place)} known labels, "
-                    f"such as {first_names(list(place))}; give the label list as labels=.{did_you_mean(name, place)}"
+                    f"such as {first_names(list(place))}; {_remedy(name, place, labels)}"
                 )
             matrix[row, place[name]] = 1
     return replace(truth, labels=labels.names, y_true=matrix, texts=None)
+
+
+def _remedy(name: str, known: dict[str, int], labels: LabelList) -> str:
+    """Guess from an unknown label what is wrong with the list it stands in."""
+    for separator in ";,":
+        if any(part.strip(" []'\"") in known for part in name.split(separator) if separator in name):
+            return f"labels are joined by |, or label ids by spaces: got {separator!r} between them."
+    if name.isdecimal() and labels.ids is None:
+        return "for a truth of label ids give a table with the columns labelId,labelName as labels= (--labels)."
+    return f"give the label list as labels= (--labels).{did_you_mean(name, known)}"
 
 
 def _tokens(text: str, names: dict[str, int], *, joined: bool) -> list[str]:
@@ -257,13 +277,8 @@ def _from_table(path: Path, labels: Sequence[str] | None) -> Truth:
     lists = [name for name in others if name.lower() in LIST_COLUMNS]
     if not lists:
         beside = tuple(name for name in others if labels is not None and name.lower() in SAMPLE_COLUMNS)
-        table = read_numbers(path, leave_out=beside)
-        blank = np.isnan(table.values)
-        if blank.any():
-            text = f"{path}: {int(blank.sum())} blank cells count as labels that were not annotated (y_known False)."
-            warnings.warn(text, stacklevel=4)
-        truth = _nameless(np.where(blank, 0, table.values), str(path), table.ids, table.columns)
-        known = replace(truth, y_known=~blank if blank.any() else None)
+        table = _numbers_of_labels(path, others, beside)
+        known = _from_numbers(table, str(path))
         return known if not beside else replace(known, facts=_sample_facts(read_texts(path), beside, path))
     texts = read_texts(path)
     ignored = [name for name in others if name not in lists[:1] and name.lower() not in SAMPLE_COLUMNS]
@@ -271,6 +286,27 @@ def _from_table(path: Path, labels: Sequence[str] | None) -> Truth:
         warnings.warn(f"{path}: columns {first_names(ignored, 9)} are not used.", stacklevel=4)
     facts = _sample_facts(texts, [name for name in others if name.lower() in SAMPLE_COLUMNS], path)
     return Truth(_named(texts[header[0]], path, "ids"), texts=texts[lists[0]], facts=facts)
+
+
+def _from_numbers(table: Table, who: str) -> Truth:
+    """Take a table with one column per label for a truth; blank cells are labels that were not annotated."""
+    blank = np.isnan(table.values)
+    if blank.any():
+        text = f"{who}: {int(blank.sum())} blank cells count as labels that were not annotated (y_known False)."
+        warnings.warn(text, stacklevel=5)
+    truth = _nameless(np.where(blank, 0, table.values), who, table.ids, table.columns)
+    return replace(truth, y_known=~blank if blank.any() else None)
+
+
+def _numbers_of_labels(path: Path, columns: Sequence[str], beside: tuple[str, ...]) -> Table:
+    """Read a matrix of labels; where it has one column of text only, say how a list of labels is recognised."""
+    try:
+        return read_numbers(path, leave_out=beside)
+    except ValueError as error:
+        if len(columns) - len(beside) > 1 or "must be a number" not in str(error):
+            raise
+        name = next(name for name in columns if name not in beside)
+        raise ValueError(f"{error} If {name!r} lists the labels of a sample, call it 'labels'.") from error
 
 
 def _sample_facts(texts: dict[str, list[str]], columns: Sequence[str], path: Path) -> dict[str, Any]:
@@ -291,7 +327,7 @@ def _nameless(
 ) -> Truth:
     """Give a matrix the names of its rows and columns."""
     if ids is None or labels is None:
-        raise ValueError(f"{who} has no names of rows and columns: give them as ids= and labels=.")
+        raise ValueError(f"{who} has no names of rows and columns: give them as ids= and labels= (--ids, --labels).")
     values = check_y_true(matrix, n_samples=len(ids), n_labels=len(labels), name=who)
     known = None if y_known is None else check_y_true(y_known, n_samples=len(ids), n_labels=len(labels)).view(np.bool_)
     return Truth(ids, tuple(labels), values, known)
@@ -314,7 +350,7 @@ def _has_columns(path: Path) -> bool:
 
 def _first_line(path: Path) -> str:
     """Read the first line of a text file."""
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         return file.readline()
 
 
@@ -330,7 +366,12 @@ def _read_list(path: Path) -> Any:
         return values
     if path.suffix.lower() == ".npy":
         return _load_npy(path)
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
+    while lines and not lines[-1].strip():  # empty lines at the end of a file name nothing
+        lines.pop()
     return lines[1:] if is_table(path) else lines
 
 
@@ -345,9 +386,12 @@ def _load_npy(path: Path) -> npt.NDArray[Any]:
 def _named(values: npt.ArrayLike, path: Path, what: str) -> StringArray:
     """Check names that came from a file."""
     try:
-        return check_names(values, name=what)
+        names = check_names(values, name=what)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
+    if not len(names):
+        raise ValueError(f"{path}: {what} must hold at least one name: got none.")
+    return names
 
 
 def _first_column(columns: dict[str, list[str]], known: Sequence[str]) -> list[str] | None:

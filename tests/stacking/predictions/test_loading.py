@@ -81,7 +81,7 @@ def test_a_missing_column_is_a_label_not_covered(a, tmp_path):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("id,dress,red\n007,1,1\nNA,1,1\n", "model 'x' lacks 1 of 3 rows, first row '7'"),
-    ("id,dress,red\n007,1,1\nNA,1,1\n7,1,1\n8,1,1\n", "model 'x' has 1 unknown rows, first row '8'"),
+    ("id,dress,red\n007,1,1\nNA,1,1\n7,1,1\n8,1,1\n", "model 'x' has 1 rows that the others lack, first row '8'"),
     ("id,dress,red\n007,1,1\nNA,1,1\n7,1,1\n7,1,1\n", r"x\.csv: ids must be unique: got '7' 2 times"),
     ("id,dress,rad\n007,1,1\nNA,1,1\n7,1,1\n", r"model 'x' has 1 unknown labels, .*'rad'.* Did you mean 'red'\?"),
     ("id,dress,dress\n007,1,1\n", r"x\.csv must name every column once: got 'dress' twice"),
@@ -95,7 +95,11 @@ def test_a_missing_column_is_a_label_not_covered(a, tmp_path):
     ("id,dress,red\n007,1,1\nNA,1,1\n7,1,-2\n", "model 'x', row '7', label 'red': .*got -2.0; .*from_logits=True"),
     ("id,dress,red\n", r"x\.csv must hold at least one row"),
     ("id\n007\n", r"x\.csv must have an id column and at least one more"),
-    ("", r"x\.csv must be a table"),
+    ("", r"x\.csv must hold a table: it is empty"),
+    (",id,red\n0,007,1\n1,NA,1\n", r"x\.csv must hold the ids in its first column: got row numbers there and 'id'"),
+    ("007,0.125,0.8125\nNA,0.5,0.5\n", r"x\.csv must name its columns in the first row: got numbers such as '0.125'"),
+    ("id,dress,red\n7,1,1\nNA,1,1\n07,1,1\n", "'007' and '7' differ by zeros in front: write ids as text everywhere"),
+    ("id,dress,red\n007,1,1\nNA,1,1\n7,1,1.0000001\n", r"by rounding only: clip the scores to \[0, 1\]"),
 ])  # fmt: skip
 def test_bad_tables(a, tmp_path, text, message):
     path = write(tmp_path / "x.csv", text)
@@ -211,15 +215,59 @@ def test_blank_truth_is_not_known(a, tmp_path):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("id,labels\n7,red\n007,\n", "truth lacks 1 of 3 rows, first row 'NA'"),
-    ("id,labels\n7,red\n007,\nNA,\nextra,red\n", "truth has 1 unknown rows, first row 'extra'"),
+    ("id,labels\n7,red\n007,\nNA,\nextra,red\n", "truth has 1 rows that the others lack, first row 'extra'"),
     ("id,labels\n7,red\n7,\nNA,\n", r"t\.csv: ids must be unique: got '7' 2 times"),
     ("id,labels\n7,red|dres\n007,\nNA,\n", r"truth, row '7': label 'dres' must be .* Did you mean 'dress'\?"),
     ("id,dress,red\n7,1,2\n007,0,0\nNA,0,0\n", r"t\.csv must hold only 0 and 1: got 2"),
     ("id,dress,rot\n7,1,1\n007,0,0\nNA,0,0\n", "model 'a' has 1 unknown labels, first label 'red'"),
+    ("id,dress,red\n7,1,0.5\n007,0,0\nNA,0,0\n", r"got 0\.5 at row 0, column 1; these look like scores"),
+    ("id,labels\n7,red;dress\n007,\nNA,\n", r"labels are joined by \|, or label ids by spaces: got ';' between them"),
+    ("id,labels\n7,\"['red', 'dress']\"\n007,\nNA,\n", "got ',' between them"),
+    ("id,labels\n7,1 2\n007,\nNA,\n", "give a table with the columns labelId,labelName as labels="),
+    ("id,tags\n7,red|dress\n007,\nNA,\n", "If 'tags' lists the labels of a sample, call it 'labels'"),
 ])  # fmt: skip
 def test_bad_truths(a, tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         load_predictions(models=[a], truth=write(tmp_path / "t.csv", text))
+
+
+def test_lists_of_labels_in_a_parquet_file_are_a_truth(a, tmp_path):
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"id": IDS, "labels": [["red"], [], ["red", "dress"]]}).to_parquet(tmp_path / "t.parquet")
+    found = load_predictions(models=[a], truth=tmp_path / "t.parquet")
+    assert found.y_true.tolist() == [[0, 1], [0, 0], [1, 1]]
+
+
+def test_data_frames_are_matched_by_index_and_columns(a, b):
+    frames = [pd.read_csv(path, index_col=0, dtype={0: str}, keep_default_na=False) for path in (a, b)]
+    before = [frame.copy() for frame in frames]
+    truth = pd.DataFrame({"red": [0, 1, 1], "dress": [True, False, True]}, index=["NA", "7", "007"])
+    found = load_predictions(models=[("a", frames[0]), ("b", frames[1])], truth=truth)
+    from_files = load_predictions(models=[a, b])
+    assert found.models == ("a", "b") and found.ids.tolist() == IDS and found.labels == ("red", "dress")
+    np.testing.assert_array_equal(found.subset(labels=["dress", "red"]).to_array(), from_files.to_array())
+    assert found.y_true.tolist() == [[1, 1], [0, 1], [1, 0]]
+    with pytest.warns(UserWarning, match="as probabilities do"):
+        load_predictions(models=[("a", frames[0])], from_logits=True)
+    for frame, old in zip(frames, before, strict=True):
+        pd.testing.assert_frame_equal(frame, old)
+    with pytest.raises(ValueError, match="models must name every data frame"):
+        load_predictions(models=[frames[0]])
+    with pytest.raises(ValueError, match=r"model 'a' must hold numbers: .*set_index"):
+        load_predictions(models=[("a", frames[0].reset_index())])
+
+
+def test_logits_of_some_models(a, tmp_path):
+    logits = write(tmp_path / "z.csv", "id,dress,red\n007,-1,3\nNA,0,2\n7,-4,5\n")
+    found = load_predictions(models=[a, logits], from_logits=["z"])
+    np.testing.assert_allclose(found.model_scores("a")[0], [0.1, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(found.model_scores("z")[:, 0], 1 / (1 + np.exp([1.0, 0.0, 4.0])), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"from_logits .* got 'zz' beside 'a', 'z'\. Did you mean 'z'\?"):
+        load_predictions(models=[a, logits], from_logits=["zz"])
+    with pytest.raises(TypeError, match="from_logits must be a bool or a collection of names"):
+        load_predictions(models=[a, logits], from_logits="z")
+    with pytest.warns(UserWarning, match=r"model 'a': its logits all lie in \[0, 1\], as probabilities do"):
+        load_predictions(models=[a, logits], from_logits=True)
 
 
 def test_unused_columns_of_a_truth_are_said_aloud(a, tmp_path):
@@ -252,6 +300,11 @@ def test_label_lists(tmp_path):
         read_label_list(write(tmp_path / "n.txt", "a\na\n"))
     with pytest.raises(ValueError, match=r"o\.json must be a JSON list"):
         read_label_list(write(tmp_path / "o.json", "{"))
+    with pytest.raises(ValueError, match=r"p\.txt: labels must hold at least one name"):
+        read_label_list(write(tmp_path / "p.txt", "\n"))
+    (tmp_path / "q.txt").write_bytes("rot\nblau\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"q\.txt must be UTF-8 text"):
+        read_label_list(tmp_path / "q.txt")
     with pytest.raises(FileNotFoundError, match="label list must be an existing file"):
         read_label_list(tmp_path / "none.txt")
 
