@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from base_models.checkpoints import drop_training_state, tensors_of
 from base_models.labelwise_network import LabelwiseNetwork
-from base_models.member_config import TrainingRun
+from base_models.member_config import FoldConfig, TrainingRun
 from base_models.member_task import MemberTask, TrainedMember
 from base_models.progress import Progress, TrainingEvent
 from base_models.run_data import RunData
@@ -25,9 +26,12 @@ from base_models.run_folder import RunFolder, read_npz, write_npz
 from base_models.scoring import score_photos
 from stacking.atomic_files import atomic_write_bytes, atomic_write_json, sha256_file
 
-__all__ = ["assemble_stores", "finish_fold", "fold_is_done", "mark_done", "merge_derived"]
+__all__ = ["assemble_stores", "finish_fold", "fold_is_done", "mark_done", "mean_over_networks", "merge_derived"]
 
 logger = logging.getLogger(__name__)
+
+LOGIT_RANGE = (1e-7, 1 - 1e-7)
+"""Probabilities are clipped to it before their logits are taken."""
 
 SCORED_SPLITS = ("validation", "test")
 
@@ -65,7 +69,7 @@ def finish_fold(
     from safetensors.torch import save
 
     rows_by_chunk = {"oof": np.flatnonzero(data.fold == task.fold)}
-    rows_by_chunk.update({split: np.flatnonzero(data.split == split) for split in SCORED_SPLITS})
+    rows_by_chunk.update({split: data.rows_of(split) for split in SCORED_SPLITS})
     names, flip = ["weights.safetensors"], task.member.training.flip_tta
     for name, rows in rows_by_chunk.items():
         if len(rows):
@@ -164,6 +168,36 @@ def fold_is_done(place: Path) -> bool:
     return True
 
 
+def mean_over_networks(scores: Iterable[NDArray[np.float32]], kind: str = "mean") -> NDArray[np.float32]:
+    """Average what a member's networks say about photos that are in no fold.
+
+    Parameters
+    ----------
+    scores : iterable of ndarray of shape (n_rows, n_labels)
+        Probabilities of one network after the other; at least one.
+    kind : {"mean", "logit-mean", "refit"}
+        Arithmetic mean, or the sigmoid of the mean of the logits; a refit is a single network.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_rows, n_labels)
+        Probabilities; NaN where they are NaN.
+
+    Examples
+    --------
+    >>> mean_over_networks([np.array([[0.5]]), np.array([[0.9]])], "logit-mean").round(3).tolist()
+    [[0.75]]
+    """
+    total: NDArray[np.float64] = np.zeros(())
+    n_networks = 0
+    for part in scores:
+        n_networks += 1
+        exact = np.asarray(part, np.float64)
+        total = total + (logit(np.clip(exact, *LOGIT_RANGE)) if kind == "logit-mean" else exact)
+    mean = total / n_networks
+    return np.asarray(expit(mean) if kind == "logit-mean" else mean, np.float32)
+
+
 def merge_derived(scores: Mapping[str, NDArray[np.float32]], members: Sequence[str]) -> NDArray[np.float32]:
     """Combine members into a derived one: for every label the mean of those that cover it.
 
@@ -223,7 +257,7 @@ def assemble_stores(
     covers = _read_covers(parts, data, folder)
     groups = data.manifest.groups
     for chunk in ("oof", *SCORED_SPLITS):
-        rows = np.flatnonzero(data.split == ("train" if chunk == "oof" else chunk))
+        rows = data.rows_of(chunk)
         if not len(rows):
             continue
         writer = StoreWriter(
@@ -234,19 +268,24 @@ def assemble_stores(
             overwrite=True,
             y_true=data.y_true[rows],
             groups=None if groups is None else groups[data.indices[rows]],
-            folds=data.fold[rows] if chunk == "oof" else None,
+            folds=_folds_of_store(data, rows) if chunk == "oof" else None,
             covers=np.stack([covers[name] for name in parts]),
             label_groups=data.manifest.vocabulary.groups,
-            train_frequency=data.train_counts / max(1, int((data.split == "train").sum())),
+            train_frequency=data.train_counts / max(1, int(data.learning.sum())),
         )
         with writer:
             for name, members in parts.items():
-                for places, scores in _gather(members, chunk, rows, data, folder):
+                for places, scores in _gather(members, chunk, rows, data, folder, recipe.folds):
                     writer.write(name, places, scores)
         message = f"{folder.path / chunk}: {len(parts)} models, {len(rows)} photos, {data.y_true.shape[1]} labels"
         logger.info(message)
         if progress is not None:
             progress(TrainingEvent("store", message=message))
+
+
+def _folds_of_store(data: RunData, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which fold's model scored each row, −1 throughout where one network scored them all."""
+    return data.fold[rows] if data.n_folds > 1 else np.full(len(rows), -1, dtype=np.int64)
 
 
 def _read_covers(parts: Mapping[str, Sequence[str]], data: RunData, folder: RunFolder) -> dict[str, NDArray[np.bool_]]:
@@ -262,21 +301,19 @@ def _read_covers(parts: Mapping[str, Sequence[str]], data: RunData, folder: RunF
 
 
 def _gather(
-    members: Sequence[str], chunk: str, rows: NDArray[np.int64], data: RunData, folder: RunFolder
+    members: Sequence[str], chunk: str, rows: NDArray[np.int64], data: RunData, folder: RunFolder, folds: FoldConfig
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield a model's places in the store and scores: fold by fold for OOF, the mean over folds elsewhere."""
+    """Yield a model's places in the store and scores: fold by fold for OOF, what scores new photos elsewhere."""
     if chunk == "oof":
-        for fold in range(data.n_folds):
+        for fold in np.unique(data.fold[data.fold >= 0]).tolist():
             read = {name: _read_chunk(folder, name, fold, chunk, data.y_true.shape[1]) for name in members}
             chunk_rows = read[members[0]][0]
             yield np.searchsorted(rows, chunk_rows), merge_derived({k: v[1] for k, v in read.items()}, members)
         return
     means = {}
     for name in members:
-        total = np.zeros((len(rows), data.y_true.shape[1]), dtype=np.float64)
-        for fold in range(data.n_folds):
-            total += _read_chunk(folder, name, fold, chunk, data.y_true.shape[1])[1]
-        means[name] = (total / data.n_folds).astype(np.float32)
+        parts = (_read_chunk(folder, name, k, chunk, data.y_true.shape[1])[1] for k in folds.networks_for_new_photos)
+        means[name] = mean_over_networks(parts, folds.new_photos)
     yield np.arange(len(rows)), merge_derived(means, members)
 
 

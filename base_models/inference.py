@@ -1,10 +1,10 @@
-"""Score new photos with the networks of a finished run: each member is the mean of its fold models."""
+"""Score new photos with the networks of a finished run, as its recipe says: a mean of the fold models, or one."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from PIL import Image
 
 from base_models.checkpoints import read_tensors
 from base_models.dataset import PhotoReader, PhotoTensors, check_photos
-from base_models.fold_chunks import fold_is_done, merge_derived
+from base_models.fold_chunks import fold_is_done, mean_over_networks, merge_derived
 from base_models.labelwise_network import LabelwiseNetwork
 from base_models.manifest import Manifest, load_photo_folder
 from base_models.member_config import FoldConfig, MemberConfig, TrainingConfig
@@ -63,8 +63,8 @@ def predict(
     Returns
     -------
     PredictionSet
-        One model per member of the run, derived ones included; scores are the arithmetic mean over the folds. Photos
-        that cannot be read have no row: ``extras["unreadable"]`` lists their ids, and a warning is logged.
+        One model per member of the run, derived ones included; scored as the recipe's ``folds.new_photos`` says.
+        Photos that cannot be read have no row: ``extras["unreadable"]`` lists their ids, and a warning is logged.
 
     Raises
     ------
@@ -76,15 +76,17 @@ def predict(
     ids, reader, y_true = open_photos(photos)
     readable, unreadable = find_readable(ids, reader, n_workers)
     recipe, labels = manifest["recipe"], list(manifest["data"]["labels"])
-    n_folds = _n_folds(recipe)
+    folds = FoldConfig(**recipe.get("folds", {}))  # a canonical recipe leaves defaults out
     scores: dict[str, NDArray[np.float32]] = {}
     source: PhotoTensors | None = None
     failed = set(manifest.get("failed_members", ()))
     for member in (entry for entry in recipe["members"] if entry["name"] not in failed):
-        facts = [_read_fold(run / "members" / member["name"] / f"fold{fold}") for fold in range(n_folds)]
+        places = [run / "members" / member["name"] / f"fold{fold}" for fold in folds.networks_for_new_photos]
+        facts = [_read_fold(place) for place in places]
         if source is None or source.size != facts[0]["size"]:
             source = PhotoTensors(reader, readable, int(facts[0]["size"]), n_workers=n_workers)
-        means = _mean_of_folds(run, member, facts, source, device, progress)
+        scored = _score_by_network(places, member, facts, source, device, progress)
+        means = mean_over_networks(scored, folds.new_photos)
         scores[member["name"]] = np.full((len(readable), len(labels)), np.nan, np.float32)
         scores[member["name"]][:, [labels.index(label) for label in facts[0]["labels"]]] = means
     for derived in recipe.get("derived", []):
@@ -103,31 +105,25 @@ def predict(
     )
 
 
-def _mean_of_folds(
-    run: Path,
+def _score_by_network(
+    places: list[Path],
     member: dict[str, Any],
     facts: list[dict[str, Any]],
     source: PhotoTensors,
     device: str,
     progress: Progress | None,
-) -> NDArray[np.float32]:
-    """Score the photos with every fold's network and average."""
-    name, n_folds = member["name"], len(facts)
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the scores of one network after the other."""
+    name, n_networks = member["name"], len(facts)
     precision = member.get("training", {}).get("precision", "float32")
-    total = np.zeros((len(source), len(facts[0]["labels"])), np.float64)
-    for fold, fact in enumerate(facts):
-        network = _load_network(run / "members" / name / f"fold{fold}", fact, device)
+    for fold, (place, fact) in enumerate(zip(places, facts, strict=True)):
+        network = _load_network(place, fact, device)
         arithmetic, flip = fact.get("precision", precision), bool(fact.get("flip_tta"))
-        total += score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=flip)
+        scores = score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=flip)
         if progress is not None:
-            message = f"{name}: fold model {fold + 1} of {n_folds} has scored {len(source)} photos"
-            progress(TrainingEvent("fold", name, fold, n_folds, message=message))
-    return (total / n_folds).astype(np.float32)
-
-
-def _n_folds(recipe: dict[str, Any]) -> int:
-    """Return the number of folds of a canonical recipe, which leaves defaults out."""
-    return int(recipe.get("folds", {}).get("n_folds", FoldConfig().n_folds))
+            message = f"{name}: network {fold + 1} of {n_networks} has scored {len(source)} photos"
+            progress(TrainingEvent("fold", name, fold, n_networks, message=message))
+        yield scores
 
 
 class _SourceReader:
@@ -240,17 +236,20 @@ class MemberNetworks:
     name : str
         The member.
     networks : tuple of MultilabelNetwork or LabelwiseNetwork
-        One per fold.
+        Those that score new photos.
     labels : tuple of str
         Labels that the member answers.
     facts : dict
-        What ``done.json`` of the first fold records.
+        What ``done.json`` of the first of them records.
+    new_photos : str
+        How their scores are averaged, see ``mean_over_networks``.
     """
 
     name: str
     networks: tuple[MultilabelNetwork | LabelwiseNetwork, ...]
     labels: tuple[str, ...]
     facts: dict[str, Any]
+    new_photos: str = "mean"
 
 
 def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu") -> MemberNetworks:
@@ -281,21 +280,23 @@ def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu"
     trained = [str(entry["name"]) for entry in recipe["members"] if entry["name"] not in failed]
     if name is not None and name not in trained:
         raise ValueError(_no_such_member(name, trained, recipe, failed))
-    folds = range(_n_folds(recipe))
-    facts = {
-        member: [_read_fold(run / "members" / member / f"fold{fold}") for fold in folds]
+    folds = FoldConfig(**recipe.get("folds", {}))
+    places = {
+        member: [run / "members" / member / f"fold{fold}" for fold in folds.networks_for_new_photos]
         for member in (trained if name is None else [name])
     }
-    chosen = max(
-        facts, key=lambda key: (len(facts[key][0]["labels"]), np.mean([f["validation_micro_f1"] for f in facts[key]]))
-    )
+    facts = {member: [_read_fold(place) for place in places[member]] for member in places}
+    rank = {
+        member: (len(found[0]["labels"]), np.mean([fact.get("validation_micro_f1", 0.0) for fact in found]))
+        for member, found in facts.items()
+    }
+    chosen = max(rank, key=lambda member: rank[member])
     with torch.random.fork_rng():
         networks = [
-            _load_network(run / "members" / chosen / f"fold{fold}", fact, device)
-            for fold, fact in enumerate(facts[chosen])
+            _load_network(place, fact, device).eval() for place, fact in zip(places[chosen], facts[chosen], strict=True)
         ]
     first = facts[chosen][0]
-    return MemberNetworks(chosen, tuple(network.eval() for network in networks), tuple(first["labels"]), first)
+    return MemberNetworks(chosen, tuple(networks), tuple(first["labels"]), first, folds.new_photos)
 
 
 def _no_such_member(name: str, trained: list[str], recipe: dict[str, Any], failed: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """Train every member fold by fold: each fold's network scores the rows that it did not see.
 
-The held-out rows of a fold choose nothing: the epoch is chosen on validation rows cut from that fold's training rows.
+The cheap scheme is a single fold: one network per member, and a holdout that it scores. Either way the held-out rows
+choose nothing: the epoch is chosen on validation rows cut from the network's own training rows.
 Whatever is finished is skipped when the same run is started again.
 """
 
@@ -43,7 +44,7 @@ def run_training(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Path:
-    """Train all members of a recipe out-of-fold, or go on with what an earlier process began.
+    """Train all members of a recipe and score held-out rows, or go on with what an earlier process began.
 
     Parameters
     ----------
@@ -61,7 +62,8 @@ def run_training(
     Returns
     -------
     pathlib.Path
-        The run folder, with the stores ``oof`` and, where the data has such splits, ``test`` and ``validation``.
+        The run folder, with the stores ``oof`` (all training rows, or the holdout, as the recipe's ``folds.scheme``
+        says) and, where the data has such splits, ``test`` and ``validation``.
 
     Raises
     ------

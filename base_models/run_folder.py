@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.member_config import TrainingRun, canonical_recipe, recipe_hash
+from base_models.member_config import FoldConfig, TrainingRun, canonical_recipe, recipe_hash
 from stacking.atomic_files import (
     LOCK_NAME,
     atomic_write_bytes,
@@ -41,6 +41,16 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 OWN_FILES = (LOCK_NAME, "recipe.toml")  # what a run killed in its first moments may leave
 BYTES_PER_NETWORK = 60 * 2**20
+OOF_WORDS = {
+    "out-of-fold": "each row scored by the fold model that did not see it",
+    "holdout": "a holdout of the training rows, scored by the one network, which did not see it",
+    "validation-split": "the validation split, scored by the one network, which did not see it",
+}
+NEW_PHOTOS_WORDS = {
+    "mean": "arithmetic mean of the fold models",
+    "logit-mean": "logit mean of the fold models",
+    "refit": "one model more, trained on the rows of all folds",
+}
 PACKAGES = ("labelstack", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "iterative-stratification")
 
 
@@ -246,7 +256,7 @@ def _check_place(out: Path, recipe: TrainingRun) -> None:
 
 def _expected_bytes(recipe: TrainingRun) -> int:
     """Guess what a run writes: kept weights of every fold, and one training state."""
-    return BYTES_PER_NETWORK * (len(recipe.members) * recipe.folds.n_folds + 4) if len(recipe.members) > 2 else 2**27
+    return BYTES_PER_NETWORK * (len(recipe.members) * recipe.folds.n_networks + 4) if len(recipe.members) > 2 else 2**27
 
 
 def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str, Any]:
@@ -265,12 +275,14 @@ def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str,
         "device": device,
         "versions": versions,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scheme": {
-            "oof": "each row scored by the fold model that did not see it",
-            "new_photos": "arithmetic mean of the fold models",
-        },
+        "scheme": {"oof": OOF_WORDS[recipe.folds.scheme], "new_photos": _new_photos_words(recipe.folds)},
         "runs_started": 0,
     }
+
+
+def _new_photos_words(folds: FoldConfig) -> str:
+    """Say what scores new photos."""
+    return NEW_PHOTOS_WORDS[folds.new_photos] if folds.scheme == "out-of-fold" else "the one network"
 
 
 def _first_difference(there: Any, here: Any, path: str = "") -> str:

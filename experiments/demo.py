@@ -82,7 +82,7 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     recipe = load_recipe(plan.recipe)
     plan.say(f"drawing {plan.n_train + plan.n_test:,} photos …")
     synthesize(data, n_train=plan.n_train, n_validation=0, n_test=plan.n_test, random_state=recipe.seed)
-    plan.say(f"training {len(recipe.members)} members, {recipe.folds.n_folds} folds each …")
+    plan.say(f"training {len(recipe.members)} members, {recipe.folds.n_networks} networks each …")
     run_training(recipe, run, recipe_folder=data, progress=plan.progress)
     fitting, held_out = load_predictions(run / "oof"), load_predictions(run / "test")
     plan.say("fitting the ensemble …")
@@ -93,7 +93,7 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     write_comparison(found, out / "report", title="FashionBlocks: the demo", extra_sections=sections)
     return [
         f"drew {plan.n_train:,} training and {plan.n_test:,} held-out photos",
-        f"trained {len(recipe.members)} members out-of-fold ({recipe.folds.n_folds} folds)",
+        f"trained {len(recipe.members)} members ({recipe.folds.n_networks} networks each)",
         *_outcome(found),
         f"report: {out / 'report' / 'report.html'} ({duration(time.monotonic() - started)})",
     ]

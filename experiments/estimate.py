@@ -112,26 +112,37 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
     list of Fact
         One per member, and the sum.
     """
-    n_test = int((manifest.split == "test").sum())
-    n_train = len(manifest.split) - n_test
-    n_labels = manifest.y_true.shape[1]
-    n_folds = run.folds.n_folds
-    held = run.folds.validation_fraction
+    n_labels, n_networks = manifest.y_true.shape[1], run.folds.n_networks
+    learned, held_out, n_rest = _count_rows(run, manifest)
+    validating = run.folds.validation_fraction
     costs = []
     for member in run.members:
-        fold_rows = n_train * (n_folds - 1)  # summed over folds
-        trained = fold_rows * (1 - held) * member.training.epochs
-        scored = fold_rows * held * member.training.epochs + n_train + n_test * n_folds
-        costs.append(estimate_member(member, n_labels, (trained, scored), n_folds))
-    stores = 2 * 4 * (len(run.members) + len(run.derived)) * (n_train + n_test) * n_labels  # chunks and the store
+        trained = learned * (1 - validating) * member.training.epochs
+        scored = learned * validating * member.training.epochs + held_out + n_rest * n_networks
+        costs.append(estimate_member(member, n_labels, (trained, scored), n_networks))
+    stores = 2 * 4 * (len(run.members) + len(run.derived)) * (held_out + n_rest) * n_labels  # chunks and the store
     total = sum(cost.seconds for cost in costs)
     size = sum(cost.checkpoint_bytes for cost in costs) + stores
     facts = [_cost_fact(cost) for cost in costs]
+    kind = f"{run.folds.n_folds} folds" if n_networks > 1 else "one network a member"
+    kind += " and a refit" if run.folds.new_photos == "refit" else ""
     summary = (
-        f"{len(manifest.split):,} photos × {n_labels} labels, {n_folds} folds: about {duration(total)} on this CPU, "
+        f"{len(manifest.split):,} photos × {n_labels} labels, {kind}: about {duration(total)} on this CPU, "
         f"{size / 2**30:.2f} GiB of disk (decoding photos and the ensemble not counted)"
     )
     return [*facts, Fact("recipe", summary)]
+
+
+def _count_rows(run: "TrainingRun", manifest: "Manifest") -> tuple[float, float, int]:
+    """Return the rows learned from, summed over a member's networks, the rows held out, and the other rows to score."""
+    n_train, n_validation, n_test = (int((manifest.split == name).sum()) for name in ("train", "validation", "test"))
+    if run.folds.scheme == "out-of-fold":
+        learned = n_train * (run.folds.n_folds - 1 + (run.folds.new_photos == "refit"))
+        return learned, n_train, n_validation + n_test
+    if run.folds.scheme == "validation-split":
+        return n_train, n_validation, n_test
+    held_out = n_train * run.folds.holdout_fraction
+    return n_train - held_out, held_out, n_validation + n_test
 
 
 def _cost_fact(cost: MemberCost) -> Fact:

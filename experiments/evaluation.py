@@ -5,7 +5,7 @@ their plain mean are scored beside it at the threshold .5, because nothing may b
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from experiments.result_manifest import build_manifest, write_manifest
 from stacking.atomic_files import atomic_write_json, atomic_write_text
+from stacking.decision_rules.rematch import REMATCHES
 from stacking.metrics import (
     f1_per_label,
     hamming_loss,
@@ -113,12 +114,17 @@ def evaluate_ensemble(
     predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score)
+    rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(y_score, how) for how in REMATCHES}
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
     main = HeldOutAnswer("ensemble", aligned.ids, aligned.labels, _truth(aligned), y_score, y_pred)
-    others = [_mean_answer(aligned), *(_member_answer(aligned, model) for model in aligned.models)]
+    moved = [
+        replace(main, method=f"ensemble, rematched {how}", y_pred=ensemble.decide(y_score, thresholds))
+        for how, thresholds in rematched.items()
+    ]
+    others = [*moved, _mean_answer(aligned), *(_member_answer(aligned, model) for model in aligned.models)]
     intervals = _intervals([main, *others], aligned, n_bootstrap, random_state)
-    kinds = ["auto", "vote", *["member"] * aligned.n_models]
+    kinds = ["auto", *["rematch"] * len(moved), "vote", *["member"] * aligned.n_models]
     rows: list[dict[str, Any]] = [
         {"method": answer.method, "kind": kind, **_metrics(answer, aligned), "low": low, "high": high}
         for answer, kind, (low, high) in zip([main, *others], kinds, intervals, strict=True)
@@ -308,7 +314,10 @@ def _report(main: HeldOutAnswer, rows: list[dict[str, Any]], predictions: "Predi
     keys = ("score", "low", "high", "macro_f1", "mean_average_precision")
     cells = [(row["method"], *(row[key] for key in keys)) for row in rows]
     strong = [place for place, row in enumerate(rows) if row["method"] == main.method]
-    caption = "Members and their mean answer at the threshold .5. Limits: 95 % bootstrap."
+    caption = (
+        "Members and their mean answer at the threshold .5. Rematched: thresholds moved, without the truth, until "
+        "these samples are predicted as often as those that the ensemble was fitted on. Limits: 95 % bootstrap."
+    )
     ensemble = rows[strong[0]]
     verdict = (
         f"The ensemble scores {ensemble['score']:.4f} micro-F1 ({ensemble['low']:.4f} to {ensemble['high']:.4f}) on "

@@ -85,7 +85,7 @@ def score_images(
     return predict(run, images, device=device, progress=progress)
 
 
-def label_samples(
+def label_samples(  # noqa: PLR0913 - the options of one command
     ensemble: "StackingEnsemble",
     predictions: "PredictionSet",
     out: Path,
@@ -93,6 +93,7 @@ def label_samples(
     scores_out: Path | None = None,
     csv_format: str = "labels",
     without: tuple[str, ...] = (),
+    rematch: str = "none",
     guard: bool = True,
 ) -> LabelCounts:
     """Predict labels and write them, with the scores if asked for.
@@ -111,6 +112,8 @@ def label_samples(
         Form of the CSV file.
     without : tuple of str, default=()
         Members to leave out.
+    rematch : {'none', 'shift', 'per-label'}, default='none'
+        Whether thresholds are moved until these samples are predicted as often as those the ensemble was fitted on.
     guard : bool, default=True
         See `write_labels_csv`.
 
@@ -123,7 +126,7 @@ def label_samples(
     from stacking.predictions import PredictionSet, save_predictions
 
     y_score = ensemble.predict_proba(predictions, without=without)
-    y_pred = ensemble.decide(y_score)
+    y_pred = ensemble.decide(y_score, None if rematch == "none" else ensemble.rematch(y_score, rematch))
     form = cast(CsvFormat, csv_format)
     write_labels_csv(out, predictions.ids, ensemble.labels_, y_pred, csv_format=form, guard=guard)
     aligned = predictions.subset(labels=list(ensemble.labels_))
@@ -135,6 +138,6 @@ def label_samples(
         scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **facts)
         save_predictions(scores, scores_out)
     inputs = {"ensemble": ensemble.fingerprint, "predictions": predictions.fingerprint}
-    options = {"without": without, "format": csv_format, "guard": guard}
+    options = {"without": without, "format": csv_format, "guard": guard, "rematch": rematch}
     atomic_write_json(out.with_name(out.name + ".manifest.json"), build_manifest("predict", inputs, options))
     return LabelCounts(len(y_pred), float(y_pred.sum(axis=1).mean()))

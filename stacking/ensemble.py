@@ -21,6 +21,7 @@ from stacking.decision_rules import (
     apply_thresholds,
     list_decision_rules,
     never_predicted,
+    rematch_thresholds,
 )
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble_folder import read_ensemble_folder, write_ensemble_folder
@@ -79,6 +80,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Fitted on all rows.
     thresholds_ : ndarray of float64, shape (n_labels,)
         A label fires where its score reaches its threshold; +inf never fires.
+    predicted_share_ : ndarray of float64, shape (n_labels,), or None
+        Share of the fitted rows that each label is predicted for at these thresholds, by cross-fitted scores; None in
+        folders of earlier versions.
     models_, labels_ : tuple of str
         Names in fitted order.
     label_groups_ : tuple of str
@@ -204,13 +208,15 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """
         return self.decide(self.predict_proba(predictions, without=without))
 
-    def decide(self, y_score: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
         """Turn scores of `predict_proba` into labels: by the thresholds, then by the image rules.
 
         Parameters
         ----------
         y_score : array of shape (n_samples, n_labels)
             Scores in [0, 1], labels in fitted order.
+        thresholds : array of shape (n_labels,), optional
+            Used instead of `thresholds_`, for example those of `rematch`.
 
         Returns
         -------
@@ -218,9 +224,40 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             Labels in fitted order.
         """
         check_is_fitted(self)
-        return self._decide(y_score, self.thresholds_)
+        return self._decide(y_score, self.thresholds_ if thresholds is None else thresholds)
 
-    def _decide(self, y_score: npt.ArrayLike, thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    def rematch(self, y_score: npt.ArrayLike, how: str = "shift") -> npt.NDArray[np.float64]:
+        """Move the thresholds until new rows are predicted as often as the rows that the ensemble was fitted on.
+
+        New photos are scored by the mean of fold models, the fitted rows by one each, so their scores are distributed
+        otherwise. It assumes that labels are equally frequent on both (`stacking.decision_rules.rematch_thresholds`).
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores of the new rows by `predict_proba`; no truth is needed.
+        how : {"shift", "per-label"}, default="shift"
+            One shift for all thresholds, or one each where enough predictions are expected.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_labels,)
+            Thresholds for `decide`.
+
+        Raises
+        ------
+        ValueError
+            If an earlier version saved the ensemble, which does not know how often it predicts, or `how` is unknown.
+        """
+        check_is_fitted(self)
+        if self.predicted_share_ is None:
+            raise ValueError(
+                "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
+                "one; fit it again."
+            )
+        return rematch_thresholds(self.thresholds_, self.predicted_share_, y_score, how)
+
+    def _decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Decide by given thresholds."""
         if self.image_rules is None:
             return apply_thresholds(y_score, thresholds)
@@ -261,8 +298,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             "fitted_on": self.fitted_on_,
         }
         beside: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(self.thresholds_, np.float64)}
-        if self.fitted_ids_ is not None:
-            beside["fitted_ids"] = self.fitted_ids_
+        for name, array in (("fitted_ids", self.fitted_ids_), ("predicted_share", self.predicted_share_)):
+            if array is not None:
+                beside[name] = array
         write_ensemble_folder(folder, description, self.combiner_, beside)
 
     @classmethod
@@ -289,7 +327,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
         ensemble.combiner_, ensemble.thresholds_ = combiner, beside["thresholds"]
-        ensemble.fitted_ids_ = beside.get("fitted_ids")
+        ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
@@ -316,6 +354,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
         choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
         self.thresholds_ = choice.thresholds
+        fired = apply_thresholds(held_out, choice.thresholds)
+        self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
         self.fitted_on_ = predictions.fingerprint
         self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(predictions.ids))
         self.report_ = EnsembleReport(

@@ -119,8 +119,8 @@ def maps_by_epoch(
     columns = check_columns(labels, len(photos), len(network.label_epochs))
     epochs = np.array(network.label_epochs)[columns]  # (n_photos, n_asked)
     maps = np.zeros((*columns.shape, 1, 1), np.float32)
-    for epoch, part in network.networks.items():
-        own = epochs == int(epoch)
+    for epoch, part in network.by_epoch().items():
+        own = epochs == epoch
         rows = np.flatnonzero(own.any(axis=1))
         if len(rows):
             found = compute(part, photos[torch.from_numpy(rows)], columns[rows])

@@ -34,7 +34,7 @@ def has_attention(network: MultilabelNetwork | LabelwiseNetwork) -> bool:
     bool
         Whether `attention_maps` can be asked of it.
     """
-    parts = network.networks.values() if isinstance(network, LabelwiseNetwork) else [network]
+    parts = network.by_epoch().values() if isinstance(network, LabelwiseNetwork) else [network]
     return all(isinstance(part.head, AttentionHead) for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""Explain a member of a run: the maps of its fold models are averaged as their scores are."""
+"""Explain a member of a run: the maps of the networks that score new photos are averaged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from base_models.dataset import PhotoTensors
 from base_models.explanation.attention_maps import attention_maps, has_attention
 from base_models.explanation.grad_cam import grad_cam
 from base_models.explanation.layers import explained_layer
+from base_models.fold_chunks import mean_over_networks
 from base_models.inference import MemberNetworks
 from base_models.labelwise_network import LabelwiseNetwork
 from base_models.networks import MultilabelNetwork
@@ -71,7 +71,7 @@ class MemberExplainer:
     def _choose_layer(self) -> str:
         """Choose the explained layer; the fold models are alike."""
         first = self.member.networks[0]
-        body = next(iter(first.networks.values())).body if isinstance(first, LabelwiseNetwork) else first.body
+        body = (next(iter(first.by_epoch().values())) if isinstance(first, LabelwiseNetwork) else first).body
         try:
             return explained_layer(body, self.size)
         except ValueError as error:
@@ -90,14 +90,14 @@ class MemberExplainer:
         Returns
         -------
         ndarray of float32, shape (n_rows, n_labels)
-            Means over the fold models, one column per label of the member.
+            One column per label of the member.
         """
         facts = self.member.facts
         precision, flip = str(facts.get("precision", "float32")), bool(facts.get("flip_tta"))
-        total = np.zeros((len(rows), len(self.member.labels)), np.float64)
-        for network in self.member.networks:
-            total += score_photos(network, photos, rows, precision, self.device, flip=flip)
-        return (total / len(self.member.networks)).astype(np.float32)
+        scores = (
+            score_photos(network, photos, rows, precision, self.device, flip=flip) for network in self.member.networks
+        )
+        return mean_over_networks(scores, self.member.new_photos)
 
     def iter_maps(
         self, photos: PhotoTensors, rows: NDArray[np.int64], columns: NDArray[np.int64]
@@ -116,14 +116,14 @@ class MemberExplainer:
         Yields
         ------
         tuple of ndarray of int64 and ndarray of float32
-            Places in ``rows``, and their maps (n_places, n_asked, height, width) in [0, 1]: the mean of the fold
-            models' maps. It reaches 1 only where all of them agree on the place.
+            Places in ``rows``, and their maps (n_places, n_asked, height, width) in [0, 1]: the mean of the networks'
+            maps. It reaches 1 only where all of them agree on the place.
         """
         places = split_evenly(np.arange(len(rows)), BATCH)
         batches = photos.iter_batches([rows[place] for place in places])
         for place, (_, pixels) in zip(places, batches, strict=True):
-            total = sum(self._network_maps(network, pixels, columns[place]) for network in self.member.networks)
-            yield place, np.asarray(total / len(self.member.networks), np.float32)
+            maps = [self._network_maps(network, pixels, columns[place]) for network in self.member.networks]
+            yield place, np.mean(maps, axis=0, dtype=np.float32)
 
     def _network_maps(
         self, network: MultilabelNetwork | LabelwiseNetwork, pixels: Tensor, columns: NDArray[np.int64]
@@ -137,4 +137,4 @@ class MemberExplainer:
 
         if not self.member.facts.get("flip_tta"):
             return compute(pixels)
-        return (compute(pixels) + compute(torch.flip(pixels, [-1]))[..., ::-1]) / 2
+        return np.asarray((compute(pixels) + compute(pixels.flip(-1))[..., ::-1]) / 2, np.float32)

@@ -34,8 +34,8 @@ def enlarge_map(heat: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
     Examples
     --------
-    >>> enlarge_map(np.array([[0.0, 1.0]], np.float32), 4)[0].round(2).tolist()
-    [0.0, 0.16, 0.84, 1.0]
+    >>> enlarge_map(np.array([[0.0, 1.0]], np.float32), 4)[0].round(1)
+    array([0. , 0.2, 0.8, 1. ], dtype=float32)
     """
     image = Image.fromarray(np.ascontiguousarray(heat, dtype=np.float32))
     return np.clip(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)), 0.0, 1.0)

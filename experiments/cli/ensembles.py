@@ -126,6 +126,13 @@ def predict(
         str, typer.Option("--format", help="labels (id,labels joined by |) or submission (the contest's form).")
     ] = "labels",
     without: Without = None,
+    rematch: Annotated[
+        str,
+        typer.Option(
+            help="Move the thresholds until these samples get as many labels as those that the ensemble was fitted on: "
+            "by one shift, or per-label. For new samples that are like those, hundreds at least."
+        ),
+    ] = "none",
     model: Models = None,
     ids: Ids = None,
     labels: Labels = None,
@@ -137,9 +144,12 @@ def predict(
     """Label samples with a saved ensemble, from predictions or from new photos."""
     with session(quiet) as show:
         from experiments.labeling import check_targets, label_samples, score_images
+        from stacking.decision_rules.rematch import REMATCHES
         from stacking.ensemble import StackingEnsemble
 
         check_targets(out, scores_out, csv_format)
+        if rematch not in ("none", *REMATCHES):
+            raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
         loaded = StackingEnsemble.load(ensemble)
         if (run is None) != (images is None):
             raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
@@ -154,7 +164,14 @@ def predict(
         else:
             opened = open_predictions(predictions, None, model, ids, labels, from_logits=from_logits)
         counts = label_samples(
-            loaded, opened, out, scores_out=scores_out, csv_format=csv_format, without=tuple(without or ()), guard=guard
+            loaded,
+            opened,
+            out,
+            scores_out=scores_out,
+            csv_format=csv_format,
+            without=tuple(without or ()),
+            rematch=rematch,
+            guard=guard,
         )
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:

@@ -15,7 +15,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Train the members of a recipe fold by fold; write out-of-fold and test predictions."""
+    """Train the members of a recipe; write their predictions of rows that they did not see, and of the test split."""
     with session(quiet) as show:
         from base_models import run_training
         from experiments.recipe import load_recipe
@@ -24,6 +24,7 @@ def train(
         with show.training() as progress:
             run_training(run, out, recipe_folder=recipe.resolve().parent, device=device, progress=progress)
         show.result(f"run: {out}")
-        show.result(f"out-of-fold predictions: {out / 'oof'}")
+        kind = "out-of-fold" if run.folds.scheme == "out-of-fold" else "holdout"
+        show.result(f"{kind} predictions: {out / 'oof'}")
         if (out / "test").is_dir():
             show.result(f"test predictions: {out / 'test'}")

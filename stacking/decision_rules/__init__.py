@@ -9,6 +9,7 @@ from stacking.decision_rules.macro_f1 import tune_macro_f1
 from stacking.decision_rules.micro_macro_f1 import tune_micro_macro_f1
 from stacking.decision_rules.own_f1 import tune_own_f1
 from stacking.decision_rules.registry import DecisionRule, get_decision_rule, list_decision_rules
+from stacking.decision_rules.rematch import rematch_thresholds
 from stacking.decision_rules.shrunk import tune_shrunk
 from stacking.decision_rules.single import tune_single
 from stacking.decision_rules.thresholds import apply_thresholds, never_predicted, tune_thresholds
@@ -21,6 +22,7 @@ __all__ = [
     "get_decision_rule",
     "list_decision_rules",
     "never_predicted",
+    "rematch_thresholds",
     "tune_cross_validated",
     "tune_cyclic",
     "tune_exact_micro_f1",

@@ -59,6 +59,18 @@ def test_other_wrong_configurations_are_refused():
         FoldConfig(n_folds=1)
     with pytest.raises(ValueError, match="validation_fraction"):
         FoldConfig(validation_fraction=0.6)
+    with pytest.raises(ValueError, match=r"holdout_fraction must lie in \(0, .5\]: got 0.6"):
+        FoldConfig(scheme="holdout", holdout_fraction=0.6)
+    with pytest.raises(ValueError, match="scheme must be one of out-of-fold, holdout, validation-split: got 'once'"):
+        FoldConfig(scheme="once")
+    with pytest.raises(ValueError, match="new_photos must be one of mean, logit-mean, refit: got 'median'"):
+        FoldConfig(new_photos="median")
+    with pytest.raises(ValueError, match="new_photos must be left out with scheme 'holdout': it is for 'out-of-fold'"):
+        FoldConfig(scheme="holdout", new_photos="refit")
+    with pytest.raises(ValueError, match="n_folds must be left out with scheme 'holdout'"):
+        FoldConfig(scheme="holdout", n_folds=3)
+    with pytest.raises(ValueError, match="holdout_fraction must be left out with scheme 'out-of-fold'"):
+        FoldConfig(holdout_fraction=0.3)
     with pytest.raises(ValueError, match="at least one member"):
         replace(RUN, members=())
     with pytest.raises(ValueError, match="different names: 'a' occurs more than once"):
@@ -76,6 +88,9 @@ def test_the_canonical_form_leaves_defaults_and_neutral_settings_out():
     same = replace(RUN, n_threads=2, cache="none", n_workers=3, cache_gib=1.0)
     assert recipe_hash(same) == recipe_hash(RUN)
     assert recipe_hash(replace(RUN, seed=1)) != recipe_hash(RUN)
+    # a recipe of the first release keeps its hash, whatever settings came later
+    assert recipe_hash(RUN) == "79fc74e0800fb599d17e7a49805511185b565be90952554190259af060ba5063"
+    assert recipe_hash(replace(RUN, folds=FoldConfig(scheme="holdout"))) != recipe_hash(RUN)
 
 
 def test_members_inherit_the_training_table():

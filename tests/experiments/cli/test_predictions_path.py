@@ -8,7 +8,7 @@ import pytest
 
 from optimizers import list_optimizers
 from stacking.metrics import micro_f1
-from stacking.predictions import load_predictions, save_predictions
+from stacking.predictions import PredictionSet, load_predictions, save_predictions
 
 
 def fails(done, code, *words):
@@ -203,3 +203,30 @@ def test_quiet_leaves_stderr_empty(labelstack, bundle, tmp_path):
     done = labelstack("optimize", bundle, "--out", tmp_path / "w", "--quiet")
     assert done.exit_code == 0
     assert done.stderr == ""
+
+
+def test_thresholds_are_rematched_when_asked_and_both_are_reported(labelstack, ensemble, held_back, tmp_path):
+    held = load_predictions(held_back)
+    scores = 0.6 * held.to_array()  # distributed otherwise, in the same order
+    averaged = PredictionSet(scores, held.ids, held.models, held.labels, y_true=held.y_true)
+    save_predictions(averaged, tmp_path / "averaged.npz")
+    done = labelstack("evaluate", ensemble, tmp_path / "averaged.npz", "--out", tmp_path / "evaluation")
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "evaluation" / "leaderboard.json").read_text())["rows"]
+    score = {row["method"]: row["score"] for row in rows}
+    assert "ensemble, rematched shift" in done.stdout
+    assert score["ensemble, rematched shift"] > score["ensemble"] + 0.02
+    for how in ("none", "shift", "per-label"):
+        out = tmp_path / f"{how}.csv"
+        done = labelstack("predict", ensemble, tmp_path / "averaged.npz", "--rematch", how, "--out", out)
+        assert done.exit_code == 0, done.output
+        labels = read_labels(out)
+        y_pred = np.array([[name in labels[sample] for name in held.labels] for sample in held.ids])
+        method = "ensemble" if how == "none" else f"ensemble, rematched {how}"
+        assert micro_f1(held.y_true, y_pred) == pytest.approx(score[method])
+        assert json.loads(out.with_name(f"{how}.csv.manifest.json").read_text())["options"]["rematch"] == how
+    fails(
+        labelstack("predict", ensemble, held_back, "--rematch", "shifts", "--out", tmp_path / "l.csv"),
+        2,
+        "--rematch must be none, shift or per-label: got 'shifts'",
+    )

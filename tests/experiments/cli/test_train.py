@@ -81,6 +81,36 @@ def test_the_same_command_again_trains_nothing(labelstack, recipe, trained):
     assert {path: path.stat().st_mtime_ns for path in run.glob("members/**/*.npz")} == before
 
 
+def test_one_network_a_member_and_a_holdout_serve_everything_that_follows(labelstack, drawn, tmp_path):
+    recipe, run = drawn / "once.toml", tmp_path / "run"
+    recipe.write_text(RECIPE.split('[[members]]\nname = "frequent"')[0].replace("n_folds = 2", 'scheme = "holdout"'))
+    estimated = labelstack("doctor", "--recipe", recipe)
+    assert "one network a member: about" in estimated.stdout, estimated.output
+    done = labelstack("train", recipe, "--out", run, "--device", "cpu")
+    assert done.exit_code == 0 and f"holdout predictions: {run / 'oof'}" in done.stdout, done.output
+    held = load_predictions(run / "oof")
+    assert held.n_samples < 20 and held.models == ("small",)
+    commands = [
+        ["fit", run / "oof", "--method", "mean", "--out", tmp_path / "ensemble"],
+        ["compare", run / "oof", "--holdout", run / "test", "--methods", "mean", "--out", tmp_path / "comparison"],
+        ["evaluate", tmp_path / "ensemble", run / "test", "--out", tmp_path / "evaluation"],
+        [
+            "predict",
+            tmp_path / "ensemble",
+            "--run",
+            run,
+            "--images",
+            drawn / "photos" / "test",
+            "--out",
+            tmp_path / "l.csv",
+        ],
+    ]
+    for command in commands:
+        finished = labelstack(*command)
+        assert finished.exit_code == 0, finished.output
+    assert len((tmp_path / "l.csv").read_text().splitlines()) == 9
+
+
 def test_new_photos_are_labelled(labelstack, trained, drawn, tmp_path):
     run, _ = trained
     fitted = labelstack("fit", run / "oof", "--method", "mean", "--out", tmp_path / "ensemble")
