@@ -35,6 +35,7 @@ def test_every_command_of_the_design_is_there():
         "demo",
         "doctor",
         "evaluate",
+        "explain",
         "fit",
         "optimize",
         "pack",
