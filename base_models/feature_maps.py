@@ -10,8 +10,8 @@ from torch import Tensor, nn
 __all__ = ["arrange_feature_map", "inner_layer", "pool_places", "run_body"]
 
 
-def arrange_feature_map(features: Tensor, body: nn.Module) -> Tensor:
-    """Bring what ``forward_features`` gives into channels-first layout.
+def arrange_feature_map(features: Tensor, body: nn.Module, n_channels: int = 0) -> Tensor:
+    """Bring what ``forward_features`` or an inner layer gives into channels-first layout.
 
     Parameters
     ----------
@@ -19,6 +19,8 @@ def arrange_feature_map(features: Tensor, body: nn.Module) -> Tensor:
         Shape (n_rows, channels, height, width), (n_rows, height, width, channels) or (n_rows, tokens, channels).
     body : torch.nn.Module
         The timm network that computed it; ``num_features`` tells its channels, ``num_prefix_tokens`` its class tokens.
+    n_channels : int
+        Channels of an inner layer; 0 for the last feature map.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def arrange_feature_map(features: Tensor, body: nn.Module) -> Tensor:
     >>> tuple(arrange_feature_map(torch.zeros(2, 10, 5), body).shape)
     (2, 5, 3, 3)
     """
-    n_channels = int(body.num_features)  # type: ignore[arg-type]
+    n_channels = n_channels or int(body.num_features)  # type: ignore[arg-type]
     if features.ndim == 4 and features.shape[1] == n_channels:
         return features
     if features.ndim == 4 and features.shape[-1] == n_channels:

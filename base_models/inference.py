@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,13 @@ from base_models.photos import decode_photo
 from base_models.progress import Progress, TrainingEvent
 from base_models.run_data import CHECKED_SIZE
 from base_models.scoring import score_photos
+from stacking._checks import did_you_mean
 from stacking.predictions import PredictionSet, load_predictions
 
 if TYPE_CHECKING:
     from base_models.manifest import PhotoSource
 
-__all__ = ["predict"]
+__all__ = ["MemberNetworks", "find_readable", "load_member", "open_photos", "predict"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +73,8 @@ def predict(
     """
     run, device = Path(run), choose_device(device)
     manifest = _read_run(run)
-    ids, reader, y_true = _open_photos(photos)
-    readable, unreadable = _check_readable(ids, reader, n_workers)
+    ids, reader, y_true = open_photos(photos)
+    readable, unreadable = find_readable(ids, reader, n_workers)
     recipe, labels = manifest["recipe"], list(manifest["data"]["labels"])
     folds = FoldConfig(**recipe.get("folds", {}))  # a canonical recipe leaves defaults out
     scores: dict[str, NDArray[np.float32]] = {}
@@ -135,16 +137,47 @@ class _SourceReader:
         return decode_photo(self.source.read_bytes(row), name=str(self.ids[row]))
 
 
-def _open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], PhotoReader, NDArray[np.uint8] | None]:
-    """Return ids, a reader and, for a manifest, the truth."""
+def open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], PhotoReader, NDArray[np.uint8] | None]:
+    """Open photos that were no part of a run.
+
+    Parameters
+    ----------
+    photos : Manifest, str or pathlib.Path
+        A manifest, or a folder of photos or tar shards.
+
+    Returns
+    -------
+    tuple of ndarray, PhotoReader and ndarray or None
+        Ids, a reader and, for a manifest, the truth.
+    """
     if isinstance(photos, Manifest):
         return photos.ids, photos, photos.y_true
     ids, source = load_photo_folder(Path(photos))
     return ids, _SourceReader(ids, source), None
 
 
-def _check_readable(ids: NDArray[np.str_], reader: PhotoReader, n_workers: int) -> tuple[NDArray[np.int64], list[str]]:
-    """Find the photos that can be read."""
+def find_readable(ids: NDArray[np.str_], reader: PhotoReader, n_workers: int) -> tuple[NDArray[np.int64], list[str]]:
+    """Find the photos that can be read, and log why others cannot.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (n_photos,)
+        Names.
+    reader : PhotoReader
+        Gives the photos.
+    n_workers : int
+        Processes that decode.
+
+    Returns
+    -------
+    tuple of ndarray of int64 and list of str
+        Rows of those that can, ids of those that cannot.
+
+    Raises
+    ------
+    ValueError
+        If none can be read.
+    """
     source = PhotoTensors(reader, np.arange(len(ids)), CHECKED_SIZE, cache="none", n_workers=n_workers)
     failures = check_photos(source)
     readable = np.setdiff1d(np.arange(len(ids)), np.array(list(failures), dtype=np.int64))
@@ -192,3 +225,86 @@ def _load_network(place: Path, facts: dict[str, Any], device: str) -> Multilabel
     network.load_state_dict(read_tensors(place / "weights.safetensors"))
     network.mean, network.std = tuple(facts["normalisation"]["mean"]), tuple(facts["normalisation"]["std"])
     return network.to(device).to(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class MemberNetworks:
+    """The trained networks of one member.
+
+    Parameters
+    ----------
+    name : str
+        The member.
+    networks : tuple of MultilabelNetwork or LabelwiseNetwork
+        Those that score new photos.
+    labels : tuple of str
+        Labels that the member answers.
+    facts : dict
+        What ``done.json`` of the first of them records.
+    new_photos : str
+        How their scores are averaged, see ``mean_over_networks``.
+    """
+
+    name: str
+    networks: tuple[MultilabelNetwork | LabelwiseNetwork, ...]
+    labels: tuple[str, ...]
+    facts: dict[str, Any]
+    new_photos: str = "mean"
+
+
+def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu") -> MemberNetworks:
+    """Load the networks of one member of a finished run.
+
+    Parameters
+    ----------
+    run : str or pathlib.Path
+        The folder of a finished run.
+    name : str, optional
+        The member; by default the one with the best validation score among those that answer the most labels.
+    device : str
+        Where the networks go, as ``choose_device`` returned it.
+
+    Returns
+    -------
+    MemberNetworks
+        Its networks. Torch's random generator is left as it was.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished, its files are damaged, or there is no such member with networks of its own.
+    """
+    run = Path(run)
+    manifest = _read_run(run)
+    recipe, failed = manifest["recipe"], manifest.get("failed_members", {})
+    trained = [str(entry["name"]) for entry in recipe["members"] if entry["name"] not in failed]
+    if name is not None and name not in trained:
+        raise ValueError(_no_such_member(name, trained, recipe, failed))
+    folds = FoldConfig(**recipe.get("folds", {}))
+    places = {
+        member: [run / "members" / member / f"fold{fold}" for fold in folds.networks_for_new_photos]
+        for member in (trained if name is None else [name])
+    }
+    facts = {member: [_read_fold(place) for place in places[member]] for member in places}
+    rank = {
+        member: (len(found[0]["labels"]), np.mean([fact.get("validation_micro_f1", 0.0) for fact in found]))
+        for member, found in facts.items()
+    }
+    chosen = max(rank, key=lambda member: rank[member])
+    with torch.random.fork_rng():
+        networks = [
+            _load_network(place, fact, device).eval() for place, fact in zip(places[chosen], facts[chosen], strict=True)
+        ]
+    first = facts[chosen][0]
+    return MemberNetworks(chosen, tuple(networks), tuple(first["labels"]), first, folds.new_photos)
+
+
+def _no_such_member(name: str, trained: list[str], recipe: dict[str, Any], failed: Mapping[str, str]) -> str:
+    """Say why a member has no networks."""
+    for derived in recipe.get("derived", []):
+        if derived["name"] == name:
+            parts = " and ".join(map(repr, derived["members"]))
+            return f"member must have networks of its own: {name!r} is made of {parts}; name one of these."
+    if name in failed:
+        return f"member must have been trained: {name!r} failed ({failed[name]}); name one of {', '.join(trained)}."
+    return f"member must be one of {', '.join(map(repr, trained))}: got {name!r}.{did_you_mean(name, trained)}"

@@ -9,6 +9,7 @@ so scoring costs as many networks as there are such epochs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -37,6 +38,16 @@ class LabelwiseNetwork(nn.Module):
         self.mean, self.std, self.takes_photos = first.mean, first.std, first.takes_photos
         self.label_epochs = tuple(int(epoch) for epoch in label_epochs)
         self.networks = nn.ModuleDict({str(epoch): networks[epoch] for epoch in sorted(set(self.label_epochs))})
+
+    def by_epoch(self) -> dict[int, MultilabelNetwork]:
+        """Return the networks.
+
+        Returns
+        -------
+        dict of int to MultilabelNetwork
+            By epoch, each the best of some label.
+        """
+        return {int(epoch): cast(MultilabelNetwork, network) for epoch, network in self.networks.items()}
 
     def forward(self, photos: Tensor) -> Tensor:
         """Compute the logits.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from base_models.manifest import Manifest
     from base_models.progress import TrainingEvent
     from stacking.comparison import Comparison
+    from stacking.predictions import PredictionSet
     from stacking.report import Section
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
@@ -89,7 +90,7 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit).fit(fitting).save(out / "ensemble")
     plan.say("comparing on held-out photos …")
     found = compare(fitting, holdout=held_out, random_state=0, time_limit=plan.time_limit)
-    sections = _photo_sections(run, load_manifest(recipe.data, data), found)
+    sections = _photo_sections(run, load_manifest(recipe.data, data), found, (fitting, held_out))
     write_comparison(found, out / "report", title="FashionBlocks: the demo", extra_sections=sections)
     return [
         f"drew {plan.n_train:,} training and {plan.n_test:,} held-out photos",
@@ -99,12 +100,18 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     ]
 
 
-def _photo_sections(run: Path, manifest: "Manifest", found: "Comparison") -> "list[Section]":
+def _photo_sections(
+    run: Path, manifest: "Manifest", found: "Comparison", predictions: "tuple[PredictionSet, PredictionSet]"
+) -> "list[Section]":
     """Build the sections that need the run folder and the photos."""
     from experiments.evaluation import HeldOutAnswer
+    from experiments.label_explanations import explanation_section
     from experiments.training_report import learning_curves_section, photos_section, worst_errors_section
 
     sections = [learning_curves_section(run)]
+    members = [row.method for row in found.rows if row.kind == "member" and (run / "members" / row.method).is_dir()]
+    if members:
+        sections.insert(0, explanation_section(run, manifest, members[0], *predictions))
     if found.ensemble is not None:
         kept = found.held_out(found.ensemble.method)
         answer = HeldOutAnswer(

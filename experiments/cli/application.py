@@ -12,6 +12,7 @@ from experiments.cli.data import download, ingest, synthesize
 from experiments.cli.demonstration import demo
 from experiments.cli.describing import describe
 from experiments.cli.ensembles import evaluate, fit, predict
+from experiments.cli.explaining import explain
 from experiments.cli.failures import GuardedGroup
 from experiments.cli.machine import doctor
 from experiments.cli.packing import pack
@@ -46,6 +47,7 @@ app.command(epilog="Example: labelstack ablation run --baseline full --out ablat
 app.command(epilog="Example: labelstack fit run/oof --out ensemble --time-limit 300")(fit)
 app.command(epilog="Example: labelstack predict ensemble --run run --images new-photos --out labels.csv")(predict)
 app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluation")(evaluate)
+app.command(epilog="Example: labelstack explain run --images new-photos --top 3 --out explanation")(explain)
 app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
 app.add_typer(data, name="data")
 

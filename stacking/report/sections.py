@@ -279,10 +279,13 @@ class ImageGrid:
         In the order to be shown.
     caption : str, default=""
         What was chosen and how.
+    wide : bool, default=False
+        Whether the pictures are twice as wide as high, three side by side.
     """
 
     photos: Sequence[Photo]
     caption: str = ""
+    wide: bool = False
 
     @property
     def judged(self) -> bool:

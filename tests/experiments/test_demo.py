@@ -48,7 +48,7 @@ def test_the_demo_leaves_data_run_ensemble_and_report(done):
     board = json.loads((out / "report" / "leaderboard.json").read_text())
     assert {"small", "other"} <= {row["method"] for row in board["rows"] if row["kind"] == "member"}
     page = (out / "report" / "report.html").read_text()
-    for title in ("Learning curves", "Photos", "Worst errors"):
+    for title in ("Learning curves", "Photos", "Worst errors", "Strengths and weaknesses of"):
         assert title in page
     assert "data:image/jpeg" in page
     assert "Learning curves" in (out / "report" / "report.md").read_text()

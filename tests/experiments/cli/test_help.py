@@ -36,6 +36,7 @@ def test_every_command_of_the_design_is_there():
         "demo",
         "doctor",
         "evaluate",
+        "explain",
         "fit",
         "optimize",
         "pack",
