@@ -337,6 +337,35 @@ def reference(path: str, name: str) -> Job:
     return Job(run, lambda y_pred: {"test_micro_f1": micro_f1(data.y_true_test, y_pred)})
 
 
+def reference_part(path: str, name: str, every: int) -> Job:
+    """Prepare one fit of a dear solution of `references` on some of the labels, to extrapolate its cost from.
+
+    Parameters
+    ----------
+    path : str
+        Split from `datasets`.
+    name : str
+        A learner of `references` with a hyphen for each underscore, that takes `every`.
+    every : int
+        Every so many labels.
+
+    Returns
+    -------
+    Job
+        Runs the fit and the prediction of the held-out rows; there is nothing to score.
+    """
+    data = load_split(path)
+
+    def run() -> FloatArray:
+        from experiments.benchmarks import references
+
+        learner = getattr(references, name.replace("-", "_"))
+        answer: FloatArray = learner(data.y_scores, data.y_true, data.y_scores_test, every=every)
+        return answer
+
+    return Job(run, lambda _: {})
+
+
 def describe_weights(weights: FloatArray, data: Split) -> dict[str, Any]:
     """Score a weighted mean at .5, and its log loss.
 

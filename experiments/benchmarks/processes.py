@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,7 @@ ONE_THREAD = {
     )
 }
 ROOT = Path(__file__).parents[2]
+BUDGET_SPENT = "the budget of time was spent"
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,11 @@ class Plan:
     quick : bool, default=False
         Whether to take small sizes and single calls, to see that every row runs; goals are then not judged.
     repeats : int, default=7
-        Calls after the first, of which the cheapest counts; fewer for jobs that take seconds.
+        Calls after the first, of which the cheapest counts; fewer for jobs that take a second or more.
     timeout : float, default=3600.0
         Seconds after which a measurement is given up.
+    deadline : float, default=inf
+        Reading of ``time.monotonic()`` after which nothing is begun and what runs is given up.
     say : callable
         Takes a line of progress.
     """
@@ -53,7 +58,26 @@ class Plan:
     quick: bool = False
     repeats: int = 7
     timeout: float = 3600.0
+    deadline: float = math.inf
     say: Callable[[str], None] = field(default=lambda line: None)
+
+    def seconds_left(self) -> float:
+        """Count the seconds that a measurement may take.
+
+        Returns
+        -------
+        float
+            The time limit of one, or what is left of the budget.
+
+        Raises
+        ------
+        MeasurementFailedError
+            If nothing is left.
+        """
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise MeasurementFailedError(BUDGET_SPENT)
+        return min(self.timeout, left)
 
     @property
     def n_samples(self) -> int:
@@ -148,6 +172,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 def _run_worker(plan: Plan, job: str, arguments: dict[str, Any], repeats: int, cache: Path) -> dict[str, Any]:
     """Start the worker, wait for it, read its answer."""
+    seconds = plan.seconds_left()
     answer = cache / f"answer-{secrets.token_hex(4)}.json"
     request = {
         "job": job,
@@ -163,11 +188,12 @@ def _run_worker(plan: Plan, job: str, arguments: dict[str, Any], repeats: int, c
             cwd=plan.scratch,  # some peers write logs where they run
             capture_output=True,
             text=True,
-            timeout=plan.timeout,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise MeasurementFailedError(f"gave up after {plan.timeout:.0f} s") from error
+        reason = f"gave up after {seconds:.0f} s"
+        raise MeasurementFailedError(reason if seconds == plan.timeout else f"{reason}: {BUDGET_SPENT}") from error
     if not answer.exists():
         last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
         raise MeasurementFailedError(f"ended with code {ended.returncode}: {last}")

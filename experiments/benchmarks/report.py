@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,11 @@ PACKAGES = (
 )
 TITLES = {
     "speed": "Speed: the same job by labelstack and by its peers",
-    "quality": "Quality: micro-F1 on rows that tuned nothing",
+    "workload": "Quality on the common workload: micro-F1 on rows that tuned nothing",
+    "simulation": "Quality on simulated CNNs and real label rows",
+    "jamendo": "Quality on music tags, split by artist",
+    "tabular": "Quality on small tables: stacked scikit-learn classifiers",
+    "fashion": "Quality on photos",
     "scaling": "Growth with rows, labels and models",
     "imports": "Start-up and first calls",
 }
@@ -49,10 +53,10 @@ COLUMNS = (
 COSTS = ("cpu_seconds", "wall_seconds", "first_call_seconds", "compiling_seconds", "peak_gib")
 INTRODUCTION = """\
 CPU seconds of one thread, child processes included; the cheapest of several calls after a warm-up, each row in a
-process of its own (jobs of 20 s and more: the first call). "First call" is the CPU time of the first call in a fresh
-process with the imports that it causes, once with compiled code cached on disk and once without. Peak is the resident
-memory of the whole process, data included. Held-out scores are on rows that tuned nothing, thresholds
-included. Rows run one after the other on the same machine."""
+process of its own (jobs of 20 s and more, and all quality rows: the first call). "First call" is the CPU time of the
+first call in a fresh process with the imports that it causes, once with compiled code cached on disk and once without.
+Peak is the resident memory of the whole process, data included. Held-out scores are on rows that tuned
+nothing, thresholds included. Rows run one after the other on the same machine."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -89,7 +93,9 @@ def load_average() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def describe_part(rows: Sequence[Row], load_before: float | None, *, quick: bool) -> dict[str, Any]:
+def describe_part(
+    rows: Sequence[Row], load_before: float | None, *, quick: bool, minutes: float | None = None
+) -> dict[str, Any]:
     """Gather one part's rows with the conditions they were measured in.
 
     Parameters
@@ -100,6 +106,8 @@ def describe_part(rows: Sequence[Row], load_before: float | None, *, quick: bool
         Load average when the part began.
     quick : bool
         Whether sizes were small.
+    minutes : float, optional
+        Wall minutes that the part took.
 
     Returns
     -------
@@ -107,6 +115,8 @@ def describe_part(rows: Sequence[Row], load_before: float | None, *, quick: bool
         JSON-able.
     """
     return {
+        "machine": describe_machine(),
+        "minutes": None if minutes is None else round(minutes, 1),
         "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "quick": quick,
         "load_before": load_before,
@@ -146,7 +156,8 @@ def write_report(folder: Path, parts: dict[str, Any]) -> None:
         Part name to what `describe_part` returned.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"machine": describe_machine(), "parts": {name: parts[name] for name in TITLES if name in parts}}
+    chosen = {name: parts[name] for name in TITLES if name in parts}
+    content = {"machine": _join_machines(chosen.values()), "parts": chosen}
     atomic_write_json(folder / "benchmarks.json", content)
     atomic_write_text(folder / "benchmarks.md", as_markdown(content))
 
@@ -174,11 +185,22 @@ def as_markdown(content: dict[str, Any]) -> str:
         lines += [f"## {TITLES[name]}", ""]
         quick = " **Quick run on small sizes: goals are not judged.**" if part["quick"] else ""
         load = f"load average {part['load_before']} before and {part['load_after']} after"
-        lines += [f"Measured {part['measured']}, {load}.{quick}", ""]
+        took = f" in {part['minutes']} minutes" if part.get("minutes") is not None else ""
+        lines += [f"Measured {part['measured']}{took}, {load}.{quick}", ""]
         lines += ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
         lines += [_markdown_row(row, judged=not part["quick"]) for row in part["rows"]]
         lines.append("")
     return "\n".join(lines)
+
+
+def _join_machines(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Describe this machine; a package that only another part's environment had is named with the version it had."""
+    machine = describe_machine()
+    for part in parts:
+        for name, version in part.get("machine", {}).get("versions", {}).items():
+            if machine["versions"].get(name, "absent") == "absent":
+                machine["versions"][name] = version
+    return machine
 
 
 def _missed(parts: dict[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ QUANTITIES = {
     "mean_rank": "mean rank",
     "worst_gain": "worst difference to the mean",
     "mean_gain": "mean difference to the mean",
+    "gain_low": "lower 95 % limit of the gain",
     "growth": "cost of one more unit, last step over first",
     "images_per_second": "images/s",
 }

@@ -24,6 +24,7 @@ CONTEST_ROWS = 1_014_544
 ROWS = (10_000, 100_000, CONTEST_ROWS)
 LABELS = (57, 114, N_LABELS)
 MODELS = (3, 6, 12, 20)
+STORED_MODELS = MODELS[-1]
 MINUTE = 60.0
 
 
@@ -43,14 +44,14 @@ def measure_scaling(plan: Plan) -> list[Row]:
     sizes = (1_000, 2_000, 4_000) if plan.quick else ROWS
     middle = sizes[1]
     plan = replace(plan, repeats=1)
-    warm_up = Row("warm-up", OURS, True)
-    _measure_size(plan, warm_up, sizes[0], 6)  # compiles once for all that follow
-    by_rows = [_measure_size(plan, _row("rows", n, plan, n, 6), n, 6) for n in sizes]
-    by_labels = [_measure_size(plan, _row("labels", n, plan), middle, 20, n_labels=n) for n in LABELS]
-    by_models = [_measure_size(plan, _row("models", n, plan), middle, 20, n_models=n) for n in MODELS]
+    _measure_size(plan, Row("warm-up", OURS, True), sizes[0])  # compiles once for all that follow
+    by_rows = [_measure_size(plan, _row("rows", n, plan, n, 6), n, n_models=6) for n in sizes]
     largest = sizes[-1]
-    full = _measure_size(plan, _row("rows, 20 models", largest, plan, largest, 20), largest, 20)
-    sampled = _measure_size(plan, _row("rows, weights on a sample (default)", largest, plan), largest, 6, sample=True)
+    full = _measure_size(plan, _row("rows, 20 models", largest, plan, largest, 20), largest)
+    sampled = _row("rows, weights on a sample (default)", largest, plan)
+    sampled = _measure_size(plan, sampled, largest, n_models=6, sample=True)
+    by_labels = [_measure_size(plan, _row("labels", n, plan), middle, n_labels=n) for n in LABELS]
+    by_models = [_measure_size(plan, _row("models", n, plan), middle, n_models=n) for n in MODELS]
     fits = [
         fit_growth("rows", sizes, by_rows),
         fit_growth("labels", LABELS, by_labels),
@@ -146,18 +147,18 @@ def _row(what: str, size: int, plan: Plan, n_samples: int = 0, n_models: int = 0
         minutes = 5 if n_models == 6 else 15
         goals = (Goal("wall_seconds", minutes * MINUTE), Goal("peak_gib", 6.0))
     job = "joint weights + exact thresholds from disk"
-    note = (
-        "" if what.startswith("rows") else f"{'2,000' if plan.quick else '100,000'} rows, parts of a store of 20 models"
-    )
+    of_rows = "6 of the store's 20 models" if what != "rows, 20 models" else ""
+    n_rows = "2,000" if plan.quick else "100,000"
+    note = of_rows if what.startswith("rows") else f"{n_rows} rows, parts of a store of 20 models"
     return Row(job, f"{OURS}, {size:,} {what}", True, goals=goals, note=note)
 
 
-def _measure_size(plan: Plan, row: Row, n_samples: int, stored_models: int, **parts: int) -> Row:
-    """Write the store if need be; `parts` are further arguments of `weigh_and_cut`."""
-    folder = plan.scratch / f"store-{n_samples}-{stored_models}"
-    plan.say(f"store of {n_samples:,} × {N_LABELS} × {stored_models}")
+def _measure_size(plan: Plan, row: Row, n_samples: int, **parts: int) -> Row:
+    """Write the store of 20 models if need be; `parts` are further arguments of `weigh_and_cut`."""
+    folder = plan.scratch / f"store-{n_samples}-{STORED_MODELS}"
+    plan.say(f"store of {n_samples:,} × {N_LABELS} × {STORED_MODELS}")
     try:
-        write_workload_store(folder, n_samples, stored_models)
+        write_workload_store(folder, n_samples, STORED_MODELS)
     except (OSError, ImportError) as error:
         return replace(row, trouble=f"not measured: {error}")
     return measure_row(plan, row, f"{HERE}:weigh_and_cut", {"store": str(folder), **parts})

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-QUICK_JOB = 2.0  # CPU seconds up to which a job is repeated in full
+QUICK_JOB = 1.0  # CPU seconds up to which a job is repeated in full
 SLOW_JOB = 20.0  # CPU seconds from which the first call has to do
-FEW_REPEATS = 2
+FEW_REPEATS = 1
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,24 @@
 """Per-label or single threshold, label by label, whichever wins on rows that did not tune it."""
 
+import operator
+from collections.abc import Callable, Iterable
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
+from stacking.decision_rules.exact_micro_f1 import cut_exactly
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
-from stacking.decision_rules.single import tune_single
+from stacking.decision_rules.sorted_cuts import ScoreHistograms, count_scores
 from stacking.folds import stratified_group_folds
 
-__all__ = ["tune_cross_validated"]
+__all__ = ["deal_rows", "tune_cross_validated", "tune_cross_validated_over_blocks"]
+
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
+ReadBlocks = Callable[[BoolArray], Iterable[LabelledScores]]
 
 
 @register("cross-validated", average="micro-F1")
@@ -51,30 +60,96 @@ def tune_cross_validated(
     """
     if margin < 0:
         raise ValueError(f"margin must not be negative: got {margin}.")
-    n_items = len(scores.y_score) if groups is None else len(np.unique(np.asarray(groups)))
-    single = tune_single(scores)
+    folds = deal_rows(scores.y_true, n_splits, groups=groups, random_state=random_state)
+    return tune_cross_validated_over_blocks(scores.iter_blocks, folds, margin)
+
+
+def deal_rows(
+    y_true: npt.NDArray[np.uint8],
+    n_splits: int = 5,
+    *,
+    groups: npt.ArrayLike | None = None,
+    random_state: int | np.random.Generator | None = 0,
+) -> IntArray:
+    """Deal rows into stratified folds, fewer where there are fewer samples or groups.
+
+    Parameters
+    ----------
+    y_true : ndarray of uint8, shape (n_samples, n_labels)
+        The truth.
+    n_splits : int, default 5
+        Number of folds, at least 2.
+    groups : array of shape (n_samples,), optional
+        Samples with an equal value share a fold.
+    random_state : int, Generator or None, default 0
+        Seed of the folds.
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        The fold of each row; all 0 where there is one sample or group only.
+    """
+    n_items = len(y_true) if groups is None else len(np.unique(np.asarray(groups)))
     if n_items < 2:
+        return np.zeros(len(y_true), dtype=np.intp)
+    return stratified_group_folds(y_true, min(n_splits, n_items), groups=groups, random_state=random_state)
+
+
+def tune_cross_validated_over_blocks(read_blocks: ReadBlocks, folds: IntArray, margin: float = 1.0) -> Float64Array:
+    """Choose the same thresholds for rows that come block by block.
+
+    Parameters
+    ----------
+    read_blocks : callable
+        Takes a mask of rows, returns them in blocks, in their order.
+    folds : ndarray of int, shape (n_samples,)
+        The fold of each row, −1 for rows that do not count.
+    margin : float, default 1.0
+        As `tune_cross_validated` takes it.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_labels,)
+        Thresholds, +inf for never.
+
+    Notes
+    -----
+    Every row is read 2 · n_folds + 2 times; memory holds histograms, a block, and the entries that can matter.
+    """
+    masks = [folds == fold for fold in np.unique(folds[folds >= 0])]
+    parts = [reduce(operator.add, map(count_scores, read_blocks(mask))) for mask in masks]
+    everything = _Rows(read_blocks, folds >= 0, reduce(operator.add, parts))
+    single, _ = everything.cut_pooled()
+    if len(masks) < 2:
         return single
-    folds = stratified_group_folds(scores.y_true, min(n_splits, n_items), groups=groups, random_state=random_state)
     advantages = []
-    for fold in np.unique(folds):
-        tuning, held_out = scores.subset(folds != fold), scores.subset(folds == fold)
-        shared = tune_single(tuning)
-        hits, fired = tuning.counts_at(shared)
-        positives = _positives(tuning)
-        price = 2.0 * hits.sum() / (positives + fired.sum()) if positives else 0.0
-        advantages.append(_gain(held_out, tune_exact_micro_f1(tuning), price) - _gain(held_out, shared, price))
+    for number, mask in enumerate(masks):
+        others = [part for other, part in enumerate(parts) if other != number]
+        tuning = _Rows(read_blocks, (folds >= 0) & ~mask, reduce(operator.add, others))
+        shared, price = tuning.cut_pooled()
+        own = tuning.cut_labels()
+        more = [np.subtract(block.counts_at(own), block.counts_at(shared)) for block in read_blocks(mask)]
+        more_hits, more_fired = np.sum(more, axis=0)
+        advantages.append(2.0 * more_hits - price * more_fired)
     mean = np.mean(advantages, axis=0)
     error = np.std(advantages, axis=0, ddof=1) / np.sqrt(len(advantages))
-    return np.where(mean > margin * error, tune_exact_micro_f1(scores), single)
+    return np.where(mean > margin * error, everything.cut_labels(), single)
 
 
-def _gain(scores: LabelledScores, thresholds: npt.NDArray[np.float64], price: float) -> npt.NDArray[np.float64]:
-    """Return each label's 2 TP − price · PP."""
-    hits, fired = scores.counts_at(thresholds)
-    return 2.0 * hits - price * fired
+class _Rows:
+    """Some of the rows, with their histograms."""
 
+    def __init__(self, read_blocks: ReadBlocks, kept: BoolArray, histograms: ScoreHistograms) -> None:
+        self.read_blocks = read_blocks
+        self.kept = kept
+        self.histograms = histograms
 
-def _positives(scores: LabelledScores) -> float:
-    """Return the weight of all known positives."""
-    return float(scores.counts_at(np.full(scores.n_labels, -np.inf))[0].sum())
+    def cut_pooled(self) -> tuple[Float64Array, float]:
+        """Return the best single threshold, for each label, and the micro-F1 that it reaches."""
+        pooled = (block.pooled() for block in self.read_blocks(self.kept))
+        threshold, value = cut_exactly(self.histograms.pooled(), pooled)
+        return np.full(len(self.histograms.positives), threshold[0]), value
+
+    def cut_labels(self) -> Float64Array:
+        """Return the best thresholds per label."""
+        return cut_exactly(self.histograms, self.read_blocks(self.kept))[0]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
-from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts_of_blocks
+from stacking.decision_rules.sorted_cuts import ScoreHistograms, SortedCuts, count_scores, sort_cuts_of_blocks
 
-__all__ = ["maximise_micro_f1", "tune_exact_micro_f1", "tune_exact_over_blocks"]
+__all__ = ["cut_exactly", "maximise_micro_f1", "tune_exact_micro_f1", "tune_exact_over_blocks"]
 
 
 @register("exact-micro-f1", average="micro-F1")
@@ -68,12 +68,30 @@ def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabelledScores]]) 
         Thresholds halfway between distinct scores, +inf for never.
     """
     histograms = reduce(operator.add, map(count_scores, read_blocks()))
+    return cut_exactly(histograms, read_blocks())[0]
+
+
+def cut_exactly(histograms: ScoreHistograms, blocks: Iterable[LabelledScores]) -> tuple[npt.NDArray[np.float64], float]:
+    """Choose the thresholds of rows whose histograms are known already.
+
+    Parameters
+    ----------
+    histograms : ScoreHistograms
+        The sum of the blocks' histograms.
+    blocks : iterable of LabelledScores
+        The rows; read once.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (n_labels,), and float
+        Thresholds, +inf for never, and the micro-F1 they reach on these rows.
+    """
     price = histograms.reachable_micro_f1()
     if price == 0.0:
-        return np.full(len(histograms.positives), np.inf)
-    cuts = sort_cuts_of_blocks(read_blocks(), histograms, 2.0 * histograms.positives / price)
-    chosen, _ = maximise_micro_f1(cuts, price)
-    return cuts.thresholds(chosen)
+        return np.full(len(histograms.positives), np.inf), 0.0
+    cuts = sort_cuts_of_blocks(blocks, histograms, 2.0 * histograms.positives / price)
+    chosen, value = maximise_micro_f1(cuts, price)
+    return cuts.thresholds(chosen), value
 
 
 def maximise_micro_f1(cuts: SortedCuts, price: float) -> tuple[npt.NDArray[np.int64], float]:

@@ -1,7 +1,8 @@
 """Scores with their truth, checked once: what every decision rule is tuned on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,8 @@ import numpy.typing as npt
 from stacking._checks import check_mask, check_sample_weight, check_y_score, check_y_true
 
 __all__ = ["LabelledScores"]
+
+BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -81,22 +84,30 @@ class LabelledScores:
         """The number of labels."""
         return self.y_score.shape[1]
 
-    def subset(self, samples: npt.NDArray[np.bool_]) -> Self:
-        """Return the rows where `samples` is True.
+    def iter_blocks(self, kept: npt.NDArray[np.bool_], n_rows: int = BLOCK_ROWS) -> Iterator[Self]:
+        """Go through some rows, a block at a time; no more than a block is copied.
 
         Parameters
         ----------
-        samples : ndarray of bool, shape (n_samples,)
-            The rows to keep.
+        kept : ndarray of bool, shape (n_samples,)
+            The rows wanted.
+        n_rows : int, default 65,536
+            Rows to look at for each block.
 
-        Returns
-        -------
+        Yields
+        ------
         LabelledScores
-            Those rows.
+            The wanted ones among them, where there are any.
         """
-        known = self.y_known[samples] if len(self.y_known) else self.y_known
-        weight = self.sample_weight[samples] if len(self.sample_weight) else self.sample_weight
-        return type(self)(self.y_score[samples], self.y_true[samples], known, weight)
+        for start in range(0, len(self.y_score), n_rows):
+            block: Any = slice(start, start + n_rows)
+            if not kept[block].all():
+                block = start + np.flatnonzero(kept[block])
+            if not isinstance(block, slice) and not len(block):
+                continue
+            known = self.y_known[block] if len(self.y_known) else self.y_known
+            weight = self.sample_weight[block] if len(self.sample_weight) else self.sample_weight
+            yield type(self)(self.y_score[block], self.y_true[block], known, weight)
 
     def pooled(self) -> Self:
         """Return all cells as one label, row by row.

@@ -48,6 +48,17 @@ class ScoreHistograms:
         """Merge with the histograms of other rows."""
         return ScoreHistograms(self.entries + other.entries, self.mass + other.mass, self.positive + other.positive)
 
+    def pooled(self) -> "ScoreHistograms":
+        """Add all labels up.
+
+        Returns
+        -------
+        ScoreHistograms
+            Those of all cells as one label.
+        """
+        parts = (part.sum(axis=0, keepdims=True) for part in (self.entries, self.mass, self.positive))
+        return ScoreHistograms(*parts)
+
     def above_edges(self) -> tuple[Float64Array, Float64Array]:
         """Return the weight of positives and of all entries at or above each bin's lower edge, highest bin first.
 

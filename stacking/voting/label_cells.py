@@ -1,12 +1,13 @@
 """The cells of a prediction set label by label: what candidate weights are worth where each label has its own cut.
 
 With a threshold per label, micro-F1, macro-F1 and average precision depend on a label through its own cuts only. So a
-label's cells are kept together, its positives are sorted under every candidate, and its negatives counted between them
-(`stacking._label_kernels`).
+label's cells are kept together, its positives are sorted under every candidate, and its negatives counted between them,
+the highest first, until no lower cut can be worth more (`stacking._label_kernels`). That pruning loses nothing, and it
+asks nothing of the scores.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,17 +18,16 @@ __all__ = ["Criterion", "LabelCells"]
 FloatArray = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+PatternArray = npt.NDArray[np.uint32]
 
 Criterion = Literal["gain", "own-f1", "average-precision"]
 
 _CUTS_AT_ONCE = 4_000_000
-_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
 class LabelCells:
-    """Known cells by label, negatives before positives.
+    """Known cells by label, negatives before positives, each label's negatives by their highest score, descending.
 
     Parameters
     ----------
@@ -38,9 +38,13 @@ class LabelCells:
     weight : ndarray of float64, shape (n_cells,) or (0,)
         Sample weights; the empty array stands for 1 each.
     positives : ndarray of float64, shape (n_labels,)
-        Weight of each label's positives, those left out by `prune` included.
+        Weight of each label's positives.
     is_logit : bool
         Whether the mean is that of logits.
+    block_start : ndarray of int64, shape (n_labels + 1,)
+        Where each label's blocks of negatives begin.
+    ceiling : ndarray of uint32, shape (n_blocks,)
+        Bit pattern of a score that no mean of the block's cells, or of later ones, exceeds.
     """
 
     values: FloatArray
@@ -48,6 +52,8 @@ class LabelCells:
     weight: Float64Array
     positives: Float64Array
     is_logit: bool
+    block_start: IntArray
+    ceiling: PatternArray
 
     @classmethod
     def join(cls, parts: Sequence[tuple[FloatArray, IntArray, Float64Array]], *, is_logit: bool) -> "LabelCells":
@@ -56,7 +62,8 @@ class LabelCells:
         Parameters
         ----------
         parts : sequence of (values, start, weight)
-            Cells of each block, as the attributes of the same names.
+            Cells of each block, as the attributes of the same names, negatives in any order; 0 in the mixing space of
+            scores where a model does not cover the label. A single block is put in order where it is.
         is_logit : bool
             Whether the mean is that of logits.
 
@@ -65,13 +72,18 @@ class LabelCells:
         LabelCells
             All cells.
         """
+        from stacking import _label_kernels
+
         values, start, weight = parts[0] if len(parts) == 1 else _join(parts)
         segments = np.diff(start)
         positives = segments[1::2].astype(np.float64)
         if len(weight):
             total = np.concatenate([[0.0], np.cumsum(weight)])
             positives = np.where(positives > 0, total[start[2::2]] - total[start[1:-1:2]], 0.0)
-        return cls(values, start, weight, positives, is_logit)
+        block_start = _label_kernels.count_blocks(start)
+        ceiling = np.empty(block_start[-1], dtype=np.uint32)
+        _label_kernels.order_negatives(values, start, weight, is_logit, block_start, ceiling)
+        return cls(values, start, weight, positives, is_logit, block_start, ceiling)
 
     @property
     def n_labels(self) -> int:
@@ -103,19 +115,21 @@ class LabelCells:
             "average-precision": _label_kernels.AVERAGE_PRECISION,
         }
         result = np.zeros((len(candidates), self.n_labels))
-        cells = (self.values, self.start, self.weight)
         _label_kernels.label_worths(
-            *cells, candidates, self.is_logit, codes[criterion], float(price), self.positives, result
+            self._cells, candidates, self.is_logit, codes[criterion], float(price), self.positives, result
         )
         return result
 
-    def micro_f1(self, candidates: FloatArray) -> Float64Array:
+    def micro_f1(self, candidates: FloatArray, guess: float = 0.0) -> Float64Array:
         """Return each candidate's micro-F1 at its best thresholds, one per label.
 
         Parameters
         ----------
         candidates : ndarray of float32, shape (k, n_models, n_labels)
             Weights, columns on the simplex, 0 where not covered.
+        guess : float, default 0
+            A micro-F1 in [0, 1] that most candidates may reach. The higher, the fewer cells are looked at; those that
+            do not reach it are looked at again, so the answer is the same.
 
         Returns
         -------
@@ -126,6 +140,14 @@ class LabelCells:
         -----
         Keeps up to one cut per positive and candidate; candidates are worked on few enough at a time for 64 MB.
         """
+        reached = self._micro_f1_from(candidates, guess)
+        missed = reached < guess
+        if missed.any():  # what they reached is a bound from below
+            reached[missed] = self._micro_f1_from(candidates[missed], float(reached[missed].min()))
+        return reached
+
+    def _micro_f1_from(self, candidates: FloatArray, price: float) -> Float64Array:
+        """Return each candidate's micro-F1 where it is at least `price`, and a value between 0 and it elsewhere."""
         from stacking import _label_kernels
 
         cut_start = np.concatenate([[0], np.cumsum(np.diff(self.start)[1::2])])
@@ -135,11 +157,17 @@ class LabelCells:
             some = candidates[first : first + step]
             n_cuts = np.zeros((len(some), self.n_labels), dtype=np.int64)
             hits, fired = np.empty((2, len(some), cut_start[-1]))
-            cells = (self.values, self.start, self.weight)
-            _label_kernels.label_cuts(*cells, some, self.is_logit, cut_start, n_cuts, hits, fired)
+            _label_kernels.label_cuts(
+                self._cells, some, self.is_logit, price, self.positives, cut_start, n_cuts, hits, fired
+            )
             total = float(self.positives.sum())
-            _label_kernels.best_micro_f1(cut_start, n_cuts, hits, fired, total, reached[first : first + step])
+            _label_kernels.best_micro_f1(cut_start, n_cuts, hits, fired, total, price, reached[first : first + step])
         return reached
+
+    @property
+    def _cells(self) -> tuple[FloatArray, IntArray, Float64Array, IntArray, PatternArray]:
+        """Return what the kernels read."""
+        return self.values, self.start, self.weight, self.block_start, self.ceiling
 
     def select(self, labels: IntArray) -> "LabelCells":
         """Return the cells of some labels.
@@ -159,50 +187,10 @@ class LabelCells:
         weight = np.concatenate([self.weight[place] for place in places]) if len(self.weight) else self.weight
         segments = np.diff(self.start).reshape(-1, 2)[labels].ravel()
         start = np.concatenate([[0], np.cumsum(segments)])
-        return LabelCells(values, start, weight, self.positives[labels], self.is_logit)
-
-    def prune(self, price: float, covers: BoolArray) -> "LabelCells":
-        """Leave out cells that fire in no cut with a gain, at this price or a higher one, whatever the weights.
-
-        Parameters
-        ----------
-        price : float
-            A micro-F1 above 0.
-        covers : ndarray of bool, shape (n_models, n_labels)
-            Which model answers which label.
-
-        Returns
-        -------
-        LabelCells
-            The other cells; gains at this price and above are the same.
-
-        Notes
-        -----
-        A label with p positives gains nothing from a cut that fires 2 p / price or more. A mean lies between the lowest
-        and the highest score, so a cut at or below the (2 p / price)-th highest of the cells' lowest scores fires that
-        many: cells whose highest score lies below it never matter.
-        """
-        kept = np.zeros(self.values.shape[1], dtype=bool)
-        for label in range(self.n_labels):
-            place = slice(self.start[2 * label], self.start[2 * label + 2])
-            limit = 2.0 * self.positives[label] / price
-            if limit > 0.0:
-                own = self.values[covers[:, label], place]
-                floor = _floor(own.min(axis=0), self.weight[place] if len(self.weight) else None, limit)
-                kept[place] = own.max(axis=0) >= floor - _ROUNDING * max(abs(floor), float(self.is_logit))
-        counts = np.concatenate([[0], np.cumsum(kept)])[self.start]
-        weight = self.weight[kept] if len(self.weight) else self.weight
-        return replace(self, values=np.ascontiguousarray(self.values[:, kept]), start=counts, weight=weight)
-
-
-def _floor(lowest: FloatArray, weight: Float64Array | None, limit: float) -> float:
-    """Return the value that cells of weight `limit` reach, −inf if all together weigh less."""
-    if weight is None:
-        rank = int(np.ceil(limit))
-        return float(np.partition(lowest, -rank)[-rank]) if rank <= len(lowest) else -np.inf
-    order = np.argsort(-lowest, kind="stable")
-    reached = np.searchsorted(np.cumsum(weight[order]), limit)
-    return float(lowest[order[reached]]) if reached < len(order) else -np.inf
+        blocks = [slice(self.block_start[label], self.block_start[label + 1]) for label in labels]
+        block_start = np.concatenate([[0], np.cumsum(np.diff(self.block_start)[labels])])
+        ceiling = np.concatenate([self.ceiling[block] for block in blocks])
+        return LabelCells(values, start, weight, self.positives[labels], self.is_logit, block_start, ceiling)
 
 
 def _join(parts: Sequence[tuple[FloatArray, IntArray, Float64Array]]) -> tuple[FloatArray, IntArray, Float64Array]:

@@ -141,7 +141,6 @@ def _iterate_prices(
     value = _micro_f1(cells, columns[:, group_of], covers)
     if value == 0.0:
         return columns
-    cells = cells.prune(value, covers)
     parts = list(_split(cells, covers, group_of, search.allowed))
     for _ in range(_MOST_ROUNDS):
         found = columns.copy()

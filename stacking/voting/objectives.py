@@ -9,7 +9,7 @@ tail of labels that is nine cells in ten. The pruning loses nothing; how that is
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -37,6 +37,7 @@ IntArray = npt.NDArray[np.int64]
 _PROBE_CELLS = 100_000
 _EDGE = 1e-5
 _TIER = 64
+_MOST_BYTES = 3 * 2**30
 _BELOW, _ABOVE = -2.0, 2.0
 
 
@@ -149,25 +150,34 @@ class WeightObjective(ABC):
         Tier k holds the cells whose highest score lies in [lows[k], lows[k − 1]); those at `ceiling` or above, and
         those whose scores all reach `high`, are left out.
         """
-        from stacking import _kernels
-
         always = np.zeros(2)
         positives = 0.0
         tiers: list[list[_Cells]] = [[] for _ in lows]
+        for parts, own_positives in self._iter_cells(lows, high, ceiling, always):
+            positives += own_positives
+            for tier, cells in zip(tiers, parts, strict=True):
+                tier.append(cells)
+        return tiers, always, positives
+
+    def _iter_cells(
+        self, lows: Sequence[float], high: float, ceiling: float, always: Float64Array
+    ) -> Iterator[tuple[list[_Cells], float]]:
+        """Yield the cells of each block of rows by tier, and the weight of its positives; add to `always`."""
+        from stacking import _kernels
+
+        per_tier = 2 * self.n_groups
         bounds = (np.asarray(lows, dtype=np.float32), np.float32(high), np.float32(ceiling))
         for rows in self._iter_rows():
-            counts = np.zeros((len(lows), 2 * self.n_groups), dtype=np.int64)
+            counts = np.zeros((len(lows), per_tier), dtype=np.int64)
             tier_of = np.empty(rows.truth.shape, dtype=np.int8)
-            positives += _kernels.count_undecided(
+            positives = _kernels.count_undecided(
                 rows.scores, rows.truth, rows.known, rows.weight, *bounds, self.group, counts, always, tier_of
             )
             start = np.concatenate([[0], np.cumsum(counts)])
             values, weight = _kernels.gather_undecided(rows.scores, rows.truth, rows.weight, tier_of, self.group, start)
             values = to_mixing_space(values, self.mean)
-            for tier, cells in enumerate(tiers):
-                ends = start[tier * 2 * self.n_groups : (tier + 1) * 2 * self.n_groups + 1]
-                cells.append(_Cells(values, ends, weight))
-        return tiers, always, positives
+            ends = (start[tier * per_tier : (tier + 1) * per_tier + 1] for tier in range(len(lows)))
+            yield [_Cells(values, end, weight) for end in ends], positives
 
 
 class MicroF1AtHalf(WeightObjective):
@@ -234,27 +244,37 @@ class MicroF1AtBest(WeightObjective):
         Accept candidates per label.
     prune : bool, default True
         Whether to leave out cells that cannot matter; the losses are the same.
+    most_bytes : int, default 3 GiB
+        Most memory for stored cells, by what a probe of the rows holds; the losses are the same.
 
     Notes
     -----
     A cell whose scores all lie below a floor never fires at thresholds above it. Below the floor F1 cannot exceed
     2 P / (2 P + FP), with P positives and FP the candidate's false positives at the floor: once its best F1 above the
     floor reaches that bound, the candidate is done. Cells are stored in tiers by their highest score, an octave of the
-    odds each, and every candidate reads as many tiers as it needs; the cells below the lowest stored tier are read
-    from the predictions again in the rare case that a candidate is not done by then.
+    odds each, and every candidate reads as many tiers as it needs. Where that is more than is stored (a candidate far
+    worse than the others, or tiers beyond `most_bytes`, of which the first is stored always), the predictions are read
+    again, a block at a time, for all such candidates of a batch at once; what they lost is remembered.
     """
 
     name: ClassVar[str] = "micro-f1-best"
 
     def __init__(
-        self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False, prune: bool = True
+        self,
+        predictions: PredictionSet,
+        mean: str = "arithmetic",
+        *,
+        per_label: bool = False,
+        prune: bool = True,
+        most_bytes: int = _MOST_BYTES,
     ) -> None:
         super().__init__(predictions, mean, per_label=per_label)
-        self._floors = self._guess_floors() if prune else [0]
+        self._floors, n_stored = self._guess_floors(most_bytes) if prune else ([0], 1)
         self._lows = [float(low) for low in _grid_edges(self.is_logit)[self._floors] * (1.0 - _EDGE)]
         if self._floors[-1] == 0:
             self._lows[-1] = _BELOW
-        self._tiers, _, self._positives = self._gather(self._lows)
+        self._tiers, _, self._positives = self._gather(self._lows[:n_stored])
+        self._read_again: dict[bytes, float] = {}
 
     def __call__(self, candidates: npt.ArrayLike) -> Float64Array:
         """Return 1 − micro-F1 at the best threshold of the grid.
@@ -273,21 +293,30 @@ class MicroF1AtBest(WeightObjective):
 
         weights = self.effective(candidates)
         best, bound = np.zeros(len(weights)), np.zeros(len(weights))
-        active = np.arange(len(weights))
+        known = [self._read_again.get(candidate.tobytes()) for candidate in weights]
+        for c, loss in enumerate(known):
+            best[c] = 1.0 if loss is None else 1.0 - loss
+        active = np.array([c for c, loss in enumerate(known) if loss is None], dtype=np.intp)
         histograms = self._empty_histograms(len(weights))
-        for floor, cells in self._iter_tiers():
-            self._count(cells, weights, active, histograms)
-            _kernels.best_on_grid(histograms, active, floor, self._positives, best, bound)
-            active = active[best[active] < bound[active]]
+        for tier, (floor, cells) in enumerate(self._iter_tiers()):
             if not len(active):
                 break
+            self._count(cells, weights, active, histograms)
+            _kernels.best_on_grid(histograms, active, floor, self._positives, best, bound)
+            if tier >= len(self._tiers):
+                self._read_again |= {weights[c].tobytes(): 1.0 - best[c] for c in active if best[c] >= bound[c]}
+            active = active[best[active] < bound[active]]
         return 1.0 - best
 
-    def _iter_tiers(self) -> Iterator[tuple[int, list[_Cells]]]:
-        """Yield each tier with its floor, at last the cells that are not stored."""
-        yield from zip(self._floors, self._tiers, strict=True)
-        if self._floors[-1] > 0:
-            yield 0, self._gather([_BELOW], ceiling=self._lows[-1])[0][0]
+    def _iter_tiers(self) -> Iterator[tuple[int, Iterable[_Cells]]]:
+        """Yield each tier with its floor; those that are not stored are read as they are used."""
+        n_stored = len(self._tiers)
+        yield from zip(self._floors[:n_stored], self._tiers, strict=True)
+        for low, above, floor in zip(
+            [*self._lows[n_stored:], _BELOW], self._lows[n_stored - 1 :], [*self._floors[n_stored:], 0], strict=True
+        ):
+            if above > _BELOW:
+                yield floor, (parts[0] for parts, _ in self._iter_cells([low], _ABOVE, above, np.zeros(2)))
 
     def _empty_histograms(self, n_candidates: int) -> npt.NDArray[np.generic]:
         """Return zeros of shape (n_candidates, 2, n_cuts): negatives and positives by grid position."""
@@ -298,7 +327,7 @@ class MicroF1AtBest(WeightObjective):
 
     def _count(
         self,
-        cells: list[_Cells],
+        cells: Iterable[_Cells],
         weights: FloatArray,
         active: npt.NDArray[np.intp],
         histograms: npt.NDArray[np.generic],
@@ -309,24 +338,34 @@ class MicroF1AtBest(WeightObjective):
         for part in cells:
             _kernels.grid_histograms(part.values, part.start, part.weight, weights, active, self.is_logit, histograms)
 
-    def _guess_floors(self) -> list[int]:
-        """Choose the tiers on a probe of rows: from where the plain mean is done to where every single model is."""
+    def _guess_floors(self, most_bytes: int) -> tuple[list[int], int]:
+        """Choose the tiers on a probe of rows, from where the plain mean is done to where every single model is.
+
+        Also says how many of them can be stored; what lies below those is one tier.
+        """
         n_samples, n_models = self.predictions.n_samples, self.predictions.n_models
         n_probe = min(n_samples, max(_PROBE_CELLS // self.predictions.n_labels, 50))
         rows = np.unique(np.linspace(0, n_samples - 1, n_probe).astype(np.intp))
-        probe = MicroF1AtBest(self.predictions.subset(samples=rows), self.mean, per_label=not self.shared, prune=False)
+        sample = self.predictions.subset(samples=rows).in_memory()
+        probe = MicroF1AtBest(sample, self.mean, per_label=not self.shared, prune=False)
         weights = probe.effective(np.vstack([np.full((1, n_models), 1.0 / n_models), np.eye(n_models)]))
         histograms = probe._empty_histograms(len(weights))
         probe._count(probe._tiers[0], weights, np.arange(len(weights)), histograms)
         false, true = np.moveaxis(np.cumsum(histograms[:, :, ::-1], axis=2, dtype=np.float64)[:, :, ::-1], 1, 0)
         if not probe._positives:
-            return [0]
+            return [0], 1
         best = _micro_f1(true, false + true, probe._positives).max(axis=1)
         bound = 2.0 * probe._positives / (2.0 * probe._positives + false)
         floors = (bound < 0.95 * best[:, None]).sum(axis=1) - 1  # the bound rises with the cut
         good = best >= 0.5 * best.max()
         first, last = max(int(floors[0]), 0), max(int(floors[good].min()), 0)
-        return [*range(max(first, last), last, -_TIER), last]
+        tiers = [*range(max(first, last), last, -_TIER), last]
+        top = np.fmax.reduce(sample.to_array())
+        sizes = [
+            (top >= low).mean() * n_samples * top.shape[1] * 4.0 * n_models for low in _grid_edges(self.is_logit)[tiers]
+        ]
+        n_stored = max(int(np.count_nonzero(np.array(sizes) <= most_bytes)), 1)
+        return (tiers if n_stored == len(tiers) else [*tiers[:n_stored], last]), n_stored
 
 
 class LogLoss(WeightObjective):

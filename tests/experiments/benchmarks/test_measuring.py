@@ -3,15 +3,18 @@
 import json
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import experiments.benchmarks.__main__ as runner
 from experiments.benchmarks.__main__ import main
 from experiments.benchmarks.datasets import Split, load_split
 from experiments.benchmarks.imports import time_commands
 from experiments.benchmarks.processes import MeasurementFailedError, Plan, measure
-from experiments.benchmarks.quality import rank_systems
+from experiments.benchmarks.quality import rank_systems, read_fashion
 from experiments.benchmarks.report import as_markdown, describe_part, read_parts, write_report
 from experiments.benchmarks.rows import Goal, Row
 from experiments.benchmarks.scaling import fit_growth
@@ -140,8 +143,72 @@ def test_quick_run_judges_nothing(tmp_path):
     assert "Quick run" in text
 
 
+def test_parts_share_the_minutes_and_a_resumed_run_keeps_what_is_whole(tmp_path, monkeypatch):
+    """Each part may take its share of what is left; a part that ran out of time is measured again."""
+    begun = []
+
+    def part(name, trouble=""):
+        def run(plan):
+            begun.append((name, plan.deadline - time.monotonic()))
+            return [Row(name, "labelstack", True, trouble=trouble)]
+
+        return run
+
+    monkeypatch.setattr(runner, "PARTS", {"speed": part("speed"), "scaling": part("scaling", runner.BUDGET_SPENT)})
+    monkeypatch.setattr(runner, "MINUTES", {"speed": 3.0, "scaling": 1.0})
+    command = ["--only", "speed,scaling", "--out", str(tmp_path), "--minutes", "8"]
+    main(command)
+    assert [name for name, _ in begun] == ["speed", "scaling"]
+    assert begun[0][1] == pytest.approx(60 * 6, abs=5)
+    assert begun[1][1] == pytest.approx(60 * 8, abs=20)  # what the first part left over
+    begun.clear()
+    main([*command, "--resume"])
+    assert [name for name, _ in begun] == ["scaling"]
+
+
+def test_nothing_begins_after_the_deadline(plan):
+    late = replace(plan, deadline=time.monotonic() - 1)
+    row = measure_row(late, Row("job", "peer", False), "experiments.benchmarks.peers:numpy_sort", {"path": "none"})
+    assert row.trouble == f"not measured: {runner.BUDGET_SPENT}"
+
+
+def test_versions_of_another_environment_are_kept(tmp_path):
+    part = describe_part([], 0.5, quick=False, minutes=2.0)
+    part["machine"]["versions"]["autogluon.core"] = "9.9"
+    write_report(tmp_path, {"speed": part, "imports": describe_part([], 0.5, quick=False)})
+    content = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
+    assert content["machine"]["versions"]["autogluon.core"] == "9.9"
+    assert "in 2.0 minutes" in (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+
+
+def test_sets_that_time_did_not_suffice_for_are_not_ranked():
+    def rows(job, score, trouble=""):
+        return [
+            Row(
+                job, system, system == "labelstack", values={} if trouble else {"test_micro_f1": score}, trouble=trouble
+            )
+            for system in SYSTEMS
+        ]
+
+    spent = rows("b", 0.0, f"not measured: {runner.BUDGET_SPENT}")
+    summary = rank_systems([*rows("a", 0.5), *spent])
+    assert {row.note for row in summary} == {"1 sets"}
+    assert rank_systems(spent)[0].trouble.startswith("not measured")
+
+
+def test_photos_are_read_from_the_committed_results():
+    rows = read_fashion(Plan(Path(), None))
+    assert [row.verdicts() for row in rows] == [[], [], ["reached", "reached"]]
+    assert rows[0].values["test_micro_f1"] < rows[1].values["test_micro_f1"]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "complaint"), [(["--only", "spead"], "--only must name parts"), (["--quick"], "--quick needs --out")]
+    ("arguments", "complaint"),
+    [
+        (["--only", "spead"], "--only must name parts"),
+        (["--quick"], "--quick needs --out"),
+        (["--minutes", "0"], "--minutes must be above 0"),
+    ],
 )
 def test_command_line_refuses(capsys, arguments, complaint):
     with pytest.raises(SystemExit):

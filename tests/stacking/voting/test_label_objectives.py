@@ -112,20 +112,65 @@ def test_few_candidates_at_a_time_give_the_same(rng, monkeypatch, candidates):
     np.testing.assert_array_equal(MicroF1PerLabel(predictions)(candidates), whole)
 
 
+def distort(y_scores, kind):
+    """Scores that are no probabilities at all, in the same or another order."""
+    return {
+        "crowded at one": 1 - (1 - y_scores) * 1e-4,
+        "crowded at zero": y_scores**8,
+        "reversed": 1 - y_scores,
+        "constant": np.where(np.arange(y_scores.shape[2]) % 2, np.float32(0.3), y_scores),
+    }[kind].astype(np.float32)
+
+
 @pytest.mark.parametrize("counted", [False, True])
-@pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
-def test_pruning_changes_no_gain_at_its_price_or_above(rng, mean, counted):
-    predictions = make_set(rng, n_samples=1500, gaps=True, counted=counted)
-    objective = MicroF1PerLabel(predictions, mean)
-    price = float(objective.cells.micro_f1(objective.effective(np.full((1, 3), 1 / 3)))[0])
-    pruned = objective.cells.prune(price, predictions.covers)
-    assert pruned.values.shape[1] < 0.8 * objective.cells.values.shape[1]
-    weights = objective.effective(np.vstack([np.eye(3), rng.dirichlet(np.ones(3), 30)]))
-    for higher in (price, 1.1 * price):
-        whole = objective.cells.worths(weights, "gain", higher)
-        np.testing.assert_allclose(pruned.worths(weights, "gain", higher), whole, rtol=1e-12)
-        part = objective.cells.select(np.array([4, 0]))
-        np.testing.assert_array_equal(part.worths(weights[:, :, [4, 0]], "gain", higher), whole[:, [4, 0]])
+@pytest.mark.parametrize("kind", ["crowded at one", "crowded at zero", "reversed", "constant"])
+def test_leaving_out_cells_loses_nothing_on_uncalibrated_scores(rng, kind, counted):
+    """Every criterion equals a plain count of all cuts, though the kernels stop at the cut that cannot be beaten."""
+    plain = make_set(rng, n_samples=1500, counted=counted)
+    facts = {"y_known": plain.y_known, "sample_weight": plain.sample_weight}
+    predictions = PredictionSet(distort(plain.to_array(), kind), y_true=plain.y_true, **facts)
+    objective = MicroF1PerLabel(predictions)
+    candidates = np.vstack([np.eye(3), rng.dirichlet(np.ones(3), 4)])
+    weights = objective.effective(candidates)
+    counts = np.ones(plain.y_true.shape) if plain.y_known is None else plain.y_known * plain.sample_weight[:, None]
+    for price in (0.0, 0.3, 0.9):
+        gains = objective.cells.worths(weights, "gain", price)
+        own_f1 = objective.cells.worths(weights, "own-f1")
+        for c, label in itertools.product(range(len(weights)), range(6)):
+            score = combine(predictions.to_array(), np.repeat(candidates[c][:, None], 6, 1), "arithmetic")[:, label]
+            cuts = [score >= cut for cut in np.unique(score)]
+            hits = np.array([counts[:, label] @ (fired * plain.y_true[:, label]) for fired in cuts])
+            total = np.array([counts[:, label] @ fired for fired in cuts])
+            positives = counts[:, label] @ plain.y_true[:, label]
+            assert gains[c, label] == pytest.approx(max(0.0, (2 * hits - price * total).max()), rel=1e-12)
+            best = (2 * hits / np.maximum(positives + total, 1e-9)).max() if positives else 0.0
+            assert own_f1[c, label] == pytest.approx(best, rel=1e-12)
+    exact = objective.cells.micro_f1(weights)
+    for guess in (0.5 * exact.max(), exact.max(), 1.0):
+        np.testing.assert_allclose(objective.cells.micro_f1(weights, guess), exact, rtol=1e-12)
+
+
+def test_few_cells_are_looked_at(rng):
+    """Spoiling the scores below the last ceiling that matters changes nothing: they are not read."""
+    predictions = make_set(rng, n_samples=4000)
+    objective = MicroF1PerLabel(predictions)
+    cells = objective.cells
+    weights = objective.effective(np.full((1, 3), 1 / 3))
+    before = cells.worths(weights, "gain", 0.6)
+    ranked = cells.worths(weights, "average-precision")
+    for label in range(cells.n_labels):
+        first, middle = cells.start[2 * label], cells.start[2 * label + 1]
+        cells.values[:, first + 7 * (middle - first) // 10 : middle] = 1.0
+    np.testing.assert_array_equal(cells.worths(weights, "gain", 0.6)[:, 1:], before[:, 1:])
+    assert (cells.worths(weights, "average-precision")[0, :3] < ranked[0, :3]).all()  # reads them all
+
+
+def test_selected_labels_are_worth_the_same(rng):
+    objective = MicroF1PerLabel(make_set(rng, gaps=True, counted=True))
+    weights = objective.effective(rng.dirichlet(np.ones(3), 5))
+    whole = objective.cells.worths(weights, "gain", 0.5)
+    part = objective.cells.select(np.array([4, 0]))
+    np.testing.assert_array_equal(part.worths(weights[:, :, [4, 0]], "gain", 0.5), whole[:, [4, 0]])
 
 
 @pytest.mark.parametrize("objective", ["micro-f1-per-label", "macro-f1", "mean-average-precision"])

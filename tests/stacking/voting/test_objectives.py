@@ -94,12 +94,38 @@ def test_candidates_that_outrun_the_stored_tiers_are_scored_on_all_cells(rng):
     scores[3] = rng.random(scores[3].shape) * 1e-3
     predictions = PredictionSet(scores, y_true=good.y_true)
     pruned, whole = MicroF1AtBest(predictions), MicroF1AtBest(predictions, prune=False)
-    reads = []
-    original = pruned._gather
-    pruned._gather = lambda *args, **kwargs: (reads.append(1), original(*args, **kwargs))[1]
+    reads = count_reads(pruned)
     np.testing.assert_array_equal(pruned(np.eye(4)), whole(np.eye(4)))
     assert reads == [1]
+    np.testing.assert_array_equal(pruned(np.eye(4)), whole(np.eye(4)))
     np.testing.assert_array_equal(pruned(np.full((1, 4), 0.25)), whole(np.full((1, 4), 0.25)))
+    assert reads == [1]  # known by now, and done with what is stored
+
+
+def count_reads(objective):
+    """The list grows by one each time the predictions are read again."""
+    reads = []
+    original = objective._iter_rows
+    objective._iter_rows = lambda: (reads.append(1), original())[1]
+    return reads
+
+
+@pytest.mark.parametrize("mean", MEANS)
+@pytest.mark.parametrize("power", [1.0, 0.02, 25.0])
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_limit_of_memory_changes_nothing(rng, mean, power, counted):
+    """Three of four members are much worse than the first: many candidates need cells beyond the limit."""
+    predictions = make_set(rng, power=power, counted=counted)
+    scores = predictions.to_array().copy()
+    scores[1:] = scores[1:] * 0.2 + 0.8 * rng.random(scores[1:].shape) ** 4
+    facts = {"y_true": predictions.y_true, "y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
+    predictions = PredictionSet(scores.astype(np.float32), **facts)
+    limited, whole = MicroF1AtBest(predictions, mean, most_bytes=1), MicroF1AtBest(predictions, mean, prune=False)
+    assert len(limited._tiers) == 1
+    reads = count_reads(limited)
+    many = np.vstack([np.eye(4), rng.dirichlet(np.ones(4), 20)])
+    np.testing.assert_array_equal(limited(many), whole(many))
+    assert 1 <= len(reads) <= 2
 
 
 @pytest.mark.parametrize("kind", [MicroF1AtHalf, MicroF1AtBest, LogLoss])
