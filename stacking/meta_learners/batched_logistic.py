@@ -22,8 +22,10 @@ __all__ = ["LogisticPenalty", "apply_logistic", "fit_logistic"]
 DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-_BLOCK_CELLS = 3_000_000
+_BLOCK_CELLS = 300_000
 _MAX_STEPS = 30
+_LAST_GAIN = 1e-6
+"""Relative to the loss: the step that gains less is the last, for the next would gain about its square."""
 _POOL_CELLS = 250_000
 
 
@@ -204,10 +206,8 @@ def _newton(
         slope += ridge * (fitted - goal)
         curvature += np.diag(ridge)
         move = np.linalg.solve(curvature, slope[:, :, None])[:, :, 0]
-        gain = (slope * move).sum(axis=1)
-        length = np.where(gain > 1e-7 * (1.0 + np.abs(loss)), 1.0, 0.0)
-        if not length.any():
-            break
+        gain = (slope * move).sum(axis=1) / (1.0 + np.abs(loss))
+        length = np.where(gain > 1e-12, 1.0, 0.0)
         for _ in range(25):
             trial = fitted - length[:, None] * move
             trial_loss, trial_chance = _penalised_loss(design, truth, weight, trial - goal, ridge, trial)
@@ -216,6 +216,8 @@ def _newton(
                 break
             length[worse] *= 0.5
         fitted, loss, chance = trial, trial_loss, trial_chance
+        if (gain < _LAST_GAIN).all():
+            break
     return fitted
 
 
