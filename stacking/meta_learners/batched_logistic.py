@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking.deadline import check_deadline
+
 __all__ = ["LogisticPenalty", "apply_logistic", "fit_logistic"]
 
 DoubleArray = npt.NDArray[np.float64]
@@ -113,6 +115,7 @@ def fit_logistic(
         first = np.concatenate([prior, coefficients[:, -1:]], axis=1)
     step = max(1, _BLOCK_CELLS // (n_samples * (n_features + 1)))
     for begin in range(0, len(learnable), step):
+        check_deadline()
         labels = learnable[begin : begin + step]
         design = _design(features, labels, usable, scaling)
         cells = None if weight is None else np.ascontiguousarray(weight[:, labels].T)
@@ -271,6 +274,7 @@ def _pooled_coefficients(
     shared, intercepts = np.zeros(n_features), np.log(share) - np.log1p(-share)
     step = max(1, _BLOCK_CELLS // (len(rows) * (n_features + 1)))
     for _ in range(12):
+        check_deadline()
         slope, curvature = 1e-3 * shared, 1e-3 * np.eye(n_features)
         links, levels = np.empty((n_labels, n_features)), np.empty((n_labels, 2))
         for begin in range(0, n_labels, step):
