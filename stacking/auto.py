@@ -1,17 +1,15 @@
-"""Auto: race the methods; leave the plain mean only for what beats it beyond doubt.
+"""Auto: race the methods; leave the plain mean only as far as something beats it beyond doubt.
 
-Candidates run cheap to dear until the time is used. Each is scored by cross-fitting, its threshold tuned on the other
-folds. Scores on one data set are noisy, above all where rows come in groups, and the best of many looks better than it
-is: unless the best candidate's gain over the plain mean is proven (`stacking.paired_gain`), the mean is the answer.
-Where it is proven, all candidates within one standard error of the best are averaged (the one-standard-error rule of
-Breiman et al., "Classification and regression trees", 1984, section 3.4.3, kept as an average instead of a pick).
+Candidates run cheap to dear until the time is used; one that has not ended by then is cut off (`stacking.deadline`).
+Each is scored by cross-fitting, its threshold tuned on the other folds. What is averaged then, and with what shares, is
+decided in `stacking.auto_choice`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_folds
+from stacking.auto_choice import choose_shares
 from stacking.combiner import Combiner, CombinerState
 from stacking.cross_fitting import make_folds, nested_decisions
+from stacking.deadline import TimeLimitReached, within
 from stacking.meta_learners.blend import average_scores
 from stacking.nested_state import pack_combiners, unpack_combiners
 from stacking.paired_gain import UnitCounts, count_units, paired_gain
@@ -89,8 +89,8 @@ class AutoCombiner(Combiner):
     Parameters
     ----------
     time_limit : float or None, default=None
-        Wall seconds for the race; a candidate whose expected time does not fit is left out, and the report says so.
-        The plain mean always runs, so the limit may be exceeded by cheap work.
+        Wall seconds for the race; a candidate whose expected time does not fit is left out, one that has not ended is
+        cut off, and the report says so. The plain mean always runs. `StackingEnsemble` bounds its whole fit.
     methods : sequence of str or None, default=None
         Candidates; None means all that auto knows.
     n_splits : int, default=5
@@ -103,7 +103,9 @@ class AutoCombiner(Combiner):
     Attributes
     ----------
     chosen_ : list of Combiner
-        Fitted on all rows; their logits are averaged with equal weights.
+        Fitted on all rows; their logits are averaged.
+    shares_ : list of float
+        Share of each of them in the average; they sum to 1.
     entries_ : list of dict
         The race: `AutoEntry` of each candidate, best first.
     notes_ : list of str
@@ -127,6 +129,7 @@ class AutoCombiner(Combiner):
     choice_sees_all_rows: ClassVar[bool] = True
 
     chosen_: list[Combiner]
+    shares_: list[float]
     entries_: list[dict[str, Any]]
     notes_: list[str]
 
@@ -196,17 +199,51 @@ class AutoCombiner(Combiner):
             folds = make_folds(predictions, self.n_splits, random_state=self.random_state)
         raced, raced_folds = self._sample(predictions, folds)
         runners, skipped = self._race(raced, raced_folds)
-        entries = _judge(runners)
-        chosen = [runner for runner in runners if entries[runner.name].weight > 0]
-        fitted = [(runner.combiner, runner.held_out) for runner in chosen]
+        by_name = {runner.name: runner for runner in runners}
+        choice = choose_shares(
+            {name: runner.held_out for name, runner in by_name.items()},
+            {name: runner.counts for name, runner in by_name.items()},
+            lambda y_score: count_units(_decide(y_score, raced, raced_folds), raced),
+        )
+        fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
         if raced is not predictions:
-            fitted = [self._create(runner.name).fit_cross_fitted(predictions, folds=folds) for runner in chosen]
-        self.chosen_ = [combiner for combiner, _ in fitted]
-        ranked = sorted(entries.values(), key=lambda entry: entry.behind or 0.0)
+            fitted = [self._create(name).fit_cross_fitted(predictions, folds=folds) for name in choice.shares]
+        self.chosen_, self.shares_ = [combiner for combiner, _ in fitted], list(choice.shares.values())
+        ranked = _rank(runners, choice.shares)
         self.entries_ = [_as_record(entry) for entry in (*ranked, *skipped)]
-        self.notes_ = [*_describe(ranked, skipped), *_notes_of(self.chosen_)]
+        self._names, self._n_raced = list(choice.shares), raced.n_samples
+        self._told = _describe(ranked, skipped, choice.reason)
+        self.notes_ = [*self._told, *_notes_of(self.chosen_)]
         if hasattr(self, "_given_folds"):
-            self._held_out = average_scores([held_out for _, held_out in fitted])
+            self._held_out = average_scores([held_out for _, held_out in fitted], shares=self.shares_)
+
+    def refit(self, predictions: PredictionSet, time_limit: float) -> None:
+        """Fit the chosen candidates on more rows than the race had, one by one as long as the time allows.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            With the truth; the members and labels of the race.
+        time_limit : float
+            Wall seconds; a candidate that would not end in time keeps to its rows.
+        """
+        started, kept = time.monotonic(), []
+        for position, name in enumerate(self._names):
+            left = time_limit - (time.monotonic() - started)
+            seconds = next(entry["seconds"] for entry in self.entries_ if entry["name"] == name)
+            needed = seconds / self.n_splits * predictions.n_samples / self._n_raced
+            try:
+                if needed > left:
+                    raise TimeLimitReached(f"the time limit left {left:.0f} s.")
+                with within(left):
+                    self.chosen_[position] = self._create(name).fit(predictions)
+            except TimeLimitReached:
+                kept.append(name)
+        told = [
+            f"  raced on {self._n_raced} of {predictions.n_samples} rows; fitted on all"
+            + (f" but for {', '.join(kept)}: no time was left" if kept else "")
+        ]
+        self.notes_ = [*self._told, *told, *_notes_of(self.chosen_)]
 
     def _sample(
         self, predictions: PredictionSet, folds: npt.NDArray[np.intp]
@@ -226,12 +263,16 @@ class AutoCombiner(Combiner):
         for name, cost in self._racers(predictions.n_models):
             pace = max((runner.seconds / runner.cost for runner in runners if runner.cost >= 1.0), default=0.0)
             left = float("inf") if self.time_limit is None else self.time_limit - (time.monotonic() - started)
-            if runners and (left <= 0 or pace * cost > left):
+            if runners and (left <= 0 or pace * cost > 2 * left):  # one that is begun may still be cut off
                 skipped.append(_left_out(name, f"the time limit left {max(left, 0):.0f} s"))
                 continue
             begun = time.monotonic()
             try:
-                combiner, held_out = self._create(name).fit_cross_fitted(predictions, folds=folds)
+                with within(left if runners else None):
+                    combiner, held_out = self._create(name).fit_cross_fitted(predictions, folds=folds)
+            except TimeLimitReached:
+                skipped.append(_left_out(name, f"cut off by the time limit after {time.monotonic() - begun:.0f} s"))
+                continue
             except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
                 if name == "mean":
                     raise
@@ -259,7 +300,8 @@ class AutoCombiner(Combiner):
 
     def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
         """Average the chosen candidates' logits."""
-        return average_scores([combiner._predict(predictions, covers) for combiner in self.chosen_])
+        scores = [combiner._predict(predictions, covers) for combiner in self.chosen_]
+        return average_scores(scores, shares=self.shares_)
 
     def _state(self) -> CombinerState:
         """Nest the chosen candidates' states under numbered names."""
@@ -268,6 +310,7 @@ class AutoCombiner(Combiner):
             "parameters": parameters,
             "entries": self.entries_,
             "notes": self.notes_,
+            "shares": self.shares_,
         }
         values |= {"models": self.models_, "labels": self.labels_}
         nested, arrays, texts = pack_combiners(self.chosen_)
@@ -280,6 +323,7 @@ class AutoCombiner(Combiner):
         auto.models_, auto.labels_ = tuple(values["models"]), tuple(values["labels"])
         auto.covers_, auto.entries_, auto.notes_ = arrays["covers"], values["entries"], values["notes"]
         auto.chosen_ = unpack_combiners(values["chosen"], arrays, texts)
+        auto.shares_ = values.get("shares") or [1.0 / len(auto.chosen_)] * len(auto.chosen_)
         return auto
 
 
@@ -316,25 +360,15 @@ def _decide(held_out: FloatArray, predictions: PredictionSet, folds: npt.NDArray
     return apply_thresholds(held_out, tune_thresholds(held_out, np.asarray(predictions.y_true), "single"))
 
 
-def _judge(runners: Sequence[_Runner]) -> dict[str, AutoEntry]:
-    """Give weight to the candidates near the best if the best beats the mean beyond doubt, else to the mean alone."""
-    counts = {runner.name: runner.counts for runner in runners}
-    best = max(counts, key=lambda name: counts[name].micro_f1)
-    gains = {name: paired_gain(counts[best], own) for name, own in counts.items()}
-    near = {"mean"}
-    if gains["mean"].is_proven():
-        near = {name for name, gain in gains.items() if gain.gain <= gain.standard_error}
-    return {
-        runner.name: AutoEntry(
-            runner.name,
-            counts[runner.name].micro_f1,
-            gains[runner.name].gain,
-            gains[runner.name].standard_error,
-            runner.seconds,
-            1.0 / len(near) if runner.name in near else 0.0,
-        )
-        for runner in runners
-    }
+def _rank(runners: Sequence[_Runner], shares: Mapping[str, float]) -> list[AutoEntry]:
+    """Record the candidates that ran, best first."""
+    best = max(runners, key=lambda runner: runner.counts.micro_f1)
+    entries = []
+    for runner in runners:
+        gain = paired_gain(best.counts, runner.counts)
+        score, share = runner.counts.micro_f1, shares.get(runner.name, 0.0)
+        entries.append(AutoEntry(runner.name, score, gain.gain, gain.standard_error, runner.seconds, share))
+    return sorted(entries, key=lambda entry: entry.behind or 0.0)
 
 
 def _notes_of(combiners: Sequence[Combiner]) -> list[str]:
@@ -342,17 +376,14 @@ def _notes_of(combiners: Sequence[Combiner]) -> list[str]:
     return [f"  {note}" for combiner in combiners for note in getattr(combiner, "notes_", ())]
 
 
-def _describe(ranked: Sequence[AutoEntry], skipped: Sequence[AutoEntry]) -> list[str]:
+def _describe(ranked: Sequence[AutoEntry], skipped: Sequence[AutoEntry], reason: str) -> list[str]:
     """Tell in a few lines what was chosen and why."""
     chosen = [entry for entry in ranked if entry.weight > 0]
-    best = ranked[0]
-    if [entry.name for entry in chosen] == ["mean"]:
-        lines = ["auto keeps the plain mean: no candidate beats it beyond doubt"]
-    elif len(chosen) == 1:
-        lines = [f"auto chose {best.name}: no other candidate is within one standard error"]
+    if len(chosen) == 1:
+        lines = [f"auto chose {chosen[0].name}: {reason}"]
     else:
-        names = ", ".join(entry.name for entry in chosen)
-        lines = [f"auto averages {names}: they are within one standard error of the best, {best.name}"]
+        names = ", ".join(f"{entry.name} ({entry.weight:.2f})" for entry in chosen)
+        lines = [f"auto averages {names}: {reason}"]
     lines += [
         f"  {entry.name:<17} {entry.score:.4f}  {-(entry.behind or 0.0):+.4f} ± {entry.standard_error:.4f}"
         f"  {entry.seconds:.1f} s"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from stacking.deadline import check_deadline
 from stacking.folds import stratified_group_folds
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def make_folds(predictions: PredictionSet, n_splits: int = 5, *, random_state: R
     Parameters
     ----------
     predictions : PredictionSet
-        With the truth; its groups are respected.
+        With the truth; its groups are respected, and what does not count balances no fold.
     n_splits : int, default 5
         Wanted number of folds; fewer where there are fewer samples or groups.
     random_state : int, Generator or None, default 0
@@ -47,7 +48,12 @@ def make_folds(predictions: PredictionSet, n_splits: int = 5, *, random_state: R
     n_splits = min(n_splits, n_items)
     if n_splits < 2 or predictions.y_true is None:
         return np.zeros(predictions.n_samples, dtype=np.intp)
-    folds = stratified_group_folds(predictions.y_true, n_splits, groups=predictions.groups, random_state=random_state)
+    truth = np.asarray(predictions.y_true)
+    if predictions.y_known is not None:
+        truth = truth * predictions.y_known
+    if predictions.sample_weight is not None:
+        truth = truth * (predictions.sample_weight > 0)[:, None]
+    folds = stratified_group_folds(truth, n_splits, groups=predictions.groups, random_state=random_state)
     return np.asarray(folds, dtype=np.intp)
 
 
@@ -108,6 +114,7 @@ def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IntArr
         answers = Parallel()(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
     y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
     for held, answer in zip(masks, answers, strict=True):
+        check_deadline()
         y_score[held] = answer
     return y_score
 

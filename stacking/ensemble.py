@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Collection, Sequence
 from typing import Any, Self
 
@@ -14,6 +15,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_choice
+from stacking.auto import AutoCombiner
+from stacking.auto_budget import plan_budget
+from stacking.combiner import Combiner
 from stacking.cross_fitting import make_folds
 from stacking.decision_rules import (
     ImageRules,
@@ -64,7 +68,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
     random_state : int or None, default=0
         Seed of the folds and of the method.
     time_limit : float or None, default=None
-        Seconds that ``auto`` may take to race its candidates; other methods ignore it.
+        Wall seconds that ``auto`` may take to fit, thresholds included; it takes fewer rows and fewer candidates where
+        they would not fit in. Other methods ignore it.
     n_splits : int, default=5
         Folds of the cross-fitting.
     image_rules : ImageRules or None, default=None
@@ -149,6 +154,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If the method or the rule is unknown, the truth is missing or does not fit, a label is covered by no model,
             or no image could keep the image rules.
         """
+        started = time.monotonic()
         learned = as_prediction_set(predictions, y_true)
         if learned.y_true is None:
             raise ValueError(
@@ -160,13 +166,34 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.label_groups_ = group_of_labels(learned.labels, learned.label_groups)
         if self.image_rules is not None:
             self.image_rules.check(learned.labels, self.label_groups_)
-        options = {"time_limit": self.time_limit} if method_kind(self.method) == "auto" else {}
-        combiner = create_method(self.method, random_state=self.random_state, **options)
-        folds = make_folds(learned, self.n_splits, random_state=self.random_state)
-        self.combiner_, held_out = combiner.fit_cross_fitted(learned, folds=folds)
+        self.fitted_on_ = learned.fingerprint
+        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(learned.ids))
+        if method_kind(self.method) == "auto":
+            self._fit_auto(learned, started)
+        else:
+            self._fit_method(learned, create_method(self.method, random_state=self.random_state))
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
-        self._tune(learned, held_out, folds)
         return self
+
+    def _fit_method(self, predictions: PredictionSet, combiner: Combiner) -> None:
+        """Fit a combiner, and tune the thresholds on its cross-fitted scores."""
+        folds = make_folds(predictions, self.n_splits, random_state=self.random_state)
+        self.combiner_, held_out = combiner.fit_cross_fitted(predictions, folds=folds)
+        self._tune(predictions, held_out, folds)
+
+    def _fit_auto(self, predictions: PredictionSet, started: float) -> None:
+        """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
+
+        def left() -> float:
+            return np.inf if self.time_limit is None else self.time_limit - (time.monotonic() - started)
+
+        budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
+        limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
+        auto = AutoCombiner(time_limit=limit, random_state=self.random_state)
+        self._fit_method(budget.predictions, auto)
+        if budget.predictions is not predictions:
+            auto.refit(predictions, left())
+            self.report_["notes"] = list(auto.notes_)
 
     def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
         """Combine the members' scores, matched by name.
@@ -358,8 +385,6 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.thresholds_ = choice.thresholds
         fired = apply_thresholds(held_out, choice.thresholds)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
-        self.fitted_on_ = predictions.fingerprint
-        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(predictions.ids))
         self.report_ = EnsembleReport(
             method=self.method,
             rule=choice.rule,

@@ -213,6 +213,38 @@ def _check_coverage(build: Builder, tolerance: float) -> None:
     _expect_error(lambda: build().fit(bare), "label3", "a label that no model covers")
 
 
+def _check_unknown_cells(build: Builder, tolerance: float) -> None:
+    """Require that the truth of cells that are not annotated does not matter."""
+    predictions = make_predictions()
+    truth = np.asarray(predictions.y_true)
+    known = np.random.default_rng(1).random(truth.shape) < 0.8
+    fitted = [
+        build().fit(PredictionSet(predictions.to_array(), y_true=told, y_known=known)).predict_proba(predictions)
+        for told in (truth, np.where(known, truth, 1 - truth))
+    ]
+    _require(np.array_equal(*fitted), "the truth of cells with y_known False must not matter")
+
+
+def _check_weightless_rows(build: Builder, tolerance: float) -> None:
+    """Require that rows of weight 0 do not matter, whatever truth and scores they hold."""
+    predictions = make_predictions()
+    truth, scores = np.asarray(predictions.y_true), predictions.to_array()
+    rng = np.random.default_rng(2)
+    weight = rng.integers(0, 4, len(truth)).astype(np.float64)
+    silent = (weight == 0)[:, None]
+    fitted = [
+        build().fit(PredictionSet(seen, y_true=told, sample_weight=weight)).predict_proba(predictions)
+        for seen, told in (
+            (scores, truth),
+            (scores, np.where(silent, 1 - truth, truth)),
+            (np.where(silent, rng.random(scores.shape, dtype=np.float32), scores), truth),
+        )
+    ]
+    for name, other in zip(("truth", "scores"), fitted[1:], strict=True):
+        gap = np.abs(other - fitted[0]).max()
+        _require(gap <= TOLERANCE, f"the {name} of rows with sample_weight 0 must not matter: scores differ by {gap}")
+
+
 def _check_cross_fit(build: Builder, tolerance: float) -> None:
     """Cross-fitted scores of a row do not depend on that row's truth."""
     predictions = make_predictions()
@@ -273,6 +305,8 @@ _CHECKS: dict[str, Callable[[Builder, float], None]] = {
     "permutation": _check_permutation,
     "names": _check_names,
     "coverage": _check_coverage,
+    "unknown cells": _check_unknown_cells,
+    "weightless rows": _check_weightless_rows,
     "cross-fit": _check_cross_fit,
     "state": _check_state,
     "unfitted": _check_unfitted,

@@ -127,18 +127,18 @@ def _decide_plainly(
     held_out = np.empty((len(bases), *y.shape), np.float32)
     for rows in iter_folds(len(y)):
         for number, (_, base) in enumerate(bases):
-            held_out[number, rows] = _scores_of(_fit(base, x[~rows], y[~rows]), x[rows], y.shape[1])
+            held_out[number, rows] = scores_of(fit_base(base, x[~rows], y[~rows]), x[rows], y.shape[1])
     if average:
         threshold = best_single_threshold(held_out.mean(axis=0), y)
-        scores = np.mean([_scores_of(_fit(base, x, y), x_test, y.shape[1]) for _, base in bases], axis=0)
+        scores = np.mean([scores_of(fit_base(base, x, y), x_test, y.shape[1]) for _, base in bases], axis=0)
         return scores.astype(np.float32) >= threshold
     cuts = [best_single_threshold(scores, y) for scores in held_out]
     reached = [micro_f1(y, scores >= cut) for scores, cut in zip(held_out, cuts, strict=True)]
     best = int(np.argmax(reached))
-    return _scores_of(_fit(bases[best][1], x, y), x_test, y.shape[1]) >= cuts[best]
+    return scores_of(fit_base(bases[best][1], x, y), x_test, y.shape[1]) >= cuts[best]
 
 
-def _fit(base: Any, x: FloatArray, y: LabelArray) -> Any:
+def fit_base(base: Any, x: FloatArray, y: LabelArray) -> Any:
     """Fit a clone."""
     import warnings
 
@@ -149,7 +149,7 @@ def _fit(base: Any, x: FloatArray, y: LabelArray) -> Any:
         return clone(base).fit(x, y)
 
 
-def _scores_of(fitted: Any, x: FloatArray, n_labels: int) -> FloatArray:
+def scores_of(fitted: Any, x: FloatArray, n_labels: int) -> FloatArray:
     """Return positive scores (n_samples, n_labels) whatever form the classifier answers in."""
     answer = fitted.predict_proba(x)
     if not isinstance(answer, list):

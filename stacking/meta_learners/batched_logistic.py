@@ -17,13 +17,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking.deadline import check_deadline
+
 __all__ = ["LogisticPenalty", "apply_logistic", "fit_logistic"]
 
 DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-_BLOCK_CELLS = 3_000_000
+_BLOCK_CELLS = 300_000
 _MAX_STEPS = 30
+_LAST_GAIN = 1e-6
+"""Relative to the loss: the step that gains less is the last, for the next would gain about its square."""
 _POOL_CELLS = 250_000
 
 
@@ -111,6 +115,7 @@ def fit_logistic(
         first = np.concatenate([prior, coefficients[:, -1:]], axis=1)
     step = max(1, _BLOCK_CELLS // (n_samples * (n_features + 1)))
     for begin in range(0, len(learnable), step):
+        check_deadline()
         labels = learnable[begin : begin + step]
         design = _design(features, labels, usable, scaling)
         cells = None if weight is None else np.ascontiguousarray(weight[:, labels].T)
@@ -204,10 +209,8 @@ def _newton(
         slope += ridge * (fitted - goal)
         curvature += np.diag(ridge)
         move = np.linalg.solve(curvature, slope[:, :, None])[:, :, 0]
-        gain = (slope * move).sum(axis=1)
-        length = np.where(gain > 1e-7 * (1.0 + np.abs(loss)), 1.0, 0.0)
-        if not length.any():
-            break
+        gain = (slope * move).sum(axis=1) / (1.0 + np.abs(loss))
+        length = np.where(gain > 1e-12, 1.0, 0.0)
         for _ in range(25):
             trial = fitted - length[:, None] * move
             trial_loss, trial_chance = _penalised_loss(design, truth, weight, trial - goal, ridge, trial)
@@ -216,6 +219,8 @@ def _newton(
                 break
             length[worse] *= 0.5
         fitted, loss, chance = trial, trial_loss, trial_chance
+        if (gain < _LAST_GAIN).all():
+            break
     return fitted
 
 
@@ -269,6 +274,7 @@ def _pooled_coefficients(
     shared, intercepts = np.zeros(n_features), np.log(share) - np.log1p(-share)
     step = max(1, _BLOCK_CELLS // (len(rows) * (n_features + 1)))
     for _ in range(12):
+        check_deadline()
         slope, curvature = 1e-3 * shared, 1e-3 * np.eye(n_features)
         links, levels = np.empty((n_labels, n_features)), np.empty((n_labels, 2))
         for begin in range(0, n_labels, step):

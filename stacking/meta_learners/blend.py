@@ -163,7 +163,11 @@ class Blend(Combiner):
         return blend
 
 
-def average_scores(scores: Sequence[FloatArray], scale: Literal["probability", "logit"] = "logit") -> FloatArray:
+def average_scores(
+    scores: Sequence[FloatArray],
+    scale: Literal["probability", "logit"] = "logit",
+    shares: Sequence[float] | None = None,
+) -> FloatArray:
     """Average several methods' scores.
 
     Parameters
@@ -172,6 +176,8 @@ def average_scores(scores: Sequence[FloatArray], scale: Literal["probability", "
         Scores in [0, 1], at least one array.
     scale : {"probability", "logit"}, default="logit"
         What is averaged.
+    shares : sequence of float, optional
+        Share of each method, summing to 1; equal by default.
 
     Returns
     -------
@@ -186,7 +192,6 @@ def average_scores(scores: Sequence[FloatArray], scale: Literal["probability", "
     if len(scores) == 1:
         return scores[0]
     total = np.zeros(scores[0].shape, dtype=np.float64)
-    for score in scores:
-        total += score if scale == "probability" else score_logits(score)
-    mean = total / len(scores)
-    return (mean if scale == "probability" else probabilities(mean)).astype(np.float32)
+    for share, score in zip(shares or [1.0 / len(scores)] * len(scores), scores, strict=True):
+        total += share * (score if scale == "probability" else score_logits(score))
+    return (total if scale == "probability" else probabilities(total)).astype(np.float32)

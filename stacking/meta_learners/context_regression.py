@@ -195,19 +195,27 @@ def joint_regression(moments: Moments, n_labels: int, strength: float, truth_str
     return JointRegression(to_truth, to_logit)
 
 
-def held_out_fit(predicted: DoubleArray, truth: DoubleArray) -> DoubleArray:
+def held_out_fit(predicted: DoubleArray, truth: DoubleArray, weight: DoubleArray | None = None) -> DoubleArray:
     """Measure how well predictions of any scale follow the truth, label by label.
 
     Parameters
     ----------
     predicted, truth : ndarray of float64, shape (n_samples, n_labels)
         Held-out predictions and the truth.
+    weight : ndarray of float64, shape (n_samples, n_labels), optional
+        Cell weights; 0 leaves a cell out.
 
     Returns
     -------
     ndarray of float64, shape (n_labels,)
         Correlations, 0 where either is constant.
     """
-    a, b = predicted - predicted.mean(axis=0), truth - truth.mean(axis=0)
+    if weight is None:
+        a, b = predicted - predicted.mean(axis=0), truth - truth.mean(axis=0)
+    else:
+        total = np.maximum(weight.sum(axis=0), 1e-12)
+        root = np.sqrt(weight)
+        a = (predicted - (predicted * weight).sum(axis=0) / total) * root
+        b = (truth - (truth * weight).sum(axis=0) / total) * root
     size = np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))
     return np.divide((a * b).sum(axis=0), size, out=np.zeros(len(size)), where=size > 1e-12)

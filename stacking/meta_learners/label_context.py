@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.combiner import Combiner
+from stacking.deadline import check_deadline
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.context_regression import JointRegression, Moments, held_out_fit, joint_regression
 from stacking.meta_learners.labelwise_logistic import (
@@ -206,13 +207,14 @@ def fit_joint_stage(
     for strength, truth_strength in STRENGTHS if masks else STRENGTHS[-1:]:
         answers = np.zeros_like(company)
         for held, part in zip(masks, parts, strict=False):
+            check_deadline()
             rest = total - part
             regression = joint_regression(rest, n_labels, strength, truth_strength)
             answers[:, held] = _company(regression, _stack_moments(rest), fused[held], believed[held])
         fitted = joint_regression(total, n_labels, strength, truth_strength)
         if not masks:
             answers = _company(fitted, _stack_moments(total), fused, believed)
-        fit = held_out_fit(answers[1] + answers[2], rows.y_true)
+        fit = held_out_fit(answers[1] + answers[2], rows.y_true, rows.weight)
         better = columns[fit > best_fit]
         best_fit[better] = fit[better]
         company[:, :, better] = answers[:, :, better]

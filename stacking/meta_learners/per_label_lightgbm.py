@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_folds
+from stacking.deadline import check_deadline
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.boosted_label import BoostedLabel, LabelRows, boost_label
 from stacking.meta_learners.labelwise_logistic import logit_penalty
@@ -200,6 +201,7 @@ class PerLabelStacker(TreeCombiner):
         masks = rows.fold_masks
 
         def job(label: int) -> Any:
+            check_deadline()
             weight = None if rows.weight is None else rows.weight[:, label]
             features = _features(rows.logits, fused, label, rows.usable[label], context[label])
             truth = LabelRows(features, rows.y_true[:, label], weight, base[:, :, label], masks)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.combiner import Combiner
+from stacking.deadline import check_deadline
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.context_regression import Moments, held_out_fit, measure_moments, ridge_weights
 from stacking.meta_learners.labelwise_logistic import check_penalty, choose_penalty, logit_penalty
@@ -230,13 +231,14 @@ def fit_ridge_stage(fused: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray
     masks = rows.fold_masks
     answers = np.zeros((len(STRENGTHS), *fused.shape), dtype=np.float32)
     for held, part in zip(masks, parts, strict=False):
+        check_deadline()
         for answer, weights in zip(answers, _raw_ridges(total - part, n_labels), strict=True):
             answer[held] = fused[held] @ weights[:-1] + weights[-1]
     fitted = _raw_ridges(total, n_labels)
     if not masks:
         strongest = fitted[-1]
         return strongest, fused @ strongest[:-1] + strongest[-1]
-    best = np.argmax([held_out_fit(answer, rows.y_true) for answer in answers], axis=0)
+    best = np.argmax([held_out_fit(answer, rows.y_true, rows.weight) for answer in answers], axis=0)
     columns = np.arange(n_labels)
     return fitted[best, :, columns].T.copy(), answers[best, :, columns].T.astype(np.float64)
 

@@ -126,7 +126,17 @@ def prepare_rows(
         y_true = np.where(sample.y_known, y_true, frequency)
     covers = np.asarray(sample.covers, dtype=bool)
     logits = np.nan_to_num(score_logits(sample.to_array()), copy=False)
+    if weight is not None:
+        _even_out(logits, y_true, weight)
     return TrainingRows(logits, y_true, weight, covers.T.copy(), make_folds(sample, n_folds, random_state=rng))
+
+
+def _even_out(logits: FloatArray, y_true: DoubleArray, weight: DoubleArray) -> None:
+    """Give rows without weight the average of the others, in place: then no unweighted mean is moved by them."""
+    silent = weight.max(axis=1) <= 0
+    if silent.any() and not silent.all():
+        logits[:, silent] = logits[:, ~silent].mean(axis=1, dtype=np.float64)[:, None]
+        y_true[silent] = y_true[~silent].mean(axis=0)
 
 
 def score_logits(y_score: npt.ArrayLike) -> FloatArray:

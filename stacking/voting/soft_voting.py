@@ -96,10 +96,13 @@ def _rank_bins(scores: FloatArray) -> npt.NDArray[np.intp]:
 def _count_ranks(predictions: PredictionSet) -> FloatArray:
     """Return each model's mid-rank in [0, 1] for every bin of scores, all labels pooled; counts add up over shards."""
     counts = np.zeros((predictions.n_models, _N_RANK_BINS))
-    for _, block in predictions.iter_rows():
+    for rows, block in predictions.iter_rows():
         for model, scores in enumerate(block):
             answered = scores[:, predictions.covers[model]]
-            counts[model] += np.bincount(_rank_bins(answered).ravel(), minlength=_N_RANK_BINS)
+            weight = None
+            if predictions.sample_weight is not None:
+                weight = np.repeat(predictions.sample_weight[rows], answered.shape[1])
+            counts[model] += np.bincount(_rank_bins(answered).ravel(), weight, minlength=_N_RANK_BINS)
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     ranks: FloatArray = ((np.cumsum(counts, axis=1) - counts / 2.0) / total).astype(np.float32)
     return ranks

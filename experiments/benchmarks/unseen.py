@@ -1,0 +1,283 @@
+"""Prediction sets that tuned nothing: auto beside the plain mean and the best single model on each.
+
+Generated sets stand for what may be wrong with members: few rows, correlated labels, shifted label frequencies, overconfident
+members, useless ones, copies, members that answer only some labels. Real ones: scikit-learn classifiers on small
+tables, few of the music-tag models, a few hundred rows of the simulated CNNs. None of them chose a setting of the
+library; a change that is made after looking at them must be judged on new seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.benchmarks.datasets import Split, load_split, prepare_jamendo, prepare_simulation
+from experiments.benchmarks.processes import Plan
+from experiments.benchmarks.references import best_single_threshold, iter_folds, micro_f1
+from experiments.benchmarks.rows import Goal, Row
+from experiments.benchmarks.tabular import create_bases, fit_base, load_tabular, scores_of
+from experiments.benchmarks.worker import Job
+
+FloatArray = npt.NDArray[np.floating]
+
+N_TEST = 4_000
+WORST = -0.003
+REAL = ("emotions", "birds", "cal500", "music, 5 models", "music, 12 labels", "simulation, 500 rows")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a set is generated.
+
+    Parameters
+    ----------
+    n_models, n_rows, n_labels : int
+        Shape of the part to tune on.
+    frequency : (float, float)
+        Least and greatest label frequency; the labels between are spaced evenly on the log scale.
+    correlation : float
+        Share of the labels' true logits that few latent factors explain, in [0, 1].
+    noise : float
+        Standard deviation of the members' own errors on the logit scale; half of it again is shared.
+    shift : float
+        Standard deviation of the labels' offsets between the members' and the true logits.
+    overconfidence : float
+        Factor of the members' logits.
+    useless : int
+        The last members know nothing.
+    copies : int
+        The last members repeat the first, nearly.
+    covered : float
+        Share of the labels that a member answers; the first answers all.
+    """
+
+    n_models: int = 6
+    n_rows: int = 2_000
+    n_labels: int = 20
+    frequency: tuple[float, float] = (0.01, 0.4)
+    correlation: float = 0.5
+    noise: float = 2.0
+    shift: float = 0.3
+    overconfidence: float = 1.0
+    useless: int = 0
+    copies: int = 0
+    covered: float = 1.0
+
+
+RECIPES = {
+    "plain": Recipe(),
+    "500 rows": Recipe(n_rows=500),
+    "500 rows, 100 labels": Recipe(n_rows=500, n_labels=100, frequency=(0.004, 0.3)),
+    "8,000 rows": Recipe(n_rows=8_000),
+    "5 labels": Recipe(n_labels=5, n_rows=1_000),
+    "200 labels": Recipe(n_labels=200, n_rows=3_000, frequency=(0.001, 0.3)),
+    "40 models": Recipe(n_models=40, n_rows=1_000),
+    "independent labels": Recipe(correlation=0.0),
+    "correlated labels": Recipe(correlation=0.95),
+    "shifted frequencies": Recipe(shift=2.0),
+    "overconfident": Recipe(overconfidence=3.0),
+    "one good, nine useless": Recipe(n_models=10, useless=9, noise=1.0),
+    "half useless, 600 rows": Recipe(n_models=10, useless=5, n_rows=600),
+    "copies": Recipe(n_models=10, copies=6),
+    "holes": Recipe(n_models=8, covered=0.5),
+    "weak members, 500 rows": Recipe(n_models=20, n_rows=500, noise=6.0),
+    "strong members": Recipe(noise=0.5),
+}
+
+
+def measure_unseen(plan: Plan) -> list[Row]:
+    """Measure auto on every set.
+
+    Parameters
+    ----------
+    plan : Plan
+        Sizes and data.
+
+    Returns
+    -------
+    list of Row
+        One per set, with the gain over the better of the plain mean and the best single model, and a summary.
+    """
+    plan = replace(plan, repeats=1)
+    names = [*RECIPES, *(REAL if plan.shared_data is not None else ())]
+    rows = []
+    for name in names[:3] if plan.quick else names:
+        from experiments.benchmarks.speed import measure_row
+
+        path = str(prepare_unseen(plan, name))
+        row = Row(f"unseen: {name}", "labelstack auto", True, goals=(Goal("gain", WORST, at_most=False),))
+        rows.append(measure_row(plan, row, "experiments.benchmarks.unseen:unseen_job", {"path": path}))
+    gains = [row.values["gain"] for row in rows if row.values]
+    if len(gains) == len(rows):
+        values = {"mean_gain": float(np.mean(gains)), "worst_gain": float(min(gains))}
+        goals = (Goal("worst_gain", WORST, at_most=False), Goal("mean_gain", 0.0, at_most=False))
+        rows.append(Row("unseen: all sets", "labelstack auto", True, values=values, goals=goals))
+    return rows
+
+
+def unseen_job(path: str) -> Job:
+    """Prepare auto on one set.
+
+    Parameters
+    ----------
+    path : str
+        What `prepare_unseen` wrote.
+
+    Returns
+    -------
+    Job
+        Fits, predicts the held-out rows, and compares with the mean and the best single model at one tuned threshold.
+    """
+    data = load_split(path)
+
+    def run() -> tuple[Any, npt.NDArray[np.bool_]]:
+        from stacking import StackingEnsemble
+
+        fitted = StackingEnsemble(random_state=0).fit(data.y_scores, data.y_true, groups=data.groups)
+        return fitted, np.asarray(fitted.predict(data.y_scores_test), bool)
+
+    def describe(answer: tuple[Any, npt.NDArray[np.bool_]]) -> dict[str, Any]:
+        reached, (mean, single) = micro_f1(data.y_true_test, answer[1]), plain_scores(data)
+        values = {"test_micro_f1": reached, "mean": mean, "best_single": single, "gain": reached - max(mean, single)}
+        return {**values, "report": str(answer[0].report_)}
+
+    return Job(run, describe)
+
+
+def plain_scores(data: Split) -> tuple[float, float]:
+    """Score the plain mean and the best single model, each with one threshold tuned on the rows to tune on.
+
+    Parameters
+    ----------
+    data : Split
+        NaN where a model does not answer a label.
+
+    Returns
+    -------
+    (float, float)
+        Held-out micro-F1 of the mean and of the model that is best on the rows to tune on, among those that answer
+        every label.
+    """
+    cut = best_single_threshold(np.nanmean(data.y_scores, axis=0), data.y_true)
+    mean = micro_f1(data.y_true_test, np.nanmean(data.y_scores_test, axis=0) >= cut)
+    whole = [member for member, scores in enumerate(data.y_scores) if not np.isnan(scores).any()]
+    cuts = [best_single_threshold(data.y_scores[member], data.y_true) for member in whole]
+    fitted = [micro_f1(data.y_true, data.y_scores[member] >= cut) for member, cut in zip(whole, cuts, strict=True)]
+    best = int(np.argmax(fitted))
+    return mean, micro_f1(data.y_true_test, data.y_scores_test[whole[best]] >= cuts[best])
+
+
+def generate(recipe: Recipe, seed: int) -> Split:
+    """Draw a set.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its law.
+    seed : int
+        Of the generator.
+
+    Returns
+    -------
+    Split
+        With `N_TEST` held-out rows.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (recipe.n_rows + N_TEST, recipe.n_labels)
+    bias = _bias_for(np.geomspace(*recipe.frequency, recipe.n_labels))
+    factors = rng.normal(size=(shape[0], 5)) @ rng.normal(size=(5, shape[1])) / np.sqrt(5)
+    own = rng.normal(size=shape)
+    logits = bias + 3.0 * (np.sqrt(recipe.correlation) * factors + np.sqrt(1 - recipe.correlation) * own)
+    y_true = (rng.random(shape) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
+    seen = logits + 0.5 * recipe.noise * rng.normal(size=shape) + recipe.shift * rng.normal(size=shape[1])
+    scores = np.stack([_member(recipe, number, seen, bias, rng) for number in range(recipe.n_models)])
+    for number in range(recipe.n_models - recipe.copies, recipe.n_models):
+        scores[number] = scores[0] + 0.1 * rng.normal(size=shape)
+    y_scores = (1 / (1 + np.exp(-recipe.overconfidence * scores))).astype(np.float32)
+    if recipe.covered < 1:
+        holes = rng.random((recipe.n_models, 1, recipe.n_labels)) >= recipe.covered
+        holes[0] = False
+        y_scores[np.broadcast_to(holes, y_scores.shape)] = np.nan
+    tune = recipe.n_rows
+    return Split(y_scores[:, :tune], y_true[:tune], y_scores[:, tune:], y_true[tune:])
+
+
+def _member(recipe: Recipe, number: int, seen: FloatArray, bias: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Draw the logits of one member: noisier than the one before, with its own temperature and offset."""
+    if number >= recipe.n_models - recipe.useless:
+        return bias + rng.normal(size=seen.shape)
+    noise = recipe.noise * (0.8 + 0.6 * number / recipe.n_models)
+    drawn = seen + noise * rng.normal(size=seen.shape) + 0.3 * rng.normal(size=seen.shape[1])
+    return rng.uniform(0.6, 1.2) * drawn + 0.5 * rng.normal()
+
+
+def _bias_for(frequency: FloatArray) -> FloatArray:
+    """Give the bias at which logits of standard deviation 3 reach a frequency (probit approximation)."""
+    from scipy.stats import norm
+
+    spread = np.sqrt(9.0 + 2.89)
+    return np.asarray(norm.ppf(frequency) * spread)
+
+
+def prepare_unseen(plan: Plan, name: str, seed: int = 0) -> Path:
+    """Generate or cut a set once.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where.
+    name : str
+        One of `RECIPES` or `REAL`.
+    seed : int, default=0
+        Of everything that is drawn.
+
+    Returns
+    -------
+    Path
+        A file for `load_split`.
+    """
+    path = plan.scratch / f"unseen-{name.replace(' ', '-').replace(',', '')}-{seed}.npz"
+    if not path.exists():
+        data = generate(RECIPES[name], seed) if name in RECIPES else _real(plan, name, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, allow_pickle=False, **{key: value for key, value in vars(data).items() if value is not None})
+        partial.replace(path)
+    return path
+
+
+def _real(plan: Plan, name: str, seed: int) -> Split:
+    """Cut a set from the measuring data."""
+    rng = np.random.default_rng(1_000 + seed)
+    if name.startswith("music"):
+        data = _load(prepare_jamendo(plan, 1_000 + seed))
+        n_models, n_labels = data.y_scores.shape[0], data.y_scores.shape[2]
+        models = rng.choice(n_models, 5, replace=False) if "models" in name else np.arange(n_models)
+        labels = rng.choice(n_labels, 12, replace=False) if "labels" in name else np.arange(n_labels)
+        picked = [
+            scores[np.ix_(models, np.arange(scores.shape[1]), labels)] for scores in (data.y_scores, data.y_scores_test)
+        ]
+        return Split(picked[0], data.y_true[:, labels], picked[1], data.y_true_test[:, labels], data.groups)
+    if name.startswith("simulation"):
+        data = _load(prepare_simulation(plan))
+        rows = rng.choice(len(data.y_true), 500, replace=False)
+        return replace(data, y_scores=data.y_scores[:, rows], y_true=data.y_true[rows])
+    x, y, x_test, y_test = load_tabular(str(plan.data("tabular", f"{name}.npz")), quick=False)
+    bases = create_bases(quick=True)
+    held_out = np.empty((len(bases), *y.shape), np.float32)
+    for rows in iter_folds(len(y)):
+        for number, (_, base) in enumerate(bases):
+            held_out[number, rows] = scores_of(fit_base(base, x[~rows], y[~rows]), x[rows], y.shape[1])
+    test = np.stack([scores_of(fit_base(base, x, y), x_test, y.shape[1]) for _, base in bases])
+    return Split(np.clip(held_out, 0, 1), y, np.clip(test, 0, 1), y_test)
+
+
+def _load(path: Path | None) -> Split:
+    """Load a split that must be there."""
+    if path is None:
+        raise FileNotFoundError("the measuring data must be complete: a set is missing; set LABELSTACK_SHARED_DATA.")
+    return load_split(path)
