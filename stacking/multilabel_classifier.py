@@ -8,6 +8,7 @@ the plain mean where learning more does not pay.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -15,16 +16,20 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import ClassifierMixin, clone, is_classifier
 from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
+    _check_sample_weight,
     check_array,
     check_is_fitted,
     validate_data,
 )
+
+from stacking.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -33,41 +38,11 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float32]
 
+FEWEST_ROWS_TO_TUNE = 50
+"""Below, labels are decided at .5, as scikit-learn expects of probabilities: so few rows place a threshold badly."""
+
 SMALLEST_PROBABILITY = 1e-7
 """No answer is certain: scikit-learn expects probabilities of indicator targets inside (0, 1)."""
-
-
-@dataclass(frozen=True)
-class FittedBase:
-    """A base classifier fitted on the labels that had both values; the other labels keep a constant."""
-
-    constants: NDArray[np.float64]  # (n_labels,) NaN where a classifier answers
-    classifiers: tuple[Any, ...]  # one for all remaining labels, or one per remaining label
-
-    def predict_proba(self, X: Any) -> FloatArray:
-        """Answer constants where there is nothing to learn, and ask the classifiers for the rest.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Scores in [0, 1].
-        """
-        varying = np.flatnonzero(np.isnan(self.constants))
-        n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
-        scores = np.broadcast_to(self.constants, (n_samples, len(self.constants))).astype(np.float32)
-        if len(varying) == 0:
-            return scores
-        if len(self.classifiers) == 1:
-            scores[:, varying] = _positive_scores(self.classifiers[0], X, len(varying))
-        else:
-            for label, classifier in zip(varying, self.classifiers, strict=True):
-                scores[:, label] = _positive_scores(classifier, X, 1)[:, 0]
-        return scores
 
 
 @dataclass(frozen=True)
@@ -75,25 +50,30 @@ class Target:
     """A target as indicators, with what is needed to answer in its own form."""
 
     indicators: NDArray[np.uint8]  # (n_samples, n_labels)
-    classes: NDArray[Any] | list[NDArray[Any]]  # an array for a one-dimensional target
+    classes: NDArray[Any]  # numbers of the labels, or the values of a one-dimensional target
     labels: tuple[str, ...]
+    is_one_dimensional: bool
 
 
-class StackingMultilabelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     """Stack scikit-learn classifiers on a binary indicator target of many labels.
 
     Classifiers that handle many labels natively are fitted once per fold, the others once per label and fold. A label
     that has one value only in a training fold is answered by that constant. Scores of classifiers without
-    ``predict_proba`` are the logistic function of ``decision_function``. A one-dimensional target is decided at .5, an
-    indicator matrix at the thresholds that the final estimator tuned for micro-F1.
+    ``predict_proba`` are the logistic function of ``decision_function``. A one-dimensional target and fewer
+    than 50 rows are decided at .5, else a label fires at the threshold that was tuned for micro-F1 on the out-of-fold
+    scores, so that ``predict`` is more than ``predict_proba`` rounded. Parameters of the base classifiers
+    are reached as ``name__parameter``, for example in a grid search, and a base classifier is left out by setting it to
+    ``"drop"``.
 
     Parameters
     ----------
     estimators : sequence of (str, estimator)
-        Names and scikit-learn classifiers; they are cloned, never changed.
-    final_estimator : combiner or None, default=None
-        A combiner of :mod:`stacking` or a :class:`stacking.StackingEnsemble`; ``None`` means
-        ``StackingEnsemble(method="auto")``.
+        Names and scikit-learn classifiers, or ``"drop"``; they are cloned, never changed.
+    final_estimator : str, combiner, classifier or None, default=None
+        The name of a method (see :func:`stacking.methods.list_methods`), a combiner of :mod:`stacking`, a
+        :class:`stacking.StackingEnsemble`, or a scikit-learn classifier that learns from all scores of all labels.
+        ``None`` means ``"auto"``.
     n_splits : int, default=5
         Folds for the out-of-fold scores, at least 2.
     n_jobs : int or None, default=None
@@ -103,10 +83,11 @@ class StackingMultilabelClassifier(ClassifierMixin, BaseEstimator):  # type: ign
 
     Attributes
     ----------
-    classes_ : list of ndarray of shape (2,), or ndarray of shape (2,) for a one-dimensional target
-        The values of each label.
+    classes_ : ndarray of shape (n_labels,), or of shape (2,) for a one-dimensional target
+        The numbers of the labels, one per column of ``predict_proba``, as scikit-learn's own multi-label classifiers
+        have them; for a one-dimensional target its two values.
     estimators_ : list of FittedBase
-        The base classifiers fitted on all rows.
+        The base classifiers fitted on all rows, without those dropped.
     final_estimator_ : combiner
         The combiner fitted on the out-of-fold scores.
     thresholds_ : ndarray of shape (n_labels,)
@@ -144,7 +125,43 @@ class StackingMultilabelClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: ArrayLike, *, groups: ArrayLike | None = None) -> Self:
+    @property
+    def _parts(self) -> list[tuple[str, Any]]:
+        """Names and base classifiers that take part."""
+        return [(name, estimator) for name, estimator in self.estimators if not _is_dropped(estimator)]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters, with those of the base classifiers under their names.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the base classifiers and their parameters.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
+        return self._get_params("estimators", deep=deep)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; a base classifier is replaced under its name, its parameters under ``name__parameter``.
+
+        Parameters
+        ----------
+        **params : object
+            Values by name.
+
+        Returns
+        -------
+        StackingMultilabelClassifier
+            Itself.
+        """
+        self._set_params("estimators", **params)
+        return self
+
+    def fit(self, X: Any, y: ArrayLike, *, groups: ArrayLike | None = None, **fit_params: ArrayLike) -> Self:
         """Cross-fit the base classifiers, learn the combiner, refit the base classifiers on all rows.
 
         Parameters
@@ -152,9 +169,15 @@ class StackingMultilabelClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
             Features, handed to the base classifiers as they are.
         y : array-like of shape (n_samples, n_labels) or (n_samples,)
-            Binary indicators; a one-dimensional target of two values is the case of one label.
+            Binary indicators, dense, sparse or a data frame whose columns name the labels; a one-dimensional target of
+            two values is the case of one label.
         groups : array-like of shape (n_samples,), optional
             Rows that must share a fold, such as photos of one product.
+        **fit_params : array-like of shape (n_samples,)
+            ``sample_weight`` alone: weights of the rows for the base classifiers, the final estimator and the
+            thresholds. A row of weight 0 is left out; base classifiers that take no weights are named in a warning. As
+            in scikit-learn's own stack it is no named parameter, since weights and repeated rows are not the same to
+            folds.
 
         Returns
         -------
@@ -163,28 +186,33 @@ class StackingMultilabelClassifier(ClassifierMixin, BaseEstimator):  # type: ign
 
         Raises
         ------
+        TypeError
+            If another fit parameter is given.
         ValueError
-            If ``estimators`` is empty, a name is repeated, or the target is neither binary nor a binary indicator
-            matrix.
+            If ``estimators`` is empty, a name is repeated, one is no classifier, or the target is neither binary nor a
+            binary indicator matrix.
         """
-        names = self._check_estimators()
+        self._check_estimators()
+        sample_weight = fit_params.pop("sample_weight", None)
+        if fit_params:
+            raise TypeError(f"fit takes groups and sample_weight beside X and y: got {', '.join(fit_params)}.")
         X = self._check_features(X, reset=True)
         target = _read_target(y, X.shape[0])
         self.classes_, self.labels_ = target.classes, target.labels
-        self._one_dimensional = isinstance(target.classes, np.ndarray)
-        indicators = target.indicators
+        self._one_dimensional = target.is_one_dimensional
+        X, indicators, weight, groups = self._weigh(X, target.indicators, sample_weight, groups)
         folds = self._folds(indicators, groups)
-        jobs = [(base, fold) for base in range(len(names)) for fold in np.unique(folds)]
+        jobs = [(base, fold) for base in range(len(self._parts)) for fold in np.unique(folds)]
         held_out = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_and_score)(self.estimators[base][1], X, indicators, folds, fold) for base, fold in jobs
+            delayed(fit_and_score)(self._parts[base][1], X, indicators, folds == fold, weight) for base, fold in jobs
         )
-        scores = np.empty((len(names), *indicators.shape), np.float32)
+        scores = np.empty((len(self._parts), *indicators.shape), np.float32)
         for (base, fold), rows in zip(jobs, held_out, strict=True):
             scores[base, folds == fold] = rows
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_base)(estimator, X, indicators) for _, estimator in self.estimators
+            delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts
         )
-        self._fit_final(self._as_predictions(scores), indicators, groups)
+        self._fit_final(self._as_predictions(scores, weight), indicators, groups)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -229,26 +257,63 @@ class StackingMultilabelClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         combined = self.final_estimator_.predict_proba(self._as_predictions(scores))
         return np.clip(combined, SMALLEST_PROBABILITY, np.float32(1 - SMALLEST_PROBABILITY))
 
-    def _as_predictions(self, scores: FloatArray) -> PredictionSet:
+    def _as_predictions(self, scores: FloatArray, weight: NDArray[np.float64] | None = None) -> PredictionSet:
         """Wrap base scores of shape (n_models, n_samples, n_labels) with the names of this stack."""
         from stacking.predictions import PredictionSet
 
-        return PredictionSet(scores, models=[name for name, _ in self.estimators], labels=self.labels_)
+        names = [name for name, _ in self._parts]
+        return PredictionSet(scores, models=names, labels=self.labels_, sample_weight=weight)
+
+    def _weigh(
+        self, X: Any, indicators: NDArray[np.uint8], sample_weight: ArrayLike | None, groups: ArrayLike | None
+    ) -> tuple[Any, NDArray[np.uint8], NDArray[np.float64] | None, ArrayLike | None]:
+        """Check the weights, leave out the rows of weight 0, and warn of bases that take no weights."""
+        if sample_weight is None:
+            return X, indicators, None, groups
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        deaf = [name for name, estimator in self._parts if not takes_sample_weight(estimator)]
+        if deaf:
+            warnings.warn(
+                f"sample_weight does not reach {', '.join(map(repr, deaf))}: they take none; the other base "
+                "classifiers, the final estimator and the thresholds use it.",
+                stacklevel=3,
+            )
+        kept = np.flatnonzero(weight > 0)
+        if len(kept) == len(weight):
+            return X, indicators, weight, groups
+        groups = None if groups is None else np.asarray(groups)[kept]
+        return _safe_indexing(X, kept), indicators[kept], weight[kept], groups
 
     def _fit_final(self, predictions: PredictionSet, indicators: NDArray[np.uint8], groups: ArrayLike | None) -> None:
         """Fit the combiner on out-of-fold scores and take its thresholds, or tune one on its cross-fitted scores."""
         from stacking.ensemble import StackingEnsemble
 
-        final = StackingEnsemble(method="auto", random_state=self.random_state)
-        if self.final_estimator is not None:
-            final = clone(self.final_estimator)
+        final = self._create_final()
         self.final_estimator_ = final.fit(predictions, indicators, groups=groups)
-        if self._one_dimensional:
-            self.thresholds_ = np.full(1, 0.5)
+        if self._one_dimensional or len(indicators) < FEWEST_ROWS_TO_TUNE:
+            self.thresholds_ = np.full(indicators.shape[1], 0.5)
         elif isinstance(final, StackingEnsemble):
             self.thresholds_ = final.thresholds_
         else:
             self.thresholds_ = self._tune(final, predictions.with_truth(indicators).with_groups(groups), groups)
+
+    def _create_final(self) -> Any:
+        """Build the unfitted combiner or ensemble that the final estimator stands for."""
+        from stacking.classifier_combiner import ClassifierCombiner
+        from stacking.combiner import Combiner
+        from stacking.ensemble import StackingEnsemble
+
+        given = "auto" if self.final_estimator is None else self.final_estimator
+        if isinstance(given, str):
+            return StackingEnsemble(given, random_state=self.random_state)
+        if isinstance(given, StackingEnsemble | Combiner):
+            return clone(given)
+        if not is_classifier(given):
+            raise ValueError(
+                "final_estimator must be the name of a method, a combiner, a StackingEnsemble or a scikit-learn "
+                f"classifier: got {given!r}."
+            )
+        return ClassifierCombiner(clone(given))
 
     def _tune(self, combiner: Any, predictions: PredictionSet, groups: ArrayLike | None) -> NDArray[np.float64]:
         """Choose thresholds on scores that the combiner gave to rows it was not fitted on."""
@@ -267,16 +332,19 @@ class StackingMultilabelClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         n_splits = min(self.n_splits, len(indicators))
         return stratified_group_folds(indicators, n_splits, groups=groups, random_state=self.random_state)
 
-    def _check_estimators(self) -> list[str]:
-        """Return the names, checked."""
+    def _check_estimators(self) -> None:
+        """Raise unless there are classifiers with names of their own."""
         names = [name for name, _ in self.estimators]
-        if not names:
+        if not self._parts:
             raise ValueError("estimators must hold at least one (name, classifier) pair: got an empty list.")
         if len(set(names)) != len(names):
             raise ValueError(f"estimators must have different names: got {names}; rename the repeated ones.")
+        self._validate_names(names)
+        for name, estimator in self._parts:
+            if not is_classifier(estimator):
+                raise ValueError(f"estimators must be classifiers: got {estimator!r} under the name {name!r}.")
         if self.n_splits < 2:
             raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
-        return names
 
     def _check_features(self, X: Any, *, reset: bool) -> Any:
         """Leave data frames to the base classifiers (they may pick columns); check everything else."""
@@ -293,8 +361,13 @@ class StackingMultilabelClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         tags.classifier_tags.multi_class = False
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
-        tags.input_tags.sparse = all(get_tags(estimator).input_tags.sparse for _, estimator in self.estimators)
+        tags.input_tags.sparse = all(get_tags(estimator).input_tags.sparse for _, estimator in self._parts)
         return tags
+
+
+def _is_dropped(estimator: Any) -> bool:
+    """Say whether a base classifier was set to "drop"."""
+    return isinstance(estimator, str) and estimator == "drop"
 
 
 def _read_target(y: Any, n_samples: int) -> Target:
@@ -316,50 +389,9 @@ def _read_target(y: Any, n_samples: int) -> Target:
                 "Only binary classification is supported for a one-dimensional target. "
                 f"The type of the target is {kind}; give one indicator column per class."
             )
-        return Target((dense == classes[-1]).astype(np.uint8)[:, None], classes, ("label0",))
+        return Target((dense == classes[-1]).astype(np.uint8)[:, None], classes, ("label0",), True)
     if kind != "multilabel-indicator":
         raise ValueError(f"y must be a matrix of 0 and 1, one column per label: got a {kind} target.")
     names = range(dense.shape[1]) if columns is None else columns
     labels = tuple(f"label{name}" if columns is None else str(name) for name in names)
-    return Target(dense.astype(np.uint8), [np.array([0, 1])] * len(labels), labels)
-
-
-def _fit_and_score(
-    estimator: Any, X: Any, y: NDArray[np.uint8], folds: NDArray[np.integer[Any]], fold: int
-) -> FloatArray:
-    """Fit on the rows outside a fold and return the scores of its rows."""
-    fitted = _fit_base(estimator, _safe_indexing(X, np.flatnonzero(folds != fold)), y[folds != fold])
-    return fitted.predict_proba(_safe_indexing(X, np.flatnonzero(folds == fold)))
-
-
-def _fit_base(estimator: Any, X: Any, y: NDArray[np.uint8]) -> FittedBase:
-    """Fit one base classifier on the labels that have both values in ``y``."""
-    y = y.astype(np.int64)  # some classifiers code absence as -1, which no unsigned type holds
-    share = y.mean(axis=0, dtype=np.float64)
-    varying = np.flatnonzero((share > 0) & (share < 1))
-    constants = share.copy()
-    constants[varying] = np.nan
-    if len(varying) == 0:
-        return FittedBase(constants, ())
-    if len(varying) > 1 and _takes_many_labels(estimator):
-        return FittedBase(constants, (clone(estimator).fit(X, y[:, varying]),))
-    return FittedBase(constants, tuple(clone(estimator).fit(X, y[:, label]) for label in varying))
-
-
-def _takes_many_labels(estimator: Any) -> bool:
-    """Say whether a classifier fits an indicator matrix natively (meta-estimators declare only multiple outputs)."""
-    tags = get_tags(estimator)
-    declared = tags.classifier_tags is not None and tags.classifier_tags.multi_label
-    return bool(declared or tags.target_tags.multi_output)
-
-
-def _positive_scores(classifier: Any, X: Any, n_labels: int) -> FloatArray:
-    """Return probabilities of the value 1, shape (n_samples, n_labels), from whatever form the classifier gives."""
-    if not hasattr(classifier, "predict_proba"):
-        decision = np.asarray(classifier.decision_function(X), np.float64).reshape(-1, n_labels)
-        return (1 / (1 + np.exp(-np.clip(decision, -30, 30)))).astype(np.float32)
-    answer = classifier.predict_proba(X)
-    if isinstance(answer, list):  # one (n_samples, n_classes) array per label
-        return np.column_stack([np.asarray(one)[:, -1] for one in answer]).astype(np.float32)
-    answer = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer, np.float32)
-    return answer[:, 1:2] if n_labels == 1 and answer.shape[1] == 2 else answer
+    return Target(dense.astype(np.uint8), np.arange(len(labels)), labels, False)

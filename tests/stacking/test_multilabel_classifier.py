@@ -1,12 +1,17 @@
 """StackingMultilabelClassifier: scikit-learn's own checks, forms of bases and targets, one-class folds, groups."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, cross_val_predict
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -18,6 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import estimator_checks
 
 from stacking import SoftVoting, StackingEnsemble, StackingMultilabelClassifier, WeightedVoting
+from stacking.folds import stratified_group_folds
 from stacking.metrics import micro_f1
 
 BASES = [("tree", DecisionTreeClassifier(max_depth=3, random_state=0)), ("bayes", GaussianNB())]
@@ -25,6 +31,17 @@ STACKS = [
     StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3),
     StackingMultilabelClassifier([("tree", DecisionTreeClassifier(max_depth=3, random_state=0))], n_splits=3),
 ]
+
+
+class DecisionsOnly(DecisionTreeClassifier):
+    """A classifier of one label that answers decisions and no scores."""
+
+    predict_proba = property()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label, tags.target_tags.multi_output = False, False
+        return tags
 
 
 @pytest.fixture
@@ -64,6 +81,9 @@ def test_passes_the_multilabel_checks_of_scikit_learn(check):
         MultiOutputClassifier(GaussianNB()),
         ClassifierChain(LogisticRegression()),
         make_pipeline(StandardScaler(), LogisticRegression()),
+        OneVsRestClassifier(LinearSVC()),
+        GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2),
+        DecisionsOnly(max_depth=3, random_state=0),
     ],
     ids=lambda base: type(base).__name__,
 )
@@ -135,9 +155,115 @@ def test_parallel_fits_give_the_same_answer(data):
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("final", ["ridge-context", LogisticRegression(), RandomForestClassifier(20, random_state=0)])
+def test_every_kind_of_final_estimator_beats_the_better_base(data, final):
+    X, y, X_new, y_new = data
+    stack = StackingMultilabelClassifier(BASES, final, n_splits=3).fit(X, y)
+    alone = [
+        micro_f1(y_new, StackingMultilabelClassifier([base], SoftVoting()).fit(X, y).predict(X_new).astype(bool))
+        for base in BASES
+    ]
+    assert micro_f1(y_new, stack.predict(X_new).astype(bool)) > max(alone) - 0.03
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(stack)).predict_proba(X_new), stack.predict_proba(X_new))
+
+
+def test_a_final_classifier_is_what_scikit_learn_would_fit(data):
+    """One label, so that scikit-learn's own stack runs; the same folds give the same level-one features."""
+    X, y, X_new, _ = data
+    final = LogisticRegression()
+    stack = StackingMultilabelClassifier(BASES, final, n_splits=3).fit(X, y[:, 0])
+    folds = stratified_group_folds(y[:, :1], 3, random_state=0)
+    reference = StackingClassifier(BASES, final, cv=PredefinedSplit(folds), stack_method="predict_proba")
+    reference.fit(X, y[:, 0])
+    np.testing.assert_allclose(stack.predict_proba(X_new), reference.predict_proba(X_new), atol=1e-4)
+
+
+def test_a_final_classifier_is_not_saved_as_plain_files(data):
+    X, y, *_ = data
+    stack = StackingMultilabelClassifier(BASES, LogisticRegression(), n_splits=3).fit(X, y)
+    with pytest.raises(ValueError, match="cannot be saved as plain files: pickle the stack"):
+        stack.final_estimator_._state()
+
+
+def test_parameters_of_the_bases_are_reached_by_name(data):
+    X, y, X_new, _ = data
+    stack = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3)
+    assert stack.get_params()["tree__max_depth"] == 3
+    search = GridSearchCV(stack, {"tree__max_depth": [1, 6], "bayes": ["drop"]}, cv=2, scoring="f1_micro").fit(X, y)
+    assert len(search.best_estimator_.estimators_) == 1
+    alone = StackingMultilabelClassifier([("tree", clone(BASES[0][1]))], SoftVoting(), n_splits=3)
+    alone.set_params(tree__max_depth=search.best_params_["tree__max_depth"])
+    np.testing.assert_array_equal(search.predict(X_new), alone.fit(X, y).predict(X_new))
+    assert BASES[0][1].max_depth == 3
+    assert clone(stack).get_params()["bayes__var_smoothing"] == stack.get_params()["bayes__var_smoothing"]
+
+
+def test_works_inside_a_pipeline_and_cross_validation(data):
+    X, y, *_ = data
+    groups = np.arange(len(X)) // 2
+    whole = make_pipeline(StandardScaler(), StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3))
+    for method in ("predict", "predict_proba"):
+        answer = cross_val_predict(whole, X, y, cv=GroupKFold(3), groups=groups, method=method)
+        assert answer.shape == y.shape
+        assert np.corrcoef(answer.ravel(), y.ravel())[0, 1] > 0.3
+    given = {"stackingmultilabelclassifier__groups": groups}
+    assert cross_val_predict(whole, X, y, cv=3, params=given).shape == y.shape
+
+
+def test_sample_weights_count_rows(data):
+    """Bases that learn from counts: weight 2 is the row twice, weight 0 the row absent."""
+    X, y, X_new, _ = data
+    weight = np.random.default_rng(0).integers(0, 3, size=len(X))
+    stack = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3)
+    weighted = stack.fit(X, y, sample_weight=weight).predict_proba(X_new)
+    repeated = stack.fit(np.repeat(X, weight, axis=0), np.repeat(y, weight, axis=0)).predict_proba(X_new)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-6)
+    assert np.abs(weighted - stack.fit(X, y).predict_proba(X_new)).max() > 0.01
+
+
+def test_sample_weights_reach_the_last_step_of_a_pipeline_and_the_thresholds(data):
+    X, y, X_new, _ = data
+    weight = np.where(y[:, 0] == 1, 20.0, 1.0)
+    bases = [("scaled", make_pipeline(StandardScaler(), LogisticRegression()))]
+    stack = StackingMultilabelClassifier(bases, SoftVoting(), n_splits=3)
+    plain, plain_cuts = stack.fit(X, y).predict_proba(X_new), stack.thresholds_
+    heavy, heavy_cuts = stack.fit(X, y, sample_weight=weight).predict_proba(X_new), stack.thresholds_
+    assert heavy[:, 0].mean() > plain[:, 0].mean() + 0.1
+    assert (heavy_cuts != plain_cuts).any()
+
+
+def test_bases_without_sample_weights_are_named(data):
+    X, y, *_ = data
+    stack = StackingMultilabelClassifier([("near", KNeighborsClassifier()), *BASES], SoftVoting(), n_splits=3)
+    with pytest.warns(UserWarning, match="sample_weight does not reach 'near': they take none"):
+        stack.fit(X, y, sample_weight=np.ones(len(X)))
+    with pytest.raises(TypeError, match="fit takes groups and sample_weight beside X and y: got weights"):
+        stack.fit(X, y, weights=np.ones(len(X)))
+    with pytest.raises(ValueError, match="Negative values"):
+        stack.set_params(near="drop").fit(X, y, sample_weight=-np.ones(len(X)))
+
+
+def test_very_few_rows_are_decided_at_one_half(data):
+    X, y, X_new, _ = data
+    stack = StackingMultilabelClassifier(BASES, StackingEnsemble("mean", rule="single"), n_splits=3)
+    stack.fit(X[:49], y[:49])
+    np.testing.assert_array_equal(stack.predict(X_new), stack.predict_proba(X_new).round())
+    assert (stack.fit(X[:60], y[:60]).thresholds_ != 0.5).any()
+
+
+def test_a_sparse_target_is_its_dense_one(data):
+    X, y, X_new, _ = data
+    stack = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3)
+    np.testing.assert_array_equal(stack.fit(X, csr_array(y)).predict(X_new), stack.fit(X, y).predict(X_new))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"estimators": [BASES[0], ("line", LinearRegression())]}, r"must be classifiers: got LinearRegression\(\)"),
+        ({"estimators": [("a__b", GaussianNB())]}, "must not contain __"),
+        ({"final_estimator": "ridge-contxt"}, "Did you mean 'ridge-context'"),
+        ({"final_estimator": LinearRegression()}, "final_estimator must be the name of a method, a combiner"),
         ({"estimators": []}, "estimators must hold at least one"),
         ({"estimators": [BASES[0], BASES[0]]}, "must have different names"),
         ({"n_splits": 1}, "n_splits must be at least 2"),
