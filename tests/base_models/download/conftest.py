@@ -28,6 +28,7 @@ class HostileServer:
     def __init__(self):
         self.asked = collections.Counter()
         self.when = {}
+        self.files = {}
         self.at_once = self.most_at_once = 0
         self.broken = True
         self.loop = asyncio.new_event_loop()
@@ -95,10 +96,20 @@ class HostileServer:
 
     async def _down(self, request, rest):
         """Fail until somebody mends the server."""
-        return web.Response(status=503) if self.broken else web.Response(body=photo_bytes(902))
+        return web.Response(status=503) if self.broken else web.Response(body=photo_bytes(9000 + int(rest)))
 
     async def _later(self, request, rest):
         return web.Response(status=429, headers={"Retry-After": rest})
+
+    async def _once(self, request, rest):
+        """Fail once with a status, then serve a photo of its own."""
+        status, _, number = rest.partition("/")
+        if self.asked[request.match_info["path"]] == 1:
+            return web.Response(status=int(status))
+        return web.Response(body=photo_bytes(int(number)))
+
+    async def _file(self, request, rest):
+        return web.Response(body=self.files[rest], content_type="image/png")
 
     async def _rest(self, request, rest):
         """Ask for a rest of a second once, then serve."""

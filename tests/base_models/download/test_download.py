@@ -242,6 +242,14 @@ def test_time_limit_leaves_the_rest_waiting(server, write_urls, tmp_path):
     assert (report.counts["fetched"], report.counts["waiting"]) == (1, 1)
 
 
+def test_urls_that_a_spreadsheet_would_run_are_quoted(write_urls, tmp_path):
+    urls = write_urls({"1": "=cmd()", "2": "@x", "3": "http://127.0.0.1/a,b\n.jpg"})
+    report = download_photos(urls, tmp_path / "raw", DownloadOptions())
+    assert report.counts["refused"] == 3
+    with (tmp_path / "raw" / "failures.csv").open(newline="") as file:
+        assert [row["url"][:2] for row in csv.DictReader(file)] == ["'=", "'@", "ht"]
+
+
 def test_progress_reaches_its_total(server, write_urls, tmp_path):
     calls = []
     urls = write_urls({"1": server.url("photo/1"), "2": server.url("photo/2"), "no": server.url("status/404")})
