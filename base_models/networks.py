@@ -30,7 +30,7 @@ from base_models.heads import (
 from base_models.hub import offline_where_unreachable
 from base_models.member_config import MemberConfig
 from base_models.scratch_cnn import SCRATCH_CNN, ScratchCnn
-from base_models.weights import load_starting_weights
+from base_models.weights import hash_tensors, load_starting_weights
 
 __all__ = ["MultilabelNetwork", "create_network"]
 
@@ -163,7 +163,11 @@ def create_network(
     network = MultilabelNetwork(body, head, member.training.dropout)
     network.mean, network.std = tuple(settings["mean"]), tuple(settings["std"])
     if load_weights and member.weights == "hub":
-        network.starting_weights = {"source": "hub", "file": str(settings.get("tag", member.network))}
+        network.starting_weights = {
+            "source": "hub",
+            "file": str(settings.get("tag", member.network)),
+            "tensors_sha256": hash_tensors(body.state_dict()),
+        }
         logger.info("%s: %s starts from the weights on the hub", member.name, member.network)
     elif load_weights and member.weights != "none":
         network.starting_weights = load_starting_weights(body, member.weights, member.network)

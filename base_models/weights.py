@@ -6,10 +6,12 @@ no fall-back.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import logging
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from stacking.atomic_files import sha256_file
 
-__all__ = ["load_starting_weights", "read_weight_file", "wheel_weight_file"]
+__all__ = ["hash_tensors", "load_starting_weights", "read_weight_file", "wheel_weight_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +104,9 @@ def read_weight_file(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of foreign files before it refuses them
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"weights must hold tensors only: {path} holds other objects and is not opened; convert it to .safetensors."
@@ -117,6 +121,27 @@ def read_weight_file(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise ValueError(f"weights must be a mapping of names to tensors: {path} holds something else.")
     return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Hash weights whose file is not at hand, as those that the hub's client keeps.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        The weights.
+
+    Returns
+    -------
+    str
+        SHA-256 over names, types, shapes and values, in the order of the names.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def wheel_weight_file(package: str) -> Path:

@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stacking.csv_cells import guard_cell
+
 CsvFormat = Literal["labels", "submission"]
 
 _HEADERS = {"labels": ("id", "labels"), "submission": ("image_id", "label_id")}
@@ -95,36 +97,6 @@ def check_csv_format(csv_format: str) -> None:
     """
     if csv_format not in _HEADERS:
         raise ValueError(f"the format must be 'labels' or 'submission': got {csv_format!r}.")
-
-
-def guard_cell(cell: str) -> str:
-    """Put an apostrophe before text that a spreadsheet would run as a formula.
-
-    Parameters
-    ----------
-    cell : str
-        Text of one cell.
-
-    Returns
-    -------
-    str
-        The same text, or the text with ``'`` in front.
-
-    Examples
-    --------
-    >>> guard_cell("=1+1"), guard_cell("-3.5"), guard_cell("sleeve-long")
-    ("'=1+1", '-3.5', 'sleeve-long')
-    """
-    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(cell) else cell
-
-
-def _is_number(cell: str) -> bool:
-    """Tell whether the text is a plain number such as -3.5."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_separator(labels: Sequence[str], separator: str, csv_format: str) -> None:

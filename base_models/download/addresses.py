@@ -8,6 +8,7 @@ whose answer is the one that the connection uses, so a name cannot turn private 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -17,7 +18,11 @@ from yarl import URL
 __all__ = ["PublicResolver", "RefusedAddressError", "check_url", "is_public"]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_PUBLIC = tuple(  # what Python's is_global lets pass: protocol assignments, relays, site-local, a cloud's metadata
+    ipaddress.ip_network(network) for network in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "fec0::/10")
+)
 _WEB_PORTS = (80, 443)
+_LIKE_AN_ADDRESS = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\.?", re.IGNORECASE)  # 127.1, 0x7f000001: IPv4 to systems
 
 
 class RefusedAddressError(OSError):
@@ -36,7 +41,7 @@ def is_public(address: str) -> bool:
     -------
     bool
         False for private, loopback, link-local, shared, reserved and multicast addresses, for IPv6 forms that carry
-        such an IPv4 address (mapped, 6to4, Teredo, NAT64), and for what is no address.
+        such an IPv4 address (mapped, 6to4, Teredo, NAT64), for metadata services of clouds, and for what is no address.
 
     Examples
     --------
@@ -48,14 +53,15 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(value, ipaddress.IPv6Address):
-        carried = [value.ipv4_mapped, value.sixtofour, *(value.teredo or ())]
-        if value in _NAT64:
-            carried.append(ipaddress.IPv4Address(int(value) & 0xFFFFFFFF))
-        inner = [part for part in carried if part is not None]
-        if inner and not all(is_public(str(part)) for part in inner):
-            return False
+        if value in _NAT64:  # the way to an IPv4 host in a network without IPv4
+            return is_public(str(ipaddress.IPv4Address(int(value) & 0xFFFFFFFF)))
         if value.ipv4_mapped is not None:
-            return True
+            return is_public(str(value.ipv4_mapped))
+        carried = [value.sixtofour, *(value.teredo or ())]
+        if not all(part is None or is_public(str(part)) for part in carried):
+            return False
+    if any(value in network for network in _NOT_PUBLIC):
+        return False
     return value.is_global and not value.is_multicast and not value.is_reserved
 
 
@@ -95,8 +101,11 @@ def check_url(text: str, *, allow_private: bool = False) -> URL:
         return url
     if port not in _WEB_PORTS:
         raise RefusedAddressError(f"port {port} is neither 80 nor 443")
-    if _is_literal(host) and not is_public(host):
-        raise RefusedAddressError(f"{host} is a private address")
+    if _is_literal(host):
+        if not is_public(host):
+            raise RefusedAddressError(f"{host} is a private address")
+    elif _LIKE_AN_ADDRESS.fullmatch(host):
+        raise RefusedAddressError(f"{host} is an address in an unusual form")
     return url
 
 

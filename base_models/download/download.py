@@ -13,6 +13,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +122,7 @@ def estimate_download(annotations: Path, out: Path, options: DownloadOptions | N
     urls = read_photo_urls(annotations)
     counts, n_bytes = {"fetched": 0, "refused": 0, "unreachable": 0}, 0
     if (out / LEDGER_NAME).is_file():
-        with Ledger(out / LEDGER_NAME) as ledger:
+        with Ledger(out / LEDGER_NAME, read_only=True) as ledger:
             counts, n_bytes = ledger.counts(), ledger.total_bytes()
     settled = counts["fetched"] + counts["refused"]
     if not (options or DownloadOptions()).retry_failed:
@@ -228,7 +229,9 @@ class _Run:
 
         limit = self.options.time_limit
         deadline = None if limit is None else self.started + limit
-        hosts = Hosts(self.options.connections, self.options.per_host)
+        hosts = Hosts(self.options.connections, self.options.per_host, self.options.longest_wait)
+        # names are resolved in threads too, slowly where they are dead; photos are written all the same
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self.options.connections + 4))
         window = 8 * self.options.connections  # so that one slow host does not hold up the others
         pending: set[asyncio.Task[None]] = set()
         rows = self.ledger.waiting()
@@ -243,6 +246,8 @@ class _Run:
                     done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
                         task.result()  # a full disk ends the run
+                    if hosts.nothing_answers and (pending or row is not None):
+                        self.stopped = self.stopped or "hosts, of which none answers"
                     if deadline is not None and time.monotonic() >= deadline and (pending or row is not None):
                         self.stopped = self.stopped or "time limit"
             finally:
@@ -259,14 +264,13 @@ class _Run:
             try:
                 data = await fetch_photo(session, hosts, row.url, self.options)
             except FetchError as error:
-                tried = replace(row, attempts=row.attempts + attempt, reason=error.reason)
-                too_long = error.wait is not None and error.wait > self.options.longest_wait
+                tried = replace(row, attempts=row.attempts + attempt - (not error.asked), reason=error.reason)
                 if not error.may_pass:
                     self._record(replace(tried, status="refused"))
                     return
-                if attempt == self.options.attempts or too_long:
-                    asked = f" (asks to wait {error.wait:.0f} s)" if too_long else ""
-                    self._record(replace(tried, status="unreachable", reason=error.reason + asked))
+                too_long = error.wait is not None and error.wait > self.options.longest_wait
+                if attempt == self.options.attempts or too_long or not error.asked:
+                    self._record(replace(tried, status="unreachable"))
                     return
                 if error.wait is None:  # else the host rests as a whole
                     await asyncio.sleep(self._back_off(attempt))

@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from base_models.download.addresses import PublicResolver, RefusedAddressError, check_url
-from base_models.download.hosts import Hosts
+from base_models.download.hosts import HostGivenUpError, Hosts
 from base_models.download.options import DownloadOptions
 from base_models.download.whole_photos import is_whole_photo
 from base_models.photos import photo_format
@@ -27,6 +27,8 @@ _PIECE = 2**16
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAY_PASS = (408, 425, 429)
 _ASKS_FOR_REST = (429, 503)
+_NO_AI = frozenset({"noai", "noimageai"})
+_AGENT = "labelstack"
 
 
 class FetchError(Exception):
@@ -40,13 +42,16 @@ class FetchError(Exception):
         Whether another attempt may succeed.
     wait : float, optional
         Seconds that the host asked to wait.
+    asked : bool, default=True
+        Whether the host was asked at all; it is not where it was given up.
     """
 
-    def __init__(self, reason: str, *, may_pass: bool, wait: float | None = None) -> None:
+    def __init__(self, reason: str, *, may_pass: bool, wait: float | None = None, asked: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
         self.may_pass = may_pass
         self.wait = wait
+        self.asked = asked
 
 
 def open_session(options: DownloadOptions) -> aiohttp.ClientSession:
@@ -72,7 +77,7 @@ def open_session(options: DownloadOptions) -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=options.timeout),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"labelstack/{version('labelstack')}", "Accept": "image/*"},
+        headers={"User-Agent": f"{_AGENT}/{version('labelstack')}", "Accept": "image/*"},
         trust_env=False,
     )
 
@@ -101,46 +106,75 @@ async def fetch_photo(session: aiohttp.ClientSession, hosts: Hosts, text: str, o
     FetchError
         With the reason, and whether it may pass.
     """
+    host = ""
     try:
         url = check_url(text, allow_private=options.allow_private)
         for _ in range(MAX_REDIRECTS + 1):
-            async with hosts.slot(url.host or ""):
-                answer = await _ask(session, url, options)
+            host = url.host or ""
+            async with hosts.slot(host):
+                answer = await _ask(session, hosts, url, options)
             if isinstance(answer, bytes):
                 return answer
             url = check_url(str(answer), allow_private=options.allow_private)
+    except HostGivenUpError as error:
+        raise FetchError(str(error), may_pass=True, asked=False) from error
     except FetchError as error:
-        if error.wait is not None and error.wait <= options.longest_wait:
-            hosts.rest(url.host or "", error.wait)
+        if error.wait is not None:
+            hosts.rest(host, error.wait)
         raise
     except (OSError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
         raise _as_fetch_error(error, options) from error
     raise FetchError(f"more than {MAX_REDIRECTS} redirects", may_pass=False)
 
 
-async def _ask(session: aiohttp.ClientSession, url: URL, options: DownloadOptions) -> bytes | URL:
-    """Send one request; return the photo, or where it has moved to."""
-    async with session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as response:
-        if response.status in _REDIRECTS:
-            target = response.headers.get("Location")
-            if not target:
-                raise FetchError(f"HTTP {response.status} without a target", may_pass=False)
-            return url.join(URL(target))
-        if response.status != 200:
-            wait = _asked_wait(response.headers.get("Retry-After")) if response.status in _ASKS_FOR_REST else None
-            may_pass = response.status in _MAY_PASS or response.status >= 500
-            raise FetchError(f"HTTP {response.status}", may_pass=may_pass, wait=wait)
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity":
-            raise FetchError(f"compressed as {encoding[:40]!r} unasked", may_pass=False)
-        data = await _read_body(response, options.max_photo_bytes)
-        # a body without announced length ends where the connection ended: it may have broken
-        announced = response.content_length is not None or "chunked" in response.headers.get("Transfer-Encoding", "")
+async def _ask(session: aiohttp.ClientSession, hosts: Hosts, url: URL, options: DownloadOptions) -> bytes | URL:
+    """Send one request; return the photo, or where it has moved to. Note whether there was an answer."""
+    request = session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"})
+    try:
+        response = await request
+    except (OSError, aiohttp.ClientError, TimeoutError):
+        hosts.unanswered(url.host or "")
+        raise
+    hosts.answered(url.host or "")
+    async with response:
+        return await _take(response, url, options)
+
+
+async def _take(response: aiohttp.ClientResponse, url: URL, options: DownloadOptions) -> bytes | URL:
+    """Read one answer, or say what is wrong with it."""
+    if response.status in _REDIRECTS:
+        target = response.headers.get("Location")
+        if not target:
+            raise FetchError(f"HTTP {response.status} without a target", may_pass=False)
+        return url.join(URL(target))
+    if response.status != 200:
+        wait = _asked_wait(response.headers.get("Retry-After")) if response.status in _ASKS_FOR_REST else None
+        may_pass = response.status in _MAY_PASS or response.status >= 500
+        asks = f" (asks to wait {wait:.0f} s)" if wait is not None and wait > options.longest_wait else ""
+        raise FetchError(f"HTTP {response.status}{asks}", may_pass=may_pass, wait=wait)
+    if options.heed_noai and _forbids_ai(response.headers.getall("X-Robots-Tag", [])):
+        raise FetchError("the host forbids its use for AI (X-Robots-Tag)", may_pass=False)
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise FetchError(f"compressed as {encoding[:40]!r} unasked", may_pass=False)
+    data = await _read_body(response, options.max_photo_bytes)
     if not data:
         raise FetchError("empty answer", may_pass=False)
     if not is_whole_photo(data):
+        # a body without announced length ends where the connection ended: it may have broken
+        announced = response.content_length is not None or "chunked" in response.headers.get("Transfer-Encoding", "")
         raise FetchError("the photo is cut before its end", may_pass=not announced)
     return data
+
+
+def _forbids_ai(tags: list[str]) -> bool:
+    """Tell whether X-Robots-Tag says ``noai`` to everybody or to us (``labelstack: noai``)."""
+    for tag in tags:
+        first, *rest = [word.strip().lower() for word in tag.split(",")]
+        agent, _, directive = first.rpartition(":")
+        if agent.strip() in ("", _AGENT) and _NO_AI & {directive.strip(), *rest}:
+            return True
+    return False
 
 
 async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -165,7 +199,7 @@ def _check_format(start: bytes, response: aiohttp.ClientResponse) -> None:
     """Refuse what does not start as a photo."""
     if photo_format(start) is None:
         told = response.headers.get("Content-Type", "no type")[:60]
-        raise FetchError(f"not a photo (sent as {told}, starts with {start[:8]!r})", may_pass=False)
+        raise FetchError(f"not a photo (sent as {told!r}, starts with {start[:8]!r})", may_pass=False)
 
 
 def _asked_wait(value: str | None) -> float | None:

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import csv
 import io
-import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from base_models.sqlite_ledger import SqliteLedger
 from stacking.atomic_files import atomic_write_text
+from stacking.csv_cells import guard_cell
 
 __all__ = ["LEDGER_NAME", "Ledger", "LedgerRow", "read_failures"]
 
 LEDGER_NAME = "ledger.sqlite"
 _PAGE = 1000
-_COMMIT_ROWS = 100
-_COMMIT_SECONDS = 0.2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS photos (
     id TEXT PRIMARY KEY, position INTEGER NOT NULL, url TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'waiting',
@@ -73,42 +70,12 @@ class LedgerRow:
     file: str = ""
 
 
-class Ledger:
-    """Keep the rows of one download.
+class Ledger(SqliteLedger):
+    """Keep the rows of one download; see :class:`base_models.sqlite_ledger.SqliteLedger`."""
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The SQLite file; made if it is absent.
-
-    Raises
-    ------
-    ValueError
-        If the file is no such ledger.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._uncommitted = 0
-        self._committed_at = time.monotonic()
-        self._connection = sqlite3.connect(path)
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise ValueError(
-                f"{path} must be the ledger of a download: SQLite says {error}; move it away to begin anew."
-            ) from error
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            self._connection.commit()
-        finally:
-            self._connection.close()
+    kind = "a download"
+    schema = _SCHEMA
+    probe = "SELECT id, position, url, status, reason, attempts, bytes, sha256, file FROM photos LIMIT 1"
 
     def enrol(self, urls: Iterable[tuple[str, str]]) -> None:
         """Add photos; one whose url has changed waits again.
@@ -119,8 +86,9 @@ class Ledger:
             Id and url, in the order in which they are to be fetched.
         """
         rows = ((photo_id, position, url) for position, (photo_id, url) in enumerate(urls))
-        self._connection.executemany(_ENROL, rows)
-        self._connection.commit()
+        with self._writing():
+            self._connection.executemany(_ENROL, rows)
+            self._connection.commit()
 
     def forget_lost(self, folder: Path) -> int:
         """Let photos wait again whose file has gone from the folder.
@@ -189,15 +157,10 @@ class Ledger:
         row : LedgerRow
             The photo's new row.
         """
-        self._connection.execute(
+        self._write(
             "UPDATE photos SET status = ?, reason = ?, attempts = ?, bytes = ?, sha256 = ?, file = ? WHERE id = ?",
             (row.status, row.reason, row.attempts, row.n_bytes, row.sha256, row.file, row.photo_id),
         )
-        self._uncommitted += 1
-        now = time.monotonic()
-        if self._uncommitted >= _COMMIT_ROWS or now - self._committed_at >= _COMMIT_SECONDS:
-            self._connection.commit()
-            self._uncommitted, self._committed_at = 0, now
 
     def counts(self) -> dict[str, int]:
         """Count the photos by status.
@@ -263,8 +226,7 @@ class Ledger:
             "SELECT id, url, status, reason, attempts FROM photos WHERE status IN ('refused', 'unreachable') "
             "ORDER BY position, id"
         ):
-            # a cell that a spreadsheet would take for a formula is quoted as text
-            writer.writerow([f"'{cell}" if str(cell)[:1] in ("=", "+", "-", "@", "\t", "\r") else cell for cell in row])
+            writer.writerow([guard_cell(str(cell)) for cell in row])
         atomic_write_text(path, buffer.getvalue())
 
 
@@ -284,5 +246,5 @@ def read_failures(folder: Path) -> dict[str, str]:
     path = folder / LEDGER_NAME
     if not path.is_file():
         return {}
-    with Ledger(path) as ledger:
+    with Ledger(path, read_only=True) as ledger:
         return ledger.absent()

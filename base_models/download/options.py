@@ -35,6 +35,8 @@ class DownloadOptions:
         Seconds after which the run ends.
     allow_private : bool, default=False
         Also fetch from private addresses and unusual ports: for servers of one's own.
+    heed_noai : bool, default=True
+        Leave photos alone whose host sends ``X-Robots-Tag: noai`` (or ``noimageai``).
     retry_failed : bool, default=False
         Also try again the photos that failed for a reason that may have passed.
     """
@@ -49,6 +51,7 @@ class DownloadOptions:
     max_total_bytes: int | None = None
     time_limit: float | None = None
     allow_private: bool = False
+    heed_noai: bool = True
     retry_failed: bool = False
 
     def __post_init__(self) -> None:

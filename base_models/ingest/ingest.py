@@ -40,6 +40,7 @@ from stacking.atomic_files import (
     sha256_file,
     sweep_stale_temps,
 )
+from stacking.csv_cells import guard_cell
 
 __all__ = ["IngestReport", "ingest_photos"]
 
@@ -291,10 +292,8 @@ class _Run:
         writer.writerow(["id", "status", "reason", "source", "width", "height", "bytes", "sha256"])
         for photo_id, (status, reason) in outcomes.items():
             row = self.rows.get(photo_id) if photo_id in self.places else None
-            # a cell that a spreadsheet would take for a formula is quoted as text
-            shown = f"'{reason}" if reason[:1] in ("=", "+", "-", "@", "\t", "\r") else reason
             facts = (row.source, row.width, row.height, row.n_bytes, row.sha256) if row else ("", 0, 0, 0, "")
-            writer.writerow([photo_id, status, shown, *facts])
+            writer.writerow([photo_id, status, guard_cell(reason), *facts])
         atomic_write_text(self.out / "ledger.csv", buffer.getvalue())
 
 

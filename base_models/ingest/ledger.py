@@ -6,21 +6,16 @@ no part of the row.
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base_models.ingest.clean_photo import THUMBNAIL_SIDE
+from base_models.sqlite_ledger import SqliteLedger
 
 __all__ = ["IngestLedger", "IngestRow"]
 
-_COMMIT_ROWS = 100
-_COMMIT_SECONDS = 0.2
 _COLUMNS = "id, source, source_bytes, status, reason, width, height, bytes, sha256"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ingested (
@@ -65,43 +60,12 @@ class IngestRow:
     sha256: str = ""
 
 
-class IngestLedger:
-    """Keep the rows of one ingest.
+class IngestLedger(SqliteLedger):
+    """Keep the rows of one ingest; see :class:`base_models.sqlite_ledger.SqliteLedger`."""
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The SQLite file; made if it is absent.
-
-    Raises
-    ------
-    ValueError
-        If the file is no such ledger.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._uncommitted = 0
-        self._committed_at = time.monotonic()
-        self._connection = sqlite3.connect(path)
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(_SCHEMA)
-            self._connection.execute(f"SELECT {_COLUMNS} FROM ingested LIMIT 1")
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise ValueError(
-                f"{path} must be the ledger of an ingest: SQLite says {error}; move it away to begin anew."
-            ) from error
-
-    def __enter__(self) -> IngestLedger:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            self._connection.commit()
-        finally:
-            self._connection.close()
+    kind = "an ingest"
+    schema = _SCHEMA
+    probe = f"SELECT {_COLUMNS} FROM ingested LIMIT 1"
 
     def record(self, row: IngestRow, thumbnail: bytes = b"") -> None:
         """Write what became of one photo.
@@ -114,15 +78,10 @@ class IngestLedger:
             RGB of 16 × 16 cells, for clean photos.
         """
         values = (row.photo_id, row.source, row.source_bytes, row.status, row.reason, row.width, row.height)
-        self._connection.execute(
+        self._write(
             f"INSERT OR REPLACE INTO ingested ({_COLUMNS}, thumbnail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, row.n_bytes, row.sha256, thumbnail),
         )
-        self._uncommitted += 1
-        now = time.monotonic()
-        if self._uncommitted >= _COMMIT_ROWS or now - self._committed_at >= _COMMIT_SECONDS:
-            self._connection.commit()
-            self._uncommitted, self._committed_at = 0, now
 
     def rows(self) -> dict[str, IngestRow]:
         """Return all rows.

@@ -18,6 +18,7 @@ from base_models.vocabulary import Vocabulary
 __all__ = ["AnnotationTable", "check_photo_id", "list_some", "normalise_split"]
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows writes such files to a device
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -161,12 +162,17 @@ def check_photo_id(photo_id: str, source: str) -> None:
     Raises
     ------
     ValueError
-        If the id is empty, too long, or holds anything but letters, digits, dot, dash and underscore.
+        If the id is empty, too long, holds anything but letters, digits, dot, dash and underscore, or names a device.
     """
     if not _SAFE_ID.fullmatch(photo_id):
         raise ValueError(
             f"{source} must use photo ids of 1 to 128 letters, digits, '.', '-' or '_', starting with a letter or "
             f"digit: got {photo_id[:60]!r}; rename the photo."
+        )
+    if _DEVICE.fullmatch(photo_id):
+        raise ValueError(
+            f"{source} must use photo ids that are file names everywhere: got {photo_id!r}, a device on Windows; "
+            "rename the photo."
         )
 
 

@@ -56,6 +56,9 @@ def download(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also fetch from private addresses: for servers of your own.")
     ] = False,
+    ignore_noai: Annotated[
+        bool, typer.Option("--ignore-noai", help="Also take photos whose host sends X-Robots-Tag: noai.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the disk needed; fetch nothing.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,6 +76,7 @@ def download(
             max_total_bytes=None if max_total_gb is None else round(max_total_gb * 1e9),
             time_limit=time_limit,
             allow_private=allow_private,
+            heed_noai=not ignore_noai,
             retry_failed=retry_failed,
         )
         if dry_run:

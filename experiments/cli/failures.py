@@ -31,7 +31,6 @@ _EXTRA_OF = {
     "accelerate": "train",
     "skimage": "train",
     "aiohttp": "train",
-    "stamina": "train",
     "pyarrow": "parquet",
     "distributed": "dask",
     "ray": "ray",

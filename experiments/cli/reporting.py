@@ -139,8 +139,8 @@ class _PlainLines:
             return
         self._last = now
         left = (now - self._start) * (total - done) / done if done else float("nan")
-        estimate = f", about {left:.0f} s left" if done else ""
-        typer.echo(f"{description or self._description}: {done:g} of {total:g}{estimate}", err=True)
+        estimate = f", about {_duration(left)} left" if done else ""
+        typer.echo(f"{description or self._description}: {done:,.12g} of {total:,.12g}{estimate}", err=True)
 
 
 def _echo(text: str) -> None:

@@ -101,3 +101,16 @@ def test_the_hub_without_a_network_is_one_sentence(monkeypatch):
     ) as error:
         create_network(member(weights="hub"), RATES)
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_the_hub_are_recorded_by_their_hash(monkeypatch):
+    made = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained=False, **options: made(name, **options))
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: True)
+    hashes = set()
+    for seed in (1, 2, 1):
+        torch.manual_seed(seed)
+        started = create_network(member(weights="hub"), RATES).starting_weights
+        assert started["source"] == "hub"
+        hashes.add(started["tensors_sha256"])
+    assert len(hashes) == 2 and {len(found) for found in hashes} == {64}

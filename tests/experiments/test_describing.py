@@ -8,10 +8,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from base_models.manifest import load_manifest
+from base_models.manifest import Manifest, load_manifest
 from base_models.testing import write_tiny_photos
+from base_models.vocabulary import Vocabulary
 from experiments.describing import describe_data, measure_photos
-from stacking.report import Table, render_html
+from stacking.report import Table, render_html, render_markdown
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,33 @@ def test_a_photo_that_cannot_be_read_is_counted(data, tmp_path):
     changed = write_tiny_photos(tmp_path)
     (tmp_path / "photo003.png").write_bytes(b"no photo")
     assert measure_photos(load_manifest(changed, Path()), np.arange(6)).n_unreadable == 1
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a|b\nc",
+    "=1+1",
+    "\u202egnirts",
+    '"><img src=x onerror=alert(1)>',
+    "cost $x_1$ and $",
+)
+
+
+def test_names_of_labels_and_photos_do_nothing(manifest):
+    names = Vocabulary(HOSTILE, groups=manifest.vocabulary.groups, ids=manifest.vocabulary.ids)
+    ids = manifest.ids.astype("U40")
+    ids[0] = "<b>|=2+2"
+    hostile = Manifest(ids, names, manifest.y_true, manifest.photos, split=manifest.split)
+    report = describe_data(hostile, label=HOSTILE[0], n_sample=4)
+    page, text = render_html(report), render_markdown(report)
+    assert "<script>alert" not in page and "<img src=x" not in page and "\u202e" not in page + text
+    assert "<script>alert" not in text.replace("\\<", "") and "\n=1" not in text
+    assert "&lt;script&gt;alert(1)" in page and "\\<script\\>" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for line in rows:
+        cells = line.replace("\\|", "").split("|")[1:-1]
+        assert not any(cell.strip().startswith("=") for cell in cells), line
+    assert any("\\=1+1" in line for line in rows)
 
 
 def test_an_unknown_label_is_refused(manifest):

@@ -2,9 +2,11 @@
 
 import asyncio
 import collections
+import gzip
 import io
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -25,6 +27,8 @@ class HostileServer:
 
     def __init__(self):
         self.asked = collections.Counter()
+        self.when = {}
+        self.files = {}
         self.at_once = self.most_at_once = 0
         self.broken = True
         self.loop = asyncio.new_event_loop()
@@ -40,8 +44,8 @@ class HostileServer:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
 
-    def url(self, path):
-        return f"http://127.0.0.1:{self.port}/{path}"
+    def url(self, path, host="127.0.0.1"):
+        return f"http://{host}:{self.port}/{path}"
 
     def _run(self):
         asyncio.set_event_loop(self.loop)
@@ -60,13 +64,14 @@ class HostileServer:
         application.router.add_get("/{path:.*}", self._count)
         self.runner = web.AppRunner(application, shutdown_timeout=0.1)
         await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", 0)
+        site = web.TCPSite(self.runner, "127.0.0.1", 0)  # "localhost" leads here too, and is a host of its own
         await site.start()
         self.port = site._server.sockets[0].getsockname()[1]
 
     async def _count(self, request):
         path = request.match_info["path"]
         self.asked[path] += 1
+        self.when.setdefault(path, time.monotonic())
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -91,10 +96,25 @@ class HostileServer:
 
     async def _down(self, request, rest):
         """Fail until somebody mends the server."""
-        return web.Response(status=503) if self.broken else web.Response(body=photo_bytes(902))
+        return web.Response(status=503) if self.broken else web.Response(body=photo_bytes(9000 + int(rest)))
 
     async def _later(self, request, rest):
         return web.Response(status=429, headers={"Retry-After": rest})
+
+    async def _once(self, request, rest):
+        """Fail once with a status, then serve a photo of its own."""
+        status, _, number = rest.partition("/")
+        if self.asked[request.match_info["path"]] == 1:
+            return web.Response(status=int(status))
+        return web.Response(body=photo_bytes(int(number)))
+
+    async def _file(self, request, rest):
+        return web.Response(body=self.files[rest], content_type="image/png")
+
+    async def _rest(self, request, rest):
+        """Ask for a rest of a second once, then serve."""
+        first = self.asked[request.match_info["path"]] == 1
+        return web.Response(status=429, headers={"Retry-After": "1"}) if first else web.Response(body=photo_bytes(910))
 
     async def _to(self, request, rest):
         raise web.HTTPFound(request.query["url"])
@@ -104,6 +124,10 @@ class HostileServer:
 
     async def _loop(self, request, rest):
         raise web.HTTPFound("/loop/")
+
+    async def _soon(self, request, rest):
+        await asyncio.sleep(0.003)
+        return web.Response(body=photo_bytes(int(rest)))
 
     async def _slow(self, request, rest):
         await asyncio.sleep(30)
@@ -145,8 +169,28 @@ class HostileServer:
             await response.write(photo_bytes(907) * 20)
         return response
 
-    async def _gzip(self, request, rest):
-        return web.Response(body=b"\x1f\x8b" + b"\0" * 50, headers={"Content-Encoding": "gzip"})
+    async def _encoded(self, request, rest):
+        """Send a bomb: a megabyte of zeros in a kilobyte, once or twice compressed."""
+        body = gzip.compress(b"\0" * 2**20)
+        return web.Response(body=body, headers={"Content-Encoding": rest.replace("+", ", ")})
+
+    async def _robots(self, request, rest):
+        return web.Response(body=photo_bytes(908), headers={"X-Robots-Tag": request.query["tag"]})
+
+    async def _agent(self, request, rest):
+        self.agent = request.headers["User-Agent"]
+        return web.Response(body=photo_bytes(909))
+
+    async def _raw(self, request, rest):
+        """Send bytes that are no HTTP, or headers without end."""
+        starts = {"lies": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "headers": b"HTTP/1.1 200 OK\r\n"}
+        request.transport.write(starts.get(rest, b"SSH-2.0\r\n"))
+        if rest == "headers":
+            for number in range(100):
+                request.transport.write(f"X-{number}: 1\r\n".encode())
+                await asyncio.sleep(0.1)
+        request.transport.close()
+        return web.Response()
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ pytest.importorskip("aiohttp")
 from base_models.download.addresses import PublicResolver, RefusedAddressError, check_url, is_public
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
 def test_public_addresses(address):
     assert is_public(address)
 
@@ -21,6 +23,7 @@ def test_public_addresses(address):
         *("127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
         *("224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "ff02::1"),
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "not an address", ""),
+        *("::127.0.0.1", "64:ff9b:1::7f00:1", "fec0::1", "192.0.0.192", "168.63.129.16", "2001:db8::1", "198.18.0.1"),
     ],
 )
 def test_private_addresses_in_every_form(address):
@@ -41,6 +44,16 @@ def test_private_addresses_in_every_form(address):
         ("http://[::1]/a.jpg", "private address"),
         ("http://[::ffff:127.0.0.1]/a.jpg", "private address"),
         ("http://169.254.169.254/latest/meta-data", "private address"),
+        ("http://①②⑦.⓪.⓪.①/a.jpg", "private address"),
+        ("http://127。0。0。1/a.jpg", "private address"),
+        ("http://2130706433/a.jpg", "address in an unusual form"),
+        ("http://127.1/a.jpg", "address in an unusual form"),
+        ("http://0x7f.0.0.1/a.jpg", "address in an unusual form"),
+        ("http://0177.0.0.1/a.jpg", "address in an unusual form"),
+        ("http://127.0.0.1./a.jpg", "address in an unusual form"),
+        ("http://example.org:80@127.0.0.1/a.jpg", "credentials"),
+        ("http://example.org\\@127.0.0.1/a.jpg", "not a url"),
+        ("http://example.org:8080/a.jpg", "port 8080"),
     ],
 )
 def test_urls_that_are_refused(url, reason):

@@ -1,10 +1,16 @@
 """A download from a hostile server: good photos are there, failures have a reason, nothing is asked in vain."""
 
 import csv
+import http.server
 import io
 import json
+import os
+import shutil
 import socket
 import sqlite3
+import ssl
+import subprocess
+import threading
 
 import pytest
 from PIL import Image
@@ -28,7 +34,12 @@ FINAL = {
     "large": ("large/1", "more bytes than the limit"),
     "endless": ("endless/1", "more bytes than the limit"),
     "source": ("cut-at-source/1", "cut before its end"),
-    "gzip": ("gzip/1", "compressed as 'gzip' unasked"),
+    "gzip": ("encoded/gzip", "compressed as 'gzip' unasked"),
+    "chained": ("encoded/gzip+br", "compressed as 'gzip, br' unasked"),
+    "ssh": ("raw/ssh", "no valid HTTP"),
+    "lies": ("raw/lies", "no valid HTTP"),
+    "noai": ("robots/?tag=noindex,%20noai", "forbids its use for AI"),
+    "to-ftp": ("to/?url=ftp://127.0.0.1/x", "only http and https"),
     "loop": ("loop/", "more than 4 redirects"),
     "to-file": ("to/?url=file:///etc/passwd", "only http and https"),
     "to-login": ("to/?url=http://a:b@127.0.0.1/x", "credentials"),
@@ -38,7 +49,7 @@ PASSING = {
     "drip": ("drip/1", "no whole answer within 0.6 s"),
     "transit": ("cut-in-transit/1", "ended early"),
     "down": ("down/1", "HTTP 503"),
-    "later": ("later/3600", "asks to wait 3600 s"),
+    "headers": ("raw/headers", "no whole answer within 0.6 s"),
 }
 GOOD = {
     "7": "photo/7",
@@ -67,13 +78,14 @@ def rows():
 def hostile(server, write_urls):
     paths = {**GOOD, **{name: path for name, (path, _) in {**FINAL, **PASSING}.items()}}
     urls = {name: server.url(path) for name, path in paths.items()}
-    return write_urls({**urls, "refused": "http://127.0.0.1:9/closed.jpg"})
+    elsewhere = {"refused": "http://127.0.0.1:9/closed.jpg", "later": server.url("later/3600", "localhost")}
+    return write_urls({**urls, **elsewhere})
 
 
 def test_a_hostile_server(hostile, server, tmp_path, rows):
     out = tmp_path / "raw"
     report = download_photos(hostile, out, OPTIONS)
-    assert report.counts == {"waiting": 0, "fetched": 6, "refused": len(FINAL), "unreachable": len(PASSING) + 1}
+    assert report.counts == {"waiting": 0, "fetched": 6, "refused": len(FINAL), "unreachable": len(PASSING) + 2}
     ledger = rows(out)
     for name in GOOD:
         status, reason, attempts, file = ledger[name]
@@ -87,12 +99,14 @@ def test_a_hostile_server(hostile, server, tmp_path, rows):
     for name, (_, reason) in PASSING.items():
         assert ledger[name][0] == "unreachable", ledger[name]
         assert reason in ledger[name][1]
-        assert ledger[name][2] == (1 if name == "later" else 2)
+        assert ledger[name][2] == 2
     assert "no connection" in ledger["refused"][1]
-    assert sum(report.reasons.values()) == len(FINAL) + len(PASSING) + 1
-    assert read_failures(out).keys() == {*FINAL, *PASSING, "refused"}
+    assert ledger["later"][:3] == ("unreachable", "HTTP 429 (asks to wait 3600 s)", 1)
+    assert sum(report.reasons.values()) == len(FINAL) + len(PASSING) + 2
+    failed = {*FINAL, *PASSING, "refused", "later"}
+    assert read_failures(out).keys() == failed
     with (out / "failures.csv").open(newline="") as file:
-        assert {row["id"] for row in csv.DictReader(file)} == {*FINAL, *PASSING, "refused"}
+        assert {row["id"] for row in csv.DictReader(file)} == failed
     assert not list(out.rglob(".tmp-*"))
 
 
@@ -146,10 +160,68 @@ def test_a_redirect_to_a_private_address_is_refused(server, write_urls, tmp_path
 
 
 def test_one_host_is_not_overrun(server, write_urls, tmp_path):
-    urls = write_urls({str(n): server.url(f"photo/{n}") for n in range(40)})
+    urls = write_urls({str(n): server.url(f"soon/{n % 9}") for n in range(500)})
     report = download_photos(urls, tmp_path / "raw", DownloadOptions(per_host=3, allow_private=True))
-    assert report.counts["fetched"] == 40
-    assert server.most_at_once <= 3
+    assert report.counts["fetched"] == 500
+    assert 2 <= server.most_at_once <= 3
+
+
+def test_a_host_that_asks_for_a_long_rest_is_asked_no_more(server, write_urls, tmp_path, rows):
+    paths = {f"later{n}": server.url("later/3600", "localhost") for n in range(40)}
+    good = {str(n): server.url(f"photo/{n}") for n in range(40)}
+    out = tmp_path / "raw"
+    report = download_photos(write_urls(paths | good), out, DownloadOptions(per_host=2, allow_private=True))
+    assert (report.counts["fetched"], report.counts["unreachable"], report.stopped) == (40, 40, "")
+    assert server.asked["later/3600"] <= 2
+    left = [row for name, row in rows(out).items() if row[1] == "the host asks to wait longer than 120 s"]
+    assert len(left) >= 38 and {row[2] for row in left} == {0}
+
+
+def test_a_short_rest_is_kept_by_the_whole_host(server, write_urls, tmp_path):
+    urls = write_urls({"first": server.url("rest/1"), **{str(n): server.url(f"photo/{n}") for n in range(4)}})
+    report = download_photos(urls, tmp_path / "raw", DownloadOptions(per_host=1, allow_private=True))
+    assert report.counts["fetched"] == 5
+    assert server.when["photo/0"] - server.when["rest/1"] >= 0.99
+
+
+def test_a_dead_host_is_given_up_while_others_answer(server, write_urls, tmp_path, rows):
+    urls = {}
+    for n in range(60):
+        urls |= {f"dead{n}": "http://localhost:9/x.jpg", str(n): server.url(f"photo/{n}")}
+    out = tmp_path / "raw"
+    report = download_photos(write_urls(urls), out, DownloadOptions(attempts=1, per_host=2, allow_private=True))
+    assert (report.counts["fetched"], report.counts["unreachable"]) == (60, 60)
+    asked = [name for name, row in rows(out).items() if name.startswith("dead") and row[2]]
+    assert 20 <= len(asked) <= 22
+    assert report.reasons["the host has not answered 20 requests"] == 60 - len(asked)
+
+
+def test_where_nothing_answers_the_run_stops_and_photos_wait(write_urls, tmp_path):
+    urls = write_urls({str(n): "http://127.0.0.1:9/x.jpg" for n in range(400)})
+    report = download_photos(urls, tmp_path / "raw", DownloadOptions(attempts=1, allow_private=True))
+    assert report.stopped == "hosts, of which none answers"
+    assert report.counts["waiting"] >= 100 and report.counts["unreachable"] >= 50
+
+
+@pytest.mark.parametrize(
+    ("tag", "heed", "status"),
+    [
+        ("noimageai", True, "refused"),
+        ("labelstack: noai", True, "refused"),
+        ("otherbot: noai", True, "fetched"),
+        ("noindex, nofollow", True, "fetched"),
+        ("noai", False, "fetched"),
+    ],
+)
+def test_wishes_about_ai_are_heeded(server, write_urls, tmp_path, rows, tag, heed, status):
+    urls = write_urls({"1": server.url(f"robots/?tag={tag}")})
+    download_photos(urls, tmp_path / "raw", DownloadOptions(allow_private=True, heed_noai=heed))
+    assert rows(tmp_path / "raw")["1"][0] == status
+
+
+def test_the_client_says_who_it_is(server, write_urls, tmp_path):
+    download_photos(write_urls({"1": server.url("agent/1")}), tmp_path / "raw", OPTIONS)
+    assert server.agent.startswith("labelstack/")
 
 
 def test_byte_limit_ends_the_run_and_the_next_goes_on(server, write_urls, tmp_path):
@@ -168,6 +240,14 @@ def test_time_limit_leaves_the_rest_waiting(server, write_urls, tmp_path):
     report = download_photos(urls, tmp_path / "raw", DownloadOptions(allow_private=True, time_limit=0.7))
     assert report.stopped == "time limit"
     assert (report.counts["fetched"], report.counts["waiting"]) == (1, 1)
+
+
+def test_urls_that_a_spreadsheet_would_run_are_quoted(write_urls, tmp_path):
+    urls = write_urls({"1": "=cmd()", "2": "@x", "3": "http://127.0.0.1/a,b\n.jpg"})
+    report = download_photos(urls, tmp_path / "raw", DownloadOptions())
+    assert report.counts["refused"] == 3
+    with (tmp_path / "raw" / "failures.csv").open(newline="") as file:
+        assert [row["url"][:2] for row in csv.DictReader(file)] == ["'=", "'@", "ht"]
 
 
 def test_progress_reaches_its_total(server, write_urls, tmp_path):
@@ -270,7 +350,69 @@ def test_names_that_lead_nowhere_or_inside(server, write_urls, tmp_path, monkeyp
     assert rows(tmp_path / "raw")["1"][:2] == (status, reason)
 
 
-def test_a_server_without_valid_tls_is_refused_at_once(server, write_urls, tmp_path, rows):
+def test_a_name_that_changes_its_address_is_not_asked_again_for_it(server, write_urls, tmp_path, monkeypatch, rows):
+    """DNS rebinding: what was checked is what is connected to."""
+    answers = iter(["93.184.216.34", "127.0.0.1", "127.0.0.1"])
+
+    def getaddrinfo(*_, **__):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), 80))]
+
+    asked = []
+
+    async def connect(self, *args, **kwargs):
+        asked.append(kwargs["addr_infos"][0][4][0])
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("aiohttp.TCPConnector._wrap_create_connection", connect)
+    urls = write_urls({"1": "http://shop.example/1.jpg", "2": "http://shop.example/2.jpg"})
+    download_photos(urls, tmp_path / "raw", DownloadOptions(attempts=3, first_wait=0.0))
+    assert set(asked) == {"93.184.216.34"}
+
+
+def test_a_server_without_tls_is_refused_at_once(server, write_urls, tmp_path, rows):
     urls = write_urls({"1": server.url("photo/1").replace("http:", "https:")})
     download_photos(urls, tmp_path / "raw", OPTIONS)
     assert rows(tmp_path / "raw")["1"][:3] == ("refused", "the server's certificate or TLS is not valid", 1)
+
+
+def test_a_certificate_that_nobody_signed_is_refused_at_once(write_urls, tmp_path, rows):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    made = ["-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *made]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as https:
+        https.socket = context.wrap_socket(https.socket, server_side=True)
+        https.handle_error = lambda *_: None
+        threading.Thread(target=https.serve_forever, daemon=True).start()
+        download_photos(write_urls({"1": f"https://localhost:{https.server_port}/x"}), tmp_path / "raw", OPTIONS)
+        https.shutdown()
+    assert rows(tmp_path / "raw")["1"][:3] == ("refused", "the server's certificate or TLS is not valid", 1)
+
+
+def test_a_ledger_that_cannot_be_written_ends_the_run_with_its_name(server, write_urls, tmp_path, monkeypatch):
+    from base_models.download.ledger import Ledger
+
+    waiting = Ledger.waiting
+
+    def full(self):
+        self._connection.execute("PRAGMA query_only = ON")
+        return waiting(self)
+
+    monkeypatch.setattr(Ledger, "waiting", full)
+    with pytest.raises(OSError, match=r"ledger\.sqlite must be writable: SQLite says attempt to write"):
+        download_photos(write_urls({"1": server.url("photo/1")}), tmp_path / "raw", OPTIONS)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs folder permissions")
+def test_failures_are_read_from_a_folder_that_cannot_be_written(server, write_urls, tmp_path, monkeypatch):
+    out = tmp_path / "raw"
+    download_photos(write_urls({"1": server.url("status/404")}), out, OPTIONS)
+    out.chmod(0o555)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    assert read_failures(out) == {"1": "HTTP 404"}
+    assert not list(out.glob("*-wal"))
+    out.chmod(0o755)

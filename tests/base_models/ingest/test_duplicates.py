@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from base_models.ingest import duplicates
 from base_models.ingest.clean_photo import clean_photo
-from base_models.ingest.duplicates import average_hash, find_duplicates
+from base_models.ingest.duplicates import find_duplicates
 from base_models.ingest.options import IngestOptions
 
 OPTIONS = IngestOptions(size=64)
@@ -57,10 +58,65 @@ def test_a_stretched_photo_is_no_copy(draw_garment, find):
     assert find([image, image.resize((120, 180))]) == [-1, -1]
 
 
-def test_average_hash_marks_the_cells_that_could_fall_either_way():
-    thumbnail = np.full((16, 16, 3), 100, np.uint8)
-    thumbnail[:8] = 200
-    thumbnail[0:2, 0:2] = 150
-    bits, uncertain = average_hash(thumbnail)
-    assert bits.bit_count() in (31, 32)
-    assert uncertain == [1 << 63]
+def one_cut(rng, n_photos):
+    """Draw photos of a few cuts on white in a few colours, each with a print of its own."""
+    cuts = np.zeros((6, 16, 16), bool)
+    for number, cut in enumerate(cuts):
+        cut[3 - number % 3 : 12 + number // 2, 5 - number % 4 : 11 + number % 4] = True
+    colors = np.array([[30, 30, 40], [200, 30, 40], [240, 240, 235]])[rng.integers(0, 3, n_photos)]
+    prints = rng.normal(0, 14, (n_photos, 8, 8, 3)).repeat(2, 1).repeat(2, 2)
+    garments = np.clip(colors[:, None, None] + prints, 0, 255)
+    return np.where(cuts[rng.integers(0, 6, n_photos)][..., None], garments, 255).astype(np.uint8)
+
+
+def compare_all(hashes, thumbnails, aspects):
+    """Find the originals as the rule says, each photo with every earlier one."""
+    original, values = np.full(len(hashes), -1), thumbnails.reshape(len(hashes), -1).astype(int)
+    for row in range(len(hashes)):
+        for other in np.flatnonzero(original[:row] < 0):
+            difference = np.abs(values[row] - values[other])
+            alike = difference.max() <= 20 and difference.mean() <= 1.5
+            if hashes[row] == hashes[other] or (alike and abs(aspects[other] / aspects[row] - 1) < 0.03):
+                original[row] = other
+                break
+    return original
+
+
+def test_the_search_finds_what_comparing_all_pairs_finds(rng):
+    thumbnails = one_cut(rng, 500)
+    sources = rng.integers(0, 400, 100)
+    thumbnails[400:] = np.clip(thumbnails[sources].astype(int) + rng.integers(-3, 4, (100, 16, 16, 3)), 0, 255)
+    hashes = [str(n) for n in range(500)]
+    hashes[350:360] = hashes[:10]
+    thumbnails[350:360] = thumbnails[:10]
+    aspects = rng.choice([0.75, 0.76, 1.0], 500)
+    found = find_duplicates(hashes, thumbnails, aspects)
+    assert found.tolist() == compare_all(hashes, thumbnails, aspects).tolist()
+    assert 40 < (found >= 0).sum() < 110
+
+
+def test_an_exact_copy_of_a_near_copy_points_to_the_first(rng):
+    thumbnails = one_cut(rng, 1).repeat(3, axis=0)
+    thumbnails[1:, 4, 4] += 3
+    assert find_duplicates(["a", "b", "b"], thumbnails, np.ones(3)).tolist() == [-1, 0, 0]
+
+
+def test_photos_of_one_cut_are_not_all_compared(rng, monkeypatch):
+    def comparisons(n_photos):
+        compared = []
+        first_match = duplicates._first_match
+        with monkeypatch.context() as patched:
+            patched.setattr(duplicates, "_first_match", lambda *a: compared.append(len(a[1])) or first_match(*a))
+            find_duplicates([str(n) for n in range(n_photos)], one_cut(rng, n_photos), np.ones(n_photos))
+        return sum(compared)
+
+    few, many = comparisons(800), comparisons(3200)
+    assert many < 10 * few  # all pairs: 16 times as many
+    assert many < 0.1 * 3200**2 / 2
+
+
+def test_photos_that_differ_in_one_place_only_do_not_divide_for_ever():
+    thumbnails = np.full((400, 16, 16, 3), 255, np.uint8)
+    for row in range(400):
+        thumbnails[row, row // 20 % 16, row % 16] = 0 if row < 256 else 100
+    assert len(find_duplicates([str(n) for n in range(400)], thumbnails, np.ones(400))) == 400

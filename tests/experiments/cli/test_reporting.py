@@ -39,11 +39,18 @@ def test_plain_lines_are_rare_and_carry_an_estimate(capsys, clock):
             progress(done, 20, f"model {done}")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "model 5: 5 of 20, about 15 s left",
-        "model 10: 10 of 20, about 10 s left",
-        "model 15: 15 of 20, about 5 s left",
-        "model 20: 20 of 20, about 0 s left",
+        "model 5: 5 of 20, about 0:00:15 left",
+        "model 10: 10 of 20, about 0:00:10 left",
+        "model 15: 15 of 20, about 0:00:05 left",
+        "model 20: 20 of 20, about 0:00:00 left",
     ]
+
+
+def test_plain_lines_write_a_million_in_full(capsys, clock):
+    with Reporter().progress("fetching") as progress:
+        clock.now = 100.0
+        progress(10_000, 1_014_544, "fetching photos")
+    assert capsys.readouterr().err == "fetching photos: 10,000 of 1,014,544, about 2:47:25 left\n"
 
 
 def test_training_events_say_where_and_how_long(capsys, clock):
