@@ -1,8 +1,11 @@
 """The command `labelstack`: which commands there are. Each imports what it needs when it runs, so `--help` is quick."""
 
+import os
 import signal
 import sys
+import threading
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -18,6 +21,8 @@ from experiments.cli.machine import doctor
 from experiments.cli.packing import pack
 from experiments.cli.training import train
 from experiments.cli.weights import optimize
+
+SECONDS_TO_THE_NEXT_TRY = 0.1
 
 app = typer.Typer(
     name="labelstack",
@@ -71,9 +76,25 @@ def labelstack(
 def main() -> None:
     """Run the command line; the console script and ``python -m experiments`` call this."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _stop_again
     app()
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     """Leave as after a signal, but let `finally` and `with` clean up."""
     sys.exit(128 + number)
+
+
+def _stop_again(lost: Any) -> None:
+    """Repeat a signal whose exception was lost, as happens when it arrives while a worker process is being forked."""
+    value = lost.exc_value
+    if isinstance(value, KeyboardInterrupt):
+        number = signal.SIGINT
+    elif isinstance(value, SystemExit) and value.code == 128 + signal.SIGTERM:
+        number = signal.SIGTERM
+    else:
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(SECONDS_TO_THE_NEXT_TRY, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
