@@ -223,11 +223,11 @@ def _check_limit(member: MemberConfig, facts: FeatureFacts, n_variants: int, lim
     size = facts.n_bytes(n_variants) / GIB
     if size > limit:
         smaller = [] if facts.dtype == "float16" else ["feature_dtype 'float16'"]
-        smaller += ["head 'linear' or 'mlp'"] if facts.needs == "feature_map" else []
+        smaller += ["a head on pooled features, such as 'mlp'", "a smaller size"] if facts.n_places > 1 else []
         raise ValueError(
             f"features of member {member.name!r} must fit in features_gib = {limit:g}: {facts.n_photos} photos"
             f"{' and their mirror images' if n_variants > 1 else ''} × {facts.n_channels} channels × {facts.n_places} "
-            f"places of {facts.dtype} are {size:.2g} GiB; raise it, or use {', '.join([*smaller, 'a smaller size'])}."
+            f"places of {facts.dtype} are {size:.2g} GiB; raise it, or use {', '.join([*smaller, 'fewer photos'])}."
         )
 
 
