@@ -140,6 +140,6 @@ def join_body(
 
 def _join(head: MultilabelNetwork, body: MultilabelNetwork) -> MultilabelNetwork:
     """Put a body in front of a head."""
-    whole = MultilabelNetwork(body.body, head.head.cpu(), head.dropout.p)
+    whole = MultilabelNetwork(body.body, deepcopy(head.head).cpu(), head.dropout.p)
     whole.mean, whole.std, whole.starting_weights = head.mean, head.std, head.starting_weights
     return whole

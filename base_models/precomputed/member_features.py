@@ -89,24 +89,27 @@ def check_feature_space(recipe: TrainingRun, data: RunData, folder: RunFolder) -
     ValueError
         If a store would be larger than ``features_gib``, or all together larger than what is free.
     """
-    needed: dict[Path, int] = {}
-    for member in recipe.members:
-        done = all((folder.fold_folder(member.name, fold) / "done.json").is_file() for fold in range(data.n_folds))
-        if member.features == "live" or done:
-            continue
+    unfinished = {
+        store_key(member): member
+        for member in recipe.members
+        if member.features == "precomputed"
+        and not all((folder.fold_folder(member.name, fold) / "done.json").is_file() for fold in range(data.n_folds))
+    }
+    needed = 0
+    for member in unfinished.values():
         facts = _facts(member, _create_body(member), data)
         variants = wanted_variants(member, recipe.members)
         _check_limit(member, facts, len(variants), recipe.features_gib)
         place = _store_folder(recipe, folder, facts)
-        index = read_index(place, facts)
-        missing = [name for name in variants if index is None or f"{name}.npy" not in index["files"]]
+        missing = _missing(variants, read_index(place, facts))
         begun = sum((place / f"{name}.npy.part").is_file() for name in missing)  # its space is reserved already
-        needed[place] = facts.n_bytes(len(missing) - begun)
-    for place in dict.fromkeys(place.parent for place in needed):
-        try:
-            check_writable(place, sum(needed.values()))
-        except OSError as error:
-            raise ValueError(f"features_folder must have room for the features: {place}: {error.strerror}.") from error
+        needed += facts.n_bytes(len(missing) - begun)
+    place = _features_folder(recipe, folder)
+    try:
+        if needed:
+            check_writable(place, needed)
+    except OSError as error:
+        raise ValueError(f"features_folder must have room for the features: {place}: {error.strerror}.") from error
 
 
 def open_features(
@@ -158,10 +161,9 @@ def open_features(
         )
     place = _store_folder(recipe, folder, facts)
     index = read_index(place, facts)
-    if index is None or any(f"{name}.npy" not in index["files"] for name in variants):
+    if _missing(variants, index):
         with store_lock(place):
-            index = read_index(place, facts)
-            missing = [name for name in variants if index is None or f"{name}.npy" not in index["files"]]
+            missing = _missing(variants, read_index(place, facts))  # another process may have been faster
             if missing:
                 photos = PhotoTensors(
                     data.manifest, data.indices, member.size, cache="none", n_workers=recipe.n_workers
@@ -215,7 +217,17 @@ def _facts(member: MemberConfig, body: BodyNetwork, data: RunData) -> FeatureFac
 
 def _store_folder(recipe: TrainingRun, folder: RunFolder, facts: FeatureFacts) -> Path:
     """Return the folder of a store."""
-    return (Path(recipe.features_folder) if recipe.features_folder else folder.path / "features") / facts.name
+    return _features_folder(recipe, folder) / facts.name
+
+
+def _features_folder(recipe: TrainingRun, folder: RunFolder) -> Path:
+    """Return where the run's stores are."""
+    return Path(recipe.features_folder) if recipe.features_folder else folder.path / "features"
+
+
+def _missing(variants: Sequence[str], index: dict[str, Any] | None) -> list[str]:
+    """Return the variants that a store lacks."""
+    return [name for name in variants if index is None or f"{name}.npy" not in index["files"]]
 
 
 def _check_limit(member: MemberConfig, facts: FeatureFacts, n_variants: int, limit: float) -> None:
@@ -223,11 +235,11 @@ def _check_limit(member: MemberConfig, facts: FeatureFacts, n_variants: int, lim
     size = facts.n_bytes(n_variants) / GIB
     if size > limit:
         smaller = [] if facts.dtype == "float16" else ["feature_dtype 'float16'"]
-        smaller += ["head 'linear' or 'mlp'"] if facts.needs == "feature_map" else []
+        smaller += ["a head on pooled features, such as 'mlp'", "a smaller size"] if facts.n_places > 1 else []
         raise ValueError(
             f"features of member {member.name!r} must fit in features_gib = {limit:g}: {facts.n_photos} photos"
             f"{' and their mirror images' if n_variants > 1 else ''} × {facts.n_channels} channels × {facts.n_places} "
-            f"places of {facts.dtype} are {size:.2g} GiB; raise it, or use {', '.join([*smaller, 'a smaller size'])}."
+            f"places of {facts.dtype} are {size:.2g} GiB; raise it, or use {', '.join([*smaller, 'fewer photos'])}."
         )
 
 

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -315,6 +317,24 @@ def test_features_that_are_not_finite_are_refused(member, tiny_photos, tmp_path)
     save_file(tensors, tmp_path / "bad.safetensors")
     with pytest.raises(ValueError, match="features of test_resnet must be finite in float32"):
         open_all(replace(member, weights=str(tmp_path / "bad.safetensors")), tiny_photos, tmp_path / "run")
+
+
+def test_who_comes_second_waits_for_who_computes_the_same_features(tmp_path, caplog):
+    done, locked = [], threading.Event()
+
+    def compute():
+        with feature_store.store_lock(tmp_path / "store"):
+            locked.set()
+            time.sleep(0.3)
+            done.append(True)
+
+    first = threading.Thread(target=compute)
+    first.start()
+    locked.wait()
+    with caplog.at_level(logging.INFO), feature_store.store_lock(tmp_path / "store"):
+        assert done
+    first.join()
+    assert "waiting for another process that computes these features" in caplog.text
 
 
 DRIVER = """
