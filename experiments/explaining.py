@@ -132,8 +132,8 @@ def explain_images(
     if not 1 <= plan.top <= len(member.labels):
         raise ValueError(f"top must lie in 1 … {len(member.labels)}, the labels of {member.name!r}: got {plan.top}.")
     ids, reader, _ = open_photos(images)
-    (out / "pictures").mkdir(parents=True, exist_ok=True)
     readable, unreadable = find_readable(ids, reader, 0)
+    (out / "pictures").mkdir(parents=True, exist_ok=True)
     source = PhotoTensors(reader, readable, explainer.size)
     rows = np.arange(len(readable))
     y_score = explainer.score(source, rows)

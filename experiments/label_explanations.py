@@ -73,10 +73,10 @@ def _answer_of(member: MemberNetworks, fitting: "PredictionSet", held_out: "Pred
     folds = np.zeros(own.n_samples, np.int64) if own.folds is None else own.folds
     chosen = choose_thresholds(own.model_scores(member.name), own, folds)
     y_score = new.model_scores(member.name)
-    y_true = np.asarray(new.y_true, dtype=np.uint8)
-    return HeldOutAnswer(
-        member.name, new.ids, new.labels, y_true, y_score, apply_thresholds(y_score, chosen.thresholds)
-    )
+    y_pred = apply_thresholds(y_score, chosen.thresholds)
+    known = np.ones(y_pred.shape, bool) if new.y_known is None else new.y_known  # the rest counts neither way
+    y_true = np.asarray(new.y_true, dtype=np.uint8) * known
+    return HeldOutAnswer(member.name, new.ids, new.labels, y_true.astype(np.uint8), y_score, y_pred & known)
 
 
 def _outcomes(answer: HeldOutAnswer) -> NDArray[np.int64]:

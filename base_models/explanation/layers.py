@@ -1,7 +1,7 @@
 """Choose the layer whose feature map is explained.
 
-The deepest layers know labels best but places worst: at 64 pixels the last map of a ResNet has two places a side. The
-layer taken is the deepest one that still tells ``MIN_SIDE`` places a side apart.
+The deepest layers know labels best but places worst: a ResNet's last map has seven places a side at 224 pixels, where
+Grad-CAM is at home, but two at 64. The layer taken is the deepest one that still has ``MIN_SIDE`` places a side.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def explained_layer(body: nn.Module, size: int) -> str:
     Returns
     -------
     str
-        Name of the deepest layer with at least ``MIN_SIDE`` places a side; where none has as many, of the one with
-        the most.
+        Name of the deepest layer with at least ``MIN_SIDE`` places a side; where none has as many, of the deepest
+        one with the most.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def explained_layer(body: nn.Module, size: int) -> str:
 
     def record(name: str) -> Any:
         def hook(_layer: nn.Module, _given: Any, output: Any) -> None:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, AttributeError):  # another layout, or no tensor
                 shapes[name] = tuple(arrange_feature_map(output, body, channels[name]).shape[2:])
 
         return hook
@@ -59,7 +59,7 @@ def explained_layer(body: nn.Module, size: int) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    names = [name for name in channels if name in shapes]
+    names = [name for name in channels if min(shapes.get(name, (0,))) > 1]
     if getattr(body, "global_pool", "") == "token" and len(names) > 1:
         names = names[:-1]  # the answer leaves the last block through its class token alone
     if not names:
@@ -68,7 +68,7 @@ def explained_layer(body: nn.Module, size: int) -> str:
             "none; explain another member."
         )
     fine = [name for name in names if min(shapes[name]) >= MIN_SIDE]
-    return fine[-1] if fine else max(names, key=lambda name: min(shapes[name]))
+    return fine[-1] if fine else max(reversed(names), key=lambda name: min(shapes[name]))
 
 
 def layer_channels(body: nn.Module) -> dict[str, int]:
