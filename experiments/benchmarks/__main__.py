@@ -16,12 +16,14 @@ from experiments.benchmarks.report import describe_part, load_average, read_part
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.scaling import measure_scaling
 from experiments.benchmarks.speed import measure_speed
+from experiments.benchmarks.training_loop import measure_training
 
 PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "speed": measure_speed,
     "quality": measure_quality,
     "scaling": measure_scaling,
     "imports": measure_imports,
+    "training": measure_training,
 }
 RESULTS = Path(__file__).parents[1] / "results"
 

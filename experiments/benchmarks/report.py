@@ -27,12 +27,16 @@ PACKAGES = (
     "cmaes",
     "autogluon.core",
     "hillclimbers",
+    "torch",
+    "timm",
+    "pillow",
 )
 TITLES = {
     "speed": "Speed: the same job by labelstack and by its peers",
     "quality": "Quality: micro-F1 on rows that tuned nothing",
     "scaling": "Growth with rows, labels and models",
     "imports": "Start-up and first calls",
+    "training": "Training: our loop and timm's, taking turns",
 }
 COLUMNS = (
     "job",

@@ -21,6 +21,8 @@ QUANTITIES = {
     "mean_gain": "mean difference to the mean",
     "growth": "cost of one more unit, last step over first",
     "images_per_second": "images/s",
+    "images_ratio": "times the peer's images/s",
+    "cpu_milliseconds_per_image": "CPU ms per image",
 }
 """What is measured, and how it is written."""
 
