@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from base_models.dataset import move_photos
 from base_models.heads.auxiliary import AUXILIARY_WEIGHT
 from base_models.losses import MultilabelLoss
 from base_models.member_task import MemberTask
@@ -97,7 +98,8 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     batches = split_evenly(order, config.batch_size)
     task.photos.keep()  # so that decoding does not count as training
     started, cpu_started = time.monotonic(), time.process_time()
-    told, n_seen, loss_sum = started, 0, 0.0
+    told, n_seen = started, 0
+    losses: list[Tensor] = []  # read at the end: reading a GPU's waits for it
     for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
         set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
         photos, target, mask = _show(learner, task, (epoch, step), rows, pixels)
@@ -105,11 +107,13 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
             _cut_finer(learner, task, epoch, len(rows), progress)
         if learner.average is not None:
             learner.average.update(learner.network, step=epoch * len(batches) + step)
-        n_seen, loss_sum = n_seen + len(rows), loss_sum + loss * len(rows)
+        n_seen += len(rows)
+        losses.append(loss * len(rows))
         now = time.monotonic()
         if progress is not None and now - told > SECONDS_BETWEEN_REPORTS:
             told = now
             progress(_step_event(task, epoch, step + 1, len(batches), n_seen / (now - started)))
+    loss_sum = float(torch.stack(losses).double().sum())
     seconds = time.monotonic() - started
     return {
         "epoch": epoch + 1,
@@ -139,7 +143,7 @@ def _show(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return changed photos (n_rows, 3, size, size), targets (n_rows, n_labels) and the mask of what is known."""
     config, epoch = task.member.training, place[0]
-    photos = augment_photos(pixels.to(learner.device), rows, config.augmentation, task.seed, epoch)
+    photos = augment_photos(move_photos(pixels, learner.device), rows, config.augmentation, task.seed, epoch)
     if config.sizes:
         photos = shrink_photos(photos, training_size(config, epoch))
     target, mask = _targets(task, rows, learner.device)
@@ -149,12 +153,12 @@ def _show(
     return photos, target, mask
 
 
-def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | None, clip_norm: float) -> float | None:
+def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | None, clip_norm: float) -> Tensor | None:
     """Take one step of the optimizer and return the loss before it; None, and no step, where memory is too small."""
     weight = torch.ones(len(target)) if mask is None else mask.sum(dim=1).cpu()  # of a row in the batch's mean
     total = float(weight.sum())
     learner.optimizer.zero_grad(set_to_none=True)
-    loss_sum = 0.0
+    loss_sum = torch.zeros((), device=target.device)
     try:
         for rows in np.array_split(np.arange(len(target)), learner.n_parts):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -166,7 +170,7 @@ def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | N
                 auxiliary_loss = learner.loss(auxiliary, target[part], None if mask is None else mask[part])
                 loss = loss + AUXILIARY_WEIGHT * share * auxiliary_loss
             loss.backward()  # type: ignore[no-untyped-call]
-            loss_sum += float(loss.detach())
+            loss_sum += loss.detach()
     except torch.OutOfMemoryError:
         return None
     if clip_norm:
@@ -203,8 +207,9 @@ def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, prog
 def _targets(task: MemberTask, rows: NDArray[np.int64], device: str) -> tuple[Tensor, Tensor | None]:
     """Return the truth of a batch and the mask of what is known, where something is not."""
     target = torch.from_numpy(task.y_true[rows]).to(device).float()
-    unread = np.array([row in task.photos.failures for row in rows])
-    if task.y_known is None and not unread.any():
+    failures = task.photos.failures
+    unread = [place for place, row in enumerate(rows) if row in failures] if failures else []
+    if task.y_known is None and not unread:
         return target, None
     known = np.ones(target.shape, np.float32) if task.y_known is None else task.y_known[rows].astype(np.float32)
     known[unread] = 0

@@ -132,9 +132,9 @@ class _SourceReader:
     def __init__(self, ids: NDArray[np.str_], source: PhotoSource) -> None:
         self.ids, self.source = ids, source
 
-    def read_photo(self, row: int) -> Image.Image:
+    def read_photo(self, row: int, at_least: int = 0) -> Image.Image:
         """Decode one photo."""
-        return decode_photo(self.source.read_bytes(row), name=str(self.ids[row]))
+        return decode_photo(self.source.read_bytes(row), name=str(self.ids[row]), at_least=at_least)
 
 
 def open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], PhotoReader, NDArray[np.uint8] | None]:

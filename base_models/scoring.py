@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base_models.dataset import PhotoTensors
+from base_models.dataset import PhotoTensors, move_photos
 from base_models.labelwise_network import LabelwiseNetwork
 from base_models.networks import MultilabelNetwork
 from base_models.precomputed.feature_rows import FeatureRows
@@ -93,7 +93,7 @@ def _try_scores(
     scores = []
     with torch.inference_mode(), contextlib.suppress(torch.OutOfMemoryError):
         for _, pixels in photos.iter_batches(batches):
-            shown = pixels.to(device).float()
+            shown = move_photos(pixels, device).float()
             y_score = torch.sigmoid(compute_logits(network, shown, precision))  # (n_rows, n_labels)
             if flip:
                 y_score = (y_score + torch.sigmoid(compute_logits(network, shown.flip(-1), precision))) / 2

@@ -1,12 +1,13 @@
 """From stored uint8 photos to what a network takes: random changes for training, and the network's own normalisation.
 
-All random numbers of a photo come from ``default_rng((seed, epoch, photo))``, so they depend neither on the batch it
-lies in, nor on the number of worker processes, nor on whether the run was interrupted. ``mirror`` and ``light`` change
-a whole batch at once; ``strong`` adds RandAugment of torchvision.transforms.v2 photo by photo.
+All random numbers of a photo come from (seed, epoch, photo), so they depend neither on the batch it lies in, nor on the
+number of worker processes, nor on whether the run was interrupted. They are drawn, and ``mirror`` and ``light`` change,
+for a whole batch at once; ``strong`` adds RandAugment of torchvision.transforms.v2 photo by photo.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,10 @@ __all__ = ["augment_photos", "mix_photos", "normalise_photos", "shrink_photos", 
 SMALLEST_CROP = 0.75  # share of the area; smaller crops cut labelled parts off
 SHADE = 0.2  # the contrast with white changes by at most this share
 WHITE = 255.0
+N_DRAWS = 5  # random numbers of a photo in an epoch
+# G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 16
+SPLITMIX_STEP = np.uint64(0x9E3779B97F4A7C15)
+SPLITMIX_ROUNDS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
 
 
 def normalise_photos(photos: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -39,9 +44,8 @@ def normalise_photos(photos: Tensor, mean: Sequence[float], std: Sequence[float]
     Tensor
         Same shape, float32.
     """
-    mean_255 = torch.tensor(mean, dtype=torch.float32, device=photos.device).view(1, 3, 1, 1) * 255
-    std_255 = torch.tensor(std, dtype=torch.float32, device=photos.device).view(1, 3, 1, 1) * 255
-    return (photos.float() - mean_255) / std_255
+    mean_255, std_255 = (_channel_values(tuple(values), photos.device) for values in (mean, std))
+    return photos.float().sub(mean_255).div_(std_255)
 
 
 def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed: int, epoch: int) -> Tensor:
@@ -69,7 +73,7 @@ def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed:
         photos = _rand_augment(photos, rows, seed, epoch)
     elif strength not in ("mirror", "light"):
         raise ValueError(f"augmentation must be one of none, mirror, light, strong: got {strength!r}.")
-    draws = np.stack([np.random.default_rng((seed, epoch, int(row))).random(5) for row in rows]).astype(np.float32)
+    draws = _draw(rows, seed, epoch)
     if strength == "mirror":
         mirrored = torch.from_numpy(draws[:, 3] < 0.5).to(photos.device)
         return torch.where(mirrored[:, None, None, None], photos.flip(-1), photos).float()
@@ -155,6 +159,23 @@ def mix_photos(
     """
     mixed = share * photos + (1 - share) * photos.flip(0)
     return mixed, share * target + (1 - share) * target.flip(0), None if mask is None else mask * mask.flip(0)
+
+
+@functools.cache
+def _channel_values(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return one value per channel for pixels in [0, 255], kept on the device."""
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1) * 255
+
+
+def _draw(rows: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float32]:
+    """Draw ``N_DRAWS`` numbers in [0, 1) for every row: those places of the SplitMix64 sequence of (seed, epoch)."""
+    start = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0]
+    places = rows.astype(np.uint64)[:, None] * np.uint64(N_DRAWS) + np.arange(1, N_DRAWS + 1, dtype=np.uint64)
+    bits = start + places * SPLITMIX_STEP  # modulo 2^64
+    for shift, factor in SPLITMIX_ROUNDS:
+        bits = (bits ^ (bits >> shift)) * factor
+    bits ^= bits >> np.uint64(31)
+    return ((bits >> np.uint64(40)) * 2.0**-24).astype(np.float32)
 
 
 def _rand_augment(photos: Tensor, rows: NDArray[np.int64], seed: int, epoch: int) -> Tensor:

@@ -208,13 +208,15 @@ class Manifest:
         """
         return np.flatnonzero(self.split == name)
 
-    def read_photo(self, row: int) -> Image.Image:
+    def read_photo(self, row: int, at_least: int = 0) -> Image.Image:
         """Read and decode one photo.
 
         Parameters
         ----------
         row : int
             Row of the photo.
+        at_least : int, default=0
+            Longest side that is needed, in pixels, see `decode_photo`; 0 decodes it whole.
 
         Returns
         -------
@@ -231,7 +233,7 @@ class Manifest:
             data = self.photos.read_bytes(row)
         except UnreadablePhotoError as error:
             raise UnreadablePhotoError(f"{name}: {error}") from error
-        return decode_photo(data, name=name)
+        return decode_photo(data, name=name, at_least=at_least)
 
     @cached_property
     def fingerprint(self) -> str:

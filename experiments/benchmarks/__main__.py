@@ -30,6 +30,7 @@ from experiments.benchmarks.report import describe_part, load_average, read_part
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.scaling import measure_scaling
 from experiments.benchmarks.speed import measure_speed
+from experiments.benchmarks.training_loop import measure_training
 
 PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "speed": measure_speed,
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "fashion": read_fashion,
     "scaling": measure_scaling,
     "imports": measure_imports,
+    "training": measure_training,
 }
 GROUPS = {"quality": ("workload", "simulation", "jamendo", "tabular", "fashion")}
 MINUTES = {"speed": 8, "workload": 4, "simulation": 5, "jamendo": 6, "tabular": 7, "fashion": 0.1, "scaling": 8}

@@ -27,6 +27,9 @@ PACKAGES = (
     "cmaes",
     "autogluon.core",
     "hillclimbers",
+    "torch",
+    "timm",
+    "pillow",
 )
 TITLES = {
     "speed": "Speed: the same job by labelstack and by its peers",
@@ -37,6 +40,7 @@ TITLES = {
     "fashion": "Quality on photos",
     "scaling": "Growth with rows, labels and models",
     "imports": "Start-up and first calls",
+    "training": "Training: our loop and timm's, taking turns",
 }
 COLUMNS = (
     "job",

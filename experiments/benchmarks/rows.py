@@ -22,6 +22,8 @@ QUANTITIES = {
     "gain_low": "lower 95 % limit of the gain",
     "growth": "cost of one more unit, last step over first",
     "images_per_second": "images/s",
+    "images_ratio": "times the peer's images/s",
+    "cpu_milliseconds_per_image": "CPU ms per image",
 }
 """What is measured, and how it is written."""
 

@@ -1,5 +1,6 @@
 """Photos as tensors: kept or decoded again, the same; unreadable ones reported."""
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +54,27 @@ def test_auto_keeps_photos_that_fit(manifest):
     indices = np.arange(len(manifest))
     assert PhotoTensors(manifest, indices, 24, cache_gib=1.0).in_memory
     assert not PhotoTensors(manifest, indices, 24, cache_gib=1e-6).in_memory
+
+
+def test_worker_processes_are_started_once_and_end_with_the_source(manifest):
+    source = PhotoTensors(manifest, np.arange(1, 9), 24, cache="none", n_workers=2)
+    batches = [np.array([3, 0]), np.array([1, 6, 2]), np.array([5])]
+    first = [photos for _, photos in source.iter_batches(batches)]
+    workers = {child.pid for child in multiprocessing.active_children()}
+    begun = source.iter_batches(batches)
+    next(begun)  # given up in the middle, as when memory was too small
+    begun.close()
+    again = [photos for _, photos in source.iter_batches(batches[::-1])][::-1]
+    assert {child.pid for child in multiprocessing.active_children()} == workers and len(workers) == 2
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    del begun, source
+    assert not workers & {child.pid for child in multiprocessing.active_children()}
+
+
+def test_two_passes_at_once_do_not_disturb_each_other(manifest):
+    source = PhotoTensors(manifest, np.arange(1, 9), 24, cache="none")
+    batches = [np.array([row]) for row in range(6)]
+    expected = [photos for _, photos in source.iter_batches(batches)]
+    pairs = zip(source.iter_batches(batches), source.iter_batches(batches[::-1]), strict=True)
+    for place, ((_, forward), (_, backward)) in enumerate(pairs):
+        assert torch.equal(forward, expected[place]) and torch.equal(backward, expected[-1 - place])

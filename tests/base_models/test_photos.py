@@ -155,3 +155,25 @@ def test_letterbox_keeps_proportions_on_white(width, height):
     assert (square[~inside] == 255).all()
     expected = max(1, round(64 * width / max(width, height))), max(1, round(64 * height / max(width, height)))
     assert (inside.any(axis=0).sum(), inside.any(axis=1).sum()) == expected
+
+
+@pytest.mark.parametrize(("mode", "turn"), [("RGB", 1), ("RGB", 6), ("L", 1), ("CMYK", 1)])
+@pytest.mark.parametrize("size", [32, 64, 100, 400])
+def test_a_jpeg_decoded_at_the_size_needed_is_nearly_the_whole_one_shrunk(picture, mode, turn, size):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    large = picture.resize((320, 240), Image.Resampling.BICUBIC).convert(mode)
+    data = encoded(large, "JPEG", quality=95, exif=exif)
+    whole, fast = decode_photo(data), decode_photo(data, at_least=size)
+    assert max(whole.size) >= max(fast.size) >= min(size, 320)
+    assert max(fast.size) < 2 * size or fast.size == whole.size or max(fast.size) == 40
+    difference = np.abs(letterbox(whole, size).astype(int) - letterbox(fast, size))
+    assert difference.mean() < 2.5
+
+
+def test_cut_jpegs_are_found_at_every_scale(picture):
+    data = encoded(picture.resize((320, 240)), "JPEG")
+    for cut in (data[: len(data) * 7 // 10], data[:-2]):
+        for at_least in (16, 64, 0):
+            with pytest.raises(UnreadablePhotoError, match="cannot be decoded"):
+                decode_photo(cut, at_least=at_least)

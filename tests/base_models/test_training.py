@@ -87,6 +87,24 @@ def test_an_interrupted_training_equals_an_uninterrupted_one(make_task, tmp_path
     assert measured[0] == measured[1]
 
 
+def test_a_training_fed_by_two_processes_and_interrupted_equals_one_from_memory(make_task, tmp_path, monkeypatch):
+    task = make_task(augmentation="light")
+    manifest = load_manifest(write_tiny_photos(tmp_path / "photos", 80, 0), Path())
+    fed = replace(task, photos=PhotoTensors(manifest, np.arange(80), 32, cache="none", n_workers=2))
+    whole = train_member(task, tmp_path / "whole")
+    monkeypatch.setattr(epoch, "SECONDS_BETWEEN_REPORTS", -1.0)
+
+    def interrupt(event):
+        if (event.kind, event.epoch, event.step) == ("step", 2, 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_member(fed, tmp_path / "parts", progress=interrupt)
+    parts = train_member(fed, tmp_path / "parts")
+    assert parts.resumed_from == 1
+    assert state_of(parts) == state_of(whole)
+
+
 def test_the_seed_decides_and_the_global_generator_is_restored(make_task, tmp_path):
     state = torch.get_rng_state()
     first = train_member(make_task(epochs=1), tmp_path / "a")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 torch = pytest.importorskip("torch")
 
@@ -78,3 +79,34 @@ def test_shrunk_photos_keep_their_means():
     assert small.shape == (1, 3, 16, 16) and shrink_photos(photos, 24) is photos
     assert small.mean() == pytest.approx(120.0, abs=0.5)
     assert small[0, 0, 0, 0] == pytest.approx(240.0) and small[0, 0, -1, 0] == pytest.approx(0.0)
+
+
+def test_draws_are_uniform_and_independent_of_row_epoch_and_seed():
+    from base_models.transforms import _draw
+
+    rows = np.arange(20_000)
+    draws = _draw(rows, 1, 0)
+    others = [_draw(rows, 1, 1), _draw(rows, 2, 0), np.roll(draws, 1, axis=0), np.roll(draws, 1, axis=1)]
+    assert draws.dtype == np.float32 and draws.min() >= 0 and draws.max() < 1
+    for column in draws.T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-4
+    for other in others:
+        assert abs(np.corrcoef(draws.ravel(), other.ravel())[0, 1]) < 0.02
+    np.testing.assert_array_equal(_draw(rows[[7, 3, 7]], 1, 0), draws[[7, 3, 7]])
+
+
+def test_splitmix64_gives_the_published_sequence():
+    from base_models import transforms
+
+    def reference(state):  # one number after another, in Python's integers
+        while True:
+            state = (state + 0x9E3779B97F4A7C15) % 2**64
+            z = state
+            z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
+            yield ((z ^ (z >> 31)) >> 40) / 2**24
+
+    start = int(np.random.SeedSequence((5, 6)).generate_state(1, np.uint64)[0])
+    sequence = reference(start)
+    expected = [[next(sequence) for _ in range(transforms.N_DRAWS)] for _ in range(4)]
+    np.testing.assert_array_equal(transforms._draw(np.arange(4), 5, 6), np.array(expected, np.float32))
