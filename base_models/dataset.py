@@ -77,6 +77,7 @@ class PhotoTensors:
         cache_gib: float = 4.0,
         n_workers: int = 0,
     ) -> None:
+        self.reader = reader
         self.indices = indices
         self.size = size
         self.n_workers = n_workers
