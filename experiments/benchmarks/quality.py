@@ -279,7 +279,9 @@ def _extrapolated(plan: Plan, job: str, path: str, name: str, earlier: float) ->
         f"CPU and wall seconds EXTRAPOLATED, {factor:.0f} × one fit of every {EVERY_LABEL}th label; held-out micro-F1 "
         f"{earlier} in an earlier run, not measured in this one"
     )
-    costs: dict[str, float] = {key: factor * row.values[key] for key in ("cpu_seconds", "wall_seconds") if key in row.values}
+    costs: dict[str, float] = {
+        key: factor * row.values[key] for key in ("cpu_seconds", "wall_seconds") if key in row.values
+    }
     return replace(row, values=costs, note=note)
 
 

@@ -7,6 +7,7 @@ import pytest
 import sklearn.metrics as sk
 
 from stacking import metrics
+from stacking.metrics import of_scores
 
 DECISION_METRICS = {
     "micro_f1": lambda y, p, w: sk.f1_score(y, p, average="micro", zero_division=0, sample_weight=w),
@@ -125,7 +126,7 @@ def test_unsigned_truth_does_not_wrap(cells):
 def test_log_loss_does_not_depend_on_the_block(cells, monkeypatch):
     y_true, y_score, weight = cells
     whole = metrics.log_loss(y_true, y_score, sample_weight=weight)
-    monkeypatch.setattr(metrics, "_BLOCK_CELLS", 30)
+    monkeypatch.setattr(of_scores, "_BLOCK_CELLS", 30)
     assert metrics.log_loss(y_true, y_score, sample_weight=weight) == pytest.approx(whole, abs=1e-13)
 
 

@@ -1,29 +1,18 @@
-"""Multi-label metrics on plain arrays, each with a mask of annotated cells and with sample weights.
-
-scikit-learn has the same metrics without the mask: a label that was never annotated counts there as a negative. Here a
-cell with ``y_known`` False counts neither way. Where every cell is known the values equal scikit-learn's (tested).
-Every micro-averaged metric rests on `micro_f1_counts`, which adds up over shards of rows.
-
-Decisions and truth are {0, 1} or bool of shape (n_samples, n_labels); scores lie in [0, 1].
-"""
-
-from collections.abc import Iterator
+"""Metrics of decisions; the micro-averaged ones rest on `micro_f1_counts`, which adds up over shards of rows."""
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_mask, check_sample_weight, check_y_score
+from stacking._checks import check_mask
+from stacking.metrics._cells import check_cells, ratio, row_weight, weighted_mean
 
 __all__ = [
     "constant_answer",
     "f1_per_label",
     "hamming_loss",
-    "log_loss",
     "macro_f1",
-    "mean_average_precision",
     "micro_f1",
     "micro_f1_counts",
-    "recall_at_k",
     "samples_f1",
     "subset_accuracy",
 ]
@@ -31,9 +20,6 @@ __all__ = [
 Array = npt.NDArray[np.generic]
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-
-_BLOCK_CELLS = 1 << 20
-_SMALLEST_PROBABILITY = 1e-7
 
 
 def micro_f1_counts(
@@ -154,7 +140,7 @@ def f1_per_label(
     [1.0, 0.667]
     """
     true_positives, predicted, positives = _counts_per_label(y_true, y_pred, y_known, sample_weight)
-    return _ratio(2.0 * true_positives, predicted + positives)
+    return ratio(2.0 * true_positives, predicted + positives)
 
 
 def macro_f1(
@@ -231,10 +217,10 @@ def samples_f1(
     >>> round(samples_f1([[1, 0], [1, 1]], [[1, 1], [1, 1]]), 3)
     0.833
     """
-    truth, decided, known, weight = _check_cells(y_true, y_pred, y_known, sample_weight)
+    truth, decided, known, weight = check_cells(y_true, y_pred, y_known, sample_weight)
     hits = (truth & decided).sum(axis=1)
-    f1 = _ratio(2.0 * hits, (truth.sum(axis=1) + decided.sum(axis=1)).astype(np.float64))
-    return _weighted_mean(f1, _row_weight(known, weight, len(f1)))
+    f1 = ratio(2.0 * hits, (truth.sum(axis=1) + decided.sum(axis=1)).astype(np.float64))
+    return weighted_mean(f1, row_weight(known, weight, len(f1)))
 
 
 def subset_accuracy(
@@ -272,9 +258,9 @@ def subset_accuracy(
     >>> subset_accuracy([[1, 0], [1, 1]], [[1, 1], [1, 1]])
     0.5
     """
-    truth, decided, known, weight = _check_cells(y_true, y_pred, y_known, sample_weight)
+    truth, decided, known, weight = check_cells(y_true, y_pred, y_known, sample_weight)
     right = (truth == decided).all(axis=1).astype(np.float64)
-    return _weighted_mean(right, _row_weight(known, weight, len(right)))
+    return weighted_mean(right, row_weight(known, weight, len(right)))
 
 
 def hamming_loss(
@@ -312,173 +298,12 @@ def hamming_loss(
     >>> hamming_loss([[1, 0], [1, 1]], [[1, 1], [1, 1]])
     0.25
     """
-    truth, decided, known, weight = _check_cells(y_true, y_pred, y_known, sample_weight)
+    truth, decided, known, weight = check_cells(y_true, y_pred, y_known, sample_weight)
     wrong = np.count_nonzero(truth != decided, axis=1).astype(np.float64)
     n_known = np.full(len(truth), truth.shape[1]) if known is None else np.count_nonzero(known, axis=1)
     weight = np.ones(len(truth)) if weight is None else weight
     total = float(weight @ n_known)
     return float(weight @ wrong) / total if total > 0 else 0.0
-
-
-def mean_average_precision(
-    y_true: npt.ArrayLike,
-    y_score: npt.ArrayLike,
-    *,
-    y_known: npt.ArrayLike | None = None,
-    sample_weight: npt.ArrayLike | None = None,
-) -> float:
-    """Score rankings by average precision, averaged over the labels that have positives.
-
-    A label without positives has no ranking to judge and is left out; scikit-learn counts it as 0.
-
-    Parameters
-    ----------
-    y_true : array of shape (n_samples, n_labels)
-        The truth, 0 or 1.
-    y_score : array of shape (n_samples, n_labels)
-        Scores in [0, 1]; only their order within a label matters.
-    y_known : array of bool, shape (n_samples, n_labels), optional
-        False where a cell is not annotated; such a cell counts neither way.
-    sample_weight : array of shape (n_samples,), optional
-        Weight of each sample, not negative; 1 by default.
-
-    Returns
-    -------
-    float
-        Mean over labels with positives of ``Σ_k (recall_k − recall_(k−1)) precision_k``, in [0, 1];
-        0 if no label has any.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, `y_true` holds anything but 0 and 1, or scores or weights are out of range or not finite.
-
-    Notes
-    -----
-    O(n_labels · n_samples log n_samples). Equal scores share one cut, as in scikit-learn.
-
-    Examples
-    --------
-    >>> mean_average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
-    0.8333333333333333
-    """
-    truth, score, known, weight = _check_scored_cells(y_true, y_score, y_known, sample_weight)
-    weight = np.ones(len(truth)) if weight is None else weight
-    precisions = []
-    for label in range(truth.shape[1]):
-        rows = slice(None) if known is None else known[:, label]
-        hit = weight[rows] * truth[rows, label]
-        if hit.sum() > 0:
-            precisions.append(_average_precision(hit, weight[rows], score[rows, label]))
-    return float(np.mean(precisions)) if precisions else 0.0
-
-
-def recall_at_k(
-    y_true: npt.ArrayLike,
-    y_score: npt.ArrayLike,
-    k: int,
-    *,
-    y_known: npt.ArrayLike | None = None,
-    sample_weight: npt.ArrayLike | None = None,
-) -> float:
-    """Measure how many of all true labels are among the k highest-scored labels of their sample.
-
-    No threshold takes part, so it tells a ranking that is poor from thresholds that are.
-
-    Parameters
-    ----------
-    y_true : array of shape (n_samples, n_labels)
-        The truth, 0 or 1.
-    y_score : array of shape (n_samples, n_labels)
-        Scores in [0, 1]; only their order within a sample matters.
-    k : int
-        Labels looked at, from 1 to n_labels.
-    y_known : array of bool, shape (n_samples, n_labels), optional
-        False where a cell is not annotated; such a cell takes no place.
-    sample_weight : array of shape (n_samples,), optional
-        Weight of each sample, not negative; 1 by default.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0 where nothing is true.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, `y_true` holds anything but 0 and 1, scores or weights are out of range or not finite, or `k`
-        is out of range.
-
-    Notes
-    -----
-    O(n_samples · n_labels log n_labels). Among equal scores the label that comes first is taken first.
-
-    Examples
-    --------
-    >>> recall_at_k([[1, 1, 0], [0, 1, 0]], [[0.9, 0.2, 0.3], [0.1, 0.8, 0.3]], k=1)
-    0.6666666666666666
-    """
-    truth, score, known, weight = _check_scored_cells(y_true, y_score, y_known, sample_weight)
-    if not 1 <= k <= truth.shape[1]:
-        raise ValueError(f"k must lie between 1 and the number of labels, {truth.shape[1]}: got {k}.")
-    shown = np.asarray(score if known is None else np.where(known, score, -1), dtype=np.float64)
-    first = np.argsort(-shown, axis=1, kind="stable")[:, :k]
-    truth = truth if known is None else truth & known
-    weight = np.ones(len(truth)) if weight is None else weight
-    found = np.take_along_axis(truth, first, axis=1).sum(axis=1)
-    return float(_ratio(np.array([weight @ found]), np.array([weight @ truth.sum(axis=1)]))[0])
-
-
-def log_loss(
-    y_true: npt.ArrayLike,
-    y_score: npt.ArrayLike,
-    *,
-    y_known: npt.ArrayLike | None = None,
-    sample_weight: npt.ArrayLike | None = None,
-) -> float:
-    """Score probabilities by binary cross-entropy, averaged over the known cells.
-
-    Parameters
-    ----------
-    y_true : array of shape (n_samples, n_labels)
-        The truth, 0 or 1.
-    y_score : array of shape (n_samples, n_labels)
-        Probabilities in [0, 1]; clipped to [1e-7, 1 − 1e-7], so a sure mistake costs 16.1 and not infinity.
-    y_known : array of bool, shape (n_samples, n_labels), optional
-        False where a cell is not annotated; such a cell counts neither way.
-    sample_weight : array of shape (n_samples,), optional
-        Weight of each sample, not negative; 1 by default.
-
-    Returns
-    -------
-    float
-        Weighted mean of ``−y ln p − (1 − y) ln(1 − p)``, in nats; 0 if no cell is known.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, `y_true` holds anything but 0 and 1, or scores or weights are out of range or not finite.
-
-    Notes
-    -----
-    Computed in float64 in blocks of about a million cells, so memory beyond the inputs stays bounded.
-
-    Examples
-    --------
-    >>> round(log_loss([[1, 0]], [[0.5, 0.5]]), 4)
-    0.6931
-    """
-    truth, score, known, weight = _check_scored_cells(y_true, y_score, y_known, sample_weight)
-    total = mass = 0.0
-    for rows in _row_blocks(*truth.shape):
-        probability = np.where(truth[rows], score[rows], 1.0 - score[rows].astype(np.float64))
-        cost = -np.log(np.clip(probability, _SMALLEST_PROBABILITY, 1.0 - _SMALLEST_PROBABILITY))
-        counted = np.ones(cost.shape) if known is None else known[rows].astype(np.float64)
-        if weight is not None:
-            counted *= weight[rows, None]
-        total += float(np.sum(cost * counted))
-        mass += float(np.sum(counted))
-    return total / mass if mass > 0 else 0.0
 
 
 def constant_answer(
@@ -521,7 +346,7 @@ def constant_answer(
     >>> constant_answer([[1, 0], [1, 0], [1, 1]], [[1, 1], [1, 0]])
     0.8
     """
-    truth, _, known, _ = _check_cells(y_true_train, y_true_train, y_known_train, None)
+    truth, _, known, _ = check_cells(y_true_train, y_true_train, y_known_train, None)
     n_known = np.full(truth.shape[1], len(truth)) if known is None else np.count_nonzero(known, axis=0)
     positives = np.count_nonzero(truth, axis=0)
     chosen = np.zeros(truth.shape[1], dtype=bool)
@@ -541,75 +366,8 @@ def _counts_per_label(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return weighted true positives, predicted positives and positives of each label."""
-    truth, decided, _, weight = _check_cells(y_true, y_pred, y_known, sample_weight)
+    truth, decided, _, weight = check_cells(y_true, y_pred, y_known, sample_weight)
     counts = []
     for cells in (truth & decided, decided, truth):
         counts.append(cells.sum(axis=0, dtype=np.float64) if weight is None else weight @ cells)
     return counts[0], counts[1], counts[2]
-
-
-def _average_precision(hit: Float64Array, weight: Float64Array, score: Array) -> float:
-    """Return Σ (recall step) · precision over the distinct scores of one label."""
-    order = np.argsort(score, kind="stable")[::-1]
-    last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    true_positives = np.cumsum(hit[order])[last_of_tie]
-    predicted = np.cumsum(weight[order])[last_of_tie]
-    steps = np.diff(true_positives, prepend=0.0)
-    return float(np.sum(steps * _ratio(true_positives, predicted)) / true_positives[-1])
-
-
-def _check_cells(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
-) -> tuple[BoolArray, BoolArray, BoolArray | None, Float64Array | None]:
-    """Return truth and decisions as bool (False where unknown), the mask and the weights, all checked."""
-    truth, known, weight = _check_truth(y_true, y_known, sample_weight)
-    decided = check_mask(y_pred, n_samples=truth.shape[0], n_labels=truth.shape[1], name="y_pred")
-    if known is not None:
-        truth, decided = truth & known, decided & known
-    return truth, decided, known, weight
-
-
-def _check_scored_cells(
-    y_true: npt.ArrayLike, y_score: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
-) -> tuple[BoolArray, Array, BoolArray | None, Float64Array | None]:
-    """Return truth as bool, scores in their own precision, the mask and the weights, all checked."""
-    truth, known, weight = _check_truth(y_true, y_known, sample_weight)
-    checked = check_y_score(y_score, n_samples=truth.shape[0], n_labels=truth.shape[1])
-    score = np.asarray(y_score)
-    return truth, score if score.dtype == np.float64 else checked, known, weight
-
-
-def _check_truth(
-    y_true: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
-) -> tuple[BoolArray, BoolArray | None, Float64Array | None]:
-    """Return truth, mask and weights, checked to describe the same cells."""
-    truth = check_mask(y_true, name="y_true")
-    if not truth.size:
-        raise ValueError(f"y_true must hold at least one sample and one label: got shape {truth.shape}.")
-    known = None if y_known is None else check_mask(y_known, n_samples=truth.shape[0], n_labels=truth.shape[1])
-    weight = None if sample_weight is None else check_sample_weight(sample_weight, len(truth))
-    return truth, known, weight
-
-
-def _ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
-    """Divide where the denominator is positive; 0 elsewhere."""
-    return np.divide(numerator, denominator, out=np.zeros(len(denominator)), where=denominator > 0)
-
-
-def _row_weight(known: BoolArray | None, weight: Float64Array | None, n_samples: int) -> Float64Array:
-    """Return the sample weights, 0 for a sample without a known cell."""
-    weight = np.ones(n_samples) if weight is None else weight
-    return weight if known is None else weight * known.any(axis=1)
-
-
-def _weighted_mean(values: Float64Array, weight: Float64Array) -> float:
-    """Return the weighted mean, 0 if all weights are 0."""
-    total = float(weight.sum())
-    return float(weight @ values) / total if total > 0 else 0.0
-
-
-def _row_blocks(n_samples: int, n_labels: int) -> Iterator[slice]:
-    """Yield row slices of about a million cells."""
-    step = max(1, _BLOCK_CELLS // n_labels)
-    for start in range(0, n_samples, step):
-        yield slice(start, min(start + step, n_samples))
