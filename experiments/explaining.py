@@ -300,7 +300,7 @@ def _report(found: ExplainedPhotos, plan: ExplainPlan) -> Report:
         blocks.append(Paragraph(f"{len(found.unreadable):,} photos could not be read: {lost}.", role="warning"))
     sections = [Section("Photos", [*blocks, *found.shown]), Section("Labels", [_label_table(found)])]
     name, network = explainer.member.name, explainer.member.facts["network"]
-    how = "attention" if explainer.method == "attention" else "Grad-CAM"
+    how = "Attention" if explainer.method == "attention" else "Grad-CAM"
     subtitle = f"{how} of {name} ({network}) on {n_photos:,} photos: {which}"
     return Report("What speaks for each label", sections, subtitle=subtitle)
 

@@ -225,3 +225,9 @@ def test_escaping_leaves_numbers_and_plain_words_alone():
     assert escape_markdown("1. first") == "1\\. first"
     assert visible("emoji 👩‍👩‍👧 中文 é") == "emoji 👩‍👩‍👧 中文 é"
     assert visible("\ud800") == "\\ud800"
+
+
+def test_wide_pictures_have_a_grid_of_their_own():
+    page = render_html(Report("t", [Section("s", [ImageGrid([Photo(JPEG)], wide=True), ImageGrid([Photo(JPEG)])])]))
+    assert page.count('<ul class="photos wide">') == page.count('<ul class="photos">') == 1
+    assert ".photos.wide .frame { aspect-ratio: 2; }" in page
