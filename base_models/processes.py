@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -92,7 +92,8 @@ class Processes:
         if self.count > 1:
             from accelerate import PartialState
 
-            PartialState().wait_for_everyone()
+            with _told_when_one_is_lost():
+                PartialState().wait_for_everyone()
 
     @contextlib.contextmanager
     def first_goes_first(self) -> Iterator[None]:
@@ -126,8 +127,10 @@ class Processes:
             return decide()
         from accelerate.utils import broadcast_object_list
 
-        answer: list[T] = broadcast_object_list([decide() if self.is_first else None])
-        return answer[0]
+        answer = [decide() if self.is_first else None]
+        with _told_when_one_is_lost():
+            answer = broadcast_object_list(answer)
+        return cast(T, answer[0])
 
     def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return this process's share of a batch; together the shares are the batch, each row once.
@@ -162,7 +165,8 @@ class Processes:
         from accelerate.utils import reduce
 
         dtype = torch.float64 if self.device == "cpu" else torch.float32
-        return tuple(reduce(torch.tensor(values, dtype=dtype, device=self.device), "sum").tolist())
+        with _told_when_one_is_lost():
+            return tuple(reduce(torch.tensor(values, dtype=dtype, device=self.device), "sum").tolist())
 
     def sum_gradients(self, network: nn.Module) -> None:
         """Add the gradients up over the processes, each of which holds those of its share of a batch's mean loss.
@@ -210,8 +214,22 @@ class Processes:
 
         length = -(-len(rows) // self.count)
         own = rows[(np.arange(length) * self.count + self.rank) % len(rows)]  # the first rows again as padding
-        shares = gather(torch.from_numpy(score(own)).to(self.device)).cpu().numpy()  # (count · length, n_labels)
+        sent = torch.from_numpy(score(own)).to(self.device)
+        with _told_when_one_is_lost():
+            shares = gather(sent).cpu().numpy()  # (count · length, n_labels)
         return shares.reshape(self.count, length, -1).swapaxes(0, 1).reshape(self.count * length, -1)[: len(rows)]
+
+
+@contextlib.contextmanager
+def _told_when_one_is_lost() -> Iterator[None]:
+    """Say in words what the network library says in file names when another process has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(
+            f"all processes of a run must stay: one has ended, and its own message says why ({str(error)[:120]}…); "
+            "give the same command again to go on."
+        ) from error
 
 
 def _reduce_in_place(tensors: list[Tensor], how: str) -> None:
@@ -220,6 +238,8 @@ def _reduce_in_place(tensors: list[Tensor], how: str) -> None:
 
     if not tensors:
         return
-    flat = reduce(torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors]), how)
+    sent = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
+    with _told_when_one_is_lost():
+        flat = reduce(sent, how)
     for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))

@@ -77,6 +77,7 @@ def runs(tiny_photos, tmp_path_factory):
     command = [sys.executable, "-c", DRIVER, tiny_photos.root, str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=800, check=False)
     assert done.stdout.strip().endswith("[[0], [0, 0], [-9, 1], [0, 0]]"), done.stdout + done.stderr
+    assert "killed, process 1: TrainingFailedError: member 'whole', fold 2 of 2: all processes of a run" in done.stderr
     return out
 
 
