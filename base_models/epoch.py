@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from base_models.losses import MultilabelLoss
 from base_models.member_task import MemberTask
 from base_models.networks import MultilabelNetwork
 from base_models.optimization import set_learning_rates
+from base_models.processes import Processes
 from base_models.progress import Progress, TrainingEvent
 from base_models.sampling import LabelSampler, share_of_rows
 from base_models.scoring import compute_logits, split_evenly
@@ -59,6 +60,8 @@ class Learner:
         What the plateau schedule has left of the learning rate.
     n_parts : int
         Parts that a batch is cut into, because memory was too small for more at once.
+    processes : Processes
+        Those that share every batch.
     """
 
     network: MultilabelNetwork
@@ -70,6 +73,7 @@ class Learner:
     sampler: LabelSampler | None = None
     reduction: float = 1.0
     n_parts: int = 1
+    processes: Processes = field(default_factory=Processes)
 
 
 def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progress | None = None) -> dict[str, Any]:
@@ -95,7 +99,9 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     learner.network.freeze_body(config.frozen_share if epoch >= config.freeze_epochs else 1.0)
     learner.network.train()
     order, sampled = _draw_rows(learner, task, epoch)
-    batches = split_evenly(order, config.batch_size)
+    whole = split_evenly(order, config.batch_size)
+    batches = [learner.processes.share(rows) for rows in whole]
+    _check_shares(batches, task, learner.processes)
     task.photos.keep()  # so that decoding does not count as training
     started, cpu_started = time.monotonic(), time.process_time()
     told, n_seen = started, 0
@@ -107,14 +113,15 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
             _cut_finer(learner, task, epoch, len(rows), progress)
         if learner.average is not None:
             learner.average.update(learner.network, step=epoch * len(batches) + step)
-        n_seen += len(rows)
-        losses.append(loss * len(rows))
+        n_seen += len(whole[step])
+        losses.append(loss * len(whole[step]))
         now = time.monotonic()
         if progress is not None and now - told > SECONDS_BETWEEN_REPORTS:
             told = now
             progress(_step_event(task, epoch, step + 1, len(batches), n_seen / (now - started)))
     loss_sum = float(torch.stack(losses).double().sum())
     seconds = time.monotonic() - started
+    (loss_sum,) = learner.processes.sum(loss_sum)
     return {
         "epoch": epoch + 1,
         "loss": loss_sum / n_seen,
@@ -138,6 +145,16 @@ def _draw_rows(learner: Learner, task: MemberTask, epoch: int) -> tuple[NDArray[
     return drawn, learner.sampler.figures(drawn)
 
 
+def _check_shares(batches: list[NDArray[np.int64]], task: MemberTask, processes: Processes) -> None:
+    """Refuse batches that leave a process too little: batch normalisation needs two photos."""
+    smallest = min(len(rows) for rows in batches)
+    if processes.count > 1 and smallest < 2:
+        raise ValueError(
+            f"batch_size of member {task.member.name!r} must give each of {processes.count} processes two photos at "
+            f"least: a share of {smallest} was got from batches of at most {task.member.training.batch_size}; raise it."
+        )
+
+
 def _show(
     learner: Learner, task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64], pixels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -156,9 +173,9 @@ def _show(
 def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | None, clip_norm: float) -> Tensor | None:
     """Take one step of the optimizer and return the loss before it; None, and no step, where memory is too small."""
     weight = torch.ones(len(target)) if mask is None else mask.sum(dim=1).cpu()  # of a row in the batch's mean
-    total = float(weight.sum())
+    (total,) = learner.processes.sum(float(weight.sum()))
     learner.optimizer.zero_grad(set_to_none=True)
-    loss_sum = torch.zeros((), device=target.device)
+    loss_sum, too_large = torch.zeros((), device=target.device), False
     try:
         for rows in np.array_split(np.arange(len(target)), learner.n_parts):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -172,7 +189,10 @@ def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | N
             loss.backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
     except torch.OutOfMemoryError:
+        too_large = True
+    if learner.processes.sum(float(too_large))[0]:  # in any process
         return None
+    learner.processes.sum_gradients(learner.network)
     if clip_norm:
         nn.utils.clip_grad_norm_(learner.network.parameters(), clip_norm)
     learner.optimizer.step()

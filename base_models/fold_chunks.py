@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from base_models.labelwise_network import LabelwiseNetwork
 from base_models.member_config import FoldConfig, TrainingRun
 from base_models.member_task import MemberTask, TrainedMember
 from base_models.precomputed.head_network import join_body
+from base_models.processes import Processes
 from base_models.progress import Progress, TrainingEvent
 from base_models.run_data import RunData
 from base_models.run_folder import RunFolder, read_npz, write_npz
@@ -43,7 +45,7 @@ def finish_fold(
     data: RunData,
     place: Path,
     columns: NDArray[np.int64],
-    device: str = "cpu",
+    processes: Processes | None = None,
 ) -> dict[str, str]:
     """Score the held-out rows and the other splits, and write the chunks and the weights.
 
@@ -59,24 +61,30 @@ def finish_fold(
         Folder of the member and fold.
     columns : ndarray of int64
         Labels that the member covers.
-    device : str
-        Where the network is.
+    processes : Processes, optional
+        Those that score together, and where the network is; the first writes.
 
     Returns
     -------
     dict of str to str
-        SHA-256 of every file by name.
+        SHA-256 of every file by name; empty in all processes but the first.
     """
     from safetensors.torch import save
 
     rows_by_chunk = {"oof": np.flatnonzero(data.fold == task.fold)}
     rows_by_chunk.update({split: data.rows_of(split) for split in SCORED_SPLITS})
-    names, flip = ["weights.safetensors"], task.member.training.flip_tta
+    processes, names = processes or Processes(), ["weights.safetensors"]
+    flip = task.member.training.flip_tta
     for name, rows in rows_by_chunk.items():
-        if len(rows):
-            scores = score_photos(trained.network, task.photos, rows, trained.precision, device, flip=flip)
+        if not len(rows):
+            continue
+        score = partial(score_photos, trained.network, task.photos, precision=trained.precision, flip=flip)
+        scores = processes.score(rows, partial(score, device=processes.device))
+        if processes.is_first:
             write_npz(place / f"{name}.npz", rows=rows, columns=columns, scores=scores)
             names.append(f"{name}.npz")
+    if not processes.is_first:
+        return {}
     atomic_write_bytes(place / "weights.safetensors", save(tensors_of(join_body(trained.network, task.photos))))
     return {name: sha256_file(place / name) for name in names}
 

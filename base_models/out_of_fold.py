@@ -25,9 +25,10 @@ from base_models.precomputed.feature_rows import FeatureRows
 from base_models.precomputed.head_network import BodyNetwork, HeadNetwork
 from base_models.precomputed.member_features import check_feature_space, open_features
 from base_models.precomputed.settings import suit_member
+from base_models.processes import Processes, join_processes
 from base_models.progress import Progress, TimeLeft, TrainingEvent
 from base_models.run_data import RunData, prepare_run_data
-from base_models.run_folder import RunFolder, open_run_folder
+from base_models.run_folder import RunFolder, share_run_folder
 from base_models.specialists import covered_labels
 from base_models.training import check_sizes, train_member
 
@@ -80,17 +81,24 @@ def run_training(
     A member whose training fails is left out of the stores and recorded in ``manifest.json`` under ``failed_members``;
     the same command tries it again. On a CPU, a killed and resumed run gives bit for bit what an uninterrupted one
     gives with the same number of threads; the number is recorded and used again. A kill costs at most one epoch.
+
+    Started by ``torchrun`` or ``accelerate launch``, several processes share every batch and every scoring pass
+    (:mod:`base_models.processes`); only the first writes. A member that fails then ends the run.
     """
     out, chosen = Path(out), choose_device(device)
+    processes = join_processes(chosen)
+    progress = progress if processes.is_first else None
     manifest = load_manifest(recipe.data, Path(recipe_folder))
     threads_before = torch.get_num_threads()
-    with open_run_folder(out, recipe, n_threads=recipe.n_threads or threads_before, device=chosen) as folder:
+    n_threads = recipe.n_threads or threads_before
+    with share_run_folder(out, recipe, processes, n_threads=n_threads, device=chosen) as folder:
         torch.set_num_threads(int(folder.manifest["n_threads"]))
         if folder.manifest["device"] != chosen:
             logger.warning("this run was begun on %s and goes on on %s", folder.manifest["device"], chosen)
         try:
-            costs = _try_members(recipe)
-            data = prepare_run_data(recipe, manifest, folder, progress)
+            with processes.first_goes_first():
+                costs = _try_members(recipe)
+                data = prepare_run_data(recipe, manifest, folder, progress)
             for member in recipe.members:
                 covered_labels(member, data.train_counts)
             check_feature_space(recipe, data, folder)
@@ -100,14 +108,16 @@ def run_training(
             failures: dict[str, str] = {}
             for member in recipe.members:
                 try:
-                    train_out_of_fold(member, recipe, data, folder, sources=sources, device=chosen, progress=told)
+                    train_out_of_fold(member, recipe, data, folder, sources=sources, processes=processes, progress=told)
                 except TrainingFailedError as error:  # one bad member never sinks a run
-                    logger.error("%s; the run goes on without it", error)
                     failures[member.name] = str(error)
-                    if len(failures) == len(recipe.members):
+                    if len(failures) == len(recipe.members) or processes.count > 1:  # the others may be further
                         raise
-            assemble_stores(recipe, data, folder, progress, without=tuple(failures))
-            folder.record(finished=True, failed_members=failures)
+                    logger.error("%s; the run goes on without it", error)
+            if processes.is_first:
+                assemble_stores(recipe, data, folder, progress, without=tuple(failures))
+                folder.record(finished=True, failed_members=failures)
+            processes.wait()
         finally:
             torch.set_num_threads(threads_before)
     return out
@@ -120,7 +130,7 @@ def train_out_of_fold(
     folder: RunFolder,
     *,
     sources: dict[int, PhotoTensors] | None = None,
-    device: str = "cpu",
+    processes: Processes | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Train one member on every fold that is not finished yet.
@@ -137,8 +147,8 @@ def train_out_of_fold(
         Where everything goes.
     sources : dict of int to PhotoTensors, optional
         Decoded photos by size, shared between members; changed in place to hold this member's size only.
-    device : str
-        Where to train.
+    processes : Processes, optional
+        Those that train together, and where; a single one on the CPU by default.
     progress : callable, optional
         Called with ``TrainingEvent`` objects.
 
@@ -152,18 +162,14 @@ def train_out_of_fold(
     columns = covered_labels(member, data.train_counts)
     y_true = np.ascontiguousarray(data.y_true[:, columns])
     labels = [data.manifest.vocabulary.names[column] for column in columns]
-    sources = {} if sources is None else sources
+    sources, processes = {} if sources is None else sources, processes or Processes()
     features: FeatureRows | None = None
     for fold in range(data.n_folds):
         place = folder.fold_folder(member.name, fold)
         if fold_is_done(place):
             continue
-        try:
-            if member.features == "precomputed" and features is None:
-                features = open_features(member, recipe, data, folder, device=device, progress=progress)
-        except (OSError, ValueError) as error:
-            reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else error
-            raise TrainingFailedError(f"features of member {member.name!r}: {reason}") from error
+        if member.features == "precomputed" and features is None:
+            features = _features_of(member, recipe, data, folder, processes, progress)
         task = MemberTask(
             member if features is None else suit_member(member),
             _photos_of_size(recipe, data, member.size, sources) if features is None else features,
@@ -176,12 +182,13 @@ def train_out_of_fold(
         )
         started, cpu_started = time.monotonic(), time.process_time()
         try:
-            trained = train_member(task, place, device=device, progress=progress)
+            trained = train_member(task, place, device=processes.device, progress=progress, processes=processes)
         except (ValueError, RuntimeError) as error:
             raise TrainingFailedError(f"member {member.name!r}, fold {fold + 1} of {data.n_folds}: {error}") from error
-        files = finish_fold(trained, task, data, place, columns, device)
+        files = finish_fold(trained, task, data, place, columns, processes)
         spent = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - cpu_started}
-        mark_done(trained, task, place, labels, spent, files)
+        if processes.is_first:
+            mark_done(trained, task, place, labels, spent, files)
         if progress is not None:
             message = f"{member.name}: fold {fold + 1} of {data.n_folds} is done"
             progress(
@@ -250,6 +257,23 @@ def _epochs_left(recipe: TrainingRun, n_folds: int, folder: RunFolder) -> dict[s
         * sum(not (folder.fold_folder(member.name, fold) / "done.json").is_file() for fold in range(n_folds))
         for member in recipe.members
     }
+
+
+def _features_of(
+    member: MemberConfig,
+    recipe: TrainingRun,
+    data: RunData,
+    folder: RunFolder,
+    processes: Processes,
+    progress: Progress | None,
+) -> FeatureRows:
+    """Open the precomputed features of a member's body; the first process computes what is not there yet."""
+    try:
+        with processes.first_goes_first():
+            return open_features(member, recipe, data, folder, device=processes.device, progress=progress)
+    except (OSError, ValueError) as error:
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else error
+        raise TrainingFailedError(f"features of member {member.name!r}: {reason}") from error
 
 
 def _photos_of_size(recipe: TrainingRun, data: RunData, size: int, sources: dict[int, PhotoTensors]) -> PhotoTensors:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.member_config import FoldConfig, TrainingRun, canonical_recipe, recipe_hash
+from base_models.processes import Processes
 from stacking.atomic_files import (
     LOCK_NAME,
     atomic_write_bytes,
@@ -34,7 +35,7 @@ from stacking.atomic_files import (
     sweep_stale_temps,
 )
 
-__all__ = ["RunFolder", "open_run_folder", "read_npz", "to_toml", "write_npz"]
+__all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "to_toml", "write_npz"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +65,13 @@ class RunFolder:
         The folder.
     manifest : dict
         Content of ``manifest.json``.
+    writes : bool
+        False in the processes that follow the one which writes.
     """
 
     path: Path
     manifest: dict[str, Any]
+    writes: bool = True
 
     def fold_folder(self, member: str, fold: int) -> Path:
         """Return the folder of one member and fold.
@@ -87,7 +91,7 @@ class RunFolder:
         return self.path / "members" / member / f"fold{fold}"
 
     def record(self, **entries: Any) -> None:
-        """Add entries to the manifest and write it.
+        """Add entries to the manifest and write it, if this process does.
 
         Parameters
         ----------
@@ -95,7 +99,8 @@ class RunFolder:
             What to record.
         """
         self.manifest.update(entries)
-        atomic_write_json(self.path / "manifest.json", self.manifest)
+        if self.writes:
+            atomic_write_json(self.path / "manifest.json", self.manifest)
 
     def write_failures(self, failures: dict[str, str]) -> None:
         """Write ``failures.csv``.
@@ -165,6 +170,49 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
         yield folder
     finally:
         lock.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def share_run_folder(
+    out: Path, recipe: TrainingRun, processes: Processes, *, n_threads: int, device: str
+) -> Iterator[RunFolder]:
+    """Open the folder of a run for all its processes: the first as ``open_run_folder`` does, the others to follow.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        The folder.
+    recipe : TrainingRun
+        The recipe it must belong to.
+    processes : Processes
+        Those of the run.
+    n_threads : int
+        Threads to record in a new folder.
+    device : str
+        Device to record.
+
+    Yields
+    ------
+    RunFolder
+        The folder; only the first process's writes.
+    """
+    if not processes.is_first:
+        processes.wait()
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        yield RunFolder(out, manifest, writes=False)
+        return
+    with open_run_folder(out, recipe, n_threads=n_threads, device=device) as folder:
+        begun_with = int(folder.manifest.get("n_processes", 1))
+        if begun_with != processes.count:
+            if "data" in folder.manifest:
+                logger.warning(
+                    "this run was begun with %d processes and goes on with %d: another sum of the same gradients",
+                    begun_with,
+                    processes.count,
+                )
+            folder.record(n_processes=processes.count)
+        processes.wait()
+        yield folder
 
 
 def write_npz(path: Path, **arrays: NDArray[Any]) -> None:

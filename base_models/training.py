@@ -13,6 +13,7 @@ import math
 import time
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from base_models.member_task import MemberTask, TrainedMember, base_rates, check
 from base_models.networks import MultilabelNetwork, create_network
 from base_models.optimization import create_average, create_optimizer
 from base_models.precomputed.head_network import suit_network
+from base_models.processes import Processes
 from base_models.progress import Progress, TrainingEvent
 from base_models.sampling import LabelSampler, create_sampler, share_of_rows
 from base_models.schedules import plateau_reduction
@@ -50,7 +52,12 @@ logger = logging.getLogger(__name__)
 
 
 def train_member(
-    task: MemberTask, folder: Path, *, device: str = "cpu", progress: Progress | None = None
+    task: MemberTask,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> TrainedMember:
     """Train one network, going on from the folder's checkpoint if there is one.
 
@@ -64,6 +71,8 @@ def train_member(
         ``"cpu"`` or ``"cuda"``.
     progress : callable, optional
         Called with a ``TrainingEvent`` every few seconds and after every epoch.
+    processes : Processes, optional
+        Those that train this network together; all call this with the same task.
 
     Returns
     -------
@@ -84,7 +93,9 @@ def train_member(
     task = replace(task, train_rows=rows)
     folder.mkdir(parents=True, exist_ok=True)
     member, config = task.member, task.member.training
-    saved = load_checkpoint(folder)
+    processes = Processes(device=device) if processes is None else processes
+    with processes.first_goes_first():
+        saved = load_checkpoint(folder)
     with torch.random.fork_rng():
         torch.manual_seed(task.seed)
         truth = known_truth(task) if member.head == "recurrent" else None
@@ -92,11 +103,13 @@ def train_member(
         network = create_network(member, base_rates(task), load_weights=load_weights, y_true=truth)
         network = suit_network(network, task.photos).to(device).to(memory_format=torch.channels_last)
         check_sizes(network, member)
-        start = _read_or_decide_start(network, task, folder, device, resumed=saved is not None)
+        start = processes.agree(
+            partial(_read_or_decide_start, network, task, folder, device, resumed=saved is not None)
+        )
         loss = create_loss(config, positive_counts(task), len(task.train_rows))
         average = create_average(network, config)
         optimizer, sampler = create_optimizer(network, config), _sampler_of(task)
-        learner = Learner(network, optimizer, average, loss, start["precision"], device, sampler)
+        learner = Learner(network, optimizer, average, loss, start["precision"], device, sampler, processes=processes)
         if saved is not None:
             _restore(saved, learner)
             learner.n_parts = int(saved.history[-1].get("batch_parts", 1))
@@ -116,9 +129,11 @@ def train_member(
                 best_epoch = epoch + 1
             history.append(row)
             label_losses += [losses] if config.keep == "best-per-label" else []
-            _save(learner, folder, history, best_epoch, label_losses)
+            if processes.is_first:
+                _save(learner, folder, history, best_epoch, label_losses)
             _report_epoch(task, row, progress)
-        kept = _kept_network(folder, task, device)
+        with processes.first_goes_first():
+            kept = _kept_network(folder, task, device)
     precision, weights = start["precision"], start["starting_weights"]
     return TrainedMember(kept, history, best_epoch, resumed_from, precision, weights, len(rows))
 
@@ -174,7 +189,9 @@ def _validate(learner: Learner, task: MemberTask, row: dict[str, Any]) -> NDArra
     """Score the validation rows, add what they say to the epoch's figures and return each label's log loss."""
     rows, flip = task.validation_rows, task.member.training.flip_tta
     scorer = learner.network if learner.average is None else learner.average.module
-    y_score = score_photos(scorer, task.photos, rows, learner.precision, learner.device, flip=flip)
+    learner.processes.average_buffers(learner.network, *([] if learner.average is None else [scorer]))
+    score = partial(score_photos, scorer, task.photos, precision=learner.precision, device=learner.device, flip=flip)
+    y_score = learner.processes.score(rows, score)
     _check_converged(task, row, y_score)
     y_known = None if task.y_known is None else task.y_known[rows]
     row["validation_micro_f1"], row["threshold"] = validation_micro_f1(task.y_true[rows], y_score, y_known)

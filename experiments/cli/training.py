@@ -16,13 +16,17 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train the members of a recipe; write their predictions of rows that they did not see, and of the test split."""
-    with session(quiet) as show:
+    from base_models.processes import is_first_process
+
+    with session(quiet or not is_first_process()) as show:
         from base_models import run_training
         from experiments.recipe import load_recipe
 
         run = load_recipe(recipe)
         with show.training() as progress:
             run_training(run, out, recipe_folder=recipe.resolve().parent, device=device, progress=progress)
+        if not is_first_process():
+            return
         show.result(f"run: {out}")
         kind = "out-of-fold" if run.folds.scheme == "out-of-fold" else "holdout"
         show.result(f"{kind} predictions: {out / 'oof'}")

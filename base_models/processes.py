@@ -1,0 +1,245 @@
+"""The processes of a run: one, unless ``torchrun`` or ``accelerate launch`` has started several that train together.
+
+Every process holds the whole network and takes its share of each batch; gradients are added up over the processes, so
+a step is the step of the whole batch, and recipes mean the same with any number of them. All hold the same numbers at
+any time and take the same decisions; the first alone writes files. With one process every method does nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["Processes", "is_first_process", "join_processes"]
+
+T = TypeVar("T")
+
+LONGEST_WAIT = timedelta(days=1)  # the others wait while the first checks a million photos or writes the stores
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the process that writes and reports, without joining the others.
+
+    Returns
+    -------
+    bool
+        True for the first of several processes, and for a single one.
+    """
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def join_processes(device: str) -> Processes:
+    """Meet the other processes that a launcher has started, if it has.
+
+    Parameters
+    ----------
+    device : str
+        ``"cpu"`` or a CUDA device; with several processes each takes the GPU of its local number.
+
+    Returns
+    -------
+    Processes
+        A single one unless the launcher's variable ``WORLD_SIZE`` says otherwise.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes(device=device)
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
+    return Processes(state.process_index, state.num_processes, str(state.device))
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together, seen from one of them.
+
+    Parameters
+    ----------
+    rank : int
+        Number of this process, from 0.
+    count : int
+        How many there are.
+    device : str
+        Where this one computes.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: str = "cpu"
+
+    @property
+    def is_first(self) -> bool:
+        """Tell whether this is the process that writes and reports.
+
+        Returns
+        -------
+        bool
+            True for number 0.
+        """
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            with _told_when_one_is_lost():
+                PartialState().wait_for_everyone()
+
+    @contextlib.contextmanager
+    def first_goes_first(self) -> Iterator[None]:
+        """Let the first process through alone, so that it writes what the others then read.
+
+        Yields
+        ------
+        None
+            In the first process at once, in the others when it is through.
+        """
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
+
+    def agree(self, decide: Callable[[], T]) -> T:
+        """Decide something in the first process and let all have its answer.
+
+        Parameters
+        ----------
+        decide : callable
+            Called in the first process only; returns plain values.
+
+        Returns
+        -------
+        object
+            What it returned there.
+        """
+        if self.count == 1:
+            return decide()
+        from accelerate.utils import broadcast_object_list
+
+        answer = [decide() if self.is_first else None]
+        with _told_when_one_is_lost():
+            answer = broadcast_object_list(answer)
+        return cast(T, answer[0])
+
+    def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return this process's share of a batch; together the shares are the batch, each row once.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            The batch, the same in all processes.
+
+        Returns
+        -------
+        ndarray of int64
+            A run of neighbours; sizes differ by one row at most.
+        """
+        return rows if self.count == 1 else np.array_split(rows, self.count)[self.rank]
+
+    def sum(self, *values: float) -> tuple[float, ...]:
+        """Add numbers up over the processes.
+
+        Parameters
+        ----------
+        *values : float
+            This process's numbers.
+
+        Returns
+        -------
+        tuple of float
+            The sums, the same in all processes.
+        """
+        if self.count == 1:
+            return values
+        from accelerate.utils import reduce
+
+        dtype = torch.float64 if self.device == "cpu" else torch.float32
+        with _told_when_one_is_lost():
+            return tuple(reduce(torch.tensor(values, dtype=dtype, device=self.device), "sum").tolist())
+
+    def sum_gradients(self, network: nn.Module) -> None:
+        """Add the gradients up over the processes, each of which holds those of its share of a batch's mean loss.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            Its gradients are changed.
+        """
+        if self.count > 1:
+            _reduce_in_place([p.grad for p in network.parameters() if p.grad is not None], "sum")
+
+    def average_buffers(self, *networks: nn.Module) -> None:
+        """Average what batch normalisation has seen, as every process has seen another part of the batches.
+
+        Parameters
+        ----------
+        *networks : torch.nn.Module
+            Their buffers of floating point numbers are changed.
+        """
+        if self.count > 1:
+            for network in networks:
+                _reduce_in_place([b for b in network.buffers() if b.is_floating_point()], "mean")
+
+    def score(
+        self, rows: NDArray[np.int64], score: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Score rows together: every process takes every so-many-th row, and all get the scores of all.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            What is scored, the same in all processes.
+        score : callable
+            Takes rows, returns their scores, shape (n_rows, n_labels).
+
+        Returns
+        -------
+        ndarray of float32, shape (n_rows, n_labels)
+            Each row once and in order, although shares are padded to equal length underway.
+        """
+        if self.count == 1:
+            return score(rows)
+        from accelerate.utils import gather
+
+        length = -(-len(rows) // self.count)
+        own = rows[(np.arange(length) * self.count + self.rank) % len(rows)]  # the first rows again as padding
+        sent = torch.from_numpy(score(own)).to(self.device)
+        with _told_when_one_is_lost():
+            shares = gather(sent).cpu().numpy()  # (count · length, n_labels)
+        return shares.reshape(self.count, length, -1).swapaxes(0, 1).reshape(self.count * length, -1)[: len(rows)]
+
+
+@contextlib.contextmanager
+def _told_when_one_is_lost() -> Iterator[None]:
+    """Say in words what the network library says in file names when another process has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(
+            f"all processes of a run must stay: one has ended, and its own message says why ({str(error)[:120]}…); "
+            "give the same command again to go on."
+        ) from error
+
+
+def _reduce_in_place(tensors: list[Tensor], how: str) -> None:
+    """Sum or average tensors over the processes, in one message."""
+    from accelerate.utils import reduce
+
+    if not tensors:
+        return
+    sent = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
+    with _told_when_one_is_lost():
+        flat = reduce(sent, how)
+    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
