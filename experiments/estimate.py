@@ -6,11 +6,11 @@ decoding the photos and the ensemble.
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.doctor import Fact
+from experiments.feature_estimate import estimate_features
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ class MemberCost:
     Attributes
     ----------
     member : str
-        Its name; for precomputed features what they are.
+        Its name.
     seconds : float
         Expected training and scoring time of all folds.
     checkpoint_bytes : int
@@ -82,42 +82,6 @@ def estimate_member(member: "MemberConfig", n_labels: int, passes: tuple[float, 
     return MemberCost(member.name, seconds, n_bytes * n_folds)
 
 
-def estimate_features(members: Sequence["MemberConfig"], n_photos: int) -> list[MemberCost]:
-    """Time a few steps of every frozen body whose features are computed once.
-
-    Parameters
-    ----------
-    members : sequence of MemberConfig
-        All members of a recipe.
-    n_photos : int
-        Number of photos.
-
-    Returns
-    -------
-    list of MemberCost
-        One per store of features, named after its network and size; none without precomputed features.
-    """
-    import numpy as np
-    import torch
-
-    from base_models.networks import create_network
-    from base_models.precomputed.head_network import BodyNetwork
-    from base_models.precomputed.member_features import store_key, wanted_variants
-
-    costs = []
-    for member in {store_key(member): member for member in members if member.features == "precomputed"}.values():
-        body = BodyNetwork(create_network(member, np.full(1, 0.1), load_weights=False))
-        n_rows, photos = n_photos * len(wanted_variants(member, members)), torch.rand(64, 3, member.size, member.size)
-        with torch.no_grad():
-            body(photos)
-            start = time.perf_counter()
-            features = body(photos)
-            seconds = (time.perf_counter() - start) / len(photos) * n_rows
-        n_bytes = n_rows * features[0].numel() * (2 if member.feature_dtype == "float16" else 4)
-        costs.append(MemberCost(f"features of {member.network}, {member.size} pixels", seconds, n_bytes))
-    return costs
-
-
 def _seconds_per_step(network: "torch.nn.Module", photos: "torch.Tensor", n_labels: int) -> tuple[float, float]:
     """Return the time of one training step and of scoring one batch; the first step is not timed."""
     import torch
@@ -163,11 +127,12 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
         trained = learned * (1 - validating) * member.training.epochs
         scored = learned * validating * member.training.epochs + held_out + n_rest * n_networks
         costs.append(estimate_member(member, n_labels, (trained, scored), n_networks))
-    costs += estimate_features(run.members, len(manifest.split))
+    features = estimate_features(run.members, len(manifest.split))
     stores = 2 * 4 * (len(run.members) + len(run.derived)) * (held_out + n_rest) * n_labels  # chunks and the store
-    total = sum(cost.seconds for cost in costs)
-    size = sum(cost.checkpoint_bytes for cost in costs) + stores
+    total = sum(cost.seconds for cost in costs) + sum(cost.seconds for cost in features)
+    size = sum(cost.checkpoint_bytes for cost in costs) + sum(cost.n_bytes for cost in features) + stores
     facts = [_cost_fact(cost) for cost in costs]
+    facts += [Fact(cost.name, f"{duration(cost.seconds)}, {cost.n_bytes / 2**20:.0f} MiB") for cost in features]
     kind = f"{run.folds.n_folds} folds" if n_networks > 1 else "one network a member"
     kind += " and a refit" if run.folds.new_photos == "refit" else ""
     summary = (
@@ -191,8 +156,7 @@ def _count_rows(run: "TrainingRun", manifest: "Manifest") -> tuple[float, float,
 
 def _cost_fact(cost: MemberCost) -> Fact:
     """Say one member's cost."""
-    topic = cost.member if cost.member.startswith("features of ") else f"member {cost.member}"
-    return Fact(topic, f"{duration(cost.seconds)}, {cost.checkpoint_bytes / 2**20:.0f} MiB")
+    return Fact(f"member {cost.member}", f"{duration(cost.seconds)}, {cost.checkpoint_bytes / 2**20:.0f} MiB")
 
 
 def duration(seconds: float) -> str:

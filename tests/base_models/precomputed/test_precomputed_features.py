@@ -391,6 +391,7 @@ for prepare, progress in [*kills, (None, None)]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_four_kills_and_one_more_start_give_bit_for_bit_the_uninterrupted_run(
     member, tiny_photos, tmp_path, monkeypatch
 ):
