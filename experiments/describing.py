@@ -15,7 +15,7 @@ from base_models.manifest import Manifest
 from base_models.photos import UnreadablePhotoError
 from experiments.training_report import small_jpeg
 from stacking.report import Column, Figure, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
-from stacking.report.figures.canvas import ACCENT, BAD, GOOD, INK, draw, finish_axes, shorten_all
+from stacking.report.figures.canvas import ACCENT, BAD, GOOD, INK, SERIES, draw, finish_axes, shorten_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -134,9 +134,8 @@ def _counts_section(manifest: Manifest) -> Section:
         each, used = truth.sum(axis=1, dtype=np.int64), int((truth.sum(axis=0, dtype=np.int64) > 0).sum())
         rows.append((name, len(truth), int(each.sum()), used, float(each.mean()), int(each.min()), int(each.max())))
         values = np.bincount(each)
-        figures.append(
-            Figure(_bars([str(i) for i in range(len(values))], values, "labels of a photo", "photos"), f"{name}.")
-        )
+        svg = _bars([str(i) for i in range(len(values))], values, "labels of a photo", "photos")
+        figures.append(Figure(svg, f"Labels per photo in {name}."))
     columns = [
         Column("split"),
         Column("photos", "count"),
@@ -152,15 +151,23 @@ def _counts_section(manifest: Manifest) -> Section:
 
 
 def _labels_section(manifest: Manifest) -> Section:
-    """Show how often each label occurs."""
-    counts = manifest.y_true.sum(axis=0, dtype=np.int64)
-    order = np.argsort(-counts, kind="stable")
+    """Show how often each label occurs, in each split."""
+    splits = _split_names(manifest)
+    counts = {name: manifest.y_true[manifest.split == name].sum(axis=0, dtype=np.int64) for name in splits}
+    total = np.sum(list(counts.values()), axis=0)
+    order = np.argsort(-total, kind="stable")
     names = manifest.vocabulary.names
     top = order[:MOST_BARS]
-    svg = _level_bars([names[i] for i in top], counts[top], "photos")
-    rows = [(names[i], int(counts[i]), float(counts[i] / len(manifest))) for i in order]
-    table = Table(["label", Column("photos", "count"), Column("share", "percent")], rows, "Every label.", folded=True)
-    return Section("Labels", [Figure(svg, f"The {len(top)} most frequent labels."), table])
+    shares = {name: counts[name][top] / (manifest.split == name).sum() for name in splits}
+    columns = [Column("label"), Column("photos", "count"), Column("share", "percent")]
+    columns += [Column(name, "count") for name in splits if len(splits) > 1]
+    rows = [
+        (names[i], int(total[i]), float(total[i] / len(manifest)), *(int(counts[name][i]) for name in splits))
+        for i in order
+    ]
+    table = Table(columns, [row[: len(columns)] for row in rows], "Every label.", folded=True)
+    caption = f"The {len(top)} most frequent labels: the share of the photos{' of each split' * (len(splits) > 1)}."
+    return Section("Labels", [Figure(_level_bars([names[i] for i in top], shares), caption), table])
 
 
 def _pairs_section(manifest: Manifest) -> Section:
@@ -195,7 +202,7 @@ def _shift_section(manifest: Manifest) -> Section:
             "label",
             Column(splits[0], "percent"),
             Column(other, "percent"),
-            Column("difference", "gain"),
+            Column("difference", "percent"),
         ]
         blocks.append(Table(columns, rows, f"Frequencies that differ most between {splits[0]} and {other}."))
     return Section("Shift between splits", blocks)
@@ -209,7 +216,11 @@ def _measured_section(sample: PhotoSample) -> Section:
     )
     if not len(sample.sizes):
         return Section("Sizes and pixel values", [note])
-    sizes = Figure(draw(6.4, 3.2, _sizes_painter(sample.sizes), "Widths and heights"), "Width and height in pixels.")
+    different = np.unique(sample.sizes, axis=0)
+    sizes: Figure | Paragraph = Paragraph(f"All are {different[0, 0]} × {different[0, 1]} pixels.")
+    if len(different) > 1:
+        svg = draw(6.4, 3.2, _sizes_painter(sample.sizes), "Widths and heights")
+        sizes = Figure(svg, "Width and height in pixels; the larger the dot the more photos.")
     values = Figure(
         draw(6.4, 3.2, _values_painter(sample.histograms), "Shares of pixel values"),
         "Share of the pixels with each value from 0 to 255: gray, red, green and blue; the scale is logarithmic.",
@@ -246,19 +257,25 @@ def _bars(names: list[str], values: NDArray[np.int64], what: str, unit: str) -> 
     return draw(6.4, 2.4, paint, f"Number of {unit} by {what}")
 
 
-def _level_bars(names: list[str], values: NDArray[np.int64], unit: str) -> str:
-    """Draw level bars with their names, the longest on top."""
+def _level_bars(names: list[str], shares: dict[str, NDArray[np.float64]]) -> str:
+    """Draw level bars with their names, the longest on top, one per split."""
+    thickness = 0.8 / len(shares)
 
     def paint(canvas: "Canvas") -> None:
         axes = canvas.add_subplot()
         places = np.arange(len(names))
-        axes.barh(places, values, color=ACCENT)
+        for number, (split, values) in enumerate(shares.items()):
+            middle = places + (number + 0.5) * thickness - 0.4
+            axes.barh(middle, values, thickness, color=SERIES[number], label=split)
         axes.set_yticks(places, shorten_all(names))
-        axes.invert_yaxis()
-        axes.set_xlabel(unit)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        axes.set_xlabel("share of the photos")
+        if len(shares) > 1:
+            axes.legend(frameon=False, loc="lower right")
         finish_axes(axes, grid="x")
 
-    return draw(6.4, 0.8 + 0.2 * len(names), paint, f"Number of {unit} by label")
+    return draw(6.4, 0.8 + 0.22 * len(names), paint, "Share of the photos by label")
 
 
 def _heat_map(names: list[str], share: NDArray[np.float64]) -> str:

@@ -90,6 +90,9 @@ def test_the_first_frame_of_an_animation_is_taken(kind):
         (b"<!doctype html><html>", "neither JPEG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "neither JPEG"),
         (b"II*\x00\x08\x00\x00\x00", "neither JPEG"),
+        (b"%PDF-1.7\n", "neither JPEG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "neither JPEG"),
+        (b"SIMPLE  =                    T", "neither JPEG"),
         (b"\xff\xd8\xff\xe0broken", "cannot be decoded"),
         (b"BMshort", "cannot be decoded"),
         (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "cannot be decoded"),
@@ -124,7 +127,7 @@ def test_too_little_picture_data_in_valid_chunks_is_refused():
         decode_photo(png(200, 200, b"\x00" * 100))
 
 
-@pytest.mark.parametrize("side", [8000, 20000])
+@pytest.mark.parametrize("side", [8000, 10000, 20000])
 def test_bombs_are_refused_by_their_header(side):
     with pytest.raises(UnreadablePhotoError, match=r"pixels|cannot be decoded"):
         decode_photo(png(side, side, b"\x00" * 100))
