@@ -68,6 +68,9 @@ def _registry() -> dict[str, Method]:
         fixed = {"optimizer": optimizer, "objective": objective, "mean": mean, **parameters}
         return lambda *, random_state=0, **options: WeightedVoting(**{**fixed, "random_state": random_state, **options})
 
+    def all_rows(*, random_state: Any = 0, **options: Any) -> Combiner:
+        return PerLabelStacker(**{"max_rows": None, "random_state": random_state, **options})
+
     methods = [
         Method("mean", "vote", "arithmetic mean of the members' probabilities", plain("arithmetic")),
         Method("geometric", "vote", "geometric mean: the mean of the logits", plain("geometric")),
@@ -94,6 +97,13 @@ def _registry() -> dict[str, Method]:
         Method("ridge-context", "meta", "ridge over all labels, then logistic per label", RidgeContext),
         Method("label-context", "meta", "own logits and what all labels explain, per label", LabelContextStacker),
         Method("lightgbm", "meta", "LightGBM per label on own scores and label context", PerLabelStacker),
+        Method(
+            "lightgbm-all-rows",
+            "meta",
+            "the same on all rows of a store, label by label, best with its by-label copy",
+            all_rows,
+            is_dear=True,
+        ),
         Method("pair-lightgbm", "meta", "one LightGBM over (row, label) pairs", PairLightGBM, is_dear=True),
         Method("pair-blend", "meta", "average of pair-lightgbm and the mean", Blend, is_dear=True),
         Method(

@@ -86,6 +86,10 @@ def fit(
     ] = None,
     min_per_group: MinPerGroup = None,
     max_per_group: MaxPerGroup = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Keep finished labels in this folder; after a kill the same command goes on from there."),
+    ] = None,
     truth: Truth = None,
     model: Models = None,
     ids: Ids = None,
@@ -100,6 +104,7 @@ def fit(
         from stacking.decision_rules import ImageRules
         from stacking.ensemble import StackingEnsemble
         from stacking.ensemble_folder import check_ensemble_target
+        from stacking.kept_pieces import keep_pieces
 
         check_out_folder(out)
         check_ensemble_target(out)
@@ -117,11 +122,13 @@ def fit(
         )
         kept = rules if rules.is_active else None
         ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)
-        with show.progress("fitting"):
+        with show.progress("fitting"), keep_pieces(work):
             ensemble.fit(opened)
         ensemble.save(out)
         show.result(str(ensemble.report_))
         show.result(f"ensemble: {out}")
+        if work is not None:
+            show.note(f"the finished labels in {work} are not needed any more")
 
 
 def predict(

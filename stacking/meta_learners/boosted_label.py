@@ -7,12 +7,15 @@ the one with the largest mean fall of the held-out log loss, and 0 where that is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BoostedLabel", "LabelRows", "boost_label"]
+from stacking.kept_pieces import digest_of, recall
+
+__all__ = ["BoostedLabel", "LabelRows", "boost_label", "boost_label_once"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -108,6 +111,41 @@ def boost_label(rows: LabelRows, *, n_trees: int, seed: int) -> BoostedLabel:
     rounds = _best_rounds(gains)
     models = [booster.model_to_string(num_iteration=rounds) for booster in boosters] if rounds else []
     return BoostedLabel(tuple(models), correction)
+
+
+def boost_label_once(rows: LabelRows, *, n_trees: int, seed: int, folder: Path | None) -> BoostedLabel:
+    """Grow a label's trees, or take them from the folder of an earlier run on the same rows.
+
+    Parameters
+    ----------
+    rows : LabelRows
+        Features, truth, starting logits and folds.
+    n_trees : int
+        Most rounds, at least 1.
+    seed : int
+        Seed of the features drawn for each tree.
+    folder : Path or None
+        Where finished labels are kept; None keeps nothing.
+
+    Returns
+    -------
+    BoostedLabel
+        As `boost_label` returns it.
+    """
+    if folder is None:
+        return boost_label(rows, n_trees=n_trees, seed=seed)
+    import lightgbm
+
+    def grow() -> dict[str, npt.NDArray[Any]]:
+        label = boost_label(rows, n_trees=n_trees, seed=seed)
+        texts = {f"model{k}": np.frombuffer(text.encode(), np.uint8) for k, text in enumerate(label.models)}
+        return {"held_out": label.held_out, **texts}
+
+    settings = {"trees": n_trees, "patience": PATIENCE, "lightgbm": lightgbm.__version__, **_parameters(seed)}
+    arrays = (rows.features, rows.y_true, rows.weight, rows.start, np.array(rows.masks))
+    kept = recall(folder, digest_of("boosted label", settings, *arrays), grow)
+    models = [kept[f"model{k}"].tobytes().decode() for k in range(len(kept) - 1)]
+    return BoostedLabel(tuple(models), kept["held_out"])
 
 
 def _parameters(seed: int) -> dict[str, Any]:

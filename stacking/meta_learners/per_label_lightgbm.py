@@ -9,6 +9,7 @@ scores move with this one (Ke et al., "LightGBM: a highly efficient gradient boo
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,11 +17,11 @@ import numpy.typing as npt
 
 from stacking._checks import check_folds
 from stacking.deadline import check_deadline
-from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
-from stacking.meta_learners.boosted_label import BoostedLabel, LabelRows, boost_label
-from stacking.meta_learners.labelwise_logistic import logit_penalty
+from stacking.kept_pieces import current_folder
+from stacking.meta_learners.batched_logistic import apply_logistic
+from stacking.meta_learners.boosted_label import LabelRows, boost_label_once
+from stacking.meta_learners.label_feed import BASE_ROWS, LabelFeed, feed_from_memory, feed_from_predictions
 from stacking.meta_learners.training_rows import (
-    TrainingRows,
     describe_fallback,
     fill_gaps,
     mean_logits,
@@ -35,6 +36,8 @@ __all__ = ["PerLabelStacker"]
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+
+_CORRELATED_ROWS = 50_000
 
 
 class PerLabelStacker(TreeCombiner):
@@ -55,7 +58,9 @@ class PerLabelStacker(TreeCombiner):
     n_folds : int, default=5
         Stratified grouped folds, at least 2.
     max_rows : int or None, default=100_000
-        Fit on a random sample where there are more rows.
+        Fit on a random sample where there are more rows. None takes all: beyond 100,000 of them only the regressions
+        are fitted on a sample, and the trees read the rows label by label; a store is then best packed with its
+        by-label copy (``labelstack pack --by-label``).
     random_state : int, Generator or None, default=0
         Draws the sample and the folds, seeds the trees.
     n_jobs : int or None, default=None
@@ -75,7 +80,8 @@ class PerLabelStacker(TreeCombiner):
     Notes
     -----
     O(n_folds · n_trees · n_samples · (n_models + n_context)) per boosted label. Trees are the same whatever `n_jobs`:
-    one thread each, deterministic. A constant label gets its smoothed frequency.
+    one thread each, deterministic. A constant label gets its smoothed frequency. Within
+    ``stacking.kept_pieces.keep_pieces(folder)`` the fit of a killed run, begun again, repeats at most one label a job.
 
     References
     ----------
@@ -129,10 +135,8 @@ class PerLabelStacker(TreeCombiner):
         """
         if not isinstance(predictions, PredictionSet) or self._samples(predictions):
             return super().cross_fit_predict(predictions, folds=folds)
-        rows = self._rows(predictions, check_folds(folds, predictions.n_samples, least=2))
-        base = _cross_fitted_base(rows)
-        boosted = self._boost(rows, base, _nearest_labels(mean_logits(rows.logits, rows.usable), self.n_context))
-        return _held_out_scores(rows, base, boosted)
+        feed = self._feed(predictions, check_folds(folds, predictions.n_samples, least=2))
+        return self._boost(feed, _nearest_labels(feed.fused, self.n_context), wants_scores=True)[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit, and give the held-out scores that the same folds' trees give without further work.
@@ -164,54 +168,62 @@ class PerLabelStacker(TreeCombiner):
         """Say whether fitting would draw a sample of the rows."""
         return self.max_rows is not None and predictions.n_samples > self.max_rows
 
-    def _rows(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> TrainingRows:
+    def _feed(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> LabelFeed:
         """Read the rows, with the given folds or folds of its own."""
+        if self.max_rows is None and predictions.n_samples > BASE_ROWS:
+            return feed_from_predictions(predictions, folds, n_folds=self.n_folds, random_state=self.random_state)
         n_folds = self.n_folds if folds is None else 1
         rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=n_folds, random_state=self.random_state)
-        return rows if folds is None else dataclasses.replace(rows, folds=folds)
+        return feed_from_memory(rows if folds is None else dataclasses.replace(rows, folds=folds))
 
     def _fit(self, predictions: PredictionSet) -> None:
         """Fit the regressions on all rows and grow the trees fold by fold."""
         given = getattr(self, "_given_folds", None)
-        rows = self._rows(predictions, given)
-        fused = mean_logits(rows.logits, rows.usable)
-        self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
-        self.coefficients_ = _fit_base(rows, np.ones(len(rows.y_true), dtype=bool))
-        self.context_ = _nearest_labels(fused, self.n_context)
-        base = _cross_fitted_base(rows)
-        boosted = self._boost(rows, base, self.context_)
-        self.boosted_ = np.array([bool(label.models) for label in boosted])
-        self._texts = {f"{j}/{k}": text for j, label in enumerate(boosted) for k, text in enumerate(label.models)}
+        feed = self._feed(predictions, given)
+        self.centers_ = feed.centers
+        self.coefficients_ = feed.coefficients
+        self.context_ = _nearest_labels(feed.fused, self.n_context)
+        models, held_out = self._boost(feed, self.context_, wants_scores=given is not None)
+        self.boosted_ = np.array([bool(texts) for texts in models])
+        self._texts = {f"{j}/{k}": text for j, texts in enumerate(models) for k, text in enumerate(texts)}
         self.fallback_report_, note = describe_fallback(
-            "lightgbm", ~self.boosted_, rows.positives, "logistic regression"
+            "lightgbm", ~self.boosted_, feed.positives, "logistic regression"
         )
         self.notes_ = [note]
         self._load_boosters()
         if given is not None:
-            self._held_out = _held_out_scores(rows, base, boosted)
+            self._held_out = held_out
 
-    def _boost(self, rows: TrainingRows, base: DoubleArray, context: npt.NDArray[np.intp]) -> list[BoostedLabel]:
-        """Grow trees for all labels."""
+    def _boost(
+        self, feed: LabelFeed, context: npt.NDArray[np.intp], *, wants_scores: bool
+    ) -> tuple[list[tuple[str, ...]], FloatArray]:
+        """Grow trees for all labels; return each one's models and, where wanted, the held-out scores."""
         from joblib import Parallel, delayed
 
         seed = self.random_state if isinstance(self.random_state, int) else 0
-        fused = mean_logits(rows.logits, rows.usable).astype(np.float32)
-        total = np.full(len(rows.positives), len(rows.y_true)) if rows.weight is None else rows.weight.sum(axis=0)
-        fewest = np.minimum(rows.positives, total - rows.positives)
-        masks = rows.fold_masks
+        fewest = np.minimum(feed.positives, feed.total - feed.positives)
+        is_grown = (fewest >= self.min_positives) & bool(feed.masks)
+        settings = {"n_trees": self.n_trees, "seed": seed, "folder": current_folder(), "wants_scores": wants_scores}
 
-        def job(label: int) -> Any:
+        def job(label: int, logits: FloatArray) -> Any:
             check_deadline()
-            weight = None if rows.weight is None else rows.weight[:, label]
-            features = _features(rows.logits, fused, label, rows.usable[label], context[label])
-            truth = LabelRows(features, rows.y_true[:, label], weight, base[:, :, label], masks)
-            return delayed(boost_label)(truth, n_trees=self.n_trees, seed=seed)
+            features = _features(logits, feed.fused, label, feed.usable[label], context[label])
+            rows = LabelRows(features, *feed.weigh(label), feed.starts(label, logits), feed.masks)
+            return delayed(_grow_label)(rows, **settings)
 
-        grown = np.flatnonzero(fewest >= self.min_positives) if masks else np.empty(0, dtype=np.intp)
-        answers = Parallel(n_jobs=self.n_jobs)(job(int(label)) for label in grown)
-        plain = BoostedLabel((), np.zeros(len(rows.y_true)))
-        by_label = dict(zip(grown.tolist(), answers, strict=True))
-        return [by_label.get(label, plain) for label in range(len(fewest))]
+        grown = np.flatnonzero(is_grown)
+        models: list[tuple[str, ...]] = [()] * len(fewest)
+        held_out = np.empty(feed.fused.shape if wants_scores else (0, 0), np.float32)
+        answers = Parallel(n_jobs=self.n_jobs)(job(label, logits) for label, logits in feed.read_logits(grown))
+        for label, (texts, scores) in zip(grown.tolist(), answers, strict=True):
+            models[label] = texts
+            if wants_scores:
+                held_out[:, label] = scores
+        if wants_scores:
+            for label, logits in feed.read_logits(np.flatnonzero(~is_grown)):
+                starts = feed.starts(label, logits)
+                held_out[:, label] = _held_out_scores(starts, feed.masks, np.zeros(len(held_out)))
+        return models, held_out
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Add the mean correction of the folds' trees to the regressions."""
@@ -219,7 +231,8 @@ class PerLabelStacker(TreeCombiner):
         answer = apply_logistic(list(logits), self.coefficients_)
         fused = mean_logits(logits, self.covers_.T).astype(np.float32)
         for label, boosters in self._boosters.items():
-            features = _features(logits, fused, label, self.covers_[:, label], self.context_[label])
+            own = logits[:, :, label]
+            features = _features(own, fused, label, self.covers_[:, label], self.context_[label])
             raw = [booster.predict(features, raw_score=True, num_threads=1) for booster in boosters]
             answer[:, label] += np.mean(raw, axis=0)
         return probabilities(answer).astype(np.float32)
@@ -241,36 +254,32 @@ class PerLabelStacker(TreeCombiner):
             self._boosters.setdefault(label, []).append(booster)
 
 
-def _fit_base(rows: TrainingRows, fitting: BoolArray) -> DoubleArray:
-    """Fit every label's logistic regression on some rows."""
-    return fit_logistic(
-        [logits[fitting] for logits in rows.logits],
-        rows.y_true[fitting],
-        weight=None if rows.weight is None else rows.weight[fitting],
-        usable=rows.usable,
-        penalty=logit_penalty(10.0, len(rows.logits)),
-    )
+def _grow_label(
+    rows: LabelRows, *, n_trees: int, seed: int, folder: Path | None, wants_scores: bool
+) -> tuple[tuple[str, ...], FloatArray]:
+    """Boost one label; return its models and, where wanted, its held-out scores."""
+    boosted = boost_label_once(rows, n_trees=n_trees, seed=seed, folder=folder)
+    scores = _held_out_scores(rows.start, rows.masks, boosted.held_out) if wants_scores else np.empty(0, np.float32)
+    return boosted.models, scores
 
 
-def _cross_fitted_base(rows: TrainingRows) -> DoubleArray:
-    """Return each fold's regressions applied to all rows, (n_folds, n_samples, n_labels)."""
-    fitted = [_fit_base(rows, ~held) for held in rows.fold_masks]
-    return np.array([apply_logistic(list(rows.logits), coefficients) for coefficients in fitted])
-
-
-def _held_out_scores(rows: TrainingRows, base: DoubleArray, boosted: list[BoostedLabel]) -> FloatArray:
-    """Add the held-out corrections to the held-out regressions."""
-    answer = np.stack([label.held_out for label in boosted], axis=1)
-    for held, start in zip(rows.fold_masks, base, strict=True):
+def _held_out_scores(starts: DoubleArray, masks: list[BoolArray], correction: DoubleArray) -> FloatArray:
+    """Add a label's held-out corrections to its held-out regressions."""
+    answer = correction.copy()
+    for held, start in zip(masks, starts, strict=True):
         answer[held] += start[held]
     return probabilities(answer).astype(np.float32)
 
 
-def _nearest_labels(fused: DoubleArray, n_context: int) -> npt.NDArray[np.intp]:
+def _nearest_labels(fused: FloatArray, n_context: int) -> npt.NDArray[np.intp]:
     """Return for each label the others whose fused logits correlate most with its own; the truth is not looked at."""
-    centered = fused - fused.mean(axis=0)
-    spread = np.sqrt((centered**2).sum(axis=0))
-    correlation = np.abs(centered.T @ centered) / np.maximum(np.outer(spread, spread), 1e-12)
+    mean = fused.mean(axis=0, dtype=np.float64)
+    products = np.zeros((fused.shape[1], fused.shape[1]))
+    for begin in range(0, len(fused), _CORRELATED_ROWS):
+        centered = fused[begin : begin + _CORRELATED_ROWS] - mean
+        products += centered.T @ centered
+    spread = np.sqrt(np.diag(products))
+    correlation = np.abs(products) / np.maximum(np.outer(spread, spread), 1e-12)
     np.fill_diagonal(correlation, -1.0)
     return np.argsort(-correlation, axis=1, kind="stable")[:, : max(0, min(n_context, fused.shape[1] - 1))]
 
@@ -279,4 +288,4 @@ def _features(
     logits: FloatArray, fused: FloatArray, label: int, usable: BoolArray, context: npt.NDArray[np.intp]
 ) -> FloatArray:
     """Return one label's features: members' logits, their mean, and the means of other labels."""
-    return np.column_stack([*logits[usable, :, label], fused[:, label], fused[:, context]])
+    return np.column_stack([*logits[usable], fused[:, label], fused[:, context]])

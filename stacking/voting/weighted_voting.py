@@ -87,8 +87,9 @@ class WeightedVoting(Combiner):
 
     Notes
     -----
-    The micro-F1 objectives with one threshold keep only cells whose decision the weights can change (about a tenth);
-    the others keep a float32 copy of all scores of the tuning rows.
+    The micro-F1 objectives with one threshold keep only cells whose decision the weights can change (about a tenth),
+    and ``"micro-f1-best"`` no more of them than about 3 GiB; the others keep a float32 copy of all scores of the tuning
+    rows.
     Weights per label pay where members see different labels well; where the same members are best throughout, own
     weights fit noise, which is why they are shrunk as strongly as that. The greedy search is deterministic.
 
