@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from stacking.comparison.counts import f1_score
 from stacking.comparison.result import Comparison
-from stacking.report import Block, Cell, Column, Figure, Section, Table
+from stacking.report import Block, Cell, Column, Figure, Paragraph, Section, Table
 from stacking.report.figures import label_f1_figure, never_predicted_table
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def label_section(comparison: Comparison) -> Section | None:
         blocks.append(Figure(chart, caption))
         blocks.append(_frequency_table(shown[0], positives))
     predicted = shown[0].counts["chosen"].label_predicted
-    blocks.append(never_predicted_table(comparison.labels, predicted, positives, method=shown[0].name))
+    never = never_predicted_table(comparison.labels, predicted, positives, method=shown[0].name)
+    blocks.append(never if never.rows else Paragraph(never.caption))
     blocks.append(_label_table(comparison, shown[0], f1))
     return Section("Labels", blocks)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from stacking.comparison.label_section import label_section, shown_methods
 from stacking.comparison.result import Comparison, LeaderboardRow
@@ -38,6 +39,10 @@ _RULE_NAMES = {"single": "one", "per_label": "per label"}
 _MOST_PANELS = 4
 _WORTH_SAYING = 0.0005
 _MOST_HEAT_MAPS = 3
+_SAME_WEIGHT = 0.02  # of weights that are means over folds
+_NOT_SHOWN = (
+    "A vote with equal weights is not shown. Where a member does not answer a label, the others share its weight there."
+)
 
 
 def comparison_report(comparison: Comparison, title: str, extra_sections: Sequence[Section]) -> Report:
@@ -265,6 +270,14 @@ def _gain(comparison: Comparison) -> Section | None:
     return Section("Where the gain comes from", [Figure(chart, caption), table])
 
 
+def _common_weights(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    """Return the weights that all labels share but for members that do not answer them; None where they differ."""
+    common = weights[:, int((weights > 0).sum(axis=0).argmax())]
+    expected = np.where(weights > 0, common[:, None], 0.0)
+    expected /= np.maximum(expected.sum(axis=0), 1e-12)
+    return common if np.allclose(expected, weights, atol=_SAME_WEIGHT) else None
+
+
 def _weights(comparison: Comparison) -> Section | None:
     """Show the weights of every vote."""
     votes = {row.method: comparison.results[row.method].weights for row in comparison.rows}
@@ -272,11 +285,12 @@ def _weights(comparison: Comparison) -> Section | None:
     for name, weights in votes.items():
         if weights is None or len(weights) != len(comparison.models):
             continue
-        if weights.ndim == 1 or np.allclose(weights, weights[:, :1], atol=1e-6):
-            shared[name] = weights if weights.ndim == 1 else weights[:, 0]
-        else:
+        common = weights if weights.ndim == 1 else _common_weights(weights)
+        if common is None:
             own[name] = weights
-    learned = {name: weights for name, weights in shared.items() if not np.allclose(weights, weights[0])}
+        else:
+            shared[name] = common
+    learned = {name: weights for name, weights in shared.items() if not np.allclose(weights, weights[0], atol=1e-6)}
     blocks: list[Block] = []
     names = list(learned)
     for start in range(0, len(names), _MOST_PANELS):
@@ -289,7 +303,7 @@ def _weights(comparison: Comparison) -> Section | None:
         return None
     several = comparison.manifest["n_splits"] > 1
     note = "Weights that the votes learned" + (", averaged over the outer folds." if several else ".")
-    return Section("Weights", [Paragraph(f"{note} A vote with equal weights is not shown."), *blocks])
+    return Section("Weights", [Paragraph(f"{note} {_NOT_SHOWN}"), *blocks])
 
 
 def _curves(comparison: Comparison) -> Section | None:

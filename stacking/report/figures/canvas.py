@@ -18,6 +18,7 @@ from stacking.report.writing import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PAPER",
     "RULE",
     "SERIES",
+    "count_axis",
     "draw",
     "finish_axes",
     "shorten",
@@ -146,6 +148,18 @@ def _for_pages(svg: str, description: str) -> str:
         svg = re.sub(rf"(?<=: ){color}\b", f"var({variable}, {color})", svg)
     svg = re.sub(r'\b(?:d|x|y|points)="[^"]*"', lambda found: _DECIMALS.sub(r"\1", found.group()), svg)
     return re.sub(r"\n\s*", "\n", svg)
+
+
+def count_axis(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis of counts as plain numbers, between the powers of ten only 2 and 5.
+
+    Parameters
+    ----------
+    axis : matplotlib axis
+        Logarithmic.
+    """
+    axis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
+    axis.set_minor_formatter(lambda value, _position: f"{value:,.0f}" if f"{value:.0e}"[0] in "25" else "")
 
 
 def finish_axes(axes: Axes, *, grid: str = "", sides: tuple[str, ...] = ("bottom",)) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stacking.report.figures.canvas import ACCENT, MUTED, SERIES, draw, finish_axes, shorten
+from stacking.report.figures.canvas import ACCENT, MUTED, SERIES, count_axis, draw, finish_axes, shorten
 from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def search_figure(
             )
             axes.plot(np.maximum(steps[-1:, 0], 1), values[-1:], "o", color=SERIES[number % len(SERIES)], markersize=5)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
+        count_axis(axes.xaxis)
         axes.set_xlabel("evaluations (log scale)")
         axes.set_ylabel(loss)
         finish_axes(axes, grid="y")

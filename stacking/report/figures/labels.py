@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stacking.report.figures.canvas import INK, MUTED, SERIES, draw, finish_axes, shorten
+from stacking.report.figures.canvas import INK, MUTED, SERIES, count_axis, draw, finish_axes, shorten
 from stacking.report.sections import Cell, Column, Table
 from stacking.report.writing import write_score
 
@@ -57,7 +57,7 @@ def label_f1_figure(
             axes.annotate(shorten(labels[label], 24), (count[label], series[0][1][label]), xytext=(5, 4),
                           textcoords="offset points", fontsize=7.5, color=INK)  # fmt: skip
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
+        count_axis(axes.xaxis)
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
         axes.set_xlabel("positive samples (log scale)")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["weight_bars_figure", "weights_figure"]
 
 
+MOST_WRITTEN = 12
+"""Labels up to which every weight of a heat map is written into its cell."""
+
+
 def weights_figure(weights: npt.ArrayLike, models: Sequence[str], labels: Sequence[str] | None = None) -> str:
     """Draw the weights of one vote.
 
@@ -95,6 +99,10 @@ def _heat_map(matrix: npt.NDArray[np.floating], models: Sequence[str], labels: S
             cells.append(Rectangle((label, n_models - 1 - model + 0.06), 1, 0.88))
             colors.append(to_rgba(ACCENT, alpha=round(float(matrix[model, label]) / top, 2)))
         axes.add_collection(PatchCollection(cells, facecolors=colors, linewidths=0))
+        for model, label in np.argwhere(np.nan_to_num(matrix) > 0) if n_labels <= MOST_WRITTEN else ():
+            heavy = matrix[model, label] > 0.6 * top
+            axes.text(label + 0.5, n_models - 0.5 - model, write_score(float(matrix[model, label]), 2), ha="center",
+                      va="center", fontsize=8, color="white" if heavy else INK)  # fmt: skip
         axes.set_xlim(0, n_labels)
         axes.set_ylim(0, n_models)
         axes.set_yticks(np.arange(n_models)[::-1] + 0.5, shorten_all(models, 30))

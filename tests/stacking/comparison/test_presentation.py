@@ -5,7 +5,8 @@ import pytest
 
 from stacking.comparison import compare
 from stacking.comparison.label_section import label_section
-from stacking.report import Figure, Table
+from stacking.comparison.presentation import _common_weights
+from stacking.report import Figure, Paragraph, Table
 
 
 @pytest.fixture
@@ -64,6 +65,22 @@ def test_learned_weights_are_shown_and_equal_ones_are_not(make, combiners, rng):
     assert len(charts) == 2
     assert ".70" in charts[0].svg
     assert charts[1].caption.startswith("own: weight of each model for each label")
+
+
+def test_weights_that_only_coverage_changes_are_shown_as_shared():
+    """The second member does not answer the last label."""
+    shared = _common_weights(np.array([[0.5, 0.5, 0.625], [0.2, 0.2, 0.0], [0.3, 0.3, 0.375]]))
+    np.testing.assert_allclose(shared, [0.5, 0.2, 0.3])
+    assert _common_weights(np.array([[0.5, 0.5, 0.9], [0.2, 0.2, 0.0], [0.3, 0.3, 0.1]])) is None
+    np.testing.assert_allclose(_common_weights(np.array([[0.5, 0.5, 1.0], [0.5, 0.5, 0.0]])), [0.5, 0.5])
+
+
+def test_no_empty_table_where_every_label_is_predicted(make, combiners, rng):
+    predictions = make(rng, n_samples=200)
+    found = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=10, n_splits=3)
+    blocks = label_section(found).blocks
+    assert all(block.rows for block in blocks if isinstance(block, Table))
+    assert any("labels are never predicted by mean" in block.text for block in blocks if isinstance(block, Paragraph))
 
 
 def test_verdict_says_when_samples_do_not_settle_it(make, combiners, rng):

@@ -110,3 +110,18 @@ def test_never_predicted_labels_are_listed_most_frequent_first():
     table = never_predicted_table(["a", "b", "c", "d"], [0, 3, 0, 0], [2, 5, 9, 0], method="mean")
     assert [list(row) for row in table.rows] == [["c", 9], ["a", 2], ["d", 0]]
     assert table.caption == "3 of 4 labels are never predicted by mean; they hold 11 of 16 positives (68.8 %)."
+
+
+def test_counts_on_a_log_axis_are_plain_numbers():
+    """Less than a decade: only the ticks between powers of ten are there to be read."""
+    written = texts(label_f1_figure({"a": [0.5, 0.6, 0.7]}, [60, 120, 260], list("xyz")))
+    assert {"100", "200"} <= set(written)
+    assert not any("mathdefault" in text or "times" in text for text in written)
+    assert not any("times" in text for text in texts(search_figure({"pso": [[40, 0.5], [90, 0.4]]})))
+
+
+def test_few_labels_have_their_weights_written_in():
+    weights = np.array([[0.75, 0.4], [0.25, 0.6]])
+    assert {".75", ".40", ".25", ".60"} <= set(texts(weights_figure(weights, ["a", "b"], ["x", "y"])))
+    many = np.random.default_rng(0).dirichlet(np.ones(2), size=30).T
+    assert not any(text.startswith(".") for text in texts(weights_figure(many, ["a", "b"])))
