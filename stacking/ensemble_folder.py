@@ -19,13 +19,44 @@ import numpy.typing as npt
 from stacking.atomic_files import atomic_write_bytes, atomic_write_json, atomic_write_npy, check_writable, sha256_file
 from stacking.combiner import Combiner
 
-__all__ = ["SCHEMA_VERSION", "FolderContent", "find_combiner_class", "read_ensemble_folder", "write_ensemble_folder"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "FolderContent",
+    "check_ensemble_folder",
+    "find_combiner_class",
+    "read_ensemble_folder",
+    "write_ensemble_folder",
+]
 
 SCHEMA_VERSION = 1
 OWN_NAMES = frozenset({"manifest.json", "combiner.json", "arrays", "texts"})
 """What a folder may hold to be replaced; without its manifest it is the remains of a save that was stopped."""
 Arrays = dict[str, npt.NDArray[Any]]
 FolderContent = tuple[dict[str, Any], Combiner, Arrays]
+
+
+def check_ensemble_folder(folder: str | os.PathLike[str]) -> None:
+    """Check before work starts that an ensemble can be written to a folder.
+
+    Parameters
+    ----------
+    folder : path
+        New, empty, or an earlier ensemble.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something that is not part of an ensemble.
+    OSError
+        If the folder cannot be written or its disk is full.
+    """
+    root = Path(folder)
+    foreign = sorted(entry.name for entry in root.iterdir() if entry.name not in OWN_NAMES) if root.is_dir() else []
+    if foreign:
+        raise ValueError(
+            f"out must be a new or empty folder, or an ensemble to replace: got {root}, which holds {foreign[0]!r}."
+        )
+    check_writable(root)
 
 
 def write_ensemble_folder(
@@ -51,12 +82,8 @@ def write_ensemble_folder(
     OSError
         If the folder cannot be written.
     """
+    check_ensemble_folder(folder)
     root = Path(folder)
-    foreign = sorted(entry.name for entry in root.iterdir() if entry.name not in OWN_NAMES) if root.is_dir() else []
-    if foreign:
-        raise ValueError(
-            f"out must be a new or empty folder, or an ensemble to replace: got {root}, which holds {foreign[0]!r}."
-        )
     root.mkdir(parents=True, exist_ok=True)
     values, arrays, texts = combiner._state()
     arrays = {

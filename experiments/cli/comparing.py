@@ -40,9 +40,11 @@ def compare(
     """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
     with session(quiet) as show:
         from experiments.comparison_files import write_comparison
+        from stacking.atomic_files import check_writable
         from stacking.comparison import compare as compare_methods
         from stacking.predictions import load_predictions
 
+        check_writable(out)
         opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
         held_out = None if holdout is None else load_predictions(holdout)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]

@@ -95,7 +95,9 @@ def fit(
     with session(quiet) as show:
         from stacking.decision_rules import ImageRules
         from stacking.ensemble import StackingEnsemble
+        from stacking.ensemble_folder import check_ensemble_folder
 
+        check_ensemble_folder(out)
         opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
         rules = ImageRules(
             min_labels=min_labels,
@@ -180,8 +182,10 @@ def evaluate(
     """Score a saved ensemble on truth that it has not seen; write a leaderboard and a report."""
     with session(quiet) as show:
         from experiments.evaluation import evaluate_ensemble, write_evaluation
+        from stacking.atomic_files import check_writable
         from stacking.ensemble import StackingEnsemble
 
+        check_writable(out)
         loaded = StackingEnsemble.load(ensemble)
         opened = open_predictions(predictions, truth, model, ids, labels, from_logits=from_logits)
         left_out = tuple(without or ())
