@@ -26,7 +26,7 @@ FROZEN_SHARE = 0.4  # of a step's time where only the head learns: no backward p
 CHECKED_SIZE = 16  # pixels at which every photo is tried once
 BYTES_PER_NUMBER = 4
 NETWORKS_BUILT = 3  # for the check before the run, for the training, for the weights that are kept: per fold at most
-TRAINING_COPIES = 5  # of the weights while a fold trains: best, last, average, and the optimizer's two moments
+TRAINING_COPIES = 3  # of the weights that a fold in training has more than a finished one: last, and two moments
 GIB = 2**30
 
 
@@ -98,8 +98,8 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
     weights = sum(cost.weight_bytes for cost in costs) * n_folds
     rows = n_train + n_scored * (n_folds if n_scored else 1)
     scores = len(run.members) * rows + (len(run.members) + len(run.derived)) * (n_train + n_scored)
-    disk = weights + TRAINING_COPIES * max(cost.weight_bytes for cost in costs)
-    disk += scores * n_labels * BYTES_PER_NUMBER
+    disk = weights + scores * n_labels * BYTES_PER_NUMBER
+    fullest = disk + max(_training_bytes(member, cost) for member, cost in zip(run.members, costs, strict=True))
     memory = max(cost.peak_bytes for cost in costs) + _kept_bytes(run, len(manifest))
     facts = [
         Fact(f"member {cost.member}", f"{duration(cost.seconds)}, {cost.weight_bytes * n_folds / 2**20:.0f} MiB")
@@ -108,7 +108,8 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
     known = f"{memory / GIB:.2f} GiB of memory, " if memory else ""
     summary = (
         f"{len(manifest):,} photos × {n_labels} labels, {n_folds} folds: about {duration(total)} on this CPU, "
-        f"{known}{disk / GIB:.2f} GiB of disk ({n_train:,} training and {n_test:,} test photos; without the ensemble)"
+        f"{known}{fullest / GIB:.2f} GiB of disk, {disk / GIB:.2f} in the end "
+        f"({n_train:,} training and {n_test:,} test photos; without the ensemble)"
     )
     return [*facts, Fact("recipe", summary)]
 
@@ -222,6 +223,11 @@ def _learner(task: "MemberTask") -> "Learner":
     precision = "bfloat16" if config.precision == "bfloat16" else "float32"
     average, optimizer = create_average(network, config), create_optimizer(network, config)
     return Learner(network, optimizer, average, loss, precision, "cpu")
+
+
+def _training_bytes(member: "MemberConfig", cost: MemberCost) -> int:
+    """Return what a fold's checkpoints take beyond the weights that stay."""
+    return (TRAINING_COPIES + (member.training.ema_decay > 0)) * cost.weight_bytes
 
 
 def _epoch_share(config: "TrainingConfig", size: int, epoch: int) -> float:

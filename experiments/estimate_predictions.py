@@ -64,13 +64,15 @@ class MethodCost:
         return (n_folds + 1) * self.seconds_per_fit + n_folds * n_rows * self.seconds_per_row
 
 
-def estimate_predictions(predictions: PredictionSet) -> list[Fact]:
+def estimate_predictions(predictions: PredictionSet, n_folds: int = N_FOLDS) -> list[Fact]:
     """Estimate what `fit` and `compare` cost on predictions.
 
     Parameters
     ----------
     predictions : PredictionSet
         With the truth.
+    n_folds : int, default=5
+        Outer and inner folds of `compare`.
 
     Returns
     -------
@@ -96,11 +98,11 @@ def estimate_predictions(predictions: PredictionSet) -> list[Fact]:
     race = sum(cost.cross_fitted(race_rows) for cost in raced)
     chosen = max(cost.cross_fitted(n_rows) for cost in raced) if n_rows > race_rows else 0.0
     fit = race + chosen + 2 * n_rows * deciding
-    split_rows = n_rows * (1 - 1 / N_FOLDS)
-    split = sum(cost.cross_fitted(split_rows) for cost in costs.values())
-    split += sum(cost.cross_fitted(min(split_rows, race_rows)) for cost in raced)  # auto is one of the methods
+    split_rows = n_rows * (1 - 1 / n_folds)
+    split = sum(cost.cross_fitted(split_rows, n_folds) for cost in costs.values())
+    split += sum(cost.cross_fitted(min(split_rows, race_rows), n_folds) for cost in raced)  # auto is one of the methods
     n_candidates = len(names) + 1 + predictions.n_models
-    compare = N_FOLDS * (split + n_candidates * n_rows * deciding)
+    compare = n_folds * (split + n_candidates * n_rows * deciding)
     dearest = sorted(costs.values(), key=lambda cost: cost.cross_fitted(n_rows), reverse=True)[:3]
     facts = [Fact(f"method {cost.name}", f"{duration(cost.cross_fitted(n_rows))} to cross-fit") for cost in dearest]
     size = f"{predictions.n_models} models × {n_rows:,} samples × {predictions.n_labels} labels"
