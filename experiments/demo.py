@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.comparison_files import write_comparison
-from experiments.estimate import duration
+from experiments.doctor import duration
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest

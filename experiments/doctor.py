@@ -1,10 +1,10 @@
-"""Say what this machine is and what a recipe would cost on it.
+"""Say what this machine is: versions, devices, threads, memory and disk.
 
-The estimate is simple on purpose: every different network of the recipe is built, a few training steps are timed
-here, and the time per photo is multiplied by photos × epochs × folds. It leaves out decoding, validation and the
-ensemble, and says so.
+What a recipe or a set of predictions would cost on it is estimated in `experiments.estimate` and
+`experiments.estimate_predictions`.
 """
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -222,3 +222,47 @@ def as_text(facts: list[Fact]) -> list[str]:
         if fact.trouble:
             lines.append(f"  ! {fact.trouble}")
     return lines
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time the way people say it.
+
+    Parameters
+    ----------
+    seconds : float
+        Not negative.
+
+    Returns
+    -------
+    str
+        In seconds, minutes or hours.
+
+    Examples
+    --------
+    >>> duration(42), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def reset_peak_memory() -> None:
+    """Begin to watch the highest resident memory anew, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory() -> int | None:
+    """Return the highest resident memory of this process.
+
+    Returns
+    -------
+    int or None
+        In bytes; None where the system does not tell.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None

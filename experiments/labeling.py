@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from experiments.result_manifest import build_manifest
 from experiments.submission import CsvFormat, check_csv_format, write_labels_csv
+from stacking.atomic_files import check_writable
 
 if TYPE_CHECKING:
     from base_models.progress import TrainingEvent
@@ -46,6 +47,8 @@ def check_targets(out: Path, scores_out: Path | None, csv_format: str) -> None:
     ------
     ValueError
         If a path is a folder, the scores are no ``.npz``, or the form is unknown.
+    OSError
+        If a folder cannot be written or its disk is full.
     """
     check_csv_format(csv_format)
     if out.is_dir():
@@ -56,6 +59,7 @@ def check_targets(out: Path, scores_out: Path | None, csv_format: str) -> None:
         raise ValueError(f"--scores-out must end in .npz: got {str(scores_out)!r}.")
     for path in (out, scores_out):
         if path is not None:
+            check_writable(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
 
 

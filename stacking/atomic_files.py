@@ -57,9 +57,11 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and (error.filename is None or _TEMP_NAME.fullmatch(Path(error.filename).name)):
+            raise _named(error, target) from error
         raise
     sync_folder(target.parent)
 
@@ -348,6 +350,17 @@ def run_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _named(error: OSError, target: Path) -> OSError:
+    """Name the file that could not be written; numpy reports a full disk without a number."""
+    try:
+        free = shutil.disk_usage(target.parent).free
+    except OSError as gone:
+        return FileNotFoundError(gone.errno, "cannot be written: its folder is gone", str(target))
+    number = error.errno or (errno.ENOSPC if free < SPARE_BYTES else errno.EIO)
+    advice = "; free some space and run the same command again" if number == errno.ENOSPC else ""
+    return OSError(number, f"cannot be written: {os.strerror(number)}{advice}", str(target))
 
 
 def _plain(value: Any) -> Any:

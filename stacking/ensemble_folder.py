@@ -22,7 +22,7 @@ from stacking.combiner import Combiner
 __all__ = [
     "SCHEMA_VERSION",
     "FolderContent",
-    "check_ensemble_target",
+    "check_ensemble_folder",
     "find_combiner_class",
     "read_ensemble_folder",
     "write_ensemble_folder",
@@ -35,8 +35,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 FolderContent = tuple[dict[str, Any], Combiner, Arrays]
 
 
-def check_ensemble_target(folder: str | os.PathLike[str]) -> None:
-    """Check that a folder may become an ensemble, for those who want to know before they fit one.
+def check_ensemble_folder(folder: str | os.PathLike[str]) -> None:
+    """Check before work starts that an ensemble can be written to a folder.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ def check_ensemble_target(folder: str | os.PathLike[str]) -> None:
     ------
     ValueError
         If the folder holds something that is not part of an ensemble.
+    OSError
+        If the folder cannot be written or its disk is full.
     """
     root = Path(folder)
     foreign = sorted(entry.name for entry in root.iterdir() if entry.name not in OWN_NAMES) if root.is_dir() else []
@@ -54,6 +56,7 @@ def check_ensemble_target(folder: str | os.PathLike[str]) -> None:
         raise ValueError(
             f"out must be a new or empty folder, or an ensemble to replace: got {root}, which holds {foreign[0]!r}."
         )
+    check_writable(root)
 
 
 def write_ensemble_folder(
@@ -79,8 +82,8 @@ def write_ensemble_folder(
     OSError
         If the folder cannot be written.
     """
+    check_ensemble_folder(folder)
     root = Path(folder)
-    check_ensemble_target(root)
     root.mkdir(parents=True, exist_ok=True)
     values, arrays, texts = combiner._state()
     arrays = {

@@ -103,11 +103,11 @@ def fit(
     with session(quiet) as show:
         from stacking.decision_rules import ImageRules
         from stacking.ensemble import StackingEnsemble
-        from stacking.ensemble_folder import check_ensemble_target
+        from stacking.ensemble_folder import check_ensemble_folder
         from stacking.kept_pieces import keep_pieces
 
         check_out_folder(out)
-        check_ensemble_target(out)
+        check_ensemble_folder(out)
         opened = open_predictions(
             predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
         )

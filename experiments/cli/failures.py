@@ -116,9 +116,11 @@ def exit_codes() -> Iterator[None]:
         if sentence is not None:
             _leave(BAD_INPUT, sentence, error)
         kind = type(error).__name__
-        _leave(
-            INTERNAL_FAILURE, f"internal failure ({kind}: {error}); the traceback is in {keep_traceback(error)}", error
-        )
+        try:
+            kept = f"the traceback is in {keep_traceback(error)}"
+        except OSError as reason:
+            kept = f"the traceback could not be kept ({reason.strerror}): set TMPDIR to a folder that can be written"
+        _leave(INTERNAL_FAILURE, f"internal failure ({kind}: {error}); {kept}", error)
 
 
 def _leave(code: int, message: str, cause: Exception | None) -> None:
