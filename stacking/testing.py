@@ -6,6 +6,7 @@ with one sentence on the first breach. (Optuna and scikit-learn ship their estim
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -177,6 +178,12 @@ def _check_permutation(build: Builder, tolerance: float) -> None:
     turned = predictions.subset(models=models, labels=labels)
     gap = np.abs(combiner.predict_proba(turned) - first).max()
     _require(gap <= TOLERANCE, f"names must decide the order at prediction: scores differ by {gap}")
+    rows = np.random.default_rng(1).permutation(predictions.n_samples)
+    mixed = predictions.subset(samples=rows)
+    _require(np.allclose(combiner.predict_proba(mixed), first[rows], atol=TOLERANCE), "a row's score must be its own")
+    again = np.abs(build().fit(mixed).predict_proba(predictions) - first)
+    worst = float(again.max() if tolerance <= TOLERANCE else again.mean())
+    _require(worst <= tolerance, f"permuting samples must not change the fit: scores differ by {worst}")
     refitted = build().fit(turned).predict_proba(turned)
     gap = np.abs(refitted - first[:, labels])
     worst = float(gap.max() if tolerance <= TOLERANCE else gap.mean())
@@ -278,6 +285,15 @@ def _check_state(build: Builder, tolerance: float) -> None:
     _require(again.models_ == combiner.models_ and again.labels_ == combiner.labels_, "names must survive the state")
 
 
+def _check_pickling(build: Builder, tolerance: float) -> None:
+    """Require that a combiner survives pickling, as processes and clusters need it, fitted or not."""
+    predictions = make_predictions()
+    fresh, combiner = pickle.loads(pickle.dumps(build())), build().fit(predictions)
+    expected = combiner.predict_proba(predictions)
+    for name, other in (("a fitted", pickle.loads(pickle.dumps(combiner))), ("an unfitted", fresh.fit(predictions))):
+        _require(np.array_equal(other.predict_proba(predictions), expected), f"{name} combiner must survive pickling")
+
+
 def _check_unfitted(build: Builder, tolerance: float) -> None:
     """Predicting before fitting and fitting without truth are errors."""
     predictions = make_predictions()
@@ -309,5 +325,6 @@ _CHECKS: dict[str, Callable[[Builder, float], None]] = {
     "weightless rows": _check_weightless_rows,
     "cross-fit": _check_cross_fit,
     "state": _check_state,
+    "pickling": _check_pickling,
     "unfitted": _check_unfitted,
 }

@@ -1,3 +1,4 @@
+import pickle
 import warnings
 
 import numpy as np
@@ -46,6 +47,10 @@ class Broken(Combiner):
 
     def _fit(self, predictions):
         self.level_ = np.asarray(predictions.y_true).mean(axis=0)
+        if self.fault == "row order":
+            self.level_ = np.asarray(predictions.y_true)[:20].mean(axis=0)
+        if self.fault == "unpicklable":
+            self.closure_ = lambda: None
         if self.fault == "parameters":
             self.fault = "changed"
         if self.fault == "global generator":
@@ -57,6 +62,8 @@ class Broken(Combiner):
             scores[0, 0, 0] = 0.123
         if self.fault == "first model":
             score = np.where(np.isnan(scores[0]), score, scores[0])
+        if self.fault == "first row":
+            score = score - scores[:, :1].mean(axis=0) / 2
         if self.fault == "random":
             score = score + np.random.default_rng().random(score.shape)
         return (score + self.level_) / 2
@@ -79,12 +86,19 @@ def test_the_suite_accepts_a_sound_combiner():
         ("input", "must not change the scores"),
         ("first model", "permute the result"),
         ("random", "repeat"),
+        ("first row", "a row's score must be its own"),
+        ("row order", "permuting samples must not change the fit"),
         ("leak", "must not see their rows"),
     ],
 )
 def test_the_suite_catches(fault, message):
     with pytest.raises(AssertionError, match=message):
         check_combiner(lambda: Broken(fault))
+
+
+def test_the_suite_catches_what_cannot_be_pickled():
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        check_combiner(lambda: Broken("unpicklable"), only="pickling")
 
 
 def test_extra_members_and_labels_are_ignored_with_a_warning():

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from optimizers import list_optimizers
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import log_loss, micro_f1
 from stacking.predictions import PredictionSet
+from stacking.testing import make_predictions
 from stacking.voting import WeightedVoting
 
 
@@ -233,3 +235,19 @@ def test_convex_weights_of_39_real_models_hold_out_on_unseen_artists(shared_data
     thresholds = tune_thresholds(voting.predict_proba(y_scores[:, tuning]), y_true[tuning], "single")
     reached = micro_f1(y_true[~tuning], apply_thresholds(voting.predict_proba(y_scores[:, ~tuning]), thresholds))
     assert reached > 0.22
+
+
+@pytest.mark.parametrize("objective", ["micro-f1-best", "micro-f1-half"])
+@pytest.mark.parametrize("optimizer", sorted({*list_optimizers()} - {"slsqp"}))  # slsqp is for the log loss alone
+def test_no_search_ends_worse_in_sample_than_the_best_single(optimizer, objective):
+    predictions = make_predictions(n_samples=80)
+    options = {"n_iterations": 3} if optimizer == "pso" else None
+    vote = WeightedVoting(optimizer, objective, random_state=0, optimizer_options=options)
+    found = vote.fit(predictions).predict_proba(predictions)
+
+    def reached(y_score):
+        rule = "single" if objective == "micro-f1-best" else "half"
+        cuts = tune_thresholds(y_score, predictions.y_true, rule)
+        return micro_f1(predictions.y_true, apply_thresholds(y_score, cuts))
+
+    assert reached(found) >= max(reached(scores) for scores in predictions.to_array()) - 1e-9
