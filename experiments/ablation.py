@@ -19,7 +19,7 @@ from stacking.metrics import recall_at_k
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
     from stacking.predictions import PredictionSet
-    from stacking.report import Report
+    from stacking.report import Report, Section
 
 REQUIRED = ("oof", "test")
 INTRODUCTION = (
@@ -54,6 +54,8 @@ class AblationRow:
         Of the network, or of all that the member is made of.
     cpu_seconds : float
         For training and scoring, all folds.
+    n_photos : int
+        Training photos of one fold.
     photos_seen : int
         Training photos times epochs, all folds.
     recipe : dict
@@ -73,6 +75,7 @@ class AblationRow:
     recall_at_tenth: float
     n_parameters: int
     cpu_seconds: float
+    n_photos: int
     photos_seen: int
     recipe: dict[str, Any]
 
@@ -209,6 +212,7 @@ def ablation_report(ablation: Ablation) -> "Report":
     constant = f"A constant answer scores {write_score(ablation.constant_answer)}."
     sections = [
         Section("Rows", [Paragraph(f"{INTRODUCTION} {constant}"), Table(columns, lines, strong=strong)]),
+        *_data_size_sections(ablation),
         Section(
             "Recipes", [Paragraph("Settings as the run recorded them; what is left out is at its default."), *recipes]
         ),
@@ -303,8 +307,27 @@ def _cost(recipe: Mapping[str, Any], run: Path) -> dict[str, Any]:
     return {
         "n_parameters": sum(entry["n_parameters"] for entry in done if entry["fold"] == 0),
         "cpu_seconds": sum(entry["cpu_seconds"] for entry in done),
+        "n_photos": max(entry["n_train"] for entry in done),
         "photos_seen": sum(entry["n_train"] * entry["epochs"] for entry in done),
     }
+
+
+def _data_size_sections(ablation: Ablation) -> "list[Section]":
+    """Draw the learning curve over rows that differ from the baseline in their share of the photos only."""
+    from stacking.report import Figure, Paragraph, Section
+    from stacking.report.figures import data_size_figure
+
+    ladder = [
+        row
+        for row in ablation.rows
+        if row.member == ablation.baseline or (row.change.startswith("training.train_share") and "," not in row.change)
+    ]
+    if len(ladder) < 2:
+        return []
+    ladder.sort(key=lambda row: row.n_photos)
+    svg = data_size_figure(*([getattr(row, key) for row in ladder] for key in ("n_photos", "score", "low", "high")))
+    words = "The baseline's recipe with a share of its training photos; the shares hold each other."
+    return [Section("How many photos", [Paragraph(words), Figure(svg, "Micro-F1 on the test split with 95 % limits.")])]
 
 
 def _flatten(recipe: Mapping[str, Any], inside: str = "") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Charts as inline SVG: functions on arrays."""
 
 from stacking.report.figures.curves import (
+    data_size_figure,
     learning_curves_figure,
     reliability_figure,
     search_figure,
@@ -11,6 +12,7 @@ from stacking.report.figures.rankings import ladder_figure, leaderboard_figure
 from stacking.report.figures.weights import weight_bars_figure, weights_figure
 
 __all__ = [
+    "data_size_figure",
     "label_f1_figure",
     "ladder_figure",
     "leaderboard_figure",

@@ -14,7 +14,7 @@ from stacking.report.writing import write_score
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["learning_curves_figure", "reliability_figure", "search_figure", "threshold_figure"]
+__all__ = ["data_size_figure", "learning_curves_figure", "reliability_figure", "search_figure", "threshold_figure"]
 
 _DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.6)))  # type: ignore[assignment]
 
@@ -168,6 +168,40 @@ def _column_means(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     total = np.where(known, values, 0.0).sum(axis=0)
     counted = known.sum(axis=0)
     return np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
+
+
+def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> str:
+    """Draw micro-F1 against the number of training samples.
+
+    Parameters
+    ----------
+    n_samples : array of shape (n_sizes,)
+        Training samples, ascending, positive.
+    scores, low, high : array of shape (n_sizes,)
+        Micro-F1 and its 95 % limits.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+    sizes = np.asarray(n_samples, dtype=float)
+
+    def _paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.fill_between(
+            sizes, np.asarray(low, dtype=float), np.asarray(high, dtype=float), color=ACCENT, alpha=0.15, linewidth=0
+        )
+        axes.plot(sizes, np.asarray(scores, dtype=float), "o-", color=ACCENT, markersize=5)
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+        axes.minorticks_off()
+        axes.set_xlabel("training samples (log scale)")
+        axes.set_ylabel("micro-F1")
+        axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
+        finish_axes(axes, grid="y")
+
+    return draw(8.2, 3.0, _paint, "micro-F1 against the number of training samples")
 
 
 def search_figure(

@@ -240,6 +240,22 @@ def test_an_ablation_holds_members_against_a_baseline(labelstack, trained, tmp_p
     assert "frequent" in (tmp_path / "ablation.md").read_text()
 
 
+def test_an_ablation_draws_how_the_score_grows_with_the_photos():
+    from dataclasses import replace
+
+    from experiments.ablation import Ablation, AblationRow, ablation_report
+    from stacking.report import render_html
+
+    row = AblationRow("all", "the baseline's recipe", 0.5, 0.4, 0.6, 0, 0, 0, 0.2, 1, 0.7, 9, 1.0, 400, 800, {})
+    few = replace(row, member="few", change="training.train_share = 0.25", n_photos=100, score=0.3, low=0.2, high=0.4)
+    other = replace(few, member="other", change='training.train_share = 0.25, training.loss = "focal"', n_photos=77)
+    page = render_html(ablation_report(Ablation("r", "all", (row, few, other), 0.1, {})))
+    assert "How many photos" in page
+    figure = page[page.index("<svg") : page.index("</svg>")]
+    assert ">100<" in figure and ">400<" in figure and ">77<" not in figure
+    assert "How many photos" not in render_html(ablation_report(Ablation("r", "all", (row,), 0.1, {})))
+
+
 def test_an_ablation_wants_a_member_and_a_finished_run(labelstack, trained, tmp_path):
     run, _ = trained
     done = labelstack("ablation", run, "--baseline", "smal", "--out", tmp_path / "out")

@@ -8,6 +8,7 @@ import pytest
 
 from stacking.report import Figure
 from stacking.report.figures import (
+    data_size_figure,
     label_f1_figure,
     ladder_figure,
     leaderboard_figure,
@@ -46,6 +47,7 @@ def charts():
     yield learning_curves_figure(
         {name: (np.arange(3), np.array([[0.1, 0.2, np.nan], [0.2, 0.3, 0.4]])) for name in NAMES}, best={NAMES[0]: 1}
     )
+    yield data_size_figure([300, 1000, 3000], [0.3, 0.4, 0.45], [0.29, 0.39, 0.44], [0.31, 0.41, 0.46])
     yield search_figure({name: [(15, 0.5), (30, 0.4)] for name in NAMES}, loss="log loss")
 
 
