@@ -213,14 +213,14 @@ class PerLabelStacker(TreeCombiner):
         models: list[tuple[str, ...]] = [()] * len(fewest)
         held_out = np.empty(feed.fused.shape if wants_scores else (0, 0), np.float32)
         answers = Parallel(n_jobs=self.n_jobs)(job(label, logits) for label, logits in feed.read_logits(grown))
-        for label, (texts, scores) in zip(grown, answers, strict=True):
+        for label, (texts, scores) in zip(grown.tolist(), answers, strict=True):
             models[label] = texts
             if wants_scores:
                 held_out[:, label] = scores
         if wants_scores:
-            for label, logits in feed.read_logits(np.flatnonzero(~is_grown)):
-                starts = feed.starts(label, logits)
-                held_out[:, label] = _held_out_scores(starts, feed.masks, np.zeros(len(held_out)))
+            for kept, logits in feed.read_logits(np.flatnonzero(~is_grown)):
+                starts = feed.starts(kept, logits)
+                held_out[:, kept] = _held_out_scores(starts, feed.masks, np.zeros(len(held_out)))
         return models, held_out
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
