@@ -279,10 +279,8 @@ def _extrapolated(plan: Plan, job: str, path: str, name: str, earlier: float) ->
         f"CPU and wall seconds EXTRAPOLATED, {factor:.0f} × one fit of every {EVERY_LABEL}th label; held-out micro-F1 "
         f"{earlier} in an earlier run, not measured in this one"
     )
-    costs: dict[str, float] = {
-        key: factor * row.values[key] for key in ("cpu_seconds", "wall_seconds") if key in row.values
-    }
-    return replace(row, values=costs, note=note)
+    costs = {key: value for key, value in row.values.items() if key in ("cpu_seconds", "wall_seconds")}
+    return replace(row, values={key: factor * value for key, value in costs.items()}, note=note)
 
 
 def _ours(plan: Plan, job: str, path: str, goals: dict[str, tuple[Goal, ...]]) -> list[Row]:

@@ -220,9 +220,9 @@ class PerLabelStacker(TreeCombiner):
             if wants_scores:
                 held_out[:, label] = scores
         if wants_scores:
-            for label, logits in feed.read_logits(np.flatnonzero(~is_grown)):
-                starts = feed.starts(label, logits)
-                held_out[:, label] = _held_out_scores(starts, feed.masks, np.zeros(len(held_out)))
+            for kept, logits in feed.read_logits(np.flatnonzero(~is_grown)):
+                starts = feed.starts(kept, logits)
+                held_out[:, kept] = _held_out_scores(starts, feed.masks, np.zeros(len(held_out)))
         return models, held_out
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:

@@ -36,8 +36,9 @@ IntArray = npt.NDArray[np.int64]
 
 _PROBE_CELLS = 100_000
 _EDGE = 1e-5
-_TIER = 64
-_MOST_BYTES = 3 * 2**30
+_TIER = 32
+_MOST_BYTES = 9 * 2**29
+_TIED = 1e-6
 _BELOW, _ABOVE = -2.0, 2.0
 
 
@@ -244,20 +245,29 @@ class MicroF1AtBest(WeightObjective):
         Accept candidates per label.
     prune : bool, default True
         Whether to leave out cells that cannot matter; the losses are the same.
-    most_bytes : int, default 3 GiB
+    most_bytes : int, default 4.5 GiB
         Most memory for stored cells, by what a probe of the rows holds; the losses are the same.
 
     Notes
     -----
     A cell whose scores all lie below a floor never fires at thresholds above it. Below the floor F1 cannot exceed
     2 P / (2 P + FP), with P positives and FP the candidate's false positives at the floor: once its best F1 above the
-    floor reaches that bound, the candidate is done. Cells are stored in tiers by their highest score, an octave of the
-    odds each, and every candidate reads as many tiers as it needs. Where that is more than is stored (a candidate far
-    worse than the others, or tiers beyond `most_bytes`, of which the first is stored always), the predictions are read
-    again, a block at a time, for all such candidates of a batch at once; what they lost is remembered.
+    floor reaches that bound, the candidate is done. Cells are stored in tiers by their highest score, half an octave
+    of the odds each, and every candidate reads as many tiers as it needs. Where that is more than is stored (a
+    candidate far worse than the others, or tiers beyond `most_bytes`, of which the first is stored always), the
+    predictions are read again, a block at a time, for all such candidates of a batch at once; what they lost is
+    remembered.
+
+    Attributes
+    ----------
+    is_race : bool
+        True where a search asks for nothing but the best candidate of each batch, as the greedy one does. Candidates
+        whose bound lies below the best of the batch are then left as they are, with a loss that is too high.
     """
 
     name: ClassVar[str] = "micro-f1-best"
+
+    is_race = False
 
     def __init__(
         self,
@@ -295,7 +305,7 @@ class MicroF1AtBest(WeightObjective):
         best, bound = np.zeros(len(weights)), np.zeros(len(weights))
         known = [self._read_again.get(candidate.tobytes()) for candidate in weights]
         for c, loss in enumerate(known):
-            best[c] = 1.0 if loss is None else 1.0 - loss
+            best[c] = 0.0 if loss is None else 1.0 - loss
         active = np.array([c for c, loss in enumerate(known) if loss is None], dtype=np.intp)
         histograms = self._empty_histograms(len(weights))
         for tier, (floor, cells) in enumerate(self._iter_tiers()):
@@ -305,7 +315,8 @@ class MicroF1AtBest(WeightObjective):
             _kernels.best_on_grid(histograms, active, floor, self._positives, best, bound)
             if tier >= len(self._tiers):
                 self._read_again |= {weights[c].tobytes(): 1.0 - best[c] for c in active if best[c] >= bound[c]}
-            active = active[best[active] < bound[active]]
+            least = best.max(initial=0.0) * (1.0 - _TIED) if self.is_race else 0.0
+            active = active[(best[active] < bound[active]) & (bound[active] >= least)]
         return 1.0 - best
 
     def _iter_tiers(self) -> Iterator[tuple[int, Iterable[_Cells]]]:

@@ -19,7 +19,7 @@ from stacking.predictions import PredictionSet
 from stacking.voting.label_weights import GroupSearch, find_label_groups, search_label_weights
 from stacking.voting.means import combine, covered_weights
 from stacking.voting.member_limits import MemberLimits, MemberSubset, within_limits
-from stacking.voting.objectives import WeightObjective, create_objective
+from stacking.voting.objectives import MicroF1AtBest, WeightObjective, create_objective
 
 __all__ = ["WeightedVoting"]
 
@@ -88,8 +88,7 @@ class WeightedVoting(Combiner):
     Notes
     -----
     The micro-F1 objectives with one threshold keep only cells whose decision the weights can change (about a tenth),
-    and ``"micro-f1-best"`` no more of them than about 3 GiB; the others keep a float32 copy of all scores of the tuning
-    rows.
+    and ``"micro-f1-best"`` no more of them than about 4.5 GiB; the others keep a float32 copy of all scores.
     Weights per label pay where members see different labels well; where the same members are best throughout, own
     weights fit noise, which is why they are shrunk as strongly as that. The greedy search is deterministic.
 
@@ -189,6 +188,8 @@ class WeightedVoting(Combiner):
         n_models = len(self.models_)
         options = self._starting_options(objective, limits, rng)
         if self.optimizer == "greedy":
+            if isinstance(objective, MicroF1AtBest):
+                objective.is_race = True
             return minimize(within_limits(objective, limits), n_models, "greedy", random_state=rng, **options)
         result = minimize(objective, n_models, self.optimizer, random_state=rng, **options)
         if limits.allow(result.weights[None])[0]:

@@ -83,7 +83,7 @@ def test_each_photo_may_ask_for_labels_of_its_own_and_batches_do_not_matter():
 
 def test_nothing_is_left_behind():
     network = create("scratch-cnn", head="mlp")
-    network.set_body_trainable(False)
+    network.freeze_body(1.0)
     network.train()  # the frozen body stays in evaluation mode
     modes = {name: part.training for name, part in network.named_modules()}
     assert len(set(modes.values())) == 2

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from optimizers import minimize
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import log_loss, micro_f1
 from stacking.predictions import PredictionSet
+from stacking.voting import WeightedVoting
 from stacking.voting.means import combine, covered_weights
 from stacking.voting.objectives import LogLoss, MicroF1AtBest, MicroF1AtHalf, create_objective, list_objectives
 
@@ -186,3 +188,27 @@ def test_wrong_arguments_are_named(rng):
         create_objective("log-loss", predictions, "harmonic")
     with pytest.raises(ValueError, match="predictions must carry y_true"):
         create_objective("log-loss", PredictionSet(predictions.to_array()))
+
+
+def test_a_race_asks_no_more_than_the_best_and_finds_the_same(rng):
+    """Greedy search reads the predictions again only for candidates that may be the best of their batch."""
+    good = make_set(rng)
+    scores = good.to_array().copy()
+    scores[3] = rng.random(scores[3].shape) ** 0.2  # useless, and far above every floor
+    scores[2] = scores[2] * 1e-3  # as good as the third ever was, and far below
+    predictions = PredictionSet(scores, y_true=good.y_true)
+    race, whole = MicroF1AtBest(predictions, most_bytes=1), MicroF1AtBest(predictions, prune=False)
+    race.is_race = True
+    for _ in range(5):
+        batch = np.vstack([np.eye(4), rng.dirichlet(np.ones(4), 8)])
+        losses, exact = race(batch), whole(batch)
+        assert losses.argmin() == exact.argmin()
+        assert losses.min() == exact.min()
+        assert (losses >= exact).all()
+    reads = count_reads(race)
+    race(np.array([[1.0, 0, 0, 0], [0, 0, 0, 1.0]]))
+    assert not reads
+    patient = minimize(MicroF1AtBest(predictions, prune=False), 4, "greedy", random_state=0)
+    voting = WeightedVoting().fit(predictions)
+    np.testing.assert_array_equal(voting.shared_weights_, patient.weights)
+    assert voting.loss_ == patient.loss
