@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from stacking._checks import check_choice
 from stacking.auto import AutoCombiner
 from stacking.auto_budget import plan_budget
+from stacking.auto_ladder import describe_rungs
 from stacking.combiner import Combiner
 from stacking.cross_fitting import make_folds
 from stacking.decision_rules import (
@@ -49,7 +50,7 @@ class EnsembleReport(dict[str, Any]):
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
             lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [str(note) for note in self["notes"]]
+        lines += [*describe_rungs(self.get("rungs", [])), *(str(note) for note in self["notes"])]
         return "\n".join(lines)
 
 
@@ -343,6 +344,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
         choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
         self.thresholds_ = choice.thresholds
+        rungs = list(getattr(self.combiner_, "rungs_", ()))
+        if rungs and "single" in choice.scores:
+            gain = choice.scores[choice.rule] - choice.scores["single"]
+            rungs.append(
+                {"cause": "thresholds", "gain": gain, "explanation": f"{choice.rule} instead of one threshold"}
+            )
         self.report_ = EnsembleReport(
             method=self.method,
             rule=choice.rule,
@@ -352,4 +359,5 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             n_labels=predictions.n_labels,
             n_never_predicted=int(never_predicted(self.thresholds_).sum()),
             notes=list(getattr(self.combiner_, "notes_", ())),
+            rungs=rungs,
         )
