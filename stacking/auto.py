@@ -386,7 +386,14 @@ def _decide(held_out: FloatArray, predictions: PredictionSet, folds: npt.NDArray
 
     if len(np.unique(folds)) > 1:
         return nested_decisions(held_out, predictions, folds)
-    return apply_thresholds(held_out, tune_thresholds(held_out, np.asarray(predictions.y_true), "single"))
+    thresholds = tune_thresholds(
+        held_out,
+        np.asarray(predictions.y_true),
+        "single",
+        y_known=predictions.y_known,
+        sample_weight=predictions.sample_weight,
+    )
+    return apply_thresholds(held_out, thresholds)
 
 
 def _rank(runners: Sequence[_Runner], shares: Mapping[str, float]) -> list[AutoEntry]:

@@ -16,10 +16,12 @@ from experiments.benchmarks.report import describe_part, load_average, read_part
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.scaling import measure_scaling
 from experiments.benchmarks.speed import measure_speed
+from experiments.benchmarks.unseen import measure_unseen
 
 PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "speed": measure_speed,
     "quality": measure_quality,
+    "unseen": measure_unseen,
     "scaling": measure_scaling,
     "imports": measure_imports,
 }
