@@ -9,16 +9,19 @@ and its gain lies in the next rung that was.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stacking.meta_learners.labelwise_logistic import LabelwiseLogistic
 from stacking.predictions import PredictionSet
+
+if TYPE_CHECKING:
+    from stacking.meta_learners import LabelwiseLogistic
 
 __all__ = ["climb", "describe_rungs", "recalibrated_member"]
 
 CONTEXT = ("label-context", "ridge-context")
+NOT_MEASURED = "not measured: its learner did not run; its gain lies in the next step that was measured"
 
 
 def climb(scores: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -56,7 +59,7 @@ def climb(scores: Mapping[str, float]) -> list[dict[str, Any]]:
             rungs.append({"cause": cause, "gain": scores[name] - reached, "explanation": explanation})
             reached = scores[name]
         else:
-            rungs.append({"cause": cause, "gain": None, "explanation": "not measured: its learner did not run"})
+            rungs.append({"cause": cause, "gain": None, "explanation": NOT_MEASURED})
     return rungs
 
 
@@ -95,6 +98,8 @@ def recalibrated_member(predictions: PredictionSet, weights: Any) -> tuple[Label
     (LabelwiseLogistic, PredictionSet) or None
         The learner and the member it is to be cross-fitted on; None if that one does not answer every label.
     """
+    from stacking.meta_learners import LabelwiseLogistic
+
     member = int(np.argmax(np.asarray(weights).sum(axis=1)))
     if not predictions.covers[member].all():
         return None

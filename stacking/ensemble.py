@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Collection, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_choice
-from stacking.auto import AutoCombiner
 from stacking.auto_budget import plan_budget
 from stacking.auto_ladder import describe_rungs
-from stacking.combiner import Combiner
 from stacking.cross_fitting import make_folds
 from stacking.decision_rules import (
     ImageRules,
@@ -33,6 +31,9 @@ from stacking.methods import create_method, method_kind
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.row_identity import find_seen, hash_ids
 from stacking.threshold_choice import choose_thresholds
+
+if TYPE_CHECKING:
+    from stacking.combiner import Combiner
 
 __all__ = ["EnsembleReport", "StackingEnsemble"]
 
@@ -178,6 +179,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
     def _fit_auto(self, predictions: PredictionSet, started: float) -> None:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
+        from stacking.auto import AutoCombiner
 
         def left() -> float:
             return np.inf if self.time_limit is None else self.time_limit - (time.monotonic() - started)
