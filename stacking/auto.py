@@ -1,8 +1,8 @@
 """Auto: race the methods; leave the plain mean only as far as something beats it beyond doubt.
 
-Candidates run cheap to dear until the time is used; one that has not ended by then is cut off (`stacking.deadline`).
-Each is scored by cross-fitting, its threshold tuned on the other folds. What is averaged then, and with what shares, is
-decided in `stacking.auto_choice`.
+Candidates run, those first that usually gain most for their time, until it is used; one that has not ended by then is
+cut off (`stacking.deadline`). Each is scored by cross-fitting, its threshold tuned on the other folds. What is averaged
+then, and with what shares, is decided in `stacking.auto_choice`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from stacking._checks import check_folds
 from stacking.auto_choice import choose_shares
+from stacking.auto_ladder import climb, recalibrated_member
 from stacking.combiner import Combiner, CombinerState
 from stacking.cross_fitting import make_folds, nested_decisions
 from stacking.deadline import TimeLimitReached, within
@@ -37,16 +38,17 @@ _log = logging.getLogger(__name__)
 RACERS: tuple[tuple[str, float], ...] = (
     ("mean", 0.1),
     ("geometric", 0.1),
-    ("best-single", 0.3),
     ("greedy", 0.5),
+    ("ridge-context", 6.0),
+    ("label-context", 20.0),
+    ("best-single", 0.3),
     ("greedy-geometric", 0.5),
     ("convex", 1.0),
-    ("ridge-context", 6.0),
-    ("label-context", 27.0),
     ("lightgbm", 15.0),
     ("logistic", 20.0),
 )
-"""Candidates in the order they run, with their usual cost relative to each other (only the time limit uses it)."""
+"""Candidates in the order they run, the most gain for the time first, with their usual cost relative to each other
+(only the time limit uses it)."""
 
 VOTES = frozenset({"geometric", "best-single", "greedy", "greedy-geometric", "convex"})
 """Candidates that have nothing to weigh where there is one model."""
@@ -108,8 +110,10 @@ class AutoCombiner(Combiner):
         Share of each of them in the average; they sum to 1.
     entries_ : list of dict
         The race: `AutoEntry` of each candidate, best first.
+    rungs_ : list of dict
+        What label shift, mixing, label correlation and the choice brought (`stacking.auto_ladder`).
     notes_ : list of str
-        The same as lines to read.
+        The race as lines to read.
 
     Notes
     -----
@@ -131,6 +135,7 @@ class AutoCombiner(Combiner):
     chosen_: list[Combiner]
     shares_: list[float]
     entries_: list[dict[str, Any]]
+    rungs_: list[dict[str, Any]]
     notes_: list[str]
 
     def __init__(
@@ -206,6 +211,10 @@ class AutoCombiner(Combiner):
             lambda y_score: count_units(_decide(y_score, raced, raced_folds), raced),
         )
         fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
+        answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
+        scores = {name: runner.counts.micro_f1 for name, runner in by_name.items()}
+        scores["auto"] = count_units(_decide(answer, raced, raced_folds), raced).micro_f1
+        self.rungs_ = climb(scores | self._first_rung(by_name, raced, raced_folds))
         if raced is not predictions:
             fitted = [self._create(name).fit_cross_fitted(predictions, folds=folds) for name in choice.shares]
         self.chosen_, self.shares_ = [combiner for combiner, _ in fitted], list(choice.shares.values())
@@ -245,6 +254,24 @@ class AutoCombiner(Combiner):
         ]
         self.notes_ = [*self._told, *told, *_notes_of(self.chosen_)]
 
+    def _first_rung(
+        self, runners: Mapping[str, _Runner], predictions: PredictionSet, folds: npt.NDArray[np.intp]
+    ) -> dict[str, float]:
+        """Score the best member alone, recalibrated per label; nothing where the time is used or it has holes."""
+        single, mixing = runners.get("best-single"), runners.get("logistic")
+        if single is None or mixing is None:
+            return {}
+        prepared = recalibrated_member(predictions, single.combiner.weights_)
+        if prepared is None:
+            return {}
+        left = None if self.time_limit is None else self.time_limit - sum(one.seconds for one in runners.values())
+        try:
+            with within(left):
+                y_score = prepared[0].cross_fit_predict(prepared[1], folds=folds)
+        except TimeLimitReached:
+            return {}
+        return {"recalibrated": count_units(_decide(y_score, predictions, folds), predictions).micro_f1}
+
     def _sample(
         self, predictions: PredictionSet, folds: npt.NDArray[np.intp]
     ) -> tuple[PredictionSet, npt.NDArray[np.intp]]:
@@ -256,7 +283,7 @@ class AutoCombiner(Combiner):
         return predictions.subset(samples=rows).in_memory(), folds[rows]
 
     def _race(self, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> tuple[list[_Runner], list[AutoEntry]]:
-        """Cross-fit the candidates, cheap ones first, as long as the time allows."""
+        """Cross-fit the candidates in their order as long as the time allows."""
         started = time.monotonic()
         runners: list[_Runner] = []
         skipped: list[AutoEntry] = []
@@ -311,6 +338,7 @@ class AutoCombiner(Combiner):
             "entries": self.entries_,
             "notes": self.notes_,
             "shares": self.shares_,
+            "rungs": self.rungs_,
         }
         values |= {"models": self.models_, "labels": self.labels_}
         nested, arrays, texts = pack_combiners(self.chosen_)
@@ -323,6 +351,7 @@ class AutoCombiner(Combiner):
         auto.models_, auto.labels_ = tuple(values["models"]), tuple(values["labels"])
         auto.covers_, auto.entries_, auto.notes_ = arrays["covers"], values["entries"], values["notes"]
         auto.chosen_ = unpack_combiners(values["chosen"], arrays, texts)
+        auto.rungs_ = values.get("rungs", [])
         auto.shares_ = values.get("shares") or [1.0 / len(auto.chosen_)] * len(auto.chosen_)
         return auto
 
@@ -357,7 +386,14 @@ def _decide(held_out: FloatArray, predictions: PredictionSet, folds: npt.NDArray
 
     if len(np.unique(folds)) > 1:
         return nested_decisions(held_out, predictions, folds)
-    return apply_thresholds(held_out, tune_thresholds(held_out, np.asarray(predictions.y_true), "single"))
+    thresholds = tune_thresholds(
+        held_out,
+        np.asarray(predictions.y_true),
+        "single",
+        y_known=predictions.y_known,
+        sample_weight=predictions.sample_weight,
+    )
+    return apply_thresholds(held_out, thresholds)
 
 
 def _rank(runners: Sequence[_Runner], shares: Mapping[str, float]) -> list[AutoEntry]:

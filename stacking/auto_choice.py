@@ -5,7 +5,7 @@ the plain mean is left only as far as the gain over it is proven (`stacking.pair
 
 1. the best candidate is proven better than the mean: all candidates within one standard error of it are averaged (the
    one-standard-error rule of Breiman et al., "Classification and regression trees", 1984, section 3.4.3, kept as an
-   average instead of a pick), unless the best alone scores more than that average;
+   average instead of a pick);
 2. else, its even average with the mean is: then that. A half step has half the noise of a whole one, and two methods
    that err differently are worth more together;
 3. else the mean, with a quarter of the geometric mean where that one is not clearly behind. Neither learns anything, so
@@ -72,7 +72,7 @@ def choose_shares(
     order = sorted(counts, key=lambda name: -counts[name].micro_f1)
     best, mean = order[0], counts["mean"]
     if paired_gain(counts[best], mean).is_proven():
-        return _near_best(best, held_out, counts, judge)
+        return _near_best(best, counts)
     halves: dict[str, float] = {}
     for name in [name for name in order if counts[name].micro_f1 > mean.micro_f1][:MOST_HALVES]:
         gain = paired_gain(judge(average_scores([held_out["mean"], held_out[name]])), mean)
@@ -91,22 +91,12 @@ def choose_shares(
     return Choice({"mean": 1.0}, reason)
 
 
-def _near_best(
-    best: str,
-    held_out: Mapping[str, FloatArray],
-    counts: Mapping[str, UnitCounts],
-    judge: Callable[[FloatArray], UnitCounts],
-) -> Choice:
-    """Average what is within one standard error of the best, or take the best alone."""
+def _near_best(best: str, counts: Mapping[str, UnitCounts]) -> Choice:
+    """Average what is within one standard error of the best."""
     gains = {name: paired_gain(counts[best], own) for name, own in counts.items()}
     near = [name for name, gain in gains.items() if gain.gain <= gain.standard_error]
     if len(near) == 1:
-        return Choice(
-            {best: 1.0}, f"{best} is proven better than the plain mean, and no other is within one standard error"
-        )
-    if judge(average_scores([held_out[name] for name in near])).micro_f1 < counts[best].micro_f1:
-        return Choice(
-            {best: 1.0}, f"{best} is proven better than the plain mean, and than its average with those near it"
-        )
+        reason = f"{best} is proven better than the plain mean, and no other is within one standard error"
+        return Choice({best: 1.0}, reason)
     reason = f"they are within one standard error of the best, {best}, which is proven better than the plain mean"
     return Choice(dict.fromkeys(near, 1.0 / len(near)), reason)

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Collection, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_choice
-from stacking.auto import AutoCombiner
 from stacking.auto_budget import plan_budget
-from stacking.combiner import Combiner
+from stacking.auto_ladder import describe_rungs
 from stacking.cross_fitting import make_folds
 from stacking.decision_rules import (
     ImageRules,
@@ -33,6 +32,9 @@ from stacking.methods import create_method, method_kind
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.row_identity import find_seen, hash_ids
 from stacking.threshold_choice import choose_thresholds
+
+if TYPE_CHECKING:
+    from stacking.combiner import Combiner
 
 __all__ = ["EnsembleReport", "StackingEnsemble"]
 
@@ -50,7 +52,7 @@ class EnsembleReport(dict[str, Any]):
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
             lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [str(note) for note in self["notes"]]
+        lines += [*describe_rungs(self.get("rungs", [])), *(str(note) for note in self["notes"])]
         return "\n".join(lines)
 
 
@@ -183,6 +185,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
     def _fit_auto(self, predictions: PredictionSet, started: float) -> None:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
+        from stacking.auto import AutoCombiner
 
         def left() -> float:
             return np.inf if self.time_limit is None else self.time_limit - (time.monotonic() - started)
@@ -385,6 +388,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.thresholds_ = choice.thresholds
         fired = apply_thresholds(held_out, choice.thresholds)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
+        rungs = list(getattr(self.combiner_, "rungs_", ()))
+        if rungs and "single" in choice.scores:
+            gain = choice.scores[choice.rule] - choice.scores["single"]
+            rungs.append(
+                {"cause": "thresholds", "gain": gain, "explanation": f"{choice.rule} instead of one threshold"}
+            )
         self.report_ = EnsembleReport(
             method=self.method,
             rule=choice.rule,
@@ -394,4 +403,5 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             n_labels=predictions.n_labels,
             n_never_predicted=int(never_predicted(self.thresholds_).sum()),
             notes=list(getattr(self.combiner_, "notes_", ())),
+            rungs=rungs,
         )

@@ -31,6 +31,7 @@ from experiments.benchmarks.rows import Row
 from experiments.benchmarks.scaling import measure_scaling
 from experiments.benchmarks.speed import measure_speed
 from experiments.benchmarks.training_loop import measure_training
+from experiments.benchmarks.unseen import measure_unseen
 
 PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "speed": measure_speed,
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "jamendo": measure_jamendo,
     "tabular": measure_tabular,
     "fashion": read_fashion,
+    "unseen": measure_unseen,
     "scaling": measure_scaling,
     "imports": measure_imports,
     "training": measure_training,

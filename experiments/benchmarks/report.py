@@ -38,6 +38,7 @@ TITLES = {
     "jamendo": "Quality on music tags, split by artist",
     "tabular": "Quality on small tables: stacked scikit-learn classifiers",
     "fashion": "Quality on photos",
+    "unseen": "Auto on sets that tuned nothing, against the better of the plain mean and the best single model",
     "scaling": "Growth with rows, labels and models",
     "imports": "Start-up and first calls",
     "training": "Training: our loop and timm's, taking turns",

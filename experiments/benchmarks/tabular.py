@@ -139,7 +139,20 @@ def _decide_plainly(
 
 
 def fit_base(base: Any, x: FloatArray, y: LabelArray) -> Any:
-    """Fit a clone."""
+    """Fit a clone, without a word about labels that are constant in a fold.
+
+    Parameters
+    ----------
+    base : estimator
+        Cloned, not changed.
+    x, y : ndarray
+        Features and labels.
+
+    Returns
+    -------
+    estimator
+        The fitted clone.
+    """
     import warnings
 
     from sklearn.base import clone
@@ -150,7 +163,22 @@ def fit_base(base: Any, x: FloatArray, y: LabelArray) -> Any:
 
 
 def scores_of(fitted: Any, x: FloatArray, n_labels: int) -> FloatArray:
-    """Return positive scores (n_samples, n_labels) whatever form the classifier answers in."""
+    """Return the scores of the positives, whatever form the classifier answers in.
+
+    Parameters
+    ----------
+    fitted : estimator
+        With ``predict_proba``.
+    x : ndarray of shape (n_samples, n_features)
+        Features.
+    n_labels : int
+        Number of labels.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples, n_labels)
+        Scores.
+    """
     answer = fitted.predict_proba(x)
     if not isinstance(answer, list):
         return np.asarray(answer, np.float32).reshape(len(x), n_labels)

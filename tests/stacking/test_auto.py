@@ -5,6 +5,7 @@ import pytest
 
 from stacking import PredictionSet, StackingEnsemble, micro_f1
 from stacking.auto import RACERS, AutoCombiner
+from stacking.auto_ladder import climb
 from stacking.cross_fitting import make_folds
 from stacking.methods import list_methods
 from stacking.testing import make_predictions
@@ -45,6 +46,35 @@ def test_auto_keeps_the_mean_where_nothing_is_proven():
             mean = predictions.to_array().mean(axis=0)
             np.testing.assert_allclose(auto.predict_proba(predictions), mean, atol=1e-5)
     assert len(kept) >= 3
+
+
+def test_shares_weigh_the_logits_and_survive_the_state():
+    predictions = make_predictions(n_models=4, n_samples=150, n_labels=4)
+    auto = AutoCombiner(methods=["geometric"]).fit(predictions)
+    assert auto.shares_ == [0.75, 0.25]
+    scores = predictions.to_array().astype(float)
+    mean, logits = scores.mean(axis=0), np.log(scores / (1 - scores)).mean(axis=0)
+    wanted = 0.75 * np.log(mean / (1 - mean)) + 0.25 * logits
+    np.testing.assert_allclose(auto.predict_proba(predictions), 1 / (1 + np.exp(-wanted)), atol=1e-4)
+    again = AutoCombiner._from_state(*auto._state())
+    np.testing.assert_array_equal(again.predict_proba(predictions), auto.predict_proba(predictions))
+
+
+def test_the_report_says_what_each_step_brought(dependent):
+    report = StackingEnsemble("auto").fit(dependent).report_
+    rungs = {rung["cause"]: rung["gain"] for rung in report["rungs"]}
+    assert list(rungs) == ["label shift", "mixing", "label correlation", "choice", "thresholds"]
+    assert rungs["label correlation"] > 0.1
+    start = next(line for line in report["notes"] if line.split()[0] == "best-single").split()[1]
+    assert sum(rungs.values()) == pytest.approx(report["cross_fitted_micro_f1"] - float(start), abs=1e-4)
+    assert "what each step brought" in str(report)
+
+
+def test_a_step_that_was_not_measured_says_so():
+    rungs = climb({"best-single": 0.5, "label-context": 0.7, "auto": 0.7})
+    assert [rung["gain"] for rung in rungs] == [None, None, pytest.approx(0.2), 0.0]
+    assert "did not run" in rungs[0]["explanation"]
+    assert climb({"mean": 0.5, "auto": 0.5}) == []
 
 
 def test_random_labels_score_chance_out_of_fold(rng):

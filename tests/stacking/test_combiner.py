@@ -48,9 +48,15 @@ class Broken(Combiner):
         self.fault = fault
 
     def _fit(self, predictions):
-        self.level_ = np.asarray(predictions.y_true).mean(axis=0)
+        truth = np.asarray(predictions.y_true)
+        known, weight = np.ones(truth.shape), np.ones((len(truth), 1))
+        if predictions.y_known is not None and self.fault != "unknown cells":
+            known = np.asarray(predictions.y_known, dtype=float)
+        if predictions.sample_weight is not None and self.fault != "weights":
+            weight = predictions.sample_weight[:, None]
+        self.level_ = (truth * known * weight).sum(axis=0) / (known * weight).sum(axis=0)
         if self.fault == "row order":
-            self.level_ = np.asarray(predictions.y_true)[:20].mean(axis=0)
+            self.level_ = truth[:20].mean(axis=0)
         if self.fault == "unpicklable":
             self.closure_ = lambda: None
         if self.fault == "parameters":
@@ -91,6 +97,8 @@ def test_the_suite_accepts_a_sound_combiner():
         ("first row", "a row's score must be its own"),
         ("row order", "permuting samples must not change the fit"),
         ("leak", "must not see their rows"),
+        ("unknown cells", "y_known False must not matter"),
+        ("weights", "sample_weight 0 must not matter"),
     ],
 )
 def test_the_suite_catches(fault, message):
