@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from stacking.deadline import check_deadline
 
-__all__ = ["LogisticPenalty", "apply_logistic", "fit_logistic"]
+__all__ = ["LogisticPenalty", "apply_logistic", "fit_logistic", "pooled_coefficients"]
 
 DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -251,6 +251,36 @@ def _derivatives(
         error, spread = error * weight, spread * weight
     slope = np.matmul(design, error[:, :, None])[:, :, 0]
     return slope, np.matmul(design * spread[:, None, :], design.transpose(0, 2, 1))
+
+
+def pooled_coefficients(
+    features: Sequence[npt.NDArray[Any]],
+    y_true: DoubleArray,
+    *,
+    weight: DoubleArray | None = None,
+    usable: BoolArray | None = None,
+) -> DoubleArray:
+    """Fit one set of coefficients for all labels, with an intercept per label, on at most some 250,000 cells.
+
+    Parameters
+    ----------
+    features : sequence of arrays, each of shape (n_samples, n_labels)
+        Finite, in a unit that all labels share.
+    y_true : ndarray of float64, shape (n_samples, n_labels)
+        The truth in [0, 1].
+    weight : ndarray of float64, shape (n_samples, n_labels), optional
+        Cell weights; 0 leaves a cell out.
+    usable : ndarray of bool, shape (n_labels, n_features), optional
+        Features a label may use.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_features,)
+        Coefficients for the features as given.
+    """
+    usable = np.ones((y_true.shape[1], len(features)), dtype=bool) if usable is None else usable
+    scaling = _find_scaling(features, weight, usable, LogisticPenalty(shared_scale=tuple(range(len(features)))))
+    return _pooled_coefficients(features, y_true, weight, usable, scaling) / scaling.scale.max(axis=0)
 
 
 def _pooled_coefficients(

@@ -11,7 +11,7 @@ for batched Newton steps: no network, no trees.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from stacking.combiner import Combiner
 from stacking.deadline import check_deadline
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.context_regression import JointRegression, Moments, held_out_fit, joint_regression
+from stacking.meta_learners.fused_logits import fuse_logits, fusing_weights
 from stacking.meta_learners.labelwise_logistic import (
     check_penalty,
     choose_penalty,
@@ -36,7 +37,6 @@ from stacking.meta_learners.training_rows import (
     TrainingRows,
     describe_fallback,
     fill_gaps,
-    mean_logits,
     prepare_rows,
     probabilities,
 )
@@ -72,6 +72,8 @@ class LabelContextStacker(Combiner):
 
     Attributes
     ----------
+    fusing_ : ndarray of float64, shape (n_models,)
+        Weights of the members in the fused logits, on the simplex.
     ridge_ : ndarray of float64, shape (n_labels + 1, n_labels)
         First stage: weights on the fused logits, intercepts last.
     first_coefficients_ : ndarray of float64, shape (n_labels, n_models + 2)
@@ -108,6 +110,7 @@ class LabelContextStacker(Combiner):
 
     fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
 
+    fusing_: DoubleArray
     ridge_: DoubleArray
     first_coefficients_: DoubleArray
     to_truth_: DoubleArray
@@ -145,7 +148,8 @@ class LabelContextStacker(Combiner):
         )
         self.notes_ = [note]
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
-        fused = mean_logits(rows.logits, rows.usable)
+        self.fusing_ = fusing_weights(rows)
+        fused = fuse_logits(rows.logits, rows.usable, self.fusing_)
         self.ridge_, context = fit_ridge_stage(fused, rows)
         features, usable = [*rows.logits, context], usable_with_context(rows.usable, 1)
         self.first_coefficients_ = fit_logistic(
@@ -162,10 +166,16 @@ class LabelContextStacker(Combiner):
             penalty=penalty,
         )
 
+    @classmethod
+    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
+        """Rebuild the stacker; earlier versions weighed all members alike."""
+        alike = np.full(arrays["covers_"].shape[0], 1.0 / arrays["covers_"].shape[0])
+        return super()._from_state(values, {"fusing_": alike, **arrays}, texts)
+
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Apply all stages to a block of rows."""
         logits = fill_gaps(scores, covers, self.centers_, self.covers_)
-        fused = mean_logits(logits, self.covers_.T)
+        fused = fuse_logits(logits, self.covers_.T, self.fusing_)
         features = [*logits, fused @ self.ridge_[:-1] + self.ridge_[-1]]
         believed = probabilities(apply_logistic(features, self.first_coefficients_))
         joint = JointRegression(self.to_truth_, self.to_logit_)

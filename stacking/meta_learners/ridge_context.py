@@ -8,7 +8,7 @@ too much.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,12 @@ from stacking.combiner import Combiner
 from stacking.deadline import check_deadline
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.context_regression import Moments, held_out_fit, measure_moments, ridge_weights
+from stacking.meta_learners.fused_logits import fuse_logits, fusing_weights
 from stacking.meta_learners.labelwise_logistic import check_penalty, choose_penalty, logit_penalty
 from stacking.meta_learners.training_rows import (
     TrainingRows,
     describe_fallback,
     fill_gaps,
-    mean_logits,
     prepare_rows,
     probabilities,
 )
@@ -57,6 +57,8 @@ class RidgeContext(Combiner):
 
     Attributes
     ----------
+    fusing_ : ndarray of float64, shape (n_models,)
+        Weights of the members in the fused logits, on the simplex.
     ridge_ : ndarray of float64, shape (n_labels + 1, n_labels)
         Weights on the fused logits, intercepts in the last row.
     coefficients_ : ndarray of float64, shape (n_labels, n_models + 2)
@@ -86,6 +88,7 @@ class RidgeContext(Combiner):
 
     fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
 
+    fusing_: DoubleArray
     ridge_: DoubleArray
     coefficients_: DoubleArray
     centers_: DoubleArray
@@ -118,7 +121,8 @@ class RidgeContext(Combiner):
         )
         self.notes_ = [note]
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
-        fused = mean_logits(rows.logits, rows.usable)
+        self.fusing_ = fusing_weights(rows)
+        fused = fuse_logits(rows.logits, rows.usable, self.fusing_)
         self.ridge_, context = fit_ridge_stage(fused, rows)
         self.coefficients_ = fit_logistic(
             [*rows.logits, context],
@@ -128,10 +132,16 @@ class RidgeContext(Combiner):
             penalty=logit_penalty(penalty, len(rows.logits)),
         )
 
+    @classmethod
+    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
+        """Rebuild the stacker; earlier versions weighed all members alike."""
+        alike = np.full(arrays["covers_"].shape[0], 1.0 / arrays["covers_"].shape[0])
+        return super()._from_state(values, {"fusing_": alike, **arrays}, texts)
+
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Apply both stages to a block of rows."""
         logits = fill_gaps(scores, covers, self.centers_, self.covers_)
-        context = mean_logits(logits, self.covers_.T) @ self.ridge_[:-1] + self.ridge_[-1]
+        context = fuse_logits(logits, self.covers_.T, self.fusing_) @ self.ridge_[:-1] + self.ridge_[-1]
         return probabilities(apply_logistic([*logits, context], self.coefficients_)).astype(np.float32)
 
 
