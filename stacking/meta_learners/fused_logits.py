@@ -16,7 +16,7 @@ import numpy.typing as npt
 from stacking.meta_learners.batched_logistic import pooled_coefficients
 from stacking.meta_learners.training_rows import TrainingRows
 
-__all__ = ["fuse_logits", "fusing_weights"]
+__all__ = ["equal_weights", "fuse_logits", "fusing_weights"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -36,9 +36,11 @@ def fusing_weights(rows: TrainingRows) -> DoubleArray:
     ndarray of float64, shape (n_models,)
         On the simplex; equal where no member helps.
     """
-    slopes = np.maximum(pooled_coefficients(rows.logits, rows.y_true, weight=rows.weight, usable=rows.usable), 0.0)
+    slopes = np.maximum(
+        pooled_coefficients(list(rows.logits), rows.y_true, weight=rows.weight, usable=rows.usable), 0.0
+    )
     total = float(slopes.sum())
-    return slopes / total if total > 0 else np.full(len(slopes), 1.0 / len(slopes))
+    return slopes / total if total > 0 else equal_weights(rows.usable.T)
 
 
 def fuse_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray, weights: DoubleArray) -> DoubleArray:
@@ -65,3 +67,19 @@ def fuse_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray, we
     for block, share in zip(logits, shares.T, strict=True):
         total += np.where(share > 0, block, 0.0) * share
     return total
+
+
+def equal_weights(covers: BoolArray) -> DoubleArray:
+    """Weigh all members alike.
+
+    Parameters
+    ----------
+    covers : ndarray of bool, shape (n_models, n_labels)
+        Which labels the members answer.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_models,)
+        On the simplex.
+    """
+    return np.full(len(covers), 1.0 / len(covers))

@@ -20,7 +20,7 @@ from stacking.combiner import Combiner
 from stacking.deadline import check_deadline
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.meta_learners.context_regression import JointRegression, Moments, held_out_fit, joint_regression
-from stacking.meta_learners.fused_logits import fuse_logits, fusing_weights
+from stacking.meta_learners.fused_logits import equal_weights, fuse_logits, fusing_weights
 from stacking.meta_learners.labelwise_logistic import (
     check_penalty,
     choose_penalty,
@@ -169,8 +169,7 @@ class LabelContextStacker(Combiner):
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the stacker; earlier versions weighed all members alike."""
-        alike = np.full(arrays["covers_"].shape[0], 1.0 / arrays["covers_"].shape[0])
-        return super()._from_state(values, {"fusing_": alike, **arrays}, texts)
+        return super()._from_state(values, {"fusing_": equal_weights(arrays["covers_"]), **arrays}, texts)
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Apply all stages to a block of rows."""

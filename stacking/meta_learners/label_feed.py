@@ -16,8 +16,9 @@ import numpy.typing as npt
 from stacking.cross_fitting import make_folds
 from stacking.kept_pieces import current_folder, digest_of, recall
 from stacking.meta_learners.batched_logistic import apply_logistic, fit_logistic
+from stacking.meta_learners.fused_logits import fuse_logits, fusing_weights
 from stacking.meta_learners.labelwise_logistic import logit_penalty
-from stacking.meta_learners.training_rows import TrainingRows, mean_logits, prepare_rows, score_logits
+from stacking.meta_learners.training_rows import TrainingRows, prepare_rows, score_logits
 from stacking.predictions import PredictionSet
 
 __all__ = ["BASE_ROWS", "LabelFeed", "feed_from_memory", "feed_from_predictions"]
@@ -40,7 +41,9 @@ class LabelFeed:
     read_logits : callable
         Takes label positions, yields each with its logits, shape (n_models, n_samples), 0 where not covered.
     fused : ndarray of float32, shape (n_samples, n_labels)
-        Mean logit of the members that cover a label.
+        Fused logit of the members that cover a label.
+    fusing : ndarray of float64, shape (n_models,)
+        Weights of the members in it.
     weigh : callable
         Takes a label, returns its truth and the weights of its rows (None if all are 1), float64 each.
     usable : ndarray of bool, shape (n_labels, n_models)
@@ -59,6 +62,7 @@ class LabelFeed:
 
     read_logits: Callable[[IntArray], Iterator[tuple[int, FloatArray]]]
     fused: FloatArray
+    fusing: DoubleArray
     weigh: Callable[[int], tuple[DoubleArray, DoubleArray | None]]
     usable: BoolArray
     masks: list[BoolArray]
@@ -109,9 +113,10 @@ def feed_from_memory(rows: TrainingRows) -> LabelFeed:
         return rows.y_true[:, label], None if rows.weight is None else rows.weight[:, label]
 
     total = np.full(len(rows.usable), float(len(rows.y_true))) if rows.weight is None else rows.weight.sum(axis=0)
-    fused = mean_logits(rows.logits, rows.usable).astype(np.float32)
+    fusing = fusing_weights(rows)
+    fused = fuse_logits(rows.logits, rows.usable, fusing).astype(np.float32)
     centers = rows.logits.mean(axis=1, dtype=np.float64)
-    facts = (read_logits, fused, weigh, rows.usable, rows.fold_masks, centers, rows.positives, total)
+    facts = (read_logits, fused, fusing, weigh, rows.usable, rows.fold_masks, centers, rows.positives, total)
     return LabelFeed(*facts, *_fit_bases(rows))
 
 
@@ -143,11 +148,11 @@ def feed_from_predictions(
         folds = make_folds(predictions, n_folds, random_state=rng)
     base = prepare_rows(predictions.subset(samples=drawn), max_rows=None, n_folds=1, random_state=rng)
     base = TrainingRows(base.logits, base.y_true, base.weight, base.usable, folds[drawn])
-    fused = np.empty((n_samples, n_labels), np.float32)
+    fusing, fused = fusing_weights(base), np.empty((n_samples, n_labels), np.float32)
     sums = np.zeros((predictions.n_models, n_labels))
     for rows, scores in predictions.iter_rows():
         logits = np.nan_to_num(score_logits(scores), copy=False)
-        fused[rows] = mean_logits(logits, base.usable)
+        fused[rows] = fuse_logits(logits, base.usable, fusing)
         sums += logits.sum(axis=1, dtype=np.float64)
 
     def read_logits(labels: IntArray) -> Iterator[tuple[int, FloatArray]]:
@@ -171,7 +176,7 @@ def feed_from_predictions(
         truth, weight = weigh(label)
         sizes[:, label] = (truth.sum(), n_samples) if weight is None else (truth @ weight, weight.sum())
     masks = [folds == fold for fold in np.unique(folds)] if len(np.unique(folds)) > 1 else []
-    facts = (read_logits, fused, weigh, base.usable, masks, sums / n_samples, sizes[0], sizes[1])
+    facts = (read_logits, fused, fusing, weigh, base.usable, masks, sums / n_samples, sizes[0], sizes[1])
     return LabelFeed(*facts, *_fit_bases(base))
 
 

@@ -20,11 +20,11 @@ from stacking.deadline import check_deadline
 from stacking.kept_pieces import current_folder
 from stacking.meta_learners.batched_logistic import apply_logistic
 from stacking.meta_learners.boosted_label import LabelRows, boost_label_once
+from stacking.meta_learners.fused_logits import equal_weights, fuse_logits
 from stacking.meta_learners.label_feed import BASE_ROWS, LabelFeed, feed_from_memory, feed_from_predictions
 from stacking.meta_learners.training_rows import (
     describe_fallback,
     fill_gaps,
-    mean_logits,
     prepare_rows,
     probabilities,
 )
@@ -180,7 +180,7 @@ class PerLabelStacker(TreeCombiner):
         """Fit the regressions on all rows and grow the trees fold by fold."""
         given = getattr(self, "_given_folds", None)
         feed = self._feed(predictions, given)
-        self.centers_ = feed.centers
+        self.centers_, self.fusing_ = feed.centers, feed.fusing
         self.coefficients_ = feed.coefficients
         self.context_ = _nearest_labels(feed.fused, self.n_context)
         models, held_out = self._boost(feed, self.context_, wants_scores=given is not None)
@@ -225,11 +225,16 @@ class PerLabelStacker(TreeCombiner):
                 held_out[:, kept] = _held_out_scores(starts, feed.masks, np.zeros(len(held_out)))
         return models, held_out
 
+    @classmethod
+    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
+        """Rebuild the stacker; earlier versions weighed all members alike."""
+        return super()._from_state(values, {"fusing_": equal_weights(arrays["covers_"]), **arrays}, texts)
+
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Add the mean correction of the folds' trees to the regressions."""
         logits = fill_gaps(scores, covers, self.centers_, self.covers_)
         answer = apply_logistic(list(logits), self.coefficients_)
-        fused = mean_logits(logits, self.covers_.T).astype(np.float32)
+        fused = fuse_logits(logits, self.covers_.T, self.fusing_).astype(np.float32)
         for label, boosters in self._boosters.items():
             own = logits[:, :, label]
             features = _features(own, fused, label, self.covers_[:, label], self.context_[label])

@@ -86,7 +86,9 @@ def test_a_memorising_member_gains_nothing(memorised, method):
     promised = beside.report_["cross_fitted_micro_f1"] - alone.report_["cross_fitted_micro_f1"]
     kept = micro_f1(new.y_true, beside.predict(new)) - micro_f1(new.y_true, alone.predict(new.subset(models=["good"])))
     assert promised < 0.02
-    assert abs(kept) < 0.03
+    assert kept < 0.03
+    if not method.startswith("pair"):  # those correct the plain mean, which a useless member spoils
+        assert kept > -0.03
 
 
 def test_scores_for_rows_a_member_was_trained_on_would_promise_the_moon(memorised):
