@@ -49,14 +49,18 @@ def weight_section(comparison: Comparison) -> Section | None:
     learned = {name: weights for name, weights in shared.items() if not np.allclose(weights, weights[0], atol=1e-6)}
     blocks: list[Block] = []
     names = list(learned)
-    for start in range(0, len(names), _MOST_PANELS):
-        part = {name: learned[name] for name in names[start : start + _MOST_PANELS]}
+    n_figures = -(-len(names) // _MOST_PANELS)
+    for number in range(n_figures):
+        part = {name: learned[name] for name in names[number::n_figures]}
         blocks.append(Figure(weight_bars_figure(part, comparison.models)))
     if names:
         blocks.append(_weight_table(learned, comparison.models))
+    order = np.argsort(-comparison.truth.label_positives, kind="stable")
+    labels = [comparison.labels[label] for label in order]
     for name, weights in list(own.items())[:_MOST_HEAT_MAPS]:
-        chart = weights_figure(weights, comparison.models, comparison.labels)
-        blocks.append(Figure(chart, f"{name}: weight of each model for each label, the darker the heavier."))
+        chart = weights_figure(weights[:, order], comparison.models, labels)
+        caption = f"{name}: weight of each model for each label, the darker the heavier; frequent labels on the left."
+        blocks.append(Figure(chart, caption))
     if not blocks:
         return None
     several = comparison.manifest["n_splits"] > 1

@@ -1,5 +1,7 @@
 """What the report says is what the comparison found."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,22 @@ def test_learned_weights_are_shown_and_equal_ones_are_not(make, combiners, rng):
     assert [column.title for column in numbers.typed_columns] == ["model", "learned"]
     assert dict(numbers.rows) == pytest.approx({"net0": 0.7, "net1": 0.2, "net2": 0.1})
     assert charts[1].caption.startswith("own: weight of each model for each label")
+    texts = re.findall(r">(label\d)<", charts[1].svg)
+    assert texts == [found.labels[label] for label in np.argsort(-found.truth.label_positives, kind="stable")]
+
+
+def test_every_vote_is_named_over_its_weights(make, combiners, rng):
+    class Learned(type(combiners["mean"])):
+        def _fit(self, predictions):
+            self.weights_ = np.array([0.7, 0.2, 0.1])
+
+    methods = {f"vote{number}": Learned() for number in range(5)}
+    found = compare(make(rng, n_samples=90), methods, n_bootstrap=10, n_splits=3)
+    section = next(section for section in found.sections() if section.title == "Weights")
+    charts = [block.svg for block in section.blocks if isinstance(block, Figure)]
+    named = [re.findall(r">(vote\d)<", svg) for svg in charts]
+    assert sorted(map(len, named)) == [2, 3]
+    assert {name for names in named for name in names} == set(methods)
 
 
 def test_weights_that_only_coverage_changes_are_shown_as_shared():
