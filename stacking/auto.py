@@ -421,7 +421,7 @@ def _describe(ranked: Sequence[AutoEntry], skipped: Sequence[AutoEntry], reason:
         names = ", ".join(f"{entry.name} ({entry.weight:.2f})" for entry in chosen)
         lines = [f"auto averages {names}: {reason}"]
     lines += [
-        f"  {entry.name:<17} {entry.score:.4f}  {-(entry.behind or 0.0):+.4f} ± {entry.standard_error:.4f}"
+        f"  {entry.name:<17} {entry.score:.4f}  {0.0 - (entry.behind or 0.0):+.4f} ± {entry.standard_error:.4f}"
         f"  {entry.seconds:.1f} s"
         for entry in ranked
     ]

@@ -319,9 +319,8 @@ def _options(combiners: Sequence[Combiner]) -> dict[str, Any]:
 
 
 def _notes(combiners: Sequence[Combiner]) -> tuple[str, ...]:
-    """Collect what fitted combiners say about themselves."""
-    notes: dict[str, None] = {}
-    for combiner in combiners:
-        for note in getattr(combiner, "notes_", ()):
-            notes[str(note)] = None
-    return tuple(notes)
+    """Collect what fitted combiners say about themselves; what only some folds say names the fold."""
+    told = [[str(note) for note in getattr(combiner, "notes_", ())] for combiner in combiners]
+    shared = [note for note in (told[0] if told else []) if all(note in notes for notes in told)]
+    own = [f"fold {fold}: {note}" for fold, notes in enumerate(told, start=1) for note in notes if note not in shared]
+    return (*dict.fromkeys(shared), *own)

@@ -148,10 +148,9 @@ class ConvolutionalStacker(Combiner):
             self.n_epochs_ = int(np.argmin(losses))
         self._weights, _ = self._train(data, self.n_epochs_, seed) if self.n_epochs_ else ({}, [])
         fell_back = np.full(len(self.labels_), self.n_epochs_ == 0)
-        self.fallback_report_, note = describe_fallback(
+        self.fallback_report_, self.notes_ = describe_fallback(
             "convolutional", fell_back, rows.positives, "the geometric mean"
         )
-        self.notes_ = [note]
 
     def _check_parameters(self) -> None:
         """Raise unless the parameters are in range."""

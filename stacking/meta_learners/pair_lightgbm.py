@@ -294,8 +294,7 @@ class PairLightGBM(TreeCombiner):
         """Say whether the mean answers instead."""
         fell_back = np.full(len(self.labels_), self.n_rounds_ == 0)
         simpler = "the calibrated mean" if len(self.lines_) else "the plain mean"
-        self.fallback_report_, note = describe_fallback("pair-lightgbm", fell_back, rows.positives, simpler)
-        self.notes_ = [note]
+        self.fallback_report_, self.notes_ = describe_fallback("pair-lightgbm", fell_back, rows.positives, simpler)
 
     def _score_held_out(
         self, predictions: PredictionSet, folds: IntArray, by_fold: dict[int, tuple[int, Any]], curves: DoubleArray

@@ -186,10 +186,9 @@ class PerLabelStacker(TreeCombiner):
         models, held_out = self._boost(feed, self.context_, wants_scores=given is not None)
         self.boosted_ = np.array([bool(texts) for texts in models])
         self._texts = {f"{j}/{k}": text for j, texts in enumerate(models) for k, text in enumerate(texts)}
-        self.fallback_report_, note = describe_fallback(
+        self.fallback_report_, self.notes_ = describe_fallback(
             "lightgbm", ~self.boosted_, feed.positives, "logistic regression"
         )
-        self.notes_ = [note]
         self._load_boosters()
         if given is not None:
             self._held_out = held_out

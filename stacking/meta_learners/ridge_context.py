@@ -116,10 +116,9 @@ class RidgeContext(Combiner):
         penalty = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
         self.n_rows_fitted_ = len(rows.y_true)
         self.constant_labels_ = rows.one_class
-        self.fallback_report_, note = describe_fallback(
+        self.fallback_report_, self.notes_ = describe_fallback(
             "ridge-context", self.constant_labels_, rows.positives, "their frequency: one class in the fitting rows"
         )
-        self.notes_ = [note]
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
         self.fusing_ = fusing_weights(rows)
         fused = fuse_logits(rows.logits, rows.usable, self.fusing_)

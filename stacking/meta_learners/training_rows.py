@@ -221,8 +221,8 @@ def fill_gaps(scores: FloatArray, covers: BoolArray, centers: DoubleArray, expec
 
 def describe_fallback(
     method: str, fell_back: BoolArray, positives: DoubleArray, simpler: str
-) -> tuple[dict[str, float], str]:
-    """Tell which share of the labels a meta-learner left to something simpler.
+) -> tuple[dict[str, float], list[str]]:
+    """Tell which labels a meta-learner left to something simpler.
 
     Parameters
     ----------
@@ -239,22 +239,23 @@ def describe_fallback(
     -------
     shares : dict
         Shares of ``labels`` and of ``positives`` that fell back, in [0, 1].
-    note : str
-        The same as a line of the report.
+    notes : list of str
+        The same as a line of the report; empty if no label fell back.
 
     Examples
     --------
     >>> describe_fallback("trees", np.array([True, False]), np.array([1.0, 4.0]), "a line")[1]
-    'trees: 50% of the labels (20% of the positives) kept to a line'
+    ['trees: 1 of 2 labels (20.0% of the positives) kept to a line']
     """
     shares = {
         "labels": float(np.mean(fell_back)),
         "positives": float(positives[fell_back].sum() / max(positives.sum(), 1.0)),
     }
-    note = (
-        f"{method}: {shares['labels']:.0%} of the labels ({shares['positives']:.0%} of the positives) kept to {simpler}"
-    )
-    return shares, note
+    count = int(np.sum(fell_back))
+    if count == 0:
+        return shares, []
+    labels = f"{count} of {len(fell_back)} labels"
+    return shares, [f"{method}: {labels} ({shares['positives']:.1%} of the positives) kept to {simpler}"]
 
 
 def mean_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray) -> DoubleArray:

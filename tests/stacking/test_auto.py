@@ -106,8 +106,12 @@ def test_one_model_has_nothing_to_vote_on(dependent):
 
 
 def test_what_the_chosen_report_about_themselves_is_in_the_notes(dependent):
-    auto = AutoCombiner(methods=["mean", "ridge-context"]).fit(dependent)
-    assert any("ridge-context: 0% of the labels" in note for note in auto.notes_)
+    methods = ["mean", "ridge-context"]
+    assert not any("kept to" in note for note in AutoCombiner(methods=methods).fit(dependent).notes_)
+    truth = np.asarray(dependent.y_true).copy()
+    truth[:, 0] = 0
+    auto = AutoCombiner(methods=methods).fit(dependent.with_truth(truth))
+    assert any(f"ridge-context: 1 of {len(dependent.labels)} labels" in note for note in auto.notes_)
 
 
 def test_a_race_on_a_sample_fits_the_chosen_on_all_rows(dependent):

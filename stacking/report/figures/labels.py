@@ -96,7 +96,7 @@ def _apart(picked: list[int], count: npt.NDArray[np.floating], f1: npt.NDArray[n
 def never_predicted_table(
     labels: Sequence[str], n_predicted: npt.ArrayLike, n_positive: npt.ArrayLike, *, method: str = ""
 ) -> Table:
-    """List the labels that a method never predicts, the most frequent first.
+    """List the labels that are true of a sample and that a method never predicts, the most frequent first.
 
     Parameters
     ----------
@@ -113,12 +113,13 @@ def never_predicted_table(
         Columns "label" and "positive samples"; folded when it is long.
     """
     predicted, positive = np.asarray(n_predicted), np.asarray(n_positive)
-    never = np.flatnonzero(predicted == 0)
+    never = np.flatnonzero((predicted == 0) & (positive > 0))
     never = never[np.argsort(-positive[never], kind="stable")]
     lost = int(positive[never].sum())
     share = lost / max(int(positive.sum()), 1)
     caption = (
-        f"{len(never)} of {len(labels)} labels are never predicted{f' by {method}' if method else ''}; "
+        f"{len(never)} of {int((positive > 0).sum())} labels that occur are never predicted"
+        f"{f' by {method}' if method else ''}; "
         f"they hold {lost:,} of {int(positive.sum()):,} positives ({100 * share:.1f} %)."
     )
     rows: list[list[Cell]] = [[str(labels[label]), int(positive[label])] for label in never.tolist()]

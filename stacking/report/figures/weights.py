@@ -41,7 +41,7 @@ def weights_figure(weights: npt.ArrayLike, models: Sequence[str], labels: Sequen
     matrix = np.asarray(weights, dtype=float)
     if matrix.ndim == 1 or np.allclose(matrix, matrix[:, :1], atol=1e-9):
         shared = matrix if matrix.ndim == 1 else matrix[:, 0]
-        return weight_bars_figure({"weight": shared}, models)
+        return weight_bars_figure({"": shared}, models)
     return _heat_map(matrix, models, labels)
 
 
@@ -74,7 +74,7 @@ def weight_bars_figure(votes: Mapping[str, npt.ArrayLike], models: Sequence[str]
                               va="center", color=MUTED, fontsize=8)  # fmt: skip
             axes.set_xlim(0, largest * 1.25)
             axes.set_xticks([])
-            axes.set_title(shorten(name, 22) if len(names) > 1 else "", loc="left", color=INK)
+            axes.set_title(shorten(name, 22), loc="left", color=INK)
             finish_axes(axes, sides=("left",))
         panels[0].set_yticks(rows, shorten_all(models, 30))
         panels[0].tick_params(axis="y", labelcolor=INK, labelsize=9)

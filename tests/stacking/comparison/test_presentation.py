@@ -1,11 +1,13 @@
 """What the report says is what the comparison found."""
 
+import re
+
 import numpy as np
 import pytest
 
 from stacking.comparison import compare
 from stacking.comparison.label_section import label_section
-from stacking.comparison.presentation import _common_weights
+from stacking.comparison.weight_section import _common_weights
 from stacking.report import Figure, Paragraph, Table
 
 
@@ -49,6 +51,37 @@ def test_leaderboard_section_lists_every_row_and_sets_off_the_ensemble(found):
     assert any(isinstance(block, Figure) for block in leaderboard.blocks)
 
 
+def test_every_method_has_its_rule_time_and_memory(found):
+    table = next(
+        block for block in found.sections()[0].blocks if isinstance(block, Table) and "memory" in block.caption
+    )
+    assert [row[0] for row in table.rows] == [row.method for row in found.rows]
+    mean = next(list(row) for row in table.rows if row[0] == "mean")
+    expected = found.row("mean")
+    assert mean[1:4] == ["vote", {"single": "one", "per_label": "per label"}[expected.rule], expected.never_predicted]
+    assert mean[5:] == [expected.cpu_seconds, expected.wall_seconds, expected.peak_memory_mb]
+
+
+def test_notes_of_single_folds_name_the_fold(make, combiners, rng):
+    class Teller(type(combiners["mean"])):
+        def _fit(self, predictions):
+            super()._fit(predictions)
+            self.notes_ = ["always"] + (["often"] if "s0" in predictions.ids else [])
+
+    predictions = make(rng, n_samples=90, ids=[f"s{number}" for number in range(90)])
+    found = compare(predictions, {"teller": Teller()}, n_bootstrap=10, n_splits=3)
+    always, *often = found.row("teller").notes
+    assert always == "always"
+    assert len(often) == 2
+    assert set(often) < {f"fold {fold}: often" for fold in (1, 2, 3)}
+
+
+def test_the_manifest_in_a_report_is_short(found):
+    code = found.sections()[-1].blocks[-1]
+    assert found.labels[0] not in code.text
+    assert found.manifest["fingerprint"] in code.text
+
+
 def test_learned_weights_are_shown_and_equal_ones_are_not(make, combiners, rng):
     class Learned(type(combiners["mean"])):
         def _fit(self, predictions):
@@ -64,7 +97,26 @@ def test_learned_weights_are_shown_and_equal_ones_are_not(make, combiners, rng):
     charts = [block for block in section.blocks if isinstance(block, Figure)]
     assert len(charts) == 2
     assert ".70" in charts[0].svg
+    numbers = next(block for block in section.blocks if isinstance(block, Table))
+    assert [column.title for column in numbers.typed_columns] == ["model", "learned"]
+    assert dict(numbers.rows) == pytest.approx({"net0": 0.7, "net1": 0.2, "net2": 0.1})
     assert charts[1].caption.startswith("own: weight of each model for each label")
+    texts = re.findall(r">(label\d)<", charts[1].svg)
+    assert texts == [found.labels[label] for label in np.argsort(-found.truth.label_positives, kind="stable")]
+
+
+def test_every_vote_is_named_over_its_weights(make, combiners, rng):
+    class Learned(type(combiners["mean"])):
+        def _fit(self, predictions):
+            self.weights_ = np.array([0.7, 0.2, 0.1])
+
+    methods = {f"vote{number}": Learned() for number in range(5)}
+    found = compare(make(rng, n_samples=90), methods, n_bootstrap=10, n_splits=3)
+    section = next(section for section in found.sections() if section.title == "Weights")
+    charts = [block.svg for block in section.blocks if isinstance(block, Figure)]
+    named = [re.findall(r">(vote\d)<", svg) for svg in charts]
+    assert sorted(map(len, named)) == [2, 3]
+    assert {name for names in named for name in names} == set(methods)
 
 
 def test_weights_that_only_coverage_changes_are_shown_as_shared():
@@ -80,7 +132,8 @@ def test_no_empty_table_where_every_label_is_predicted(make, combiners, rng):
     found = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=10, n_splits=3)
     blocks = label_section(found).blocks
     assert all(block.rows for block in blocks if isinstance(block, Table))
-    assert any("labels are never predicted by mean" in block.text for block in blocks if isinstance(block, Paragraph))
+    said = " ".join(block.text for block in blocks if isinstance(block, Paragraph))
+    assert "0 of 6 labels that occur are never predicted by mean" in said
 
 
 def test_verdict_says_when_samples_do_not_settle_it(make, combiners, rng):

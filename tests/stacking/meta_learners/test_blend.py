@@ -66,4 +66,4 @@ def test_one_class_labels_are_reported_as_fallen_back(method):
     truth = np.asarray(predictions.y_true).copy()
     truth[:, 0] = 0
     report = StackingEnsemble(method).fit(predictions.with_truth(truth)).report_
-    assert f"{method}: 25% of the labels (0% of the positives) kept to their frequency" in str(report)
+    assert f"{method}: 1 of 4 labels (0.0% of the positives) kept to their frequency" in str(report)

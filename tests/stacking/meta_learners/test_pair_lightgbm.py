@@ -83,7 +83,7 @@ def test_too_few_positives_leave_the_plain_mean_and_say_so():
     ensemble = StackingEnsemble("pair-lightgbm").fit(predictions)
     np.testing.assert_allclose(ensemble.predict_proba(predictions), predictions.to_array().mean(axis=0), atol=1e-6)
     assert ensemble.combiner_.fallback_report_ == {"labels": 1.0, "positives": 1.0}
-    assert "pair-lightgbm: 100% of the labels (100% of the positives) kept to the plain mean" in str(ensemble.report_)
+    assert "pair-lightgbm: 2 of 2 labels (100.0% of the positives) kept to the plain mean" in str(ensemble.report_)
 
 
 def test_survives_its_folder(few_rows, tmp_path):
