@@ -6,6 +6,7 @@ out-of-fold rows; the rows that are scored tuned nothing. One training per row s
 a member that repeats the baseline under another name shows how large that is.
 """
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -57,7 +58,7 @@ class AblationRow:
     n_photos : int
         Training photos of one fold.
     photos_seen : int
-        Training photos times epochs, all folds.
+        Photos that went through in training, over all epochs and folds.
     recipe : dict
         Its settings as the run recorded them, defaults left out.
     """
@@ -299,17 +300,24 @@ def _recall_at_tenth(held_out: "PredictionSet") -> dict[str, float]:
 
 def _cost(recipe: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """Add up what a member has cost, or those that it is made of."""
-    done = [
-        json.loads(path.read_text(encoding="utf-8"))
+    folds = [
+        place
         for name in recipe.get("members", [recipe["name"]])
-        for path in sorted((run / "members" / name).glob("fold*/done.json"))
+        for place in sorted((run / "members" / name).glob("fold*"))
     ]
+    done = [json.loads((place / "done.json").read_text(encoding="utf-8")) for place in folds]
     return {
         "n_parameters": sum(entry["n_parameters"] for entry in done if entry["fold"] == 0),
         "cpu_seconds": sum(entry["cpu_seconds"] for entry in done),
         "n_photos": max(entry["n_train"] for entry in done),
-        "photos_seen": sum(entry["n_train"] * entry["epochs"] for entry in done),
+        "photos_seen": sum(_photos_seen(place / "history.csv") for place in folds),
     }
+
+
+def _photos_seen(history: Path) -> int:
+    """Add up the photos that went through a network in training, from the speed and the time of its epochs."""
+    with history.open(newline="", encoding="utf-8") as file:
+        return sum(round(float(row["images_per_second"]) * float(row["seconds"])) for row in csv.DictReader(file))
 
 
 def _data_size_sections(ablation: Ablation) -> "list[Section]":

@@ -236,7 +236,7 @@ def test_an_ablation_holds_members_against_a_baseline(labelstack, trained, tmp_p
     assert other["recipe"]["labels"] == "frequent"
     done_files = [json.loads(path.read_text()) for path in (run / "members/small").glob("fold*/done.json")]
     assert baseline["cpu_seconds"] == pytest.approx(sum(entry["cpu_seconds"] for entry in done_files))
-    assert baseline["photos_seen"] == sum(entry["n_train"] for entry in done_files)
+    assert baseline["photos_seen"] == sum(entry["n_train"] for entry in done_files)  # one epoch
     assert "frequent" in (tmp_path / "ablation.md").read_text()
 
 
