@@ -22,11 +22,14 @@ setup: $(VENV)/.installed ## Build .venv with the package and all that developin
 demo: $(VENV)/.installed ## The main job on the embedded data, offline; writes demo-run/report/
 	$(BIN)/labelstack demo --out demo-run
 
+# One process a processor, each with one thread: two that wait busily for each other are slower than one.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile
+
 test: $(VENV)/.installed ## Run the whole test suite
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-fast: $(VENV)/.installed ## Run the tests that take seconds
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 check: lint types layers docs test ## All that CI asks: lint, types, layers, documentation, tests
 
@@ -53,7 +56,7 @@ $(VENV_BENCH)/.installed: pyproject.toml
 	$(VENV_BENCH)/bin/python -m pip install --quiet -e '.[bench]'
 	@touch $@
 
-bench: $(VENV_BENCH)/.installed ## Measure beside the peers (30 GB of disk); writes experiments/results/benchmarks.{md,json}
+bench: $(VENV_BENCH)/.installed ## Measure beside the peers (21 GB of disk); writes experiments/results/benchmarks.{md,json}
 	$(VENV_BENCH)/bin/python -m experiments.benchmarks
 
 clean: ## Remove environments, caches and the demo's output
