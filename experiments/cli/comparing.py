@@ -30,6 +30,9 @@ def compare(
         Path | None, typer.Option(help="Fit on PREDICTIONS and score on these, instead of nested cross-validation.")
     ] = None,
     methods: Annotated[str, typer.Option(help="Names joined by commas, or all.")] = "all",
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Leave out all other members. May be repeated.")
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Outer and inner folds.")] = 5,
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is begun.")] = None,
     truth: Truth = None,
@@ -52,6 +55,9 @@ def compare(
             predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
         )
         held_out = None if holdout is None else load_predictions(holdout)
+        if only:
+            opened = opened.subset(models=only)
+            held_out = None if held_out is None else held_out.subset(models=only)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
         with show.progress("comparing") as progress:
             found = compare_methods(

@@ -72,6 +72,16 @@ def test_compare_writes_a_leaderboard_and_reports(labelstack, bundle, held_back,
     assert "report.html" in done.stdout
 
 
+def test_compare_may_leave_members_out(labelstack, bundle, held_back, tmp_path):
+    command = ["compare", bundle, "--holdout", held_back, "--methods", "mean", "--out", tmp_path / "c"]
+    members = load_predictions(bundle).models[:2]
+    done = labelstack(*command, "--only", members[0], "--only", members[1])
+    assert done.exit_code == 0, done.output
+    board = json.loads((tmp_path / "c" / "leaderboard.json").read_text())
+    assert {row["method"] for row in board["rows"]} == {"mean", *members}
+    fails(labelstack(*command, "--only", "cnn/aa"), 2, "cnn/a")
+
+
 def test_compare_refuses_an_unknown_method_and_overlapping_rows(labelstack, bundle, tmp_path):
     fails(labelstack("compare", bundle, "--methods", "gredy", "--out", tmp_path / "c"), 2, "greedy")
     fails(labelstack("compare", bundle, "--holdout", bundle, "--out", tmp_path / "c"), 2, "holdout")
