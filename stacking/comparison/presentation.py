@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stacking.comparison.label_section import label_section, shown_methods
 from stacking.comparison.result import Comparison, LeaderboardRow
@@ -60,7 +61,7 @@ def comparison_report(comparison: Comparison, title: str, extra_sections: Sequen
     manifest = comparison.manifest
     subtitle = (
         f"{len(comparison.models)} models · {len(comparison.labels)} labels · "
-        f"{manifest['n_scored']:,} held-out samples · {_protocol_name(comparison)}"
+        f"{manifest['n_scored']:,} held-out samples{_groups_name(manifest)} · {_protocol_name(comparison)}"
     )
     return Report(
         title,
@@ -325,6 +326,11 @@ def _protocol_name(comparison: Comparison) -> str:
     return f"nested in {comparison.manifest['n_splits']} folds"
 
 
+def _groups_name(manifest: Mapping[str, Any]) -> str:
+    """Count the groups in a few words."""
+    return "" if manifest["n_groups"] is None else f" in {manifest['n_groups']:,} groups"
+
+
 def _protocol(comparison: Comparison) -> Section:
     """Say how it was measured."""
     manifest = comparison.manifest
@@ -342,6 +348,7 @@ def _protocol(comparison: Comparison) -> Section:
         )
     if manifest["n_groups"] is not None:
         how += f" The {manifest['n_groups']:,} groups were never split between sides."
+    how += " The best member is the one that scores best on these samples, which favors it."
     shown = {key: value for key, value in manifest.items() if key not in ("models", "labels")}
     text = json.dumps(shown, indent=2, ensure_ascii=True, default=str)
     code = Code(text, "Manifest, without the names of models and labels", folded=True)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.comparison.counts import Truth
+from stacking.comparison.counts import Truth, f1_score
 from stacking.folds import stratified_group_folds
-from stacking.metrics import constant_answer
+from stacking.metrics import constant_labels, micro_f1_counts
 from stacking.predictions import PredictionSet
 
 __all__ = ["Split", "constant_baseline", "holdout_split", "nested_splits", "truth_of"]
@@ -173,13 +173,13 @@ def constant_baseline(splits: Sequence[Split]) -> float:
     Returns
     -------
     float
-        Micro-F1, averaged over the splits by their number of samples.
+        Micro-F1, all splits pooled, as every method is scored.
     """
-    scores, sizes = [], []
+    totals = np.zeros(3)
     for split in splits:
-        fit_side, test_side = split.fit_side, split.test_side
-        truths = _labels_of(fit_side), _labels_of(test_side)
-        score = constant_answer(*truths, y_known_train=fit_side.y_known, y_known_test=test_side.y_known)
-        scores.append(score)
-        sizes.append(test_side.n_samples)
-    return float(np.average(scores, weights=sizes))
+        chosen = constant_labels(_labels_of(split.fit_side), y_known=split.fit_side.y_known)
+        side = split.test_side
+        truth = _labels_of(side)
+        answer = np.broadcast_to(chosen, truth.shape)
+        totals += micro_f1_counts(truth, answer, y_known=side.y_known, sample_weight=side.sample_weight)
+    return float(f1_score(*totals))

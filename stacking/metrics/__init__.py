@@ -9,6 +9,7 @@ Decisions and truth are {0, 1} or bool of shape (n_samples, n_labels); scores li
 
 from stacking.metrics.of_decisions import (
     constant_answer,
+    constant_labels,
     f1_per_label,
     hamming_loss,
     macro_f1,
@@ -21,6 +22,7 @@ from stacking.metrics.of_scores import log_loss, mean_average_precision, recall_
 
 __all__ = [
     "constant_answer",
+    "constant_labels",
     "f1_per_label",
     "hamming_loss",
     "log_loss",

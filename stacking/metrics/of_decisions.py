@@ -8,6 +8,7 @@ from stacking.metrics._cells import check_cells, ratio, row_weight, weighted_mea
 
 __all__ = [
     "constant_answer",
+    "constant_labels",
     "f1_per_label",
     "hamming_loss",
     "macro_f1",
@@ -346,7 +347,32 @@ def constant_answer(
     >>> constant_answer([[1, 0], [1, 0], [1, 1]], [[1, 1], [1, 0]])
     0.8
     """
-    truth, _, known, _ = check_cells(y_true_train, y_true_train, y_known_train, None)
+    chosen = constant_labels(y_true_train, y_known=y_known_train)
+    test = check_mask(y_true_test, n_labels=len(chosen), name="y_true_test")
+    return micro_f1(test, np.broadcast_to(chosen, test.shape), y_known=y_known_test)
+
+
+def constant_labels(y_true: npt.ArrayLike, *, y_known: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
+    """Find the fixed label set with the highest micro-F1.
+
+    Parameters
+    ----------
+    y_true : array of shape (n_samples, n_labels)
+        Truth.
+    y_known : array of bool, shape (n_samples, n_labels), optional
+        False where a cell is not annotated.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_labels,)
+        The labels of the set.
+
+    Raises
+    ------
+    ValueError
+        If the truth holds anything but 0 and 1.
+    """
+    truth, _, known, _ = check_cells(y_true, y_true, y_known, None)
     n_known = np.full(truth.shape[1], len(truth)) if known is None else np.count_nonzero(known, axis=0)
     positives = np.count_nonzero(truth, axis=0)
     chosen = np.zeros(truth.shape[1], dtype=bool)
@@ -358,8 +384,7 @@ def constant_answer(
             break
         value = reached
         chosen = 2.0 * positives > value * n_known
-    test = check_mask(y_true_test, n_labels=len(chosen), name="y_true_test")
-    return micro_f1(test, np.broadcast_to(chosen, test.shape), y_known=y_known_test)
+    return chosen
 
 
 def _counts_per_label(

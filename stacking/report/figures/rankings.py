@@ -114,8 +114,8 @@ def _mark_reference(
         axes.set_xlim(min(left, value - 0.03 * span), right)
         axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
-            f"{shorten(name)} {write_score(value, 3)}", (value, 1), xycoords=("data", "axes fraction"), xytext=(4, -3),
-            textcoords="offset points", va="top", color=MUTED, fontsize=8,
+            f"{shorten(name)} {write_score(value, 3)}", (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+            textcoords="offset points", va="bottom", color=MUTED, fontsize=8,
         )  # fmt: skip
     else:
         axes.set_xlabel(f"{axes.get_xlabel()}   (off the scale: {shorten(name)} {write_score(value, 3)})")

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["weight_bars_figure", "weights_figure"]
-
-
+_WIDTH, _LETTER_WIDTH, _LINE_HEIGHT = 8.2, 0.08, 0.11  # inches: a chart, a letter of a model, a line of a label
 MOST_WRITTEN = 12
 """Labels up to which every weight of a heat map is written into its cell."""
 
@@ -76,16 +75,19 @@ def weight_bars_figure(votes: Mapping[str, npt.ArrayLike], models: Sequence[str]
             axes.set_xticks([])
             axes.set_title(shorten(name, 22), loc="left", color=INK)
             finish_axes(axes, sides=("left",))
+        panels[0].set_ylim(-0.7, len(models) - 0.3)
         panels[0].set_yticks(rows, shorten_all(models, 30))
         panels[0].tick_params(axis="y", labelcolor=INK, labelsize=9)
 
-    return draw(8.2, 0.6 + 0.27 * len(models), _paint, f"Weights of {len(models)} models")
+    return draw(_WIDTH, 0.6 + 0.27 * len(models), _paint, f"Weights of {len(models)} models")
 
 
 def _heat_map(matrix: npt.NDArray[np.floating], models: Sequence[str], labels: Sequence[str] | None) -> str:
     """Draw one cell per model and label, the darker the heavier."""
     n_models, n_labels = matrix.shape
-    named = labels is not None and n_labels <= 60
+    names = shorten_all(models, 30)
+    room = _WIDTH - _LETTER_WIDTH * max(map(len, names), default=0)
+    named = labels is not None and n_labels * _LINE_HEIGHT <= room
 
     def _paint(figure: Figure) -> None:
         from matplotlib.collections import PatchCollection
@@ -105,7 +107,7 @@ def _heat_map(matrix: npt.NDArray[np.floating], models: Sequence[str], labels: S
                       va="center", fontsize=8, color="white" if heavy else INK)  # fmt: skip
         axes.set_xlim(0, n_labels)
         axes.set_ylim(0, n_models)
-        axes.set_yticks(np.arange(n_models)[::-1] + 0.5, shorten_all(models, 30))
+        axes.set_yticks(np.arange(n_models)[::-1] + 0.5, names)
         axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
         if named and labels is not None:
             axes.set_xticks(np.arange(n_labels) + 0.5, shorten_all(labels, 18), rotation=90, fontsize=7.5)
@@ -113,4 +115,4 @@ def _heat_map(matrix: npt.NDArray[np.floating], models: Sequence[str], labels: S
             axes.set_xlabel(f"{n_labels} labels")
         finish_axes(axes, sides=())
 
-    return draw(8.2, 0.8 + 0.27 * n_models + (0.9 if named else 0), _paint, "Weights per model and label")
+    return draw(_WIDTH, 0.8 + 0.27 * n_models + (0.9 if named else 0), _paint, "Weights per model and label")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stacking.comparison import compare
+from stacking.comparison.splits import nested_splits
 from stacking.metrics import constant_answer, macro_f1, micro_f1, samples_f1
 from stacking.predictions import PredictionSet
 
@@ -285,3 +286,22 @@ def test_unknown_and_repeated_methods_are_refused(make, rng):
         compare(predictions, ["gredy"])
     with pytest.raises(ValueError, match="methods must name each method once: got 'mean' 2 times"):
         compare(predictions, ["mean", "mean"])
+
+
+def test_the_constant_answer_is_pooled_over_folds_like_every_method(make, combiners, rng):
+    """A large group of one kind makes folds so unlike that the mean of their scores is another number."""
+    groups = np.repeat(np.arange(9), [80, *[20] * 8])
+    predictions = make(rng, n_samples=240, groups=groups)
+    y_true = predictions.y_true.copy()
+    y_true[:80] = rng.random((80, 6)) < 0.05
+    predictions = predictions.with_truth(y_true)
+    found = compare(predictions, pick(combiners, "mean"), n_bootstrap=20, n_splits=3)
+    y_pred, scores = np.zeros(y_true.shape, dtype=bool), []
+    for split in nested_splits(predictions, 3, 0):
+        rest = np.delete(y_true, split.rows, axis=0)
+        order = np.argsort(-rest.mean(axis=0), kind="stable")
+        sets = [np.isin(np.arange(6), order[:size]) for size in range(1, 7)]
+        y_pred[split.rows] = max(sets, key=lambda chosen: micro_f1(rest, np.tile(chosen, (len(rest), 1))))
+        scores.append(micro_f1(y_true[split.rows], y_pred[split.rows]))
+    assert found.constant_answer == pytest.approx(micro_f1(y_true, y_pred))
+    assert abs(found.constant_answer - np.mean(scores)) > 0.01

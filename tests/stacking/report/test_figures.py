@@ -123,6 +123,14 @@ def test_counts_on_a_log_axis_are_plain_numbers():
     assert not any("times" in text for text in texts(search_figure({"pso": [[40, 0.5], [90, 0.4]]})))
 
 
+def test_labels_of_a_heat_map_are_named_where_there_is_room():
+    weights, labels = np.random.default_rng(0).dirichlet(np.ones(2), size=60).T, [f"label{k}" for k in range(60)]
+    assert set(labels) <= set(texts(weights_figure(weights, ["a", "b"], labels)))
+    crowded = texts(weights_figure(weights, ["a" * 30, "b" * 40], labels))
+    assert "60 labels" in crowded
+    assert "label1" not in crowded
+
+
 def test_few_labels_have_their_weights_written_in():
     weights = np.array([[0.75, 0.4], [0.25, 0.6]])
     assert {".75", ".40", ".25", ".60"} <= set(texts(weights_figure(weights, ["a", "b"], ["x", "y"])))
