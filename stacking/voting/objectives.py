@@ -248,6 +248,12 @@ class MicroF1AtBest(WeightObjective):
     most_bytes : int, default 4.5 GiB
         Most memory for stored cells, by what a probe of the rows holds; the losses are the same.
 
+    Attributes
+    ----------
+    is_race : bool
+        True where a search asks for nothing but the best candidate of each batch, as the greedy one does. Candidates
+        whose bound lies below the best of the batch are then left as they are, with a loss that is too high.
+
     Notes
     -----
     A cell whose scores all lie below a floor never fires at thresholds above it. Below the floor F1 cannot exceed
@@ -257,12 +263,6 @@ class MicroF1AtBest(WeightObjective):
     candidate far worse than the others, or tiers beyond `most_bytes`, of which the first is stored always), the
     predictions are read again, a block at a time, for all such candidates of a batch at once; what they lost is
     remembered.
-
-    Attributes
-    ----------
-    is_race : bool
-        True where a search asks for nothing but the best candidate of each batch, as the greedy one does. Candidates
-        whose bound lies below the best of the batch are then left as they are, with a loss that is too high.
     """
 
     name: ClassVar[str] = "micro-f1-best"
