@@ -258,17 +258,23 @@ def describe_change(recipe: Mapping[str, Any], baseline: Mapping[str, Any]) -> s
     Examples
     --------
     >>> describe_change({"name": "b", "training": {"loss": "focal"}}, {"name": "a", "training": {"epochs": 3}})
-    'training.epochs at its default, training.loss = "focal"'
+    'training.epochs = 5, training.loss = "focal"'
     """
     if "members" in recipe:
         return f"mean of {' and '.join(recipe['members'])}"
     own, other = _flatten(recipe), _flatten(baseline)
-    changes = [
-        f"{key} = {json.dumps(own[key])}" if key in own else f"{key} at its default"
-        for key in sorted(own.keys() | other.keys())
-        if key != "name" and own.get(key) != other.get(key)
-    ]
-    return ", ".join(changes) or "the baseline's recipe"
+    changed = sorted(key for key in own.keys() | other.keys() if key != "name" and own.get(key) != other.get(key))
+    if not changed:
+        return "the baseline's recipe"
+    defaults = _defaults()
+    return ", ".join(f"{key} = {json.dumps(own.get(key, defaults.get(key)))}" for key in changed)
+
+
+def _defaults() -> dict[str, Any]:
+    """Return what a recipe means where it says nothing."""
+    from base_models.member_config import MemberConfig
+
+    return _flatten(asdict(MemberConfig("any", "any")))
 
 
 def _check_run(run: Path) -> None:
