@@ -56,6 +56,7 @@ def test_auto_keeps_photos_that_fit(manifest):
     assert not PhotoTensors(manifest, indices, 24, cache_gib=1e-6).in_memory
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one processor
 def test_worker_processes_are_started_once_and_end_with_the_source(manifest):
     source = PhotoTensors(manifest, np.arange(1, 9), 24, cache="none", n_workers=2)
     batches = [np.array([3, 0]), np.array([1, 6, 2]), np.array([5])]

@@ -87,6 +87,7 @@ def test_an_interrupted_training_equals_an_uninterrupted_one(make_task, tmp_path
     assert measured[0] == measured[1]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one processor
 def test_a_training_fed_by_two_processes_and_interrupted_equals_one_from_memory(make_task, tmp_path, monkeypatch):
     task = make_task(augmentation="light")
     manifest = load_manifest(write_tiny_photos(tmp_path / "photos", 80, 0), Path())
