@@ -1,5 +1,8 @@
 """Nothing is promised that new rows do not keep: chance stays chance, memories gain nothing, intervals cover."""
 
+import csv
+import importlib.util
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -152,4 +155,26 @@ def test_the_nested_interval_covers_on_tags_of_other_artists(shared_data):
     for split in range(N_SPLITS):
         held = holdout_rows(population.y_true, 0.7, population.groups, random_state=split)
         covered += is_covered(population.subset(samples=~held), population.subset(samples=held), "mean")
+    assert covered >= N_COVERED
+
+
+@pytest.mark.parametrize("method", ["greedy", "mean"])
+def test_the_nested_interval_covers_on_simulated_networks(shared_data, method):
+    """Scores of three simulated CNNs on real label rows, a third of the labels."""
+    folder = shared_data / "imaterialist2018"
+    if not folder.is_dir():
+        pytest.skip(f"no measuring data at {folder}")
+    spec = importlib.util.spec_from_file_location("simulate_predictions", folder / "simulate_predictions.py")
+    simulator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(simulator)
+    with (folder / "label_counts.csv").open(encoding="utf-8") as file:
+        labels = list(csv.DictReader(file))[::3]
+    y_true = np.ascontiguousarray(np.load(folder / "validation_label_rows.npz")["y_true"][:, ::3])
+    counts = np.array([int(row["train_count"]) for row in labels])
+    y_scores = simulator.simulate(y_true, counts, np.array([row["taskName"] for row in labels]), n_models=3)
+    population = PredictionSet(y_scores, y_true=y_true)
+    covered = 0
+    for split in range(N_SPLITS):
+        order = np.random.default_rng(split).permutation(population.n_samples)
+        covered += is_covered(population.subset(samples=order[:1000]), population.subset(samples=order[1000:]), method)
     assert covered >= N_COVERED
