@@ -8,7 +8,7 @@ the plain mean is left only as far as the gain over it is proven (`stacking.pair
    average instead of a pick);
 2. else, its even average with the mean is: then that. A half step has half the noise of a whole one, and two methods
    that err differently are worth more together;
-3. else the mean, with a quarter of the geometric mean where that one is not clearly behind. Neither learns anything, so
+3. else the mean, with an eighth of the geometric mean where that one is not clearly behind. Neither learns anything, so
    there is nothing to be misled by; the geometric mean holds back the scores that only one member believes in.
 """
 
@@ -27,7 +27,9 @@ __all__ = ["Choice", "choose_shares"]
 
 FloatArray = npt.NDArray[np.float32]
 
-GEOMETRIC_SHARE = 0.25
+GEOMETRIC_SHARE = 0.125
+"""On 120 random splits of music tags by artist an eighth gained .0022 over the mean (standard deviation .0052), a
+quarter .0028 (.0063): most of the gain, and it falls noticeably behind the mean less often."""
 MOST_HALVES = 3
 """Candidates whose average with the mean is looked at: every further look is one more chance to be misled."""
 
@@ -86,7 +88,7 @@ def choose_shares(
     if "geometric" in counts:
         behind = paired_gain(mean, counts["geometric"])
         if behind.gain <= behind.standard_error:
-            reason += "; a quarter of the geometric mean, which learns nothing either, holds back lone high scores"
+            reason += "; an eighth of the geometric mean, which learns nothing either, holds back lone high scores"
             return Choice({"mean": 1 - GEOMETRIC_SHARE, "geometric": GEOMETRIC_SHARE}, reason)
     return Choice({"mean": 1.0}, reason)
 
