@@ -19,6 +19,9 @@ QUANTITIES = {
     "mean_rank": "mean rank",
     "worst_gain": "worst difference to the mean",
     "mean_gain": "mean difference to the mean",
+    "lead": "difference to the better of mean and best single",
+    "worst_lead": "worst difference to the better of mean and best single",
+    "mean_lead": "mean difference to the better of mean and best single",
     "gain_low": "lower 95 % limit of the gain",
     "growth": "cost of one more unit, last step over first",
     "images_per_second": "images/s",
@@ -42,12 +45,21 @@ class Goal:
         Whether smaller is better.
     source : str, default=''
         Where the limit comes from if it is not DESIGN's own number, such as "1.2 × sklearn.ensemble".
+
+    Raises
+    ------
+    ValueError
+        If the quantity is unknown.
     """
 
     quantity: str
     limit: float
     at_most: bool = True
     source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.quantity not in QUANTITIES:
+            raise ValueError(f"quantity must be one of {', '.join(QUANTITIES)}: got {self.quantity!r}.")
 
     def wanted(self) -> str:
         """Write the goal.

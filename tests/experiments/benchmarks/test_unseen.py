@@ -1,13 +1,16 @@
 """Generated prediction sets hold what their recipe says, and auto is compared with the better plain answer."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from experiments.benchmarks import unseen
 from experiments.benchmarks.datasets import load_split
 from experiments.benchmarks.processes import Plan
 from experiments.benchmarks.references import best_single_threshold, micro_f1
+from experiments.benchmarks.rows import Goal
 from experiments.benchmarks.unseen import RECIPES, Recipe, generate, plain_scores, prepare_unseen, unseen_job
 from stacking.metrics import mean_average_precision
 
@@ -54,5 +57,21 @@ def test_auto_is_measured_on_a_set(tmp_path, name, monkeypatch):
     assert load_split(path).y_scores.shape[1] == 150
     job = unseen_job(str(path))
     values = job.describe(job.run())
-    assert values["gain"] == pytest.approx(values["test_micro_f1"] - max(values["mean"], values["best_single"]))
+    assert values["lead"] == pytest.approx(values["test_micro_f1"] - max(values["mean"], values["best_single"]))
     assert "auto" in values["report"]
+
+
+def test_a_goal_names_a_known_quantity():
+    with pytest.raises(ValueError, match="quantity must be one of .*: got 'gains'"):
+        Goal("gains", 0.0)
+
+
+def test_every_set_gets_a_row_and_the_summary_its_goals(tmp_path, monkeypatch):
+    def measured(plan, row, job, arguments):
+        return replace(row, values={"lead": 0.01, "test_micro_f1": 0.5})
+
+    monkeypatch.setattr(unseen, "measure_row", measured)
+    monkeypatch.setattr(unseen, "prepare_unseen", lambda plan, name: tmp_path / name)
+    rows = unseen.measure_unseen(Plan(tmp_path, None))
+    assert len(rows) == len(RECIPES) + 1 and rows[-1].values["worst_lead"] == 0.01
+    assert all(row.as_dict()["goals"][0]["verdict"] == "reached" for row in rows)
