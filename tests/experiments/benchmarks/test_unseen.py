@@ -62,7 +62,7 @@ def test_auto_is_measured_on_a_set(tmp_path, name, monkeypatch):
 
 
 def test_a_goal_names_a_known_quantity():
-    with pytest.raises(ValueError, match="quantity must be one of .*: got 'gains'"):
+    with pytest.raises(ValueError, match=r"quantity must be one of .*: got 'gains'"):
         Goal("gains", 0.0)
 
 
