@@ -5,7 +5,7 @@ the plain mean is left only as far as the gain over it is proven (`stacking.pair
 
 1. the best candidate is proven better than the mean: all candidates within one standard error of it are averaged (the
    one-standard-error rule of Breiman et al., "Classification and regression trees", 1984, section 3.4.3, kept as an
-   average instead of a pick);
+   average instead of a pick), unless the average scores less than the best alone, as scores on different scales do;
 2. else, its even average with the mean is: then that. A half step has half the noise of a whole one, and two methods
    that err differently are worth more together;
 3. else the mean, with an eighth of the geometric mean where that one is not clearly behind. Neither learns anything, so
@@ -74,7 +74,7 @@ def choose_shares(
     order = sorted(counts, key=lambda name: -counts[name].micro_f1)
     best, mean = order[0], counts["mean"]
     if paired_gain(counts[best], mean).is_proven():
-        return _near_best(best, counts)
+        return _near_best(best, held_out, counts, judge)
     halves: dict[str, float] = {}
     for name in [name for name in order if counts[name].micro_f1 > mean.micro_f1][:MOST_HALVES]:
         gain = paired_gain(judge(average_scores([held_out["mean"], held_out[name]])), mean)
@@ -93,12 +93,20 @@ def choose_shares(
     return Choice({"mean": 1.0}, reason)
 
 
-def _near_best(best: str, counts: Mapping[str, UnitCounts]) -> Choice:
-    """Average what is within one standard error of the best."""
+def _near_best(
+    best: str,
+    held_out: Mapping[str, FloatArray],
+    counts: Mapping[str, UnitCounts],
+    judge: Callable[[FloatArray], UnitCounts],
+) -> Choice:
+    """Average what is within one standard error of the best, unless that scores less than the best alone."""
     gains = {name: paired_gain(counts[best], own) for name, own in counts.items()}
     near = [name for name, gain in gains.items() if gain.gain <= gain.standard_error]
     if len(near) == 1:
         reason = f"{best} is proven better than the plain mean, and no other is within one standard error"
+        return Choice({best: 1.0}, reason)
+    if judge(average_scores([held_out[name] for name in near])).micro_f1 < counts[best].micro_f1:
+        reason = f"{best} is proven better than the plain mean, and its average with those near it scores less"
         return Choice({best: 1.0}, reason)
     reason = f"they are within one standard error of the best, {best}, which is proven better than the plain mean"
     return Choice(dict.fromkeys(near, 1.0 / len(near)), reason)

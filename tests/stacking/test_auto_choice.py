@@ -28,9 +28,13 @@ def test_the_proven_best_is_taken_alone_where_no_other_is_near():
 
 
 def test_those_near_the_proven_best_are_averaged():
-    choice = choose({"mean": counts(5.0), "a": counts(7.0, seed=2), "b": counts(7.0, seed=2), "c": counts(6.0)})
+    judged = {"mean": counts(5.0), "a": counts(7.0, seed=2), "b": counts(7.0, seed=2), "c": counts(6.0)}
+    choice = choose(judged, counts(7.1, seed=2))
     assert choice.shares == {"a": 0.5, "b": 0.5}
     assert "within one standard error of the best" in choice.reason
+    choice = choose(judged, counts(6.8, seed=2))  # their average is worse than the best of them
+    assert choice.shares == {"a": 1.0}
+    assert "its average with those near it scores less" in choice.reason
 
 
 def test_half_a_step_is_taken_where_only_that_is_proven():
