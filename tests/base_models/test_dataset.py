@@ -58,18 +58,23 @@ def test_auto_keeps_photos_that_fit(manifest):
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one processor
 def test_worker_processes_are_started_once_and_end_with_the_source(manifest):
+    def children():  # but those that another test has left to the garbage collector
+        return {child.pid for child in multiprocessing.active_children()} - others
+
+    others = set()
+    others = children()
     source = PhotoTensors(manifest, np.arange(1, 9), 24, cache="none", n_workers=2)
     batches = [np.array([3, 0]), np.array([1, 6, 2]), np.array([5])]
     first = [photos for _, photos in source.iter_batches(batches)]
-    workers = {child.pid for child in multiprocessing.active_children()}
+    workers = children()
     begun = source.iter_batches(batches)
     next(begun)  # given up in the middle, as when memory was too small
     begun.close()
     again = [photos for _, photos in source.iter_batches(batches[::-1])][::-1]
-    assert {child.pid for child in multiprocessing.active_children()} == workers and len(workers) == 2
+    assert children() == workers and len(workers) == 2
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     del begun, source
-    assert not workers & {child.pid for child in multiprocessing.active_children()}
+    assert not workers & children()
 
 
 def test_two_passes_at_once_do_not_disturb_each_other(manifest):
