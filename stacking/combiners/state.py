@@ -3,13 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy.typing as npt
 
 from stacking.combiners.combiner import Combiner, CombinerState
 
-__all__ = ["pack_combiners", "unpack_combiners"]
+__all__ = ["class_name", "find_combiner_class", "pack_combiners", "unpack_combiners"]
+
+_COMBINERS = "stacking.combiners"
+_MODULES = {
+    "AutoCombiner": "auto.race",
+    "Blend": "blend",
+    "ClassifierCombiner": "classifier",
+    "ConvolutionalStacker": "meta_learners.convolutional",
+    "LabelContextStacker": "meta_learners.label_context",
+    "LabelwiseLogistic": "meta_learners.labelwise_logistic",
+    "PairLightGBM": "meta_learners.trees.pair_lightgbm",
+    "PerLabelStacker": "meta_learners.trees.per_label_lightgbm",
+    "RidgeContext": "meta_learners.ridge_context",
+    "SoftVoting": "voting.soft_voting",
+    "WeightedVoting": "voting.weighted_voting",
+}
+"""Where each class that is saved lives today: files hold its name alone, so that modules may move."""
+
+
+def class_name(combiner: Combiner) -> str:
+    """Return the name under which a combiner's class is saved.
+
+    Parameters
+    ----------
+    combiner : Combiner
+        Of this package.
+
+    Returns
+    -------
+    str
+        The class's own name.
+
+    Raises
+    ------
+    ValueError
+        If its class is none of this package's, so that no reader could find it again.
+    """
+    kind = type(combiner)
+    if kind.__module__ != f"{_COMBINERS}.{_MODULES.get(kind.__name__)}":
+        raise ValueError(f"only combiners of this package can be saved: got one of class {kind.__qualname__!r}.")
+    return kind.__name__
+
+
+def find_combiner_class(name: str) -> type[Combiner]:
+    """Import a combiner class by the name in a saved ensemble.
+
+    Parameters
+    ----------
+    name : str
+        The class's name; earlier versions wrote ``module:class``, of which the class counts.
+
+    Returns
+    -------
+    type
+        A subclass of `Combiner`.
+
+    Raises
+    ------
+    ValueError
+        If no combiner of this package has that name.
+    """
+    home = _MODULES.get(name.rpartition(":")[2])
+    if home is None:
+        raise ValueError(f"ensemble must hold a combiner of this package: got {name!r}.")
+    found: type[Combiner] = getattr(import_module(f"{_COMBINERS}.{home}"), name.rpartition(":")[2])
+    return found
 
 
 def pack_combiners(combiners: Sequence[Combiner]) -> CombinerState:
@@ -32,8 +98,7 @@ def pack_combiners(combiners: Sequence[Combiner]) -> CombinerState:
     texts: dict[str, str] = {}
     for number, combiner in enumerate(combiners):
         own_values, own_arrays, own_texts = combiner._state()
-        kind = type(combiner)
-        members.append({"class": f"{kind.__module__}:{kind.__qualname__}", "values": own_values})
+        members.append({"class": class_name(combiner), "values": own_values})
         arrays |= {f"{number}/{name}": array for name, array in own_arrays.items()}
         texts |= {f"{number}/{name}": text for name, text in own_texts.items()}
     return {"members": members}, arrays, texts
@@ -61,8 +126,6 @@ def unpack_combiners(
     ValueError
         If a class is no combiner of this package.
     """
-    from stacking.ensemble.folder import find_combiner_class
-
     return [
         find_combiner_class(stored["class"])._from_state(
             stored["values"], _under(arrays, f"{number}/"), _under(texts, f"{number}/")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.state import class_name, find_combiner_class
 from stacking.files.atomic_files import (
     atomic_write_bytes,
     atomic_write_json,
@@ -29,7 +30,6 @@ __all__ = [
     "SCHEMA_VERSION",
     "FolderContent",
     "check_ensemble_folder",
-    "find_combiner_class",
     "read_ensemble_folder",
     "write_ensemble_folder",
 ]
@@ -91,6 +91,7 @@ def write_ensemble_folder(
     check_ensemble_folder(folder)
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
+    saved_class = class_name(combiner)
     values, arrays, texts = combiner._state()
     arrays = {
         **beside,
@@ -99,8 +100,7 @@ def write_ensemble_folder(
     check_writable(root, sum(array.nbytes for array in arrays.values()) + sum(map(len, texts.values())) + 2**20)
     (root / "manifest.json").unlink(missing_ok=True)
     files = _write_parts(root, arrays, texts)
-    kind = type(combiner)
-    atomic_write_json(root / "combiner.json", {"class": f"{kind.__module__}:{kind.__qualname__}", "values": values})
+    atomic_write_json(root / "combiner.json", {"class": saved_class, "values": values})
     files["combiner.json"] = sha256_file(root / "combiner.json")
     manifest = {
         "format": "labelstack ensemble",
@@ -194,33 +194,6 @@ def _read_checked(root: Path, name: str, digest: str) -> bytes:
 def _parse_npy(data: bytes) -> npt.NDArray[Any]:
     """Parse an array; objects are refused."""
     return np.load(io.BytesIO(data), allow_pickle=False)
-
-
-def find_combiner_class(name: str) -> type[Combiner]:
-    """Import a combiner class of this package.
-
-    Parameters
-    ----------
-    name : str
-        ``module:class``, the module inside `stacking`.
-
-    Returns
-    -------
-    type
-        A subclass of `Combiner`.
-
-    Raises
-    ------
-    ValueError
-        If it is not a combiner of this package.
-    """
-    module, _, class_name = name.partition(":")
-    if not module.startswith("stacking."):
-        raise ValueError(f"ensemble must hold a combiner of the package `stacking`: got {name!r}.")
-    found = getattr(import_module(module), class_name, None)
-    if not (isinstance(found, type) and issubclass(found, Combiner)):
-        raise ValueError(f"ensemble must hold a combiner: {name!r} is none.")
-    return found
 
 
 def _version() -> str:

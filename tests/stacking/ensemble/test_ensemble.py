@@ -74,7 +74,7 @@ def test_trees_are_parsed_only_after_the_hashes_are_checked(boosted, tmp_path, m
 
 
 def test_a_class_of_somebody_else_is_not_imported(boosted, tmp_path):
-    from stacking.ensemble.folder import find_combiner_class
+    from stacking.combiners.state import find_combiner_class
 
     for name in ("os:system", "stacking.combiners.combiner:clone", "stacking.metrics:micro_f1"):
         with pytest.raises(ValueError, match="combiner"):
