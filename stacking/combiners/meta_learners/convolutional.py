@@ -28,6 +28,7 @@ from stacking.combiners.meta_learners.training_rows import (
     prepare_rows,
     probabilities,
 )
+from stacking.combiners.registry import register_method
 from stacking.predictions import PredictionSet
 
 __all__ = ["ConvolutionalStacker"]
@@ -50,6 +51,13 @@ BLOCK_CELLS = 8_000_000
 """Activations held at a time while predicting."""
 
 
+@register_method(
+    "convolutional",
+    "convolutions over the members, dense over labels (torch)",
+    kind="meta",
+    cost=80.0,
+    is_slow=True,
+)
 class ConvolutionalStacker(Combiner):
     """Stack with convolutions over the members and dense layers over the labels.
 

@@ -39,6 +39,7 @@ from stacking.combiners.meta_learners.training_rows import (
     prepare_rows,
     probabilities,
 )
+from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
 from stacking.predictions import PredictionSet
 
@@ -52,6 +53,7 @@ STRENGTHS = ((30.0, 100.0), (300.0, 300.0), (1_000.0, 1_000.0), (3_000.0, 3_000.
 """Ridge strengths on logits and on truths to choose from; the last one all but switches the context off."""
 
 
+@register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=20.0)
 class LabelContextStacker(Combiner):
     """Weigh a label's own logits against what the other labels' logits and probable truths explain of them.
 

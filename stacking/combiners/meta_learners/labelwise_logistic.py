@@ -16,6 +16,7 @@ from stacking.combiners.meta_learners.training_rows import (
     prepare_rows,
     probabilities,
 )
+from stacking.combiners.registry import register_method
 from stacking.predictions import PredictionSet
 
 __all__ = ["LabelwiseLogistic"]
@@ -27,6 +28,7 @@ BoolArray = npt.NDArray[np.bool_]
 PENALTIES = (1.0, 30.0, 1000.0)
 
 
+@register_method("logistic", "logistic regression per label on its own logits", kind="meta", cost=20.0)
 class LabelwiseLogistic(Combiner):
     """Learn, label by label, how to weigh and shift the members' logits.
 

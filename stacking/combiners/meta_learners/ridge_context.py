@@ -25,6 +25,7 @@ from stacking.combiners.meta_learners.training_rows import (
     prepare_rows,
     probabilities,
 )
+from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
 from stacking.predictions import PredictionSet
 
@@ -38,6 +39,7 @@ STRENGTHS = (30.0, 300.0, 3_000.0, 10_000.0, 30_000.0)
 """Ridge strengths to choose from, on standardised fused logits."""
 
 
+@register_method("ridge-context", "ridge over all labels, then logistic per label", kind="meta", cost=6.0)
 class RidgeContext(Combiner):
     """Weigh what the members say about a label against what they say about all labels.
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stacking import StackingEnsemble
-from stacking.combiners.meta_learners import Blend
+from stacking.combiners.blend import Blend
 from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
 from stacking.combiners.registry import create_method
 from stacking.cross_fitting import make_folds

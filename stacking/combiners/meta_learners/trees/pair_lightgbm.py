@@ -30,6 +30,7 @@ from stacking.combiners.meta_learners.training_rows import (
     score_logits,
 )
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
+from stacking.combiners.registry import register_method
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["PairLightGBM"]
@@ -73,6 +74,7 @@ BLOCK_CELLS = 4_000_000
 """Feature values built at a time while the drawn pairs are gathered."""
 
 
+@register_method("pair-lightgbm", "one LightGBM over (row, label) pairs", kind="meta", cost=25.0, is_slow=True)
 class PairLightGBM(TreeCombiner):
     """Stack with one LightGBM whose samples are (row, label) pairs.
 

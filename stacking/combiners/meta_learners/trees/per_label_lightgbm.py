@@ -32,6 +32,7 @@ from stacking.combiners.meta_learners.trees.label_feed import (
     feed_from_predictions,
 )
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
+from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
 from stacking.files.result_cache import current_folder
 from stacking.predictions import PredictionSet
@@ -45,6 +46,15 @@ BoolArray = npt.NDArray[np.bool_]
 _CORRELATED_ROWS = 50_000
 
 
+@register_method("lightgbm", "LightGBM per label on own scores and label context", kind="meta", cost=15.0)
+@register_method(
+    "lightgbm-all-rows",
+    "the same on all rows of a store, label by label, best with its by-label copy",
+    kind="meta",
+    cost=24.0,
+    is_slow=True,
+    max_rows=None,
+)
 class PerLabelStacker(TreeCombiner):
     """Stack per label with LightGBM on own scores and on the labels that move with it.
 
