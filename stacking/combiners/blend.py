@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from stacking._checks import check_choice, check_folds
 from stacking.combiners.combiner import Combiner, CombinerState
-from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
 from stacking.combiners.registry import create_method, register_method
 from stacking.combiners.state import pack_combiners, unpack_combiners
+from stacking.links import logit, sigmoid
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["Blend", "average_scores"]
@@ -193,5 +193,5 @@ def average_scores(
         return scores[0]
     total = np.zeros(scores[0].shape, dtype=np.float64)
     for share, score in zip(shares or [1.0 / len(scores)] * len(scores), scores, strict=True):
-        total += share * (score if scale == "probability" else score_logits(score))
-    return (total if scale == "probability" else probabilities(total)).astype(np.float32)
+        total += share * (score if scale == "probability" else logit(score))
+    return (total if scale == "probability" else sigmoid(total)).astype(np.float32)

@@ -12,6 +12,8 @@ not load numba. Scores are float32 in [0, 1], which order like their bit pattern
 import numpy as np
 from numba import njit
 
+from stacking.links import SMALLEST_SCORE
+
 
 def _compile(kernel, **options):
     """Compile on first use, cached on disk; where nothing can be written, for this process only."""
@@ -286,7 +288,7 @@ GRID_HALF = (0x3F000000 >> GRID_SHIFT) - GRID_LOWEST
 LOGIT_RANGE = 17.0
 """Logits of clipped scores lie within ± this."""
 
-SMALLEST_PROBABILITY = np.float32(1e-7)
+SMALLEST_PROBABILITY = np.float32(SMALLEST_SCORE)
 """Probabilities of the truth are clipped to this from below."""
 
 

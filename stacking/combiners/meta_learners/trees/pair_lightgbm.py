@@ -26,11 +26,10 @@ from stacking.combiners.meta_learners.training_rows import (
     fill_gaps,
     mean_logits,
     prepare_rows,
-    probabilities,
-    score_logits,
 )
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
 from stacking.combiners.registry import register_method
+from stacking.links import logit, sigmoid
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["PairLightGBM"]
@@ -221,7 +220,7 @@ class PairLightGBM(TreeCombiner):
         self.n_rows_fitted_ = len(rows.y_true)
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
         known = predictions.train_frequency
-        self.train_frequency_ = np.empty(0) if known is None else score_logits(known).astype(np.float64)
+        self.train_frequency_ = np.empty(0) if known is None else logit(known).astype(np.float64)
         self.frequency_ = np.array([_frequency_logits(rows, ~held) for held in masks])
         pairs, self.shift_ = _draw_pairs(rows, self.negatives_per_positive, rng)
         held_pairs = [int(held[pairs.row].sum()) for held in masks]
@@ -314,7 +313,7 @@ class PairLightGBM(TreeCombiner):
             for rows, scores in self._iter_aligned(part, self.covers_):
                 features = self._block_features(scores, self.covers_, self.frequency_[number])
                 logits = self._start(features, number) + (_raw(booster, features, rounds) if rounds else 0.0)
-                y_score[held[rows]] = probabilities(logits + self.shift_)
+                y_score[held[rows]] = sigmoid(logits + self.shift_)
         return y_score
 
     def _block_features(self, scores: FloatArray, covers: BoolArray, frequency: DoubleArray) -> FloatArray:
@@ -338,7 +337,7 @@ class PairLightGBM(TreeCombiner):
             if self._boosters:
                 features[:, :, FREQUENCY] = frequency
                 total += _raw(self._boosters[fold], features, -1)
-        return probabilities(total / len(self.lines_) + self.shift_).astype(np.float32)
+        return sigmoid(total / len(self.lines_) + self.shift_).astype(np.float32)
 
     def _load_boosters(self) -> None:
         """Parse the trees; their sizes are checked, for LightGBM's parser accepts a file that was cut off."""
@@ -407,7 +406,7 @@ def _features(
     n_models, n_rows, n_labels = logits.shape
     features = np.full((n_rows, n_labels, FIRST_MEMBER + n_models), np.nan, dtype=np.float32)
     fused = mean_logits(logits, usable)
-    mean = mean_logits(probabilities(logits).astype(np.float32), usable)
+    mean = mean_logits(sigmoid(logits).astype(np.float32), usable)
     deviation = logits - fused.astype(np.float32)
     features[:, :, 0] = fused
     features[:, :, 1] = np.sqrt(mean_logits(deviation**2, usable))
@@ -415,7 +414,7 @@ def _features(
     features[:, :, FREQUENCY] = frequency
     if len(train_frequency):
         features[:, :, 4] = train_frequency
-    features[:, :, MEAN] = score_logits(mean)
+    features[:, :, MEAN] = logit(mean)
     for model, block in enumerate(logits):
         features[:, :, FIRST_MEMBER + model] = np.where(usable[:, model], block, np.nan)
     return features

@@ -22,7 +22,6 @@ from stacking.combiners.meta_learners.training_rows import (
     describe_fallback,
     fill_gaps,
     prepare_rows,
-    probabilities,
 )
 from stacking.combiners.meta_learners.trees.boosted_label import LabelRows, boost_label_once
 from stacking.combiners.meta_learners.trees.label_feed import (
@@ -35,6 +34,7 @@ from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
 from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
 from stacking.files.result_cache import current_folder
+from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 
 __all__ = ["PerLabelStacker"]
@@ -255,7 +255,7 @@ class PerLabelStacker(TreeCombiner):
             features = _features(own, fused, label, self.covers_[:, label], self.context_[label])
             raw = [booster.predict(features, raw_score=True, num_threads=1) for booster in boosters]
             answer[:, label] += np.mean(raw, axis=0)
-        return probabilities(answer).astype(np.float32)
+        return sigmoid(answer).astype(np.float32)
 
     def _load_boosters(self) -> None:
         """Parse the trees; their sizes are checked, for LightGBM's parser accepts a file that was cut off."""
@@ -288,7 +288,7 @@ def _held_out_scores(starts: DoubleArray, masks: list[BoolArray], correction: Do
     answer = correction.copy()
     for held, start in zip(masks, starts, strict=True):
         answer[held] += start[held]
-    return probabilities(answer).astype(np.float32)
+    return sigmoid(answer).astype(np.float32)
 
 
 def _nearest_labels(fused: FloatArray, n_context: int) -> npt.NDArray[np.intp]:
