@@ -19,15 +19,15 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from base_models.data_config import DataConfig  # noqa: E402
-from base_models.dataset import PhotoTensors  # noqa: E402
-from base_models.inference import _load_network  # noqa: E402
 from base_models.manifest import load_manifest  # noqa: E402
-from base_models.member_config import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun  # noqa: E402
-from base_models.networks import create_network  # noqa: E402
-from base_models.out_of_fold import run_training  # noqa: E402
-from base_models.run_folder import read_npz  # noqa: E402
-from base_models.scoring import score_photos  # noqa: E402
+from base_models.networks.network import create_network  # noqa: E402
+from base_models.photos.tensors import PhotoTensors  # noqa: E402
+from base_models.recipe.data import DataConfig  # noqa: E402
+from base_models.recipe.member import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun  # noqa: E402
+from base_models.runs.folder import read_npz  # noqa: E402
+from base_models.runs.inference import _load_network  # noqa: E402
+from base_models.runs.out_of_fold import run_training  # noqa: E402
+from base_models.training.scoring import score_photos  # noqa: E402
 from stacking import StackingEnsemble, load_predictions  # noqa: E402
 from stacking.metrics import micro_f1  # noqa: E402
 
@@ -265,7 +265,7 @@ def test_the_truth_of_held_out_rows_moves_no_bit_of_the_network_that_scores_them
         lines[i][1] = labels
     with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(lines)
-    monkeypatch.setattr("base_models.run_data._decide_splits", lambda *_: dict(splits))
+    monkeypatch.setattr("base_models.runs.splits._decide_splits", lambda *_: dict(splits))
     lied = train(data, tmp_path / "lied", *members)
     for member in members:
         for fold, same in ((0, True), (1, False)):
