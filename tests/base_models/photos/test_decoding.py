@@ -149,7 +149,9 @@ def test_the_extension_does_not_matter_but_the_bytes_do(picture):
     assert decode_photo(encoded(picture, "WEBP"), name="wrong.jpg").size == (32, 24)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 600), (600, 1), (60, 80), (64, 64), (301, 299)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(1, 1), (1, 600), (600, 1), (1, 60_000), (60_000, 1), (60, 80), (64, 64), (301, 299)]
+)
 def test_letterbox_keeps_proportions_on_white(width, height):
     square = letterbox(Image.new("RGB", (width, height), (10, 20, 30)), 64)
     assert square.shape == (64, 64, 3)
