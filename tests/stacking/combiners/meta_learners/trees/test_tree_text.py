@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stacking.meta_learners.tree_text import compose_trees, load_booster
+from stacking.combiners.meta_learners.trees.tree_text import compose_trees, load_booster
 
 N_FEATURES = 4
 
@@ -129,8 +129,8 @@ def test_mutated_texts_are_refused_or_answer_and_never_crash(sound, tmp_path):
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=Path(__file__).parents[3],
-        env={"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1", "PATH": ""},
+        cwd=Path(__file__).parents[5],
+        env={"PYTHONPATH": str(Path(__file__).parents[5]), "OMP_NUM_THREADS": "1", "PATH": ""},
     )
     assert answer.returncode == 0, answer.stderr[-2000:]
     refused, answered = map(int, answer.stdout.split())

@@ -9,9 +9,23 @@ import sys
 
 import numpy as np
 
-from stacking.meta_learners.tree_text import load_booster
+from stacking.combiners.meta_learners.trees.tree_text import load_booster
 
-NUMBERS = ("-1", "0", "1", "2", "7", "-7", "65536", "2147483647", "-2147483648", "4294967296", "1e+308", "1e+999", "nan")
+NUMBERS = (
+    "-1",
+    "0",
+    "1",
+    "2",
+    "7",
+    "-7",
+    "65536",
+    "2147483647",
+    "-2147483648",
+    "4294967296",
+    "1e+308",
+    "1e+999",
+    "nan",
+)
 NUMBERS += ("inf", "-inf", "", " ", "x", "0x10", "1_0", "٣", "9" * 400, "-", "1e-999", ".5", "5.", "+1")
 
 
