@@ -20,9 +20,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import BoolArray, IntArray, check_mask, did_you_mean, first_duplicate, first_names, numbers_of_objects
+from stacking._checks import (
+    BoolArray,
+    IntArray,
+    check_mask,
+    did_you_mean,
+    first_duplicate,
+    first_names,
+    numbers_of_objects,
+)
 
-__all__ = ["AxisNames", "NamedArray", "NamedScores", "align_by_name", "match_axis", "read_array", "read_scores"]
+__all__ = [
+    "AxisNames",
+    "NamedArray",
+    "NamedScores",
+    "align_by_name",
+    "find_names",
+    "find_own_names",
+    "match_axis",
+    "place_scores",
+    "read_array",
+    "read_scores",
+]
 
 _AXES: dict[str, tuple[str, ...]] = {
     "y_true": ("row", "label"),
@@ -39,6 +58,8 @@ _AXES: dict[str, tuple[str, ...]] = {
     "label_groups": ("label",),
     "covers": ("model", "label"),
     "weights": ("model", "label"),
+    "start": ("model", "label"),
+    "member_costs": ("model",),
     "y_true_train": ("training row", "label"),
     "y_known_train": ("training row", "label"),
     "y_true_test": ("test row", "label"),
@@ -276,9 +297,9 @@ def align_by_name(
     [[[0.9, 0.2]], [[1, 0]]]
     """
     given = dict(names or {})
-    if all(value is None or type(value) is np.ndarray for value in arguments.values()):
-        if not any(axis is not None and axis.is_shuffled_count for _, axis in given.values()):
-            return tuple(arguments.values())
+    shuffled = any(axis is not None and axis.is_shuffled_count for _, axis in given.values())
+    if not shuffled and all(value is None or type(value) is np.ndarray for value in arguments.values()):
+        return tuple(arguments.values())
     read = {name: read_array(value, name) for name, value in arguments.items() if value is not None}
     for axis in dict.fromkeys(axis for name in read for axis in _AXES[name]):
         _align_axis(read, axis, given.get(axis))
@@ -306,6 +327,47 @@ def _align_axis(read: dict[str, NamedArray], axis: str, given: tuple[str, AxisNa
         read[name] = read[name].take(to_first, place[name]).take(to_given, place[name])
 
 
+def find_names(axis: str, arguments: Mapping[str, Any]) -> list[str] | None:
+    """Find the names that arguments give to an axis.
+
+    Parameters
+    ----------
+    axis : str
+        ``"row"``, ``"label"`` or ``"model"``.
+    arguments : mapping
+        As `align_by_name` takes them.
+
+    Returns
+    -------
+    list of str or None
+        Those of the first argument that has names of its own there; None where none has, or they are no text.
+    """
+    for name, value in arguments.items():
+        if value is not None and axis in _AXES[name]:
+            own = find_own_names(read_array(value, name).axis(_AXES[name].index(axis)))
+            if own is not None:
+                return own
+    return None
+
+
+def find_own_names(axis: AxisNames | None) -> list[str] | None:
+    """Return names that say more than their position, as text.
+
+    Parameters
+    ----------
+    axis : AxisNames or None
+        The names.
+
+    Returns
+    -------
+    list of str or None
+        The names; None where there are none, they only count, or one is no text (such as a date).
+    """
+    if axis is None or axis.is_made_up:
+        return None
+    return [key for key in axis.names if isinstance(key, str)] if all(isinstance(k, str) for k in axis.names) else None
+
+
 @dataclass(frozen=True)
 class NamedScores:
     """Scores of several models with the names that came with them.
@@ -329,8 +391,9 @@ def read_scores(y_scores: Any, name: str = "y_scores") -> NamedScores:
 
     Parameters
     ----------
-    y_scores : array-like, data frame, or mapping or list of matrices and data frames
-        An array of shape (n_models, n_samples, n_labels); one data frame is one model; a mapping names the models.
+    y_scores : array-like, data frame, mapping or list of matrices and data frames, or NamedScores
+        An array of shape (n_models, n_samples, n_labels); one data frame is one model; a mapping names the models. What
+        was read before is returned as it is.
     name : str, default="y_scores"
         The argument's name, for the errors.
 
@@ -344,6 +407,8 @@ def read_scores(y_scores: Any, name: str = "y_scores") -> NamedScores:
     ValueError
         If the frames do not have the same rows, or a matrix beside them has another shape.
     """
+    if isinstance(y_scores, NamedScores):
+        return y_scores
     if isinstance(y_scores, Mapping):
         if not len(y_scores):
             raise ValueError(f"{name} must hold at least one model: got an empty mapping.")
@@ -355,6 +420,42 @@ def read_scores(y_scores: Any, name: str = "y_scores") -> NamedScores:
     if array.values.ndim == 2 and array.axes != (None, None):
         return NamedScores(_filled(array)[None], array.axes[0], None, array.axes[1])
     return NamedScores(_filled(array))
+
+
+def place_scores(scores: NamedScores, names: Mapping[str, npt.ArrayLike | None]) -> NamedScores:
+    """Put scores into the order of names that were given beside them.
+
+    Parameters
+    ----------
+    scores : NamedScores
+        Three-dimensional.
+    names : mapping of str to array-like
+        ``ids``, ``models`` and ``labels``; None where none were given.
+
+    Returns
+    -------
+    NamedScores
+        In the order of the names given; NaN for a label that is asked for and not there.
+
+    Raises
+    ------
+    ValueError
+        If an id or model is missing, or an id, model or label is unknown.
+    """
+    found = {"ids": scores.rows, "models": scores.models, "labels": scores.labels}
+    values = scores.values
+    for axis, (name, what) in enumerate((("models", "model"), ("ids", "row"), ("labels", "label"))):
+        given, own = names[name], found[name]
+        if given is None or own is None:
+            continue
+        wanted = AxisNames.of(np.asarray(given).tolist())
+        unknown = [str(key) for key in own.names if key not in set(wanted.names)]
+        if name == "labels" and not unknown:
+            values = _spread(values, own, wanted, "y_scores")
+        else:
+            places = match_axis(own, wanted, who="y_scores", what=what, of=name)
+            values = values if places is None else np.take(values, places, axis=axis)
+    return replace(scores, values=values)
 
 
 def _stack(members: Mapping[str, NamedArray], name: str) -> NamedScores:
@@ -379,7 +480,7 @@ def _stack(members: Mapping[str, NamedArray], name: str) -> NamedScores:
 
 def _label_union(found: Mapping[str, AxisNames | None]) -> AxisNames | None:
     """Collect the labels of all members in order of appearance; those that only count give way to real ones."""
-    first, names = _first_named(found)
+    names = _first_named(found)[1]
     if names is None or names.is_made_up:
         return names
     union: dict[Hashable, None] = {}
@@ -400,21 +501,19 @@ def _label_union(found: Mapping[str, AxisNames | None]) -> AxisNames | None:
     return names if tuple(union) == names.names else AxisNames(tuple(union), False)
 
 
-def _spread(
-    matrix: npt.NDArray[Any], found: AxisNames | None, labels: AxisNames | None, model: str
-) -> npt.NDArray[Any]:
-    """Put the columns of one member where the union of labels has them; NaN where it has no such label."""
+def _spread(scores: npt.NDArray[Any], found: AxisNames | None, labels: AxisNames | None, who: str) -> npt.NDArray[Any]:
+    """Put the columns of scores where the wanted labels have them; NaN where there is no such label."""
     if labels is None or (found is not None and found.names == labels.names):
-        return matrix
+        return scores
     place = {} if found is None else {key: position for position, key in enumerate(found.names)}
     if found is None or (found.is_made_up and not place.keys() <= set(labels.names)):
-        match_axis(None, labels, who=model, what="label", of="the others")
-        return matrix
+        match_axis(None, labels, who=who, what="label", of="the others")
+        return scores
     columns = np.array([place.get(key, -1) for key in labels.names], np.int64)
-    if (columns >= 0).all():
-        return matrix[:, columns]
-    spread = matrix.astype(np.result_type(matrix.dtype, np.float32))[:, columns]
-    spread[:, columns < 0] = np.nan
+    spread = scores[..., columns]
+    if (columns < 0).any():
+        spread = spread.astype(np.result_type(scores.dtype, np.float32), copy=False)
+        spread[..., columns < 0] = np.nan
     return spread
 
 
@@ -511,9 +610,7 @@ def _column_values(column: Any) -> npt.NDArray[Any]:
 def _holds_named(values: Sequence[Any]) -> bool:
     """Tell whether a list holds frames, series, mappings or masked arrays."""
     kinds = {type(value): value for value in values}
-    return any(
-        hasattr(value, "to_numpy") or isinstance(value, np.ma.MaskedArray | Mapping) for value in kinds.values()
-    )
+    return any(hasattr(value, "to_numpy") or isinstance(value, np.ma.MaskedArray | Mapping) for value in kinds.values())
 
 
 def _key(value: Any) -> Hashable:
