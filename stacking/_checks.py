@@ -93,8 +93,8 @@ def check_y_true(
             row, label = first_true(wrong)
             values = np.unique(array)
             raise ValueError(
-                f"{name} must hold only 0 and 1: got {array[row, label]} at row {row}, column {label}"
-                f"{_among(values)}; {_remedy(values)}."
+                f"{name} must hold only 0 and 1: got {array[row, label]} at row {row}, column {label}; "
+                f"{_remedy(values, name)}."
             )
     return np.ascontiguousarray(array, dtype=np.uint8)
 
@@ -102,30 +102,7 @@ def check_y_true(
 def check_mask(
     mask: npt.ArrayLike, *, n_samples: int | None = None, n_labels: int | None = None, name: str = "y_known"
 ) -> BoolArray:
-    """
-    Check a boolean matrix such as ``y_known``, ``y_pred`` or ``covers``.
-
-    Parameters
-    ----------
-    mask : array-like of shape (n_samples, n_labels)
-        Booleans, or zeros and ones.
-    n_samples, n_labels : int, optional
-        The shape it must have (for ``covers`` the rows are models).
-    name : str, default="y_known"
-        The argument's name, for the error.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_samples, n_labels)
-        The mask, C-ordered.
-
-    Raises
-    ------
-    TypeError
-        If it does not hold numbers or booleans.
-    ValueError
-        If it has another shape or holds anything but 0 and 1.
-    """
+    """Check a boolean matrix such as ``y_known``, ``y_pred`` or ``covers``: booleans, or zeros and ones."""
     return check_y_true(mask, n_samples=n_samples, n_labels=n_labels, name=name).view(np.bool_)
 
 
@@ -541,15 +518,15 @@ def _among(values: Sequence[Any] | npt.NDArray[Any]) -> str:
     return f" among the values {shown}{' …' if len(values) > 6 else ''}" if len(values) else ""
 
 
-def _remedy(values: npt.NDArray[Any]) -> str:
+def _remedy(values: npt.NDArray[Any], name: str) -> str:
     """Say what to do with a truth of these values."""
+    unknown = "leave no gaps" if name == "y_known" else "mark labels that were not annotated in y_known instead"
     if np.isnan(values.astype(np.float64)).any():
-        return "mark labels that were not annotated in y_known instead"
+        return unknown
     if ((values > 0) & (values < 1)).any():
         return "these look like scores: give the truth, or decide each label first"
-    if len(values) <= 2:
-        return f"recode them, for instance as (values == {values[-1]}) if that means yes"
-    return "mark labels that were not annotated in y_known instead"
+    shown = ", ".join(map(str, values[:6])) + (" …" if len(values) > 6 else "")
+    return f"{unknown}, or recode the values {shown}, for example as (values == {values[-1]})"
 
 
 def _check_matrix_shape(array: npt.NDArray[Any], shape: tuple[int | None, int | None], name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_choice
+from stacking._checks import check_choice, check_folds
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
 from stacking.combiners.state import pack_combiners, unpack_combiners
@@ -89,7 +89,7 @@ class Blend(Combiner):
             Held-out scores in [0, 1].
         """
         learned = as_prediction_set(predictions)
-        held_out = learned.check_folds(folds)
+        held_out = check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
         scores = [member.cross_fit_predict(learned, folds=held_out) for member in self._create()]
         return average_scores(scores, self.scale)
 

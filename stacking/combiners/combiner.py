@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
-from stacking._checks import did_you_mean, first_names
+from stacking._checks import check_folds, did_you_mean, first_names
 from stacking.cross_fitting import score_held_out
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
@@ -150,7 +150,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             If `folds` does not hold one value per sample or fewer than two folds.
         """
         predictions = as_prediction_set(predictions)
-        held_out = predictions.check_folds(folds)
+        held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         if not self.requires_truth and self.fits_from == "counts":
             return clone(self).fit(predictions).predict_proba(predictions)
         return score_held_out(self, predictions, held_out)
@@ -238,8 +238,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
         if not isinstance(predictions, PredictionSet):
             predictions = self._wrap(predictions, left_out)
-        elif predictions.n_labels == len(self.labels_) and predictions.labels_are_made_up:
-            predictions = predictions.with_labels(self.labels_)
+        elif predictions.n_labels == len(self.labels_) and AxisNames.of(predictions.labels, "label").is_made_up:
+            predictions = _with_labels(predictions, self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
             if name not in present and name not in left_out:
@@ -307,6 +307,14 @@ def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str)
             f"predictions must cover every label with at least one model: label {predictions.labels[bare[0]]!r} "
             f"({len(bare)} such labels) is covered by none; drop it with subset(labels=…)"
         )
+
+
+def _with_labels(predictions: PredictionSet, labels: Collection[str]) -> PredictionSet:
+    """Name the labels of predictions that came without names by their position, as those of a plain array."""
+    if predictions.labels == tuple(labels):
+        return predictions
+    facts = predictions.facts()
+    return PredictionSet(predictions.source, predictions.ids, predictions.models, list(labels), **facts)
 
 
 def _plain_parameters(combiner: BaseEstimator) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from stacking._checks import (
     BoolArray,
     DoubleArray,
     FloatArray,
-    IntArray,
     LabelArray,
     StringArray,
     check_folds,
@@ -192,50 +191,22 @@ class PredictionSet:
 
     @property
     def n_models(self) -> int:
-        """
-        Count the models.
-
-        Returns
-        -------
-        int
-            At least 1.
-        """
+        """Count the models."""
         return len(self.models)
 
     @property
     def n_samples(self) -> int:
-        """
-        Count the samples.
-
-        Returns
-        -------
-        int
-            At least 1.
-        """
+        """Count the samples."""
         return len(self.ids)
 
     @property
     def n_labels(self) -> int:
-        """
-        Count the labels.
-
-        Returns
-        -------
-        int
-            At least 1.
-        """
+        """Count the labels."""
         return len(self.labels)
 
     @property
     def source(self) -> ScoreSource:
-        """
-        Give the source that the scores are read from.
-
-        Returns
-        -------
-        ScoreSource
-            For code that moves scores; combiners use the iterators.
-        """
+        """Give the source that the scores are read from, for code that moves scores; combiners use the iterators."""
         return self._source
 
     @cached_property
@@ -477,50 +448,6 @@ class PredictionSet:
         if all(value is None or type(value) is np.ndarray for value in arguments.values()):
             return tuple(arguments.values())
         return align_by_name({axis: ("the predictions", names) for axis, names in self._axes().items()}, **arguments)
-
-    def check_folds(self, folds: npt.ArrayLike) -> IntArray:
-        """
-        Check folds that hold every row out once.
-
-        Parameters
-        ----------
-        folds : array-like or series of int, shape (n_samples,)
-            The fold each row is held out in; a series is matched by its index.
-
-        Returns
-        -------
-        ndarray of int64, shape (n_samples,)
-            The folds in the set's order.
-
-        Raises
-        ------
-        ValueError
-            If there is not one per sample, or fewer than two folds.
-        """
-        return check_folds(self.align(folds=folds)[0], self.n_samples, least=2)
-
-    @property
-    def labels_are_made_up(self) -> bool:
-        """Tell whether the labels are ``label0 …``: nobody named them, they only count."""
-        return AxisNames.of(self.labels, "label").is_made_up
-
-    def with_labels(self, labels: npt.ArrayLike) -> "PredictionSet":
-        """
-        Give the labels other names.
-
-        Parameters
-        ----------
-        labels : array-like of str or int, shape (n_labels,)
-            The names, in the set's order.
-
-        Returns
-        -------
-        PredictionSet
-            The same scores with these names.
-        """
-        other = self._copy()
-        other.labels = tuple(check_names(labels, self.n_labels, name="labels").tolist())
-        return other
 
     def facts(self) -> PredictionFacts:
         """

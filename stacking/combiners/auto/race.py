@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_folds
 from stacking.combiners.auto.choice import choose_shares
 from stacking.combiners.auto.ladder import climb, recalibrated_member
 from stacking.combiners.blend import average_scores
@@ -169,7 +170,9 @@ class AutoCombiner(Combiner):
         """
         fresh = type(self)(**self.get_params(deep=False))
         learned = as_prediction_set(predictions)
-        return fresh.fit_cross_fitted(learned, folds=learned.check_folds(folds))[1]
+        return fresh.fit_cross_fitted(
+            learned, folds=check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
+        )[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Race the candidates on given folds.

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_folds
 from stacking.combiners.meta_learners.batched_logistic import fit_logistic
 from stacking.combiners.meta_learners.training_rows import (
     TrainingRows,
@@ -179,7 +180,9 @@ class PairLightGBM(TreeCombiner):
         """
         learned = as_prediction_set(predictions)
         fresh = type(self)(**self.get_params(deep=False))
-        return fresh.fit_cross_fitted(learned, folds=learned.check_folds(folds))[1]
+        return fresh.fit_cross_fitted(
+            learned, folds=check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
+        )[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit, and give the held-out scores that the same folds' trees give without further work.
@@ -200,7 +203,7 @@ class PairLightGBM(TreeCombiner):
         """
         if len(np.unique(np.asarray(folds))) < 2:
             return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = predictions.check_folds(folds)
+        self._given_folds = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         try:
             self.fit(predictions)
             return self, self._held_out

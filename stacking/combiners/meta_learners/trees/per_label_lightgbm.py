@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_folds
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic
 from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits
 from stacking.combiners.meta_learners.training_rows import (
@@ -140,7 +141,7 @@ class PerLabelStacker(TreeCombiner):
         """
         if not isinstance(predictions, PredictionSet) or self._samples(predictions):
             return super().cross_fit_predict(predictions, folds=folds)
-        feed = self._feed(predictions, predictions.check_folds(folds))
+        feed = self._feed(predictions, check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2))
         return self._boost(feed, _nearest_labels(feed.fused, self.n_context), wants_scores=True)[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
@@ -162,7 +163,7 @@ class PerLabelStacker(TreeCombiner):
         """
         if self._samples(predictions) or len(np.unique(np.asarray(folds))) < 2:
             return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = predictions.check_folds(folds)
+        self._given_folds = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         try:
             self.fit(predictions)
             return self, self._held_out
