@@ -181,7 +181,9 @@ class PairLightGBM(TreeCombiner):
         """
         learned = as_prediction_set(predictions)
         fresh = type(self)(**self.get_params(deep=False))
-        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples, least=2))[1]
+        return fresh.fit_cross_fitted(
+            learned, folds=check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
+        )[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit, and give the held-out scores that the same folds' trees give without further work.
@@ -202,7 +204,7 @@ class PairLightGBM(TreeCombiner):
         """
         if len(np.unique(np.asarray(folds))) < 2:
             return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = check_folds(folds, predictions.n_samples, least=2)
+        self._given_folds = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         try:
             self.fit(predictions)
             return self, self._held_out

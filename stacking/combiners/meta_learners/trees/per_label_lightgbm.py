@@ -143,7 +143,7 @@ class PerLabelStacker(TreeCombiner):
         """
         if not isinstance(predictions, PredictionSet) or self._samples(predictions):
             return super().cross_fit_predict(predictions, folds=folds)
-        feed = self._feed(predictions, check_folds(folds, predictions.n_samples, least=2))
+        feed = self._feed(predictions, check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2))
         return self._boost(feed, _nearest_labels(feed.fused, self.n_context), wants_scores=True)[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
@@ -165,7 +165,7 @@ class PerLabelStacker(TreeCombiner):
         """
         if self._samples(predictions) or len(np.unique(np.asarray(folds))) < 2:
             return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = check_folds(folds, predictions.n_samples, least=2)
+        self._given_folds = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         try:
             self.fit(predictions)
             return self, self._held_out
