@@ -346,7 +346,8 @@ import os, signal, sys
 from dataclasses import replace
 import torch
 from base_models.recipe.data import DataConfig
-from base_models.recipe.member import MemberConfig, TrainingConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.training import TrainingConfig
 from base_models.runs.out_of_fold import run_training
 from base_models.precomputed import extraction, feature_store
 from base_models.testing import tiny_recipe
