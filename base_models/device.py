@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "AUTO_WORKERS",
     "AUTOCAST",
+    "AUTO_WORKERS",
     "arithmetic",
+    "channel_values",
+    "is_cuda",
     "is_out_of_memory",
     "loader_workers",
     "own_generators",
@@ -103,6 +105,28 @@ def send_photos(photos: Tensor, device: str | torch.device) -> Tensor:
 def _copy_stream(device: str) -> torch.cuda.Stream:
     """Return the stream that copies photos to a GPU."""
     return torch.cuda.Stream(device)
+
+
+@functools.cache
+def channel_values(values: tuple[float, ...], device: torch.device, scale: float = 1.0) -> Tensor:
+    """Return one value per channel, kept on the device so that it is sent there once.
+
+    Parameters
+    ----------
+    values : tuple of float
+        Three values.
+    device : torch.device
+        Where they are needed.
+    scale : float
+        A factor on them.
+
+    Returns
+    -------
+    Tensor
+        Shape (1, 3, 1, 1), float32.
+    """
+    with torch.inference_mode(False):  # kept for training, whoever asks first
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1) * scale
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def check_precomputed(member: MemberConfig) -> None:
             )
     if member.training.precision == "auto":
         raise ValueError(
-            f"precision of member {member.name!r} must be 'float32' or 'bfloat16' with features 'precomputed', as "
+            f"precision of member {member.name!r} must be one arithmetic, such as 'float32', with features 'precomputed', as "
             "members share them: got 'auto'."
         )
 

@@ -8,6 +8,7 @@ any time and take the same decisions; the first alone writes files. With one pro
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from base_models.device import is_cuda
+
 __all__ = ["Processes", "is_first_process", "join_processes"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -54,8 +59,22 @@ def join_processes(device: str) -> Processes:
         return Processes(device=device)
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
+    state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT, **_backend(device))
+    if is_cuda(device):
+        torch.cuda.set_device(state.device)
     return Processes(state.process_index, state.num_processes, str(state.device))
+
+
+def _backend(device: str) -> dict[str, str]:
+    """Choose what carries the messages where processes must share a GPU, which NCCL refuses; else accelerate chooses."""
+    if not is_cuda(device) or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count():
+        return {}
+    logger.warning(
+        "%s processes share %d GPUs, so their messages go through the CPU; start one process per GPU",
+        os.environ["LOCAL_WORLD_SIZE"],
+        torch.cuda.device_count(),
+    )
+    return {"backend": "gloo"}
 
 
 @dataclass(frozen=True)
@@ -164,9 +183,8 @@ class Processes:
             return values
         from accelerate.utils import reduce
 
-        dtype = torch.float64 if self.device == "cpu" else torch.float32
         with _told_when_one_is_lost():
-            return tuple(reduce(torch.tensor(values, dtype=dtype, device=self.device), "sum").tolist())
+            return tuple(reduce(torch.tensor(values, dtype=torch.float64, device=self.device), "sum").tolist())
 
     def sum_gradients(self, network: nn.Module) -> None:
         """Add the gradients up over the processes, each of which holds those of its share of a batch's mean loss.

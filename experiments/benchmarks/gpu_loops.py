@@ -8,9 +8,8 @@ first pass, which loads kernels and tries algorithms, does not count.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,8 @@ from base_models.recipe.data import DataConfig
 from base_models.recipe.member import MemberConfig
 from base_models.recipe.training import TrainingConfig
 from base_models.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint, tensors_of
-from base_models.training.epoch import create_learner, train_epoch
+from base_models.training.epoch import train_epoch
+from base_models.training.learner import create_learner
 from base_models.training.scoring import score_photos
 from base_models.training.task import MemberTask
 
@@ -109,7 +109,10 @@ class LoopBench:
     def loop(self, case: Case, *, kept: bool, augmentation: str = "mirror") -> dict[str, float]:
         """Measure ``labelstack train``'s own epoch."""
         config = TrainingConfig(
-            epochs=100, batch_size=case.batch_size, augmentation=augmentation, precision=case.precision  # type: ignore[arg-type]
+            epochs=100,
+            batch_size=case.batch_size,
+            augmentation=augmentation,
+            precision=case.precision,  # type: ignore[arg-type]
         )
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
         member = MemberConfig("member", case.network, size=case.size, training=config)
@@ -170,9 +173,7 @@ class LoopBench:
         member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
         network = _network(member, self.device)
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
-        return self._speeds(
-            lambda _: score_photos(network, source, rows, case.precision, self.device), case.n_photos
-        )
+        return self._speeds(lambda _: score_photos(network, source, rows, case.precision, self.device), case.n_photos)
 
     def checkpoint(self, network: str, folder: Path) -> dict[str, float]:
         """Measure saving and loading of weights, their average and the optimizer's state."""
