@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "AUTOCAST",
     "AUTO_WORKERS",
     "arithmetic",
+    "autocast",
     "channel_values",
     "is_cuda",
     "is_out_of_memory",
@@ -104,7 +104,7 @@ def send_photos(photos: Tensor, device: str | torch.device) -> Tensor:
 @functools.cache
 def _copy_stream(device: str) -> torch.cuda.Stream:
     """Return the stream that copies photos to a GPU."""
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @functools.cache
@@ -163,6 +163,30 @@ def arithmetic(precision: str, device: str | torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def autocast(precision: str, device: str | torch.device) -> Iterator[None]:
+    """Let torch compute in a shorter type what bears it.
+
+    Parameters
+    ----------
+    precision : {"float32", "tf32", "bfloat16", "float16"}
+        The first two switch it off.
+    device : str or torch.device
+        Where it is computed.
+
+    Yields
+    ------
+    None
+        Inside, it holds.
+    """
+    chosen, kind = torch.device(device).type, AUTOCAST.get(precision)
+    if not torch.amp.is_autocast_available(chosen):  # devices that only know shapes
+        yield
+        return
+    with torch.autocast(chosen, dtype=kind or torch.bfloat16, enabled=kind is not None):
+        yield
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -66,7 +66,7 @@ def join_processes(device: str) -> Processes:
 
 
 def _backend(device: str) -> dict[str, str]:
-    """Choose what carries the messages where processes must share a GPU, which NCCL refuses; else accelerate chooses."""
+    """Choose what carries messages where processes must share a GPU, which NCCL refuses; else accelerate chooses."""
     if not is_cuda(device) or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count():
         return {}
     logger.warning(

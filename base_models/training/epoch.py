@@ -191,7 +191,7 @@ def _try_step(learner: Learner, task: MemberTask, batch: _Batch, epoch: int) -> 
 def _add_gradients(
     learner: Learner, task: MemberTask, batch: _Batch, epoch: int, weighed: tuple[Tensor, float]
 ) -> Tensor:
-    """Add up the gradients of a batch's parts, by the weights of their rows and the weight of all, and return its loss."""
+    """Add up the gradients of a batch's parts, given the weights of rows and of the whole, and return its loss."""
     weights, total = weighed
     loss_sum = torch.zeros((), device=learner.device)
     for part in batch.parts(learner.n_parts):
@@ -210,7 +210,7 @@ def _add_gradients(
 
 
 def _step(learner: Learner, clip_norm: float) -> None:
-    """Let the optimizer follow the gradients; float16's are brought back to scale first, and left out if they ran over."""
+    """Let the optimizer follow the gradients; float16's are scaled back, and a step that ran over is left out."""
     if learner.scaler is not None:
         learner.scaler.unscale_(learner.optimizer)
     if clip_norm:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base_models.device import AUTOCAST, arithmetic, is_cuda, is_out_of_memory, release_memory, send_photos
+from base_models.device import arithmetic, autocast, is_cuda, is_out_of_memory, release_memory, send_photos
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.feature_rows import FeatureRows
@@ -68,7 +68,7 @@ def score_photos(
         If a single photo does not fit into the device's memory. Where a batch does not, smaller ones are tried.
     """
     network.eval()
-    batch_size = batch_size or _batch_size_of(device, photos.size)
+    batch_size = batch_size or _batch_size_of(device, photos)
     while (scores := _try_scores(network, photos, split_evenly(rows, batch_size), precision, device, flip)) is None:
         if batch_size == 1:
             raise ValueError(
@@ -115,11 +115,11 @@ def _try_scores(
         return None
 
 
-def _batch_size_of(device: str, size: int) -> int:
+def _batch_size_of(device: str, photos: PhotoTensors | FeatureRows) -> int:
     """Return how many photos are scored at a time: enough pixels to keep a GPU busy, in bounded memory."""
     if not is_cuda(device):
         return 128  # larger ones are no faster, and scores of a CPU stay bit for bit what they were
-    return int(np.clip(PIXELS_IN_FLIGHT // size**2, 32, 2048))
+    return int(np.clip(PIXELS_IN_FLIGHT // photos.size**2, 32, 2048))
 
 
 def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor, precision: str) -> Tensor:
@@ -142,8 +142,7 @@ def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor
     if network.takes_photos:
         photos = normalise_photos(photos, network.mean, network.std)
         photos = photos.contiguous(memory_format=torch.channels_last)
-    kind = AUTOCAST.get(precision)
-    with torch.autocast(photos.device.type, dtype=kind or torch.bfloat16, enabled=kind is not None):
+    with autocast(precision, photos.device):
         return network(photos)
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -21,10 +22,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from base_models.device import loader_workers, send_photos, synchronize
+from base_models.device import arithmetic, loader_workers, send_photos, synchronize
 from base_models.manifest import load_manifest
 from base_models.networks.network import create_network
 from base_models.photos.tensors import PhotoTensors
+from base_models.photos.transforms import augment_photos
 from base_models.recipe.data import DataConfig
 from base_models.recipe.member import MemberConfig
 from base_models.recipe.training import TrainingConfig
@@ -37,7 +39,7 @@ from base_models.training.task import MemberTask
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
 
-__all__ = ["Case", "LoopBench", "write_photos"]
+__all__ = ["Case", "LoopBench", "list_measurements", "write_photos"]
 
 PHOTO_SIZE = 299  # pixels, the default of `labelstack data ingest`
 N_LABELS = 228  # as in the contest
@@ -93,6 +95,7 @@ class LoopBench:
     def __init__(self, photos: Path, device: str, n_turns: int = N_TURNS) -> None:
         self.photos, self.device, self.n_turns = photos, device, n_turns
         self.manifest: Manifest = load_manifest(DataConfig("folder", str(photos)), photos)
+        self.n_labels = self.manifest.n_labels
         self.n_workers = loader_workers(-1, device)
         self.kept: dict[int, PhotoTensors] = {}
 
@@ -106,7 +109,9 @@ class LoopBench:
             self.kept[size].keep()
         return self.kept[size]
 
-    def loop(self, case: Case, *, kept: bool, augmentation: str = "mirror") -> dict[str, float]:
+    def loop(
+        self, case: Case, *, kept: bool, augmentation: Literal["mirror", "light", "strong"] = "mirror"
+    ) -> dict[str, float]:
         """Measure ``labelstack train``'s own epoch."""
         config = TrainingConfig(
             epochs=100,
@@ -117,7 +122,7 @@ class LoopBench:
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
         member = MemberConfig("member", case.network, size=case.size, training=config)
         task = MemberTask(member, self.source(case.size, kept=kept), self.manifest.y_true, rows, rows[:0])
-        learner = create_learner(task, _network(member, self.device), case.precision, self.device)
+        learner = create_learner(task, _network(member, self.n_labels, self.device), case.precision, self.device)
 
         def epoch(number: int) -> None:
             train_epoch(learner, task, number)
@@ -127,11 +132,11 @@ class LoopBench:
     def synthetic(self, case: Case) -> dict[str, float]:
         """Measure the same network, loss and step on one batch that is on the device."""
         member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
-        network = _network(member, self.device).train()
+        network = _network(member, self.n_labels, self.device).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
         photos = torch.randn(case.batch_size, 3, case.size, case.size, device=self.device)
         photos = photos.contiguous(memory_format=torch.channels_last)
-        target = (torch.rand(case.batch_size, N_LABELS, device=self.device) < 0.03).float()
+        target = (torch.rand(case.batch_size, self.n_labels, device=self.device) < 0.03).float()
 
         def epoch(_number: int) -> None:
             for _ in range(case.n_steps):
@@ -143,7 +148,7 @@ class LoopBench:
         """Measure timm's dataset, loader, network and the step of its training script."""
         import timm
 
-        network = timm.create_model(case.network, num_classes=N_LABELS).to(self.device)
+        network = timm.create_model(case.network, num_classes=self.n_labels).to(self.device)
         network = network.to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
         loader = _timm_loader(self.photos, self.manifest.y_true, case, self.device, self.n_workers)
@@ -171,18 +176,53 @@ class LoopBench:
         """Measure scoring of photos in memory."""
         source = self.source(case.size, kept=True)
         member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
-        network = _network(member, self.device)
+        network = _network(member, self.n_labels, self.device)
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
         return self._speeds(lambda _: score_photos(network, source, rows, case.precision, self.device), case.n_photos)
+
+    def parts_of_a_step(self, case: Case) -> dict[str, float]:
+        """Time what the program does for a step, and what the device does, in milliseconds of each."""
+        member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
+        network = _network(member, self.n_labels, self.device).train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, fused=True)
+        source = self.source(case.size, kept=True)
+        rows = np.resize(np.arange(len(self.manifest)), case.batch_size)
+        photos = torch.randn(case.batch_size, 3, case.size, case.size, device=self.device)
+        photos = photos.contiguous(memory_format=torch.channels_last)
+        target = torch.zeros(case.batch_size, self.n_labels, device=self.device)
+        pixels = next(iter(source.iter_batches([rows])))[1]
+        steps = {
+            "step": lambda: _plain_step(network, optimizer, photos, target, case.precision),
+            "gather": lambda: next(iter(source.iter_batches([rows]))),
+            "send": lambda: send_photos(pixels, self.device),
+            "mirror": lambda: augment_photos(send_photos(pixels, self.device), rows, "mirror", 0, 0),
+            "light": lambda: augment_photos(send_photos(pixels, self.device), rows, "light", 0, 0),
+        }
+        found = {}
+        with arithmetic(case.precision, self.device):
+            for name, step in steps.items():
+                for _ in range(3):
+                    step()
+                synchronize(self.device)
+                started = time.perf_counter()
+                for _ in range(5):
+                    step()
+                ordered = time.perf_counter() - started
+                synchronize(self.device)
+                found[f"{name}_ms"] = 200 * (time.perf_counter() - started)
+                found[f"{name}_program_ms"] = 200 * ordered
+        return found
 
     def checkpoint(self, network: str, folder: Path) -> dict[str, float]:
         """Measure saving and loading of weights, their average and the optimizer's state."""
         member = MemberConfig("member", network, size=64, training=TrainingConfig(epochs=1))
-        body = _network(member, self.device)
+        body = _network(member, self.n_labels, self.device)
         optimizer = torch.optim.AdamW(body.parameters(), fused=True)
         for parameter in body.parameters():
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
+
+        folder.mkdir(parents=True, exist_ok=True)
 
         def save(_number: int) -> None:
             weights = tensors_of(body)
@@ -248,10 +288,10 @@ def write_photos(folder: Path, n_photos: int) -> Path:
     return folder
 
 
-def _network(member: MemberConfig, device: str) -> Any:
+def _network(member: MemberConfig, n_labels: int, device: str) -> Any:
     """Create a member's network on the device."""
     torch.manual_seed(0)
-    network = create_network(member, np.full(N_LABELS, 0.03))
+    network = create_network(member, np.full(n_labels, 0.03))
     return network.to(device).to(memory_format=torch.channels_last)
 
 
@@ -304,3 +344,59 @@ def _timm_loader(photos: Path, y_true: NDArray[np.uint8], case: Case, device: st
         pin_memory=device != "cpu",
         persistent_workers=n_workers > 0,
     )
+
+
+def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
+    """List what is measured, the most wanted first.
+
+    Parameters
+    ----------
+    bench : LoopBench
+        Photos and device.
+    scratch : Path
+        Folder for checkpoints.
+    quick : bool
+        Whether to take tiny cases.
+
+    Returns
+    -------
+    dict of str to callable
+        By name; each returns figures.
+    """
+    small = Case("mobilenetv1_100", 64, 512, 60, goal=20_000)
+    large = Case("resnet50", 224, 256, 12, goal=2_500)
+    if quick:
+        small, large = Case("test_resnet", 32, 8, 2), Case("test_vit", 160, 4, 2)
+    found: dict[str, Callable[[], dict[str, Any]]] = {}
+    for case in (small, large):
+        place = f"{case.network} at {case.size} px, batches of {case.batch_size}, {case.precision}"
+        fewer = replace(case, n_steps=max(2, case.n_steps // 4))
+        found[f"{place}: ours against synthetic tensors"] = partial(_beside_synthetic, bench, case)
+        found[f"{place}: a step's parts"] = partial(bench.parts_of_a_step, case)
+        found[f"{place}: scoring"] = partial(bench.scoring, case)
+        found[f"{place}: ours, decoded every epoch"] = partial(bench.loop, fewer, kept=False)
+        found[f"{place}: timm's loop, decoded every epoch"] = partial(bench.timm, fewer)
+    for size in (64, 128, 224, 299)[: 1 if quick else None]:
+        n_photos = 64 if quick else 4096
+        found[f"loading at {size} px, from memory"] = partial(bench.loading, size, kept=True, n_photos=n_photos)
+        found[f"loading at {size} px, from JPEG"] = partial(bench.loading, size, kept=False, n_photos=n_photos)
+    network = "test_resnet" if quick else "resnet50"
+    found[f"checkpoint of {network}"] = partial(bench.checkpoint, network, scratch / "checkpoint")
+    found[f"{small.network} at {small.size} px: ours, augmentation light"] = partial(
+        bench.loop, small, kept=True, augmentation="light"
+    )
+    for precision in ("float32", "tf32", "float16"):
+        case = replace(large, precision=precision, n_steps=max(2, large.n_steps // 3))
+        found[f"{large.network} at {large.size} px: ours in {precision}"] = partial(bench.loop, case, kept=True)
+    return found
+
+
+def _beside_synthetic(bench: LoopBench, case: Case) -> dict[str, Any]:
+    """Measure our loop from memory and the same network on tensors that are on the device, and compare."""
+    ours, theirs = bench.loop(case, kept=True), bench.synthetic(case)
+    found: dict[str, Any] = {
+        **ours,
+        "synthetic": theirs["photos_per_second"],
+        "share_of_synthetic": ours["photos_per_second"] / theirs["photos_per_second"],
+    }
+    return found | ({"goal": case.goal} if case.goal else {})
