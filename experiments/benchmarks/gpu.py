@@ -157,8 +157,8 @@ def _machine(device: str) -> dict[str, Any]:
             "multiprocessors": card.multi_processor_count,
             "driver": driver,
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            "nccl": ".".join(map(str, torch.cuda.nccl.version())) if torch.distributed.is_nccl_available() else None,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "nccl": torch.distributed.is_nccl_available(),
         }
     return found
 
@@ -202,7 +202,9 @@ def _run_tests(options: argparse.Namespace, seconds: float) -> dict[str, Any]:
 def _read_tests(report: Path) -> dict[str, Any]:
     """Read counts, failures and recorded errors from pytest's own report."""
     cases = list(ElementTree.parse(report).iter("testcase"))  # our own file
-    failures, errors, skipped = [], {}, 0
+    failures: list[dict[str, str]] = []
+    errors: dict[str, dict[str, Any]] = {}
+    skipped = 0
     for case in cases:
         name = str(case.get("name"))
         skipped += case.find("skipped") is not None
@@ -262,7 +264,8 @@ def _measure(out: Path, device: str, *, quick: bool, seconds: float) -> int:
     """Measure every loop, the most wanted first, and write after each."""
     from experiments.benchmarks.gpu_loops import LoopBench, list_measurements, write_photos
 
-    end, measured = time.monotonic() + seconds, {}
+    end = time.monotonic() + seconds
+    measured: dict[str, dict[str, Any]] = {}
     photos = write_photos(out.parent / "photos", 64 if quick else 2048)
     bench = LoopBench(photos, device, n_turns=1 if quick else 3)
     for name, measure in list_measurements(bench, out.parent, quick=quick).items():
@@ -274,7 +277,7 @@ def _measure(out: Path, device: str, *, quick: bool, seconds: float) -> int:
                 measured[name] = measure()
             except Exception as error:  # one loop that fails must not keep the others from being measured
                 measured[name] = {"trouble": f"{type(error).__name__}: {error}"[:600]}
-            measured[name]["seconds"] = round(time.monotonic() - started, 2)
+            measured[name] = {**measured[name], "seconds": round(time.monotonic() - started, 2)}
         sys.stdout.write(f"{name}: {measured[name]}\n")
         sys.stdout.flush()
         out.write_text(json.dumps(measured), encoding="utf-8")

@@ -191,7 +191,7 @@ class LoopBench:
         photos = photos.contiguous(memory_format=torch.channels_last)
         target = torch.zeros(case.batch_size, self.n_labels, device=self.device)
         pixels = next(iter(source.iter_batches([rows])))[1]
-        steps = {
+        steps: dict[str, Callable[[], object]] = {
             "step": lambda: _plain_step(network, optimizer, photos, target, case.precision),
             "gather": lambda: next(iter(source.iter_batches([rows]))),
             "send": lambda: send_photos(pixels, self.device),

@@ -40,6 +40,15 @@ def device(request):
 
 
 @pytest.fixture(autouse=True)
+def one_thread():
+    """As everywhere in the suite: processes that wait for each other's threads are slower than one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, 2) if torch.cuda.is_available() else 1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
 def whole_memory():
     """A cap on a card's memory ends with its test."""
     yield

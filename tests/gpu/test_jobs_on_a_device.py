@@ -208,13 +208,19 @@ head = "mlp"
 hidden = [16]
 size = 32
 features = "precomputed"
+weights = "{weights}"
 training = {{ augmentation = "mirror" }}
 """
 
 
 def test_the_whole_small_job_from_photos_to_a_comparison(device, tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
     write_tiny_photos(tmp_path / "photos", 48, 12)
-    (tmp_path / "photos" / "recipe.toml").write_text(RECIPE.format(precision="bfloat16"))
+    weights = tmp_path / "body.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
+    (tmp_path / "photos" / "recipe.toml").write_text(RECIPE.format(precision="bfloat16", weights=weights))
     run, ensemble = tmp_path / "run", tmp_path / "ensemble"
 
     def labelstack(*arguments):
