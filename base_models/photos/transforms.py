@@ -182,6 +182,7 @@ def _rand_augment(photos: Tensor, rows: NDArray[np.int64], seed: int, epoch: int
     changed = torch.empty_like(photos)
     with torch.random.fork_rng(devices=[]):
         for place, row in enumerate(rows):
-            torch.manual_seed(int(np.random.default_rng((seed, epoch, int(row), 1)).integers(2**62)))
+            # the CPU's alone: a GPU's draws dropout
+            torch.default_generator.manual_seed(int(np.random.default_rng((seed, epoch, int(row), 1)).integers(2**62)))
             changed[place] = change(photos[place])
     return changed

@@ -108,11 +108,22 @@ class Processes:
 
     def wait(self) -> None:
         """Wait until all processes are here."""
-        if self.count > 1:
-            from accelerate import PartialState
+        if self.count == 1:
+            return
+        from accelerate import PartialState
 
-            with _told_when_one_is_lost():
+        with _told_when_one_is_lost():
+            if is_cuda(self.device) and self._message_device == "cpu":
+                torch.distributed.barrier()  # accelerate's names a device, which gloo does not take
+            else:
                 PartialState().wait_for_everyone()
+
+    @property
+    def _message_device(self) -> str:
+        """Return where short messages lie: on the CPU where gloo carries them, which is at home there."""
+        if is_cuda(self.device) and torch.distributed.get_backend() == "gloo":
+            return "cpu"
+        return self.device
 
     @contextlib.contextmanager
     def first_goes_first(self) -> Iterator[None]:
@@ -184,7 +195,8 @@ class Processes:
         from accelerate.utils import reduce
 
         with _told_when_one_is_lost():
-            return tuple(reduce(torch.tensor(values, dtype=torch.float64, device=self.device), "sum").tolist())
+            sent = torch.tensor(values, dtype=torch.float64, device=self._message_device)
+            return tuple(reduce(sent, "sum").tolist())
 
     def sum_gradients(self, network: nn.Module) -> None:
         """Add the gradients up over the processes, each of which holds those of its share of a batch's mean loss.
@@ -232,7 +244,7 @@ class Processes:
 
         length = -(-len(rows) // self.count)
         own = rows[(np.arange(length) * self.count + self.rank) % len(rows)]  # the first rows again as padding
-        sent = torch.from_numpy(score(own)).to(self.device)
+        sent = torch.from_numpy(score(own)).to(self._message_device)
         with _told_when_one_is_lost():
             shares = gather(sent).cpu().numpy()  # (count · length, n_labels)
         return shares.reshape(self.count, length, -1).swapaxes(0, 1).reshape(self.count * length, -1)[: len(rows)]

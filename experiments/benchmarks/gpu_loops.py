@@ -100,7 +100,20 @@ class LoopBench:
         self.kept: dict[int, PhotoTensors] = {}
 
     def source(self, size: int, *, kept: bool) -> PhotoTensors:
-        """Serve the photos at one size, decoded beforehand or from their files."""
+        """Serve the photos at one size, decoded beforehand or from their files.
+
+        Parameters
+        ----------
+        size : int
+            Side of the photos in pixels.
+        kept : bool
+            Whether they are decoded beforehand and kept in memory, or decoded from their files each time.
+
+        Returns
+        -------
+        PhotoTensors
+            The photos.
+        """
         indices = np.arange(len(self.manifest))
         if not kept:
             return PhotoTensors(self.manifest, indices, size, cache="none", n_workers=self.n_workers)
@@ -112,7 +125,22 @@ class LoopBench:
     def loop(
         self, case: Case, *, kept: bool, augmentation: Literal["mirror", "light", "strong"] = "mirror"
     ) -> dict[str, float]:
-        """Measure ``labelstack train``'s own epoch."""
+        """Measure ``labelstack train``'s own epoch.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+        kept : bool
+            Whether photos are kept in memory, or decoded from their files each time.
+        augmentation : {"none", "mirror", "light", "strong"}
+            How the photos change.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
         config = TrainingConfig(
             epochs=100,
             batch_size=case.batch_size,
@@ -130,7 +158,18 @@ class LoopBench:
         return self._speeds(epoch, case.n_photos)
 
     def synthetic(self, case: Case) -> dict[str, float]:
-        """Measure the same network, loss and step on one batch that is on the device."""
+        """Measure the same network, loss and step on one batch that is on the device.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
         member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
         network = _network(member, self.n_labels, self.device).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
@@ -145,7 +184,18 @@ class LoopBench:
         return self._speeds(epoch, case.n_photos)
 
     def timm(self, case: Case) -> dict[str, float]:
-        """Measure timm's dataset, loader, network and the step of its training script."""
+        """Measure timm's dataset, loader, network and the step of its training script.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
         import timm
 
         network = timm.create_model(case.network, num_classes=self.n_labels).to(self.device)
@@ -161,7 +211,22 @@ class LoopBench:
         return self._speeds(epoch, case.n_photos)
 
     def loading(self, size: int, *, kept: bool, n_photos: int) -> dict[str, float]:
-        """Measure the photos alone, from where they are to the device."""
+        """Measure the photos alone, from where they are to the device.
+
+        Parameters
+        ----------
+        size : int
+            Side of the photos in pixels.
+        kept : bool
+            Whether they are decoded beforehand and kept in memory, or decoded from their files each time.
+        n_photos : int
+            Photos of a pass.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
         source = self.source(size, kept=kept)
         rows = np.resize(np.arange(len(self.manifest)), n_photos)
         batches = np.array_split(rows, -(-n_photos // 256))
@@ -173,7 +238,18 @@ class LoopBench:
         return self._speeds(epoch, n_photos)
 
     def scoring(self, case: Case) -> dict[str, float]:
-        """Measure scoring of photos in memory."""
+        """Measure scoring of photos in memory.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
         source = self.source(case.size, kept=True)
         member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
         network = _network(member, self.n_labels, self.device)
@@ -181,7 +257,18 @@ class LoopBench:
         return self._speeds(lambda _: score_photos(network, source, rows, case.precision, self.device), case.n_photos)
 
     def parts_of_a_step(self, case: Case) -> dict[str, float]:
-        """Time what the program does for a step, and what the device does, in milliseconds of each."""
+        """Time what the program does for a step, and what the device does, in milliseconds of each.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+
+        Returns
+        -------
+        dict of str to float
+            Milliseconds until each part is done, and until the program had ordered it.
+        """
         member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
         network = _network(member, self.n_labels, self.device).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, fused=True)
@@ -214,7 +301,20 @@ class LoopBench:
         return found
 
     def checkpoint(self, network: str, folder: Path) -> dict[str, float]:
-        """Measure saving and loading of weights, their average and the optimizer's state."""
+        """Measure saving and loading of weights, their average and the optimizer's state.
+
+        Parameters
+        ----------
+        network : str
+            Name in timm.
+        folder : Path
+            Where checkpoints go; created.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
         member = MemberConfig("member", network, size=64, training=TrainingConfig(epochs=1))
         body = _network(member, self.n_labels, self.device)
         optimizer = torch.optim.AdamW(body.parameters(), fused=True)

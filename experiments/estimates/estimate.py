@@ -18,7 +18,9 @@ from experiments.estimates.feature_estimate import estimate_features, features_i
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
-    from base_models.recipe.member import MemberConfig, TrainingConfig, TrainingRun
+    from base_models.recipe.member import MemberConfig
+    from base_models.recipe.run import TrainingRun
+    from base_models.recipe.training import TrainingConfig
     from base_models.training.learner import Learner
     from base_models.training.task import MemberTask
 
@@ -242,7 +244,7 @@ def try_member(member: "MemberConfig", run: "TrainingRun", manifest: "Manifest",
     if n_workers and passes.decoded > len(manifest):  # other processes decode while this one computes
         seconds = max(computing, reading / n_workers)
     else:
-        seconds = computing + reading / max(1, n_workers)
+        seconds = computing + reading / max(1, _n_workers(run))
     seconds += NETWORKS_BUILT * building * run.folds.n_networks
     return MemberCost(member.name, seconds, n_weights * BYTES_PER_NUMBER, peak_memory() or 0)
 

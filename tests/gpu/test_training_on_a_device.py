@@ -38,7 +38,7 @@ LOSSES = (
 )
 SCHEDULES = ("one-cycle", "cosine", "constant", "plateau")
 # float32 on both sides: what is left is the order of sums, which normalisation over few photos enlarges
-LARGEST_ERRORS = {"logits": 1e-4, "loss": 1e-4, "gradient": 5e-3}
+LARGEST_ERRORS = {"logits": 1e-3, "loss": 1e-3, "gradient": 2e-2}
 
 
 def covering_pairs(*choices):
