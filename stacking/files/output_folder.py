@@ -1,0 +1,630 @@
+"""Where results go: the one place that decides what may be written, replaced and deleted.
+
+A result folder is new, empty, or holds an earlier result whose manifest names its files. Only those are ever replaced
+or deleted, and only when that was asked for; what else lies there stays. A new result is written whole into a
+temporary folder inside, then moved to its names with the manifest last, so that the old one stays until the new one is
+whole; a move that a kill stopped is finished by the next writer, from a journal. The folder is locked meanwhile.
+Links are never followed where a result is to go, and nothing but regular files is ever replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self
+
+from stacking.files.atomic_files import (
+    LOCK_NAME,
+    OutputRefusedError,
+    atomic_write_json,
+    check_regular,
+    is_temporary_name,
+    run_lock,
+    sweep_stale_temps,
+    sync_folder,
+    temporary_path,
+)
+
+__all__ = ["OutputFolder", "ResultKind", "check_not_input", "check_output_file", "list_foreign", "work_folder"]
+
+JOURNAL = ".labelstack-move.json"
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class ResultKind:
+    """What tells the results of one kind from other folders.
+
+    Parameters
+    ----------
+    name : str
+        What it is, with its article, for messages.
+    manifest : str
+        The file that names the others; written last, or first where work goes on in the folder.
+    owned : callable
+        Takes the manifest's content and returns the names that it lists, relative and with ``/``; None where it is
+        another kind's.
+    rename : callable, optional
+        Takes a manifest and new names by old ones and returns the manifest with these. With it a result takes the place
+        of another by the one rename of the manifest: its files bear other names until then. Without it files that
+        people look for by their names are replaced one after the other, within a moment.
+    """
+
+    name: str
+    manifest: str
+    owned: Callable[[Mapping[str, Any]], Iterable[str] | None]
+    rename: Callable[[Mapping[str, Any], Mapping[str, str]], dict[str, Any]] | None = None
+
+
+class OutputFolder:
+    """Write one result into a folder: claimed and locked on entry, there as a whole after `commit`.
+
+    Used as a context manager. Without a commit the folder is afterwards as it was.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the result goes.
+    kind : ResultKind
+        What it is.
+    overwrite : bool, default=False
+        Replace an earlier result of the same kind.
+    inputs : iterable of path-like or None
+        What the result is made from; none of it may be the folder or lie in it.
+    request : mapping, optional
+        JSON-able facts that decide the result. An earlier result of an equal request needs no replacing: see
+        `is_there`.
+    names : iterable of str
+        Files that will be written, where they are known.
+
+    Raises
+    ------
+    OutputRefusedError
+        If the folder holds something that is not ours, an earlier result that was not to be replaced, or an input; or
+        is a link or no folder.
+    FolderInUseError
+        If another run works in it.
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> kind = ResultKind("a poem", "manifest.json", lambda manifest: manifest.get("files"))
+    >>> place = Path(tempfile.mkdtemp()) / "poem"
+    >>> with OutputFolder(place, kind) as output:
+    ...     size = output.path_of("verse.txt").write_text("So much depends")
+    ...     output.commit({"files": ["verse.txt"]})
+    >>> sorted(path.name for path in place.iterdir() if path.name[0] != ".")
+    ['manifest.json', 'verse.txt']
+    """
+
+    def __init__(
+        self,
+        folder: StrPath,
+        kind: ResultKind,
+        *,
+        overwrite: bool = False,
+        inputs: Iterable[StrPath | None] = (),
+        request: Mapping[str, Any] | None = None,
+        names: Iterable[str] = (),
+    ) -> None:
+        self.path, self.kind, self.overwrite = Path(folder), kind, overwrite
+        self.request = None if request is None else hash_request(request)
+        self.staging: Path | None = None
+        self._inputs, self._names = tuple(inputs), tuple(names)
+        self._lock: contextlib.AbstractContextManager[None] | None = None
+        self._is_new = False
+
+    def __enter__(self) -> Self:
+        self.check()
+        self._is_new = not self.path.exists()
+        lock = run_lock(self.path)
+        lock.__enter__()
+        self._lock = lock
+        try:
+            finish_move(self.path)
+            sweep_stale_temps(self.path)
+            self.check()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def earlier(self) -> dict[str, Any] | None:
+        """Return the manifest of the earlier result.
+
+        Returns
+        -------
+        dict or None
+            None where there is no result of this kind.
+        """
+        return read_manifest(self.path, self.kind)
+
+    @property
+    def owned(self) -> frozenset[str]:
+        """Return what may be replaced or deleted.
+
+        Returns
+        -------
+        frozenset of str
+            The files that the earlier manifest names, itself among them.
+        """
+        return _owned(self.path, self.kind)
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether the result of an equal request is there, with all its files.
+
+        Returns
+        -------
+        bool
+            True where writing it once more would change nothing.
+        """
+        earlier = self.earlier
+        if earlier is None or self.request is None or earlier.get("request") != self.request:
+            return False
+        return all(_is_regular(self.path / name) for name in self.owned)
+
+    def check(self) -> None:
+        """Refuse a folder that the result cannot go to; changes nothing.
+
+        Raises
+        ------
+        OutputRefusedError
+            If it holds something that is not ours, or an earlier result that was not to be replaced, or an input.
+        """
+        check_folder(self.path)
+        check_not_input(self.path, self._inputs, is_folder=True)
+        if not self.path.is_dir():
+            return
+        owned, foreign = self.owned, list_foreign(self.path, self.kind)
+        if not owned and foreign:
+            raise OutputRefusedError(
+                f"{self.path} must be empty: it holds {foreign[0]!r}, and out must be a new or empty folder, or hold "
+                f"{self.kind.name} to replace."
+            )
+        if owned and not self.overwrite and not self.is_there:
+            raise OutputRefusedError(
+                f"{self.path} already holds {self.kind.name}: choose another folder or pass overwrite=True "
+                "(--overwrite)."
+            )
+        for name in self._names:
+            if name not in owned and os.path.lexists(self.path / name):
+                raise OutputRefusedError(_not_ours(self.path / name, self.kind))
+
+    def path_of(self, name: str) -> Path:
+        """Return where to write a file of the result.
+
+        Parameters
+        ----------
+        name : str
+            Its name in the folder, with ``/``.
+
+        Returns
+        -------
+        Path
+            In a temporary folder on the same disk; its parent is there.
+        """
+        if self.staging is None:
+            self.staging = temporary_path(self.path)
+            self.staging.mkdir()
+        path = self.staging / _check_name(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def commit(self, manifest: Mapping[str, Any]) -> None:
+        """Bring all files to their names, the manifest last, and delete what only the earlier manifest names.
+
+        Parameters
+        ----------
+        manifest : mapping
+            JSON-able; it must list the files that were written, and those of the earlier result that are kept.
+
+        Raises
+        ------
+        OutputRefusedError
+            If something that is not ours has got in the way.
+        RuntimeError
+            If it does not list the files that were written.
+        OSError
+            If the disk is full; the earlier result is still there then.
+        """
+        stamped = dict(manifest) if self.request is None else {**manifest, "request": self.request}
+        written, owned = self._written(), self.owned
+        if not written & owned or self.kind.rename is None:
+            self._move(stamped, written)
+            return
+        fresh = _fresh_names(self.path, sorted(written))
+        for name, other in fresh.items():
+            self.path_of(name).replace(self.path_of(other))
+        self._move(self.kind.rename(stamped, fresh), set(fresh.values()))
+        try:  # the old names are free now: take them, again by one rename of the manifest
+            for name, other in fresh.items():
+                self.path_of(name).hardlink_to(self.path / other)
+        except OSError:  # a file system without hard links: the new names stay
+            self.discard()
+            return
+        self._move(stamped, written)
+
+    def _written(self) -> set[str]:
+        """Return the names of the files that wait for their commit."""
+        if self.staging is None:
+            return set()
+        return {path.relative_to(self.staging).as_posix() for path in self.staging.rglob("*") if path.is_file()}
+
+    def _move(self, manifest: Mapping[str, Any], written: set[str]) -> None:
+        """Bring files to their names, the manifest last; a kill leaves a journal by which this is finished."""
+        marker, owned = self.kind.manifest, self.owned
+        listed = set(self.kind.owned(manifest) or ())
+        if written - listed or listed - written - owned:
+            raise RuntimeError(f"the manifest of {self.kind.name} must list what was written: {sorted(written)}")
+        moves = [*sorted(written), marker]
+        for name in moves:
+            _check_way(self.path, name)
+            if name not in owned and os.path.lexists(self.path / name):
+                raise OutputRefusedError(_not_ours(self.path / name, self.kind))
+        atomic_write_json(self.path_of(marker), manifest)
+        staging, self.staging = self.staging, None  # from here on the move is under way, and is not taken back
+        source, stale = "" if staging is None else staging.name, sorted(owned - listed - {marker})
+        atomic_write_json(self.path / JOURNAL, {"from": source, "moves": moves, "stale": stale})
+        finish_move(self.path)
+
+    def discard(self) -> None:
+        """Remove what was written and not committed."""
+        if self.staging is not None:
+            shutil.rmtree(self.staging, ignore_errors=True)
+            self.staging = None
+
+    def close(self) -> None:
+        """Remove what was written and not committed, and free the folder."""
+        self.discard()
+        if self._lock is not None:
+            self._lock.__exit__(None, None, None)
+            self._lock = None
+            if self._is_new:
+                with contextlib.suppress(OSError):  # it holds something now
+                    self.path.rmdir()
+
+
+@contextlib.contextmanager
+def work_folder(
+    folder: StrPath,
+    kind: ResultKind,
+    start: Mapping[str, Any] | None = None,
+    *,
+    inputs: Iterable[StrPath | None] = (),
+) -> Iterator[Path]:
+    """Claim and lock a folder in which work goes on from run to run.
+
+    Parameters
+    ----------
+    folder : path-like
+        New, empty, or with the marker of an earlier run of this kind.
+    kind : ResultKind
+        What it is; its manifest is the marker.
+    start : mapping, optional
+        Content of the marker, written before anything else where there is none. Without it the caller writes the
+        marker first.
+    inputs : iterable of path-like or None
+        What the work is made from; none of it may be the folder or lie in it.
+
+    Yields
+    ------
+    Path
+        The folder, while it is locked.
+
+    Raises
+    ------
+    OutputRefusedError
+        If the folder holds something else, is a link or no folder, or holds an input.
+    FolderInUseError
+        If another run works in it.
+    OSError
+        If it cannot be written.
+    """
+    place = Path(folder)
+    check_work_folder(place, kind, inputs=inputs)
+    with run_lock(place):
+        sweep_stale_temps(place)
+        check_work_folder(place, kind)
+        if start is not None and not (place / kind.manifest).exists():
+            atomic_write_json(place / kind.manifest, start)
+        yield place
+
+
+def check_work_folder(folder: Path, kind: ResultKind, *, inputs: Iterable[StrPath | None] = ()) -> None:
+    """Refuse a folder in which such work can neither begin nor go on; changes nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    kind : ResultKind
+        What it is to be.
+    inputs : iterable of path-like or None
+        What the work is made from.
+
+    Raises
+    ------
+    OutputRefusedError
+        If it holds something else, is a link or no folder, or holds an input.
+    """
+    check_folder(folder)
+    check_not_input(folder, inputs, is_folder=True)
+    if not folder.is_dir():
+        return
+    marker = folder / kind.manifest
+    if os.path.lexists(marker):
+        check_regular(marker)
+        if kind.owned(_read_json(marker) or {}) is None:
+            raise OutputRefusedError(f"out must be {kind.name}: {marker} belongs to something else; choose another.")
+        return
+    foreign = sorted(entry.name for entry in folder.iterdir() if not _is_scaffold(entry.name))
+    if foreign:
+        raise OutputRefusedError(
+            f"out must be new, empty or {kind.name}: {folder} holds {foreign[0]!r} and no {kind.manifest}; choose "
+            "another."
+        )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what is there and is no folder, or a link.
+
+    Parameters
+    ----------
+    folder : Path
+        Where a folder is to be.
+
+    Raises
+    ------
+    OutputRefusedError
+        If it is something else.
+    """
+    if folder.is_symlink():
+        raise OutputRefusedError(
+            f"out must be a folder: {folder} is a link to {os.readlink(folder)}, and links are not followed; give "
+            "the folder itself."
+        )
+    if folder.exists() and not folder.is_dir():
+        raise OutputRefusedError(f"out must be a folder: {str(folder)!r} is a file; choose another name.")
+
+
+def check_output_file(path: StrPath, *, overwrite: bool, inputs: Iterable[StrPath | None] = ()) -> None:
+    """Refuse a file that cannot be written or replaced, before any work.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    overwrite : bool
+        Whether a file that is there may be replaced.
+    inputs : iterable of path-like or None
+        What it is made from.
+
+    Raises
+    ------
+    OutputRefusedError
+        If it is there and was not to be replaced, is an input, or no regular file.
+    """
+    target = Path(path)
+    check_regular(target)
+    check_not_input(target, inputs)
+    if not overwrite and os.path.lexists(target):
+        raise OutputRefusedError(
+            f"{target} is there already: choose another name, or replace it with --overwrite (overwrite=True)."
+        )
+
+
+def check_not_input(target: Path, inputs: Iterable[StrPath | None], *, is_folder: bool = False) -> None:
+    """Refuse an output that is one of the inputs, by whatever name, or a folder that holds one.
+
+    Parameters
+    ----------
+    target : Path
+        Where the output goes.
+    inputs : iterable of path-like or None
+        What is read; None is skipped.
+    is_folder : bool, default=False
+        Whether the output is a folder.
+
+    Raises
+    ------
+    OutputRefusedError
+        If an input would be written to.
+    """
+    for given in inputs:
+        if given is None or not os.path.lexists(given):
+            continue
+        source = Path(given)
+        with contextlib.suppress(OSError):
+            if target.exists() and source.exists() and target.samefile(source):
+                raise OutputRefusedError(f"out must not be an input: {target} is {source}; choose another.")
+        places = {Path(os.path.abspath(source)), source.resolve()}  # noqa: PTH100 - the link itself, and what it leads to
+        if is_folder and any(place.is_relative_to(target.resolve()) for place in places):
+            raise OutputRefusedError(f"out must not hold an input: {source} lies in {target}; choose another.")
+
+
+def list_foreign(folder: Path, kind: ResultKind) -> list[str]:
+    """List what is in a folder and no part of a result that is there.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    kind : ResultKind
+        The result's kind.
+
+    Returns
+    -------
+    list of str
+        Names relative to the folder, sorted.
+    """
+    owned, foreign = _owned(folder, kind), []
+    for parent, folders, files in os.walk(folder):
+        place = Path(parent)
+        if place == folder:
+            folders[:] = [name for name in folders if not is_temporary_name(name)]
+        links = [name for name in folders if (place / name).is_symlink()]
+        for name in [*files, *links]:
+            relative = (place / name).relative_to(folder).as_posix()
+            if not (relative in owned and _is_regular(place / name)) and not _is_scaffold(relative):
+                foreign.append(relative)
+    return sorted(foreign)
+
+
+def read_manifest(folder: Path, kind: ResultKind) -> dict[str, Any] | None:
+    """Read the manifest of a result.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    kind : ResultKind
+        The result's kind.
+
+    Returns
+    -------
+    dict or None
+        None where there is no result of this kind.
+    """
+    marker = folder / kind.manifest
+    content = _read_json(marker) if _is_regular(marker) else None
+    return content if content is not None and kind.owned(content) is not None else None
+
+
+def hash_request(request: Mapping[str, Any]) -> str:
+    """Hash the facts that decide a result.
+
+    Parameters
+    ----------
+    request : mapping
+        JSON-able; paths and the like count as their text.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+    """
+    return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def finish_move(folder: Path) -> None:
+    """Finish bringing a result to its names, where a journal says that this was begun.
+
+    Parameters
+    ----------
+    folder : Path
+        A locked folder.
+
+    Raises
+    ------
+    OutputRefusedError
+        If the journal names files outside the folder.
+    OSError
+        If a file cannot be moved.
+    """
+    path = folder / JOURNAL
+    if not _is_regular(path):
+        return
+    journal = _read_json(path) or {}
+    staging = folder / str(journal.get("from"))
+    if not is_temporary_name(staging.name) or staging.is_symlink():
+        raise OutputRefusedError(f"{path} is damaged: it names {staging.name!r}; remove it.")
+    moves = [_check_name(name) for name in journal.get("moves", [])]
+    for name in moves:
+        source, target = staging / name, _check_way(folder, name)
+        if not source.is_file():  # moved before the kill
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+    for part in {(folder / name).parent for name in moves}:
+        sync_folder(part)
+    for name in journal.get("stale", []):
+        stale = _check_way(folder, _check_name(name))
+        if _is_regular(stale):
+            stale.unlink()
+    path.unlink()
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fresh_names(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return for each name one of the same form, with another number, that nothing has."""
+    fresh: dict[str, str] = {}
+    taken = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    for name in names:
+        pure = PurePosixPath(name)
+        stem = pure.stem.rstrip("0123456789")
+        number = int(pure.stem[len(stem) :] or 0) + 1
+        while (other := pure.with_name(f"{stem}{number:04d}{pure.suffix}").as_posix()) in taken:
+            number += 1
+        fresh[name] = other
+        taken |= {name, other}
+    return fresh
+
+
+def _owned(folder: Path, kind: ResultKind) -> frozenset[str]:
+    """Return the names that the manifest of a folder lists, with itself; of an unfinished move as well."""
+    manifest = read_manifest(folder, kind)
+    if manifest is None:
+        journal = _read_json(folder / JOURNAL) if _is_regular(folder / JOURNAL) else None
+        return frozenset(map(str, journal.get("moves", []))) if journal else frozenset()
+    return frozenset(_check_name(name) for name in [*(kind.owned(manifest) or ()), kind.manifest])
+
+
+def _check_name(name: str) -> str:
+    """Return a name that stays inside its folder."""
+    pure = PurePosixPath(name)
+    if not pure.parts or pure.is_absolute() or ".." in pure.parts or "\0" in name:
+        raise OutputRefusedError(f"a manifest must name files of its own folder: got {name!r}; it was tampered with.")
+    return name
+
+
+def _check_way(folder: Path, name: str) -> Path:
+    """Return a file's path after checking that no link and nothing but folders lies on the way to it."""
+    place = folder
+    for part in PurePosixPath(name).parts[:-1]:
+        place = place / part
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            raise OutputRefusedError(f"{place} must be a folder of its own, and no link: remove it.")
+    return folder / name
+
+
+def _is_regular(path: Path) -> bool:
+    """Tell whether a path is a regular file and no link."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_scaffold(name: str) -> bool:
+    """Tell whether a name at the top of a folder is a lock, a journal or a temporary one."""
+    return name in (LOCK_NAME, JOURNAL) or is_temporary_name(name)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None where the file holds something else."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _not_ours(path: Path, kind: ResultKind) -> str:
+    """Say that a file is in the way."""
+    return f"{path} is in the way and not part of {kind.name}: move it, or choose another folder."
+
