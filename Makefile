@@ -23,7 +23,7 @@ demo: $(VENV)/.installed ## The main job on the embedded data, offline; writes d
 	$(BIN)/labelstack demo --out demo-run
 
 # One process a processor, each with one thread: two that wait busily for each other are slower than one.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=20 --durations-min=5
 
 test: $(VENV)/.installed ## Run the whole test suite
 	$(PYTEST)
