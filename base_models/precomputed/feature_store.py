@@ -23,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacking.files.atomic_files import (
-    LOCK_NAME,
     atomic_write_json,
+    check_regular,
     preallocate,
+    run_lock,
     sha256_file,
     sweep_stale_temps,
     sync_folder,
 )
+from stacking.files.output_folder import ResultKind, check_work_folder
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
 
@@ -41,6 +43,9 @@ SCHEMA_VERSION = 1
 CHUNK_ROWS = 512
 VARIANTS = ("photos", "mirrored")
 INDEX, LEDGER = "index.json", "progress.json"
+STORE, BEGUN = (
+    ResultKind("a feature store", name, lambda marker: () if "facts" in marker else None) for name in (INDEX, LEDGER)
+)
 
 
 @dataclass(frozen=True)
@@ -200,22 +205,21 @@ def store_lock(folder: Path) -> Iterator[None]:
 
     Raises
     ------
+    OutputRefusedError
+        If the folder holds something else, or is a link.
     OSError
         If the folder cannot be written.
     """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("%s: waiting for another process that computes these features", folder)
-        lock.acquire(poll_interval=0.5)
-    try:
+    _check_folder(folder)
+    told = "%s: waiting for another process that computes these features"
+    with run_lock(folder, wait=lambda: logger.info(told, folder)):
+        _check_folder(folder)
         yield
-    finally:
-        lock.release()
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that is no store, whole or begun."""
+    check_work_folder(folder, STORE if (folder / INDEX).exists() else BEGUN)
 
 
 class FeatureWriter:
@@ -244,6 +248,8 @@ class FeatureWriter:
         ledger = self._read_ledger()
         self.unreadable: dict[int, str] = {int(row): reason for row, reason in ledger.get("unreadable", {}).items()}
         self._chunks: dict[str, list[str]] = {name: list(chunks) for name, chunks in ledger.get("chunks", {}).items()}
+        if not ledger:  # first, since it says whose the folder is
+            self._write_ledger()
         try:
             for variant in variants:
                 self._files[variant] = self._reserve(variant)
@@ -299,6 +305,10 @@ class FeatureWriter:
             os.fsync(self._files[variant].fileno())
             self._chunks[variant].append(hashlib.sha256(stored.tobytes()).hexdigest())
         self.unreadable.update(unreadable)
+        self._write_ledger()
+
+    def _write_ledger(self) -> None:
+        """Note which chunks are there."""
         ledger = {"facts": _plain(self.facts), "chunks": self._chunks, "unreadable": self.unreadable}
         atomic_write_json(self.folder / LEDGER, ledger)
 
@@ -337,6 +347,8 @@ class FeatureWriter:
     def _reserve(self, variant: str) -> BinaryIO:
         """Open the unfinished file of a variant at its full size."""
         path, final = self.folder / f"{variant}.npy.part", self.folder / f"{variant}.npy"
+        check_regular(path)
+        check_regular(final)
         if not path.exists() and final.exists():  # renamed, and killed before the index was written
             final.replace(path)
         file = path.open("r+b" if path.exists() else "w+b")

@@ -124,12 +124,8 @@ def write_ensemble_folder(
     n_bytes = sum(array.nbytes for array in arrays.values()) + sum(map(len, texts.values())) + 2**20
     check_writable(output.path, n_bytes)
     array_names, text_names = _file_names("arrays", arrays, "npy"), _file_names("texts", texts, "txt")
-    for name, array in arrays.items():
-        atomic_write_npy(output.path_of(array_names[name]), array)
-    for name, text in texts.items():
-        atomic_write_bytes(output.path_of(text_names[name]), text.encode("utf-8"))
     atomic_write_json(output.path_of("combiner.json"), {"class": saved_class, "values": values})
-    files = [*array_names.values(), *text_names.values(), "combiner.json"]
+    files = ["combiner.json", *_write_parts(output, _rekeyed(arrays, array_names), _rekeyed(texts, text_names))]
     output.commit(
         {
             "format": FORMAT,
@@ -190,8 +186,22 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
     )
 
 
+def _write_parts(output: OutputFolder, arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str]) -> list[str]:
+    """Write arrays and texts by file name; return the names."""
+    for name, array in arrays.items():
+        atomic_write_npy(output.path_of(name), array)
+    for name, text in texts.items():
+        atomic_write_bytes(output.path_of(name), text.encode("utf-8"))
+    return [*arrays, *texts]
+
+
+def _rekeyed(entries: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return entries by the names of their files."""
+    return {names[key]: entry for key, entry in entries.items()}
+
+
 def _file_names(part: str, entries: Mapping[str, Any], suffix: str) -> dict[str, str]:
-    """Number the files of a part: the entries' own names may hold anything."""
+    """Return numbered file names: the entries' own names may hold anything."""
     return {name: f"{part}/{number:04d}.{suffix}" for number, name in enumerate(entries)}
 
 

@@ -88,7 +88,7 @@ def atomic_writer(path: str | os.PathLike[str], *, replace: bool = True, sync: b
         if isinstance(error, OutputRefusedError):
             raise
         if isinstance(error, OSError) and (error.filename is None or _TEMP_NAME.fullmatch(Path(error.filename).name)):
-            raise _named(error, target) from error
+            raise named_error(error, target) from error
         raise
     if sync:
         sync_folder(target.parent)
@@ -133,8 +133,8 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     place = os.fspath(path)
     if stat.S_ISLNK(mode):
         raise OutputRefusedError(
-            f"{place} is a link to {os.readlink(path)}: links are not followed; give the file itself, or remove the "
-            "link."
+            f"{place} is a link to {Path(path).readlink()}: links are not followed; give the file itself, or remove "
+            "the link."
         )
     kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
     raise OutputRefusedError(f"{place} must be a regular file or not there: it is {kind}; choose another name.")
@@ -149,9 +149,7 @@ _KINDS = (
 )
 
 
-def atomic_write_bytes(
-    path: str | os.PathLike[str], data: bytes, *, replace: bool = True, sync: bool = True
-) -> None:
+def atomic_write_bytes(path: str | os.PathLike[str], data: bytes, *, replace: bool = True, sync: bool = True) -> None:
     """
     Write bytes so that the file is complete or absent.
 
@@ -531,11 +529,25 @@ def _acquire(path: Path, wait: Callable[[], None] | None) -> "FileLock":
                 lock.release()
 
 
-def _named(error: OSError, target: Path) -> OSError:
-    """Name the file that could not be written; numpy reports a full disk without a number."""
-    target = _final(target)
+def named_error(error: OSError, path: Path) -> OSError:
+    """
+    Name the file that could not be written, by the name that it was to have.
+
+    Parameters
+    ----------
+    error : OSError
+        What happened; numpy reports a full disk without a number.
+    path : Path
+        Where the file was to be written, perhaps in a temporary folder.
+
+    Returns
+    -------
+    OSError
+        With the file's name and what to do.
+    """
+    target = _final(path)
     try:
-        free = shutil.disk_usage(target.parent).free
+        free = shutil.disk_usage(path.parent).free
     except OSError as gone:
         return FileNotFoundError(gone.errno, "cannot be written: its folder is gone", str(target))
     number = error.errno or (errno.ENOSPC if free < SPARE_BYTES else errno.EIO)

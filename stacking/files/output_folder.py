@@ -10,6 +10,7 @@ Links are never followed where a result is to go, and nothing but regular files 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -27,13 +28,23 @@ from stacking.files.atomic_files import (
     atomic_write_json,
     check_regular,
     is_temporary_name,
+    named_error,
     run_lock,
     sweep_stale_temps,
     sync_folder,
     temporary_path,
 )
 
-__all__ = ["OutputFolder", "ResultKind", "check_not_input", "check_output_file", "list_foreign", "work_folder"]
+__all__ = [
+    "OutputFolder",
+    "ResultKind",
+    "check_folder",
+    "check_not_input",
+    "check_output_file",
+    "check_work_folder",
+    "hash_request",
+    "work_folder",
+]
 
 JOURNAL = ".labelstack-move.json"
 StrPath = str | os.PathLike[str]
@@ -49,9 +60,9 @@ class ResultKind:
         What it is, with its article, for messages.
     manifest : str
         The file that names the others; written last, or first where work goes on in the folder.
-    owned : callable
+    owned : callable or None
         Takes the manifest's content and returns the names that it lists, relative and with ``/``; None where it is
-        another kind's.
+        another kind's. For a marker that is no JSON, None: whoever opens it checks it.
     rename : callable, optional
         Takes a manifest and new names by old ones and returns the manifest with these. With it a result takes the place
         of another by the one rename of the manifest: its files bear other names until then. Without it files that
@@ -60,8 +71,23 @@ class ResultKind:
 
     name: str
     manifest: str
-    owned: Callable[[Mapping[str, Any]], Iterable[str] | None]
+    owned: Callable[[Mapping[str, Any]], Iterable[str] | None] | None
     rename: Callable[[Mapping[str, Any], Mapping[str, str]], dict[str, Any]] | None = None
+
+    def names_in(self, manifest: Mapping[str, Any]) -> Iterable[str] | None:
+        """Return the names that a manifest lists.
+
+        Parameters
+        ----------
+        manifest : mapping
+            Its content.
+
+        Returns
+        -------
+        iterable of str or None
+            None where it is another kind's.
+        """
+        return () if self.owned is None else self.owned(manifest)
 
 
 class OutputFolder:
@@ -82,8 +108,6 @@ class OutputFolder:
     request : mapping, optional
         JSON-able facts that decide the result. An earlier result of an equal request needs no replacing: see
         `is_there`.
-    names : iterable of str
-        Files that will be written, where they are known.
 
     Raises
     ------
@@ -115,12 +139,11 @@ class OutputFolder:
         overwrite: bool = False,
         inputs: Iterable[StrPath | None] = (),
         request: Mapping[str, Any] | None = None,
-        names: Iterable[str] = (),
     ) -> None:
         self.path, self.kind, self.overwrite = Path(folder), kind, overwrite
         self.request = None if request is None else hash_request(request)
         self.staging: Path | None = None
-        self._inputs, self._names = tuple(inputs), tuple(names)
+        self._inputs = tuple(inputs)
         self._lock: contextlib.AbstractContextManager[None] | None = None
         self._is_new = False
 
@@ -187,7 +210,6 @@ class OutputFolder:
             If it holds something that is not ours, or an earlier result that was not to be replaced, or an input.
         """
         check_folder(self.path)
-        check_not_input(self.path, self._inputs, is_folder=True)
         if not self.path.is_dir():
             return
         owned, foreign = self.owned, list_foreign(self.path, self.kind)
@@ -201,9 +223,7 @@ class OutputFolder:
                 f"{self.path} already holds {self.kind.name}: choose another folder or pass overwrite=True "
                 "(--overwrite)."
             )
-        for name in self._names:
-            if name not in owned and os.path.lexists(self.path / name):
-                raise OutputRefusedError(_not_ours(self.path / name, self.kind))
+        check_not_input(self.path, self._inputs, is_folder=True)
 
     def path_of(self, name: str) -> Path:
         """Return where to write a file of the result.
@@ -220,9 +240,14 @@ class OutputFolder:
         """
         if self.staging is None:
             self.staging = temporary_path(self.path)
-            self.staging.mkdir()
+            self.staging.mkdir(parents=True)
+        elif not self.staging.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         path = self.staging / _check_name(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise named_error(error, self.staging / path.name) from error
         return path
 
     def commit(self, manifest: Mapping[str, Any]) -> None:
@@ -243,7 +268,7 @@ class OutputFolder:
             If the disk is full; the earlier result is still there then.
         """
         stamped = dict(manifest) if self.request is None else {**manifest, "request": self.request}
-        written, owned = self._written(), self.owned
+        written, owned = self.written, self.owned
         if not written & owned or self.kind.rename is None:
             self._move(stamped, written)
             return
@@ -259,8 +284,15 @@ class OutputFolder:
             return
         self._move(stamped, written)
 
-    def _written(self) -> set[str]:
-        """Return the names of the files that wait for their commit."""
+    @property
+    def written(self) -> set[str]:
+        """Return the names of the files that wait for their commit.
+
+        Returns
+        -------
+        set of str
+            Relative to the folder.
+        """
         if self.staging is None:
             return set()
         return {path.relative_to(self.staging).as_posix() for path in self.staging.rglob("*") if path.is_file()}
@@ -268,7 +300,7 @@ class OutputFolder:
     def _move(self, manifest: Mapping[str, Any], written: set[str]) -> None:
         """Bring files to their names, the manifest last; a kill leaves a journal by which this is finished."""
         marker, owned = self.kind.manifest, self.owned
-        listed = set(self.kind.owned(manifest) or ())
+        listed = set(self.kind.names_in(manifest) or ())
         if written - listed or listed - written - owned:
             raise RuntimeError(f"the manifest of {self.kind.name} must list what was written: {sorted(written)}")
         moves = [*sorted(written), marker]
@@ -363,30 +395,30 @@ def check_work_folder(folder: Path, kind: ResultKind, *, inputs: Iterable[StrPat
         If it holds something else, is a link or no folder, or holds an input.
     """
     check_folder(folder)
-    check_not_input(folder, inputs, is_folder=True)
     if not folder.is_dir():
         return
     marker = folder / kind.manifest
     if os.path.lexists(marker):
         check_regular(marker)
-        if kind.owned(_read_json(marker) or {}) is None:
+        if kind.owned is not None and kind.owned(_read_json(marker) or {}) is None:
             raise OutputRefusedError(f"out must be {kind.name}: {marker} belongs to something else; choose another.")
-        return
-    foreign = sorted(entry.name for entry in folder.iterdir() if not _is_scaffold(entry.name))
-    if foreign:
+    elif foreign := sorted(entry.name for entry in folder.iterdir() if not _is_scaffold(entry.name)):
         raise OutputRefusedError(
-            f"out must be new, empty or {kind.name}: {folder} holds {foreign[0]!r} and no {kind.manifest}; choose "
-            "another."
+            f"out must be a new or empty folder: {folder} holds {foreign[0]!r} and no {kind.manifest}, so it is not "
+            f"{kind.name}; choose another."
         )
+    check_not_input(folder, inputs, is_folder=True)
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, name: str = "out") -> None:
     """Refuse what is there and is no folder, or a link.
 
     Parameters
     ----------
     folder : Path
         Where a folder is to be.
+    name : str, default="out"
+        What the folder was given as, for the error.
 
     Raises
     ------
@@ -395,11 +427,11 @@ def check_folder(folder: Path) -> None:
     """
     if folder.is_symlink():
         raise OutputRefusedError(
-            f"out must be a folder: {folder} is a link to {os.readlink(folder)}, and links are not followed; give "
+            f"{name} must be a folder: {folder} is a link to {folder.readlink()}, and links are not followed; give "
             "the folder itself."
         )
     if folder.exists() and not folder.is_dir():
-        raise OutputRefusedError(f"out must be a folder: {str(folder)!r} is a file; choose another name.")
+        raise OutputRefusedError(f"{name} must be a folder: {str(folder)!r} is a file; choose another name.")
 
 
 def check_output_file(path: StrPath, *, overwrite: bool, inputs: Iterable[StrPath | None] = ()) -> None:
@@ -502,7 +534,7 @@ def read_manifest(folder: Path, kind: ResultKind) -> dict[str, Any] | None:
     """
     marker = folder / kind.manifest
     content = _read_json(marker) if _is_regular(marker) else None
-    return content if content is not None and kind.owned(content) is not None else None
+    return content if content is not None and kind.names_in(content) is not None else None
 
 
 def hash_request(request: Mapping[str, Any]) -> str:
@@ -581,7 +613,7 @@ def _owned(folder: Path, kind: ResultKind) -> frozenset[str]:
     if manifest is None:
         journal = _read_json(folder / JOURNAL) if _is_regular(folder / JOURNAL) else None
         return frozenset(map(str, journal.get("moves", []))) if journal else frozenset()
-    return frozenset(_check_name(name) for name in [*(kind.owned(manifest) or ()), kind.manifest])
+    return frozenset(_check_name(name) for name in [*(kind.names_in(manifest) or ()), kind.manifest])
 
 
 def _check_name(name: str) -> str:
@@ -627,4 +659,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _not_ours(path: Path, kind: ResultKind) -> str:
     """Say that a file is in the way."""
     return f"{path} is in the way and not part of {kind.name}: move it, or choose another folder."
-

@@ -103,9 +103,37 @@ def save_bundle(
     TypeError
         If an entry of ``extras`` would need pickle.
     """
-    check_choice(dtype, ("float32", "float16"), name="dtype")
     target = Path(path)
     check_bundle_target(target, overwrite=overwrite)
+    shape = (predictions.n_models, predictions.n_samples, predictions.n_labels)
+    check_writable(target.parent, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    sweep_stale_temps(target.parent, target.name)
+    with atomic_writer(target, replace=overwrite) as file:
+        write_bundle(predictions, file, dtype=dtype)
+    return target
+
+
+def write_bundle(predictions: PredictionSet, file: BinaryIO, *, dtype: str = "float32") -> None:
+    """
+    Write predictions as a bundle into an open file, a block of rows at a time.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        The predictions.
+    file : file object
+        Open for reading and writing bytes.
+    dtype : {"float32", "float16"}, default="float32"
+        Type of the scores on disk.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    TypeError
+        If an entry of ``extras`` would need pickle.
+    """
+    check_choice(dtype, ("float32", "float16"), name="dtype")
     arrays: dict[str, Any] = {
         "ids": predictions.ids,
         "models": np.array(predictions.models),
@@ -118,17 +146,13 @@ def save_bundle(
         if array.dtype.hasobject:
             raise TypeError(f"{key} must hold numbers or strings to be saved: got dtype {array.dtype}; remove it.")
     shape = (predictions.n_models, predictions.n_samples, predictions.n_labels)
-    size = sum(array.nbytes for array in plain.values()) + int(np.prod(shape)) * np.dtype(dtype).itemsize
-    check_writable(target.parent, size)
-    sweep_stale_temps(target.parent, target.name)
-    with atomic_writer(target, replace=overwrite) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         with _member(archive, "y_scores", MARK) as member:
             member.write(header_bytes(shape, dtype))
             _write_scores(predictions, member, dtype)
         for key, array in plain.items():
             with _member(archive, key) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
-    return target
 
 
 def check_bundle_target(path: Path, *, overwrite: bool, inputs: Iterable[str | os.PathLike[str] | None] = ()) -> None:
