@@ -89,7 +89,7 @@ class Blend(Combiner):
             Held-out scores in [0, 1].
         """
         learned = as_prediction_set(predictions)
-        held_out = check_folds(folds, learned.n_samples, least=2)
+        held_out = check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
         scores = [member.cross_fit_predict(learned, folds=held_out) for member in self._create()]
         return average_scores(scores, self.scale)
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_thresholds, check_y_score, did_you_mean
+from stacking.named_arrays import align_by_name
 
 __all__ = ["ImageRules", "apply_image_rules", "group_of_labels"]
 
@@ -294,9 +295,10 @@ def apply_image_rules(
     """
     from stacking.decision_rules.thresholds import apply_thresholds
 
+    y_score, thresholds, label_groups = align_by_name(y_score=y_score, thresholds=thresholds, label_groups=label_groups)
     scores = check_y_score(y_score)
     limits = check_thresholds(thresholds, scores.shape[1])
-    groups = ("",) * scores.shape[1] if label_groups is None else tuple(label_groups)
+    groups = ("",) * scores.shape[1] if label_groups is None else tuple(map(str, label_groups))
     if len(groups) != scores.shape[1]:
         raise ValueError(f"label_groups must hold one group per label: got {len(groups)} for {scores.shape[1]} labels.")
     bounds = group_limits(rules, groups)

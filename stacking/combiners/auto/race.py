@@ -170,7 +170,9 @@ class AutoCombiner(Combiner):
         """
         fresh = type(self)(**self.get_params(deep=False))
         learned = as_prediction_set(predictions)
-        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples, least=2))[1]
+        return fresh.fit_cross_fitted(
+            learned, folds=check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
+        )[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Race the candidates on given folds.

@@ -84,7 +84,8 @@ class SoftVoting(Combiner):
         n_models, n_labels = self.covers_.shape
         if self.weights is None:
             return np.full((n_models, n_labels), 1.0 / n_models)
-        return check_weights(self.weights, n_models, n_labels)
+        (weights,) = self._align_parameters(weights=self.weights)
+        return check_weights(weights, n_models, n_labels)
 
 
 def _rank_bins(scores: FloatArray) -> npt.NDArray[np.intp]:

@@ -181,7 +181,7 @@ class WeightedVoting(Combiner):
         if isinstance(self.start, str):
             check_choice(self.start, _STARTS, name="start")
         else:
-            check_weights(self.start, len(self.models_), 1, name="start")
+            check_weights(self._align_parameters(start=self.start)[0], len(self.models_), 1, name="start")
 
     def _search(self, objective: WeightObjective, limits: MemberLimits, rng: np.random.Generator) -> OptimizationResult:
         """Run the optimizer; where it broke a limit, again on the heaviest members that fit."""
@@ -210,7 +210,8 @@ class WeightedVoting(Combiner):
         if self.optimizer == "greedy" and self.max_members is not None:
             options.setdefault("max_members", self.max_members)
         if not isinstance(self.start, str):
-            options["initial"] = check_weights(self.start, n_models, 1, name="start").T
+            start = self._align_parameters(start=self.start)[0]
+            options["initial"] = check_weights(start, n_models, 1, name="start").T
         elif self.start == "greedy":
             limited = within_limits(objective, limits)
             found = minimize(limited, n_models, "greedy", random_state=rng, max_members=limits.max_members)

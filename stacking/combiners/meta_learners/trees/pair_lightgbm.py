@@ -30,6 +30,7 @@ from stacking.combiners.meta_learners.training_rows import (
     score_logits,
 )
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
+from stacking.combiners.meta_learners.trees.tree_text import load_booster
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["PairLightGBM"]
@@ -180,7 +181,9 @@ class PairLightGBM(TreeCombiner):
         """
         learned = as_prediction_set(predictions)
         fresh = type(self)(**self.get_params(deep=False))
-        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples, least=2))[1]
+        return fresh.fit_cross_fitted(
+            learned, folds=check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
+        )[1]
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit, and give the held-out scores that the same folds' trees give without further work.
@@ -201,7 +204,7 @@ class PairLightGBM(TreeCombiner):
         """
         if len(np.unique(np.asarray(folds))) < 2:
             return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = check_folds(folds, predictions.n_samples, least=2)
+        self._given_folds = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         try:
             self.fit(predictions)
             return self, self._held_out
@@ -339,17 +342,16 @@ class PairLightGBM(TreeCombiner):
         return probabilities(total / len(self.lines_) + self.shift_).astype(np.float32)
 
     def _load_boosters(self) -> None:
-        """Parse the trees; their sizes are checked, for LightGBM's parser accepts a file that was cut off."""
-        import lightgbm
-
-        n_features = FIRST_MEMBER + len(self.models_)
-        self._boosters = [lightgbm.Booster(model_str=self._texts[str(k)]) for k in range(len(self._texts))]
-        for booster in self._boosters:
-            if booster.num_feature() != n_features or not 1 <= booster.num_trees() <= self.n_rounds_:
-                raise ValueError(
-                    f"the trees over pairs must be 1 to {self.n_rounds_} and read {n_features} features: got "
-                    f"{booster.num_trees()} trees on {booster.num_feature()} features; fit the ensemble again."
-                )
+        """Read the trees of each fold, after checking their texts."""
+        n_features, n_folds = FIRST_MEMBER + len(self.models_), len(self.lines_)
+        if len(self._texts) not in (0, n_folds) or set(self._texts) != set(map(str, range(len(self._texts)))):
+            raise ValueError(
+                f"the trees must be one model per fold or none: got {len(self._texts)} for {n_folds} folds."
+            )
+        self._boosters = [
+            load_booster(self._texts[str(fold)], n_features=n_features, who=f"fold {fold}")
+            for fold in range(len(self._texts))
+        ]
 
 
 @dataclass(frozen=True)
