@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from base_models.photos.decoding import letterbox
+from stacking.child_processes import safe_path
 
 __all__ = ["PhotoReader", "PhotoTensors", "check_photos", "move_photos"]
 
@@ -192,7 +193,8 @@ class _Loader:
     def serve(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, dict[int, str]]]:
         """Decode batch by batch, in order."""
         self._batches[:] = batches
-        return iter(self._loader)
+        with safe_path():  # the first pass starts the processes
+            return iter(self._loader)
 
 
 def move_photos(photos: Tensor, device: str) -> Tensor:

@@ -297,7 +297,8 @@ KILLS = """
             if complete(folder):
                 found = load_store(folder, verify=True)
                 assert found.subset(models=[0, 1]).fingerprint in (old.fingerprint, new.fingerprint)
-                assert code == 9 or found.n_models == 3 or found.fingerprint == (new if name == "replace" else old).fingerprint
+                wanted = new if name == "replace" else old
+                assert code == 9 or found.n_models == 3 or found.fingerprint == wanted.fingerprint
             save_predictions(old, folder, overwrite=True)
             assert sorted(path.name for path in (folder / "scores").iterdir()) == ["0000.npy", "0001.npy"]
             assert load_store(folder).fingerprint == old.fingerprint and not list(folder.rglob(".tmp-*"))
