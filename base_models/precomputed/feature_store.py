@@ -23,15 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacking.files.atomic_files import (
+    LOCK_NAME,
+    OutputRefusedError,
     atomic_write_json,
     check_regular,
+    is_temporary_name,
     preallocate,
     run_lock,
     sha256_file,
     sweep_stale_temps,
     sync_folder,
 )
-from stacking.files.output_folder import ResultKind, check_work_folder
+from stacking.files.output_folder import check_folder
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
 
@@ -43,9 +46,6 @@ SCHEMA_VERSION = 1
 CHUNK_ROWS = 512
 VARIANTS = ("photos", "mirrored")
 INDEX, LEDGER = "index.json", "progress.json"
-STORE, BEGUN = (
-    ResultKind("a feature store", name, lambda marker: () if "facts" in marker else None) for name in (INDEX, LEDGER)
-)
 
 
 @dataclass(frozen=True)
@@ -218,8 +218,14 @@ def store_lock(folder: Path) -> Iterator[None]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder that is no store, whole or begun."""
-    check_work_folder(folder, STORE if (folder / INDEX).exists() else BEGUN)
+    """Refuse a folder that holds what no store does; the hash in its own name says whose the rest is."""
+    check_folder(folder, "the folder of a feature store")
+    own = {INDEX, LEDGER, LOCK_NAME, *(f"{variant}.npy{end}" for variant in VARIANTS for end in ("", ".part"))}
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    for name in names:
+        if name not in own and not is_temporary_name(name):
+            raise OutputRefusedError(f"{folder} must hold nothing but features: it holds {name!r}; move that.")
+        check_regular(folder / name)
 
 
 class FeatureWriter:
@@ -248,8 +254,6 @@ class FeatureWriter:
         ledger = self._read_ledger()
         self.unreadable: dict[int, str] = {int(row): reason for row, reason in ledger.get("unreadable", {}).items()}
         self._chunks: dict[str, list[str]] = {name: list(chunks) for name, chunks in ledger.get("chunks", {}).items()}
-        if not ledger:  # first, since it says whose the folder is
-            self._write_ledger()
         try:
             for variant in variants:
                 self._files[variant] = self._reserve(variant)
@@ -305,10 +309,6 @@ class FeatureWriter:
             os.fsync(self._files[variant].fileno())
             self._chunks[variant].append(hashlib.sha256(stored.tobytes()).hexdigest())
         self.unreadable.update(unreadable)
-        self._write_ledger()
-
-    def _write_ledger(self) -> None:
-        """Note which chunks are there."""
         ledger = {"facts": _plain(self.facts), "chunks": self._chunks, "unreadable": self.unreadable}
         atomic_write_json(self.folder / LEDGER, ledger)
 
@@ -347,8 +347,6 @@ class FeatureWriter:
     def _reserve(self, variant: str) -> BinaryIO:
         """Open the unfinished file of a variant at its full size."""
         path, final = self.folder / f"{variant}.npy.part", self.folder / f"{variant}.npy"
-        check_regular(path)
-        check_regular(final)
         if not path.exists() and final.exists():  # renamed, and killed before the index was written
             final.replace(path)
         file = path.open("r+b" if path.exists() else "w+b")

@@ -109,7 +109,7 @@ def fit(
         from stacking.decision_rules import ImageRules
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
-        from stacking.files.output_folder import check_not_input
+        from stacking.files.output_folder import check_folder, check_not_input
         from stacking.files.result_cache import keep_pieces
 
         check_out_folder(out)
@@ -134,6 +134,7 @@ def fit(
             if is_there(output, show):
                 return
             if work is not None:
+                check_folder(work, "--work")
                 check_not_input(work, [*inputs, out], is_folder=True)
             with show.progress("fitting"), keep_pieces(work):
                 ensemble.fit(opened)

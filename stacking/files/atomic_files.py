@@ -76,7 +76,6 @@ def atomic_writer(path: str | os.PathLike[str], *, replace: bool = True, sync: b
     temporary = temporary_path(target.parent, target.name)
     try:
         with create_file(temporary) as file:
-            _mark_live(file)
             yield file
             file.flush()
             if sync:
@@ -295,10 +294,14 @@ def create_file(path: Path) -> BinaryIO:
         If the folder does not exist or cannot be written.
     """
     try:
-        return path.open("x+b")
+        file = path.open("x+b")
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         raise type(error)(error.errno, f"cannot write into the folder: {reason}", str(path.parent)) from error
+    if fcntl is not None:  # so that no one sweeps it while it is written
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
 
 
 def sync_folder(folder: Path) -> None:
@@ -365,13 +368,6 @@ def _remove_stale(path: Path) -> list[Path]:
     except OSError:  # in use, or gone
         return []
     return [path]
-
-
-def _mark_live(file: BinaryIO) -> None:
-    """Lock a file while it is written, so that no one sweeps it."""
-    if fcntl is not None:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
@@ -447,6 +443,9 @@ def check_writable(folder: str | os.PathLike[str], n_bytes: int = 0) -> None:
     try:
         create_file(probe).close()
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text = f"the output folder cannot be written: {os.strerror(error.errno)}; free some space"
+            raise OSError(error.errno, text, str(place)) from error
         raise PermissionError(error.errno, "the output folder cannot be written: choose another", str(place)) from error
     probe.unlink(missing_ok=True)
     free, needed = shutil.disk_usage(place).free, n_bytes + SPARE_BYTES

@@ -481,9 +481,8 @@ def check_not_input(target: Path, inputs: Iterable[StrPath | None], *, is_folder
         if given is None or not os.path.lexists(given):
             continue
         source = Path(given)
-        with contextlib.suppress(OSError):
-            if target.exists() and source.exists() and target.samefile(source):
-                raise OutputRefusedError(f"out must not be an input: {target} is {source}; choose another.")
+        if target.exists() and source.exists() and target.samefile(source):
+            raise OutputRefusedError(f"out must not be an input: {target} is {source}; choose another.")
         places = {Path(os.path.abspath(source)), source.resolve()}  # noqa: PTH100 - the link itself, and what it leads to
         if is_folder and any(place.is_relative_to(target.resolve()) for place in places):
             raise OutputRefusedError(f"out must not hold an input: {source} lies in {target}; choose another.")
@@ -595,7 +594,8 @@ def finish_move(folder: Path) -> None:
 def _fresh_names(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Return for each name one of the same form, with another number, that nothing has."""
     fresh: dict[str, str] = {}
-    taken = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    names = list(names)
+    taken = {path.relative_to(folder).as_posix() for path in folder.rglob("*")} | set(names)
     for name in names:
         pure = PurePosixPath(name)
         stem = pure.stem.rstrip("0123456789")
@@ -603,7 +603,7 @@ def _fresh_names(folder: Path, names: Iterable[str]) -> dict[str, str]:
         while (other := pure.with_name(f"{stem}{number:04d}{pure.suffix}").as_posix()) in taken:
             number += 1
         fresh[name] = other
-        taken |= {name, other}
+        taken.add(other)
     return fresh
 
 
