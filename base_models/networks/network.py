@@ -6,7 +6,6 @@ scores tie. The head starts at the labels' base rates, which spares the first ep
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from base_models.device import arithmetic, autocast, channel_values
 from base_models.networks.feature_maps import run_body
 from base_models.networks.frozen_layers import freeze_layers, rest_frozen_modules
 from base_models.networks.heads import (
@@ -31,6 +31,7 @@ from base_models.networks.hub import offline_where_unreachable
 from base_models.networks.scratch_cnn import SCRATCH_CNN, ScratchCnn
 from base_models.networks.weights import hash_tensors, load_starting_weights
 from base_models.recipe.member import MemberConfig
+from optimizers.registry import nearest_name
 
 __all__ = ["MultilabelNetwork", "create_network"]
 
@@ -76,11 +77,11 @@ class MultilabelNetwork(nn.Module):
             Shape (n_rows, n_labels), float32.
         """
         pooled, feature_map, inner = run_body(self.body, photos, self.head.needs)
-        with torch.autocast(pooled.device.type, enabled=False):
+        with autocast("float32", pooled.device), arithmetic("float32", pooled.device):
             shown = photos.new_zeros(0)
             if self.head.needs == "photos":
-                shown = photos.float() * photos.new_tensor(self.std).view(3, 1, 1)
-                shown = shown + photos.new_tensor(self.mean).view(3, 1, 1)
+                shown = photos.float() * channel_values(tuple(self.std), photos.device)
+                shown = shown + channel_values(tuple(self.mean), photos.device)
             dropped = feature_map if not len(feature_map) else self.dropout(feature_map.float())
             return self.head(BodyOutput(self.dropout(pooled.float()), dropped, inner.float(), shown))
 
@@ -192,8 +193,8 @@ def _create_body(member: MemberConfig, *, from_hub: bool) -> nn.Module:
             )
         return ScratchCnn()
     if not timm.is_model(member.network.split(".")[0]):
-        near = difflib.get_close_matches(member.network.split(".")[0], timm.list_models(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; see timm.list_models()."
+        near = nearest_name(member.network.split(".")[0], timm.list_models())
+        hint = f"; did you mean {near!r}?" if near else "; see timm.list_models()."
         raise ValueError(f"network of member {member.name!r} must be a timm name: got {member.network!r}{hint}")
     if not from_hub:
         return timm.create_model(member.network, num_classes=0)

@@ -14,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from base_models.device import AUTO_WORKERS, loader_workers
 from base_models.manifest import Manifest, load_photo_folder
 from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.decoding import decode_photo
 from base_models.photos.tensors import PhotoReader, PhotoTensors, check_photos
-from base_models.recipe.member import FoldConfig, MemberConfig, TrainingConfig
+from base_models.recipe.folds import FoldConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.training import TrainingConfig
 from base_models.runs.fold_chunks import fold_is_done, mean_over_networks, merge_derived
 from base_models.runs.out_of_fold import choose_device
 from base_models.runs.splits import CHECKED_SIZE
@@ -42,7 +45,7 @@ def predict(
     photos: Manifest | str | Path,
     *,
     device: str = "auto",
-    n_workers: int = 0,
+    n_workers: int = AUTO_WORKERS,
     progress: Progress | None = None,
 ) -> PredictionSet:
     """Score photos that were no part of a run.
@@ -56,7 +59,7 @@ def predict(
     device : {"auto", "cpu", "cuda"}
         Where to compute.
     n_workers : int
-        Processes that decode photos which do not fit in memory.
+        Processes that decode photos which do not fit in memory; -1 starts as many as suit the device.
     progress : callable, optional
         Called with a ``TrainingEvent`` after every network.
 
@@ -72,6 +75,7 @@ def predict(
         If the run is not finished or its files are damaged, or no photo can be read.
     """
     run, device = Path(run), choose_device(device)
+    n_workers = loader_workers(n_workers, device)
     manifest = _read_run(run)
     ids, reader, y_true = open_photos(photos)
     readable, unreadable = find_readable(ids, reader, n_workers)
@@ -291,7 +295,7 @@ def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu"
         for member, found in facts.items()
     }
     chosen = max(rank, key=lambda member: rank[member])
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         networks = [
             _load_network(place, fact, device).eval() for place, fact in zip(places[chosen], facts[chosen], strict=True)
         ]

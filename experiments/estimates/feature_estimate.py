@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from base_models.recipe.member import MemberConfig
-    from base_models.training.epoch import Learner
+    from base_models.training.learner import Learner
     from base_models.training.task import MemberTask
 
 
@@ -91,7 +91,7 @@ def features_in_memory(learner: "Learner", task: "MemberTask") -> "tuple[Learner
 
     from base_models.networks.head_network import BodyNetwork, HeadNetwork
     from base_models.precomputed.extraction import compute_features
-    from base_models.recipe.feature_settings import suit_member
+    from base_models.recipe.member import suit_member
     from base_models.training.optimization import create_average, create_optimizer
 
     body, head = BodyNetwork(learner.network), HeadNetwork(learner.network)

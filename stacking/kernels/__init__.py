@@ -1,5 +1,1 @@
-"""Compiled loops: all that numba touches, one stage a file."""
-
-from stacking.kernels.numba_settings import load_numba
-
-load_numba()
+"""Every compiled loop of the package. Import these modules inside functions only: `import stacking` loads no numba."""

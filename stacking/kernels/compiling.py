@@ -1,0 +1,27 @@
+"""How the loops of this room are compiled: by numba, on first use, cached on disk."""
+
+# mypy: ignore-errors
+
+from stacking.kernels.numba_settings import load_numba
+
+load_numba()
+
+from numba import njit  # noqa: E402 - after the settings are safe
+
+
+def _compile(kernel, **options):
+    """Compile on first use, cached on disk; where nothing can be written, for this process only."""
+    try:
+        return njit(cache=True, nogil=True, **options)(kernel)
+    except RuntimeError:  # numba: "no locator available"
+        return njit(nogil=True, **options)(kernel)
+
+
+def compiled(kernel):
+    """Compile with exact IEEE arithmetic: sums are made in the order written."""
+    return _compile(kernel)
+
+
+def reassociating(kernel):
+    """Compile with sums in any order, which lets them run in parallel lanes."""
+    return _compile(kernel, fastmath={"reassoc", "nsz"})
