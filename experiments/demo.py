@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from experiments.estimates.doctor import duration
 from experiments.reports.comparison_files import write_comparison
-from stacking.files.output_folder import ResultKind, work_folder
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest

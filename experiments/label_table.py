@@ -17,7 +17,8 @@ from stacking.files.atomic_files import (
     sha256_file,
     sweep_stale_temps,
 )
-from stacking.files.output_folder import ResultKind, check_output_file, hash_request, read_manifest
+from stacking.files.output_folder import hash_request
+from stacking.files.output_rules import ResultKind, check_output_file, read_manifest
 from stacking.predictions.forms.bundle import check_bundle_target, write_bundle
 
 if TYPE_CHECKING:

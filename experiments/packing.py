@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.row_split import hold_back
-from stacking.files.output_folder import check_not_input
+from stacking.files.output_rules import check_not_input
 from stacking.predictions import (
     PredictionSet,
     add_by_label_copy,

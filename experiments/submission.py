@@ -68,7 +68,7 @@ def write_labels_csv(
     ['id,labels', 'a,red|blue', 'b,']
     """
     from stacking.files.atomic_files import atomic_write_bytes
-    from stacking.files.output_folder import check_output_file
+    from stacking.files.output_rules import check_output_file
 
     check_csv_format(csv_format)
     if y_pred.shape != (len(ids), len(labels)):

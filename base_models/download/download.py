@@ -23,7 +23,8 @@ from base_models.download.options import DownloadOptions
 from base_models.manifest.imaterialist_json import read_photo_urls
 from base_models.photos.decoding import photo_format
 from stacking.files.atomic_files import atomic_write_bytes, check_writable
-from stacking.files.output_folder import ResultKind, work_folder
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind
 
 if TYPE_CHECKING:
     import aiohttp

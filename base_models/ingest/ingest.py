@@ -40,7 +40,8 @@ from stacking.files.atomic_files import (
     sha256_file,
 )
 from stacking.files.csv_cells import guard_cell
-from stacking.files.output_folder import ResultKind, check_work_folder, work_folder
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind, check_work_folder
 
 __all__ = ["IngestReport", "ingest_photos"]
 

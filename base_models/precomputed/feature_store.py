@@ -34,7 +34,7 @@ from stacking.files.atomic_files import (
     sweep_stale_temps,
     sync_folder,
 )
-from stacking.files.output_folder import check_folder
+from stacking.files.output_rules import check_folder
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
 

@@ -34,7 +34,8 @@ from stacking.files.atomic_files import (
     atomic_write_text,
     check_writable,
 )
-from stacking.files.output_folder import ResultKind, check_folder, check_work_folder, work_folder
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind, check_folder, check_work_folder
 
 __all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "write_npz"]
 

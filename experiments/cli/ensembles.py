@@ -109,7 +109,7 @@ def fit(
         from stacking.decision_rules import ImageRules
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
-        from stacking.files.output_folder import check_folder, check_not_input
+        from stacking.files.output_rules import check_folder, check_not_input
         from stacking.files.result_cache import keep_pieces
 
         check_out_folder(out)

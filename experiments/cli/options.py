@@ -121,7 +121,7 @@ def check_out_folder(out: Path) -> None:
         If it cannot be written or its disk is full.
     """
     from stacking.files.atomic_files import check_writable
-    from stacking.files.output_folder import check_folder
+    from stacking.files.output_rules import check_folder
 
     check_folder(out, "--out")
     check_writable(out)

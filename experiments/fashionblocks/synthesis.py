@@ -21,7 +21,8 @@ from experiments.fashionblocks.annotation import annotate
 from experiments.fashionblocks.drawing import draw_photo
 from experiments.fashionblocks.wardrobe import LABELS, Garment, draw_garment_plan
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, atomic_write_text
-from stacking.files.output_folder import ResultKind, check_work_folder, work_folder
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind, check_work_folder
 
 __all__ = ["draw_sample", "synthesize"]
 

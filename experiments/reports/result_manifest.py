@@ -13,7 +13,8 @@ from typing import Any
 
 from experiments.estimates.doctor import installed_versions
 from stacking.files.atomic_files import sha256_file
-from stacking.files.output_folder import OutputFolder, ResultKind
+from stacking.files.output_folder import OutputFolder
+from stacking.files.output_rules import ResultKind
 
 MANIFEST_NAME = "manifest.json"
 

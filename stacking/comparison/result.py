@@ -13,7 +13,7 @@ import numpy.typing as npt
 from stacking.comparison.evaluation import FailedMethod, Kind, MethodResult
 from stacking.comparison.ladder import Ladder
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
-from stacking.files.output_folder import check_output_file
+from stacking.files.output_rules import check_output_file
 from stacking.metrics.bootstrap import percentile_interval
 from stacking.metrics.counts import Truth
 

@@ -29,7 +29,8 @@ from stacking.files.atomic_files import (
     check_writable,
     sha256_file,
 )
-from stacking.files.output_folder import OutputFolder, ResultKind
+from stacking.files.output_folder import OutputFolder
+from stacking.files.output_rules import ResultKind
 from stacking.files.untrusted import check_plain_file, damage_of, parse_json, parse_npy, read_json
 from stacking.memory import check_memory
 from stacking.predictions import PredictionSet

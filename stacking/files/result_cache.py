@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.files.atomic_files import atomic_write_bytes, check_regular
-from stacking.files.output_folder import ResultKind, work_folder
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind
 
 __all__ = ["current_folder", "digest_of", "keep_pieces", "recall"]
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from stacking._checks import check_choice, first_names
 from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable, sweep_stale_temps
-from stacking.files.output_folder import check_output_file
+from stacking.files.output_rules import check_output_file
 from stacking.links import sigmoid_in_place
 from stacking.predictions.forms.matrix_files import header_bytes
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet

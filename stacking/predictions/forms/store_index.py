@@ -14,7 +14,7 @@ from typing import Any
 
 from stacking._checks import first_names
 from stacking.files.atomic_files import sha256_file
-from stacking.files.output_folder import ResultKind
+from stacking.files.output_rules import ResultKind
 
 FORMAT = "labelstack-predictions"
 SCHEMA_VERSION = 1
