@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.estimates.doctor import installed_versions
+from experiments.estimates.doctor import PACKAGES
 from stacking.files.atomic_files import sha256_file
 from stacking.files.output_folder import OutputFolder
 from stacking.files.output_rules import ResultKind
+from stacking.files.versions import installed_versions
 
 MANIFEST_NAME = "manifest.json"
 
@@ -45,7 +46,7 @@ def build_manifest(command: str, inputs: Mapping[str, str], options: Mapping[str
         "command": command,
         "inputs": dict(inputs),
         "options": json.loads(json.dumps(dict(options), default=str)),
-        "versions": {"python": platform.python_version(), **installed_versions()},
+        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
     }
 
 

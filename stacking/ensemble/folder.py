@@ -13,7 +13,6 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from stacking.files.atomic_files import (
 from stacking.files.output_folder import OutputFolder
 from stacking.files.output_rules import ResultKind
 from stacking.files.untrusted import check_plain_file, damage_of, parse_json, parse_npy, read_json
+from stacking.files.versions import installed_versions
 from stacking.memory import check_memory
 from stacking.predictions import PredictionSet
 
@@ -139,7 +139,7 @@ def write_ensemble_folder(
         {
             "format": FORMAT,
             "schema_version": SCHEMA_VERSION,
-            "labelstack": _version(),
+            "labelstack": installed_versions(("labelstack",), absent="unknown")["labelstack"],
             "description": description,
             "combiner": "combiner.json",
             "arrays": array_names,
@@ -272,11 +272,3 @@ def _read_checked(root: Path, name: str, digest: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError(f"ensemble {root} was changed after it was saved: {name} has another sha256; fit it again.")
     return data
-
-
-def _version() -> str:
-    """Return the installed version, or unknown in a bare checkout."""
-    try:
-        return metadata.version("labelstack")
-    except metadata.PackageNotFoundError:
-        return "unknown"
