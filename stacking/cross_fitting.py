@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from stacking.child_processes import run_parallel
 from stacking.deadline import check_deadline
 from stacking.folds import stratified_group_folds
 
@@ -103,7 +104,7 @@ def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IntArr
     ndarray of float32, shape (n_samples, n_labels)
         Held-out scores in [0, 1], the same however the folds run.
     """
-    from joblib import Parallel, delayed, effective_n_jobs
+    from joblib import delayed, effective_n_jobs
     from sklearn.base import clone
 
     masks = [folds == fold for fold in np.unique(folds)]
@@ -111,7 +112,7 @@ def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IntArr
     if effective_n_jobs(None) == 1:  # then one fold's scores at a time are enough
         answers = (_fit_and_score(clone(combiner), predictions, held) for held in masks)
     else:
-        answers = Parallel()(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
+        answers = run_parallel(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
     y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
     for held, answer in zip(masks, answers, strict=True):
         check_deadline()

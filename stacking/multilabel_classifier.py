@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, clone, is_classifier
 from sklearn.utils import _safe_indexing, get_tags
@@ -29,6 +29,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from stacking.child_processes import run_parallel
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
 
@@ -201,14 +202,15 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         X, indicators, weight, groups = self._weigh(X, target.indicators, sample_weight, groups)
         folds = self._folds(indicators, groups)
         jobs = [(base, fold) for base in range(len(self._parts)) for fold in np.unique(folds)]
-        held_out = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_and_score)(self._parts[base][1], X, indicators, folds == fold, weight) for base, fold in jobs
+        held_out = run_parallel(
+            (delayed(fit_and_score)(self._parts[base][1], X, indicators, folds == fold, weight) for base, fold in jobs),
+            self.n_jobs,
         )
         scores = np.empty((len(self._parts), *indicators.shape), np.float32)
         for (base, fold), rows in zip(jobs, held_out, strict=True):
             scores[base, folds == fold] = rows
-        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts
+        self.estimators_ = run_parallel(
+            (delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts), self.n_jobs
         )
         self._fit_final(self._as_predictions(scores, weight), indicators, groups)
         return self

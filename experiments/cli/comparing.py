@@ -12,12 +12,15 @@ from experiments.cli.options import (
     LogitsOf,
     Models,
     OutFolder,
+    Overwrite,
     Predictions,
     Quiet,
     Seed,
     Truth,
     check_out_folder,
     choose_logits,
+    input_paths,
+    is_there,
     open_predictions,
 )
 from experiments.cli.reporting import session
@@ -41,12 +44,14 @@ def compare(
     labels: Labels = None,
     from_logits: FromLogits = False,
     logits_of: LogitsOf = None,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
     with session(quiet) as show:
         from experiments.reports.comparison_files import write_comparison
+        from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.comparison import compare as compare_methods
         from stacking.predictions import load_predictions
 
@@ -59,17 +64,24 @@ def compare(
             opened = opened.subset(models=only)
             held_out = None if held_out is None else held_out.subset(models=only)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
-        with show.progress("comparing") as progress:
-            found = compare_methods(
-                opened,
-                chosen,
-                holdout=held_out,
-                n_splits=folds,
-                random_state=seed,
-                time_limit=time_limit,
-                progress=progress,
-            )
-        write_comparison(found, out)
+        hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
+        options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed}
+        request = build_manifest("compare", hashes, options)
+        inputs = input_paths(predictions, holdout, truth, model, ids, labels)
+        with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            with show.progress("comparing") as progress:
+                found = compare_methods(
+                    opened,
+                    chosen,
+                    holdout=held_out,
+                    n_splits=folds,
+                    random_state=seed,
+                    time_limit=time_limit,
+                    progress=progress,
+                )
+            write_comparison(found, output)
         for row in found.rows:
             show.result(f"{row.score:.4f}  {row.low:.4f} to {row.high:.4f}  {row.method}")
         for failure in found.failures:

@@ -12,12 +12,15 @@ from experiments.cli.options import (
     LogitsOf,
     Models,
     OutFolder,
+    Overwrite,
     Predictions,
     Quiet,
     Seed,
     Truth,
     check_out_folder,
     choose_logits,
+    input_paths,
+    is_there,
     open_predictions,
 )
 from experiments.cli.reporting import session
@@ -96,18 +99,21 @@ def fit(
     labels: Labels = None,
     from_logits: FromLogits = False,
     logits_of: LogitsOf = None,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
     with session(quiet) as show:
+        from experiments.reports.result_manifest import build_manifest
         from stacking.decision_rules import ImageRules
         from stacking.ensemble.ensemble import StackingEnsemble
-        from stacking.ensemble.folder import check_ensemble_folder
+        from stacking.ensemble.folder import ensemble_folder
+        from stacking.files.output_rules import check_folder, check_not_input
         from stacking.files.result_cache import keep_pieces
 
         check_out_folder(out)
-        check_ensemble_folder(out)
+        inputs = input_paths(predictions, truth, model, ids, labels)
         opened = open_predictions(
             predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
         )
@@ -122,9 +128,17 @@ def fit(
         )
         kept = rules if rules.is_active else None
         ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)
-        with show.progress("fitting"), keep_pieces(work):
-            ensemble.fit(opened)
-        ensemble.save(out)
+        options = {**ensemble.get_params(), "image_rules": rules.as_dict() if kept else None}
+        request = build_manifest("fit", {"predictions": opened.fingerprint}, options)
+        with ensemble_folder(out, overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            if work is not None:
+                check_folder(work, "--work")
+                check_not_input(work, [*inputs, out], is_folder=True)
+            with show.progress("fitting"), keep_pieces(work):
+                ensemble.fit(opened)
+            ensemble.save(output)
         show.result(str(ensemble.report_))
         show.result(f"ensemble: {out}")
         if work is not None:
@@ -155,16 +169,20 @@ def predict(
     from_logits: FromLogits = False,
     logits_of: LogitsOf = None,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
+    overwrite: Overwrite = False,
     guard: Annotated[bool, typer.Option(help="Put ' before names that a spreadsheet would run as a formula.")] = True,
     quiet: Quiet = False,
 ) -> None:
     """Label samples with a saved ensemble, from predictions or from new photos."""
     with session(quiet) as show:
-        from experiments.label_table import check_targets, label_samples, score_images
+        from experiments.label_table import LabelTarget, label_samples, score_images
+        from experiments.reports.result_manifest import build_manifest
         from stacking.decision_rules.rematch import REMATCHES
         from stacking.ensemble.ensemble import StackingEnsemble
 
-        check_targets(out, scores_out, csv_format)
+        inputs = input_paths(ensemble, predictions, run, images, model, ids, labels)
+        target = LabelTarget(out, scores_out, csv_format, overwrite=overwrite, inputs=inputs)
+        target.check()
         if rematch not in ("none", *REMATCHES):
             raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
         loaded = StackingEnsemble.load(ensemble)
@@ -182,15 +200,15 @@ def predict(
             opened = open_predictions(
                 predictions, None, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
             )
+        options = {"without": tuple(without or ()), "format": csv_format, "guard": guard, "rematch": rematch}
+        hashes = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
+        manifest = build_manifest("predict", hashes, options)
+        loaded.predict_proba(opened.subset(samples=[0]), without=tuple(without or ()))  # finds what does not fit
+        if target.holds(manifest):
+            show.result(f"the result of the same inputs and options is there already: {out}")
+            return
         counts = label_samples(
-            loaded,
-            opened,
-            out,
-            scores_out=scores_out,
-            csv_format=csv_format,
-            without=tuple(without or ()),
-            rematch=rematch,
-            guard=guard,
+            loaded, opened, target, manifest, without=tuple(without or ()), rematch=rematch, guard=guard
         )
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:
@@ -211,12 +229,14 @@ def evaluate(
     drop_seen: Annotated[
         bool, typer.Option("--drop-seen", help="Leave out samples that the ensemble was fitted on.")
     ] = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Score a saved ensemble on truth that it has not seen; write a leaderboard and a report."""
     with session(quiet) as show:
         from experiments.reports.evaluation import evaluate_ensemble, write_evaluation
+        from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.ensemble.ensemble import StackingEnsemble
 
         check_out_folder(out)
@@ -227,15 +247,19 @@ def evaluate(
         left_out = tuple(without or ())
         if loaded.fitted_ids_ is None:
             show.note("an earlier version saved this ensemble: whether it was fitted on these samples cannot be told")
-        leaderboard, report = evaluate_ensemble(
-            loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed
-        )
-        if leaderboard["n_seen_dropped"]:
-            show.note(f"{leaderboard['n_seen_dropped']:,} samples left out: the ensemble was fitted on them")
-        inputs = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
-        write_evaluation(
-            out, leaderboard, report, inputs, {"without": left_out, "drop_seen": drop_seen, "random_state": seed}
-        )
+        hashes = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
+        options = {"without": left_out, "drop_seen": drop_seen, "random_state": seed}
+        request = build_manifest("evaluate", hashes, options)
+        inputs = input_paths(ensemble, predictions, truth, model, ids, labels)
+        with result_folder(out, "evaluate", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            leaderboard, report = evaluate_ensemble(
+                loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed
+            )
+            if leaderboard["n_seen_dropped"]:
+                show.note(f"{leaderboard['n_seen_dropped']:,} samples left out: the ensemble was fitted on them")
+            write_evaluation(output, leaderboard, report, hashes, options)
         for row in leaderboard["rows"]:
             show.result(f"{row['score']:.4f}  {row['low']:.4f} to {row['high']:.4f}  {row['method']}")
         show.result(f"report: {out / 'report.html'}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.options import OutFolder, Quiet
+from experiments.cli.options import OutFolder, Overwrite, Quiet, check_out_folder, is_there
 from experiments.cli.reporting import session
 
 
@@ -24,11 +24,15 @@ def explain(
         int | None, typer.Option(help="Show this many labels with the highest scores of each photo; 3 if not given.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Show which places of photos speak for a label: pictures, maps and a report."""
     with session(quiet) as show:
+        from dataclasses import asdict
+
         from experiments.reports.explaining import DEFAULT_TOP, ExplainPlan, explain_images
+        from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
 
         if label and top is not None:
             raise ValueError("give either --label or --top, not both: --top takes the labels with the highest scores.")
@@ -39,8 +43,13 @@ def explain(
             method,  # type: ignore[arg-type]  # the library checks it
             device,
         )
-        with show.progress("explaining photos") as progress:
-            found = explain_images(run, images, out, plan, progress)
+        check_out_folder(out)
+        request = build_manifest("explain", hash_files(run, ["manifest.json"]) | hash_files(images), asdict(plan))
+        with result_folder(out, "explain", overwrite=overwrite, inputs=[run, images], request=request) as output:
+            if is_there(output, show):
+                return
+            with show.progress("explaining photos") as progress:
+                found = explain_images(run, images, output, plan, progress)
         n_photos, n_asked = found.columns.shape
         how = f"{found.explainer.method} of {found.explainer.member.name}"
         if found.unreadable:

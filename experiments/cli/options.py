@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from experiments.cli.reporting import Reporter
+    from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
 Predictions = Annotated[
@@ -35,6 +37,9 @@ LogitsOf = Annotated[
     typer.Option("--logits-of", metavar="MODEL", help="Only this model's scores are logits. May be repeated."),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is absent.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result; it stays until the new one is whole.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors only.")]
 
@@ -111,15 +116,63 @@ def check_out_folder(out: Path) -> None:
     Raises
     ------
     ValueError
-        If it is a file.
+        If it is a file or a link.
     OSError
         If it cannot be written or its disk is full.
     """
     from stacking.files.atomic_files import check_writable
+    from stacking.files.output_rules import check_folder
 
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out must be a folder: {str(out)!r} is a file; choose another name.")
+    check_folder(out, "--out")
     check_writable(out)
+
+
+def is_there(output: "OutputFolder", show: "Reporter") -> bool:
+    """Say so if the very result that was asked for is there already: nothing is to be done then.
+
+    Parameters
+    ----------
+    output : OutputFolder
+        The claimed folder.
+    show : Reporter
+        Of the command.
+
+    Returns
+    -------
+    bool
+        False where the result is to be made, or made anew.
+    """
+    if output.overwrite or not output.is_there:
+        return False
+    show.result(f"the result of the same inputs and options is there already: {output.path}")
+    return True
+
+
+def input_paths(*given: Path | Sequence[str] | None) -> list[Path]:
+    """List what a command reads, so that it is not written to.
+
+    Parameters
+    ----------
+    *given : Path, sequence of str, or None
+        Paths, and values of ``--model``.
+
+    Returns
+    -------
+    list of Path
+        Each path once given.
+
+    Examples
+    --------
+    >>> [path.name for path in input_paths(Path("truth.csv"), ["resnet=a.csv", "b.npy"], None)]
+    ['truth.csv', 'a.csv', 'b.npy']
+    """
+    paths = []
+    for value in given:
+        if isinstance(value, Path):
+            paths.append(value)
+        elif value is not None:
+            paths += [split_model_option(option)[1] for option in value]
+    return paths
 
 
 def open_predictions(

@@ -17,6 +17,7 @@ from experiments.cli.options import (
     Seed,
     Truth,
     choose_logits,
+    input_paths,
     open_predictions,
     split_model_option,
 )
@@ -49,7 +50,7 @@ def pack(
     by_label: Annotated[bool, typer.Option("--by-label", help="Add a copy that is fast to read per label.")] = False,
     split: Annotated[float | None, typer.Option(help="Share of rows for --out. No group is split.")] = None,
     rest_out: Annotated[Path | None, typer.Option(help="Where the rows that --split holds back go.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is already there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store or bundle that is there.")] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -65,7 +66,8 @@ def pack(
         logits = choose_logits(from_logits, logits_of)
         of_opened, of_added = _share_out(logits, added)
         opened = open_predictions(predictions, truth, model, ids, labels, from_logits=of_opened)
-        plan = PackingPlan(added, of_added, tuple(drop or ()), by_label, overwrite, split, rest_out, seed)
+        inputs = tuple(input_paths(predictions, truth, model, ids, labels, add))
+        plan = PackingPlan(added, of_added, tuple(drop or ()), by_label, overwrite, split, rest_out, seed, inputs)
         for path, packed in repack(opened, out, plan, source=predictions):
             models = "1 model" if packed.n_models == 1 else f"{packed.n_models} models"
             size = f"{models} × {packed.n_samples:,} samples × {packed.n_labels} labels"

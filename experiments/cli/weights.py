@@ -11,12 +11,15 @@ from experiments.cli.options import (
     LogitsOf,
     Models,
     OutFolder,
+    Overwrite,
     Predictions,
     Quiet,
     Seed,
     Truth,
     check_out_folder,
     choose_logits,
+    input_paths,
+    is_there,
     open_predictions,
 )
 from experiments.cli.reporting import session
@@ -46,11 +49,13 @@ def optimize(
     labels: Labels = None,
     from_logits: FromLogits = False,
     logits_of: LogitsOf = None,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Search the weights of a vote; write weights.json, history.csv and history.svg."""
     with session(quiet) as show:
+        from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.weight_search import search_weights
 
         check_out_folder(out)
@@ -63,9 +68,15 @@ def optimize(
             "member_costs": split_member_costs(member_cost),
             "max_cost": max_cost,
         }
-        found = search_weights(
-            opened, out, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
-        )
+        options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": seed}
+        request = build_manifest("optimize", {"predictions": opened.fingerprint}, {**options, "limits": limits})
+        inputs = input_paths(predictions, truth, model, ids, labels)
+        with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            found = search_weights(
+                opened, output, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
+            )
         for name, weight in zip(found["models"], found["weights"], strict=True):
             show.result(f"{weight:.4f}  {name}")
         show.result(
