@@ -1,27 +1,21 @@
 """The commands `fit`, `predict` and `evaluate`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from experiments.cli.options import (
-    FromLogits,
-    Ids,
-    Labels,
-    LogitsOf,
-    Models,
+    GivenPredictions,
     OutFolder,
     Overwrite,
-    Predictions,
     Quiet,
     Seed,
-    Truth,
     check_out_folder,
-    choose_logits,
     input_paths,
     is_there,
-    open_predictions,
+    takes_predictions,
 )
 from experiments.cli.reporting import session
 
@@ -71,9 +65,10 @@ def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
     return limits
 
 
+@takes_predictions
 def fit(
+    *,
     out: OutFolder,
-    predictions: Predictions = None,
     method: Annotated[str, typer.Option(help="auto, or the name of one method as `compare` lists them.")] = "auto",
     time_limit: Annotated[float | None, typer.Option(help="Seconds that auto may take.")] = None,
     rule: Annotated[
@@ -93,12 +88,7 @@ def fit(
         Path | None,
         typer.Option(help="Keep finished labels in this folder; after a kill the same command goes on from there."),
     ] = None,
-    truth: Truth = None,
-    model: Models = None,
-    ids: Ids = None,
-    labels: Labels = None,
-    from_logits: FromLogits = False,
-    logits_of: LogitsOf = None,
+    given: GivenPredictions,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -113,10 +103,8 @@ def fit(
         from stacking.files.result_cache import keep_pieces
 
         check_out_folder(out)
-        inputs = input_paths(predictions, truth, model, ids, labels)
-        opened = open_predictions(
-            predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
-        )
+        inputs = given.paths
+        opened = given.open()
         rules = ImageRules(
             min_labels=min_labels,
             max_labels=max_labels,
@@ -145,10 +133,11 @@ def fit(
             show.note(f"the finished labels in {work} are not needed any more")
 
 
+@partial(takes_predictions, without=["truth"])
 def predict(
+    *,
     ensemble: Ensemble,
     out: Annotated[Path, typer.Option(help="CSV file for the predicted labels.")],
-    predictions: Predictions = None,
     run: Annotated[Path | None, typer.Option(help="Run folder whose networks score the photos of --images.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of new photos.")] = None,
     scores_out: Annotated[Path | None, typer.Option(help="Also write the scores, as a bundle (.npz).")] = None,
@@ -163,11 +152,7 @@ def predict(
             "by one shift, or per-label. For new samples that are like those, hundreds at least."
         ),
     ] = "none",
-    model: Models = None,
-    ids: Ids = None,
-    labels: Labels = None,
-    from_logits: FromLogits = False,
-    logits_of: LogitsOf = None,
+    given: GivenPredictions,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
     overwrite: Overwrite = False,
     guard: Annotated[bool, typer.Option(help="Put ' before names that a spreadsheet would run as a formula.")] = True,
@@ -180,7 +165,7 @@ def predict(
         from stacking.decision_rules.rematch import REMATCHES
         from stacking.ensemble.ensemble import StackingEnsemble
 
-        inputs = input_paths(ensemble, predictions, run, images, model, ids, labels)
+        inputs = input_paths(ensemble, run, images, *given.paths)
         target = LabelTarget(out, scores_out, csv_format, overwrite=overwrite, inputs=inputs)
         target.check()
         if rematch not in ("none", *REMATCHES):
@@ -189,7 +174,7 @@ def predict(
         if (run is None) != (images is None):
             raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
         if run is not None and images is not None:
-            if predictions is not None or model:
+            if given.predictions is not None or given.model:
                 raise ValueError("give either predictions or --run with --images, not both.")
             with show.training() as progress:
                 opened = score_images(run, images, device=device, progress=progress)
@@ -197,9 +182,7 @@ def predict(
             if len(unreadable):
                 show.note(f"{len(unreadable)} photos cannot be read and get no row: {', '.join(unreadable[:5])}")
         else:
-            opened = open_predictions(
-                predictions, None, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
-            )
+            opened = given.open()
         options = {"without": tuple(without or ()), "format": csv_format, "guard": guard, "rematch": rematch}
         hashes = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
         manifest = build_manifest("predict", hashes, options)
@@ -215,16 +198,12 @@ def predict(
             show.result(f"scores: {scores_out}")
 
 
+@takes_predictions
 def evaluate(
+    *,
     ensemble: Ensemble,
     out: OutFolder,
-    predictions: Predictions = None,
-    truth: Truth = None,
-    model: Models = None,
-    ids: Ids = None,
-    labels: Labels = None,
-    from_logits: FromLogits = False,
-    logits_of: LogitsOf = None,
+    given: GivenPredictions,
     without: Without = None,
     drop_seen: Annotated[
         bool, typer.Option("--drop-seen", help="Leave out samples that the ensemble was fitted on.")
@@ -241,16 +220,14 @@ def evaluate(
 
         check_out_folder(out)
         loaded = StackingEnsemble.load(ensemble)
-        opened = open_predictions(
-            predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
-        )
+        opened = given.open()
         left_out = tuple(without or ())
         if loaded.fitted_ids_ is None:
             show.note("an earlier version saved this ensemble: whether it was fitted on these samples cannot be told")
         hashes = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
         options = {"without": left_out, "drop_seen": drop_seen, "random_state": seed}
         request = build_manifest("evaluate", hashes, options)
-        inputs = input_paths(ensemble, predictions, truth, model, ids, labels)
+        inputs = input_paths(ensemble, *given.paths)
         with result_folder(out, "evaluate", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show):
                 return

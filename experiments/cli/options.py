@@ -4,9 +4,12 @@ Predictions are one path (a bundle ``.npz`` or a store folder), or one table or 
 beside ``--truth``.
 """
 
-from collections.abc import Collection, Sequence
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -221,3 +224,76 @@ def open_predictions(
         if names.count(name) > 1:
             raise ValueError(f"--model names must differ: {name!r} is given twice; write --model OTHER=FILE.")
     return load_predictions(path, models=named or None, truth=truth, ids=ids, labels=labels, from_logits=from_logits)
+
+
+@dataclass(frozen=True)
+class GivenPredictions:
+    """Where the command line says that predictions are.
+
+    Attributes
+    ----------
+    predictions : Path or None
+        A bundle or a store.
+    truth : Path, optional
+        Truth.
+    model : list of str, optional
+        Values of ``--model``.
+    ids, labels : Path, optional
+        Files with the names.
+    from_logits, logits_of : bool, list of str or None
+        Which scores are logits.
+    """
+
+    predictions: Predictions = None
+    truth: Truth = None
+    model: Models = None
+    ids: Ids = None
+    labels: Labels = None
+    from_logits: FromLogits = False
+    logits_of: LogitsOf = None
+
+    def open(self) -> "PredictionSet":
+        """Open them.
+
+        Returns
+        -------
+        PredictionSet
+            Aligned by name.
+        """
+        logits = choose_logits(self.from_logits, self.logits_of)
+        return open_predictions(self.predictions, self.truth, self.model, self.ids, self.labels, from_logits=logits)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return what is read, so that it is not written to."""
+        return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels)
+
+
+def takes_predictions(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
+    """Give a command the options that say where predictions are, in the place of its parameter `given`.
+
+    Parameters
+    ----------
+    command : callable
+        All of its parameters are keyword-only; one is ``given: GivenPredictions``.
+    without : collection of str, default ()
+        Options that it does not take.
+
+    Returns
+    -------
+    callable
+        The command as typer reads it.
+    """
+    shared = [p for name, p in inspect.signature(GivenPredictions).parameters.items() if name not in without]
+    options: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        options += shared if name == "given" else [parameter]
+    options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        command(given=GivenPredictions(**{one.name: values.pop(one.name) for one in shared}), **values)
+
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
