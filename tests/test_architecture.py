@@ -77,6 +77,7 @@ def test_make_help_lists_the_commands():
         "test",
         "test-fast",
         "mutants",
+        "kills",
         "check",
         "format",
         "bench",
