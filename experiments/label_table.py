@@ -15,7 +15,6 @@ from stacking.files.atomic_files import (
     atomic_writer,
     check_writable,
     sha256_file,
-    sweep_stale_temps,
 )
 from stacking.files.output_folder import hash_request
 from stacking.files.output_rules import ResultKind, check_output_file, read_manifest
@@ -102,7 +101,6 @@ class LabelTarget:
             check_output_file(path, overwrite=True, inputs=self.inputs)
             check_writable(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
-            sweep_stale_temps(path.parent, path.name)
 
     def holds(self, manifest: Mapping[str, Any]) -> bool:
         """Return whether the very result is there already; refuse to replace anything that was not to be.

@@ -81,6 +81,7 @@ def test_make_help_lists_the_commands():
         "check",
         "format",
         "bench",
+        "gpu",
         "clean",
     ]
 
