@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from base_models.data_config import DataConfig
-    from base_models.inference import predict
     from base_models.manifest import Manifest, load_manifest
-    from base_models.member_config import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun
-    from base_models.out_of_fold import run_training, train_out_of_fold
-    from base_models.progress import TrainingEvent
-    from base_models.training import train_member
+    from base_models.recipe.data import DataConfig
+    from base_models.recipe.member import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun
+    from base_models.runs.inference import predict
+    from base_models.runs.out_of_fold import run_training, train_out_of_fold
+    from base_models.training.member import train_member
+    from base_models.training.progress import TrainingEvent
 
 __all__ = [
     "DataConfig",
@@ -32,19 +32,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DataConfig": "data_config",
-    "DerivedMember": "member_config",
-    "FoldConfig": "member_config",
+    "DataConfig": "recipe.data",
+    "DerivedMember": "recipe.member",
+    "FoldConfig": "recipe.member",
     "Manifest": "manifest",
-    "MemberConfig": "member_config",
-    "TrainingConfig": "member_config",
-    "TrainingEvent": "progress",
-    "TrainingRun": "member_config",
+    "MemberConfig": "recipe.member",
+    "TrainingConfig": "recipe.training",
+    "TrainingEvent": "training.progress",
+    "TrainingRun": "recipe.member",
     "load_manifest": "manifest",
-    "predict": "inference",
-    "run_training": "out_of_fold",
-    "train_member": "training",
-    "train_out_of_fold": "out_of_fold",
+    "predict": "runs.inference",
+    "run_training": "runs.out_of_fold",
+    "train_member": "training.member",
+    "train_out_of_fold": "runs.out_of_fold",
 }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from base_models.data_config import DataConfig
-from base_models.member_config import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun
+from base_models.recipe.data import DataConfig
+from base_models.recipe.member import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun
 
 __all__ = ["tiny_recipe", "write_tiny_photos"]
 

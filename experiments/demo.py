@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.comparison_files import write_comparison
-from experiments.doctor import duration
+from experiments.estimates.doctor import duration
+from experiments.reports.comparison_files import write_comparison
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
-    from base_models.progress import TrainingEvent
+    from base_models.training.progress import TrainingEvent
     from stacking.comparison import Comparison
     from stacking.predictions import PredictionSet
     from stacking.report import Section
@@ -74,7 +74,7 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     from experiments.fashionblocks import synthesize
     from experiments.recipe import load_recipe
     from stacking.comparison import compare
-    from stacking.ensemble import StackingEnsemble
+    from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.predictions import load_predictions
 
     started = time.monotonic()
@@ -104,9 +104,9 @@ def _photo_sections(
     run: Path, manifest: "Manifest", found: "Comparison", predictions: "tuple[PredictionSet, PredictionSet]"
 ) -> "list[Section]":
     """Build the sections that need the run folder and the photos."""
-    from experiments.evaluation import HeldOutAnswer
-    from experiments.label_explanations import explanation_section
-    from experiments.training_report import learning_curves_section, photos_section, worst_errors_section
+    from experiments.reports.evaluation import HeldOutAnswer
+    from experiments.reports.label_explanations import explanation_section
+    from experiments.reports.training_report import learning_curves_section, photos_section, worst_errors_section
 
     sections = [learning_curves_section(run)]
     members = [row.method for row in found.rows if row.kind == "member" and (run / "members" / row.method).is_dir()]

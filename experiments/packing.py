@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.holding_back import hold_back
+from experiments.row_split import hold_back
 from stacking.predictions import (
     PredictionSet,
     add_by_label_copy,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 if typing.TYPE_CHECKING:
-    from base_models.member_config import TrainingRun
+    from base_models.recipe.member import TrainingRun
 
 T = TypeVar("T")
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin")
@@ -45,7 +45,7 @@ def load_recipe(path: str | Path) -> "TrainingRun":
     ValueError
         If the file is absent or no TOML, or a key or value is wrong.
     """
-    from base_models.member_config import TrainingConfig, TrainingRun, merge_training_defaults
+    from base_models.recipe.member import TrainingConfig, TrainingRun, merge_training_defaults
 
     document = read_toml(path)
     if isinstance(document.get("training"), Mapping):  # checked alone, so that an error names the table it stands in

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stacking.csv_cells import guard_cell
+from stacking.files.csv_cells import guard_cell
 
 CsvFormat = Literal["labels", "submission"]
 
@@ -63,7 +63,7 @@ def write_labels_csv(
     >>> file.read_text().splitlines()
     ['id,labels', 'a,red|blue', 'b,']
     """
-    from stacking.atomic_files import atomic_write_text
+    from stacking.files.atomic_files import atomic_write_text
 
     check_csv_format(csv_format)
     if y_pred.shape != (len(ids), len(labels)):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.result_manifest import build_manifest, write_manifest
+from experiments.reports.result_manifest import build_manifest, write_manifest
 
 if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
@@ -54,10 +54,10 @@ def search_weights(
     ValueError
         If a name is unknown or the truth is missing.
     """
-    from stacking.atomic_files import atomic_write_json, atomic_write_text
+    from stacking.combiners.voting import WeightedVoting
+    from stacking.decision_rules.score_blocks import ScoreBlocks
+    from stacking.files.atomic_files import atomic_write_json, atomic_write_text
     from stacking.report.figures import search_figure
-    from stacking.score_blocks import ScoreBlocks
-    from stacking.voting import WeightedVoting
 
     if predictions.y_true is None:
         raise ValueError(

@@ -1,13 +1,13 @@
 """Combine the predictions of several multi-label models into one predictor, and say by how much it is better."""
 
+from stacking.combiners.meta_learners.trees.per_label_lightgbm import PerLabelStacker
+from stacking.combiners.voting import SoftVoting, WeightedVoting
 from stacking.comparison import compare
 from stacking.decision_rules import tune_thresholds
-from stacking.ensemble import StackingEnsemble
-from stacking.meta_learners.per_label_lightgbm import PerLabelStacker
+from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics import micro_f1
 from stacking.multilabel_classifier import StackingMultilabelClassifier
 from stacking.predictions import PredictionSet, load_predictions, save_predictions
-from stacking.voting import SoftVoting, WeightedVoting
 
 __all__ = [
     "PerLabelStacker",

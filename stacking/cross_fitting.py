@@ -16,7 +16,7 @@ from stacking.deadline import check_deadline
 from stacking.folds import stratified_group_folds
 
 if TYPE_CHECKING:
-    from stacking.combiner import Combiner
+    from stacking.combiners.combiner import Combiner
     from stacking.predictions import PredictionSet
 
 __all__ = ["make_folds", "nested_decisions", "sample_rows", "score_held_out"]
@@ -153,7 +153,7 @@ def nested_decisions(
         Decisions that saw neither their row's scores nor its truth.
     """
     from stacking.decision_rules import apply_thresholds, tune_thresholds
-    from stacking.score_blocks import ADDITIVE_RULES, ScoreBlocks
+    from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 
     decided = np.zeros(y_score.shape, dtype=bool)
     for fold in np.unique(folds):

@@ -29,7 +29,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from stacking.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
+from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -71,7 +71,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
     estimators : sequence of (str, estimator)
         Names and scikit-learn classifiers, or ``"drop"``; they are cloned, never changed.
     final_estimator : str, combiner, classifier or None, default=None
-        The name of a method (see :func:`stacking.methods.list_methods`), a combiner of :mod:`stacking`, a
+        The name of a method (see :func:`stacking.combiners.registry.list_methods`), a combiner of :mod:`stacking`, a
         :class:`stacking.StackingEnsemble`, or a scikit-learn classifier that learns from all scores of all labels.
         ``None`` means ``"auto"``.
     n_splits : int, default=5
@@ -286,7 +286,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
 
     def _fit_final(self, predictions: PredictionSet, indicators: NDArray[np.uint8], groups: ArrayLike | None) -> None:
         """Fit the combiner on out-of-fold scores and take its thresholds, or tune one on its cross-fitted scores."""
-        from stacking.ensemble import StackingEnsemble
+        from stacking.ensemble.ensemble import StackingEnsemble
 
         final = self._create_final()
         self.final_estimator_ = final.fit(predictions, indicators, groups=groups)
@@ -299,9 +299,9 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
 
     def _create_final(self) -> Any:
         """Build the unfitted combiner or ensemble that the final estimator stands for."""
-        from stacking.classifier_combiner import ClassifierCombiner
-        from stacking.combiner import Combiner
-        from stacking.ensemble import StackingEnsemble
+        from stacking.combiners.classifier import ClassifierCombiner
+        from stacking.combiners.combiner import Combiner
+        from stacking.ensemble.ensemble import StackingEnsemble
 
         given = "auto" if self.final_estimator is None else self.final_estimator
         if isinstance(given, str):
@@ -317,7 +317,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
 
     def _tune(self, combiner: Any, predictions: PredictionSet, groups: ArrayLike | None) -> NDArray[np.float64]:
         """Choose thresholds on scores that the combiner gave to rows it was not fitted on."""
-        from stacking.threshold_choice import choose_thresholds
+        from stacking.decision_rules.choice import choose_thresholds
 
         folds = self._folds(np.asarray(predictions.y_true), groups)
         scores = combiner.cross_fit_predict(predictions, folds=folds)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from stacking.combiner import Combiner
+from stacking.combiners.combiner import Combiner
 from stacking.predictions import PredictionSet
 
 __all__ = ["check_combiner", "list_combiner_checks", "make_predictions"]

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from base_models.download.ledger import LEDGER_NAME, Ledger, LedgerRow
 from base_models.download.options import DownloadOptions
 from base_models.manifest.imaterialist_json import read_photo_urls
-from base_models.photos import photo_format
-from stacking.atomic_files import atomic_write_bytes, check_writable, run_lock, sweep_stale_temps
+from base_models.photos.decoding import photo_format
+from stacking.files.atomic_files import atomic_write_bytes, check_writable, run_lock, sweep_stale_temps
 
 if TYPE_CHECKING:
     import aiohttp

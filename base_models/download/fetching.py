@@ -18,7 +18,7 @@ from base_models.download.addresses import PublicResolver, RefusedAddressError, 
 from base_models.download.hosts import HostGivenUpError, Hosts
 from base_models.download.options import DownloadOptions
 from base_models.download.whole_photos import is_whole_photo
-from base_models.photos import photo_format
+from base_models.photos.decoding import photo_format
 
 __all__ = ["FetchError", "fetch_photo", "open_session"]
 
@@ -99,7 +99,7 @@ async def fetch_photo(session: aiohttp.ClientSession, hosts: Hosts, text: str, o
     Returns
     -------
     bytes
-        A whole photo in one of the formats that :func:`base_models.photos.decode_photo` reads.
+        A whole photo in one of the formats that :func:`base_models.photos.decoding.decode_photo` reads.
 
     Raises
     ------

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from base_models.sqlite_ledger import SqliteLedger
-from stacking.atomic_files import atomic_write_text
-from stacking.csv_cells import guard_cell
+from base_models.ledgers.sqlite_ledger import SqliteLedger
+from stacking.files.atomic_files import atomic_write_text
+from stacking.files.csv_cells import guard_cell
 
 __all__ = ["LEDGER_NAME", "Ledger", "LedgerRow", "read_failures"]
 
@@ -71,7 +71,7 @@ class LedgerRow:
 
 
 class Ledger(SqliteLedger):
-    """Keep the rows of one download; see :class:`base_models.sqlite_ledger.SqliteLedger`."""
+    """Keep the rows of one download; see :class:`base_models.ledgers.sqlite_ledger.SqliteLedger`."""
 
     kind = "a download"
     schema = _SCHEMA

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from base_models.photos import MAX_BYTES
+from base_models.photos.decoding import MAX_BYTES
 
 __all__ = ["DownloadOptions"]
 

@@ -6,7 +6,7 @@ is missing. Every format says where it ends; this looks there. What lies inside 
 
 from __future__ import annotations
 
-from base_models.photos import photo_format
+from base_models.photos.decoding import photo_format
 
 __all__ = ["is_whole_photo"]
 

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base_models.explanation.asking import answering, check_columns, maps_by_epoch, scale_to_peak
-from base_models.feature_maps import run_body
-from base_models.heads.attention import AttentionHead
-from base_models.labelwise_network import LabelwiseNetwork
-from base_models.networks import MultilabelNetwork
-from base_models.scoring import split_evenly
-from base_models.transforms import normalise_photos
+from base_models.explanation.targets import answering, check_columns, maps_by_epoch, scale_to_peak
+from base_models.networks.feature_maps import run_body
+from base_models.networks.heads.attention import AttentionHead
+from base_models.networks.network import MultilabelNetwork
+from base_models.networks.per_label import LabelwiseNetwork
+from base_models.photos.transforms import normalise_photos
+from base_models.training.scoring import split_evenly
 
 __all__ = ["attention_maps", "has_attention"]
 

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base_models.explanation.asking import answering, check_columns, maps_by_epoch, scale_to_peak
 from base_models.explanation.layers import explained_layer, layer_channels
-from base_models.feature_maps import arrange_feature_map
-from base_models.labelwise_network import LabelwiseNetwork
-from base_models.networks import MultilabelNetwork
-from base_models.scoring import split_evenly
-from base_models.transforms import normalise_photos
+from base_models.explanation.targets import answering, check_columns, maps_by_epoch, scale_to_peak
+from base_models.networks.feature_maps import arrange_feature_map
+from base_models.networks.network import MultilabelNetwork
+from base_models.networks.per_label import LabelwiseNetwork
+from base_models.photos.transforms import normalise_photos
+from base_models.training.scoring import split_evenly
 
 __all__ = ["grad_cam"]
 

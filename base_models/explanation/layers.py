@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from base_models.explanation.asking import answering
-from base_models.feature_maps import arrange_feature_map
+from base_models.explanation.targets import answering
+from base_models.networks.feature_maps import arrange_feature_map
 
 __all__ = ["MIN_SIDE", "explained_layer", "layer_channels"]
 

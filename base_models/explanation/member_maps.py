@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base_models.dataset import PhotoTensors
 from base_models.explanation.attention_maps import attention_maps, has_attention
 from base_models.explanation.grad_cam import grad_cam
 from base_models.explanation.layers import explained_layer
-from base_models.fold_chunks import mean_over_networks
-from base_models.inference import MemberNetworks
-from base_models.labelwise_network import LabelwiseNetwork
-from base_models.networks import MultilabelNetwork
-from base_models.scoring import score_photos, split_evenly
+from base_models.networks.network import MultilabelNetwork
+from base_models.networks.per_label import LabelwiseNetwork
+from base_models.photos.tensors import PhotoTensors
+from base_models.runs.fold_chunks import mean_over_networks
+from base_models.runs.inference import MemberNetworks
+from base_models.training.scoring import score_photos, split_evenly
 
 __all__ = ["METHODS", "MemberExplainer", "Method"]
 

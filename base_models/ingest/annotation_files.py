@@ -13,11 +13,11 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from base_models.data_config import DataConfig
 from base_models.ingest.options import IngestOptions
 from base_models.manifest.csv_table import read_csv_table
 from base_models.manifest.imaterialist_json import read_imaterialist_json
-from stacking.atomic_files import atomic_write_text
+from base_models.recipe.data import DataConfig
+from stacking.files.atomic_files import atomic_write_text
 
 __all__ = ["kept_name", "read_photo_ids", "write_kept"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageStat
 
 from base_models.ingest.options import IngestOptions
-from base_models.photos import UnreadablePhotoError, decode_photo, letterbox
+from base_models.photos.decoding import UnreadablePhotoError, decode_photo, letterbox
 
 __all__ = ["THUMBNAIL_SIDE", "BlankPhotoError", "CleanPhoto", "clean_photo"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from base_models.ingest.clean_photo import BlankPhotoError, clean_photo
 from base_models.ingest.options import IngestOptions
-from base_models.photos import MAX_BYTES, UnreadablePhotoError
+from base_models.photos.decoding import MAX_BYTES, UnreadablePhotoError
 
 __all__ = ["main"]
 

@@ -31,7 +31,7 @@ from base_models.ingest.duplicates import find_duplicates
 from base_models.ingest.ledger import IngestLedger, IngestRow
 from base_models.ingest.options import IngestOptions
 from base_models.manifest import FolderPhotos, scan_folder
-from stacking.atomic_files import (
+from stacking.files.atomic_files import (
     atomic_write_bytes,
     atomic_write_json,
     atomic_write_text,
@@ -40,7 +40,7 @@ from stacking.atomic_files import (
     sha256_file,
     sweep_stale_temps,
 )
-from stacking.csv_cells import guard_cell
+from stacking.files.csv_cells import guard_cell
 
 __all__ = ["IngestReport", "ingest_photos"]
 

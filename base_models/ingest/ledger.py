@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.ingest.clean_photo import THUMBNAIL_SIDE
-from base_models.sqlite_ledger import SqliteLedger
+from base_models.ledgers.sqlite_ledger import SqliteLedger
 
 __all__ = ["IngestLedger", "IngestRow"]
 
@@ -61,7 +61,7 @@ class IngestRow:
 
 
 class IngestLedger(SqliteLedger):
-    """Keep the rows of one ingest; see :class:`base_models.sqlite_ledger.SqliteLedger`."""
+    """Keep the rows of one ingest; see :class:`base_models.ledgers.sqlite_ledger.SqliteLedger`."""
 
     kind = "an ingest"
     schema = _SCHEMA

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.vocabulary import Vocabulary
+from base_models.photos.vocabulary import Vocabulary
 
 __all__ = ["AnnotationTable", "check_photo_id", "list_some", "normalise_split"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path, PurePosixPath
 
-from base_models.data_config import DataConfig
 from base_models.manifest.annotations import AnnotationTable, normalise_split
-from base_models.photos import PHOTO_SUFFIXES
+from base_models.photos.decoding import PHOTO_SUFFIXES
+from base_models.recipe.data import DataConfig
 
 __all__ = ["read_csv_table"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.manifest.annotations import list_some
-from base_models.photos import PHOTO_SUFFIXES, UnreadablePhotoError
+from base_models.photos.decoding import PHOTO_SUFFIXES, UnreadablePhotoError
 
 __all__ = ["FolderPhotos", "scan_folder"]
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.data_config import DataConfig
 from base_models.manifest.annotations import AnnotationTable, list_some
 from base_models.manifest.csv_table import read_csv_table
 from base_models.manifest.folder import FolderPhotos, scan_folder
 from base_models.manifest.imaterialist_json import read_imaterialist_json
 from base_models.manifest.manifest import Manifest
 from base_models.manifest.tar_shards import TarPhotos, scan_tar_shards
-from base_models.vocabulary import Vocabulary, load_vocabulary
+from base_models.photos.vocabulary import Vocabulary, load_vocabulary
+from base_models.recipe.data import DataConfig
 
 __all__ = ["load_manifest", "load_photo_folder"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from base_models.photos import UnreadablePhotoError, decode_photo
-from base_models.vocabulary import Vocabulary
+from base_models.photos.decoding import UnreadablePhotoError, decode_photo
+from base_models.photos.vocabulary import Vocabulary
 
 __all__ = ["Manifest", "PhotoSource"]
 

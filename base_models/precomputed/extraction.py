@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base_models.dataset import PhotoTensors
-from base_models.networks import MultilabelNetwork
+from base_models.networks.network import MultilabelNetwork
+from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureFacts, FeatureWriter
-from base_models.scoring import compute_logits
+from base_models.training.scoring import compute_logits
 
 __all__ = ["compute_features", "write_features"]
 

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from stacking.atomic_files import (
+from stacking.files.atomic_files import (
     LOCK_NAME,
     atomic_write_json,
     preallocate,
@@ -30,8 +30,8 @@ from stacking.atomic_files import (
     sweep_stale_temps,
     sync_folder,
 )
-from stacking.predictions.matrix_files import MatrixFile, header_bytes
-from stacking.predictions.store import write_at
+from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
+from stacking.predictions.forms.store import write_at
 
 __all__ = ["CHUNK_ROWS", "VARIANTS", "FeatureFacts", "FeatureWriter", "open_matrices", "read_index", "store_lock"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.rows import QUANTITIES, Row
-from stacking.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.atomic_files import atomic_write_json, atomic_write_text
 
 PACKAGES = (
     "labelstack",

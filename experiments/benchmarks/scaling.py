@@ -80,7 +80,7 @@ def weigh_and_cut(store: str, n_labels: int | None = None, n_models: int | None 
 
     def run() -> tuple[Any, ...]:
         from stacking import WeightedVoting, load_predictions
-        from stacking.score_blocks import ScoreBlocks
+        from stacking.decision_rules.score_blocks import ScoreBlocks
 
         predictions = load_predictions(store)
         if n_labels is not None:

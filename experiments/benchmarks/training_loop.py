@@ -102,8 +102,8 @@ def both_loops(
     Job
         Runs the turns.
     """
-    from base_models.data_config import DataConfig
     from base_models.manifest import load_manifest
+    from base_models.recipe.data import DataConfig
 
     data = DataConfig("imaterialist-json", "photos", annotations="train.json", labels="labels.csv")
     manifest = load_manifest(data, Path(photos))
@@ -166,13 +166,13 @@ def our_loop(manifest: Manifest, network: str, size: int, n_rows: int, *, in_mem
     import numpy as np
     import torch
 
-    from base_models.dataset import PhotoTensors
-    from base_models.epoch import Learner, train_epoch
-    from base_models.losses import create_loss
-    from base_models.member_config import MemberConfig, TrainingConfig
-    from base_models.member_task import MemberTask, base_rates, positive_counts
-    from base_models.networks import create_network
-    from base_models.optimization import create_optimizer
+    from base_models.networks.network import create_network
+    from base_models.photos.tensors import PhotoTensors
+    from base_models.recipe.member import MemberConfig, TrainingConfig
+    from base_models.training.epoch import Learner, train_epoch
+    from base_models.training.losses import create_loss
+    from base_models.training.optimization import create_optimizer
+    from base_models.training.task import MemberTask, base_rates, positive_counts
 
     config = TrainingConfig(epochs=100, batch_size=BATCH_SIZE, augmentation="mirror")
     member = MemberConfig("member", network, size=size, training=config)

@@ -17,7 +17,7 @@ def ablation(
 ) -> None:
     """Say what each change of a recipe brings: the members of a run beside one of them, on its test split."""
     with session(quiet) as show:
-        from experiments.ablation import measure_ablation, write_ablation
+        from experiments.reports.ablation import measure_ablation, write_ablation
 
         found = measure_ablation(run, baseline)
         write_ablation(found, out)

@@ -46,7 +46,7 @@ def compare(
 ) -> None:
     """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
     with session(quiet) as show:
-        from experiments.comparison_files import write_comparison
+        from experiments.reports.comparison_files import write_comparison
         from stacking.comparison import compare as compare_methods
         from stacking.predictions import load_predictions
 

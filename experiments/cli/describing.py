@@ -19,10 +19,10 @@ def describe(
 ) -> None:
     """Describe a data set: counts, labels, pairs, photos, sizes, pixel values, shift between splits."""
     with session(quiet) as show:
-        from base_models.data_config import DataConfig
         from base_models.manifest import load_manifest
-        from experiments.describing import describe_data, write_description
+        from base_models.recipe.data import DataConfig
         from experiments.recipe import build, read_toml
+        from experiments.reports.describing import describe_data, write_description
 
         table = read_toml(recipe).get("data")
         if not isinstance(table, dict):

@@ -102,9 +102,9 @@ def fit(
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
     with session(quiet) as show:
         from stacking.decision_rules import ImageRules
-        from stacking.ensemble import StackingEnsemble
-        from stacking.ensemble_folder import check_ensemble_folder
-        from stacking.kept_pieces import keep_pieces
+        from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.ensemble.folder import check_ensemble_folder
+        from stacking.files.result_cache import keep_pieces
 
         check_out_folder(out)
         check_ensemble_folder(out)
@@ -160,9 +160,9 @@ def predict(
 ) -> None:
     """Label samples with a saved ensemble, from predictions or from new photos."""
     with session(quiet) as show:
-        from experiments.labeling import check_targets, label_samples, score_images
+        from experiments.label_table import check_targets, label_samples, score_images
         from stacking.decision_rules.rematch import REMATCHES
-        from stacking.ensemble import StackingEnsemble
+        from stacking.ensemble.ensemble import StackingEnsemble
 
         check_targets(out, scores_out, csv_format)
         if rematch not in ("none", *REMATCHES):
@@ -216,8 +216,8 @@ def evaluate(
 ) -> None:
     """Score a saved ensemble on truth that it has not seen; write a leaderboard and a report."""
     with session(quiet) as show:
-        from experiments.evaluation import evaluate_ensemble, write_evaluation
-        from stacking.ensemble import StackingEnsemble
+        from experiments.reports.evaluation import evaluate_ensemble, write_evaluation
+        from stacking.ensemble.ensemble import StackingEnsemble
 
         check_out_folder(out)
         loaded = StackingEnsemble.load(ensemble)

@@ -28,7 +28,7 @@ def explain(
 ) -> None:
     """Show which places of photos speak for a label: pictures, maps and a report."""
     with session(quiet) as show:
-        from experiments.explaining import DEFAULT_TOP, ExplainPlan, explain_images
+        from experiments.reports.explaining import DEFAULT_TOP, ExplainPlan, explain_images
 
         if label and top is not None:
             raise ValueError("give either --label or --top, not both: --top takes the labels with the highest scores.")

@@ -19,7 +19,7 @@ def doctor(
 ) -> None:
     """Show versions, devices, threads, memory and disk; estimate what a recipe or a set of predictions costs here."""
     with session(quiet) as show:
-        from experiments.doctor import as_text, examine
+        from experiments.estimates.doctor import as_text, examine
 
         if target is not None and recipe is not None:
             raise ValueError(f"give one recipe: got {str(target)!r} and --recipe {str(recipe)!r}.")
@@ -28,7 +28,7 @@ def doctor(
         facts = []
         if target is not None:  # first, as looking for devices loads torch, whose memory fit and compare do without
             from experiments.cli.options import open_predictions
-            from experiments.estimate_predictions import estimate_predictions
+            from experiments.estimates.estimate_predictions import estimate_predictions
 
             opened = open_predictions(target)
             show.note("trying every method on a few rows …")
@@ -37,7 +37,7 @@ def doctor(
             show.result(line)
         if recipe is not None:
             from base_models.manifest import load_manifest
-            from experiments.estimate import estimate
+            from experiments.estimates.estimate import estimate
             from experiments.recipe import load_recipe
 
             run = load_recipe(recipe)

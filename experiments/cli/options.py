@@ -115,7 +115,7 @@ def check_out_folder(out: Path) -> None:
     OSError
         If it cannot be written or its disk is full.
     """
-    from stacking.atomic_files import check_writable
+    from stacking.files.atomic_files import check_writable
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out must be a folder: {str(out)!r} is a file; choose another name.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from base_models.progress import TrainingEvent
+    from base_models.training.progress import TrainingEvent
 
 ProgressCallback = Callable[..., None]
 PLAIN_LINE_SECONDS = 5.0

@@ -16,7 +16,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train the members of a recipe; write their predictions of rows that they did not see, and of the test split."""
-    from base_models.processes import is_first_process
+    from base_models.training.distributed import is_first_process
 
     with session(quiet or not is_first_process()) as show:
         from base_models import run_training

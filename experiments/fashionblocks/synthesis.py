@@ -20,7 +20,7 @@ from PIL import Image
 from experiments.fashionblocks.annotation import annotate
 from experiments.fashionblocks.drawing import draw_photo
 from experiments.fashionblocks.wardrobe import LABELS, draw_garment_plan
-from stacking.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.atomic_files import atomic_write_json, atomic_write_text
 
 __all__ = ["draw_sample", "synthesize"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.calibration.calibrator import Calibrator
-from stacking.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
-from stacking.meta_learners.training_rows import probabilities, score_logits
+from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
+from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
 
 __all__ = ["PlattScaling"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.calibration.calibrator import Calibrator
-from stacking.meta_learners.training_rows import probabilities, score_logits
+from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
 
 __all__ = ["TemperatureScaling"]
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from sklearn.base import clone
 
-from stacking.combiner import Combiner
+from stacking.combiners.combiner import Combiner
 from stacking.comparison.evaluation import Candidate, Kind
 from stacking.predictions import PredictionSet
 
@@ -55,7 +55,7 @@ def find_candidates(
 
 def _registered_candidates(methods: str | Sequence[str], random_state: int) -> list[Candidate]:
     """Resolve "all" and names, in the registry's order; raise on unknown or repeated names."""
-    from stacking.methods import create_method, list_methods, method_kind
+    from stacking.combiners.registry import create_method, list_methods, method_kind
 
     known = list(list_methods())
     if isinstance(methods, str):

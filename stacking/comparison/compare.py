@@ -11,16 +11,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from stacking.combiner import Combiner
-from stacking.comparison.bootstrap import bootstrap_totals, percentile_interval, unit_sums
+from stacking.combiners.combiner import Combiner
 from stacking.comparison.candidates import find_candidates
-from stacking.comparison.counts import DecisionCounts, Truth, f1_score
 from stacking.comparison.evaluation import Candidate, FailedMethod, MethodResult, try_candidate
 from stacking.comparison.ladder import Ladder, Step, build_ladder
 from stacking.comparison.manifest import write_manifest
 from stacking.comparison.result import Comparison, HeldOut, LeaderboardRow
 from stacking.comparison.rules import DECISIONS
 from stacking.comparison.splits import Split, constant_baseline, holdout_split, nested_splits, truth_of
+from stacking.metrics.bootstrap import bootstrap_totals, percentile_interval, unit_sums
+from stacking.metrics.counts import DecisionCounts, Truth, f1_score
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["Progress", "compare"]

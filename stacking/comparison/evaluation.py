@@ -18,10 +18,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from stacking.combiner import Combiner
-from stacking.comparison.counts import DecisionCounts, ScoreHistogram, Truth
+from stacking.combiners.combiner import Combiner
 from stacking.comparison.rules import DECISIONS, FittedRules, fit_rules
 from stacking.comparison.splits import Split
+from stacking.metrics.counts import DecisionCounts, ScoreHistogram, Truth
 from stacking.predictions import PredictionSet
 
 __all__ = ["Candidate", "FailedMethod", "Kind", "MethodResult", "evaluate", "try_candidate"]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stacking.comparison.bootstrap import percentile_interval
+from stacking.metrics.bootstrap import percentile_interval
 
 __all__ = ["Ladder", "Rung", "build_ladder"]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.atomic_files import atomic_write_json, atomic_write_text
-from stacking.comparison.bootstrap import percentile_interval
-from stacking.comparison.counts import Truth
 from stacking.comparison.evaluation import FailedMethod, Kind, MethodResult
 from stacking.comparison.ladder import Ladder
+from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.metrics.bootstrap import percentile_interval
+from stacking.metrics.counts import Truth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -309,7 +309,7 @@ class Comparison:
         str
             Plain text.
         """
-        from stacking.comparison.presentation import write_verdict
+        from stacking.comparison.presentation.report import write_verdict
 
         return write_verdict(self)
 
@@ -321,7 +321,7 @@ class Comparison:
         list of Section
             Leaderboard, gain, weights, labels, thresholds and reliability, protocol.
         """
-        from stacking.comparison.presentation import comparison_sections
+        from stacking.comparison.presentation.report import comparison_sections
 
         return comparison_sections(self)
 
@@ -340,7 +340,7 @@ class Comparison:
         Report
             For `render_html` and `render_markdown`.
         """
-        from stacking.comparison.presentation import comparison_report
+        from stacking.comparison.presentation.report import comparison_report
 
         return comparison_report(self, title, extra_sections)
 

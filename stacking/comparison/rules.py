@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stacking.comparison.counts import f1_score
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import micro_f1_counts
+from stacking.metrics.counts import f1_score
 from stacking.predictions import PredictionSet
 
 __all__ = ["DECISIONS", "RULES", "FittedRules", "fit_rules"]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.comparison.counts import Truth, f1_score
 from stacking.folds import stratified_group_folds
 from stacking.metrics import constant_labels, micro_f1_counts
+from stacking.metrics.counts import Truth, f1_score
 from stacking.predictions import PredictionSet
 
 __all__ = ["Split", "constant_baseline", "holdout_split", "nested_splits", "truth_of"]

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from base_models.out_of_fold import run_training  # noqa: E402
+from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet, StackingEnsemble
-from stacking.auto_budget import plan_budget, rows_in_time
+from stacking.combiners.auto.budget import plan_budget, rows_in_time
+from stacking.combiners.registry import create_method
 from stacking.deadline import TimeLimitReached, check_deadline, seconds_left, within
-from stacking.methods import create_method
 from stacking.testing import make_predictions
 
 

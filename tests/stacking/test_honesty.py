@@ -8,9 +8,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from stacking import PredictionSet, StackingEnsemble, compare, load_predictions
+from stacking.combiners.registry import create_method, list_methods, method_kind
 from stacking.cross_fitting import make_folds, nested_decisions
 from stacking.folds import holdout_rows
-from stacking.methods import create_method, list_methods, method_kind
 from stacking.metrics import micro_f1
 
 pytestmark = pytest.mark.slow

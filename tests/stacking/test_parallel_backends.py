@@ -20,7 +20,7 @@ from joblib._parallel_backends import ThreadingBackend
 from sklearn.linear_model import LogisticRegression
 
 from stacking import PerLabelStacker, StackingMultilabelClassifier
-from stacking.meta_learners import LabelwiseLogistic
+from stacking.combiners.meta_learners import LabelwiseLogistic
 from stacking.predictions import PredictionSet
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 pytest.importorskip("aiohttp")
 
 from base_models.download import LEDGER_NAME, DownloadOptions, download_photos, estimate_download, read_failures
-from stacking.atomic_files import FolderInUseError, run_lock
+from stacking.files.atomic_files import FolderInUseError, run_lock
 
 pytestmark = pytest.mark.network
 

@@ -6,11 +6,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models.explanation import attention_maps  # noqa: E402
-from base_models.feature_maps import run_body  # noqa: E402
-from base_models.labelwise_network import LabelwiseNetwork  # noqa: E402
-from base_models.member_config import MemberConfig  # noqa: E402
-from base_models.networks import create_network  # noqa: E402
-from base_models.transforms import normalise_photos  # noqa: E402
+from base_models.networks.feature_maps import run_body  # noqa: E402
+from base_models.networks.network import create_network  # noqa: E402
+from base_models.networks.per_label import LabelwiseNetwork  # noqa: E402
+from base_models.photos.transforms import normalise_photos  # noqa: E402
+from base_models.recipe.member import MemberConfig  # noqa: E402
 
 
 def create(head="attention", seed=0):

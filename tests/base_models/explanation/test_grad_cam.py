@@ -9,11 +9,11 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from base_models.explanation import enlarge_map, explained_layer, grad_cam  # noqa: E402
-from base_models.heads import LinearHead  # noqa: E402
-from base_models.labelwise_network import LabelwiseNetwork  # noqa: E402
-from base_models.member_config import MemberConfig  # noqa: E402
-from base_models.networks import MultilabelNetwork, create_network  # noqa: E402
-from base_models.transforms import normalise_photos  # noqa: E402
+from base_models.networks.heads import LinearHead  # noqa: E402
+from base_models.networks.network import MultilabelNetwork, create_network  # noqa: E402
+from base_models.networks.per_label import LabelwiseNetwork  # noqa: E402
+from base_models.photos.transforms import normalise_photos  # noqa: E402
+from base_models.recipe.member import MemberConfig  # noqa: E402
 
 SIDE, MARK = 32, 8
 COLORS = np.array([(255, 60, 60), (60, 220, 255)], np.uint8)

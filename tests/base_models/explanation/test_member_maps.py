@@ -11,10 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models import predict  # noqa: E402
-from base_models.dataset import PhotoTensors  # noqa: E402
 from base_models.explanation import MemberExplainer, grad_cam, overlay_map  # noqa: E402
-from base_models.inference import load_member  # noqa: E402
 from base_models.manifest import load_manifest  # noqa: E402
+from base_models.photos.tensors import PhotoTensors  # noqa: E402
+from base_models.runs.inference import load_member  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from base_models.ingest.clean_photo import BlankPhotoError, clean_photo
 from base_models.ingest.options import IngestOptions
-from base_models.photos import UnreadablePhotoError
+from base_models.photos.decoding import UnreadablePhotoError
 
 SMALL = IngestOptions(size=64)
 

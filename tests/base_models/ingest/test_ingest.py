@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from base_models.data_config import DataConfig
 from base_models.ingest import IngestOptions, ingest_photos
 from base_models.ingest.decoder_pool import DecoderPool
 from base_models.manifest import load_manifest
-from stacking.atomic_files import FolderInUseError, run_lock
+from base_models.recipe.data import DataConfig
+from stacking.files.atomic_files import FolderInUseError, run_lock
 
 OPTIONS = IngestOptions(size=64, workers=2)
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from base_models.data_config import DataConfig
 from base_models.manifest import load_manifest, load_photo_folder, scan_folder, scan_tar_shards
-from base_models.photos import UnreadablePhotoError
+from base_models.photos.decoding import UnreadablePhotoError
+from base_models.recipe.data import DataConfig
 
 LABELS = "labelId,name,count\n1,color:red,2\n2,color:blue,2\n3,sleeve:long,1\n"
 TABLE = (
@@ -408,5 +408,5 @@ def test_the_real_photos(shared_data):
 def test_the_data_side_does_not_need_torch():
     import subprocess
 
-    code = "import sys, base_models.manifest, base_models.photos; sys.exit('torch' in sys.modules)"
+    code = "import sys, base_models.manifest, base_models.photos.decoding; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,18 +19,19 @@ torch = pytest.importorskip("torch")
 from PIL import Image  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from base_models.dataset import PhotoTensors  # noqa: E402
-from base_models.inference import _load_network, predict  # noqa: E402
 from base_models.manifest import load_manifest  # noqa: E402
-from base_models.member_config import MemberConfig, TrainingConfig, recipe_hash  # noqa: E402
-from base_models.networks import create_network  # noqa: E402
-from base_models.out_of_fold import run_training  # noqa: E402
-from base_models.precomputed import extraction, feature_store, member_features  # noqa: E402
-from base_models.precomputed.head_network import join_body, suit_network  # noqa: E402
-from base_models.run_data import prepare_run_data  # noqa: E402
-from base_models.run_folder import open_run_folder, read_npz  # noqa: E402
-from base_models.scoring import compute_logits, score_photos  # noqa: E402
+from base_models.networks.head_network import join_body, suit_network  # noqa: E402
+from base_models.networks.network import create_network  # noqa: E402
+from base_models.photos.tensors import PhotoTensors  # noqa: E402
+from base_models.precomputed import extraction, feature_store  # noqa: E402
+from base_models.recipe.member import MemberConfig, TrainingConfig, recipe_hash  # noqa: E402
+from base_models.runs import features as member_features  # noqa: E402
+from base_models.runs.folder import open_run_folder, read_npz  # noqa: E402
+from base_models.runs.inference import _load_network, predict  # noqa: E402
+from base_models.runs.out_of_fold import run_training  # noqa: E402
+from base_models.runs.splits import prepare_run_data  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
+from base_models.training.scoring import compute_logits, score_photos  # noqa: E402
 from stacking.predictions import load_predictions  # noqa: E402
 
 PACKAGE_ROOT = str(Path(__file__).parents[3])
@@ -290,7 +291,7 @@ def test_a_full_disk_is_an_error_before_work(member, tiny_photos, tmp_path, monk
 
 
 def check_with(usage, place, n_bytes, monkeypatch):
-    from stacking.atomic_files import check_writable
+    from stacking.files.atomic_files import check_writable
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -341,9 +342,9 @@ DRIVER = """
 import os, signal, sys
 from dataclasses import replace
 import torch
-from base_models.data_config import DataConfig
-from base_models.member_config import MemberConfig, TrainingConfig
-from base_models.out_of_fold import run_training
+from base_models.recipe.data import DataConfig
+from base_models.recipe.member import MemberConfig, TrainingConfig
+from base_models.runs.out_of_fold import run_training
 from base_models.precomputed import extraction, feature_store
 from base_models.testing import tiny_recipe
 

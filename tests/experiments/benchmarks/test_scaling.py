@@ -6,7 +6,7 @@ import pytest
 from experiments.benchmarks.scaling import weigh_and_cut
 from stacking import PredictionSet, WeightedVoting, tune_thresholds
 from stacking.metrics import micro_f1
-from stacking.predictions.store import write_store
+from stacking.predictions.forms.store import write_store
 
 
 @pytest.fixture

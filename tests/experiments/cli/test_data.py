@@ -69,7 +69,7 @@ def test_download_refuses_the_loopback_unasked(labelstack, site, tmp_path):
 
 
 def test_download_in_a_folder_in_use_is_bad_input(labelstack, site, tmp_path):
-    from stacking.atomic_files import run_lock
+    from stacking.files.atomic_files import run_lock
 
     with run_lock(tmp_path / "raw"):
         done = labelstack("data", "download", site, "--out", tmp_path / "raw")
@@ -78,8 +78,8 @@ def test_download_in_a_folder_in_use_is_bad_input(labelstack, site, tmp_path):
 
 
 def test_download_then_ingest_then_a_manifest(labelstack, site, tmp_path):
-    from base_models.data_config import DataConfig
     from base_models.manifest import load_manifest
+    from base_models.recipe.data import DataConfig
 
     raw, clean = tmp_path / "raw", tmp_path / "clean"
     labelstack("data", "download", site, "--out", raw, "--allow-private", "--quiet")

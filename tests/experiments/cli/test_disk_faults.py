@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from stacking.atomic_files import atomic_write_npy, atomic_writer
+from stacking.files.atomic_files import atomic_write_npy, atomic_writer
 
 MIB = 2**20
 
@@ -87,10 +87,10 @@ COMMANDS = {
     "predict": lambda found, out: ["predict", found("ensemble"), found("bundle"), "--out", out / "labels.csv"],
 }
 STOPPED_AT = {
-    "train": "base_models.training:save_checkpoint",
-    "fit": "stacking.ensemble_folder:_write_parts",
-    "compare": "experiments.comparison_files:write_comparison",
-    "predict": "experiments.labeling:write_labels_csv",
+    "train": "base_models.training.member:save_checkpoint",
+    "fit": "stacking.ensemble.folder:_write_parts",
+    "compare": "experiments.reports.comparison_files:write_comparison",
+    "predict": "experiments.label_table:write_labels_csv",
 }
 
 
@@ -105,7 +105,7 @@ def assert_one_sentence(done, *words):
 def test_a_full_disk_is_found_before_the_work(labelstack, make_disk, request, command, monkeypatch):
     disk = make_disk(MIB // 2)
     arguments = COMMANDS[command](request.getfixturevalue, disk)
-    for work in ("stacking.comparison.compare", "stacking.ensemble.StackingEnsemble.fit"):
+    for work in ("stacking.comparison.compare", "stacking.ensemble.ensemble.StackingEnsemble.fit"):
         monkeypatch.setattr(work, lambda *_, **__: pytest.fail("work was begun"))
     done = labelstack(*arguments)
     assert_one_sentence(done, str(disk), "space")

@@ -7,8 +7,8 @@ import pytest
 from typer.main import get_command
 
 from experiments.cli import app
+from stacking.combiners.voting.objectives.pooled import list_objectives
 from stacking.predictions import PredictionSet, save_predictions
-from stacking.voting.objectives import list_objectives
 
 
 @pytest.fixture

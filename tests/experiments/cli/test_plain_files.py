@@ -130,7 +130,7 @@ def test_the_same_path_from_python(fresh):
 def test_contradictions_are_refused_before_any_work(labelstack, fresh, monkeypatch, command, sentence):
     done(labelstack("pack", "--truth", "truth.csv", *members(), "--out", "p.npz"))
     done(labelstack("pack", *members(), "--out", "blind.npz"))
-    monkeypatch.setattr("stacking.combiner.Combiner.fit", None)  # calling it would be an internal failure
+    monkeypatch.setattr("stacking.combiners.combiner.Combiner.fit", None)  # calling it would be an internal failure
     before = sorted(path.name for path in fresh.iterdir())
     refused = labelstack(*command)
     assert refused.exit_code == 2, refused.output

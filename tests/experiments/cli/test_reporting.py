@@ -54,7 +54,7 @@ def test_plain_lines_write_a_million_in_full(capsys, clock):
 
 
 def test_training_events_say_where_and_how_long(capsys, clock):
-    from base_models.progress import TrainingEvent
+    from base_models.training.progress import TrainingEvent
 
     with Reporter().training() as progress:
         clock.now = 6.0

@@ -243,7 +243,7 @@ def test_an_ablation_holds_members_against_a_baseline(labelstack, trained, tmp_p
 def test_an_ablation_draws_how_the_score_grows_with_the_photos():
     from dataclasses import replace
 
-    from experiments.ablation import Ablation, AblationRow, ablation_report
+    from experiments.reports.ablation import Ablation, AblationRow, ablation_report
     from stacking.report import render_html
 
     row = AblationRow("all", "the baseline's recipe", 0.5, 0.4, 0.6, 0, 0, 0, 0.2, 1, 0.7, 9, 1.0, 400, 800, {})

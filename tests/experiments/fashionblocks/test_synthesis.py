@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from base_models.data_config import DataConfig
 from base_models.manifest import load_manifest
+from base_models.recipe.data import DataConfig
 from experiments.fashionblocks import LABELS, draw_garment_plan, draw_sample, synthesize
 from experiments.fashionblocks.annotation import annotate
 from experiments.fashionblocks.drawing import draw_photo

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from base_models.data_config import DataConfig
 from base_models.manifest import load_manifest
+from base_models.recipe.data import DataConfig
 from experiments.fashionblocks import synthesize
 
 N_TRAIN = 2400

@@ -5,7 +5,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from stacking.calibration import IsotonicCalibration, PlattScaling, PriorShift, TemperatureScaling
-from stacking.meta_learners.training_rows import score_logits
+from stacking.combiners.meta_learners.training_rows import score_logits
 from stacking.metrics import log_loss
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stacking.combiner import Combiner
+from stacking.combiners.combiner import Combiner
 from stacking.predictions import PredictionSet
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from stacking.combiners.registry import list_methods
 from stacking.comparison.candidates import find_candidates
-from stacking.methods import list_methods
 from stacking.predictions import PredictionSet
 
 

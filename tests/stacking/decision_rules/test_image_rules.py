@@ -208,7 +208,7 @@ def test_folders_written_before_there_were_image_rules_still_load(rng, tmp_path)
 
 
 def test_unkeepable_rules_are_refused_before_fitting(rng, monkeypatch):
-    from stacking import ensemble
+    from stacking.ensemble import ensemble
 
     monkeypatch.setattr(ensemble, "create_method", lambda *_, **__: pytest.fail("fitting began"))
     with pytest.raises(ValueError, match="must be a label group"):

@@ -1,0 +1,1 @@
+"""Networks: bodies with their weights, the heads on them, and what they answer."""

@@ -1,0 +1,243 @@
+"""Photos as square uint8 tensors: decoded once and kept in memory, or decoded again by worker processes each time.
+
+A photo that cannot be read becomes a white square and is reported; whoever reads decides what to do about it.
+``check_photos`` finds them all before training, so that a run can leave them out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from base_models.photos.decoding import letterbox
+
+__all__ = ["PhotoReader", "PhotoTensors", "check_photos", "move_photos"]
+
+logger = logging.getLogger(__name__)
+
+GIB = 2**30
+DECODE_BATCH = 256
+
+
+class PhotoReader(Protocol):
+    """What a manifest must offer to be read from."""
+
+    def read_photo(self, row: int, at_least: int = 0) -> Image.Image:
+        """Return photo number ``row`` as an RGB image, or raise what says why not.
+
+        Parameters
+        ----------
+        row : int
+            Number of the photo.
+        at_least : int
+            Longest side that is needed, in pixels; a smaller picture may be returned faster. 0 asks for the whole.
+
+        Returns
+        -------
+        PIL.Image.Image
+            Mode RGB.
+        """
+        ...
+
+
+class PhotoTensors:
+    """Serve the photos of a manifest at one size.
+
+    Parameters
+    ----------
+    reader : PhotoReader
+        The manifest.
+    indices : ndarray of shape (n_photos,)
+        Which photos of the manifest, in the order of this source's rows.
+    size : int
+        Side of the letterboxed squares, in pixels.
+    cache : {"auto", "memory", "none"}
+        Whether to keep the decoded photos.
+    cache_gib : float
+        With ``auto``, they are kept if they fit in this many GiB.
+    n_workers : int
+        Worker processes for photos that are not kept. They are started once, and end with this object.
+    """
+
+    def __init__(
+        self,
+        reader: PhotoReader,
+        indices: NDArray[np.int64],
+        size: int,
+        *,
+        cache: str = "auto",
+        cache_gib: float = 4.0,
+        n_workers: int = 0,
+    ) -> None:
+        self.reader = reader
+        self.indices = indices
+        self.size = size
+        self.n_workers = n_workers
+        self.failures: dict[int, str] = {}
+        n_bytes = len(indices) * 3 * size * size
+        self.in_memory = cache == "memory" or (cache == "auto" and n_bytes <= cache_gib * GIB)
+        self._decoder = _Decoder(reader, indices, size)
+        self._kept: Tensor | None = None
+        self._idle: _Loader | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def keep(self, on_photos: Callable[[int], None] | None = None) -> None:
+        """Decode every photo into memory, if this source keeps them.
+
+        Parameters
+        ----------
+        on_photos : callable, optional
+            Called with the number of photos decoded so far, now and then.
+        """
+        if not self.in_memory or self._kept is not None:
+            return
+        kept = torch.empty((len(self), self.size, self.size, 3), dtype=torch.uint8)
+        for rows, photos in self.decode(_in_order(len(self)), on_photos):
+            kept[torch.from_numpy(rows)] = photos.permute(0, 2, 3, 1)
+        self._kept, self._idle = kept, None
+        logger.info("%d photos of %d pixels kept in memory (%.2f GiB)", len(self), self.size, kept.numel() / GIB)
+
+    def iter_batches(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Serve photos batch by batch.
+
+        Parameters
+        ----------
+        batches : sequence of ndarray
+            The rows of each batch.
+
+        Yields
+        ------
+        tuple of ndarray and Tensor
+            The rows and their photos, (n_rows, 3, size, size) uint8, channels last in memory.
+        """
+        self.keep()
+        if self._kept is None:
+            yield from self.decode(batches)
+            return
+        for rows in batches:
+            yield rows, self._kept[torch.from_numpy(rows)].permute(0, 3, 1, 2)
+
+    def decode(
+        self, batches: Sequence[NDArray[np.int64]], on_photos: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Decode photos batch by batch, in worker processes if there are any.
+
+        Parameters
+        ----------
+        batches : sequence of ndarray
+            The rows of each batch.
+        on_photos : callable, optional
+            Called with the number of photos decoded so far.
+
+        Yields
+        ------
+        tuple of ndarray and Tensor
+            The rows and their photos, (n_rows, 3, size, size) uint8.
+        """
+        loader, self._idle = self._idle or _Loader(self._decoder, self.n_workers), None  # two passes at once share none
+        n_read = 0
+        try:
+            for rows, (photos, reasons) in zip(batches, loader.serve(batches), strict=True):
+                self.failures.update({int(rows[place]): reason for place, reason in reasons.items()})
+                n_read += len(rows)
+                if on_photos is not None:
+                    on_photos(n_read)
+                yield rows, photos
+        finally:
+            self._idle = loader
+
+
+class _Decoder(Dataset[tuple[Tensor, dict[int, str]]]):
+    """Decode the photos of one batch: all that a worker process needs to know."""
+
+    def __init__(self, reader: PhotoReader, indices: NDArray[np.int64], size: int) -> None:
+        self.reader, self.indices, self.size = reader, indices, size
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> tuple[Tensor, dict[int, str]]:
+        """Return photos (n_rows, 3, size, size), and by place why one could not be read."""
+        squares = np.full((len(rows), self.size, self.size, 3), 255, np.uint8)
+        reasons: dict[int, str] = {}
+        for place, index in enumerate(self.indices[rows]):
+            try:
+                squares[place] = letterbox(self.reader.read_photo(int(index), self.size), self.size)
+            except (OSError, ValueError) as error:
+                reasons[place] = str(error) or type(error).__name__
+        return torch.from_numpy(squares).permute(0, 3, 1, 2), reasons  # channels last in memory, as networks want them
+
+
+class _Loader:
+    """torch's loader for batches that change from pass to pass, so that its processes need not be started again."""
+
+    def __init__(self, decoder: _Decoder, n_workers: int) -> None:
+        self._batches: list[NDArray[np.int64]] = []
+        self._loader = DataLoader(
+            decoder,
+            batch_size=None,  # a sample is a whole batch
+            sampler=self._batches,
+            num_workers=n_workers,
+            persistent_workers=n_workers > 0,
+            generator=torch.Generator(),  # else the loader would draw from the global one
+        )
+
+    def serve(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, dict[int, str]]]:
+        """Decode batch by batch, in order."""
+        self._batches[:] = batches
+        return iter(self._loader)
+
+
+def move_photos(photos: Tensor, device: str) -> Tensor:
+    """Send photos to a device; a GPU fetches them while it computes.
+
+    Parameters
+    ----------
+    photos : Tensor
+        In memory.
+    device : str
+        Where to.
+
+    Returns
+    -------
+    Tensor
+        The photos there.
+    """
+    if device.startswith("cuda"):
+        return photos.pin_memory().to(device, non_blocking=True)
+    return photos.to(device)
+
+
+def check_photos(source: PhotoTensors, on_photos: Callable[[int], None] | None = None) -> dict[int, str]:
+    """Read every photo once and report those that cannot be read.
+
+    Parameters
+    ----------
+    source : PhotoTensors
+        The photos; afterwards it holds them, if it keeps photos in memory.
+    on_photos : callable, optional
+        Called with the number of photos read so far, now and then.
+
+    Returns
+    -------
+    dict of int to str
+        The reason by row, ascending.
+    """
+    if source.in_memory:
+        source.keep(on_photos)
+    else:
+        for _ in source.decode(_in_order(len(source)), on_photos):
+            pass
+    return dict(sorted(source.failures.items()))
+
+
+def _in_order(n_rows: int) -> list[NDArray[np.int64]]:
+    """Cut all rows into batches for decoding."""
+    return np.array_split(np.arange(n_rows), -(-n_rows // DECODE_BATCH)) if n_rows else []

@@ -1,0 +1,197 @@
+"""How one network is trained: a frozen dataclass that a recipe's ``training`` tables are read into.
+
+Every setting that a later version adds has a neutral default, so that the recipes of an earlier one keep their hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+__all__ = ["TrainingConfig"]
+
+RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    ("be at least 1", lambda value: value >= 1, ("epochs", "batch_size", "cycle_factor")),
+    ("be positive", lambda value: value > 0, ("learning_rate",)),
+    (
+        "lie in (0, 1]",
+        lambda value: 0 < value <= 1,
+        ("body_learning_rate", "layer_decay", "class_weight_power", "train_share"),
+    ),
+    ("lie in (0, 1)", lambda value: 0 < value < 1, ("plateau_factor",)),
+    ("lie in [0, 1]", lambda value: 0 <= value <= 1, ("sampling_alpha", "frozen_share")),
+    ("lie in [0, 1)", lambda value: 0 <= value < 1, ("ema_decay", "dropout", "warmup", "margin")),
+    (
+        "not be negative",
+        lambda value: value >= 0,
+        ("freeze_epochs", "patience", "plateau_patience", "cycle_epochs", "clip_norm", "weight_decay"),
+    ),
+    (
+        "not be negative",
+        lambda value: value >= 0,
+        ("class_weight_limit", "focal_gamma", "gamma_negative", "gamma_positive", "poly_epsilon"),
+    ),
+    ("not be negative", lambda value: value >= 0, ("mixup", "mixup_off_epochs", "min_label_count")),
+)
+RANKING_LOSSES = ("two-way", "zlpr")
+UNWEIGHTED_LOSSES = (*RANKING_LOSSES, "distribution-balanced")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Say how one network is trained.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training rows, at least 1.
+    batch_size : int
+        Photos per optimizer step.
+    learning_rate : float
+        Peak learning rate of the head.
+    body_learning_rate : float
+        Factor on ``learning_rate`` for the pretrained body, in (0, 1]; 1 trains both alike.
+    layer_decay : float
+        Factor on the body's learning rate for each layer further from the head, in (0, 1] (timm's layer groups).
+    weight_decay : float
+        AdamW's decoupled weight decay; biases and norms are exempt.
+    schedule : {"one-cycle", "cosine", "constant", "plateau"}
+        Course of the learning rate, see :mod:`base_models.training.schedules`.
+    warmup : float
+        Share of the steps over which the rate rises, in [0, 1).
+    cycle_epochs : int
+        Length of the first cosine cycle in epochs; 0 means one cycle over all epochs.
+    cycle_factor : float
+        How much longer each further cosine cycle is.
+    plateau_patience : int
+        Epochs without a better validation score before ``plateau`` lowers the rate.
+    plateau_factor : float
+        Factor by which it does, in (0, 1).
+    loss : {"bce", "focal", "asymmetric", "poly", "two-way", "zlpr", "distribution-balanced"}
+        Training loss, see :mod:`base_models.training.losses`. The scores of ``two-way`` and ``zlpr`` are no
+        probabilities.
+    class_weights : {"none", "negative-positive", "inverse-frequency", "effective-number"}
+        How the labels' training counts weigh the loss: positives by the ratio of negatives to positives, or all
+        entries of a label by its inverse frequency or by its inverse effective number of samples (mean 1).
+    class_weight_power : float
+        Exponent of the first two, in (0, 1]; .5 takes the root.
+    class_weight_limit : float
+        Largest class weight; 0 sets no limit.
+    focal_gamma : float
+        Focusing exponent of the focal loss.
+    gamma_negative, gamma_positive : float
+        Focusing exponents of the asymmetric loss.
+    margin : float
+        Shift of the asymmetric loss's negatives, in [0, 1).
+    poly_epsilon : float
+        Weight of the first polynomial term of the poly loss; 0 is plain cross-entropy.
+    sampling_alpha : float
+        Exponent of the label frequencies that an epoch's rows are drawn for, in [0, 1], see
+        :mod:`base_models.training.sampling`: 1 shows every row once, 0 aims at labels that are equally frequent.
+    sampling_weight : {"max", "mean", "sum"}
+        How a row's weight comes from the weights of its labels.
+    freeze_epochs : int
+        Epochs in which only the head learns, before the body is unfrozen.
+    frozen_share : float
+        Share of the body's layers, from the photo on, that never learn, in [0, 1]: .5 tunes the half next to the head,
+        1 the head alone.
+    precision : {"float32", "bfloat16", "auto"}
+        Arithmetic of the body; the head and the loss are always float32. ``auto`` times both on this machine and takes
+        the faster.
+    ema_decay : float
+        Decay of the exponential moving average of the weights, in [0, 1); 0 keeps none.
+    dropout : float
+        Dropout before the head, in [0, 1).
+    clip_norm : float
+        Largest gradient norm; 0 does not clip.
+    augmentation : {"none", "mirror", "light", "strong"}
+        Random changes of the training photos, see :mod:`base_models.photos.transforms`.
+    sizes : tuple of int
+        Sizes that the training photos are shrunk to, each for an equal share of the epochs, none above the member's
+        size; scores always come from the full size. Empty trains at full size.
+    mixup : float
+        Photos are mixed in pairs with shares from Beta(mixup, mixup), and so are their labels; 0 does not mix.
+    mixup_off_epochs : int
+        Last epochs without mixup.
+    flip_tta : bool
+        Scores are the mean over a photo and its mirror image, at validation and whenever photos are scored.
+    train_share : float
+        Share of the fold's training rows that is used, in (0, 1]; a larger share holds every smaller one.
+    shares : tuple of float
+        Shares of those rows, each for an equal share of the epochs, in (0, 1]: first few photos, then all. Empty always
+        uses all.
+    min_label_count : int
+        Labels with fewer positive training photos are not answered by this member: its ``covers`` is False there.
+    keep : {"best", "last", "best-per-label"}
+        Which epoch's weights score the held-out rows; the last takes each label from the epoch with its best log loss
+        on the validation rows, see :mod:`base_models.networks.per_label`.
+    patience : int
+        Epochs without a better validation score after which training stops; 0 never stops early.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    epochs: int = 5
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    body_learning_rate: float = 1.0
+    layer_decay: float = 1.0
+    weight_decay: float = 0.02
+    schedule: Literal["one-cycle", "cosine", "constant", "plateau"] = "one-cycle"
+    warmup: float = 0.25
+    cycle_epochs: int = 0
+    cycle_factor: float = 1.0
+    plateau_patience: int = 1
+    plateau_factor: float = 0.1
+    loss: Literal["bce", "focal", "asymmetric", "poly", "two-way", "zlpr", "distribution-balanced"] = "bce"
+    class_weights: Literal["none", "negative-positive", "inverse-frequency", "effective-number"] = "none"
+    class_weight_power: float = 0.5
+    class_weight_limit: float = 20.0
+    focal_gamma: float = 2.0
+    gamma_negative: float = 4.0
+    gamma_positive: float = 1.0
+    margin: float = 0.05
+    poly_epsilon: float = 2.0
+    sampling_alpha: float = 1.0
+    sampling_weight: Literal["mean", "max", "sum"] = "max"
+    freeze_epochs: int = 0
+    frozen_share: float = 0.0
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    ema_decay: float = 0.0
+    dropout: float = 0.0
+    clip_norm: float = 1.0
+    augmentation: Literal["none", "mirror", "light", "strong"] = "light"
+    sizes: tuple[int, ...] = ()
+    mixup: float = 0.0
+    mixup_off_epochs: int = 0
+    flip_tta: bool = False
+    train_share: float = 1.0
+    shares: tuple[float, ...] = ()
+    min_label_count: int = 0
+    keep: Literal["best", "last", "best-per-label"] = "best"
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        for words, holds, names in RANGES:
+            for name in names:
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} must {words}: got {getattr(self, name)}.")
+        if not all(0 < share <= 1 for share in self.shares):
+            raise ValueError(f"shares must hold values in (0, 1]: got {list(self.shares)}.")
+        if self.shares and self.sampling_alpha < 1:
+            raise ValueError("shares must be empty where rows are drawn by label frequency: drop it or sampling_alpha.")
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        """Refuse settings that the loss cannot use."""
+        if self.class_weights != "none" and self.loss in UNWEIGHTED_LOSSES:
+            raise ValueError(
+                f"class_weights must be 'none' with loss {self.loss!r}, which weighs labels itself: got "
+                f"{self.class_weights!r}; drop one of the two."
+            )
+        if self.mixup and self.loss in RANKING_LOSSES:
+            raise ValueError(
+                f"mixup must be 0 with loss {self.loss!r}, which takes no shares of a label: got {self.mixup}; drop "
+                "one of the two."
+            )

@@ -1,0 +1,310 @@
+"""Score new photos with the networks of a finished run, as its recipe says: a mean of the fold models, or one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from base_models.manifest import Manifest, load_photo_folder
+from base_models.networks.network import MultilabelNetwork, create_network
+from base_models.networks.per_label import LabelwiseNetwork
+from base_models.photos.decoding import decode_photo
+from base_models.photos.tensors import PhotoReader, PhotoTensors, check_photos
+from base_models.recipe.member import FoldConfig, MemberConfig, TrainingConfig
+from base_models.runs.fold_chunks import fold_is_done, mean_over_networks, merge_derived
+from base_models.runs.out_of_fold import choose_device
+from base_models.runs.splits import CHECKED_SIZE
+from base_models.training.checkpoints import read_tensors
+from base_models.training.progress import Progress, TrainingEvent
+from base_models.training.scoring import score_photos
+from stacking._checks import did_you_mean
+from stacking.predictions import PredictionSet, load_predictions
+
+if TYPE_CHECKING:
+    from base_models.manifest import PhotoSource
+
+__all__ = ["MemberNetworks", "find_readable", "load_member", "open_photos", "predict"]
+
+logger = logging.getLogger(__name__)
+
+
+def predict(
+    run: str | Path,
+    photos: Manifest | str | Path,
+    *,
+    device: str = "auto",
+    n_workers: int = 0,
+    progress: Progress | None = None,
+) -> PredictionSet:
+    """Score photos that were no part of a run.
+
+    Parameters
+    ----------
+    run : str or pathlib.Path
+        The folder of a finished run.
+    photos : Manifest, str or pathlib.Path
+        A manifest, or a folder of photos or tar shards.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute.
+    n_workers : int
+        Processes that decode photos which do not fit in memory.
+    progress : callable, optional
+        Called with a ``TrainingEvent`` after every network.
+
+    Returns
+    -------
+    PredictionSet
+        One model per member of the run, derived ones included; scored as the recipe's ``folds.new_photos`` says.
+        Photos that cannot be read have no row: ``extras["unreadable"]`` lists their ids, and a warning is logged.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished or its files are damaged, or no photo can be read.
+    """
+    run, device = Path(run), choose_device(device)
+    manifest = _read_run(run)
+    ids, reader, y_true = open_photos(photos)
+    readable, unreadable = find_readable(ids, reader, n_workers)
+    recipe, labels = manifest["recipe"], list(manifest["data"]["labels"])
+    folds = FoldConfig(**recipe.get("folds", {}))  # a canonical recipe leaves defaults out
+    scores: dict[str, NDArray[np.float32]] = {}
+    source: PhotoTensors | None = None
+    failed = set(manifest.get("failed_members", ()))
+    for member in (entry for entry in recipe["members"] if entry["name"] not in failed):
+        places = [run / "members" / member["name"] / f"fold{fold}" for fold in folds.networks_for_new_photos]
+        facts = [_read_fold(place) for place in places]
+        if source is None or source.size != facts[0]["size"]:
+            source = PhotoTensors(reader, readable, int(facts[0]["size"]), n_workers=n_workers)
+        scored = _score_by_network(places, member, facts, source, device, progress)
+        means = mean_over_networks(scored, folds.new_photos)
+        scores[member["name"]] = np.full((len(readable), len(labels)), np.nan, np.float32)
+        scores[member["name"]][:, [labels.index(label) for label in facts[0]["labels"]]] = means
+    for derived in recipe.get("derived", []):
+        if not failed & set(derived["members"]):
+            scores[derived["name"]] = merge_derived(scores, derived["members"])
+    return PredictionSet(
+        np.stack(list(scores.values())),
+        ids=ids[readable],
+        models=tuple(scores),
+        labels=tuple(labels),
+        y_true=None if y_true is None else y_true[readable],
+        covers=np.stack([~np.isnan(score).any(axis=0) for score in scores.values()]),
+        label_groups=tuple(manifest["data"]["label_groups"]),
+        train_frequency=load_predictions(run / "oof").train_frequency,
+        extras={"unreadable": np.array(unreadable, dtype=np.str_)} if unreadable else None,
+    )
+
+
+def _score_by_network(
+    places: list[Path],
+    member: dict[str, Any],
+    facts: list[dict[str, Any]],
+    source: PhotoTensors,
+    device: str,
+    progress: Progress | None,
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the scores of one network after the other."""
+    name, n_networks = member["name"], len(facts)
+    precision = member.get("training", {}).get("precision", "float32")
+    for fold, (place, fact) in enumerate(zip(places, facts, strict=True)):
+        network = _load_network(place, fact, device)
+        arithmetic, flip = fact.get("precision", precision), bool(fact.get("flip_tta"))
+        scores = score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=flip)
+        if progress is not None:
+            message = f"{name}: network {fold + 1} of {n_networks} has scored {len(source)} photos"
+            progress(TrainingEvent("fold", name, fold, n_networks, message=message))
+        yield scores
+
+
+class _SourceReader:
+    """Let a bare photo source be read like a manifest."""
+
+    def __init__(self, ids: NDArray[np.str_], source: PhotoSource) -> None:
+        self.ids, self.source = ids, source
+
+    def read_photo(self, row: int, at_least: int = 0) -> Image.Image:
+        """Decode one photo."""
+        return decode_photo(self.source.read_bytes(row), name=str(self.ids[row]), at_least=at_least)
+
+
+def open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], PhotoReader, NDArray[np.uint8] | None]:
+    """Open photos that were no part of a run.
+
+    Parameters
+    ----------
+    photos : Manifest, str or pathlib.Path
+        A manifest, or a folder of photos or tar shards.
+
+    Returns
+    -------
+    tuple of ndarray, PhotoReader and ndarray or None
+        Ids, a reader and, for a manifest, the truth.
+    """
+    if isinstance(photos, Manifest):
+        return photos.ids, photos, photos.y_true
+    ids, source = load_photo_folder(Path(photos))
+    return ids, _SourceReader(ids, source), None
+
+
+def find_readable(ids: NDArray[np.str_], reader: PhotoReader, n_workers: int) -> tuple[NDArray[np.int64], list[str]]:
+    """Find the photos that can be read, and log why others cannot.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (n_photos,)
+        Names.
+    reader : PhotoReader
+        Gives the photos.
+    n_workers : int
+        Processes that decode.
+
+    Returns
+    -------
+    tuple of ndarray of int64 and list of str
+        Rows of those that can, ids of those that cannot.
+
+    Raises
+    ------
+    ValueError
+        If none can be read.
+    """
+    source = PhotoTensors(reader, np.arange(len(ids)), CHECKED_SIZE, cache="none", n_workers=n_workers)
+    failures = check_photos(source)
+    readable = np.setdiff1d(np.arange(len(ids)), np.array(list(failures), dtype=np.int64))
+    for row, reason in failures.items():
+        logger.warning("photo %s is left out: %s", ids[row], reason)
+    if not len(readable):
+        raise ValueError(f"photos must hold at least one that can be read: got {len(ids)}, none of them readable.")
+    return readable, [str(ids[row]) for row in failures]
+
+
+def _read_run(run: Path) -> dict[str, Any]:
+    """Read the manifest of a finished run."""
+    path = run / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"run must be the folder of a training run: {run} holds no manifest.json.")
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "recipe_hash" not in manifest:
+        raise ValueError(f"run must be the folder of a training run: {path} belongs to something else.")
+    if not manifest.get("finished"):
+        raise ValueError(f"run must be finished: {run} is not; run the same train command again until it is.")
+    return manifest
+
+
+def _read_fold(place: Path) -> dict[str, Any]:
+    """Check a finished fold and return its facts."""
+    if not fold_is_done(place):
+        raise ValueError(f"run must be finished: {place} holds no trained network; run the same train command again.")
+    facts: dict[str, Any] = json.loads((place / "done.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def _load_network(place: Path, facts: dict[str, Any], device: str) -> MultilabelNetwork | LabelwiseNetwork:
+    """Rebuild a fold's network with its weights."""
+    member = MemberConfig(
+        facts["member"],
+        facts["network"],
+        size=int(facts["size"]),
+        head=facts.get("head", "linear"),
+        hidden=tuple(facts.get("hidden", ())),
+        training=TrainingConfig(epochs=1),
+    )
+    epochs = facts.get("label_epochs", [0])
+    networks = {k: create_network(member, np.full(len(facts["labels"]), 0.5), load_weights=False) for k in set(epochs)}
+    network = LabelwiseNetwork(networks, epochs) if "label_epochs" in facts else networks[0]
+    network.load_state_dict(read_tensors(place / "weights.safetensors"))
+    network.mean, network.std = tuple(facts["normalisation"]["mean"]), tuple(facts["normalisation"]["std"])
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class MemberNetworks:
+    """The trained networks of one member.
+
+    Parameters
+    ----------
+    name : str
+        The member.
+    networks : tuple of MultilabelNetwork or LabelwiseNetwork
+        Those that score new photos.
+    labels : tuple of str
+        Labels that the member answers.
+    facts : dict
+        What ``done.json`` of the first of them records.
+    new_photos : str
+        How their scores are averaged, see ``mean_over_networks``.
+    """
+
+    name: str
+    networks: tuple[MultilabelNetwork | LabelwiseNetwork, ...]
+    labels: tuple[str, ...]
+    facts: dict[str, Any]
+    new_photos: str = "mean"
+
+
+def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu") -> MemberNetworks:
+    """Load the networks of one member of a finished run.
+
+    Parameters
+    ----------
+    run : str or pathlib.Path
+        The folder of a finished run.
+    name : str, optional
+        The member; by default the one with the best validation score among those that answer the most labels.
+    device : str
+        Where the networks go, as ``choose_device`` returned it.
+
+    Returns
+    -------
+    MemberNetworks
+        Its networks. Torch's random generator is left as it was.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished, its files are damaged, or there is no such member with networks of its own.
+    """
+    run = Path(run)
+    manifest = _read_run(run)
+    recipe, failed = manifest["recipe"], manifest.get("failed_members", {})
+    trained = [str(entry["name"]) for entry in recipe["members"] if entry["name"] not in failed]
+    if name is not None and name not in trained:
+        raise ValueError(_no_such_member(name, trained, recipe, failed))
+    folds = FoldConfig(**recipe.get("folds", {}))
+    places = {
+        member: [run / "members" / member / f"fold{fold}" for fold in folds.networks_for_new_photos]
+        for member in (trained if name is None else [name])
+    }
+    facts = {member: [_read_fold(place) for place in places[member]] for member in places}
+    rank = {
+        member: (len(found[0]["labels"]), np.mean([fact.get("validation_micro_f1", 0.0) for fact in found]))
+        for member, found in facts.items()
+    }
+    chosen = max(rank, key=lambda member: rank[member])
+    with torch.random.fork_rng():
+        networks = [
+            _load_network(place, fact, device).eval() for place, fact in zip(places[chosen], facts[chosen], strict=True)
+        ]
+    first = facts[chosen][0]
+    return MemberNetworks(chosen, tuple(networks), tuple(first["labels"]), first, folds.new_photos)
+
+
+def _no_such_member(name: str, trained: list[str], recipe: dict[str, Any], failed: Mapping[str, str]) -> str:
+    """Say why a member has no networks."""
+    for derived in recipe.get("derived", []):
+        if derived["name"] == name:
+            parts = " and ".join(map(repr, derived["members"]))
+            return f"member must have networks of its own: {name!r} is made of {parts}; name one of these."
+    if name in failed:
+        return f"member must have been trained: {name!r} failed ({failed[name]}); name one of {', '.join(trained)}."
+    return f"member must be one of {', '.join(map(repr, trained))}: got {name!r}.{did_you_mean(name, trained)}"

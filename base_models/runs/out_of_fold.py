@@ -1,0 +1,296 @@
+"""Train every member fold by fold: each fold's network scores the rows that it did not see.
+
+The cheap scheme is a single fold: one network per member, and a holdout that it scores. Either way the held-out rows
+choose nothing: the epoch is chosen on validation rows cut from the network's own training rows.
+Whatever is finished is skipped when the same run is started again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from base_models.manifest import load_manifest
+from base_models.networks.head_network import BodyNetwork, HeadNetwork
+from base_models.networks.network import create_network
+from base_models.photos.feature_rows import FeatureRows
+from base_models.photos.tensors import PhotoTensors
+from base_models.recipe.feature_settings import suit_member
+from base_models.recipe.member import MemberConfig, TrainingRun
+from base_models.recipe.specialists import covered_labels
+from base_models.runs.features import check_feature_space, open_features
+from base_models.runs.fold_chunks import assemble_stores, finish_fold, fold_is_done, mark_done
+from base_models.runs.folder import RunFolder, share_run_folder
+from base_models.runs.splits import RunData, prepare_run_data
+from base_models.training.distributed import Processes, join_processes
+from base_models.training.member import check_sizes, train_member
+from base_models.training.progress import Progress, TimeLeft, TrainingEvent
+from base_models.training.task import MemberTask
+
+__all__ = ["TrainingFailedError", "choose_device", "run_training", "train_out_of_fold"]
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingFailedError(ValueError):
+    """Say which member and fold could not be trained, and why."""
+
+
+def run_training(
+    recipe: TrainingRun,
+    out: str | Path,
+    *,
+    recipe_folder: str | Path = ".",
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Path:
+    """Train all members of a recipe and score held-out rows, or go on with what an earlier process began.
+
+    Parameters
+    ----------
+    recipe : TrainingRun
+        What to train.
+    out : str or pathlib.Path
+        The run folder; new, or begun with the same recipe.
+    recipe_folder : str or pathlib.Path
+        Folder that relative paths in the recipe start from.
+    device : str
+        ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    progress : callable, optional
+        Called with ``TrainingEvent`` objects.
+
+    Returns
+    -------
+    pathlib.Path
+        The run folder, with the stores ``oof`` (all training rows, or the holdout, as the recipe's ``folds.scheme``
+        says) and, where the data has such splits, ``test`` and ``validation``.
+
+    Raises
+    ------
+    ValueError
+        If the recipe, the data or the folder cannot be used (one sentence, before training starts), if files of a
+        finished fold are damaged, or if every member fails.
+
+    Notes
+    -----
+    A member whose training fails is left out of the stores and recorded in ``manifest.json`` under ``failed_members``;
+    the same command tries it again. On a CPU, a killed and resumed run gives bit for bit what an uninterrupted one
+    gives with the same number of threads; the number is recorded and used again. A kill costs at most one epoch.
+
+    Started by ``torchrun`` or ``accelerate launch``, several processes share every batch and every scoring pass
+    (:mod:`base_models.training.distributed`); only the first writes. A member that fails then ends the run.
+    """
+    out, chosen = Path(out), choose_device(device)
+    processes = join_processes(chosen)
+    progress = progress if processes.is_first else None
+    manifest = load_manifest(recipe.data, Path(recipe_folder))
+    threads_before = torch.get_num_threads()
+    n_threads = recipe.n_threads or threads_before
+    with share_run_folder(out, recipe, processes, n_threads=n_threads, device=chosen) as folder:
+        torch.set_num_threads(int(folder.manifest["n_threads"]))
+        if folder.manifest["device"] != chosen:
+            logger.warning("this run was begun on %s and goes on on %s", folder.manifest["device"], chosen)
+        try:
+            with processes.first_goes_first():
+                costs = _try_members(recipe)
+                data = prepare_run_data(recipe, manifest, folder, progress)
+            for member in recipe.members:
+                covered_labels(member, data.train_counts)
+            check_feature_space(recipe, data, folder)
+            left = _epochs_left(recipe, data.n_folds, folder)
+            told = TimeLeft(left, costs).wrap(progress)
+            sources: dict[int, PhotoTensors] = {}
+            failures: dict[str, str] = {}
+            for member in recipe.members:
+                try:
+                    train_out_of_fold(member, recipe, data, folder, sources=sources, processes=processes, progress=told)
+                except TrainingFailedError as error:  # one bad member never sinks a run
+                    failures[member.name] = str(error)
+                    if len(failures) == len(recipe.members) or processes.count > 1:  # the others may be further
+                        raise
+                    logger.error("%s; the run goes on without it", error)
+            if processes.is_first:
+                assemble_stores(recipe, data, folder, progress, without=tuple(failures))
+                folder.record(finished=True, failed_members=failures)
+            processes.wait()
+        finally:
+            torch.set_num_threads(threads_before)
+    return out
+
+
+def train_out_of_fold(
+    member: MemberConfig,
+    recipe: TrainingRun,
+    data: RunData,
+    folder: RunFolder,
+    *,
+    sources: dict[int, PhotoTensors] | None = None,
+    processes: Processes | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Train one member on every fold that is not finished yet.
+
+    Parameters
+    ----------
+    member : MemberConfig
+        The member.
+    recipe : TrainingRun
+        Seed, and how photos are kept.
+    data : RunData
+        Photos, truth and folds.
+    folder : RunFolder
+        Where everything goes.
+    sources : dict of int to PhotoTensors, optional
+        Decoded photos by size, shared between members; changed in place to hold this member's size only.
+    processes : Processes, optional
+        Those that train together, and where; a single one on the CPU by default.
+    progress : callable, optional
+        Called with ``TrainingEvent`` objects.
+
+    Raises
+    ------
+    TrainingFailedError
+        If a fold cannot be trained; the sentence names member and fold.
+    ValueError
+        If files of a finished fold are damaged.
+    """
+    columns = covered_labels(member, data.train_counts)
+    y_true = np.ascontiguousarray(data.y_true[:, columns])
+    labels = [data.manifest.vocabulary.names[column] for column in columns]
+    sources, processes = {} if sources is None else sources, processes or Processes()
+    features: FeatureRows | None = None
+    for fold in range(data.n_folds):
+        place = folder.fold_folder(member.name, fold)
+        if fold_is_done(place):
+            continue
+        if member.features == "precomputed" and features is None:
+            features = _features_of(member, recipe, data, folder, processes, progress)
+        task = MemberTask(
+            member if features is None else suit_member(member),
+            _photos_of_size(recipe, data, member.size, sources) if features is None else features,
+            y_true,
+            np.flatnonzero((data.split == "train") & (data.fold != fold) & ~data.validation[:, fold]),
+            np.flatnonzero(data.validation[:, fold]),
+            seed=_seed_of(recipe.seed, member.name, fold),
+            fold=fold,
+            n_folds=data.n_folds,
+        )
+        started, cpu_started = time.monotonic(), time.process_time()
+        try:
+            trained = train_member(task, place, device=processes.device, progress=progress, processes=processes)
+        except (ValueError, RuntimeError) as error:
+            raise TrainingFailedError(f"member {member.name!r}, fold {fold + 1} of {data.n_folds}: {error}") from error
+        files = finish_fold(trained, task, data, place, columns, processes)
+        spent = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - cpu_started}
+        if processes.is_first:
+            mark_done(trained, task, place, labels, spent, files)
+        if progress is not None:
+            message = f"{member.name}: fold {fold + 1} of {data.n_folds} is done"
+            progress(
+                TrainingEvent("fold", member.name, fold, data.n_folds, n_epochs=member.training.epochs, message=message)
+            )
+    if progress is not None:
+        message = f"{member.name} is done"
+        progress(TrainingEvent("member", member.name, data.n_folds - 1, data.n_folds, message=message))
+
+
+def choose_device(device: str) -> str:
+    """Return the device to compute on.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Returns
+    -------
+    str
+        ``"cpu"`` or a CUDA device.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdecimal())):
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N: got {device!r}.")
+    if kind == "auto":
+        kind = device = "cuda" if torch.cuda.is_available() else "cpu"
+        logger.info("computing on %s", device)
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {device!r} must be present: torch finds {torch.cuda.device_count()} GPUs; use cpu.")
+    return device
+
+
+def _try_members(recipe: TrainingRun) -> dict[str, float]:
+    """Build every network, so that a wrong name, size or weight file is found at once; return the forward times."""
+    seconds: dict[tuple[object, ...], float] = {}
+    keys = {
+        member.name: (member.network, member.head, member.size, member.weights, member.training.sizes, member.features)
+        for member in recipe.members
+    }
+    for member in recipe.members:
+        key = keys[member.name]
+        if key not in seconds:
+            with torch.random.fork_rng(), torch.inference_mode():
+                network = create_network(member, np.full(1, 0.5)).eval()
+                check_sizes(network, member)
+                shown = torch.zeros(8, 3, member.size, member.size)
+                if member.features == "precomputed":
+                    shown, network = BodyNetwork(network)(shown).unsqueeze(-1), HeadNetwork(network).eval()
+                started = time.perf_counter()
+                network(shown)
+                seconds[key] = time.perf_counter() - started
+    return {name: seconds[key] for name, key in keys.items()}
+
+
+def _epochs_left(recipe: TrainingRun, n_folds: int, folder: RunFolder) -> dict[str, float]:
+    """Count the epochs of unfinished folds by member."""
+    return {
+        member.name: member.training.epochs
+        * sum(not (folder.fold_folder(member.name, fold) / "done.json").is_file() for fold in range(n_folds))
+        for member in recipe.members
+    }
+
+
+def _features_of(
+    member: MemberConfig,
+    recipe: TrainingRun,
+    data: RunData,
+    folder: RunFolder,
+    processes: Processes,
+    progress: Progress | None,
+) -> FeatureRows:
+    """Open the precomputed features of a member's body; the first process computes what is not there yet."""
+    try:
+        with processes.first_goes_first():
+            return open_features(member, recipe, data, folder, device=processes.device, progress=progress)
+    except (OSError, ValueError) as error:
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else error
+        raise TrainingFailedError(f"features of member {member.name!r}: {reason}") from error
+
+
+def _photos_of_size(recipe: TrainingRun, data: RunData, size: int, sources: dict[int, PhotoTensors]) -> PhotoTensors:
+    """Return the photos at one size; those of another size are let go."""
+    if size not in sources:
+        sources.clear()
+        sources[size] = PhotoTensors(
+            data.manifest,
+            data.indices,
+            size,
+            cache=recipe.cache,
+            cache_gib=recipe.cache_gib,
+            n_workers=recipe.n_workers,
+        )
+    return sources[size]
+
+
+def _seed_of(seed: int, member: str, fold: int) -> int:
+    """Derive a training's seed from its names, so that the order of members does not matter."""
+    return int.from_bytes(hashlib.sha256(f"{seed}|{member}|{fold}".encode()).digest()[:6], "big")

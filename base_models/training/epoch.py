@@ -1,0 +1,252 @@
+"""One pass over the training rows, straight down: batch, change, forward, loss, backward, step.
+
+Every random number comes from a seed that names its place, so an epoch depends on nothing but what a checkpoint holds.
+A batch that does not fit into the device's memory is cut into parts whose gradients add up to its own. Batch
+normalisation then sees the parts, so this is said aloud and recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from base_models.networks.heads.auxiliary import AUXILIARY_WEIGHT
+from base_models.networks.network import MultilabelNetwork
+from base_models.photos.tensors import move_photos
+from base_models.photos.transforms import augment_photos, mix_photos, shrink_photos, training_size
+from base_models.training.distributed import Processes
+from base_models.training.losses import MultilabelLoss
+from base_models.training.optimization import set_learning_rates
+from base_models.training.progress import Progress, TrainingEvent
+from base_models.training.sampling import LabelSampler, share_of_rows
+from base_models.training.scoring import compute_logits, split_evenly
+from base_models.training.task import MemberTask
+
+__all__ = ["Learner", "train_epoch"]
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_REPORTS = 2.0
+
+
+@dataclass
+class Learner:
+    """What learns: it changes from step to step.
+
+    Parameters
+    ----------
+    network : MultilabelNetwork
+        The network.
+    optimizer : torch.optim.Optimizer
+        Its optimizer.
+    average : timm.utils.ModelEmaV3 or None
+        The moving average of its weights.
+    loss : MultilabelLoss
+        What it minimises.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the body.
+    device : str
+        Where it is.
+    sampler : LabelSampler or None
+        Draws the rows of an epoch; None shows every row once.
+    reduction : float
+        What the plateau schedule has left of the learning rate.
+    n_parts : int
+        Parts that a batch is cut into, because memory was too small for more at once.
+    processes : Processes
+        Those that share every batch.
+    """
+
+    network: MultilabelNetwork
+    optimizer: torch.optim.Optimizer
+    average: Any
+    loss: MultilabelLoss
+    precision: str
+    device: str
+    sampler: LabelSampler | None = None
+    reduction: float = 1.0
+    n_parts: int = 1
+    processes: Processes = field(default_factory=Processes)
+
+
+def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progress | None = None) -> dict[str, Any]:
+    """Pass once over the training rows.
+
+    Parameters
+    ----------
+    learner : Learner
+        Changed in place.
+    task : MemberTask
+        Photos, truth and rows.
+    epoch : int
+        The epoch, from 0.
+    progress : callable, optional
+        Called with a ``TrainingEvent`` every few seconds.
+
+    Returns
+    -------
+    dict
+        The epoch's figures: a row of the history.
+    """
+    config = task.member.training
+    learner.network.freeze_body(config.frozen_share if epoch >= config.freeze_epochs else 1.0)
+    learner.network.train()
+    order, sampled = _draw_rows(learner, task, epoch)
+    whole = split_evenly(order, config.batch_size)
+    batches = [learner.processes.share(rows) for rows in whole]
+    _check_shares(batches, task, learner.processes)
+    task.photos.keep()  # so that decoding does not count as training
+    started, cpu_started = time.monotonic(), time.process_time()
+    told, n_seen = started, 0
+    losses: list[Tensor] = []  # read at the end: reading a GPU's waits for it
+    for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
+        set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
+        photos, target, mask = _show(learner, task, (epoch, step), rows, pixels)
+        while (loss := _try_step(learner, photos, target, mask, config.clip_norm)) is None:
+            _cut_finer(learner, task, epoch, len(rows), progress)
+        if learner.average is not None:
+            learner.average.update(learner.network, step=epoch * len(batches) + step)
+        n_seen += len(whole[step])
+        losses.append(loss * len(whole[step]))
+        now = time.monotonic()
+        if progress is not None and now - told > SECONDS_BETWEEN_REPORTS:
+            told = now
+            progress(_step_event(task, epoch, step + 1, len(batches), n_seen / (now - started)))
+    loss_sum = float(torch.stack(losses).double().sum())
+    seconds = time.monotonic() - started
+    (loss_sum,) = learner.processes.sum(loss_sum)
+    return {
+        "epoch": epoch + 1,
+        "loss": loss_sum / n_seen,
+        "images_per_second": n_seen / max(seconds, 1e-9),
+        "seconds": seconds,
+        "cpu_seconds": time.process_time() - cpu_started,
+        "learning_rate": learner.optimizer.param_groups[-1]["lr"],  # the head's, at the last step
+        **sampled,
+        **({"batch_parts": learner.n_parts} if learner.n_parts > 1 else {}),
+    }
+
+
+def _draw_rows(learner: Learner, task: MemberTask, epoch: int) -> tuple[NDArray[np.int64], dict[str, float]]:
+    """Return the epoch's rows in order and, where they are sampled, what that has reached."""
+    if learner.sampler is None:
+        config, rows = task.member.training, task.train_rows
+        if config.shares:
+            rows = share_of_rows(rows, config.shares[epoch * len(config.shares) // config.epochs], task.fold)
+        return np.random.default_rng((task.seed, epoch)).permutation(rows), {}
+    drawn = learner.sampler.draw(task.seed, epoch)
+    return drawn, learner.sampler.figures(drawn)
+
+
+def _check_shares(batches: list[NDArray[np.int64]], task: MemberTask, processes: Processes) -> None:
+    """Refuse batches that leave a process too little: batch normalisation needs two photos."""
+    smallest = min(len(rows) for rows in batches)
+    if processes.count > 1 and smallest < 2:
+        raise ValueError(
+            f"batch_size of member {task.member.name!r} must give each of {processes.count} processes two photos at "
+            f"least: a share of {smallest} was got from batches of at most {task.member.training.batch_size}; raise it."
+        )
+
+
+def _show(
+    learner: Learner, task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64], pixels: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return changed photos (n_rows, 3, size, size), targets (n_rows, n_labels) and the mask of what is known."""
+    config, epoch = task.member.training, place[0]
+    photos = augment_photos(move_photos(pixels, learner.device), rows, config.augmentation, task.seed, epoch)
+    if config.sizes:
+        photos = shrink_photos(photos, training_size(config, epoch))
+    target, mask = _targets(task, rows, learner.device)
+    if config.mixup and epoch < config.epochs - config.mixup_off_epochs:
+        rng = np.random.default_rng((task.seed, *place, 3))
+        photos, target, mask = mix_photos(photos, target, mask, rng.beta(config.mixup, config.mixup))
+    return photos, target, mask
+
+
+def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | None, clip_norm: float) -> Tensor | None:
+    """Take one step of the optimizer and return the loss before it; None, and no step, where memory is too small."""
+    weight = torch.ones(len(target)) if mask is None else mask.sum(dim=1).cpu()  # of a row in the batch's mean
+    (total,) = learner.processes.sum(float(weight.sum()))
+    learner.optimizer.zero_grad(set_to_none=True)
+    loss_sum, too_large = torch.zeros((), device=target.device), False
+    try:
+        for rows in np.array_split(np.arange(len(target)), learner.n_parts):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            logits = compute_logits(learner.network, photos[part], learner.precision)
+            share = float(weight[part].sum()) / total if total else 0.0
+            loss = learner.loss(logits, target[part], None if mask is None else mask[part]) * share
+            auxiliary = learner.network.take_auxiliary_logits()
+            if auxiliary is not None:
+                auxiliary_loss = learner.loss(auxiliary, target[part], None if mask is None else mask[part])
+                loss = loss + AUXILIARY_WEIGHT * share * auxiliary_loss
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.detach()
+    except torch.OutOfMemoryError:
+        too_large = True
+    if learner.processes.sum(float(too_large))[0]:  # in any process
+        return None
+    learner.processes.sum_gradients(learner.network)
+    if clip_norm:
+        nn.utils.clip_grad_norm_(learner.network.parameters(), clip_norm)
+    learner.optimizer.step()
+    return loss_sum
+
+
+def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, progress: Progress | None) -> None:
+    """Cut batches into twice as many parts from now on, and say so."""
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.n_parts *= 2
+    if n_rows < 2 * learner.n_parts:  # batch normalisation needs two
+        raise ValueError(
+            f"size of member {task.member.name!r} must fit into the memory of {learner.device}: fewer than four photos "
+            f"of {task.member.size} pixels at once do not; choose a smaller size or network."
+        )
+    if learner.device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    message = (
+        f"{task.place(epoch + 1)}: out of memory on {learner.device}; each batch of {n_rows} photos now goes through "
+        f"in {learner.n_parts} parts, whose gradients are added up"
+    )
+    logger.warning(message)
+    if progress is not None:
+        member = task.member
+        progress(
+            TrainingEvent(
+                "memory", member.name, task.fold, task.n_folds, epoch + 1, member.training.epochs, message=message
+            )
+        )
+
+
+def _targets(task: MemberTask, rows: NDArray[np.int64], device: str) -> tuple[Tensor, Tensor | None]:
+    """Return the truth of a batch and the mask of what is known, where something is not."""
+    target = torch.from_numpy(task.y_true[rows]).to(device).float()
+    failures = task.photos.failures
+    unread = [place for place, row in enumerate(rows) if row in failures] if failures else []
+    if task.y_known is None and not unread:
+        return target, None
+    known = np.ones(target.shape, np.float32) if task.y_known is None else task.y_known[rows].astype(np.float32)
+    known[unread] = 0
+    return target, torch.from_numpy(known).to(device)
+
+
+def _step_event(task: MemberTask, epoch: int, step: int, n_steps: int, speed: float) -> TrainingEvent:
+    """Report a step."""
+    return TrainingEvent(
+        "step",
+        task.member.name,
+        task.fold,
+        task.n_folds,
+        epoch + 1,
+        task.member.training.epochs,
+        step,
+        n_steps,
+        speed,
+        message=f"{task.place(epoch + 1)}, step {step}/{n_steps}, {speed:.0f} images/s",
+    )

@@ -1,0 +1,309 @@
+"""Train one network so that a killed and resumed training equals an uninterrupted one bit for bit on a CPU.
+
+Every random number comes from a seed that names its place: the weights from the task's seed, an epoch's order and
+dropout from (seed, epoch), a photo's augmentation from (seed, epoch, row). Nothing carries over from one epoch to the
+next but what a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from base_models.networks.head_network import suit_network
+from base_models.networks.network import MultilabelNetwork, create_network
+from base_models.networks.per_label import LabelwiseNetwork, choose_label_epochs, label_log_losses
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.training import TrainingConfig
+from base_models.training.checkpoints import (
+    Checkpoint,
+    best_weights_file,
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    tensors_of,
+)
+from base_models.training.distributed import Processes
+from base_models.training.epoch import Learner, train_epoch
+from base_models.training.losses import create_loss
+from base_models.training.optimization import create_average, create_optimizer
+from base_models.training.progress import Progress, TrainingEvent
+from base_models.training.sampling import LabelSampler, create_sampler, share_of_rows
+from base_models.training.schedules import plateau_reduction
+from base_models.training.scoring import compute_logits, score_photos, validation_micro_f1
+from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth, positive_counts
+from stacking.files.atomic_files import atomic_write_json
+
+__all__ = ["check_sizes", "train_member"]
+
+logger = logging.getLogger(__name__)
+
+
+def train_member(
+    task: MemberTask,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    processes: Processes | None = None,
+) -> TrainedMember:
+    """Train one network, going on from the folder's checkpoint if there is one.
+
+    Parameters
+    ----------
+    task : MemberTask
+        Network, photos, truth, rows and seed.
+    folder : pathlib.Path
+        Where checkpoints and ``history.csv`` go; created if missing.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    progress : callable, optional
+        Called with a ``TrainingEvent`` every few seconds and after every epoch.
+    processes : Processes, optional
+        Those that train this network together; all call this with the same task.
+
+    Returns
+    -------
+    TrainedMember
+        The network of the best (or last) epoch.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot be had, a checkpoint is damaged, rows are missing, or the loss is not finite.
+
+    Notes
+    -----
+    torch's global generator is restored afterwards. With bfloat16 only the body computes in it.
+    """
+    check_task(task)
+    rows = share_of_rows(task.train_rows, task.member.training.train_share, task.fold)
+    task = replace(task, train_rows=rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    member, config = task.member, task.member.training
+    processes = Processes(device=device) if processes is None else processes
+    with processes.first_goes_first():
+        saved = load_checkpoint(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(task.seed)
+        truth = known_truth(task) if member.head == "recurrent" else None
+        load_weights = saved is None and member.features == "live"
+        network = create_network(member, base_rates(task), load_weights=load_weights, y_true=truth)
+        network = suit_network(network, task.photos).to(device).to(memory_format=torch.channels_last)
+        check_sizes(network, member)
+        start = processes.agree(
+            partial(_read_or_decide_start, network, task, folder, device, resumed=saved is not None)
+        )
+        loss = create_loss(config, positive_counts(task), len(task.train_rows))
+        average = create_average(network, config)
+        optimizer, sampler = create_optimizer(network, config), _sampler_of(task)
+        learner = Learner(network, optimizer, average, loss, start["precision"], device, sampler, processes=processes)
+        if saved is not None:
+            _restore(saved, learner)
+            learner.n_parts = int(saved.history[-1].get("batch_parts", 1))
+            logger.info("%s: resumed", task.place(saved.epoch))
+        history = [] if saved is None else saved.history
+        resumed_from = len(history)
+        best_epoch = 0 if saved is None else saved.best_epoch
+        label_losses = [] if saved is None else [np.array(row, np.float64) for row in saved.label_losses]
+        for epoch in range(resumed_from, config.epochs):
+            if config.patience and epoch - best_epoch >= config.patience:
+                break
+            torch.manual_seed(task.seed + 1 + epoch)
+            learner.reduction = _reduction(config, history)
+            row = train_epoch(learner, task, epoch, progress)
+            losses = _validate(learner, task, row)
+            if row["validation_micro_f1"] > max((entry["validation_micro_f1"] for entry in history), default=-1.0):
+                best_epoch = epoch + 1
+            history.append(row)
+            label_losses += [losses] if config.keep == "best-per-label" else []
+            if processes.is_first:
+                _save(learner, folder, history, best_epoch, label_losses)
+            _report_epoch(task, row, progress)
+        with processes.first_goes_first():
+            kept = _kept_network(folder, task, device)
+    precision, weights = start["precision"], start["starting_weights"]
+    return TrainedMember(kept, history, best_epoch, resumed_from, precision, weights, len(rows))
+
+
+def check_sizes(network: MultilabelNetwork, member: MemberConfig) -> None:
+    """Try a network at the sizes that its training photos are shrunk to.
+
+    Parameters
+    ----------
+    network : MultilabelNetwork
+        The network.
+    member : MemberConfig
+        ``size`` and ``training.sizes``.
+
+    Raises
+    ------
+    ValueError
+        If a size is larger than the member's, below 16 pixels, or fails.
+    """
+    device = next(network.parameters()).device
+    network.eval()
+    for size in member.training.sizes:
+        if not 16 <= size <= member.size:
+            raise ValueError(
+                f"sizes of member {member.name!r} must lie between 16 and its size, {member.size} pixels: got {size}."
+            )
+        try:
+            with torch.no_grad():
+                network(torch.zeros(1, 3, size, size, device=device))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise ValueError(
+                f"sizes of member {member.name!r} must suit {member.network}: {size} pixels fail ({error})."
+            ) from error
+
+
+def _reduction(config: TrainingConfig, history: list[dict[str, Any]]) -> float:
+    """Return what the plateau schedule has left of the learning rate."""
+    if config.schedule != "plateau":
+        return 1.0
+    scores = [row["validation_micro_f1"] for row in history]
+    return plateau_reduction(scores, config.plateau_patience, config.plateau_factor)
+
+
+def _sampler_of(task: MemberTask) -> LabelSampler | None:
+    """Return what draws the rows of an epoch, or None where each is shown once."""
+    config = task.member.training
+    if config.sampling_alpha == 1:
+        return None
+    return create_sampler(task.train_rows, known_truth(task), config.sampling_alpha, config.sampling_weight)
+
+
+def _validate(learner: Learner, task: MemberTask, row: dict[str, Any]) -> NDArray[np.float64]:
+    """Score the validation rows, add what they say to the epoch's figures and return each label's log loss."""
+    rows, flip = task.validation_rows, task.member.training.flip_tta
+    scorer = learner.network if learner.average is None else learner.average.module
+    learner.processes.average_buffers(learner.network, *([] if learner.average is None else [scorer]))
+    score = partial(score_photos, scorer, task.photos, precision=learner.precision, device=learner.device, flip=flip)
+    y_score = learner.processes.score(rows, score)
+    _check_converged(task, row, y_score)
+    y_known = None if task.y_known is None else task.y_known[rows]
+    row["validation_micro_f1"], row["threshold"] = validation_micro_f1(task.y_true[rows], y_score, y_known)
+    return label_log_losses(task.y_true[rows], y_score, y_known)
+
+
+def _check_converged(task: MemberTask, row: dict[str, Any], y_score: NDArray[np.float32]) -> None:
+    """Refuse to go on with a network that has blown up."""
+    if not math.isfinite(row["loss"]) or not np.isfinite(y_score).all():
+        raise ValueError(
+            f"learning_rate of member {task.member.name!r} must let training converge: the loss of epoch "
+            f"{row['epoch']} is not finite; lower it from {task.member.training.learning_rate}."
+        )
+
+
+def _read_or_decide_start(
+    network: MultilabelNetwork, task: MemberTask, folder: Path, device: str, *, resumed: bool
+) -> dict[str, Any]:
+    """Record where the weights came from and which arithmetic is used, so that a resumed training uses the same."""
+    path = folder / "start.json"
+    if resumed and path.is_file():
+        recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return recorded
+    precision = task.member.training.precision
+    if precision == "auto":
+        precision = "bfloat16" if _is_faster_in_bfloat16(network, task, device) else "float32"
+        logger.info("%s: %s is the faster arithmetic here", task.member.name, precision)
+    start = {"starting_weights": network.starting_weights, "precision": precision}
+    atomic_write_json(path, start)
+    return start
+
+
+def _is_faster_in_bfloat16(network: MultilabelNetwork, task: MemberTask, device: str) -> bool:
+    """Time two training steps in each arithmetic on a copy of the network."""
+    copy = deepcopy(network).train()
+    photos = torch.zeros(min(16, task.member.training.batch_size), 3, task.member.size, task.member.size, device=device)
+    seconds: dict[str, float] = {}
+    for precision in ("float32", "bfloat16"):
+        for _ in range(3):  # the first step also sets things up
+            started = time.perf_counter()
+            compute_logits(copy, photos, precision).sum().backward()  # type: ignore[no-untyped-call]
+            if device != "cpu":
+                torch.cuda.synchronize()
+            seconds[precision] = min(seconds.get(precision, math.inf), time.perf_counter() - started)
+    return seconds["bfloat16"] < 0.95 * seconds["float32"]
+
+
+def _restore(saved: Checkpoint, learner: Learner) -> None:
+    """Put a checkpoint back."""
+    learner.network.load_state_dict(saved.weights)
+    if learner.average is not None:
+        learner.average.module.load_state_dict(saved.averaged)
+    learner.optimizer.load_state_dict(saved.optimizer)
+
+
+def _save(
+    learner: Learner,
+    folder: Path,
+    history: list[dict[str, Any]],
+    best_epoch: int,
+    label_losses: list[NDArray[np.float64]],
+) -> None:
+    """Write a checkpoint."""
+    kept = sorted(set(choose_label_epochs(label_losses, best_epoch))) if label_losses else []
+    losses = [[None if math.isnan(value) else float(value) for value in row] for row in label_losses]
+    averaged = {} if learner.average is None else tensors_of(learner.average.module)
+    weights, optimizer = tensors_of(learner.network), learner.optimizer.state_dict()
+    state = Checkpoint(len(history), weights, averaged, optimizer, history, best_epoch, losses, tuple(kept))
+    save_checkpoint(folder, state, averaged or state.weights)
+
+
+def _kept_network(folder: Path, task: MemberTask, device: str) -> MultilabelNetwork | LabelwiseNetwork:
+    """Load the weights of the epochs that are kept into fresh networks."""
+    saved = load_checkpoint(folder)
+    if saved is None:
+        raise ValueError(f"folder must still hold its checkpoint: {folder} was emptied during the training; run again.")
+
+    def load(tensors: dict[str, Tensor]) -> MultilabelNetwork:
+        network = suit_network(create_network(task.member, base_rates(task), load_weights=False), task.photos)
+        network.load_state_dict(tensors)
+        return network.to(device).to(memory_format=torch.channels_last)
+
+    kept: MultilabelNetwork | LabelwiseNetwork
+    if task.member.training.keep == "best-per-label":
+        epochs = choose_label_epochs([np.array(row, np.float64) for row in saved.label_losses], saved.best_epoch)
+        kept = LabelwiseNetwork({k: load(read_tensors(best_weights_file(folder, k))) for k in set(epochs)}, epochs)
+    elif task.member.training.keep == "best":
+        kept = load(read_tensors(best_weights_file(folder)))
+    else:
+        kept = load(saved.averaged or saved.weights)
+    return kept.eval()
+
+
+def _report_epoch(task: MemberTask, row: dict[str, Any], progress: Progress | None) -> None:
+    """Log an epoch and tell the callback."""
+    message = (
+        f"{task.place(row['epoch'])}: "
+        f"loss {row['loss']:.4f}, validation micro-F1 {row['validation_micro_f1']:.4f} at {row['threshold']:.2f}, "
+        f"{row['images_per_second']:.0f} images/s"
+    )
+    logger.info(message)
+    if progress is not None:
+        progress(
+            TrainingEvent(
+                "epoch",
+                task.member.name,
+                task.fold,
+                task.n_folds,
+                int(row["epoch"]),
+                task.member.training.epochs,
+                images_per_second=row["images_per_second"],
+                validation_micro_f1=row["validation_micro_f1"],
+                message=message,
+            )
+        )

@@ -1,0 +1,1 @@
+"""What a job will cost before it starts: memory, disk, hours; and what this machine has."""

@@ -1,0 +1,339 @@
+"""Say how long a recipe will take on this machine, and what memory and disk it needs, before it starts.
+
+Nothing is assumed about the machine: for every member, the training loop itself runs a few batches of the recipe's own
+photos, with the recipe's threads and arithmetic, and the network scores them. Times per photo are then multiplied by
+the passes that the recipe asks for. Early stops cannot be foreseen, so a member with ``patience`` takes at most this.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.estimates.doctor import Fact, duration, peak_memory, reset_peak_memory
+from experiments.estimates.feature_estimate import estimate_features, features_in_memory
+
+if TYPE_CHECKING:
+    from base_models.manifest import Manifest
+    from base_models.recipe.member import MemberConfig, TrainingConfig, TrainingRun
+    from base_models.training.epoch import Learner
+    from base_models.training.task import MemberTask
+
+TIMED_PHOTOS = 96  # at least two batches
+FROZEN_SHARE = 0.4  # of a step's time where only the head learns: no backward pass through the body
+CHECKED_SIZE = 16  # pixels at which every photo is tried once
+BYTES_PER_NUMBER = 4
+NETWORKS_BUILT = 3  # for the check before the run, for the training, for the weights that are kept: per fold at most
+TRAINING_COPIES = 3  # of the weights that a fold in training has more than a finished one: last, and two moments
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How many photos go through a member's network, over all epochs and folds.
+
+    Attributes
+    ----------
+    trained, scored : float
+        Photos it learns from, and photos it only scores.
+    decoded : float
+        Photos that are decoded for it.
+    """
+
+    trained: float
+    scored: float
+    decoded: float
+
+
+@dataclass(frozen=True)
+class MemberCost:
+    """What one member costs.
+
+    Attributes
+    ----------
+    member : str
+        Its name.
+    seconds : float
+        Expected time of all folds: decoding, training, validation, scoring.
+    weight_bytes : int
+        One copy of the weights of one fold.
+    peak_bytes : int
+        Highest resident memory of this process while the member was tried; 0 where the system does not tell.
+    """
+
+    member: str
+    seconds: float
+    weight_bytes: int
+    peak_bytes: int
+
+
+def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
+    """Estimate time, memory and disk space of a training run.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        A loaded recipe.
+    manifest : Manifest
+        Its photos.
+
+    Returns
+    -------
+    list of Fact
+        One per member, and the sum.
+    """
+    rows, n_networks, n_labels = count_rows(run, manifest), run.folds.n_networks, manifest.n_labels
+    with _threads(run.n_threads):
+        costs = []
+        for place, member in enumerate(run.members):
+            first_of_size = not place or run.members[place - 1].size != member.size
+            passes = count_passes(member, run, rows, decode_all=first_of_size)
+            costs.append(try_member(member, run, manifest, passes))
+        checking = len(manifest) * _seconds_per_photo(manifest, CHECKED_SIZE) / max(1, run.n_workers)
+        features = estimate_features(run.members, len(manifest))
+    total = sum(cost.seconds for cost in costs) + sum(cost.seconds for cost in features) + checking
+    weights = sum(cost.weight_bytes for cost in costs) * n_networks
+    chunks = rows.held_out + rows.rest * (n_networks if rows.rest else 1)
+    scores = len(run.members) * chunks + (len(run.members) + len(run.derived)) * (rows.held_out + rows.rest)
+    disk = weights + scores * n_labels * BYTES_PER_NUMBER + sum(cost.n_bytes for cost in features)
+    fullest = disk + max(_training_bytes(member, cost) for member, cost in zip(run.members, costs, strict=True))
+    memory = max(cost.peak_bytes for cost in costs) + _kept_bytes(run, len(manifest))
+    facts = [
+        Fact(f"member {cost.member}", f"{duration(cost.seconds)}, {cost.weight_bytes * n_networks / 2**20:.0f} MiB")
+        for cost in costs
+    ]
+    facts += [Fact(cost.name, f"{duration(cost.seconds)}, {cost.n_bytes / 2**20:.0f} MiB") for cost in features]
+    summary = (
+        f"{len(manifest):,} photos × {n_labels} labels, {_scheme(run)}: about {duration(total)} on this CPU, "
+        f"{f'{memory / GIB:.2f} GiB of memory, ' if memory else ''}{fullest / GIB:.2f} GiB of disk, "
+        f"{disk / GIB:.2f} in the end ({rows.of_splits}; without the ensemble)"
+    )
+    return [*facts, Fact("recipe", summary)]
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """How many rows do what.
+
+    Attributes
+    ----------
+    learned : float
+        Rows that are learned from, validation rows included, summed over a member's networks.
+    held_out : float
+        Rows that one network scores as held out.
+    rest : int
+        Rows of other splits, which every network scores.
+    of_splits : str
+        The splits in words.
+    """
+
+    learned: float
+    held_out: float
+    rest: int
+    of_splits: str
+
+
+def count_rows(run: "TrainingRun", manifest: "Manifest") -> RowCounts:
+    """Count the rows that a recipe's scheme learns from, holds out, and only scores.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        The recipe.
+    manifest : Manifest
+        Its photos.
+
+    Returns
+    -------
+    RowCounts
+        Before any photo turns out unreadable.
+    """
+    n_train, n_validation, n_test = (int((manifest.split == name).sum()) for name in ("train", "validation", "test"))
+    words = f"{n_train:,} training and {n_test:,} test photos"
+    if run.folds.scheme == "validation-split":
+        return RowCounts(n_train, n_validation, n_test, words)
+    if run.folds.scheme == "holdout":
+        held_out = n_train * run.folds.holdout_fraction
+        return RowCounts(n_train - held_out, held_out, n_validation + n_test, words)
+    networks = run.folds.n_folds - 1 + (run.folds.new_photos == "refit")
+    return RowCounts(n_train * networks, n_train, n_validation + n_test, words)
+
+
+def count_passes(member: "MemberConfig", run: "TrainingRun", rows: RowCounts, *, decode_all: bool) -> Passes:
+    """Count the photos that a member's networks see.
+
+    Parameters
+    ----------
+    member : MemberConfig
+        The member.
+    run : TrainingRun
+        Its recipe.
+    rows : RowCounts
+        What `count_rows` counted.
+    decode_all : bool
+        Whether photos of this size have to be decoded even if they are kept in memory.
+
+    Returns
+    -------
+    Passes
+        Over all epochs and networks; a photo shown smaller, or to a frozen body, counts for less. Precomputed features
+        are decoded once, see `experiments.estimates.feature_estimate`.
+    """
+    config, held = member.training, run.folds.validation_fraction
+    shown = rows.learned * (1 - held) * config.train_share
+    trained = shown * sum(_epoch_share(config, member.size, epoch) for epoch in range(config.epochs))
+    validated = rows.learned * held * config.epochs
+    finished = rows.held_out + rows.rest * run.folds.n_networks
+    n_photos = rows.held_out + rows.rest
+    if run.folds.scheme != "out-of-fold":
+        n_photos += rows.learned
+    if member.features == "precomputed":
+        decoded = 0.0
+    elif _is_kept(run, member, n_photos):
+        decoded = float(n_photos if decode_all else 0)
+    else:
+        decoded = shown * config.epochs + validated + finished
+    return Passes(trained, (validated + finished) * (2 if config.flip_tta else 1), decoded)
+
+
+def try_member(member: "MemberConfig", run: "TrainingRun", manifest: "Manifest", passes: Passes) -> MemberCost:
+    """Train and score a few batches of the recipe's photos.
+
+    Parameters
+    ----------
+    member : MemberConfig
+        The member.
+    run : TrainingRun
+        Its recipe.
+    manifest : Manifest
+        The photos.
+    passes : Passes
+        What `count_passes` counted.
+
+    Returns
+    -------
+    MemberCost
+        Seconds and bytes.
+    """
+    from base_models.training.epoch import train_epoch
+    from base_models.training.scoring import score_photos
+
+    reset_peak_memory()
+    task = _small_task(member, manifest)
+    decoding = _timed(task.photos.keep) / len(task.photos)
+    started = time.perf_counter()
+    learner = _learner(task)
+    n_weights = sum(tensor.numel() for tensor in learner.network.state_dict().values())
+    if member.features == "precomputed":
+        learner, task = features_in_memory(learner, task)
+    building = time.perf_counter() - started
+    last = member.training.epochs - 1
+    train_epoch(learner, replace(task, train_rows=task.train_rows[: min(8, member.training.batch_size)]), last)
+    training = _timed(lambda: train_epoch(learner, task, last)) / len(task.train_rows)
+    scoring = _timed(lambda: score_photos(learner.network, task.photos, task.train_rows, learner.precision)) / len(
+        task.train_rows
+    )
+    computing = passes.trained * training + passes.scored * scoring
+    reading = passes.decoded * decoding
+    if run.n_workers and passes.decoded > len(manifest):  # other processes decode while this one computes
+        seconds = max(computing, reading / run.n_workers)
+    else:
+        seconds = computing + reading / max(1, run.n_workers)
+    seconds += NETWORKS_BUILT * building * run.folds.n_networks
+    return MemberCost(member.name, seconds, n_weights * BYTES_PER_NUMBER, peak_memory() or 0)
+
+
+def _small_task(member: "MemberConfig", manifest: "Manifest") -> "MemberTask":
+    """Take a few photos that are spread over the data set."""
+    from base_models.photos.tensors import PhotoTensors
+    from base_models.training.task import MemberTask
+
+    n_rows = min(len(manifest), max(TIMED_PHOTOS, 2 * member.training.batch_size))
+    rows = np.linspace(0, len(manifest) - 1, n_rows).round().astype(np.int64)
+    photos = PhotoTensors(manifest, rows, member.size, cache="memory")
+    return MemberTask(member, photos, manifest.y_true[rows], np.arange(n_rows), np.arange(0))
+
+
+def _learner(task: "MemberTask") -> "Learner":
+    """Prepare what learns as a training does; ``auto`` is taken for float32, the slower where it is not chosen."""
+    import torch
+
+    from base_models.networks.network import create_network
+    from base_models.training.epoch import Learner
+    from base_models.training.losses import create_loss
+    from base_models.training.optimization import create_average, create_optimizer
+    from base_models.training.task import base_rates, known_truth, positive_counts
+
+    config = task.member.training
+    truth = known_truth(task) if task.member.head == "recurrent" else None
+    network = create_network(task.member, base_rates(task), load_weights=False, y_true=truth)
+    network = network.to(memory_format=torch.channels_last)
+    loss = create_loss(config, positive_counts(task), len(task.train_rows))
+    precision = "bfloat16" if config.precision == "bfloat16" else "float32"
+    average, optimizer = create_average(network, config), create_optimizer(network, config)
+    return Learner(network, optimizer, average, loss, precision, "cpu")
+
+
+def _training_bytes(member: "MemberConfig", cost: MemberCost) -> int:
+    """Return what a fold's checkpoints take beyond the weights that stay."""
+    return (TRAINING_COPIES + (member.training.ema_decay > 0)) * cost.weight_bytes
+
+
+def _epoch_share(config: "TrainingConfig", size: int, epoch: int) -> float:
+    """Return an epoch's time as a share of one at full size in which everything learns."""
+    from base_models.photos.transforms import training_size
+
+    shrunk = (training_size(config, epoch) / size) ** 2 if config.sizes else 1.0
+    last = (training_size(config, config.epochs - 1) / size) ** 2 if config.sizes else 1.0  # what was timed
+    share = config.shares[epoch * len(config.shares) // config.epochs] if config.shares else 1.0
+    return share * shrunk / last * (FROZEN_SHARE if epoch < config.freeze_epochs < config.epochs else 1.0)
+
+
+def _scheme(run: "TrainingRun") -> str:
+    """Say how many networks a member has."""
+    if run.folds.scheme != "out-of-fold":
+        return "one network a member"
+    return f"{run.folds.n_folds} folds" + (" and a refit" if run.folds.new_photos == "refit" else "")
+
+
+def _is_kept(run: "TrainingRun", member: "MemberConfig", n_photos: float) -> bool:
+    """Tell whether a member's decoded photos stay in memory."""
+    n_bytes = n_photos * 3 * member.size**2
+    return run.cache == "memory" or (run.cache == "auto" and n_bytes <= run.cache_gib * GIB)
+
+
+def _kept_bytes(run: "TrainingRun", n_photos: int) -> int:
+    """Return the memory of the decoded photos of the member with the most."""
+    return max(3 * member.size**2 * n_photos * _is_kept(run, member, n_photos) for member in run.members)
+
+
+def _seconds_per_photo(manifest: "Manifest", size: int) -> float:
+    """Time the decoding of a few photos."""
+    from base_models.photos.tensors import PhotoTensors
+
+    rows = np.linspace(0, len(manifest) - 1, min(len(manifest), TIMED_PHOTOS)).round().astype(np.int64)
+    return _timed(PhotoTensors(manifest, rows, size, cache="memory").keep) / len(rows)
+
+
+def _timed(action: Callable[[], object]) -> float:
+    """Return the seconds that something takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+@contextmanager
+def _threads(n_threads: int) -> Iterator[None]:
+    """Compute with the recipe's number of threads, and leave torch's generator as it was."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads or before)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,331 @@
+"""Score a saved ensemble on truth that it has not seen.
+
+The rows must not be among those the ensemble was fitted on: they are refused, or left out if asked for. Members and
+their plain mean are scored beside it at the threshold .5, because nothing may be tuned on these rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.reports.result_manifest import build_manifest, write_manifest
+from stacking.decision_rules.rematch import REMATCHES
+from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.metrics import (
+    f1_per_label,
+    hamming_loss,
+    log_loss,
+    macro_f1,
+    mean_average_precision,
+    micro_f1,
+    samples_f1,
+    subset_accuracy,
+)
+from stacking.report import Column, Figure, Report, Section, Table, render_html, render_markdown
+from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
+
+if TYPE_CHECKING:
+    from stacking.ensemble.ensemble import StackingEnsemble
+    from stacking.predictions import PredictionSet
+
+N_BINS = 15
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class HeldOutAnswer:
+    """What one method answered for samples that tuned nothing.
+
+    Attributes
+    ----------
+    method : str
+        Name of the method.
+    ids : ndarray of str, shape (n_samples,)
+        Names of the samples.
+    labels : tuple of str
+        Names of the labels.
+    y_true : ndarray of uint8, shape (n_samples, n_labels)
+        The truth.
+    y_score : ndarray of float32, shape (n_samples, n_labels)
+        Scores in [0, 1].
+    y_pred : ndarray of bool, shape (n_samples, n_labels)
+        Labels after the thresholds.
+    """
+
+    method: str
+    ids: NDArray[np.str_]
+    labels: tuple[str, ...]
+    y_true: NDArray[np.uint8]
+    y_score: NDArray[np.float32]
+    y_pred: NDArray[np.bool_]
+
+
+def evaluate_ensemble(
+    ensemble: "StackingEnsemble",
+    predictions: "PredictionSet",
+    *,
+    without: tuple[str, ...] = (),
+    drop_seen: bool = False,
+    n_bootstrap: int = 1000,
+    random_state: int = 0,
+) -> tuple[dict[str, Any], Report]:
+    """Score an ensemble, its members and their mean on labelled rows.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        A fitted ensemble.
+    predictions : PredictionSet
+        Scores of its members, with the truth.
+    without : tuple of str, default=()
+        Members to leave out.
+    drop_seen : bool, default=False
+        Leave out the samples that the ensemble was fitted on, instead of refusing them.
+    n_bootstrap : int, default=1000
+        Resamples for the intervals, by group where there are groups.
+    random_state : int, default=0
+        Seed of the resamples.
+
+    Returns
+    -------
+    leaderboard : dict
+        The form of ``leaderboard.json`` without its manifest.
+    report : Report
+        Sections as data.
+
+    Raises
+    ------
+    ValueError
+        If the predictions carry no truth, hold samples the ensemble was fitted on, or lack a member or label.
+    """
+    if predictions.y_true is None:
+        raise ValueError(
+            "predictions must carry the truth to be evaluated: give --truth, or a bundle or store with y_true."
+        )
+    if predictions.fingerprint == ensemble.fitted_on_:
+        raise ValueError(
+            "predictions must be rows that the ensemble has not seen: these are the ones it was fitted on; hold rows "
+            "back with pack --split, and fit again."
+        )
+    predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
+    y_score = ensemble.predict_proba(predictions, without=without)
+    y_pred = ensemble.decide(y_score)
+    rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(y_score, how) for how in REMATCHES}
+    kept = [model for model in ensemble.models_ if model not in without]
+    aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
+    main = HeldOutAnswer("ensemble", aligned.ids, aligned.labels, _truth(aligned), y_score, y_pred)
+    moved = [
+        replace(main, method=f"ensemble, rematched {how}", y_pred=ensemble.decide(y_score, thresholds))
+        for how, thresholds in rematched.items()
+    ]
+    others = [*moved, _mean_answer(aligned), *(_member_answer(aligned, model) for model in aligned.models)]
+    intervals = _intervals([main, *others], aligned, n_bootstrap, random_state)
+    kinds = ["auto", *["rematch"] * len(moved), "vote", *["member"] * aligned.n_models]
+    rows: list[dict[str, Any]] = [
+        {"method": answer.method, "kind": kind, **_metrics(answer, aligned), "low": low, "high": high}
+        for answer, kind, (low, high) in zip([main, *others], kinds, intervals, strict=True)
+    ]
+    rows.sort(key=lambda row: -row["score"])
+    sizes = {"n_samples": aligned.n_samples, "n_labels": aligned.n_labels, "n_seen_dropped": n_dropped}
+    leaderboard = {"metric": "micro_f1", **sizes, "rows": rows}
+    return leaderboard, _report(main, rows, aligned)
+
+
+def _unseen(
+    ensemble: "StackingEnsemble", predictions: "PredictionSet", *, drop_seen: bool
+) -> tuple["PredictionSet", int]:
+    """Return the samples that the ensemble was not fitted on, and how many others were left out."""
+    seen = ensemble.has_seen(predictions.ids)
+    n_seen = int(seen.sum())
+    if n_seen == 0:
+        return predictions, 0
+    if n_seen == len(seen) or not drop_seen:
+        advice = (
+            "hold rows back with pack --split, and fit again"
+            if n_seen == len(seen)
+            else f"leave them out with --drop-seen and score the other {len(seen) - n_seen:,}"
+        )
+        raise ValueError(
+            f"predictions must be rows that the ensemble has not seen: it was fitted on {n_seen:,} of these "
+            f"{len(seen):,} ids, the first is {str(predictions.ids[seen.argmax()])!r}; {advice}."
+        )
+    return predictions.subset(samples=~seen), n_seen
+
+
+def labels_section(answer: HeldOutAnswer) -> Section:
+    """Show F1 per label against how often the label occurs, and the labels never predicted.
+
+    Parameters
+    ----------
+    answer : HeldOutAnswer
+        Held-out labels of one method.
+
+    Returns
+    -------
+    Section
+        A figure and a table.
+    """
+    f1 = f1_per_label(answer.y_true, answer.y_pred)
+    counts = answer.y_true.sum(axis=0, dtype=np.int64)
+    figure = label_f1_figure({answer.method: f1}, counts, answer.labels)
+    never = never_predicted_table(answer.labels, answer.y_pred.sum(axis=0), counts, method=answer.method)
+    return Section("Labels", [Figure(figure, "F1 of every label against how often it occurs."), never])
+
+
+def scores_section(answers: list[HeldOutAnswer]) -> Section:
+    """Show micro-F1 against one threshold, and whether scores are probabilities.
+
+    Parameters
+    ----------
+    answers : list of HeldOutAnswer
+        One per method; the first is the main one.
+
+    Returns
+    -------
+    Section
+        Threshold curves and reliability curves.
+    """
+    thresholds = np.linspace(0.02, 0.98, 49)
+    by_threshold = {answer.method: _micro_f1_at(answer, thresholds) for answer in answers}
+    reliability = {answer.method: _reliability(answer)[:2] for answer in answers}
+    counts = _reliability(answers[0])[2]
+    return Section(
+        "Thresholds and reliability",
+        [
+            Figure(threshold_figure(thresholds, by_threshold), "Held-out micro-F1 if all labels had one threshold."),
+            Figure(reliability_figure(reliability, counts=counts), "How often a label is true, given its score."),
+        ],
+    )
+
+
+def _micro_f1_at(answer: HeldOutAnswer, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return micro-F1 for every single threshold, from one sort."""
+    order = np.argsort(-answer.y_score, axis=None, kind="stable")
+    hits = np.concatenate([[0], np.cumsum(answer.y_true.ravel()[order], dtype=np.int64)])
+    fired = np.searchsorted(-answer.y_score.ravel()[order], -thresholds, side="right")
+    return np.asarray(2 * hits[fired] / np.maximum(fired + hits[-1], 1))
+
+
+def _reliability(answer: HeldOutAnswer) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return mean score, observed share and count per score bin."""
+    score, truth = answer.y_score.ravel().astype(np.float64), answer.y_true.ravel()
+    bins = np.minimum((score * N_BINS).astype(np.int64), N_BINS - 1)
+    counts = np.bincount(bins, minlength=N_BINS)
+    with np.errstate(invalid="ignore"):
+        mean_score = np.bincount(bins, weights=score, minlength=N_BINS) / counts
+        share = np.bincount(bins, weights=truth, minlength=N_BINS) / counts
+    return mean_score, share, counts
+
+
+def write_evaluation(
+    folder: str | Path, leaderboard: dict[str, Any], report: Report, inputs: dict[str, str], options: dict[str, Any]
+) -> None:
+    """Write ``leaderboard.json``, ``report.html``, ``report.md`` and, last, ``manifest.json``.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it is absent.
+    leaderboard : dict
+        From `evaluate_ensemble`.
+    report : Report
+        From `evaluate_ensemble`.
+    inputs : dict of str to str
+        Hashes of what was read.
+    options : dict
+        Options as used.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = build_manifest("evaluate", inputs, options)
+    atomic_write_text(folder / "report.html", render_html(report))
+    atomic_write_text(folder / "report.md", render_markdown(report))
+    atomic_write_json(folder / "leaderboard.json", {**leaderboard, "manifest": manifest})
+    write_manifest(folder, manifest)
+
+
+def _truth(predictions: "PredictionSet") -> NDArray[np.uint8]:
+    """Return the truth, 0 where it is not annotated."""
+    truth = np.asarray(predictions.y_true, dtype=np.uint8)
+    return truth if predictions.y_known is None else truth * predictions.y_known.astype(np.uint8)
+
+
+def _member_answer(predictions: "PredictionSet", model: str) -> HeldOutAnswer:
+    """Answer with one member at the threshold .5; labels it does not cover are never predicted."""
+    y_score = np.nan_to_num(predictions.model_scores(model), nan=0.0)
+    return HeldOutAnswer(model, predictions.ids, predictions.labels, _truth(predictions), y_score, y_score >= HALF)
+
+
+def _mean_answer(predictions: "PredictionSet") -> HeldOutAnswer:
+    """Answer with the plain mean of the members at the threshold .5."""
+    from stacking.combiners.voting import SoftVoting
+
+    y_score = SoftVoting().fit(predictions).predict_proba(predictions)
+    return HeldOutAnswer("mean", predictions.ids, predictions.labels, _truth(predictions), y_score, y_score >= HALF)
+
+
+def _metrics(answer: HeldOutAnswer, predictions: "PredictionSet") -> dict[str, float]:
+    """Return every metric of one answer."""
+    masks: dict[str, Any] = {"y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
+    of_labels: dict[str, Callable[..., float]] = {
+        "score": micro_f1,
+        "macro_f1": macro_f1,
+        "samples_f1": samples_f1,
+        "subset_accuracy": subset_accuracy,
+        "hamming_loss": hamming_loss,
+    }
+    of_scores: dict[str, Callable[..., float]] = {
+        "mean_average_precision": mean_average_precision,
+        "log_loss": log_loss,
+    }
+    return {
+        **{name: float(metric(answer.y_true, answer.y_pred, **masks)) for name, metric in of_labels.items()},
+        **{name: float(metric(answer.y_true, answer.y_score, **masks)) for name, metric in of_scores.items()},
+    }
+
+
+def _intervals(
+    answers: list[HeldOutAnswer], predictions: "PredictionSet", n_bootstrap: int, random_state: int
+) -> list[tuple[float, float]]:
+    """Return 95 % bootstrap limits of every answer's micro-F1, from the same resamples."""
+    from stacking.metrics.bootstrap import bootstrap_totals, percentile_interval, unit_sums
+
+    truth = answers[0].y_true == 1
+    columns = [truth.sum(axis=1)]
+    for answer in answers:
+        fired = answer.y_pred if predictions.y_known is None else answer.y_pred & predictions.y_known
+        columns += [(fired & truth).sum(axis=1), fired.sum(axis=1)]
+    units = unit_sums(np.stack(columns, axis=1), groups=predictions.groups, sample_weight=predictions.sample_weight)
+    totals = bootstrap_totals(units, n_bootstrap=n_bootstrap, random_state=random_state)
+    limits = []
+    for place in range(len(answers)):
+        hits, fired_total = totals[:, 1 + 2 * place], totals[:, 2 + 2 * place]
+        limits.append(percentile_interval(2 * hits / np.maximum(fired_total + totals[:, 0], 1.0)))
+    return limits
+
+
+def _report(main: HeldOutAnswer, rows: list[dict[str, Any]], predictions: "PredictionSet") -> Report:
+    """Lay the evaluation out as a report."""
+    columns = [Column("method"), *(Column(title, "score") for title in ("micro-F1", "low", "high", "macro-F1", "mAP"))]
+    keys = ("score", "low", "high", "macro_f1", "mean_average_precision")
+    cells = [(row["method"], *(row[key] for key in keys)) for row in rows]
+    strong = [place for place, row in enumerate(rows) if row["method"] == main.method]
+    caption = (
+        "Members and their mean answer at the threshold .5. Rematched: thresholds moved, without the truth, until "
+        "these samples are predicted as often as those that the ensemble was fitted on. Limits: 95 % bootstrap."
+    )
+    ensemble = rows[strong[0]]
+    verdict = (
+        f"The ensemble scores {ensemble['score']:.4f} micro-F1 ({ensemble['low']:.4f} to {ensemble['high']:.4f}) on "
+        f"{predictions.n_samples:,} samples with {predictions.n_labels} labels that it was not fitted on."
+    )
+    sections = [
+        Section("Scores", [Table(columns, cells, caption, strong)]),
+        labels_section(main),
+        scores_section([main]),
+    ]
+    return Report("Evaluation of a saved ensemble", sections, verdict=verdict)

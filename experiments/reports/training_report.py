@@ -1,0 +1,259 @@
+"""The sections of a report that need the run folder or the photos: learning curves, photos with labels, worst errors.
+
+Each function turns arrays or files into one `Section`, data only; `stacking.report` renders it. Every score shown
+comes from photos that tuned nothing: the caller passes held-out predictions.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base_models.manifest import Manifest
+from experiments.reports.evaluation import HeldOutAnswer
+from stacking.report import Column, Figure, ImageGrid, Paragraph, Photo, Section, Table, Tag
+from stacking.report.figures import learning_curves_figure
+
+PHOTO_SIDE = 144
+"""Longer side of a photo in the report, in pixels."""
+
+MOST_TAGS = 14
+
+
+def learning_curves_section(run: Path) -> Section:
+    """Show how the members learned.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder; ``members/<name>/fold<k>/history.csv`` is read.
+
+    Returns
+    -------
+    Section
+        Validation micro-F1 and training loss per epoch, and a table of the last epochs.
+    """
+    folders = sorted(folder for folder in (run / "members").glob("*") if folder.is_dir())
+    histories = {folder.name: _fold_histories(folder) for folder in folders}
+    histories = {name: folds for name, folds in histories.items() if folds}
+    if not histories:
+        return Section("Learning curves", [Paragraph("No member has finished an epoch.", role="note")])
+    figures = [
+        Figure(learning_curves_figure(_curves(histories, key), metric=title), caption)
+        for key, title, caption in (
+            (
+                "validation_micro_f1",
+                "validation micro-F1",
+                "Over the labels that the member answers.",
+            ),
+            ("loss", "training loss", "Mean over the epoch."),
+        )
+        if all(key in fold for folds in histories.values() for fold in folds)
+    ]
+    rows = [_member_row(name, folds) for name, folds in histories.items()]
+    columns = [
+        Column("member"),
+        Column("folds", "count"),
+        Column("epochs", "count"),
+        Column("best validation micro-F1", "score"),
+        Column("training time", "seconds"),
+    ]
+    intro = (
+        "Validation rows are cut from each fold's training part and choose the epoch that is kept; micro-F1 is at the "
+        "best single threshold. They are no part of the rows that the fold scores."
+    )
+    return Section("Learning curves", [Paragraph(intro), *figures, Table(columns, rows), *_sampling_table(histories)])
+
+
+def _sampling_table(histories: dict[str, list[dict[str, NDArray[np.float64]]]]) -> list[Table]:
+    """Say what drawing rows by label frequency has reached, where a member does."""
+    rows = []
+    for name, folds in histories.items():
+        keys = ("sampling_target", "sampling_reached", "effective_sample_size")
+        if all(key in fold for fold in folds for key in keys):
+            target, reached, size = (float(np.mean([np.nanmean(fold[key]) for fold in folds])) for key in keys)
+            rows.append((name, target, reached, round(size)))
+    columns = [
+        Column("member"),
+        Column("exponent aimed at", "number"),
+        Column("exponent reached", "number"),
+        Column("effective sample size", "count"),
+    ]
+    caption = "Rows drawn by label frequency: 1 leaves the frequencies alone, 0 makes them equal; means over the folds."
+    return [Table(columns, rows, caption)] if rows else []
+
+
+def _fold_histories(member: Path) -> list[dict[str, NDArray[np.float64]]]:
+    """Read the finished epochs of every fold of a member, column by column."""
+    folds = []
+    for path in sorted(member.glob("fold*/history.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if rows:
+            folds.append({key: np.array([_number(row[key]) for row in rows]) for key in rows[0]})
+    return folds
+
+
+def _number(text: str | None) -> float:
+    """Read a number; anything else is NaN."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")
+
+
+def _curves(
+    histories: dict[str, list[dict[str, NDArray[np.float64]]]], key: str
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Lay one column of all folds side by side, NaN where a fold stopped earlier."""
+    curves = {}
+    for name, folds in histories.items():
+        n_epochs = max(len(fold[key]) for fold in folds)
+        values = np.full((len(folds), n_epochs), np.nan)
+        for row, fold in zip(values, folds, strict=True):
+            row[: len(fold[key])] = fold[key]
+        curves[name] = (np.arange(1, n_epochs + 1, dtype=np.float64), values)
+    return curves
+
+
+def _member_row(name: str, folds: list[dict[str, NDArray[np.float64]]]) -> tuple[str, int, int, float, float | None]:
+    """Summarise one member."""
+    best = float(np.mean([np.nanmax(fold["validation_micro_f1"]) for fold in folds]))
+    seconds = float(sum(np.nansum(fold["seconds"]) for fold in folds)) if "seconds" in folds[0] else None
+    return name, len(folds), max(len(fold["validation_micro_f1"]) for fold in folds), best, seconds
+
+
+def photos_section(answer: HeldOutAnswer, manifest: Manifest, *, n_photos: int = 24, random_state: int = 0) -> Section:
+    """Show held-out photos with their true and predicted labels.
+
+    Parameters
+    ----------
+    answer : HeldOutAnswer
+        Held-out labels of one method.
+    manifest : Manifest
+        Gives the photos by id.
+    n_photos : int, default=24
+        How many, drawn at random.
+    random_state : int, default=0
+        Seed of the draw.
+
+    Returns
+    -------
+    Section
+        A grid: labels predicted rightly, missed, and predicted wrongly are told apart.
+    """
+    rng = np.random.default_rng(random_state)
+    chosen = np.sort(rng.permutation(len(answer.ids))[:n_photos])
+    caption = f"{len(chosen)} held-out photos drawn at random, labelled by {answer.method}."
+    return Section("Photos", [ImageGrid(_grid(answer, chosen, manifest), caption)])
+
+
+def worst_errors_section(
+    answer: HeldOutAnswer, manifest: Manifest, *, n_photos: int = 12, n_pairs: int = 15
+) -> Section:
+    """Show the photos with the largest loss and the most confident single mistakes.
+
+    Parameters
+    ----------
+    answer : HeldOutAnswer
+        Held-out scores of one method.
+    manifest : Manifest
+        Gives the photos by id.
+    n_photos : int, default=12
+        How many photos.
+    n_pairs : int, default=15
+        How many single mistakes.
+
+    Returns
+    -------
+    Section
+        A grid and a table.
+    """
+    score = np.clip(answer.y_score.astype(np.float64), 1e-6, 1 - 1e-6)
+    surprise = -np.log(np.where(answer.y_true == 1, score, 1 - score))  # (n_samples, n_labels)
+    worst = np.argsort(-surprise.sum(axis=1), kind="stable")[:n_photos]
+    wrong = np.where(answer.y_pred != (answer.y_true == 1), surprise, -1.0)
+    pairs = np.argsort(-wrong, axis=None, kind="stable")[:n_pairs]
+    rows = [
+        (
+            str(answer.ids[row]),
+            answer.labels[column],
+            "missed" if answer.y_true[row, column] else "predicted wrongly",
+            float(answer.y_score[row, column]),
+        )
+        for row, column in (divmod(int(pair), len(answer.labels)) for pair in pairs)
+        if wrong[row, column] > 0
+    ]
+    table = Table(["photo", "label", "mistake", Column("score", "score")], rows, "The most confident single mistakes.")
+    note = "A mistake may be the annotation's: labels that annotators left out count as absent."
+    return Section(
+        "Worst errors",
+        [
+            Paragraph(note, role="note"),
+            ImageGrid(_grid(answer, worst, manifest), "The photos with the largest log loss."),
+            table,
+        ],
+    )
+
+
+def _grid(answer: HeldOutAnswer, rows: NDArray[np.int64], manifest: Manifest) -> list[Photo]:
+    """Return the photos of some rows that can be read, with judged labels."""
+    place = {str(photo_id): row for row, photo_id in enumerate(manifest.ids)}
+    photos = []
+    for row in rows:
+        photo_id = str(answer.ids[row])
+        if photo_id in place:
+            tags = judged_tags(answer.labels, answer.y_true[row], answer.y_pred[row])
+            photos.append(Photo(small_jpeg(manifest, place[photo_id]), photo_id, tags))
+    return photos
+
+
+def judged_tags(labels: tuple[str, ...], y_true: NDArray[np.uint8], y_pred: NDArray[np.bool_]) -> list[Tag]:
+    """Judge the labels of one sample: hits first, then misses, then extras.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        Names.
+    y_true, y_pred : ndarray of shape (n_labels,)
+        Truth and prediction of one sample.
+
+    Returns
+    -------
+    list of Tag
+        At most 14, with a last one that counts the rest.
+
+    Examples
+    --------
+    >>> [tag.kind for tag in judged_tags(("a", "b", "c"), np.array([1, 1, 0]), np.array([True, False, True]))]
+    ['hit', 'miss', 'extra']
+    """
+    truth = np.asarray(y_true, dtype=bool)
+    tags = [Tag(labels[i], "hit") for i in np.flatnonzero(truth & y_pred)]
+    tags += [Tag(labels[i], "miss") for i in np.flatnonzero(truth & ~y_pred)]
+    tags += [Tag(labels[i], "extra") for i in np.flatnonzero(~truth & y_pred)]
+    return tags if len(tags) <= MOST_TAGS else [*tags[: MOST_TAGS - 1], Tag(f"and {len(tags) - MOST_TAGS + 1} more")]
+
+
+def small_jpeg(manifest: Manifest, row: int) -> bytes:
+    """Shrink one photo for the report.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Gives the photo.
+    row : int
+        Its row.
+
+    Returns
+    -------
+    bytes
+        A JPEG whose longer side is at most 144 pixels.
+    """
+    photo = manifest.read_photo(row)
+    photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()

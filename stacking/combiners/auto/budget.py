@@ -1,0 +1,125 @@
+"""How many rows auto works on under a time limit, and what it keeps back for the thresholds.
+
+A pilot on few rows measures what the simplest answer costs on this machine, now: dealing folds, the plain mean, tuning
+every decision rule. Costs of the candidates are proportional to known operation counts (their Notes say which); the
+pilot tells how fast those run here. The race is held on as many rows as let the dearest candidate that is worth it,
+`label-context`, end in time; where not even a few rows do, `ridge-context` sets the size.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from stacking.cross_fitting import make_folds, sample_rows
+from stacking.predictions import PredictionSet
+
+__all__ = ["Budget", "plan_budget"]
+
+PILOT_ROWS = 1_000
+FEW_ROWS = 2_000
+"""A stacker that sees fewer rows than these, or than five times the labels, is not worth shrinking the race for."""
+
+PLAIN_SHARE, LEARNER_SHARE = 0.25, 0.45
+"""Shares of the limit that the simplest answer, and the learner that sets the size, may take."""
+
+PILOT_COST = 1.2e-6
+"""Seconds per row and label that the pilot takes where the costs below were measured."""
+
+LEARNERS = {"label-context": (2.2e-8, 1.7e-8, 2.3e-7), "ridge-context": (9e-9, 2e-9, 2e-8)}
+"""Seconds of a race, per row · label · models², per row · labels², per labels³, measured on the same machine."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What to race on.
+
+    Attributes
+    ----------
+    predictions : PredictionSet
+        All rows, or a random sample in memory.
+    reserve : float
+        Seconds that tuning the thresholds will take.
+    """
+
+    predictions: PredictionSet
+    reserve: float
+
+
+def plan_budget(
+    predictions: PredictionSet, time_limit: float | None, *, max_rows: int = 50_000, random_state: int | None = 0
+) -> Budget:
+    """Choose the rows for a race.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        With the truth.
+    time_limit : float or None
+        Seconds for everything; None takes up to `max_rows` rows.
+    max_rows : int, default=50_000
+        Most rows.
+    random_state : int or None, default=0
+        Draws the sample.
+
+    Returns
+    -------
+    Budget
+        Rows and reserve.
+    """
+    if time_limit is None:
+        kept = predictions.n_samples <= max_rows
+        return Budget(predictions if kept else sample_rows(predictions, max_rows, random_state=random_state), 0.0)
+    plain, tuning = _run_pilot(predictions, random_state)
+    n_rows = min(max_rows, rows_in_time(predictions, time_limit, plain))
+    reserve = 1.3 * tuning * min(n_rows, predictions.n_samples)
+    if n_rows >= predictions.n_samples:
+        return Budget(predictions, reserve)
+    return Budget(sample_rows(predictions, n_rows, random_state=random_state), reserve)
+
+
+def rows_in_time(predictions: PredictionSet, time_limit: float, plain: float) -> int:
+    """Estimate how many rows a race can use.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Its shape counts.
+    time_limit : float
+        Seconds for everything.
+    plain : float
+        Seconds per row that the simplest answer takes here.
+
+    Returns
+    -------
+    int
+        At least `PILOT_ROWS`.
+    """
+    n_models, n_labels = predictions.n_models, predictions.n_labels
+    pace = plain / (n_labels * PILOT_COST)
+    fitting = PLAIN_SHARE * time_limit / plain
+    for per_cell, per_pair, per_cube in LEARNERS.values():
+        per_row = pace * n_labels * (per_cell * (n_models + 5) ** 2 + per_pair * n_labels)
+        rows = (LEARNER_SHARE * time_limit - pace * per_cube * n_labels**3) / per_row
+        if rows >= max(FEW_ROWS, 5 * n_labels):
+            return int(max(PILOT_ROWS, min(fitting, rows)))
+    return int(max(PILOT_ROWS, fitting))
+
+
+def _run_pilot(predictions: PredictionSet, random_state: int | None) -> tuple[float, float]:
+    """Return the seconds per row of the simplest answer, and those of tuning alone."""
+    from stacking.decision_rules.choice import choose_thresholds
+
+    n_rows = min(PILOT_ROWS, predictions.n_samples)
+    warm_up = sample_rows(predictions, min(50, n_rows), random_state=random_state)
+    choose_thresholds(np.nan_to_num(warm_up.to_array()).mean(axis=0), warm_up, make_folds(warm_up, 2))
+    begun = time.monotonic()
+    few = sample_rows(predictions, n_rows, random_state=random_state)
+    folds = make_folds(few, random_state=random_state)
+    mean = np.nan_to_num(few.to_array()).mean(axis=0)
+    tuning = time.monotonic()
+    choose_thresholds(mean, few, folds)
+    ended = time.monotonic()
+    return (ended - begun) / n_rows, (ended - tuning) / n_rows

@@ -1,0 +1,112 @@
+"""Which candidates auto averages, and with what shares, given what they scored out of fold.
+
+Scores on one data set are noisy, above all where rows come in groups, and the best of many looks better than it is. So
+the plain mean is left only as far as the gain over it is proven (`stacking.metrics.paired_difference`):
+
+1. the best candidate is proven better than the mean: all candidates within one standard error of it are averaged (the
+   one-standard-error rule of Breiman et al., "Classification and regression trees", 1984, section 3.4.3, kept as an
+   average instead of a pick), unless the average scores less than the best alone, as scores on different scales do;
+2. else, its even average with the mean is: then that. A half step has half the noise of a whole one, and two methods
+   that err differently are worth more together;
+3. else the mean, with an eighth of the geometric mean where that one is not clearly behind. Neither learns anything, so
+   there is nothing to be misled by; the geometric mean holds back the scores that only one member believes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.combiners.blend import average_scores
+from stacking.metrics.paired_difference import UnitCounts, paired_gain
+
+__all__ = ["Choice", "choose_shares"]
+
+FloatArray = npt.NDArray[np.float32]
+
+GEOMETRIC_SHARE = 0.125
+"""On 120 random splits of music tags by artist an eighth gained .0022 over the mean (standard deviation .0052), a
+quarter .0028 (.0063): most of the gain, and it falls noticeably behind the mean less often."""
+MOST_HALVES = 3
+"""Candidates whose average with the mean is looked at: every further look is one more chance to be misled."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is averaged and why.
+
+    Attributes
+    ----------
+    shares : dict of str to float
+        Share of each chosen candidate in the mean of logits; they sum to 1.
+    reason : str
+        One sentence.
+    """
+
+    shares: dict[str, float]
+    reason: str
+
+
+def choose_shares(
+    held_out: Mapping[str, FloatArray],
+    counts: Mapping[str, UnitCounts],
+    judge: Callable[[FloatArray], UnitCounts],
+) -> Choice:
+    """Give shares to the candidates.
+
+    Parameters
+    ----------
+    held_out : mapping of str to ndarray of float32, shape (n_samples, n_labels)
+        Cross-fitted scores of each candidate; ``mean`` is among them.
+    counts : mapping of str to UnitCounts
+        What each decided.
+    judge : callable
+        Takes scores and returns what they would decide, by a threshold tuned on other folds.
+
+    Returns
+    -------
+    Choice
+        The shares and the reason.
+    """
+    order = sorted(counts, key=lambda name: -counts[name].micro_f1)
+    best, mean = order[0], counts["mean"]
+    if paired_gain(counts[best], mean).is_proven():
+        return _near_best(best, held_out, counts, judge)
+    halves: dict[str, float] = {}
+    for name in [name for name in order if counts[name].micro_f1 > mean.micro_f1][:MOST_HALVES]:
+        gain = paired_gain(judge(average_scores([held_out["mean"], held_out[name]])), mean)
+        if gain.is_proven():
+            halves[name] = gain.gain
+    if halves:
+        name = max(halves, key=lambda key: halves[key])
+        reason = f"{name} alone is not proven better than the plain mean, its even average with the mean is"
+        return Choice({"mean": 0.5, name: 0.5}, reason)
+    reason = "no candidate beats the plain mean beyond doubt"
+    if "geometric" in counts:
+        behind = paired_gain(mean, counts["geometric"])
+        if behind.gain <= behind.standard_error:
+            reason += "; an eighth of the geometric mean, which learns nothing either, holds back lone high scores"
+            return Choice({"mean": 1 - GEOMETRIC_SHARE, "geometric": GEOMETRIC_SHARE}, reason)
+    return Choice({"mean": 1.0}, reason)
+
+
+def _near_best(
+    best: str,
+    held_out: Mapping[str, FloatArray],
+    counts: Mapping[str, UnitCounts],
+    judge: Callable[[FloatArray], UnitCounts],
+) -> Choice:
+    """Average what is within one standard error of the best, unless that scores less than the best alone."""
+    gains = {name: paired_gain(counts[best], own) for name, own in counts.items()}
+    near = [name for name, gain in gains.items() if gain.gain <= gain.standard_error]
+    if len(near) == 1:
+        reason = f"{best} is proven better than the plain mean, and no other is within one standard error"
+        return Choice({best: 1.0}, reason)
+    if judge(average_scores([held_out[name] for name in near])).micro_f1 < counts[best].micro_f1:
+        reason = f"{best} is proven better than the plain mean, and its average with those near it scores less"
+        return Choice({best: 1.0}, reason)
+    reason = f"they are within one standard error of the best, {best}, which is proven better than the plain mean"
+    return Choice(dict.fromkeys(near, 1.0 / len(near)), reason)

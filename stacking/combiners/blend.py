@@ -1,0 +1,197 @@
+"""Blends: the average of named methods' scores, each method fitted by itself.
+
+Methods that err differently are worth more together. A blend with the plain mean also bounds what a meta-learner can
+spoil: where rows are few it pulls the learned scores back to what needs no learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking._checks import check_choice, check_folds
+from stacking.combiners.combiner import Combiner, CombinerState
+from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
+from stacking.combiners.state import pack_combiners, unpack_combiners
+from stacking.predictions import PredictionSet, as_prediction_set
+
+__all__ = ["Blend", "average_scores"]
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class Blend(Combiner):
+    """Average the scores of several methods with equal weights.
+
+    Parameters
+    ----------
+    methods : sequence of str, default=("mean", "pair-lightgbm")
+        Two or more different names of `stacking.combiners.registry.list_methods()`.
+    scale : {"probability", "logit"}, default="probability"
+        What is averaged: probabilities (arithmetic mean) or their logits.
+    random_state : int, Generator or None, default=0
+        Given to every method.
+
+    Attributes
+    ----------
+    members_ : list of Combiner
+        Fitted on all rows, in the order of `methods`.
+    notes_ : list of str
+        What the methods report about themselves, such as their fall-backs.
+
+    Notes
+    -----
+    Costs what its methods cost. Held-out scores average the methods' held-out scores on the same folds.
+
+    Examples
+    --------
+    >>> y_true = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 20, dtype=np.uint8)
+    >>> y_scores = np.stack([0.2 + 0.6 * y_true, 0.5 + 0.0 * y_true])
+    >>> blend = Blend(methods=("mean", "geometric")).fit(y_scores, y_true)
+    >>> [f"{score:.2f}" for score in blend.predict_proba(y_scores)[0]]
+    ['0.66', '0.34']
+    """
+
+    fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    choice_sees_all_rows: ClassVar[bool] = True
+
+    members_: list[Combiner]
+    notes_: list[str]
+
+    def __init__(
+        self,
+        methods: Sequence[str] = ("mean", "pair-lightgbm"),
+        *,
+        scale: Literal["probability", "logit"] = "probability",
+        random_state: int | np.random.Generator | None = 0,
+    ) -> None:
+        self.methods = methods
+        self.scale = scale
+        self.random_state = random_state
+
+    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
+        """Average the methods' held-out scores.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in, at least two different values.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+        """
+        learned = as_prediction_set(predictions)
+        held_out = check_folds(folds, learned.n_samples, least=2)
+        scores = [member.cross_fit_predict(learned, folds=held_out) for member in self._create()]
+        return average_scores(scores, self.scale)
+
+    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
+        """Fit each method on all rows and average their held-out scores.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in.
+
+        Returns
+        -------
+        combiner : Self
+            Fitted on all rows.
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+        """
+        self._given_folds = np.asarray(folds)
+        try:
+            self.fit(predictions)
+            return self, self._held_out
+        finally:
+            del self._given_folds
+            self.__dict__.pop("_held_out", None)
+
+    def _fit(self, predictions: PredictionSet) -> None:
+        """Fit the methods one after the other."""
+        folds = getattr(self, "_given_folds", None)
+        if folds is None:
+            self.members_ = [member.fit(predictions) for member in self._create()]
+        else:
+            fitted = [member.fit_cross_fitted(predictions, folds=folds) for member in self._create()]
+            self.members_ = [member for member, _ in fitted]
+            self._held_out = average_scores([held_out for _, held_out in fitted], self.scale)
+        self.notes_ = [str(note) for member in self.members_ for note in getattr(member, "notes_", ())]
+
+    def _create(self) -> list[Combiner]:
+        """Check the parameters and build the methods."""
+        from stacking.combiners.registry import create_method
+
+        check_choice(self.scale, ("probability", "logit"), name="scale")
+        names = [self.methods] if isinstance(self.methods, str) else list(self.methods)
+        if len(set(names)) < 2 or len(set(names)) != len(names):
+            raise ValueError(f"methods must name two or more different methods to blend: got {names}.")
+        return [create_method(name, random_state=self.random_state) for name in names]
+
+    def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
+        """Average the methods' scores."""
+        return average_scores([member._predict(predictions, covers) for member in self.members_], self.scale)
+
+    def _state(self) -> CombinerState:
+        """Nest the methods' states under numbered names."""
+        self._check_fitted()
+        nested, arrays, texts = pack_combiners(self.members_)
+        parameters = {**self.get_params(deep=False), "methods": list(self.methods)}
+        if isinstance(self.random_state, np.random.Generator):
+            parameters["random_state"] = None
+        values = {"parameters": parameters, "models": self.models_, "labels": self.labels_, "notes": self.notes_}
+        return {**values, **nested}, {"covers": self.covers_, **arrays}, texts
+
+    @classmethod
+    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
+        """Rebuild the methods."""
+        blend = cls(**values["parameters"])
+        blend.models_, blend.labels_ = tuple(values["models"]), tuple(values["labels"])
+        blend.covers_, blend.notes_ = arrays["covers"], values["notes"]
+        blend.members_ = unpack_combiners(values["members"], arrays, texts)
+        return blend
+
+
+def average_scores(
+    scores: Sequence[FloatArray],
+    scale: Literal["probability", "logit"] = "logit",
+    shares: Sequence[float] | None = None,
+) -> FloatArray:
+    """Average several methods' scores.
+
+    Parameters
+    ----------
+    scores : sequence of ndarray of float32, shape (n_samples, n_labels)
+        Scores in [0, 1], at least one array.
+    scale : {"probability", "logit"}, default="logit"
+        What is averaged.
+    shares : sequence of float, optional
+        Share of each method, summing to 1; equal by default.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples, n_labels)
+        Scores in [0, 1].
+
+    Examples
+    --------
+    >>> average_scores([np.array([[0.9]], np.float32), np.array([[0.5]], np.float32)]).round(2).tolist()
+    [[0.75]]
+    """
+    if len(scores) == 1:
+        return scores[0]
+    total = np.zeros(scores[0].shape, dtype=np.float64)
+    for share, score in zip(shares or [1.0 / len(scores)] * len(scores), scores, strict=True):
+        total += share * (score if scale == "probability" else score_logits(score))
+    return (total if scale == "probability" else probabilities(total)).astype(np.float32)

@@ -1,0 +1,311 @@
+"""The contract every combiner keeps: fit on a prediction set, realign by name, predict one score per sample and label.
+
+Voting (``stacking.combiners.voting``) and meta-learners (``stacking.combiners.meta_learners``) share all that has
+nothing to do with *how* they combine: wrapping plain arrays, checking the truth, remembering the names they were fitted
+on, putting members and labels back into that order at prediction, leaving out members on request, streaming rows so
+that memory stays bounded, cross-fitting, and the plain-data state that is saved.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+
+from stacking._checks import check_folds, did_you_mean, first_names
+from stacking.cross_fitting import score_held_out
+from stacking.predictions import PredictionSet, as_prediction_set
+
+__all__ = ["Combiner", "CombinerState"]
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+CombinerState = tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]
+"""What a fitted combiner is made of: JSON-able values, arrays, and texts (LightGBM models)."""
+
+
+class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """Base of everything that turns several models' scores into one score per sample and label.
+
+    A subclass stores its constructor parameters unchanged and implements two hooks: ``_fit(predictions)`` and
+    ``_combine_block(scores, covers)``. A combiner that needs more than a block of rows at prediction overrides
+    ``_predict`` instead of ``_combine_block``.
+
+    Attributes
+    ----------
+    models_ : tuple of str
+        Names of the members, in the order the fitted state refers to.
+    labels_ : tuple of str
+        Names of the labels, likewise.
+    covers_ : ndarray of bool, shape (n_models, n_labels)
+        Which member answered which label when this was fitted.
+
+    Notes
+    -----
+    ``fits_from`` says what fitting reads: ``"counts"`` (additive counts, which stream and merge over shards exactly) or
+    ``"rows"`` (single rows, sampled or taken label by label). ``requires_truth`` is False where ``fit`` needs no truth.
+    ``choice_sees_all_rows`` is True where `cross_fit_predict` fits without the held-out rows but makes a few choices
+    (which candidates, how many trees) on the held-out scores of all rows.
+    """
+
+    fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    requires_truth: ClassVar[bool] = True
+    choice_sees_all_rows: ClassVar[bool] = False
+
+    models_: tuple[str, ...]
+    labels_: tuple[str, ...]
+    covers_: BoolArray
+
+    def fit(
+        self, predictions: PredictionSet | npt.ArrayLike, y_true: npt.ArrayLike | None = None, *, groups: Any = None
+    ) -> Self:
+        """Fit on scores that no member produced for its own training rows (out-of-fold scores).
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            Scores in [0, 1]; an array is wrapped with the names ``model0 …`` and ``label0 …``.
+        y_true : array of shape (n_samples, n_labels), optional
+            The truth, 0 or 1. Needed unless the prediction set carries it or the combiner needs none.
+        groups : array of shape (n_samples,), optional
+            Samples of one group share a fold wherever the combiner splits rows.
+
+        Returns
+        -------
+        Self
+            The fitted combiner.
+
+        Raises
+        ------
+        ValueError
+            If the truth is missing, holds no sample, or a label is covered by no model.
+        """
+        predictions = as_prediction_set(predictions, y_true)
+        if groups is not None:
+            predictions = predictions.with_groups(groups)
+        _check_fittable(predictions, self.requires_truth, type(self).__name__)
+        self.models_ = tuple(str(name) for name in predictions.models)
+        self.labels_ = tuple(str(name) for name in predictions.labels)
+        self.covers_ = np.array(predictions.covers, dtype=bool)
+        self._fit(predictions)
+        return self
+
+    def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
+        """Combine the members' scores, matched to the fitted ones by name.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            An array has no names: it must hold the fitted members (but those of `without`) and labels in fitted order.
+        without : collection of str, default ()
+            Fitted members to leave out, whether present in `predictions` or not.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Combined scores in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If a fitted member or label is missing, `without` names an unknown member, or a label is left uncovered.
+        """
+        aligned, missing = self._align(predictions, without)
+        covers = self.covers_.copy()
+        covers[~missing] &= aligned.covers
+        covers[missing] = False
+        bare = np.flatnonzero(~covers.any(axis=0))
+        if len(bare):
+            raise ValueError(
+                f"predictions must cover every label with at least one member: no member is left for label "
+                f"{self.labels_[bare[0]]!r} ({len(bare)} such labels); leave fewer members out"
+            )
+        return self._predict(aligned, covers)
+
+    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
+        """Score every row by a clone fitted on the other folds.
+
+        What is tuned afterwards (thresholds, the choice among methods) is tuned on these scores.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            With the truth where the combiner needs it.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in, at least two different values.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If `folds` does not hold one value per sample or fewer than two folds.
+        """
+        predictions = as_prediction_set(predictions)
+        held_out = check_folds(folds, predictions.n_samples, least=2)
+        if not self.requires_truth and self.fits_from == "counts":
+            return clone(self).fit(predictions).predict_proba(predictions)
+        return score_held_out(self, predictions, held_out)
+
+    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
+        """Fit on all rows, and score each row by a fit that did not see it.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in; if all are equal nothing can be held out and the fit scores its own rows.
+
+        Returns
+        -------
+        combiner : Self
+            Fitted on all rows.
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+        """
+        if len(np.unique(np.asarray(folds))) < 2:
+            return self.fit(predictions), self.predict_proba(predictions)
+        y_score = self.cross_fit_predict(predictions, folds=folds)
+        return self.fit(predictions), y_score
+
+    # -- hooks ---------------------------------------------------------------------------------------------------------
+
+    def _fit(self, predictions: PredictionSet) -> None:
+        """Learn from `predictions`; `models_`, `labels_` and `covers_` are set already."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _fit")
+
+    def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
+        """Combine (n_models, n_rows, n_labels) in fitted order, NaN where `covers` is False, to (n_rows, n_labels)."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _combine_block or _predict")
+
+    def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
+        """Stream the rows of `predictions` (aligned, absent members not in it) through `_combine_block`."""
+        y_score = np.empty((predictions.n_samples, len(self.labels_)), dtype=np.float32)
+        for rows, scores in self._iter_aligned(predictions, covers):
+            y_score[rows] = self._combine_block(scores, covers)
+        return np.clip(y_score, 0.0, 1.0, out=y_score)
+
+    def _state(self) -> CombinerState:
+        """Split the fitted state into JSON-able values, arrays and texts: by default attributes ending in ``_``."""
+        self._check_fitted()
+        fitted = {name: value for name, value in vars(self).items() if name.endswith("_") and not name.startswith("_")}
+        arrays = {name: value for name, value in fitted.items() if isinstance(value, np.ndarray)}
+        values = {name: value for name, value in fitted.items() if not isinstance(value, np.ndarray)}
+        return {"parameters": _plain_parameters(self), "fitted": values}, arrays, {}
+
+    @classmethod
+    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
+        """Rebuild what `_state` split."""
+        combiner = cls(**values["parameters"])
+        for name, value in {**values["fitted"], **arrays}.items():
+            setattr(combiner, name, value)
+        combiner.models_ = tuple(combiner.models_)
+        combiner.labels_ = tuple(combiner.labels_)
+        return combiner
+
+    # -- alignment -----------------------------------------------------------------------------------------------------
+
+    def _iter_aligned(self, predictions: PredictionSet, covers: BoolArray) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield row blocks with all fitted members, NaN where `covers` is False."""
+        position = {str(name): i for i, name in enumerate(self.models_)}
+        places = [position[str(name)] for name in predictions.models]
+        complete = bool(covers.all()) and places == list(range(len(self.models_)))
+        for rows, block in predictions.iter_rows():
+            if complete:
+                yield rows, block
+                continue
+            scores = np.full((len(self.models_), *block.shape[1:]), np.nan, dtype=np.float32)
+            scores[places] = block
+            np.copyto(scores, np.nan, where=~covers[:, None, :])
+            yield rows, scores
+
+    def _align(
+        self, predictions: PredictionSet | npt.ArrayLike, without: Collection[str]
+    ) -> tuple[PredictionSet, BoolArray]:
+        """Bring members and labels into fitted order; also say which fitted members are absent."""
+        self._check_fitted()
+        left_out = {without} if isinstance(without, str) else {str(name) for name in without}
+        for name in sorted(left_out - set(self.models_)):
+            raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
+        if not isinstance(predictions, PredictionSet):
+            predictions = self._wrap(predictions, left_out)
+        present = {str(name) for name in predictions.models}
+        for name in self.models_:
+            if name not in present and name not in left_out:
+                raise ValueError(
+                    f"predictions must hold every fitted member: {name!r} is missing (got "
+                    f"{first_names(sorted(present))}); add it, name it so ({name}=FILE), or pass "
+                    f"without=[{name!r}] (--without {name})."
+                )
+        labels = {str(name) for name in predictions.labels}
+        for name in self.labels_:
+            if name not in labels:
+                raise ValueError(
+                    f"predictions must hold every fitted label: {name!r} is missing; a label that no member answers "
+                    f"must still be named (labels=, --labels).{did_you_mean(name, tuple(labels))}"
+                )
+        kept = [name for name in self.models_ if name not in left_out]
+        if not kept:
+            raise ValueError("without must leave at least one member: got all of them")
+        _warn_of_extras(present - set(self.models_), labels - set(self.labels_))
+        missing = np.array([name in left_out for name in self.models_])
+        if tuple(predictions.models) == tuple(kept) and tuple(predictions.labels) == self.labels_:
+            return predictions, missing
+        return predictions.subset(models=kept, labels=list(self.labels_)), missing
+
+    def _wrap(self, y_scores: npt.ArrayLike, left_out: set[str]) -> PredictionSet:
+        """Name the members and labels of a plain array by their fitted positions."""
+        shape = np.shape(y_scores)
+        if len(shape) == 2:
+            y_scores = np.asarray(y_scores)[None]
+            shape = np.shape(y_scores)
+        names = self.models_
+        if left_out and len(shape) == 3 and shape[0] == len(names) - len(left_out):
+            names = tuple(name for name in names if name not in left_out)
+        if len(shape) != 3 or shape[0] != len(names) or shape[2] != len(self.labels_):
+            raise ValueError(
+                f"predictions must have shape ({len(names)}, n_samples, {len(self.labels_)}) as fitted: got {shape}"
+            )
+        return PredictionSet(y_scores, models=list(names), labels=list(self.labels_))
+
+    def _check_fitted(self) -> None:
+        """Raise unless `fit` has run."""
+        if not hasattr(self, "models_"):
+            raise NotFittedError(f"{type(self).__name__} must be fitted first: call fit(predictions, y_true)")
+
+
+def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str) -> None:
+    """Raise unless there are rows, the truth where needed, and a member for every label."""
+    if predictions.n_samples == 0:
+        raise ValueError("predictions must hold at least one sample: got 0")
+    if requires_truth and predictions.y_true is None:
+        raise ValueError(f"y_true must be given, {name} learns from it: pass y_true or a PredictionSet that carries it")
+    bare = np.flatnonzero(~np.asarray(predictions.covers).any(axis=0))
+    if len(bare):
+        raise ValueError(
+            f"predictions must cover every label with at least one model: label {predictions.labels[bare[0]]!r} "
+            f"({len(bare)} such labels) is covered by none; drop it with subset(labels=…)"
+        )
+
+
+def _plain_parameters(combiner: BaseEstimator) -> dict[str, Any]:
+    """Return the constructor parameters; a random generator cannot be stored and becomes None."""
+    parameters = combiner.get_params(deep=False)
+    return {key: None if isinstance(value, np.random.Generator) else value for key, value in parameters.items()}
+
+
+def _warn_of_extras(models: set[str], labels: set[str]) -> None:
+    """Warn that members or labels unknown at fit are ignored."""
+    import warnings
+
+    for kind, names in (("members", models), ("labels", labels)):
+        if names:
+            shown = ", ".join(repr(name) for name in sorted(names)[:3])
+            warnings.warn(f"predictions hold {kind} that were not fitted; ignored: {shown}", UserWarning, stacklevel=4)

@@ -1,0 +1,85 @@
+"""One logit per label of all members: their logits, weighed by what each is worth over all labels together.
+
+A plain mean lets a useless member spoil every feature that is made of it. One logistic regression pooled over all
+labels (an intercept each) has as many coefficients as there are members, so it is sure even on a few hundred rows; what
+it gives to the members, none of it negative, is how they are weighed (a log-linear pool: C. Genest & J. V. Zidek,
+"Combining probability distributions", Statistical Science 1(1), 1986, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.combiners.meta_learners.batched_logistic import pooled_coefficients
+from stacking.combiners.meta_learners.training_rows import TrainingRows
+
+__all__ = ["equal_weights", "fuse_logits", "fusing_weights"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def fusing_weights(rows: TrainingRows) -> DoubleArray:
+    """Weigh the members by a logistic regression pooled over all labels.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        Logits and truth.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_models,)
+        On the simplex; equal where no member helps.
+    """
+    slopes = np.maximum(
+        pooled_coefficients(list(rows.logits), rows.y_true, weight=rows.weight, usable=rows.usable), 0.0
+    )
+    total = float(slopes.sum())
+    return slopes / total if total > 0 else equal_weights(rows.usable.T)
+
+
+def fuse_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray, weights: DoubleArray) -> DoubleArray:
+    """Average logits over the members that a label may use.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n_models, n_samples, n_labels)
+        Logits.
+    usable : ndarray of bool, shape (n_labels, n_models)
+        Which members count.
+    weights : ndarray of float64, shape (n_models,)
+        Of the members, not negative; a label whose members weigh nothing takes their plain mean.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples, n_labels)
+        The weighted mean, 0 for a label without members.
+    """
+    shares = usable * weights
+    shares = np.where(shares.sum(axis=1, keepdims=True) > 0, shares, usable)
+    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    total = np.zeros(np.shape(logits)[1:], dtype=np.float64)
+    for block, share in zip(logits, shares.T, strict=True):
+        total += np.where(share > 0, block, 0.0) * share
+    return total
+
+
+def equal_weights(covers: BoolArray) -> DoubleArray:
+    """Weigh all members alike.
+
+    Parameters
+    ----------
+    covers : ndarray of bool, shape (n_models, n_labels)
+        Which labels the members answer.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_models,)
+        On the simplex.
+    """
+    return np.full(len(covers), 1.0 / len(covers))

@@ -1,0 +1,196 @@
+"""Gradient boosting of one label from a given start, with as many trees as held-out folds ask for, often none.
+
+Every fold grows trees on the other folds' rows, starting from logits that did not see the fold. The number of rounds is
+the one with the largest mean fall of the held-out log loss, and 0 where that is within one standard error of nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.files.result_cache import digest_of, recall
+
+__all__ = ["BoostedLabel", "LabelRows", "boost_label", "boost_label_once"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+PATIENCE = 4
+"""Rounds without a better held-out loss after which a fold stops growing trees."""
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """What one label's trees are grown from.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (n_samples, n_features)
+        What the trees read.
+    y_true : ndarray of float64, shape (n_samples,)
+        The truth.
+    weight : ndarray of float64, shape (n_samples,), or None
+        Row weights, None if all are 1.
+    start : ndarray of float64, shape (n_folds, n_samples)
+        Logits that each fold's trees correct, by a model that did not see the fold.
+    masks : list of ndarray of bool, shape (n_samples,)
+        Rows held out in each fold.
+    """
+
+    features: FloatArray
+    y_true: DoubleArray
+    weight: DoubleArray | None
+    start: DoubleArray
+    masks: list[BoolArray]
+
+
+@dataclass(frozen=True)
+class BoostedLabel:
+    """What boosting brought for one label.
+
+    Attributes
+    ----------
+    models : tuple of str
+        LightGBM text of each fold's trees; empty where no tree helped.
+    held_out : ndarray of float64, shape (n_samples,)
+        Correction of the logit for each row, by trees that saw neither the row nor its fold's losses.
+    """
+
+    models: tuple[str, ...]
+    held_out: DoubleArray
+
+
+def boost_label(rows: LabelRows, *, n_trees: int, seed: int) -> BoostedLabel:
+    """Grow trees on each fold's complement and keep as many as held-out folds ask for.
+
+    Parameters
+    ----------
+    rows : LabelRows
+        Features, truth, starting logits and folds.
+    n_trees : int
+        Most rounds, at least 1.
+    seed : int
+        Seed of the features drawn for each tree.
+
+    Returns
+    -------
+    BoostedLabel
+        The folds' trees and the held-out corrections; the rounds of a fold's correction are chosen on the other folds.
+    """
+    import lightgbm
+
+    parameters = _parameters(seed)
+    data = lightgbm.Dataset(rows.features, label=rows.y_true, weight=rows.weight, params=parameters).construct()
+    boosters, curves = [], []
+    for held, start in zip(rows.masks, rows.start, strict=True):
+        history: dict[str, Any] = {}
+        boosters.append(
+            lightgbm.train(
+                parameters,
+                _subset(data, ~held, start),
+                n_trees,
+                valid_sets=[_subset(data, held, start)],
+                callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False), lightgbm.record_evaluation(history)],
+            )
+        )
+        before = _log_loss(rows.y_true[held], start[held], None if rows.weight is None else rows.weight[held])
+        curves.append(np.array([before, *history["valid_0"]["binary_logloss"]]))
+    gains = _gains(curves)
+    correction = np.zeros(len(rows.y_true))
+    for fold, (held, booster) in enumerate(zip(rows.masks, boosters, strict=True)):
+        rounds = _best_rounds(np.delete(gains, fold, axis=0))
+        if rounds:
+            raw = booster.predict(rows.features[held], raw_score=True, num_iteration=rounds, num_threads=1)
+            correction[held] = np.asarray(raw)
+    rounds = _best_rounds(gains)
+    models = [booster.model_to_string(num_iteration=rounds) for booster in boosters] if rounds else []
+    return BoostedLabel(tuple(models), correction)
+
+
+def boost_label_once(rows: LabelRows, *, n_trees: int, seed: int, folder: Path | None) -> BoostedLabel:
+    """Grow a label's trees, or take them from the folder of an earlier run on the same rows.
+
+    Parameters
+    ----------
+    rows : LabelRows
+        Features, truth, starting logits and folds.
+    n_trees : int
+        Most rounds, at least 1.
+    seed : int
+        Seed of the features drawn for each tree.
+    folder : Path or None
+        Where finished labels are kept; None keeps nothing.
+
+    Returns
+    -------
+    BoostedLabel
+        As `boost_label` returns it.
+    """
+    if folder is None:
+        return boost_label(rows, n_trees=n_trees, seed=seed)
+    import lightgbm
+
+    def grow() -> dict[str, npt.NDArray[Any]]:
+        label = boost_label(rows, n_trees=n_trees, seed=seed)
+        texts = {f"model{k}": np.frombuffer(text.encode(), np.uint8) for k, text in enumerate(label.models)}
+        return {"held_out": label.held_out, **texts}
+
+    settings = {"trees": n_trees, "patience": PATIENCE, "lightgbm": lightgbm.__version__, **_parameters(seed)}
+    arrays = (rows.features, rows.y_true, rows.weight, rows.start, np.array(rows.masks))
+    kept = recall(folder, digest_of("boosted label", settings, *arrays), grow)
+    models = [kept[f"model{k}"].tobytes().decode() for k in range(len(kept) - 1)]
+    return BoostedLabel(tuple(models), kept["held_out"])
+
+
+def _parameters(seed: int) -> dict[str, Any]:
+    """Return LightGBM's parameters: one thread and deterministic, so that the result hangs on nothing else."""
+    return {
+        "objective": "binary",
+        "metric": "binary_logloss",
+        "learning_rate": 0.1,
+        "num_leaves": 6,
+        "min_data_in_leaf": 30,
+        "lambda_l2": 5.0,
+        "feature_fraction": 0.5,
+        "max_bin": 63,
+        "boost_from_average": False,
+        "feature_pre_filter": False,
+        "num_threads": 1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "seed": seed,
+        "verbose": -1,
+    }
+
+
+def _subset(data: Any, rows: BoolArray, start: DoubleArray) -> Any:
+    """Take rows of a binned data set, without binning again, and start them at their regression's logits."""
+    taken = data.subset(np.flatnonzero(rows)).construct()
+    taken.set_init_score(start[rows])
+    return taken
+
+
+def _log_loss(y_true: DoubleArray, logits: DoubleArray, weight: DoubleArray | None) -> float:
+    """Return the mean log loss in nats."""
+    return float(np.average(np.logaddexp(0.0, logits) - y_true * logits, weights=weight))
+
+
+def _gains(curves: list[DoubleArray]) -> DoubleArray:
+    """Return the fall of each fold's loss after 0, 1, … rounds; a fold that stopped keeps its last value."""
+    longest = max(map(len, curves))
+    padded = np.array([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves])
+    return padded[:, :1] - padded
+
+
+def _best_rounds(gains: DoubleArray) -> int:
+    """Return the number of rounds with the largest mean gain, or 0 if that is within one standard error of nothing."""
+    mean = gains.mean(axis=0)
+    rounds = int(np.argmax(mean))
+    error = gains[:, rounds].std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
+    return rounds if mean[rounds] > error else 0

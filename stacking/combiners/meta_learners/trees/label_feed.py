@@ -1,0 +1,202 @@
+"""What a learner that works label by label reads: one label's logits at a time, with a regression to start from.
+
+Rows that fit in memory are held. Of more, only the members' mean logits are (four bytes a cell); a label's own logits
+are read from the predictions when its turn comes, which a by-label copy of a store makes one pass over its files. The
+regressions are fitted on at most `BASE_ROWS` rows, evenly drawn: a few coefficients a label settle long before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.combiners.meta_learners.batched_logistic import apply_logistic, fit_logistic
+from stacking.combiners.meta_learners.labelwise_logistic import logit_penalty
+from stacking.combiners.meta_learners.pooled_logits import fuse_logits, fusing_weights
+from stacking.combiners.meta_learners.training_rows import TrainingRows, prepare_rows, score_logits
+from stacking.cross_fitting import make_folds
+from stacking.files.result_cache import current_folder, digest_of, recall
+from stacking.predictions import PredictionSet
+
+__all__ = ["BASE_ROWS", "LabelFeed", "feed_from_memory", "feed_from_predictions"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
+
+BASE_ROWS = 100_000
+PENALTY = 10.0
+
+
+@dataclass(frozen=True)
+class LabelFeed:
+    """Rows of all labels, given out label by label.
+
+    Attributes
+    ----------
+    read_logits : callable
+        Takes label positions, yields each with its logits, shape (n_models, n_samples), 0 where not covered.
+    fused : ndarray of float32, shape (n_samples, n_labels)
+        Fused logit of the members that cover a label.
+    fusing : ndarray of float64, shape (n_models,)
+        Weights of the members in it.
+    weigh : callable
+        Takes a label, returns its truth and the weights of its rows (None if all are 1), float64 each.
+    usable : ndarray of bool, shape (n_labels, n_models)
+        Which members' logits a label may use.
+    masks : list of ndarray of bool, shape (n_samples,)
+        Rows held out in each fold; empty if there is one fold only.
+    centers : ndarray of float64, shape (n_models, n_labels)
+        Mean logits.
+    positives, total : ndarray of float64, shape (n_labels,)
+        Weight of each label's positives, and of all its rows.
+    coefficients : ndarray of float64, shape (n_labels, n_models + 1)
+        The regressions on all rows, intercept last.
+    fold_coefficients : ndarray of float64, shape (n_folds, n_labels, n_models + 1)
+        Those of each fold, fitted without it.
+    """
+
+    read_logits: Callable[[IntArray], Iterator[tuple[int, FloatArray]]]
+    fused: FloatArray
+    fusing: DoubleArray
+    weigh: Callable[[int], tuple[DoubleArray, DoubleArray | None]]
+    usable: BoolArray
+    masks: list[BoolArray]
+    centers: DoubleArray
+    positives: DoubleArray
+    total: DoubleArray
+    coefficients: DoubleArray
+    fold_coefficients: DoubleArray
+
+    def starts(self, label: int, logits: FloatArray) -> DoubleArray:
+        """Apply each fold's regression of a label.
+
+        Parameters
+        ----------
+        label : int
+            The label.
+        logits : ndarray of float32, shape (n_models, n_samples)
+            Its logits.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_folds, n_samples)
+            Logits.
+        """
+        columns = [member[:, None] for member in logits]
+        return np.array([apply_logistic(columns, own[[label]])[:, 0] for own in self.fold_coefficients])
+
+
+def feed_from_memory(rows: TrainingRows) -> LabelFeed:
+    """Give out rows that are held in memory.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        All of them.
+
+    Returns
+    -------
+    LabelFeed
+        The feed.
+    """
+
+    def read_logits(labels: IntArray) -> Iterator[tuple[int, FloatArray]]:
+        for label in labels:
+            yield int(label), rows.logits[:, :, label]
+
+    def weigh(label: int) -> tuple[DoubleArray, DoubleArray | None]:
+        return rows.y_true[:, label], None if rows.weight is None else rows.weight[:, label]
+
+    total = np.full(len(rows.usable), float(len(rows.y_true))) if rows.weight is None else rows.weight.sum(axis=0)
+    fusing = fusing_weights(rows)
+    fused = fuse_logits(rows.logits, rows.usable, fusing).astype(np.float32)
+    centers = rows.logits.mean(axis=1, dtype=np.float64)
+    facts = (read_logits, fused, fusing, weigh, rows.usable, rows.fold_masks, centers, rows.positives, total)
+    return LabelFeed(*facts, *_fit_bases(rows))
+
+
+def feed_from_predictions(
+    predictions: PredictionSet, folds: IntArray | None, *, n_folds: int, random_state: int | np.random.Generator | None
+) -> LabelFeed:
+    """Give out all rows of predictions that need not fit in memory.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        With the truth.
+    folds : ndarray of int, shape (n_samples,), or None
+        The folds; None deals `n_folds` stratified grouped ones.
+    n_folds : int
+        Folds to deal.
+    random_state : int, Generator or None
+        Draws the rows of the regressions and breaks ties among folds.
+
+    Returns
+    -------
+    LabelFeed
+        The feed.
+    """
+    rng = np.random.default_rng(random_state)
+    n_samples, n_labels = predictions.n_samples, predictions.n_labels
+    drawn = np.sort(rng.choice(n_samples, size=min(BASE_ROWS, n_samples), replace=False))
+    if folds is None:
+        folds = make_folds(predictions, n_folds, random_state=rng)
+    base = prepare_rows(predictions.subset(samples=drawn), max_rows=None, n_folds=1, random_state=rng)
+    base = TrainingRows(base.logits, base.y_true, base.weight, base.usable, folds[drawn])
+    fusing, fused = fusing_weights(base), np.empty((n_samples, n_labels), np.float32)
+    sums = np.zeros((predictions.n_models, n_labels))
+    for rows, scores in predictions.iter_rows():
+        logits = np.nan_to_num(score_logits(scores), copy=False)
+        fused[rows] = fuse_logits(logits, base.usable, fusing)
+        sums += logits.sum(axis=1, dtype=np.float64)
+
+    def read_logits(labels: IntArray) -> Iterator[tuple[int, FloatArray]]:
+        if len(labels):
+            for place, scores in predictions.subset(labels=labels).iter_labels():
+                yield int(labels[place.start]), np.nan_to_num(score_logits(scores[:, :, 0]), copy=False)
+
+    scale = 1.0 if predictions.sample_weight is None else max(float(predictions.sample_weight.mean()), 1e-12)
+
+    def weigh(label: int) -> tuple[DoubleArray, DoubleArray | None]:
+        truth = np.asarray(predictions.y_true)[:, label].astype(np.float64)
+        known = None if predictions.y_known is None else predictions.y_known[:, label]
+        if known is None and predictions.sample_weight is None:
+            return truth, None
+        weight = np.ones(n_samples) if predictions.sample_weight is None else predictions.sample_weight / scale
+        weight = weight if known is None else weight * known
+        return np.where(weight > 0, truth, (truth @ weight) / max(weight.sum(), 1e-12)), weight
+
+    sizes = np.empty((2, n_labels))
+    for label in range(n_labels):
+        truth, weight = weigh(label)
+        sizes[:, label] = (truth.sum(), n_samples) if weight is None else (truth @ weight, weight.sum())
+    masks = [folds == fold for fold in np.unique(folds)] if len(np.unique(folds)) > 1 else []
+    facts = (read_logits, fused, fusing, weigh, base.usable, masks, sums / n_samples, sizes[0], sizes[1])
+    return LabelFeed(*facts, *_fit_bases(base))
+
+
+def _fit_bases(rows: TrainingRows) -> tuple[DoubleArray, DoubleArray]:
+    """Fit every label's regression on all rows, and for each fold without it."""
+    folder = current_folder()
+    data = "" if folder is None else digest_of(rows.logits, rows.y_true, rows.weight, rows.usable)
+
+    def fit(fitting: BoolArray) -> DoubleArray:
+        def compute() -> dict[str, DoubleArray]:
+            coefficients = fit_logistic(
+                [logits[fitting] for logits in rows.logits],
+                rows.y_true[fitting],
+                weight=None if rows.weight is None else rows.weight[fitting],
+                usable=rows.usable,
+                penalty=logit_penalty(PENALTY, len(rows.logits)),
+            )
+            return {"coefficients": coefficients}
+
+        return recall(folder, digest_of("regressions", PENALTY, data, fitting), compute)["coefficients"]
+
+    whole = fit(np.ones(len(rows.y_true), dtype=bool))
+    return whole, np.array([fit(~held) for held in rows.fold_masks])

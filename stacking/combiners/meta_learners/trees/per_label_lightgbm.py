@@ -1,0 +1,301 @@
+"""LightGBM per label, boosted from a logistic regression on the label's own logits.
+
+Default gradient boosting on a few hundred labels overfits the many rare ones and loses to a straight line. Here the
+line comes first: every label starts from its logistic regression (`LabelwiseLogistic`), trees may only correct it, and
+their number is what held-out folds ask for, often none. The trees also see what the members say about the labels whose
+scores move with this one (Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking._checks import check_folds
+from stacking.combiners.meta_learners.batched_logistic import apply_logistic
+from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits
+from stacking.combiners.meta_learners.training_rows import (
+    describe_fallback,
+    fill_gaps,
+    prepare_rows,
+    probabilities,
+)
+from stacking.combiners.meta_learners.trees.boosted_label import LabelRows, boost_label_once
+from stacking.combiners.meta_learners.trees.label_feed import (
+    BASE_ROWS,
+    LabelFeed,
+    feed_from_memory,
+    feed_from_predictions,
+)
+from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
+from stacking.deadline import check_deadline
+from stacking.files.result_cache import current_folder
+from stacking.predictions import PredictionSet
+
+__all__ = ["PerLabelStacker"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_CORRELATED_ROWS = 50_000
+
+
+class PerLabelStacker(TreeCombiner):
+    """Stack per label with LightGBM on own scores and on the labels that move with it.
+
+    A label keeps to its logistic regression where it has fewer than `min_positives` positives (or negatives), or where
+    no number of trees lowers the held-out log loss by more than its standard error over the folds. Each fold grows its
+    own trees; new rows get the mean of their corrections, so no tree is refitted without a check.
+
+    Parameters
+    ----------
+    n_trees : int, default=60
+        Most boosting rounds per fold, at least 1.
+    n_context : int, default=12
+        Other labels whose fused logit a label's trees may read, those whose logits correlate most with its own.
+    min_positives : int, default=20
+        Labels with fewer positives or negatives grow no trees.
+    n_folds : int, default=5
+        Stratified grouped folds, at least 2.
+    max_rows : int or None, default=100_000
+        Fit on a random sample where there are more rows. None takes all: beyond 100,000 of them only the regressions
+        are fitted on a sample, and the trees read the rows label by label; a store is then best packed with its
+        by-label copy (``labelstack pack --by-label``).
+    random_state : int, Generator or None, default=0
+        Draws the sample and the folds, seeds the trees.
+    n_jobs : int or None, default=None
+        Labels fitted at the same time, through `joblib.Parallel` with no backend named.
+
+    Attributes
+    ----------
+    coefficients_ : ndarray of float64, shape (n_labels, n_models + 1)
+        The logistic regressions, intercept last.
+    context_ : ndarray of int, shape (n_labels, n_context)
+        Labels that each label's trees read.
+    boosted_ : ndarray of bool, shape (n_labels,)
+        Labels whose trees are used; the others fell back to their logistic regression.
+    fallback_report_ : dict
+        Shares of labels and of positives that fell back, in [0, 1].
+
+    Notes
+    -----
+    O(n_folds · n_trees · n_samples · (n_models + n_context)) per boosted label. Trees are the same whatever `n_jobs`:
+    one thread each, deterministic. A constant label gets its smoothed frequency. Within
+    ``stacking.files.result_cache.keep_pieces(folder)`` the fit of a killed run, begun again, repeats at most one
+    label a job.
+
+    References
+    ----------
+    G. Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y_true = rng.integers(0, 2, (200, 2))
+    >>> y_scores = np.clip(0.5 + 0.3 * (y_true - 0.5) + rng.normal(0, 0.1, (3, 200, 2)), 0, 1)
+    >>> sorted(PerLabelStacker().fit(y_scores, y_true).fallback_report_)
+    ['labels', 'positives']
+    """
+
+    fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    choice_sees_all_rows: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        n_trees: int = 60,
+        *,
+        n_context: int = 12,
+        min_positives: int = 20,
+        n_folds: int = 5,
+        max_rows: int | None = 100_000,
+        random_state: int | np.random.Generator | None = 0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_trees = n_trees
+        self.n_context = n_context
+        self.min_positives = min_positives
+        self.n_folds = n_folds
+        self.max_rows = max_rows
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def cross_fit_predict(self, predictions: Any, *, folds: npt.ArrayLike) -> FloatArray:
+        """Score every row by trees and regressions of the other folds; one fit gives all of them.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in, at least two different values.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+        """
+        if not isinstance(predictions, PredictionSet) or self._samples(predictions):
+            return super().cross_fit_predict(predictions, folds=folds)
+        feed = self._feed(predictions, check_folds(folds, predictions.n_samples, least=2))
+        return self._boost(feed, _nearest_labels(feed.fused, self.n_context), wants_scores=True)[1]
+
+    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
+        """Fit, and give the held-out scores that the same folds' trees give without further work.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            With the truth.
+        folds : array of int, shape (n_samples,)
+            The fold each row is held out in.
+
+        Returns
+        -------
+        combiner : Self
+            Fitted on all rows.
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Held-out scores in [0, 1].
+        """
+        if self._samples(predictions) or len(np.unique(np.asarray(folds))) < 2:
+            return super().fit_cross_fitted(predictions, folds=folds)
+        self._given_folds = check_folds(folds, predictions.n_samples, least=2)
+        try:
+            self.fit(predictions)
+            return self, self._held_out
+        finally:
+            del self._given_folds, self._held_out
+
+    def _samples(self, predictions: PredictionSet) -> bool:
+        """Say whether fitting would draw a sample of the rows."""
+        return self.max_rows is not None and predictions.n_samples > self.max_rows
+
+    def _feed(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> LabelFeed:
+        """Read the rows, with the given folds or folds of its own."""
+        if self.max_rows is None and predictions.n_samples > BASE_ROWS:
+            return feed_from_predictions(predictions, folds, n_folds=self.n_folds, random_state=self.random_state)
+        n_folds = self.n_folds if folds is None else 1
+        rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=n_folds, random_state=self.random_state)
+        return feed_from_memory(rows if folds is None else dataclasses.replace(rows, folds=folds))
+
+    def _fit(self, predictions: PredictionSet) -> None:
+        """Fit the regressions on all rows and grow the trees fold by fold."""
+        given = getattr(self, "_given_folds", None)
+        feed = self._feed(predictions, given)
+        self.centers_, self.fusing_ = feed.centers, feed.fusing
+        self.coefficients_ = feed.coefficients
+        self.context_ = _nearest_labels(feed.fused, self.n_context)
+        models, held_out = self._boost(feed, self.context_, wants_scores=given is not None)
+        self.boosted_ = np.array([bool(texts) for texts in models])
+        self._texts = {f"{j}/{k}": text for j, texts in enumerate(models) for k, text in enumerate(texts)}
+        self.fallback_report_, self.notes_ = describe_fallback(
+            "lightgbm", ~self.boosted_, feed.positives, "logistic regression"
+        )
+        self._load_boosters()
+        if given is not None:
+            self._held_out = held_out
+
+    def _boost(
+        self, feed: LabelFeed, context: npt.NDArray[np.intp], *, wants_scores: bool
+    ) -> tuple[list[tuple[str, ...]], FloatArray]:
+        """Grow trees for all labels; return each one's models and, where wanted, the held-out scores."""
+        from joblib import Parallel, delayed
+
+        seed = self.random_state if isinstance(self.random_state, int) else 0
+        fewest = np.minimum(feed.positives, feed.total - feed.positives)
+        is_grown = (fewest >= self.min_positives) & bool(feed.masks)
+        settings = {"n_trees": self.n_trees, "seed": seed, "folder": current_folder(), "wants_scores": wants_scores}
+
+        def job(label: int, logits: FloatArray) -> Any:
+            check_deadline()
+            features = _features(logits, feed.fused, label, feed.usable[label], context[label])
+            rows = LabelRows(features, *feed.weigh(label), feed.starts(label, logits), feed.masks)
+            return delayed(_grow_label)(rows, **settings)
+
+        grown = np.flatnonzero(is_grown)
+        models: list[tuple[str, ...]] = [()] * len(fewest)
+        held_out = np.empty(feed.fused.shape if wants_scores else (0, 0), np.float32)
+        answers = Parallel(n_jobs=self.n_jobs)(job(label, logits) for label, logits in feed.read_logits(grown))
+        for label, (texts, scores) in zip(grown.tolist(), answers, strict=True):
+            models[label] = texts
+            if wants_scores:
+                held_out[:, label] = scores
+        if wants_scores:
+            for kept, logits in feed.read_logits(np.flatnonzero(~is_grown)):
+                starts = feed.starts(kept, logits)
+                held_out[:, kept] = _held_out_scores(starts, feed.masks, np.zeros(len(held_out)))
+        return models, held_out
+
+    @classmethod
+    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
+        """Rebuild the stacker; earlier versions weighed all members alike."""
+        return super()._from_state(values, {"fusing_": equal_weights(arrays["covers_"]), **arrays}, texts)
+
+    def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
+        """Add the mean correction of the folds' trees to the regressions."""
+        logits = fill_gaps(scores, covers, self.centers_, self.covers_)
+        answer = apply_logistic(list(logits), self.coefficients_)
+        fused = fuse_logits(logits, self.covers_.T, self.fusing_).astype(np.float32)
+        for label, boosters in self._boosters.items():
+            own = logits[:, :, label]
+            features = _features(own, fused, label, self.covers_[:, label], self.context_[label])
+            raw = [booster.predict(features, raw_score=True, num_threads=1) for booster in boosters]
+            answer[:, label] += np.mean(raw, axis=0)
+        return probabilities(answer).astype(np.float32)
+
+    def _load_boosters(self) -> None:
+        """Parse the trees; their sizes are checked, for LightGBM's parser accepts a file that was cut off."""
+        import lightgbm
+
+        self._boosters: dict[int, list[Any]] = {}
+        for name, text in self._texts.items():
+            label = int(name.split("/")[0])
+            booster = lightgbm.Booster(model_str=text)
+            n_features = int(self.covers_[:, label].sum()) + 1 + self.context_.shape[1]
+            if booster.num_feature() != n_features or booster.num_trees() < 1:
+                raise ValueError(
+                    f"the trees of label {self.labels_[label]!r} must read {n_features} features: got a model of "
+                    f"{booster.num_trees()} trees on {booster.num_feature()} features; fit the ensemble again."
+                )
+            self._boosters.setdefault(label, []).append(booster)
+
+
+def _grow_label(
+    rows: LabelRows, *, n_trees: int, seed: int, folder: Path | None, wants_scores: bool
+) -> tuple[tuple[str, ...], FloatArray]:
+    """Boost one label; return its models and, where wanted, its held-out scores."""
+    boosted = boost_label_once(rows, n_trees=n_trees, seed=seed, folder=folder)
+    scores = _held_out_scores(rows.start, rows.masks, boosted.held_out) if wants_scores else np.empty(0, np.float32)
+    return boosted.models, scores
+
+
+def _held_out_scores(starts: DoubleArray, masks: list[BoolArray], correction: DoubleArray) -> FloatArray:
+    """Add a label's held-out corrections to its held-out regressions."""
+    answer = correction.copy()
+    for held, start in zip(masks, starts, strict=True):
+        answer[held] += start[held]
+    return probabilities(answer).astype(np.float32)
+
+
+def _nearest_labels(fused: FloatArray, n_context: int) -> npt.NDArray[np.intp]:
+    """Return for each label the others whose fused logits correlate most with its own; the truth is not looked at."""
+    mean = fused.mean(axis=0, dtype=np.float64)
+    products = np.zeros((fused.shape[1], fused.shape[1]))
+    for begin in range(0, len(fused), _CORRELATED_ROWS):
+        centered = fused[begin : begin + _CORRELATED_ROWS] - mean
+        products += centered.T @ centered
+    spread = np.sqrt(np.diag(products))
+    correlation = np.abs(products) / np.maximum(np.outer(spread, spread), 1e-12)
+    np.fill_diagonal(correlation, -1.0)
+    return np.argsort(-correlation, axis=1, kind="stable")[:, : max(0, min(n_context, fused.shape[1] - 1))]
+
+
+def _features(
+    logits: FloatArray, fused: FloatArray, label: int, usable: BoolArray, context: npt.NDArray[np.intp]
+) -> FloatArray:
+    """Return one label's features: members' logits, their mean, and the means of other labels."""
+    return np.column_stack([*logits[usable], fused[:, label], fused[:, context]])

@@ -1,0 +1,1 @@
+"""What a search for voting weights maximizes, one idea a file."""

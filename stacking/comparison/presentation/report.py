@@ -1,0 +1,355 @@
+"""A comparison as sections of a report: words, tables and charts, as data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stacking.comparison.presentation.label_section import label_section, shown_methods
+from stacking.comparison.presentation.weight_section import weight_section
+from stacking.comparison.result import Comparison, LeaderboardRow
+from stacking.report import (
+    Block,
+    Cell,
+    Code,
+    Column,
+    Figure,
+    KeyFigure,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+)
+from stacking.report.figures import (
+    ladder_figure,
+    leaderboard_figure,
+    reliability_figure,
+    threshold_figure,
+)
+from stacking.report.figures.canvas import shorten
+from stacking.report.writing import write_gain, write_interval, write_score
+
+__all__ = ["comparison_report", "comparison_sections", "write_verdict"]
+
+_RULE_NAMES = {"single": "one", "per_label": "per label"}
+_WORTH_SAYING = 0.0005
+_NOTES = (
+    "What the methods report about themselves. A race of auto lists cross-fitted micro-F1, the difference to the best "
+    "± its standard error, and wall seconds."
+)
+
+
+def comparison_report(comparison: Comparison, title: str, extra_sections: Sequence[Section]) -> Report:
+    """Build the whole report.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+    title : str
+        Its title.
+    extra_sections : sequence of Section
+        Put before the last section.
+
+    Returns
+    -------
+    Report
+        Data for the renderers.
+    """
+    sections = comparison_sections(comparison)
+    manifest = comparison.manifest
+    subtitle = (
+        f"{len(comparison.models)} models · {len(comparison.labels)} labels · "
+        f"{manifest['n_scored']:,} held-out samples{_groups_name(manifest)} · {_protocol_name(comparison)}"
+    )
+    return Report(
+        title,
+        [*sections[:-1], *extra_sections, sections[-1]],
+        verdict=write_verdict(comparison),
+        subtitle=subtitle,
+        key_figures=_key_figures(comparison),
+        footer=f"labelstack {manifest['versions']['labelstack']} · seed {manifest['random_state']} · "
+        f"input {manifest['fingerprint'][:12]}",
+    )
+
+
+def comparison_sections(comparison: Comparison) -> list[Section]:
+    """Describe the comparison section by section.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    list of Section
+        The last one is about the protocol.
+    """
+    sections = [_leaderboard(comparison)]
+    for section in (_gain(comparison), weight_section(comparison), label_section(comparison), _curves(comparison)):
+        sections += [section] if section is not None else []
+    return [*sections, _protocol(comparison)]
+
+
+def write_verdict(comparison: Comparison) -> str:
+    """Say the result in one paragraph.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+
+    Returns
+    -------
+    str
+        Plain text.
+    """
+    ensemble, member = comparison.ensemble, comparison.best_member
+    shown = ensemble or member
+    if shown is None:
+        return "No method could be scored."
+    subject = (
+        "The automatic ensemble"
+        if shown.kind == "auto"
+        else f"The ensemble {shown.method}"
+        if ensemble
+        else shown.method
+    )
+    sentences = [
+        f"{subject} scores {write_score(shown.score, 3)} {write_interval(shown.low, shown.high, digits=3)} micro-F1"
+    ]
+    if ensemble is not None and member is not None:
+        name = f"its best member {shorten(member.method, 40)}"
+        sentences[0] += f", {_against(comparison, ensemble, member.method, name)}"
+        if any(row.method == "mean" for row in comparison.rows) and ensemble.method != "mean":
+            sentences[0] += f" and {_against(comparison, ensemble, 'mean', 'the plain mean')}"
+    top = comparison.rows[0]
+    if ensemble is not None and top.score - ensemble.score >= _WORTH_SAYING:
+        sentences.append(f"The highest row of the table is {top.method} with {write_score(top.score, 3)}")
+    sentences.append(f"The constant answer scores {write_score(comparison.constant_answer, 3)}")
+    if comparison.failures:
+        count = len(comparison.failures)
+        sentences.append(f"{count} method{'s' if count > 1 else ''} could not be scored; the reasons are below")
+    return ". ".join(sentences) + "."
+
+
+def _against(comparison: Comparison, row: LeaderboardRow, other: str, name: str) -> str:
+    """Compare a row with another one in words, saying when the interval does not decide."""
+    difference = comparison.difference(row.method, other)
+    side = "above" if difference.value >= 0 else "below"
+    limits = write_interval(difference.low, difference.high, digits=3, signed=True)
+    unsettled = "; not settled by these samples" if difference.low <= 0 <= difference.high else ""
+    return f"{write_score(abs(difference.value), 3)} {side} {name} ({limits}{unsettled})"
+
+
+def _key_figures(comparison: Comparison) -> list[KeyFigure]:
+    """Pick the numbers on top."""
+    items = []
+    for name, row in (("ensemble", comparison.ensemble), ("best member", comparison.best_member)):
+        if row is not None:
+            limits = write_interval(row.low, row.high, digits=3)
+            items.append(KeyFigure(f"{name}: {shorten(row.method, 24)}", write_score(row.score, 3), limits))
+    ensemble = comparison.ensemble
+    if ensemble is not None and ensemble.vs_best_member is not None:
+        limits = write_interval(ensemble.vs_best_member_low, ensemble.vs_best_member_high, digits=3, signed=True)
+        items.append(KeyFigure("gain over it", write_gain(ensemble.vs_best_member, 3), limits))
+    items.append(KeyFigure("constant answer", write_score(comparison.constant_answer, 3), "looks at nothing"))
+    return items
+
+
+def _leaderboard(comparison: Comparison) -> Section:
+    """Rank the methods."""
+    rows = comparison.rows
+    chart = leaderboard_figure(
+        [row.method for row in rows],
+        [row.score for row in rows],
+        [row.low for row in rows],
+        [row.high for row in rows],
+        kinds=[row.kind for row in rows],
+        reference=("constant answer", comparison.constant_answer),
+    )
+    units = comparison.manifest["bootstrap"]["units"]
+    caption = (
+        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {units}. The limits say how sure one score is; "
+        "because all methods are scored on the same samples, differences are surer than the overlap suggests (table)."
+    )
+    blocks: list[Block] = [Figure(chart, caption), _leaderboard_table(comparison)]
+    blocks.append(
+        Paragraph(
+            "Score uses the decision rule that cross-fitting on the fitting side preferred; the next two columns give "
+            "one threshold for all labels, and exact per-label thresholds. Seconds are CPU seconds for fitting, "
+            "cross-fitting, tuning and scoring on all splits; the model read first pays for loading compiled code.",
+            "note",
+        )
+    )
+    blocks.append(_cost_table(comparison))
+    notes: list[list[Cell]] = [[row.method, note] for row in comparison.rows for note in row.notes]
+    if notes:
+        blocks.append(Table(["method", "note"], notes, caption=_NOTES, folded=True))
+    if comparison.failures:
+        failed: list[list[Cell]] = [[failure.name, failure.kind, failure.reason] for failure in comparison.failures]
+        blocks.append(Table(["method", "kind", "why it was not scored"], failed, caption="Methods without a score."))
+    return Section("Leaderboard", blocks)
+
+
+def _leaderboard_table(comparison: Comparison) -> Table:
+    """List every row with its differences."""
+    columns = [
+        Column("method"),
+        Column("score", "score"),
+        Column("95 % limits", "interval"),
+        Column("one threshold", "score"),
+        Column("per label", "score"),
+        Column("to best member", "gain"),
+        Column("95 % limits", "interval"),
+        Column("to mean", "gain"),
+        Column("macro-F1", "score"),
+        Column("CPU", "seconds"),
+    ]
+    rows: list[list[Cell]] = []
+    for row in comparison.rows:
+        limits = write_interval(row.vs_best_member_low, row.vs_best_member_high, digits=3, signed=True)
+        own = row.vs_best_member is not None and comparison.best_member is not None and row is comparison.best_member
+        rows.append(
+            [
+                row.method,
+                row.score,
+                write_interval(row.low, row.high, digits=3),
+                row.score_single,
+                row.score_per_label,
+                None if own else row.vs_best_member,
+                "" if own else limits,
+                None if row.method == "mean" else row.vs_mean,
+                row.macro_f1,
+                row.cpu_seconds,
+            ]
+        )
+    ensemble = comparison.ensemble
+    strong = [number for number, row in enumerate(comparison.rows) if row is ensemble]
+    return Table(columns, rows, strong=strong)
+
+
+def _cost_table(comparison: Comparison) -> Table:
+    """List what every method decided with and what it cost."""
+    columns = [
+        Column("method"),
+        Column("kind"),
+        Column("thresholds chosen"),
+        Column("labels never predicted", "count"),
+        Column("samples-F1", "score"),
+        Column("CPU", "seconds"),
+        Column("wall", "seconds"),
+        Column("peak memory, MB", "count"),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            row.method,
+            row.kind,
+            _RULE_NAMES[row.rule],
+            row.never_predicted,
+            row.samples_f1,
+            row.cpu_seconds,
+            row.wall_seconds,
+            row.peak_memory_mb,
+        ]
+        for row in comparison.rows
+    ]
+    caption = "Rule, time and memory of every method, best first; memory is that of the whole process while it ran."
+    return Table(columns, rows, caption=caption, folded=True)
+
+
+def _gain(comparison: Comparison) -> Section | None:
+    """Attribute the gain."""
+    ladder = comparison.ladder
+    if ladder is None:
+        return None
+    chart = ladder_figure(
+        [rung.cause for rung in ladder.rungs],
+        [rung.gain for rung in ladder.rungs],
+        ladder.start,
+        f"{ladder.start_name}, one threshold",
+    )
+    rows: list[list[Cell]] = [
+        [
+            rung.cause,
+            "not measured" if rung.gain is None else rung.gain,
+            write_interval(rung.low, rung.high, signed=True),
+            rung.explanation,
+        ]
+        for rung in ladder.rungs
+    ]
+    total = ladder.final - ladder.start
+    rows.append(["together", total, "", f"from {ladder.start_name} with one threshold to {ladder.final_name}"])
+    table = Table(
+        ["cause", Column("gain", "gain"), Column("95 % limits", "interval"), "what is compared"],
+        rows,
+        strong=[len(rows) - 1],
+    )
+    if all(rung.gain is None for rung in ladder.rungs[:-1]):
+        return Section("Where the gain comes from", [table])
+    caption = "Each step changes one thing; steps add up. All on the same held-out samples."
+    return Section("Where the gain comes from", [Figure(chart, caption), table])
+
+
+def _curves(comparison: Comparison) -> Section | None:
+    """Show threshold and reliability curves."""
+    shown = shown_methods(comparison)
+    if not shown:
+        return None
+    thresholds = shown[0].histogram.threshold_curve()[0]
+    curves = {result.name: result.histogram.threshold_curve()[1] for result in shown}
+    tuned = {result.name: result.single_threshold for result in shown}
+    reliability = {result.name: result.histogram.reliability_curve()[:2] for result in shown}
+    cells = shown[0].histogram.reliability_curve()[2]
+    return Section(
+        "Thresholds and reliability",
+        [
+            Figure(
+                threshold_figure(thresholds, curves, tuned=tuned),
+                "Held-out micro-F1 if all labels shared one threshold. Dots: the one tuned without these samples.",
+            ),
+            Figure(
+                reliability_figure(reliability, counts=cells),
+                "How often a label is true, given its score; on the dashed line scores are probabilities. "
+                f"The strip counts (sample, label) pairs of {shown[0].name}.",
+            ),
+        ],
+    )
+
+
+def _protocol_name(comparison: Comparison) -> str:
+    """Name the protocol in a few words."""
+    if comparison.manifest["protocol"] == "holdout":
+        return "scored on a holdout that tuned nothing"
+    return f"nested in {comparison.manifest['n_splits']} folds"
+
+
+def _groups_name(manifest: Mapping[str, Any]) -> str:
+    """Count the groups in a few words."""
+    return "" if manifest["n_groups"] is None else f" in {manifest['n_groups']:,} groups"
+
+
+def _protocol(comparison: Comparison) -> Section:
+    """Say how it was measured."""
+    manifest = comparison.manifest
+    if manifest["protocol"] == "holdout":
+        how = (
+            f"Every method was fitted on the same {manifest['n_fitted']:,} samples. Thresholds, and the choice between "
+            f"one and per-label thresholds, were tuned on scores cross-fitted in {manifest['n_inner_splits']} folds of "
+            f"them. The {manifest['n_scored']:,} holdout samples were used once, to score."
+        )
+    else:
+        how = (
+            f"The {manifest['n_scored']:,} samples were dealt into {manifest['n_splits']} stratified folds, the same "
+            "for every method. Each fold was scored by methods whose weights, meta-learner, thresholds and choice of "
+            "rule were fitted on the other folds only, thresholds on scores cross-fitted inside them."
+        )
+    if manifest["n_groups"] is not None:
+        how += f" The {manifest['n_groups']:,} groups were never split between sides."
+    how += " The best member is the one that scores best on these samples, which favors it."
+    shown = {key: value for key, value in manifest.items() if key not in ("models", "labels")}
+    text = json.dumps(shown, indent=2, ensure_ascii=True, default=str)
+    code = Code(text, "Manifest, without the names of models and labels", folded=True)
+    return Section("How this was measured", [Paragraph(how), code])

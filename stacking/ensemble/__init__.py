@@ -1,0 +1,1 @@
+"""A fitted combiner with its thresholds, and the folder that it is saved in."""

@@ -1,0 +1,407 @@
+"""The whole predictor: a combiner of any method, thresholds tuned on scores it did not fit, saved without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from stacking._checks import check_choice
+from stacking.combiners.auto.budget import plan_budget
+from stacking.combiners.auto.ladder import describe_rungs
+from stacking.combiners.registry import create_method, method_kind
+from stacking.cross_fitting import make_folds
+from stacking.decision_rules import (
+    ImageRules,
+    apply_image_rules,
+    apply_thresholds,
+    list_decision_rules,
+    never_predicted,
+    rematch_thresholds,
+)
+from stacking.decision_rules.choice import choose_thresholds
+from stacking.decision_rules.image_rules import group_of_labels
+from stacking.ensemble.folder import read_ensemble_folder, write_ensemble_folder
+from stacking.ensemble.seen_samples import find_seen, hash_ids
+from stacking.predictions import PredictionSet, as_prediction_set
+
+if TYPE_CHECKING:
+    from stacking.combiners.combiner import Combiner
+
+__all__ = ["EnsembleReport", "StackingEnsemble"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class EnsembleReport(dict[str, Any]):
+    """What was chosen and why, as a dict that prints as a few lines."""
+
+    def __str__(self) -> str:
+        estimate = self["cross_fitted_micro_f1"]
+        worth = "nothing could be held out" if estimate is None else f"cross-fitted micro-F1 {estimate:.4f}"
+        lines = [f"method {self['method']}: {worth}"]
+        tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
+        lines.append(f"decision rule {self['rule']} ({tried})")
+        if self["n_never_predicted"]:
+            lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
+        lines += [*describe_rungs(self.get("rungs", [])), *(str(note) for note in self["notes"])]
+        return "\n".join(lines)
+
+
+class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
+    """Combine several models' scores for many labels, and decide.
+
+    The combiner of `method` is fitted on all rows. Its cross-fitted scores, which saw neither their row nor its group,
+    tune the thresholds; the decision rule among .5, one threshold, per-label thresholds where they hold up, and exact
+    per-label thresholds is chosen on folds that did not tune it (`stacking.decision_rules.choice`).
+
+    Parameters
+    ----------
+    method : str, default="auto"
+        One of `stacking.combiners.registry.list_methods()`.
+    random_state : int or None, default=0
+        Seed of the folds and of the method.
+    time_limit : float or None, default=None
+        Wall seconds that ``auto`` may take to fit, thresholds included; it takes fewer rows and fewer candidates where
+        they would not fit in. Other methods ignore it.
+    n_splits : int, default=5
+        Folds of the cross-fitting.
+    image_rules : ImageRules or None, default=None
+        What the labels of every image must keep; `predict` honours it, and so does the estimate in the report. Groups
+        are the prediction set's label groups, or what stands before the colon of names like ``color:red``.
+    rule : str, default="auto"
+        Decision rule that tunes the thresholds, one of `stacking.decision_rules.list_decision_rules()`, for example
+        ``"micro-macro-f1"`` where rare labels count; ``"auto"`` chooses for micro-F1.
+
+    Attributes
+    ----------
+    combiner_ : Combiner
+        Fitted on all rows.
+    thresholds_ : ndarray of float64, shape (n_labels,)
+        A label fires where its score reaches its threshold; +inf never fires.
+    predicted_share_ : ndarray of float64, shape (n_labels,), or None
+        Share of the fitted rows that each label is predicted for at these thresholds, by cross-fitted scores; None in
+        folders of earlier versions.
+    models_, labels_ : tuple of str
+        Names in fitted order.
+    label_groups_ : tuple of str
+        Group of each label, empty for a label of none.
+    fitted_ids_ : ndarray of uint64, shape (n_samples,), or None
+        Hashes of the samples it was fitted on; None in folders that do not hold them.
+    report_ : EnsembleReport
+        What was chosen, why, and what cross-fitting says it is worth.
+    fingerprint : str
+        Hash of what was fitted, for manifests.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y_true = np.array([[1, 0], [0, 1], [1, 1], [0, 0]] * 10, dtype=np.uint8)
+    >>> y_scores = np.stack([0.2 + 0.6 * y_true, 0.4 + 0.2 * y_true]).astype(np.float32)
+    >>> StackingEnsemble(method="mean").fit(y_scores, y_true).predict(y_scores)[:2].tolist()
+    [[True, False], [False, True]]
+    """
+
+    def __init__(
+        self,
+        method: str = "auto",
+        *,
+        random_state: int | None = 0,
+        time_limit: float | None = None,
+        n_splits: int = 5,
+        image_rules: ImageRules | None = None,
+        rule: str = "auto",
+    ) -> None:
+        self.method = method
+        self.random_state = random_state
+        self.time_limit = time_limit
+        self.n_splits = n_splits
+        self.image_rules = image_rules
+        self.rule = rule
+
+    def fit(
+        self,
+        predictions: PredictionSet | npt.ArrayLike,
+        y_true: npt.ArrayLike | None = None,
+        *,
+        groups: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Fit the combiner and tune the thresholds.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            Scores in [0, 1] that no model produced for its own training rows.
+        y_true : array of shape (n_samples, n_labels), optional
+            The truth, 0 or 1; needed unless the prediction set carries it.
+        groups : array of shape (n_samples,), optional
+            Samples of one group share a fold; by default the groups of the prediction set.
+
+        Returns
+        -------
+        StackingEnsemble
+            Itself, fitted.
+
+        Raises
+        ------
+        ValueError
+            If the method or the rule is unknown, the truth is missing or does not fit, a label is covered by no model,
+            or no image could keep the image rules.
+        """
+        started = time.monotonic()
+        learned = as_prediction_set(predictions, y_true)
+        if learned.y_true is None:
+            raise ValueError(
+                "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
+            )
+        if groups is not None:
+            learned = learned.with_groups(groups)
+        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        self.label_groups_ = group_of_labels(learned.labels, learned.label_groups)
+        if self.image_rules is not None:
+            self.image_rules.check(learned.labels, self.label_groups_)
+        self.fitted_on_ = learned.fingerprint
+        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(learned.ids))
+        if method_kind(self.method) == "auto":
+            self._fit_auto(learned, started)
+        else:
+            self._fit_method(learned, create_method(self.method, random_state=self.random_state))
+        self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
+        return self
+
+    def _fit_method(self, predictions: PredictionSet, combiner: Combiner) -> None:
+        """Fit a combiner, and tune the thresholds on its cross-fitted scores."""
+        folds = make_folds(predictions, self.n_splits, random_state=self.random_state)
+        self.combiner_, held_out = combiner.fit_cross_fitted(predictions, folds=folds)
+        self._tune(predictions, held_out, folds)
+
+    def _fit_auto(self, predictions: PredictionSet, started: float) -> None:
+        """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
+        from stacking.combiners.auto.race import AutoCombiner
+
+        def left() -> float:
+            return np.inf if self.time_limit is None else self.time_limit - (time.monotonic() - started)
+
+        budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
+        limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
+        auto = AutoCombiner(time_limit=limit, random_state=self.random_state)
+        self._fit_method(budget.predictions, auto)
+        if budget.predictions is not predictions:
+            auto.refit(predictions, left())
+            self.report_["notes"] = list(auto.notes_)
+
+    def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
+        """Combine the members' scores, matched by name.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            Scores of the fitted members.
+        without : collection of str, default=()
+            Members to do without.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            Scores in [0, 1], labels in fitted order.
+
+        Raises
+        ------
+        ValueError
+            If a member or label is missing.
+        """
+        check_is_fitted(self)
+        return self.combiner_.predict_proba(predictions, without=without)
+
+    def predict(
+        self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()
+    ) -> npt.NDArray[np.bool_]:
+        """Decide which labels each sample has.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            Scores of the fitted members.
+        without : collection of str, default=()
+            Members to do without.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_labels)
+            Labels in fitted order.
+        """
+        return self.decide(self.predict_proba(predictions, without=without))
+
+    def decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
+        """Turn scores of `predict_proba` into labels: by the thresholds, then by the image rules.
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores in [0, 1], labels in fitted order.
+        thresholds : array of shape (n_labels,), optional
+            Used instead of `thresholds_`, for example those of `rematch`.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_labels)
+            Labels in fitted order.
+        """
+        check_is_fitted(self)
+        return self._decide(y_score, self.thresholds_ if thresholds is None else thresholds)
+
+    def rematch(self, y_score: npt.ArrayLike, how: str = "shift") -> npt.NDArray[np.float64]:
+        """Move the thresholds until new rows are predicted as often as the rows that the ensemble was fitted on.
+
+        New photos are scored by the mean of fold models, the fitted rows by one each, so their scores are distributed
+        otherwise. It assumes that labels are equally frequent on both (`stacking.decision_rules.rematch_thresholds`).
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores of the new rows by `predict_proba`; no truth is needed.
+        how : {"shift", "per-label"}, default="shift"
+            One shift for all thresholds, or one each where enough predictions are expected.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_labels,)
+            Thresholds for `decide`.
+
+        Raises
+        ------
+        ValueError
+            If an earlier version saved the ensemble, which does not know how often it predicts, or `how` is unknown.
+        """
+        check_is_fitted(self)
+        if self.predicted_share_ is None:
+            raise ValueError(
+                "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
+                "one; fit it again."
+            )
+        return rematch_thresholds(self.thresholds_, self.predicted_share_, y_score, how)
+
+    def _decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Decide by given thresholds."""
+        if self.image_rules is None:
+            return apply_thresholds(y_score, thresholds)
+        return apply_image_rules(y_score, thresholds, self.image_rules, self.label_groups_)
+
+    def has_seen(self, ids: Sequence[str] | npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+        """Tell which samples it was fitted on: their scores would promise too much.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Names of samples.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,)
+            True for a sample that was fitted on; all False for an ensemble saved before ids were recorded
+            (`fitted_ids_` is None), and for arrays without ids.
+        """
+        check_is_fitted(self)
+        return np.zeros(len(ids), dtype=np.bool_) if self.fitted_ids_ is None else find_seen(ids, self.fitted_ids_)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the ensemble to a folder of JSON, npy and text files.
+
+        Parameters
+        ----------
+        folder : path
+            New, empty, or an earlier ensemble, which is replaced.
+        """
+        check_is_fitted(self)
+        description = {
+            "parameters": self._parameters(),
+            "models": list(self.models_),
+            "labels": list(self.labels_),
+            "label_groups": list(self.label_groups_),
+            "report": dict(self.report_),
+            "fitted_on": self.fitted_on_,
+        }
+        beside: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(self.thresholds_, np.float64)}
+        for name, array in (("fitted_ids", self.fitted_ids_), ("predicted_share", self.predicted_share_)):
+            if array is not None:
+                beside[name] = array
+        write_ensemble_folder(folder, description, self.combiner_, beside)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read an ensemble that `save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            An ensemble folder.
+
+        Returns
+        -------
+        StackingEnsemble
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If a file is missing or was changed, or a later version wrote the folder.
+        """
+        description, combiner, beside = read_ensemble_folder(folder)
+        parameters = dict(description["parameters"])
+        rules = parameters.pop("image_rules", None)
+        ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
+        ensemble.combiner_, ensemble.thresholds_ = combiner, beside["thresholds"]
+        ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
+        ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
+        ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
+        ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
+        return ensemble
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash the parameters, names, thresholds and the data it was fitted on."""
+        check_is_fitted(self)
+        facts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
+        return digest.hexdigest()
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return the constructor parameters as plain data; those at their defaults as older folders held them."""
+        parameters: dict[str, Any] = self.get_params()
+        rules = parameters.pop("image_rules")
+        if self.rule == "auto":
+            del parameters["rule"]
+        return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
+
+    def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
+        """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
+        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
+        self.thresholds_ = choice.thresholds
+        fired = apply_thresholds(held_out, choice.thresholds)
+        self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
+        rungs = list(getattr(self.combiner_, "rungs_", ()))
+        if rungs and "single" in choice.scores:
+            gain = choice.scores[choice.rule] - choice.scores["single"]
+            rungs.append(
+                {"cause": "thresholds", "gain": gain, "explanation": f"{choice.rule} instead of one threshold"}
+            )
+        self.report_ = EnsembleReport(
+            method=self.method,
+            rule=choice.rule,
+            rules=choice.scores,
+            cross_fitted_micro_f1=choice.scores.get(choice.rule),
+            n_samples=predictions.n_samples,
+            n_labels=predictions.n_labels,
+            n_never_predicted=int(never_predicted(self.thresholds_).sum()),
+            notes=list(getattr(self.combiner_, "notes_", ())),
+            rungs=rungs,
+        )

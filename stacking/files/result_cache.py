@@ -1,0 +1,142 @@
+"""Pieces of a long fit, kept in a folder, so that the same fit begun again after a kill repeats at most one of them.
+
+A piece is named by the hash of all that it depends on: the arrays it is computed from, its settings, the versions of
+what computes it. So a folder never answers for other data or settings, may serve several fits, and needs no record of
+how far a fit had come. Each piece is one npz file without pickle, complete or absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.files.atomic_files import atomic_write_bytes, run_lock, sweep_stale_temps
+
+__all__ = ["current_folder", "digest_of", "keep_pieces", "recall"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_FOLDER: ContextVar[Path | None] = ContextVar("stacking_kept_pieces", default=None)
+
+
+@contextmanager
+def keep_pieces(folder: str | PathLike[str] | None) -> Iterator[None]:
+    """Keep the pieces of the fits in this block in a folder, and take from it those that are there.
+
+    Parameters
+    ----------
+    folder : path-like or None
+        Made if it is absent; delete it when the fit has been saved. None keeps nothing.
+
+    Yields
+    ------
+    None
+        While the folder is in use.
+
+    Raises
+    ------
+    FolderInUseError
+        If another run uses the folder.
+    OSError
+        If the folder cannot be written.
+
+    Examples
+    --------
+    >>> with keep_pieces(None):
+    ...     current_folder() is None
+    True
+    """
+    if folder is None:
+        yield
+        return
+    place = Path(folder).absolute()
+    with run_lock(place):
+        sweep_stale_temps(place)
+        token = _FOLDER.set(place)
+        try:
+            yield
+        finally:
+            _FOLDER.reset(token)
+
+
+def current_folder() -> Path | None:
+    """Return the folder of the block that this code runs in.
+
+    Returns
+    -------
+    Path or None
+        None outside of `keep_pieces`. Jobs in other processes are told the folder as an argument.
+    """
+    return _FOLDER.get()
+
+
+def digest_of(*parts: Any) -> str:
+    """Hash arrays and plain values.
+
+    Parameters
+    ----------
+    *parts : ndarray, None, or JSON-able value
+        What a piece depends on, in a fixed order.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.shape}{part.dtype.str}".encode())
+            digest.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def recall(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> Arrays:
+    """Return a kept piece, or compute and keep it.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where pieces are kept; None computes.
+    digest : str
+        The name of the piece, as `digest_of` gives it.
+    compute : callable
+        Returns the piece: arrays by name, of numbers or bytes.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The piece.
+
+    Raises
+    ------
+    ValueError
+        If the file of the piece is damaged.
+    """
+    if folder is None:
+        return dict(compute())
+    path = folder / f"{digest}.npz"
+    if path.exists():
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+                return {name: kept[name] for name in kept.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"the kept piece {path} must be whole: it cannot be read; delete it.") from error
+    arrays = dict(compute())
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    atomic_write_bytes(path, buffer.getvalue())
+    return arrays

@@ -1,0 +1,1 @@
+"""Compiled loops: all that numba touches, one stage a file."""

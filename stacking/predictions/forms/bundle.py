@@ -1,0 +1,175 @@
+"""The bundle: predictions in one ``.npz`` file, for what fits in memory and for exchange.
+
+Its keys are the arguments of :class:`~stacking.predictions.PredictionSet`. Pickled objects are never loaded. Writing
+the same set twice gives the same bytes.
+"""
+
+import os
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking._checks import check_choice, first_names
+from stacking.files.atomic_files import atomic_writer, check_writable
+from stacking.predictions.forms.matrix_files import header_bytes
+from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
+from stacking.predictions.sources import ALL, rows_per_block, sigmoid_in_place
+
+REQUIRED = ("y_scores", "ids", "models", "labels")
+OPTIONAL = tuple(key for key in PredictionFacts.__annotations__ if key != "extras")
+
+
+def load_bundle(path: str | os.PathLike[str], *, from_logits: bool = False) -> PredictionSet:
+    """
+    Read predictions from one ``.npz`` file.
+
+    Parameters
+    ----------
+    path : path-like
+        A file with the keys ``y_scores``, ``ids``, ``models``, ``labels`` and optionally ``y_true`` and the other
+        arguments of `PredictionSet`. Other keys warn and are kept in ``extras``.
+    from_logits : bool, default=False
+        True where ``y_scores`` holds logits.
+
+    Returns
+    -------
+    PredictionSet
+        In memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, holds Python objects, lacks a key, or its contents are invalid.
+    """
+    arrays = read_arrays(path)
+    missing = [key for key in REQUIRED if key not in arrays]
+    if missing:
+        held = first_names(list(arrays), 9)
+        raise ValueError(f"{path} must hold {', '.join(REQUIRED)}: it lacks {first_names(missing)} and holds {held}.")
+    unknown = sorted(set(arrays) - set(REQUIRED) - set(OPTIONAL))
+    if unknown:
+        warnings.warn(f"{path} holds unknown keys {first_names(unknown, 9)}: kept in extras.", stacklevel=2)
+    scores = arrays["y_scores"]
+    if from_logits and scores.dtype.kind == "f":
+        scores = scores.astype(np.float32)
+        sigmoid_in_place(scores)
+    facts: dict[str, Any] = {key: arrays[key] for key in OPTIONAL if key in arrays}
+    extras = {key: arrays[key] for key in unknown}
+    names = (arrays["ids"], arrays["models"], arrays["labels"])
+    try:
+        return PredictionSet(scores, *names, extras=extras, **facts)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save_bundle(predictions: PredictionSet, path: str | os.PathLike[str], *, dtype: str = "float32") -> Path:
+    """
+    Write predictions into one ``.npz`` file, a block of rows at a time.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        The predictions.
+    path : path-like
+        The file; replaced where it exists.
+    dtype : {"float32", "float16"}, default="float32"
+        Type of the scores on disk.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or the disk has too little space.
+    TypeError
+        If an entry of ``extras`` would need pickle.
+    """
+    check_choice(dtype, ("float32", "float16"), name="dtype")
+    target = Path(path)
+    arrays: dict[str, Any] = {
+        "ids": predictions.ids,
+        "models": np.array(predictions.models),
+        "labels": np.array(predictions.labels),
+    }
+    arrays |= {key: value for key, value in predictions.facts().items() if value is not None and key != "extras"}
+    arrays |= predictions.extras
+    plain = {key: np.asarray(value) for key, value in arrays.items()}
+    for key, array in plain.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{key} must hold numbers or strings to be saved: got dtype {array.dtype}; remove it.")
+    shape = (predictions.n_models, predictions.n_samples, predictions.n_labels)
+    size = sum(array.nbytes for array in plain.values()) + int(np.prod(shape)) * np.dtype(dtype).itemsize
+    check_writable(target.parent, size)
+    with atomic_writer(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with _member(archive, "y_scores") as member:
+            member.write(header_bytes(shape, dtype))
+            _write_scores(predictions, member, dtype)
+        for key, array in plain.items():
+            with _member(archive, key) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
+    return target
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+    """
+    Read all arrays of a ``.npz`` file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no ``.npz`` file, is damaged, or holds Python objects.
+    """
+    place = Path(path)
+    if not place.is_file():
+        raise FileNotFoundError(f"{place} must be a .npz file: there is no such file.")
+    try:
+        with place.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is not one, or was cut short")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+                return {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}
+    except Exception as error:  # numpy's header parser raises almost anything on damage
+        if str(error).startswith("Object arrays"):
+            raise ValueError(
+                f"{place} holds Python objects, which are never loaded: save names with dtype str, scores with float32."
+            ) from error
+        raise ValueError(f"{place} must be an undamaged .npz file: {error or type(error).__name__}.") from error
+
+
+def _member(archive: zipfile.ZipFile, key: str) -> Any:
+    """Open one array of an archive for writing, with a fixed date so that equal contents give equal bytes."""
+    return archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True)
+
+
+def _write_scores(predictions: PredictionSet, member: BinaryIO, dtype: str) -> None:
+    """Write the scores model by model."""
+    block = rows_per_block(predictions.n_labels)
+    for model in range(predictions.n_models):
+        for start in range(0, predictions.n_samples, block):
+            rows = slice(start, min(start + block, predictions.n_samples))
+            scores = np.empty((rows.stop - start, predictions.n_labels), np.float32)
+            predictions.source.read(model, rows, ALL, scores)
+            member.write(np.ascontiguousarray(scores, dtype=dtype).data.cast("B"))

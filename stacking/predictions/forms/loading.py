@@ -1,0 +1,338 @@
+"""Load and save predictions in all their forms: one bundle, a store, tables and raw matrices."""
+
+import os
+import warnings
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking._checks import StringArray, did_you_mean, first_names
+from stacking.predictions.alignment import align_predictions, check_source, match_names
+from stacking.predictions.forms.bundle import load_bundle, save_bundle
+from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
+from stacking.predictions.forms.store import load_store, write_store
+from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame, read_numbers
+from stacking.predictions.forms.truth import LabelList, Truth, read_ids, read_label_list, read_truth, spell_out
+from stacking.predictions.prediction_set import PredictionSet
+from stacking.predictions.selection import take
+from stacking.predictions.sources import ArraySource, ScoreSource, SigmoidSource, sigmoid_in_place
+
+PathLike = str | os.PathLike[str]
+IN_MEMORY_BYTES = 2**30
+SIGMOID_OF_ONE = 0.73106  # rounded up
+
+
+def load_predictions(
+    path: PathLike | None = None,
+    *,
+    truth: PathLike | npt.ArrayLike | None = None,
+    models: Sequence[Any] | None = None,
+    ids: PathLike | npt.ArrayLike | None = None,
+    labels: PathLike | npt.ArrayLike | None = None,
+    from_logits: bool | Collection[str] = False,
+    verify: bool | None = None,
+) -> PredictionSet:
+    """
+    Load predictions from whatever form they have.
+
+    Files are brought together by id and label name, never by position. A model that lacks some labels does not cover
+    them.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A bundle (``.npz``) or a store (folder). Either this or `models`.
+    truth : path-like, data frame or array-like, optional
+        A matrix (``.npy``, ``.npz``, a table with one column per label, an array), or a table ``id,labels`` with the
+        labels joined by ``|`` or ids separated by spaces. Replaces a truth that came with the predictions. An array has
+        the rows and columns of `ids` and `labels`, or of the bundle or store at `path`; a data frame has the ids as its
+        index and one column per label.
+    models : sequence of path-like, (name, path-like) or (name, data frame), optional
+        One file per model: a table whose first column is the id, or a raw ``.npy`` matrix with the rows of `ids` and
+        the columns of `labels`. Bundles and stores add all their models. Unnamed files are called by their stem. A data
+        frame has the ids as its index and one column per label.
+    ids : path-like or array-like of str, optional
+        The samples and their order; needed for raw matrices.
+    labels : path-like or array-like of str, optional
+        The labels and their order, or a table with their names, ids and groups; needed for raw matrices and for a truth
+        of label ids.
+    from_logits : bool or collection of str, default=False
+        True where the scores are logits, or the names of the models whose scores are; it is never guessed.
+    verify : bool, optional
+        Whether a store's files are hashed: True always, False never, by default for stores below 256 MiB.
+
+    Returns
+    -------
+    PredictionSet
+        Stores and raw matrices stay on disk and are read when needed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist.
+    ValueError
+        If a file is damaged; an id or label is missing, unknown or appears twice; a score is NaN where covered or
+        outside [0, 1]. The error names model, row and label.
+    """
+    if (path is None) == (not models):
+        raise ValueError("load_predictions needs either path (a bundle or a store) or models (one file per model).")
+    wanted_ids = None if ids is None else read_ids(ids)
+    wanted = None if labels is None else read_label_list(labels)
+    by_order = _has_no_names(truth) and path is not None
+    raw_truth = None
+    if truth is not None and not by_order:
+        raw_truth = read_truth(truth, ids=wanted_ids, labels=None if wanted is None else wanted.names)
+    members = [_split_name(member) for member in ([path] if path is not None else models or ())]
+    logits = _names_of_logits(from_logits, [name for name, _ in members])
+    sets = [
+        _load_one(name, where, wanted_ids, wanted, from_logits=name in logits, verify=verify) for name, where in members
+    ]
+    for part, (name, _) in zip(sets, members, strict=True):
+        if name in logits:
+            _warn_of_probabilities(part)
+    names = wanted.names if wanted is not None else (None if raw_truth is None else raw_truth.labels)
+    if names is None:
+        _warn_of_union(sets)
+    predictions = align_predictions(sets, ids=wanted_ids, labels=names)
+    _warn_of_uncovered(predictions)
+    if (
+        _all_in_memory(sets)
+        and predictions.n_models * predictions.n_samples * predictions.n_labels * 4 <= IN_MEMORY_BYTES
+    ):
+        predictions = predictions.in_memory()
+    if wanted is not None and wanted.groups is not None and predictions.label_groups is None:
+        predictions = _with(predictions, label_groups=wanted.groups)
+    if truth is not None and by_order:
+        raw_truth = read_truth(truth, ids=predictions.ids, labels=predictions.labels)
+    return predictions if raw_truth is None else attach_truth(predictions, raw_truth, wanted)
+
+
+def save_predictions(
+    predictions: PredictionSet, path: PathLike, *, dtype: str = "float32", overwrite: bool = False
+) -> Path:
+    """
+    Save predictions as a bundle or a store.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        The predictions.
+    path : path-like
+        With the suffix ``.npz`` a bundle, which replaces an existing file; otherwise the folder of a store.
+    dtype : {"float32", "float16"}, default="float32"
+        Type of the scores on disk; float16 rounds to about three digits.
+    overwrite : bool, default=False
+        Replace a store that is already there.
+
+    Returns
+    -------
+    Path
+        Where they are.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a store already, or the folder holds something else.
+    OSError
+        If the folder cannot be written or the disk has too little space.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp()) / "predictions.npz"
+    >>> _ = save_predictions(PredictionSet([[[0.5, 0.25]]], labels=["dress", "red"]), path)
+    >>> load_predictions(path).labels
+    ('dress', 'red')
+    """
+    if Path(path).suffix.lower() == ".npz":
+        return save_bundle(predictions, path, dtype=dtype)
+    return write_store(predictions, path, dtype=dtype, overwrite=overwrite)
+
+
+def attach_truth(predictions: PredictionSet, truth: Truth, labels: LabelList | None = None) -> PredictionSet:
+    """
+    Match a truth with predictions by id and label name.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        The predictions.
+    truth : Truth
+        As `read_truth` read it.
+    labels : LabelList, optional
+        The labels with their ids, for a truth of label ids.
+
+    Returns
+    -------
+    PredictionSet
+        With the truth, and groups, weights and folds that came with it.
+
+    Raises
+    ------
+    ValueError
+        If the truth lacks a sample or label of the predictions or has others; the error names one.
+    """
+    spelled = spell_out(truth, LabelList(predictions.labels) if labels is None else labels)
+    rows = match_names(spelled.ids, predictions.ids, who="truth", what="row")
+    columns = match_names(spelled.labels or (), predictions.labels, who="truth", what="label")
+    changes: dict[str, Any] = {key: take(values, rows) for key, values in spelled.facts.items()}
+    changes["y_true"] = take(take(spelled.y_true, rows), columns, 1)
+    changes["y_known"] = take(take(spelled.y_known, rows), columns, 1)
+    return _with(predictions, **changes)
+
+
+def _has_no_names(truth: object) -> bool:
+    """Tell whether a truth is an array, whose rows and columns are known by their order only."""
+    return truth is not None and not isinstance(truth, str | os.PathLike) and not is_frame(truth)
+
+
+def _split_name(member: Any) -> tuple[str | None, Any]:
+    """Split a member into its name, None where its file gives it, and where its scores are."""
+    name, where = member if isinstance(member, tuple) else (None, member)
+    if is_frame(where) and name is None:
+        raise ValueError("models must name every data frame: give it as a pair (name, data frame).")
+    path = None if is_frame(where) else Path(where)
+    has_own_names = path is None or path.is_dir() or path.suffix.lower() == ".npz"
+    return (name if name is not None or path is None or has_own_names else _stem(path)), where
+
+
+def _names_of_logits(from_logits: bool | Collection[str], names: Sequence[str | None]) -> Collection[str | None]:
+    """List the members whose scores are logits; a name that is not among them is an error."""
+    if isinstance(from_logits, bool):
+        return names if from_logits else ()
+    if isinstance(from_logits, str):
+        raise TypeError(f"from_logits must be a bool or a collection of names: got the string {from_logits!r}.")
+    known = [name for name in names if name is not None]
+    for name in from_logits:
+        if name not in known:
+            raise ValueError(
+                f"from_logits (--logits-of) must name models given by models= (--model): got {name!r} beside "
+                f"{first_names(known) or 'none'}.{did_you_mean(name, known)}"
+            )
+    return list(from_logits)
+
+
+def _load_one(
+    name: str | None,
+    where: Any,
+    ids: StringArray | None,
+    labels: LabelList | None,
+    *,
+    from_logits: bool,
+    verify: bool | None,
+) -> PredictionSet:
+    """Load one file: a bundle, a store, a table or a raw matrix; or take a data frame."""
+    if is_frame(where):
+        return _from_table(read_frame(where, f"model {name!r}"), str(name), from_logits=from_logits)
+    path = Path(where)
+    if path.is_dir():
+        if from_logits:
+            raise ValueError(f"{path} is a store, which always holds probabilities: leave out from_logits.")
+        return _renamed(load_store(path, verify=verify), name, path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} must be a file or folder of predictions: it does not exist.")
+    if path.suffix.lower() == ".npz":
+        return _renamed(load_bundle(path, from_logits=from_logits), name, path)
+    model = str(name)
+    if path.suffix.lower() == ".npy":
+        return _load_matrix(path, model, ids, labels, from_logits=from_logits)
+    if is_table(path):
+        return _from_table(read_numbers(path), model, from_logits=from_logits)
+    raise ValueError(
+        f"predictions must be a .npz bundle, a store folder, or .csv, .tsv, .parquet or .npy files: got {path.name!r}."
+    )
+
+
+def _from_table(table: Table, model: str, *, from_logits: bool) -> PredictionSet:
+    """Make a set of one model from a table."""
+    if from_logits:
+        sigmoid_in_place(table.values)
+    return PredictionSet(table.values[None], table.ids, [model], table.columns)
+
+
+def _load_matrix(
+    path: Path, model: str, ids: StringArray | None, labels: LabelList | None, *, from_logits: bool
+) -> PredictionSet:
+    """Open a raw matrix and check its scores in one pass."""
+    if ids is None or labels is None:
+        raise ValueError(
+            f"{path} is a matrix without names: give those of its rows and columns as ids= and labels= "
+            "(--ids, --labels)."
+        )
+    matrix = MatrixFile.open(path)
+    if (matrix.n_rows, matrix.n_columns) != (len(ids), len(labels.names)):
+        raise ValueError(
+            f"model {model!r} must have {len(ids)} rows and {len(labels.names)} columns, as ids and labels say: "
+            f"{path} has {matrix.n_rows} and {matrix.n_columns}."
+        )
+    source: ScoreSource = FileSource([matrix])
+    if from_logits:
+        source = SigmoidSource(source)
+    predictions = PredictionSet(source, ids, [model], labels.names)
+    return _with(predictions, covers=check_source(predictions))
+
+
+def _with(predictions: PredictionSet, **changes: Any) -> PredictionSet:
+    """Copy a set with other facts."""
+    facts: Any = predictions.facts() | changes
+    return PredictionSet(predictions.source, predictions.ids, predictions.models, predictions.labels, **facts)
+
+
+def _renamed(predictions: PredictionSet, name: str | None, path: Path) -> PredictionSet:
+    """Give the one model of a bundle or store the name asked for."""
+    if name is None:
+        return predictions
+    if predictions.n_models != 1:
+        raise ValueError(
+            f"{path} holds {predictions.n_models} models: it cannot take the one name {name!r}; leave it out."
+        )
+    return PredictionSet(predictions.source, predictions.ids, [name], predictions.labels, **predictions.facts())
+
+
+def _stem(path: Path) -> str:
+    """Give a file's name without the suffixes of a table."""
+    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
+
+
+def _all_in_memory(sets: Sequence[PredictionSet]) -> bool:
+    """Tell whether nothing would be read from disk."""
+    return all(isinstance(part.source, ArraySource) for part in sets)
+
+
+def _warn_of_probabilities(logits: PredictionSet) -> None:
+    """Warn where what was said to be logits lies in [0, 1], as probabilities do."""
+    first = logits.subset(samples=np.arange(min(logits.n_samples, 1000)))
+    for model, scores in zip(first.models, first.to_array(), strict=True):
+        if np.nanmin(scores) >= 0.5 and np.nanmax(scores) <= SIGMOID_OF_ONE:
+            warnings.warn(
+                f"model {model!r}: its logits all lie in [0, 1], as probabilities do; if they are, name only the "
+                "others (from_logits=[…], --logits-of MODEL).",
+                stacklevel=3,
+            )
+
+
+def _warn_of_union(sets: Sequence[PredictionSet]) -> None:
+    """Warn where the labels of several models differ and no list says which are right."""
+    first = set(sets[0].labels)
+    for part in sets[1:]:
+        odd = sorted(first.symmetric_difference(part.labels))
+        if odd:
+            warnings.warn(
+                f"models name different labels, such as {first_names(odd)} of {part.models[0]!r}: all are kept; "
+                "give the label list as labels= if one is a misspelling.",
+                stacklevel=3,
+            )
+            return
+
+
+def _warn_of_uncovered(predictions: PredictionSet) -> None:
+    """Warn where no model answers a label."""
+    names = [
+        label for label, answers in zip(predictions.labels, predictions.covers.T, strict=True) if not answers.any()
+    ]
+    if names:
+        warnings.warn(f"no model answers {len(names)} labels: {first_names(names)}.", stacklevel=3)

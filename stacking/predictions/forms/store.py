@@ -1,0 +1,524 @@
+"""The store: a folder with one ``.npy`` file per model, the native form of predictions at any size.
+
+``StoreWriter`` takes scores in any order of rows, each exactly once, and makes a store of them only if all came.
+``load_store`` reads nothing but names, truth and headers; scores are read when they are asked for.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking._checks import BoolArray, FloatArray, IntArray, check_choice, check_model_scores, first_names
+from stacking.files.atomic_files import (
+    LOCK_NAME,
+    atomic_write_npy,
+    check_writable,
+    create_file,
+    preallocate,
+    sweep_stale_temps,
+    sync_folder,
+    temporary_path,
+)
+from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, header_bytes
+from stacking.predictions.forms.store_index import (
+    ARRAY_FACTS,
+    FOLDERS,
+    INDEX_NAME,
+    StoreIndex,
+    describe_file,
+    is_store,
+    is_store_file,
+    read_index,
+)
+from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
+from stacking.predictions.selection import select_positions
+from stacking.predictions.sources import (
+    ALL,
+    BLOCK_BYTES,
+    Index,
+    PendingSource,
+    canonical_bytes,
+    rows_per_block,
+)
+
+
+class StoreWriter:
+    """
+    Write a prediction store piece by piece.
+
+    Space is reserved at once, so a full disk is an error before any work. Rows may come in any order and from several
+    threads, each row of a model exactly once. Used as a context manager it commits at the end and leaves nothing behind
+    after an exception.
+
+    Parameters
+    ----------
+    folder : path-like
+        The store; created where it does not exist.
+    ids, models, labels : array-like of str or int
+        Unique names.
+    dtype : {"float32", "float16"}, default="float32"
+        Type on disk. float16 halves the size and rounds scores to about three digits (above .9998 to 1).
+    overwrite : bool, default=False
+        Replace a store that is already there; the old one stays until the commit.
+    **facts : dict
+        The optional arguments of `PredictionSet`: ``y_true``, ``covers``, ``folds`` and so on.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a store already, or the folder holds something else.
+    OSError
+        If the folder cannot be written or the disk has too little space.
+    ValueError
+        If names or facts are invalid.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with StoreWriter(folder, ids=["a", "b"], models=["cnn"], labels=["dress"]) as writer:
+    ...     writer.write("cnn", [1, 0], [[0.25], [0.75]])
+    >>> load_store(folder).to_array().tolist()
+    [[[0.75], [0.25]]]
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        ids: npt.ArrayLike,
+        models: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        *,
+        dtype: str = "float32",
+        overwrite: bool = False,
+        **facts: Unpack[PredictionFacts],
+    ) -> None:
+        check_choice(dtype, ("float32", "float16"), name="dtype")
+        shape = (len(np.asarray(models)), len(np.asarray(ids)), len(np.asarray(labels)))
+        self.folder = Path(folder)
+        self._frame = PredictionSet(PendingSource(shape), ids, models, labels, **facts)
+        self._extras = _plain_extras(self._frame.extras)
+        self._dtype = np.dtype(dtype)
+        self._written: BoolArray = np.zeros(shape[:2], np.bool_)
+        self._lock = threading.Lock()
+        self._header = header_bytes(shape[1:], self._dtype)
+        self._files: list[BinaryIO] = []
+        self._temporary: list[Path] = []
+        _check_target(self.folder, overwrite=overwrite)
+        size = len(self._header) + shape[1] * shape[2] * self._dtype.itemsize
+        check_writable(self.folder, size * shape[0])
+        (self.folder / "scores").mkdir(parents=True, exist_ok=True)
+        try:
+            for _ in self._frame.models:
+                self._reserve(size)
+        except BaseException:
+            self.abort()
+            raise
+
+    def __enter__(self) -> "StoreWriter":
+        """Start writing."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commit, or clean up after an exception."""
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def write(self, model: int | str, rows: npt.ArrayLike | slice, scores: npt.ArrayLike) -> None:
+        """
+        Write some rows of one model.
+
+        Parameters
+        ----------
+        model : int or str
+            The model's position or name.
+        rows : array-like of int or bool, or slice
+            Which rows, in the order of `scores`.
+        scores : array-like of shape (n_rows, n_labels)
+            Probabilities in [0, 1], NaN exactly where the model does not cover the label.
+
+        Raises
+        ------
+        ValueError
+            If a row was written before, or a score is invalid; the error names model, row and label.
+        """
+        position = int(select_positions([model], self._frame.models, "models")[0])
+        name = self._frame.models[position]
+        index = select_positions(rows, self._frame.n_samples, "rows")
+        block = np.asarray(scores)
+        if block.shape != (len(index), self._frame.n_labels):
+            raise ValueError(
+                f"scores of model {name!r} must have one row per row given and one column per label, "
+                f"{(len(index), self._frame.n_labels)}: got {block.shape}."
+            )
+        if block.dtype.kind not in "buif":
+            raise TypeError(f"scores of model {name!r} must hold numbers: got dtype {block.dtype}.")
+        check_model_scores(
+            block, self._frame.covers[position], model=name, ids=self._frame.ids[index], labels=self._frame.labels
+        )
+        self._claim(position, index)
+        self._put(position, index, np.ascontiguousarray(block, dtype=self._dtype))
+
+    def commit(self) -> Path:
+        """
+        Check that every row came and make the folder a store.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ValueError
+            If a row was never written; the error names model and row, and nothing is left behind.
+        """
+        try:
+            self._check_complete()
+            content = [self._finish(position) for position in range(self._frame.n_models)]
+            (self.folder / INDEX_NAME).unlink(missing_ok=True)
+            index = self._publish(content)
+            index.write(self.folder)
+        except BaseException:
+            self.abort()
+            raise
+        remove_unlisted(self.folder, index)
+        return self.folder
+
+    def abort(self) -> None:
+        """Remove what was written and give up; a store that was there before stays."""
+        for file in self._files:
+            file.close()
+        for path in self._temporary:
+            path.unlink(missing_ok=True)
+        self._files, self._temporary = [], []
+        for place in (self.folder / "scores", self.folder):
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+    def _reserve(self, size: int) -> None:
+        """Create one model's file at its full size."""
+        path = temporary_path(self.folder / "scores")
+        file = create_file(path)
+        self._files.append(file)
+        self._temporary.append(path)
+        preallocate(file, size)
+        file.write(self._header)
+        file.flush()
+
+    def _claim(self, position: int, index: IntArray) -> None:
+        """Mark rows as written, each once."""
+        with self._lock:
+            twice = self._written[position, index]
+            if not twice.any():
+                twice = np.ones(len(index), np.bool_)
+                twice[np.unique(index, return_index=True)[1]] = False
+            if twice.any():
+                row = str(self._frame.ids[index[twice.argmax()]])
+                raise ValueError(
+                    f"model {self._frame.models[position]!r}, row {row!r}: every row must be written exactly once: "
+                    "got it twice; do two folds hold it?"
+                )
+            self._written[position, index] = True
+
+    def _put(self, position: int, index: IntArray, block: npt.NDArray[Any]) -> None:
+        """Write rows at their places, neighbouring rows together."""
+        if not self._files:
+            raise ValueError("the store must still be open for writing: it was committed or aborted.")
+        order = np.argsort(index, kind="stable")
+        ascending = index[order]
+        block = block if bool((np.diff(order) == 1).all()) else block[order]
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(ascending) != 1) + 1, [len(ascending)]]).tolist()
+        descriptor = self._files[position].fileno()
+        row_bytes = self._frame.n_labels * self._dtype.itemsize
+        for start, stop in pairwise(starts):
+            write_at(descriptor, block[start:stop], len(self._header) + int(ascending[start]) * row_bytes)
+
+    def _check_complete(self) -> None:
+        """Raise where rows are missing."""
+        missing = ~self._written
+        if missing.any():
+            position = int(missing.any(axis=1).argmax())
+            rows = self._frame.ids[missing[position]].tolist()
+            raise ValueError(
+                f"model {self._frame.models[position]!r}: every row must be written: "
+                f"{len(rows)} of {self._frame.n_samples} were not, {first_names(rows)}; did a fold fail?"
+            )
+
+    def _finish(self, position: int) -> str:
+        """Sync one model's file and hash its scores."""
+        os.fsync(self._files[position].fileno())
+        self._files[position].close()
+        return hash_matrix(MatrixFile.open(self._temporary[position]))
+
+    def _publish(self, content: list[str]) -> StoreIndex:
+        """Bring all files to their final names and describe them."""
+        folder, frame = self.folder, self._frame
+        scores = [f"scores/{position:04d}.npy" for position in range(frame.n_models)]
+        for temporary, name in zip(self._temporary, scores, strict=True):
+            temporary.replace(folder / name)
+        self._temporary = []
+        sync_folder(folder / "scores")
+        atomic_write_npy(folder / "ids.npy", frame.ids)
+        facts = {}
+        for key in ARRAY_FACTS:
+            values = getattr(frame, key)
+            if values is not None and not (key == "covers" and values.all()):
+                facts[key] = f"{key}.npy"
+                atomic_write_npy(folder / facts[key], values)
+        extras = {key: f"extras/{number:04d}.npy" for number, key in enumerate(self._extras)}
+        if extras:
+            (folder / "extras").mkdir(exist_ok=True)
+        for key, name in extras.items():
+            atomic_write_npy(folder / name, self._extras[key])
+        named = ["ids.npy", *scores, *facts.values(), *extras.values()]
+        return StoreIndex(
+            n_samples=frame.n_samples,
+            models=list(frame.models),
+            labels=list(frame.labels),
+            dtype=self._dtype.name,
+            scores=scores,
+            content=content,
+            label_groups=None if frame.label_groups is None else list(frame.label_groups),
+            facts=facts,
+            extras=extras,
+            files={name: describe_file(folder / name) for name in named},
+        )
+
+
+def write_store(
+    predictions: PredictionSet, folder: str | os.PathLike[str], *, dtype: str = "float32", overwrite: bool = False
+) -> Path:
+    """
+    Write a set as a store, a block at a time.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        The scores; they may be in another store.
+    folder : path-like
+        Where to.
+    dtype : {"float32", "float16"}, default="float32"
+        Type on disk.
+    overwrite : bool, default=False
+        Replace a store that is already there.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a store already, or the folder holds something else.
+    OSError
+        If the folder cannot be written or the disk has too little space.
+    """
+    names = (predictions.ids, predictions.models, predictions.labels)
+    with StoreWriter(folder, *names, dtype=dtype, overwrite=overwrite, **predictions.facts()) as writer:
+        copy_scores(predictions, writer)
+    return Path(folder)
+
+
+def copy_scores(predictions: PredictionSet, writer: StoreWriter) -> None:
+    """
+    Write all scores of a set, model by model and block by block.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        The scores.
+    writer : StoreWriter
+        Opened with the same names.
+    """
+    block = rows_per_block(predictions.n_labels, BLOCK_BYTES)
+    for model in range(predictions.n_models):
+        for start in range(0, predictions.n_samples, block):
+            rows = slice(start, min(start + block, predictions.n_samples))
+            scores = np.empty((rows.stop - start, predictions.n_labels), np.float32)
+            predictions.source.read(model, rows, ALL, scores)
+            writer.write(model, rows, scores)
+
+
+def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) -> PredictionSet:
+    """
+    Open a store without reading its scores.
+
+    Parameters
+    ----------
+    folder : path-like
+        The store.
+    verify : bool, optional
+        True hashes every file, False compares sizes only; by default small stores (below 256 MiB) are hashed.
+
+    Returns
+    -------
+    PredictionSet
+        Backed by the files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    ValueError
+        If it is damaged or newer than this version.
+    """
+    place = Path(folder)
+    index = read_index(place, verify=verify)
+    source = open_scores(place, index)
+    if source.shape != (len(index.models), index.n_samples, len(index.labels)):
+        raise ValueError(f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}.")
+    facts: dict[str, Any] = {key: _load_array(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
+    extras = {key: _load_array(place / name) for key, name in index.extras.items()}
+    ids = _load_array(place / "ids.npy")
+    return PredictionSet(
+        source, ids, index.models, index.labels, label_groups=index.label_groups, extras=extras, **facts
+    )
+
+
+def verify_store(folder: str | os.PathLike[str]) -> None:
+    """
+    Hash every file of a store and compare with its index.
+
+    Parameters
+    ----------
+    folder : path-like
+        The store.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    ValueError
+        If a file is missing or damaged; the error names it.
+    """
+    read_index(folder, verify=True)
+
+
+def open_scores(folder: Path, index: StoreIndex) -> FileSource:
+    """
+    Open the score files of a store.
+
+    Parameters
+    ----------
+    folder : Path
+        The store.
+    index : StoreIndex
+        Its index.
+
+    Returns
+    -------
+    FileSource
+        The scores of all models.
+    """
+    matrices = [MatrixFile.open(folder / name) for name in index.scores]
+    return FileSource(matrices, [MatrixFile.open(folder / name) for name in index.by_label], index.content)
+
+
+def hash_matrix(matrix: MatrixFile) -> str:
+    """
+    Hash the scores of one file as `PredictionSet.fingerprint` does.
+
+    Parameters
+    ----------
+    matrix : MatrixFile
+        The file.
+
+    Returns
+    -------
+    str
+        SHA-256 of the float32 values in row order.
+    """
+    digest = hashlib.sha256()
+    block = rows_per_block(matrix.n_columns, BLOCK_BYTES // 4)
+    for start in range(0, matrix.n_rows, block):
+        rows: Index = slice(start, min(start + block, matrix.n_rows))
+        scores: FloatArray = np.empty((min(block, matrix.n_rows - start), matrix.n_columns), np.float32)
+        matrix.read(rows, ALL, scores)
+        digest.update(canonical_bytes(scores))
+    return digest.hexdigest()
+
+
+def write_at(descriptor: int, block: npt.NDArray[Any], position: int) -> None:
+    """
+    Write an array's values at a position of a file.
+
+    Parameters
+    ----------
+    descriptor : int
+        The open file.
+    block : ndarray
+        The values.
+    position : int
+        Where to, in bytes.
+    """
+    view = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
+    done = 0
+    while done < len(view):
+        done += os.pwrite(descriptor, view[done:], position + done)
+
+
+def _check_target(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to write where something else is; sweep what a killed writer left."""
+    if is_store(folder) and not overwrite:
+        raise FileExistsError(f"{folder} already holds a store: choose another folder or pass overwrite=True.")
+    if folder.is_dir():
+        sweep_stale_temps(folder)
+        own = {INDEX_NAME, LOCK_NAME}
+        foreign = [name for name in _file_names(folder) if name not in own and not is_store_file(name)]
+        if foreign:
+            raise FileExistsError(f"{folder} must be empty: it holds {first_names(foreign)}; choose another folder.")
+
+
+def _file_names(folder: Path) -> list[str]:
+    """List what is in a folder, with the contents of the sub-folders that stores have."""
+    names = [path.name for path in folder.iterdir() if not (path.is_dir() and path.name in FOLDERS)]
+    return sorted(names) + sorted(
+        path.relative_to(folder).as_posix() for part in FOLDERS for path in folder.glob(f"{part}/*")
+    )
+
+
+def remove_unlisted(folder: Path, index: StoreIndex) -> None:
+    """
+    Remove files of an older state of a store that its index does not name.
+
+    Parameters
+    ----------
+    folder : Path
+        The store.
+    index : StoreIndex
+        The index in force.
+    """
+    for name in _file_names(folder):
+        if is_store_file(name) and name not in index.files:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _plain_extras(extras: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Turn extras into arrays that need no pickle."""
+    arrays = {key: np.asarray(value) for key, value in extras.items()}
+    for key, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"extras[{key!r}] must hold numbers or strings: got dtype {array.dtype}; remove it.")
+    return arrays
+
+
+def _load_array(path: Path) -> npt.NDArray[Any]:
+    """Read a small array whole."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy's header parser raises almost anything on damage
+        raise ValueError(f"{path} is damaged: {error}; write the store again.") from error

@@ -1,0 +1,203 @@
+"""The index of a prediction store: which files belong to it, what they hold, and their hashes.
+
+The index is written last. A folder without it is no store, so a process killed while writing leaves nothing that could
+be mistaken for predictions. Names of models and labels live only here, since real model names hold ``/``.
+"""
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stacking._checks import first_names
+from stacking.files.atomic_files import atomic_write_json, sha256_file
+
+FORMAT = "labelstack-predictions"
+SCHEMA_VERSION = 1
+INDEX_NAME = "index.json"
+HASH_ON_LOAD_BYTES = 256 * 2**20
+ARRAY_FACTS = ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency")
+FOLDERS = ("scores", "by_label", "extras")
+_FILE_NAME = re.compile(
+    rf"(?:ids|{'|'.join(ARRAY_FACTS)})(?:[0-9]{{4}})?\.npy|(?:{'|'.join(FOLDERS)})/[0-9]{{4,}}\.npy"
+)
+
+
+@dataclass(frozen=True)
+class StoreIndex:
+    """
+    What ``index.json`` says.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of rows of every score file.
+    models, labels : list of str
+        Their names, in order.
+    dtype : str
+        ``"float32"`` or ``"float16"``.
+    scores : list of str
+        The score file of every model, relative to the folder.
+    content : list of str
+        The content hash of every model's scores.
+    by_label : list of str
+        The second copy of every model's scores, in which a label lies together; empty where there is none.
+    label_groups : list of str or None
+        The group of every label.
+    facts, extras : dict of str to str
+        The file of every optional array.
+    files : dict
+        Size in bytes and SHA-256 of every file.
+    """
+
+    n_samples: int
+    models: list[str]
+    labels: list[str]
+    dtype: str
+    scores: list[str]
+    content: list[str]
+    by_label: list[str] = field(default_factory=list)
+    label_groups: list[str] | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    extras: dict[str, str] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """
+        Write the index, which makes the folder a store.
+
+        Parameters
+        ----------
+        folder : Path
+            The folder; every file named is complete in it.
+        """
+        layout = "row-major and label-major" if self.by_label else "row-major"
+        head = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "layout": layout}
+        atomic_write_json(folder / INDEX_NAME, head | asdict(self))
+
+
+def is_store(folder: str | os.PathLike[str]) -> bool:
+    """
+    Tell whether a folder is a prediction store.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder.
+
+    Returns
+    -------
+    bool
+        True where it holds an index.
+    """
+    return (Path(folder) / INDEX_NAME).is_file()
+
+
+def read_index(folder: str | os.PathLike[str], *, verify: bool | None = None) -> StoreIndex:
+    """
+    Read a store's index and check its files.
+
+    Parameters
+    ----------
+    folder : path-like
+        The store.
+    verify : bool, optional
+        True hashes every file, False compares sizes only; by default small stores (below 256 MiB) are hashed.
+
+    Returns
+    -------
+    StoreIndex
+        What the index says.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or it holds no index.
+    ValueError
+        If the index is damaged or newer than this version, or a file is missing, has another size or another hash.
+    """
+    place = Path(folder)
+    if not is_store(place):
+        state = "no index.json, perhaps an interrupted run" if place.is_dir() else "no such folder"
+        raise FileNotFoundError(f"{place} must be a prediction store: got {state}; write it with `labelstack pack`.")
+    try:
+        raw = json.loads((place / INDEX_NAME).read_text(encoding="utf-8"))
+        if raw["format"] != FORMAT:
+            raise ValueError(f"format is {raw['format']!r}")
+        version = int(raw["schema_version"])
+        if version <= SCHEMA_VERSION:
+            index = StoreIndex(**{key: raw[key] for key in StoreIndex.__dataclass_fields__ if key in raw})
+            _check_shape_of(index)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{place / INDEX_NAME} is damaged ({error}); write the store again.") from error
+    if version > SCHEMA_VERSION:
+        raise ValueError(
+            f"{place} has schema {version}, of a newer version: this one reads up to {SCHEMA_VERSION}; upgrade."
+        )
+    _check_files(place, index, verify)
+    return index
+
+
+def is_store_file(name: str) -> bool:
+    """
+    Tell whether a file name is one that stores use.
+
+    Parameters
+    ----------
+    name : str
+        Relative to the folder, with ``/``.
+
+    Returns
+    -------
+    bool
+        True for ``ids.npy``, ``scores/0000.npy`` and their like.
+    """
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """
+    Give a file's size and hash for the index.
+
+    Parameters
+    ----------
+    path : Path
+        A complete file.
+
+    Returns
+    -------
+    dict
+        ``bytes`` and ``sha256``.
+    """
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def _check_shape_of(index: StoreIndex) -> None:
+    """Check that the index agrees with itself and names no file outside the folder."""
+    named = [*index.scores, *index.by_label, *index.facts.values(), *index.extras.values(), "ids.npy"]
+    if not all(is_store_file(name) for name in [*named, *index.files]):
+        raise ValueError("it names a file that no store has")
+    if set(named) - set(index.files):
+        raise ValueError(f"no hash for {first_names(sorted(set(named) - set(index.files)))}")
+    n_models = len(index.models)
+    if not len(index.scores) == len(index.content) == n_models or len(index.by_label) not in (0, n_models):
+        raise ValueError("it must list one score file per model")
+    if index.dtype not in ("float32", "float16"):
+        raise ValueError(f"dtype is {index.dtype!r}")
+
+
+def _check_files(folder: Path, index: StoreIndex, verify: bool | None) -> None:
+    """Compare sizes, and hashes where asked for or cheap."""
+    total = sum(int(entry["bytes"]) for entry in index.files.values())
+    hashing = total < HASH_ON_LOAD_BYTES if verify is None else verify
+    for name, entry in index.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(f"{path} is missing from the store: restore it, or write the store again.")
+        wanted, found = entry["bytes"], path.stat().st_size
+        if found != wanted:
+            raise ValueError(f"{path} is damaged: it must have {wanted} bytes and has {found}; write the store again.")
+        if hashing and sha256_file(path) != entry["sha256"]:
+            raise ValueError(f"{path} is damaged: its SHA-256 is not the recorded one; write the store again.")

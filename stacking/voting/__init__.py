@@ -1,6 +1,0 @@
-"""Combine the members' scores by a mean: plain, weighted by hand, or with weights searched for a metric."""
-
-from stacking.voting.soft_voting import SoftVoting
-from stacking.voting.weighted_voting import WeightedVoting
-
-__all__ = ["SoftVoting", "WeightedVoting"]

@@ -1,0 +1,26 @@
+"""The estimate of the time left."""
+
+import math
+
+import pytest
+
+from base_models.training import progress
+from base_models.training.progress import TimeLeft, TrainingEvent
+
+
+def test_members_not_begun_cost_in_proportion(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    seen = []
+    left = TimeLeft({"small": 4.0, "large": 2.0}, {"small": 1.0, "large": 5.0})
+    report = left.wrap(seen.append)
+    assert math.isnan(left.seconds()) and left.wrap(None) is None
+    clock[0] = 10.0
+    report(TrainingEvent("epoch", "small", 0, 2, 1, 2))
+    assert seen[-1].seconds_left == pytest.approx(3 * 10 + 2 * 50)
+    clock[0] = 14.0
+    report(TrainingEvent("fold", "small", 0, 2, n_epochs=2))  # stopped early: one epoch is no longer to do
+    assert seen[-1].seconds_left == pytest.approx(2 * 10 + 2 * 50)
+    clock[0] = 18.0
+    report(TrainingEvent("epoch", "small", 1, 2, 1, 2))
+    assert seen[-1].seconds_left == pytest.approx(1 * 4 + 2 * 20)

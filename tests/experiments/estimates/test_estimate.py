@@ -1,0 +1,123 @@
+"""What the doctor multiplies: passes against a run that is counted, bytes against files, methods against their fits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments.estimates.estimate_predictions import TRIED_FOLDS, MethodCost, estimate_predictions, try_method
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    pytest.importorskip("torch")
+    from base_models.manifest import load_manifest
+    from base_models.testing import tiny_recipe, write_tiny_photos
+
+    recipe = tiny_recipe(write_tiny_photos(tmp_path / "photos", 24, 6))
+    training = replace(recipe.members[0].training, flip_tta=True)
+    recipe = replace(recipe, members=(replace(recipe.members[0], training=training),), derived=())
+    return recipe, load_manifest(recipe.data, Path())
+
+
+@pytest.mark.parametrize(
+    ("cache", "folds"),
+    [("memory", {}), ("none", {}), ("none", {"scheme": "holdout"}), ("memory", {"new_photos": "refit"})],
+)
+def test_passes_are_those_of_a_real_run(tiny, tmp_path, monkeypatch, cache, folds):
+    from base_models.manifest import Manifest
+    from base_models.recipe.member import FoldConfig
+    from base_models.runs.out_of_fold import run_training
+    from base_models.training import epoch, scoring
+    from experiments.estimates.estimate import count_passes, count_rows
+
+    base = tiny[0].folds
+    dealt = (
+        FoldConfig(validation_fraction=base.validation_fraction, **folds)
+        if "scheme" in folds
+        else replace(base, **folds)
+    )
+    recipe = replace(tiny[0], cache=cache, folds=dealt)
+    counts = {"trained": 0, "scored": 0, "decoded": 0}
+
+    def count(place, name, size_of, what):
+        real = getattr(place, name)
+
+        def counted(*args, **kwargs):
+            counts[what] += size_of(args)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(place, name, counted)
+
+    count(epoch, "compute_logits", lambda args: len(args[1]), "trained")
+    count(scoring, "compute_logits", lambda args: len(args[1]), "scored")
+    count(Manifest, "read_photo", lambda args: args[2] == 32, "decoded")
+    run_training(recipe, tmp_path / "run", device="cpu")
+    passes = count_passes(recipe.members[0], recipe, count_rows(recipe, tiny[1]), decode_all=True)
+    assert passes.trained == pytest.approx(counts["trained"], rel=0.2)
+    assert passes.scored == pytest.approx(counts["scored"], rel=0.2)
+    assert passes.decoded == pytest.approx(counts["decoded"], rel=0.2)
+
+
+def test_frozen_and_shrunk_epochs_count_for_less(tiny):
+    from experiments.estimates.estimate import count_passes, count_rows
+
+    recipe, manifest = tiny
+    rows = count_rows(recipe, manifest)
+    member = recipe.members[0]
+    full = count_passes(member, recipe, rows, decode_all=True)
+    for settings in ({"freeze_epochs": 1}, {"sizes": (16, 32)}, {"train_share": 0.5}):
+        cheaper = replace(member, training=replace(member.training, **settings))
+        assert 0.4 < count_passes(cheaper, recipe, rows, decode_all=True).trained / full.trained < 0.8
+
+
+def test_weights_have_the_bytes_that_are_written(tiny, tmp_path):
+    import torch
+
+    from base_models.runs.out_of_fold import run_training
+    from experiments.estimates.estimate import count_passes, count_rows, estimate, try_member
+
+    recipe, manifest = tiny
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    facts = {fact.topic: fact.finding for fact in estimate(recipe, manifest)}
+    assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+    assert "30 photos × 6 labels, 2 folds: about " in facts["recipe"] and "24 training and 6 test" in facts["recipe"]
+    passes = count_passes(recipe.members[0], recipe, count_rows(recipe, manifest), decode_all=True)
+    cost = try_member(recipe.members[0], recipe, manifest, passes)
+    run = run_training(recipe, tmp_path / "run", device="cpu")
+    written = (run / "members" / "whole" / "fold0" / "weights.safetensors").stat().st_size
+    assert cost.weight_bytes == pytest.approx(written, rel=0.1)
+    assert cost.seconds > 0 and cost.peak_bytes >= 0
+
+
+def test_a_method_costs_its_fits_and_rows(make_predictions, monkeypatch):
+    from experiments.estimates import estimate_predictions as module
+
+    monkeypatch.setattr(module, "_seconds_of", lambda name, few: 0.3 + 0.002 * few.n_samples)  # per cross-fitting
+    predictions = make_predictions(1200)
+    cost = try_method("mean", predictions)
+    assert cost.cross_fitted(900, TRIED_FOLDS) == pytest.approx(0.3 + 0.002 * 900)
+    assert cost.cross_fitted(9000, TRIED_FOLDS) == pytest.approx(0.3 + 0.002 * 9000)
+    assert MethodCost("a", 1.0, 0.0).cross_fitted(1, 5) == 6.0
+    few = try_method("mean", make_predictions(100))
+    assert few.cross_fitted(100, TRIED_FOLDS) == pytest.approx(0.5)
+
+
+def test_predictions_get_time_and_memory(make_predictions):
+    facts = {fact.topic: fact.finding for fact in estimate_predictions(make_predictions(200))}
+    assert facts["fit"].startswith("3 models × 200 samples × 5 labels: about ")
+    assert "of memory" in facts["compare"] and "with all methods" in facts["compare"]
+    assert sum(topic.startswith("method ") for topic in facts) == 3
+
+
+def test_predictions_without_truth_are_refused(make_predictions):
+    with pytest.raises(ValueError, match="predictions must carry the truth, as fit and compare need it"):
+        estimate_predictions(make_predictions(40, y_true=None))
+
+
+def test_doctor_takes_predictions_or_a_recipe_but_not_both(labelstack, bundle):
+    done = labelstack("doctor", bundle)
+    assert done.exit_code == 0, done.output
+    assert "fit: 3 models × 160 samples × 5 labels: about " in done.stdout
+    both = labelstack("doctor", bundle, "--recipe", "r.toml")
+    assert both.exit_code == 2 and "give one recipe" in both.stderr

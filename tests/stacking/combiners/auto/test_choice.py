@@ -1,0 +1,59 @@
+"""What auto averages: the proven best, half a step towards it, or the mean with a little of the geometric mean."""
+
+import numpy as np
+import pytest
+
+from stacking.combiners.auto.choice import choose_shares
+from stacking.metrics.paired_difference import UnitCounts
+
+N_UNITS = 400
+
+
+def counts(hits, n_units=N_UNITS, seed=0):
+    """Ten labels fired and ten true in every unit, `hits` of them right on average."""
+    right = np.random.default_rng(seed).binomial(10, hits / 10, n_units).astype(float)
+    return UnitCounts(np.column_stack([right, np.full(n_units, 10.0), np.full(n_units, 10.0)]))
+
+
+def choose(judged, average=None):
+    """Scores are constants; the judge is asked for averages alone."""
+    held_out = {name: np.full((2, 1), 0.5, np.float32) for name in judged}
+    return choose_shares(held_out, judged, lambda y_score: average)
+
+
+def test_the_proven_best_is_taken_alone_where_no_other_is_near():
+    choice = choose({"mean": counts(5.0), "geometric": counts(5.0, seed=1), "ridge-context": counts(7.0, seed=2)})
+    assert choice.shares == {"ridge-context": 1.0}
+    assert "no other" in choice.reason
+
+
+def test_those_near_the_proven_best_are_averaged():
+    judged = {"mean": counts(5.0), "a": counts(7.0, seed=2), "b": counts(7.0, seed=2), "c": counts(6.0)}
+    choice = choose(judged, counts(7.1, seed=2))
+    assert choice.shares == {"a": 0.5, "b": 0.5}
+    assert "within one standard error of the best" in choice.reason
+    choice = choose(judged, counts(6.8, seed=2))  # their average is worse than the best of them
+    assert choice.shares == {"a": 1.0}
+    assert "its average with those near it scores less" in choice.reason
+
+
+def test_half_a_step_is_taken_where_only_that_is_proven():
+    noisy = counts(5.0, 30).counts
+    mean = UnitCounts(noisy)
+    whole, half = noisy.copy(), noisy.copy()
+    whole[:, 0] += np.resize([3.0, -2.5], 30)
+    half[:, 0] += np.resize([0.5, 0.4], 30)
+    choice = choose({"mean": mean, "greedy": UnitCounts(whole)}, UnitCounts(half))
+    assert choice.shares == {"mean": 0.5, "greedy": 0.5}
+
+
+@pytest.mark.parametrize(("geometric", "shares"), [(5.0, {"mean": 0.875, "geometric": 0.125}), (3.0, {"mean": 1.0})])
+def test_without_proof_the_mean_takes_an_eighth_of_a_geometric_mean_that_is_not_behind(geometric, shares):
+    judged = {"mean": counts(5.0), "geometric": counts(geometric, seed=0 if geometric == 5.0 else 1)}
+    choice = choose(judged, counts(5.0))
+    assert choice.shares == shares
+    assert "beyond doubt" in choice.reason
+
+
+def test_the_mean_alone_is_an_answer():
+    assert choose({"mean": counts(5.0)}).shares == {"mean": 1.0}

@@ -1,0 +1,130 @@
+"""Auto: the mean unless something is proven better, the learner where labels depend on each other, the time limit."""
+
+import numpy as np
+import pytest
+
+from stacking import PredictionSet, StackingEnsemble, micro_f1
+from stacking.combiners.auto.ladder import climb
+from stacking.combiners.auto.race import RACERS, AutoCombiner
+from stacking.combiners.registry import list_methods
+from stacking.cross_fitting import make_folds
+from stacking.testing import make_predictions
+
+
+@pytest.fixture(scope="module")
+def dependent():
+    """The second half of the labels copies the first, and no model sees it: only label context finds it."""
+    base = make_predictions(n_models=3, n_samples=700, n_labels=5, random_state=1)
+    rng = np.random.default_rng(2)
+    blind = rng.random((3, 700, 5)).astype(np.float32)
+    y_true = np.tile(base.y_true, 2)
+    return PredictionSet(np.concatenate([base.to_array(), blind], axis=2), y_true=y_true)
+
+
+def test_the_racers_are_methods_and_the_mean_comes_first():
+    assert RACERS[0][0] == "mean"
+    assert {name for name, _ in RACERS} - {"best-single"} <= set(list_methods())
+
+
+def test_auto_leaves_the_mean_where_labels_explain_each_other(dependent):
+    fit, test = (dependent.subset(samples=rows).in_memory() for rows in (slice_of(0, 500), slice_of(500, 700)))
+    ensemble = StackingEnsemble("auto").fit(fit)
+    chosen = [entry["name"] for entry in ensemble.combiner_.entries_ if entry["weight"] > 0]
+    assert "mean" not in chosen
+    plain = StackingEnsemble("mean").fit(fit)
+    assert micro_f1(test.y_true, ensemble.predict(test)) > micro_f1(test.y_true, plain.predict(test)) + 0.05
+
+
+def test_auto_keeps_the_mean_where_nothing_is_proven():
+    """Equal models, few rows: whatever looks best by chance must not be believed."""
+    kept = []
+    for seed in range(4):
+        predictions = make_predictions(n_models=4, n_samples=150, n_labels=4, random_state=seed)
+        auto = AutoCombiner(methods=["mean", "greedy", "convex"]).fit(predictions)
+        if [entry["name"] for entry in auto.entries_ if entry["weight"] > 0] == ["mean"]:
+            kept.append(seed)
+            mean = predictions.to_array().mean(axis=0)
+            np.testing.assert_allclose(auto.predict_proba(predictions), mean, atol=1e-5)
+    assert len(kept) >= 3
+
+
+def test_shares_weigh_the_logits_and_survive_the_state():
+    predictions = make_predictions(n_models=4, n_samples=150, n_labels=4)
+    auto = AutoCombiner(methods=["geometric"]).fit(predictions)
+    assert auto.shares_ == [0.875, 0.125]
+    scores = predictions.to_array().astype(float)
+    mean, logits = scores.mean(axis=0), np.log(scores / (1 - scores)).mean(axis=0)
+    wanted = 0.875 * np.log(mean / (1 - mean)) + 0.125 * logits
+    np.testing.assert_allclose(auto.predict_proba(predictions), 1 / (1 + np.exp(-wanted)), atol=1e-4)
+    again = AutoCombiner._from_state(*auto._state())
+    np.testing.assert_array_equal(again.predict_proba(predictions), auto.predict_proba(predictions))
+
+
+def test_the_report_says_what_each_step_brought(dependent):
+    report = StackingEnsemble("auto").fit(dependent).report_
+    rungs = {rung["cause"]: rung["gain"] for rung in report["rungs"]}
+    assert list(rungs) == ["label shift", "mixing", "label correlation", "choice", "thresholds"]
+    assert rungs["label correlation"] > 0.1
+    start = next(line for line in report["notes"] if line.split()[0] == "best-single").split()[1]
+    assert sum(rungs.values()) == pytest.approx(report["cross_fitted_micro_f1"] - float(start), abs=1e-4)
+    assert "what each step brought" in str(report)
+
+
+def test_a_step_that_was_not_measured_says_so():
+    rungs = climb({"best-single": 0.5, "label-context": 0.7, "auto": 0.7})
+    assert [rung["gain"] for rung in rungs] == [None, None, pytest.approx(0.2), 0.0]
+    assert "did not run" in rungs[0]["explanation"]
+    assert climb({"mean": 0.5, "auto": 0.5}) == []
+
+
+def test_random_labels_score_chance_out_of_fold(rng):
+    predictions = make_predictions(n_samples=300, random_state=5)
+    noise = predictions.with_truth((rng.random((300, 4)) < 0.4).astype(np.uint8))
+    folds = make_folds(noise)
+    _, held_out = AutoCombiner(methods=["mean", "ridge-context"]).fit_cross_fitted(noise, folds=folds)
+    truth = noise.y_true.astype(bool)
+    assert abs(held_out[truth].mean() - held_out[~truth].mean()) < 0.03
+
+
+def test_a_spent_time_limit_leaves_dear_candidates_out_and_says_so(dependent):
+    auto = AutoCombiner(time_limit=1e-9).fit(dependent)
+    assert [entry["name"] for entry in auto.entries_ if entry["weight"] > 0] == ["mean"]
+    left_out = [entry for entry in auto.entries_ if entry["reason"]]
+    assert len(left_out) == len(RACERS) - 1
+    assert all(entry["score"] is None and "time limit" in entry["reason"] for entry in left_out)
+
+
+def test_one_model_has_nothing_to_vote_on(dependent):
+    auto = AutoCombiner().fit(dependent.subset(models=[0]))
+    assert {entry["name"] for entry in auto.entries_} == {
+        "mean",
+        "ridge-context",
+        "label-context",
+        "lightgbm",
+        "logistic",
+    }
+
+
+def test_what_the_chosen_report_about_themselves_is_in_the_notes(dependent):
+    methods = ["mean", "ridge-context"]
+    assert not any("kept to" in note for note in AutoCombiner(methods=methods).fit(dependent).notes_)
+    truth = np.asarray(dependent.y_true).copy()
+    truth[:, 0] = 0
+    auto = AutoCombiner(methods=methods).fit(dependent.with_truth(truth))
+    assert any(f"ridge-context: 1 of {len(dependent.labels)} labels" in note for note in auto.notes_)
+
+
+def test_a_race_on_a_sample_fits_the_chosen_on_all_rows(dependent):
+    auto = AutoCombiner(methods=["mean", "ridge-context"], max_rows=400)
+    fitted, held_out = auto.fit_cross_fitted(dependent, folds=make_folds(dependent))
+    assert held_out.shape == (700, 10)
+    assert fitted.chosen_[0].n_rows_fitted_ == 700
+
+
+def test_a_candidate_that_cannot_run_is_left_out_with_its_reason(dependent):
+    auto = AutoCombiner(methods=["mean", "no-such-method"]).fit(dependent)
+    assert "no-such-method" in next(entry["reason"] for entry in auto.entries_ if entry["reason"])
+
+
+def slice_of(begin, end):
+    return np.arange(begin, end)

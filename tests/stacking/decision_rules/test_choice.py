@@ -1,0 +1,53 @@
+"""Which decision rule is chosen: one tuned threshold, unless another beats it by a standard error."""
+
+import numpy as np
+
+from stacking import PredictionSet, micro_f1
+from stacking.decision_rules.choice import choose_thresholds
+
+
+def choose(y_score, y_true, groups=None):
+    predictions = PredictionSet(
+        y_scores=y_score[None].astype(np.float32),
+        ids=[f"row{row}" for row in range(len(y_true))],
+        models=["model"],
+        labels=[f"label{label}" for label in range(y_true.shape[1])],
+        y_true=y_true,
+        groups=groups,
+    )
+    return choose_thresholds(y_score.astype(np.float32), predictions, np.arange(len(y_true)) % 4)
+
+
+def test_few_rows_of_calibrated_scores_get_one_tuned_threshold():
+    """Their best threshold is half the micro-F1; .5 costs more than the noise of tuning on 40 rows."""
+    rng = np.random.default_rng(0)
+    gains = []
+    for _ in range(20):
+        chances = rng.beta(0.6, 1.4, size=(1040, 6)).astype(np.float32)
+        y_true = (rng.random(chances.shape) < chances).astype(np.uint8)
+        choice = choose(chances[:40], y_true[:40])
+        decided = {"chosen": chances[40:] >= choice.thresholds, "half": chances[40:] >= 0.5}
+        scores = {name: micro_f1(y_true[40:], y_pred) for name, y_pred in decided.items()}
+        gains.append(scores["chosen"] - scores["half"])
+    assert np.mean(gains) > 0.01
+
+
+def test_a_rule_under_which_nothing_fires_is_left():
+    """One group carries all that the scores know, so that no gain is proven over groups."""
+    rng = np.random.default_rng(0)
+    y_true = (rng.random((400, 5)) < 0.3).astype(np.uint8)
+    groups = np.where(np.arange(400) < 200, 0, np.arange(400) // 10)
+    known = np.where(groups[:, None] == 0, y_true, rng.permutation(y_true.ravel()).reshape(y_true.shape))
+    choice = choose(0.1 + 0.3 * known, y_true, groups)
+    assert choice.scores["half"] == 0.0
+    assert choice.scores["single"] > 0.5
+    assert choice.rule == "single"
+
+
+def test_a_half_that_does_well_stays():
+    rng = np.random.default_rng(0)
+    y_true = (rng.random((400, 5)) < 0.3).astype(np.uint8)
+    y_score = np.where(rng.random(y_true.shape) < 0.1, 1 - y_true, y_true) * 0.8 + 0.1
+    choice = choose(y_score, y_true)
+    assert choice.scores["half"] > 0.7
+    assert choice.rule == "half"

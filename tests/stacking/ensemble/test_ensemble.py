@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from stacking import StackingEnsemble, micro_f1
+from stacking.combiners.registry import list_methods
+from stacking.testing import make_predictions
+
+OFFLINE_METHODS = ["mean", "rank", "greedy", "convex", "logistic", "ridge-context", "label-context", "lightgbm"]
+
+
+@pytest.fixture(scope="module")
+def boosted():
+    """An ensemble whose folder holds trees: one label is no straight line."""
+    predictions = make_predictions(2, 900, 2)
+    odd = (np.abs(predictions.to_array()[0, :, 0] - 0.5) < 0.25).astype(np.uint8)
+    truth = np.column_stack([odd, predictions.y_true[:, 1]])
+    return StackingEnsemble("lightgbm", n_splits=3).fit(predictions.with_truth(truth)), predictions
+
+
+@pytest.mark.parametrize("method", OFFLINE_METHODS)
+def test_survives_its_folder(method, tmp_path):
+    predictions = make_predictions(n_samples=150)
+    ensemble = StackingEnsemble(method, n_splits=3).fit(predictions)
+    ensemble.save(tmp_path / "ensemble")
+    again = StackingEnsemble.load(tmp_path / "ensemble")
+    np.testing.assert_array_equal(again.predict_proba(predictions), ensemble.predict_proba(predictions))
+    np.testing.assert_array_equal(again.thresholds_, ensemble.thresholds_)
+    assert again.report_ == json.loads(json.dumps(ensemble.report_))
+    assert again.fingerprint == ensemble.fingerprint
+
+
+def test_every_changed_file_is_refused(boosted, tmp_path):
+    ensemble, predictions = boosted
+    folder = tmp_path / "ensemble"
+    ensemble.save(folder)
+    assert list(folder.glob("texts/*.txt"))
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    for path in files:
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(ValueError, match="another sha256"):
+            StackingEnsemble.load(folder)
+        path.unlink()
+        with pytest.raises(ValueError, match="lacks its file"):
+            StackingEnsemble.load(folder)
+        path.write_bytes(data)
+    assert StackingEnsemble.load(folder).predict(predictions).shape == (900, 2)
+
+
+def test_a_folder_without_its_manifest_is_no_ensemble(boosted, tmp_path):
+    folder = tmp_path / "ensemble"
+    boosted[0].save(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 99}))
+    with pytest.raises(ValueError, match="schema version 99"):
+        StackingEnsemble.load(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"has no manifest\.json"):
+        StackingEnsemble.load(folder)
+
+
+def test_trees_are_parsed_only_after_the_hashes_are_checked(boosted, tmp_path, monkeypatch):
+    import lightgbm
+
+    folder = tmp_path / "ensemble"
+    boosted[0].save(folder)
+    path = next(folder.glob("texts/*.txt"))
+    path.write_bytes(path.read_bytes()[:300])
+    monkeypatch.setattr(lightgbm, "Booster", lambda **_: pytest.fail("a damaged text was parsed"))
+    with pytest.raises(ValueError, match="another sha256"):
+        StackingEnsemble.load(folder)
+
+
+def test_a_class_of_somebody_else_is_not_imported(boosted, tmp_path):
+    from stacking.combiners.state import find_combiner_class
+
+    for name in ("os:system", "stacking.combiners.combiner:clone", "stacking.metrics:micro_f1"):
+        with pytest.raises(ValueError, match="combiner"):
+            find_combiner_class(name)
+
+
+def test_an_unknown_method_gets_a_hint():
+    with pytest.raises(ValueError, match="Did you mean 'ridge-context'"):
+        StackingEnsemble("ridge-contxt").fit(make_predictions())
+
+
+def test_thresholds_come_from_scores_that_did_not_see_their_row(rng):
+    predictions = make_predictions(2, 200, 40)
+    noise = predictions.with_truth((rng.random((200, 40)) < 0.2).astype(np.uint8))
+    report = StackingEnsemble("logistic", n_splits=4).fit(noise).report_
+    always = 2 * 0.2 / 1.2  # micro-F1 of firing everywhere
+    assert report["cross_fitted_micro_f1"] == pytest.approx(always, abs=0.04)
+    assert set(report["rules"]) >= {"single", "exact-micro-f1"}
+
+
+@pytest.mark.parametrize("method", ["auto", "label-context"])
+def test_a_stacker_is_not_below_the_mean_on_new_rows(method):
+    fitting, test = make_predictions(4, 500, 5, random_state=1), make_predictions(4, 500, 5, random_state=2)
+    scores = {
+        name: micro_f1(test.y_true, StackingEnsemble(name, n_splits=3).fit(fitting).predict(test))
+        for name in ("mean", method)
+    }
+    assert scores[method] > scores["mean"] - 0.015
+
+
+def test_methods_have_unique_names():
+    assert len(set(list_methods())) == len(list_methods()) >= 12
