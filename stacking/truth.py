@@ -106,11 +106,12 @@ class Truth:
     @cached_property
     def counted(self) -> BoolArray | None:
         """Rows that weigh something and hold a known cell; None if all do (or none holds a known cell)."""
-        counted = None if self.sample_weight is None else self.sample_weight > 0
+        counted = np.ones(len(self.y_true), dtype=bool)
+        if self.sample_weight is not None:
+            counted &= self.sample_weight > 0
         if self.y_known is not None:
-            known = self.y_known.any(axis=1)
-            counted = known if counted is None else counted & known
-        return None if counted is None or counted.all() or not counted.any() else counted
+            counted &= self.y_known.any(axis=1)
+        return None if counted.all() or not counted.any() else counted
 
     @property
     def mean_weight(self) -> float:
@@ -127,8 +128,22 @@ class Truth:
             return len(self.y_true) if self.counted is None else int(np.count_nonzero(self.counted))
         return len(np.unique(self.groups[kept]))
 
+    def only_counted(self) -> Truth:
+        """Leave out the rows that do not count; what is left has the weights it would have had without them.
+
+        Returns
+        -------
+        Truth
+            Itself where all rows count.
+        """
+        if self.counted is None:
+            return self
+        left = self.rows(self.counted)
+        weight = None if left.sample_weight is None else relative_weights(left.sample_weight)
+        return Truth(left.y_true, left.y_known, weight, left.groups)
+
     def rows(self, index: Any) -> Truth:
-        """Take some rows.
+        """Take some rows; their weights stay as they are, so that sums over parts add up.
 
         Parameters
         ----------
@@ -159,7 +174,7 @@ class Truth:
         known = None if self.y_known is None else self.y_known[:, index]
         return Truth(self.y_true[:, index], known, self.sample_weight, self.groups)
 
-    def sum_rows(self, cells: npt.NDArray[np.generic]) -> DoubleArray:
+    def sum_rows(self, cells: npt.NDArray[Any]) -> DoubleArray:
         """Add up cells over the rows, each row with its weight.
 
         Parameters
@@ -263,7 +278,7 @@ def relative_weights(sample_weight: DoubleArray) -> DoubleArray | None:
 
 
 def number_groups(groups: npt.NDArray[Any]) -> IntArray | None:
-    """Number the groups; a blank one gets a number of its own each time.
+    """Give each group a number, and each blank one a number of its own.
 
     Parameters
     ----------

@@ -20,6 +20,7 @@ def tune_thresholds(
     *,
     y_known: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
     **options: Any,
 ) -> npt.NDArray[np.float64]:
     """Choose one threshold per label by a named rule.
@@ -37,9 +38,12 @@ def tune_thresholds(
     y_known : array of bool, shape (n_samples, n_labels), optional
         False where a cell is not annotated; such a cell counts neither way.
     sample_weight : array of shape (n_samples,), optional
-        Weights of the samples; 1 by default.
+        Weights of the samples, in any unit; 1 by default.
+    groups : array of int or str, shape (n_samples,), optional
+        Samples with an equal value belong together: a rule that splits rows, as ``"cross-validated"`` does, never
+        splits them.
     **options : dict
-        Options of the rule, such as ``fbr`` of ``"own-f1"`` or ``groups`` of ``"cross-validated"``.
+        Options of the rule, such as ``fbr`` of ``"own-f1"``.
 
     Returns
     -------
@@ -66,9 +70,8 @@ def tune_thresholds(
             takes = ", ".join(known) if known else "none"
             hint = did_you_mean(option, known)
             raise TypeError(f"options must be those of rule {rule!r} ({takes}): got {option!r}.{hint}")
-    thresholds: npt.NDArray[np.float64] = found.tune(
-        LabelledScores.check(y_score, y_true, y_known, sample_weight), **options
-    )
+    scores = LabelledScores.check(y_score, y_true, y_known, sample_weight, groups)
+    thresholds: npt.NDArray[np.float64] = found.tune(scores, **options)
     return thresholds
 
 

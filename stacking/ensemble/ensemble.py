@@ -18,7 +18,6 @@ from stacking._checks import check_choice
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.auto.ladder import describe_rungs
 from stacking.combiners.registry import create_method, method_kind
-from stacking.cross_fitting import make_folds
 from stacking.decision_rules import (
     ImageRules,
     apply_image_rules,
@@ -31,6 +30,7 @@ from stacking.decision_rules.choice import choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.seen_samples import find_seen, hash_ids
+from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet, as_prediction_set
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
     def _fit_method(self, predictions: PredictionSet, combiner: Combiner) -> None:
         """Fit a combiner, and tune the thresholds on its cross-fitted scores."""
-        folds = make_folds(predictions, self.n_splits, random_state=self.random_state)
+        folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
         self.combiner_, held_out = combiner.fit_cross_fitted(predictions, folds=folds)
         self._tune(predictions, held_out, folds)
 

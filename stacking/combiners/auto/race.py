@@ -16,22 +16,24 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_folds
 from stacking.combiners.auto.choice import choose_shares
 from stacking.combiners.auto.ladder import climb, recalibrated_member
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.state import pack_combiners, unpack_combiners
-from stacking.cross_fitting import make_folds, nested_decisions
 from stacking.deadline import TimeLimitReached, within
+from stacking.decision_rules import apply_thresholds
+from stacking.decision_rules.choice import nested_decisions, tune_rule
+from stacking.folds import deal_folds, sample_rows
 from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
-from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions import PredictionSet
 
 __all__ = ["AutoCombiner", "AutoEntry"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
 
 _log = logging.getLogger(__name__)
 
@@ -153,55 +155,18 @@ class AutoCombiner(Combiner):
         self.max_rows = max_rows
         self.random_state = random_state
 
-    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
-        """Average the chosen candidates' held-out scores.
-
-        Parameters
-        ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Scores by fits that did not see the row; only the choice of candidates saw all rows.
-        """
-        fresh = type(self)(**self.get_params(deep=False))
-        learned = as_prediction_set(predictions)
-        return fresh.fit_cross_fitted(learned, folds=check_folds(folds, learned.n_samples, least=2))[1]
-
-    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
-        """Race the candidates on given folds.
-
-        Parameters
-        ----------
-        predictions : PredictionSet
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in.
-
-        Returns
-        -------
-        combiner : Self
-            Fitted on all rows.
-        y_score : ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1].
-        """
-        self._given_folds = np.asarray(folds)
-        try:
-            self.fit(predictions)
-            return self, self._held_out
-        finally:
-            del self._given_folds
-            self.__dict__.pop("_held_out", None)
-
     def _fit(self, predictions: PredictionSet) -> None:
-        """Run the race, then average the candidates near the best."""
-        folds = getattr(self, "_given_folds", None)
-        if folds is None:
-            folds = make_folds(predictions, self.n_splits, random_state=self.random_state)
+        """Run the race on folds of its own."""
+        folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
+        self._race_and_choose(predictions, folds)
+
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+        """Run the race on given folds; only the choice of candidates sees all rows."""
+        fitted = self._race_and_choose(predictions, folds)
+        return average_scores([held_out for _, held_out in fitted], shares=self.shares_)
+
+    def _race_and_choose(self, predictions: PredictionSet, folds: IntArray) -> list[tuple[Combiner, FloatArray]]:
+        """Race, choose, and fit what was chosen on all rows; return it with its held-out scores."""
         raced, raced_folds = self._sample(predictions, folds)
         runners, skipped = self._race(raced, raced_folds)
         by_name = {runner.name: runner for runner in runners}
@@ -223,8 +188,7 @@ class AutoCombiner(Combiner):
         self._names, self._n_raced = list(choice.shares), raced.n_samples
         self._told = _describe(ranked, skipped, choice.reason)
         self.notes_ = [*self._told, *_notes_of(self.chosen_)]
-        if hasattr(self, "_given_folds"):
-            self._held_out = average_scores([held_out for _, held_out in fitted], shares=self.shares_)
+        return fitted
 
     def refit(self, predictions: PredictionSet, time_limit: float) -> None:
         """Fit the chosen candidates on more rows than the race had, one by one as long as the time allows.
@@ -255,7 +219,7 @@ class AutoCombiner(Combiner):
         self.notes_ = [*self._told, *told, *_notes_of(self.chosen_)]
 
     def _first_rung(
-        self, runners: Mapping[str, _Runner], predictions: PredictionSet, folds: npt.NDArray[np.intp]
+        self, runners: Mapping[str, _Runner], predictions: PredictionSet, folds: IntArray
     ) -> dict[str, float]:
         """Score the best member alone, recalibrated per label; nothing where the time is used or it has holes."""
         single, mixing = runners.get("best-single"), runners.get("logistic")
@@ -272,17 +236,12 @@ class AutoCombiner(Combiner):
             return {}
         return {"recalibrated": count_units(_decide(y_score, predictions, folds), predictions).micro_f1}
 
-    def _sample(
-        self, predictions: PredictionSet, folds: npt.NDArray[np.intp]
-    ) -> tuple[PredictionSet, npt.NDArray[np.intp]]:
+    def _sample(self, predictions: PredictionSet, folds: IntArray) -> tuple[PredictionSet, IntArray]:
         """Return the rows to race on with their folds: all, or a random sample held in memory."""
-        if self.max_rows is None or predictions.n_samples <= self.max_rows:
-            return predictions, folds
-        rng = np.random.default_rng(self.random_state)
-        rows = np.sort(rng.choice(predictions.n_samples, size=self.max_rows, replace=False))
-        return predictions.subset(samples=rows).in_memory(), folds[rows]
+        rows = sample_rows(predictions.truth, self.max_rows, random_state=self.random_state)
+        return (predictions, folds) if rows is None else (predictions.subset(samples=rows).in_memory(), folds[rows])
 
-    def _race(self, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> tuple[list[_Runner], list[AutoEntry]]:
+    def _race(self, predictions: PredictionSet, folds: IntArray) -> tuple[list[_Runner], list[AutoEntry]]:
         """Cross-fit the candidates in their order as long as the time allows."""
         started = time.monotonic()
         runners: list[_Runner] = []
@@ -380,20 +339,11 @@ def _as_record(entry: AutoEntry) -> dict[str, Any]:
     }
 
 
-def _decide(held_out: FloatArray, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> BoolArray:
+def _decide(held_out: FloatArray, predictions: PredictionSet, folds: IntArray) -> BoolArray:
     """Decide with one threshold tuned on the other folds; on all rows where there is one fold only."""
-    from stacking.decision_rules import apply_thresholds, tune_thresholds
-
     if len(np.unique(folds)) > 1:
         return nested_decisions(held_out, predictions, folds)
-    thresholds = tune_thresholds(
-        held_out,
-        np.asarray(predictions.y_true),
-        "single",
-        y_known=predictions.y_known,
-        sample_weight=predictions.sample_weight,
-    )
-    return apply_thresholds(held_out, thresholds)
+    return apply_thresholds(held_out, tune_rule(held_out, predictions.truth, "single"))
 
 
 def _rank(runners: Sequence[_Runner], shares: Mapping[str, float]) -> list[AutoEntry]:
