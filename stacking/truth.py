@@ -193,6 +193,16 @@ class Truth:
             return np.count_nonzero(cells, axis=0).astype(np.float64)
         return np.asarray(cells.sum(axis=0), dtype=np.float64)
 
+    @cached_property
+    def label_positives(self) -> DoubleArray:
+        """Sums of weights of each label's positives."""
+        return self.sum_rows(self.y_true)
+
+    @cached_property
+    def sample_positives(self) -> IntArray:
+        """Numbers of positives of each row."""
+        return np.count_nonzero(self.y_true, axis=1)
+
     def positives(self) -> DoubleArray:
         """Count the positives of each label.
 
@@ -201,7 +211,7 @@ class Truth:
         ndarray of float64, shape (n_labels,)
             In rows: their weights over the mean weight.
         """
-        return self.sum_rows(self.y_true) / self.mean_weight
+        return self.label_positives / self.mean_weight
 
     def sum_units(self, counts: npt.NDArray[np.generic]) -> DoubleArray:
         """Add up counts of rows to the units that belong together, each row with its weight.
@@ -245,7 +255,7 @@ class Truth:
         if self.y_known is not None:
             decided = decided & self.y_known
         hits = np.count_nonzero(self.y_true & decided, axis=1)
-        counts = (hits, np.count_nonzero(decided, axis=1), np.count_nonzero(self.y_true, axis=1))
+        counts = (hits, np.count_nonzero(decided, axis=1), self.sample_positives)
         return self.sum_units(np.stack(counts, axis=1))
 
 

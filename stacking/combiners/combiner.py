@@ -201,7 +201,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
 
     def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
         """Fit, and return held-out scores; override where fitting on given folds yields them anyway."""
-        y_score = self._score_by_clones(predictions, folds)
+        y_score = self.cross_fit_predict(predictions, folds=folds)
         self._fit(predictions)
         return y_score
 

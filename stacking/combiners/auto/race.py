@@ -10,23 +10,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking.combiners.auto.choice import choose_shares
-from stacking.combiners.auto.ladder import climb, recalibrated_member
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.state import pack_combiners, unpack_combiners
 from stacking.deadline import TimeLimitReached, within
-from stacking.decision_rules import apply_thresholds
-from stacking.decision_rules.choice import nested_decisions, tune_rule
+from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds
+from stacking.decision_rules.choice import Decide, nested_decisions, tune_rule
+from stacking.decision_rules.image_rules import group_of_labels
 from stacking.folds import deal_folds, sample_rows
+from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, State, attribute_gain
 from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
 from stacking.predictions import PredictionSet
+from stacking.ties import first_best
 
 __all__ = ["AutoCombiner", "AutoEntry"]
 
@@ -103,6 +106,8 @@ class AutoCombiner(Combiner):
         Race on a random sample where there are more rows; what was chosen is then fitted on all of them.
     random_state : int or None, default=0
         Seed of the folds and of the candidates.
+    image_rules : ImageRules or None, default=None
+        What the labels of every image must keep: the candidates are judged by decisions that keep it.
 
     Attributes
     ----------
@@ -112,8 +117,9 @@ class AutoCombiner(Combiner):
         Share of each of them in the average; they sum to 1.
     entries_ : list of dict
         The race: `AutoEntry` of each candidate, best first.
-    rungs_ : list of dict
-        What label shift, mixing, label correlation and the choice brought (`stacking.combiners.auto.ladder`).
+    gain_steps_ : list of dict
+        What label shift, mixing, label correlation, thresholds and the choice brought, decided with one threshold
+        (`stacking.metrics.gain_ladder`).
     notes_ : list of str
         The race as lines to read.
 
@@ -137,7 +143,7 @@ class AutoCombiner(Combiner):
     chosen_: list[Combiner]
     shares_: list[float]
     entries_: list[dict[str, Any]]
-    rungs_: list[dict[str, Any]]
+    gain_steps_: list[dict[str, Any]]
     notes_: list[str]
 
     def __init__(
@@ -148,7 +154,9 @@ class AutoCombiner(Combiner):
         n_splits: int = 5,
         max_rows: int | None = 50_000,
         random_state: int | None = 0,
+        image_rules: ImageRules | None = None,
     ) -> None:
+        self.image_rules = image_rules
         self.time_limit = time_limit
         self.methods = methods
         self.n_splits = n_splits
@@ -168,18 +176,17 @@ class AutoCombiner(Combiner):
     def _race_and_choose(self, predictions: PredictionSet, folds: IntArray) -> list[tuple[Combiner, FloatArray]]:
         """Race, choose, and fit what was chosen on all rows; return it with its held-out scores."""
         raced, raced_folds = self._sample(predictions, folds)
-        runners, skipped = self._race(raced, raced_folds)
+        judge = _Judge(raced, raced_folds, self._decide(raced))
+        runners, skipped = self._race(judge)
         by_name = {runner.name: runner for runner in runners}
         choice = choose_shares(
             {name: runner.held_out for name, runner in by_name.items()},
             {name: runner.counts for name, runner in by_name.items()},
-            lambda y_score: count_units(_decide(y_score, raced, raced_folds), raced),
+            judge.count,
         )
         fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
         answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
-        scores = {name: runner.counts.micro_f1 for name, runner in by_name.items()}
-        scores["auto"] = count_units(_decide(answer, raced, raced_folds), raced).micro_f1
-        self.rungs_ = climb(scores | self._first_rung(by_name, raced, raced_folds))
+        self.gain_steps_ = self._attribute_gain(by_name, answer, judge)
         if raced is not predictions:
             fitted = [self._create(name).fit_cross_fitted(predictions, folds=folds) for name in choice.shares]
         self.chosen_, self.shares_ = [combiner for combiner, _ in fitted], list(choice.shares.values())
@@ -218,35 +225,65 @@ class AutoCombiner(Combiner):
         ]
         self.notes_ = [*self._told, *told, *_notes_of(self.chosen_)]
 
-    def _first_rung(
-        self, runners: Mapping[str, _Runner], predictions: PredictionSet, folds: IntArray
-    ) -> dict[str, float]:
-        """Score the best member alone, recalibrated per label; nothing where the time is used or it has holes."""
-        single, mixing = runners.get("best-single"), runners.get("logistic")
-        if single is None or mixing is None:
-            return {}
-        prepared = recalibrated_member(predictions, single.combiner.weights_)
-        if prepared is None:
-            return {}
+    def _attribute_gain(
+        self, runners: Mapping[str, _Runner], answer: FloatArray, judge: _Judge
+    ) -> list[dict[str, Any]]:
+        """Tell what each cause brought, from candidates that ran anyway; nothing without the best member."""
+        if "best-single" not in runners or not judge.can_hold_out:
+            return []
+        reached: dict[str, FloatArray] = {}
+        recalibrated = self._recalibrate_best_member(runners, judge)
+        if recalibrated is not None:
+            reached["label shift"] = recalibrated
+        if "logistic" in runners and judge.predictions.n_models > 1:
+            reached["mixing"] = runners["logistic"].held_out
+        context = next((name for name in CONTEXT_LEARNERS if name in runners), "")
+        if context:
+            reached["label correlation"] = runners[context].held_out
+        states = {cause: State(judge.count(y_score).micro_f1) for cause, y_score in reached.items()}
+        if reached:
+            last = reached[list(reached)[-1]]
+            states["thresholds"] = State(judge.count(last, "exact-micro-f1").micro_f1)
+        ends = State(runners["best-single"].counts.micro_f1), State(judge.count(answer).micro_f1)
+        ladder = attribute_gain(("best-single", "auto"), ends, states, context=context)
+        return [asdict(step) for step in ladder.rungs]
+
+    def _recalibrate_best_member(self, runners: Mapping[str, _Runner], judge: _Judge) -> FloatArray | None:
+        """Cross-fit the mixing learner on the best member alone; None where the time is used or it has holes."""
+        single = runners["best-single"].combiner
+        member = int(np.argmax(np.asarray(single.weights_).sum(axis=1)))
+        if "logistic" not in runners or not judge.predictions.covers[member].all():
+            return None
         left = None if self.time_limit is None else self.time_limit - sum(one.seconds for one in runners.values())
+        alone = judge.predictions.subset(models=[member])
         try:
             with within(left):
-                y_score = prepared[0].cross_fit_predict(prepared[1], folds=folds)
+                return self._create("logistic").cross_fit_predict(alone, folds=judge.folds)
         except TimeLimitReached:
-            return {}
-        return {"recalibrated": count_units(_decide(y_score, predictions, folds), predictions).micro_f1}
+            return None
 
     def _sample(self, predictions: PredictionSet, folds: IntArray) -> tuple[PredictionSet, IntArray]:
         """Return the rows to race on with their folds: all, or a random sample held in memory."""
         rows = sample_rows(predictions.truth, self.max_rows, random_state=self.random_state)
         return (predictions, folds) if rows is None else (predictions.subset(samples=rows).in_memory(), folds[rows])
 
-    def _race(self, predictions: PredictionSet, folds: IntArray) -> tuple[list[_Runner], list[AutoEntry]]:
+    def _decide(self, predictions: PredictionSet) -> Decide:
+        """Return how scores and thresholds become decisions."""
+        if self.image_rules is None:
+            return apply_thresholds
+        groups = group_of_labels(predictions.labels, predictions.label_groups)
+        return partial(apply_image_rules, rules=self.image_rules, label_groups=groups)
+
+    def _race(self, judge: _Judge) -> tuple[list[_Runner], list[AutoEntry]]:
         """Cross-fit the candidates in their order as long as the time allows."""
+        predictions, folds = judge.predictions, judge.folds
         started = time.monotonic()
         runners: list[_Runner] = []
         skipped: list[AutoEntry] = []
         for name, cost in self._racers(predictions.n_models):
+            if runners and not judge.can_hold_out:
+                skipped.append(_left_out(name, "there is one sample or group only, so nothing can be held out"))
+                continue
             pace = max((runner.seconds / runner.cost for runner in runners if runner.cost >= 1.0), default=0.0)
             left = float("inf") if self.time_limit is None else self.time_limit - (time.monotonic() - started)
             if runners and (left <= 0 or pace * cost > 2 * left):  # one that is begun may still be cut off
@@ -265,8 +302,7 @@ class AutoCombiner(Combiner):
                 _log.warning("auto leaves out %s: %s", name, error)
                 skipped.append(_left_out(name, str(error)))
                 continue
-            counts = count_units(_decide(held_out, predictions, folds), predictions)
-            runners.append(_Runner(name, cost, combiner, held_out, counts, time.monotonic() - begun))
+            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), time.monotonic() - begun))
         return runners, skipped
 
     def _racers(self, n_models: int) -> list[tuple[str, float]]:
@@ -292,12 +328,15 @@ class AutoCombiner(Combiner):
     def _state(self) -> CombinerState:
         """Nest the chosen candidates' states under numbered names."""
         parameters = self.get_params(deep=False)
+        rules = parameters.pop("image_rules")
+        if rules is not None:
+            parameters["image_rules"] = rules.as_dict()
         values: dict[str, Any] = {
             "parameters": parameters,
             "entries": self.entries_,
             "notes": self.notes_,
             "shares": self.shares_,
-            "rungs": self.rungs_,
+            "rungs": self.gain_steps_,
         }
         values |= {"models": self.models_, "labels": self.labels_}
         nested, arrays, texts = pack_combiners(self.chosen_)
@@ -306,11 +345,12 @@ class AutoCombiner(Combiner):
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the chosen candidates."""
-        auto = cls(**values["parameters"])
+        rules = values["parameters"].get("image_rules")
+        auto = cls(**values["parameters"] | {"image_rules": None if rules is None else ImageRules(**rules)})
         auto.models_, auto.labels_ = tuple(values["models"]), tuple(values["labels"])
         auto.covers_, auto.entries_, auto.notes_ = arrays["covers"], values["entries"], values["notes"]
         auto.chosen_ = unpack_combiners(values["chosen"], arrays, texts)
-        auto.rungs_ = values.get("rungs", [])
+        auto.gain_steps_ = values.get("rungs", [])
         auto.shares_ = values.get("shares") or [1.0 / len(auto.chosen_)] * len(auto.chosen_)
         return auto
 
@@ -339,16 +379,31 @@ def _as_record(entry: AutoEntry) -> dict[str, Any]:
     }
 
 
-def _decide(held_out: FloatArray, predictions: PredictionSet, folds: IntArray) -> BoolArray:
-    """Decide with one threshold tuned on the other folds; on all rows where there is one fold only."""
-    if len(np.unique(folds)) > 1:
-        return nested_decisions(held_out, predictions, folds)
-    return apply_thresholds(held_out, tune_rule(held_out, predictions.truth, "single"))
+@dataclass(frozen=True)
+class _Judge:
+    """Counts what scores would decide, by thresholds tuned on the other folds; on all rows if there is one fold."""
+
+    predictions: PredictionSet
+    folds: IntArray
+    decide: Decide
+
+    @property
+    def can_hold_out(self) -> bool:
+        """Whether there is more than one fold."""
+        return len(np.unique(self.folds)) > 1
+
+    def count(self, y_score: FloatArray, rule: str = "single") -> UnitCounts:
+        """Count the decisions of a rule."""
+        if self.can_hold_out:
+            decided = nested_decisions(y_score, self.predictions, self.folds, rule=rule, decide=self.decide)
+        else:
+            decided = self.decide(y_score, tune_rule(y_score, self.predictions.truth, rule))
+        return count_units(decided, self.predictions)
 
 
 def _rank(runners: Sequence[_Runner], shares: Mapping[str, float]) -> list[AutoEntry]:
     """Record the candidates that ran, best first."""
-    best = max(runners, key=lambda runner: runner.counts.micro_f1)
+    best = runners[first_best([runner.counts.micro_f1 for runner in runners])]
     entries = []
     for runner in runners:
         gain = paired_gain(best.counts, runner.counts)

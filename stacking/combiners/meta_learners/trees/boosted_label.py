@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.files.result_cache import digest_of, recall
+from stacking.ties import exceeds
 
 __all__ = ["BoostedLabel", "LabelRows", "boost_label", "boost_label_once"]
 
@@ -193,4 +194,4 @@ def _best_rounds(gains: DoubleArray) -> int:
     mean = gains.mean(axis=0)
     rounds = int(np.argmax(mean))
     error = gains[:, rounds].std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return rounds if mean[rounds] > error else 0
+    return rounds if exceeds(mean[rounds], error) else 0

@@ -31,6 +31,7 @@ from stacking.combiners.meta_learners.training_rows import (
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
 from stacking.folds import sample_rows
 from stacking.predictions import PredictionSet
+from stacking.ties import exceeds
 
 __all__ = ["PairLightGBM"]
 
@@ -413,4 +414,4 @@ def _best_rounds(curves: DoubleArray) -> int:
     gains = curves[:, :1] - curves
     rounds = int(np.argmax(gains.mean(axis=0)))
     error = gains[:, rounds].std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return rounds if gains[:, rounds].mean() > error else 0
+    return rounds if exceeds(gains[:, rounds].mean(), error) else 0

@@ -142,7 +142,9 @@ class PerLabelStacker(TreeCombiner):
     def _fit_out_of_fold(self, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> FloatArray:
         """Fit, and score every row by trees and regressions of the other folds; a sampled fit by clones."""
         if self._samples(predictions):
-            return super()._fit_out_of_fold(predictions, folds)
+            y_score = self._score_by_clones(predictions, folds)
+            self._fit(predictions)
+            return y_score
         return self._grow_trees(predictions, folds)
 
     def _grow_trees(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> FloatArray:
