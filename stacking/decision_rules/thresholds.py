@@ -9,6 +9,7 @@ import numpy.typing as npt
 from stacking._checks import check_thresholds, did_you_mean
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import get_decision_rule
+from stacking.named_arrays import align_by_name, read_array
 
 __all__ = ["apply_thresholds", "never_predicted", "tune_thresholds"]
 
@@ -70,6 +71,9 @@ def tune_thresholds(
             takes = ", ".join(known) if known else "none"
             hint = did_you_mean(option, known)
             raise TypeError(f"options must be those of rule {rule!r} ({takes}): got {option!r}.{hint}")
+    y_score, y_true, y_known, sample_weight, groups = align_by_name(
+        y_score=y_score, y_true=y_true, y_known=y_known, sample_weight=sample_weight, groups=groups
+    )
     scores = LabelledScores.check(y_score, y_true, y_known, sample_weight, groups)
     thresholds: npt.NDArray[np.float64] = found.tune(scores, **options)
     return thresholds
@@ -105,6 +109,7 @@ def apply_thresholds(y_score: npt.ArrayLike, thresholds: npt.ArrayLike) -> npt.N
     >>> apply_thresholds([[0.9, 0.2], [0.4, 0.6]], [0.5, float("inf")]).tolist()
     [[True, False], [False, False]]
     """
+    y_score, thresholds = align_by_name(y_score=y_score, thresholds=thresholds)
     scores = np.asarray(y_score)
     if scores.ndim != 2:
         raise ValueError(f"y_score must have two dimensions, (n_samples, n_labels): got shape {scores.shape}.")
@@ -140,7 +145,7 @@ def never_predicted(thresholds_or_y_pred: npt.ArrayLike) -> npt.NDArray[np.bool_
     >>> never_predicted([0.3, float("inf")]).tolist()
     [False, True]
     """
-    array = np.asarray(thresholds_or_y_pred)
+    array = read_array(thresholds_or_y_pred, "thresholds_or_y_pred").values
     if array.ndim == 1:
         return np.asarray(array > 1.0, dtype=np.bool_)
     if array.ndim == 2:
