@@ -380,6 +380,43 @@ def check_per_sample(values: npt.ArrayLike, n_samples: int, name: str) -> npt.ND
     return array if array.dtype.kind == "U" else array.astype(np.int64)
 
 
+def check_groups(values: npt.ArrayLike, n_samples: int, *, name: str = "groups") -> npt.NDArray[Any]:
+    """Check one group per sample: integers stay, all else becomes text, ``""`` where blank.
+
+    Blank are None, NaN, text without a visible character, and "nan", which numpy makes of NaN among strings.
+    """
+    if np.ma.isMaskedArray(values):
+        masked, values = np.ma.getmaskarray(values), np.ma.getdata(values).astype(object)
+        values[masked] = None
+    # A list of names and NaN would become the text "nan".
+    array = np.asarray(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
+    if array.shape != (n_samples,):
+        raise ValueError(f"{name} must hold one value per sample: got shape {array.shape} for {n_samples} samples.")
+    if array.dtype.kind in "iub":
+        return array.astype(np.int64)
+    if array.dtype.kind == "U":
+        stripped = np.char.strip(array)
+        return np.where((stripped == "") | (stripped == "nan"), "", array)
+    if array.dtype.kind not in "Of":
+        raise TypeError(f"{name} must be integers or strings: got dtype {array.dtype}.")
+    cells = array.tolist()
+    if all(isinstance(value, int | np.integer) for value in cells):
+        return array.astype(np.int64)
+    return np.array([_group_text(value, name) for value in cells], dtype=np.str_)
+
+
+def _group_text(value: Any, name: str) -> str:
+    """Return the text of one group; empty where it is blank."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+        return ""
+    if isinstance(value, float | np.floating):  # whole numbers beside NaN, as tables hold them
+        if not float(value).is_integer():
+            raise TypeError(f"{name} must be integers or strings: got {value!r}.")
+        value = int(value)
+    text = str(value)
+    return text if text.strip() else ""
+
+
 def check_folds(values: npt.ArrayLike, n_samples: int, *, least: int = 1) -> IntArray:
     """Check the fold numbers; `least` different ones must be there: 2 where every row is to be held out once."""
     folds = check_per_sample(values, n_samples, "folds")

@@ -22,17 +22,18 @@ from stacking._checks import (
     StringArray,
     check_folds,
     check_frequency,
+    check_groups,
     check_label_groups,
     check_mask,
     check_model_scores,
     check_names,
     check_or_make_names,
-    check_per_sample,
     check_sample_weight,
     check_y_scores,
     check_y_true,
     find_covered,
 )
+from stacking.folds import sample_rows
 from stacking.named_arrays import AxisNames, align_by_name, find_names, find_own_names, place_scores, read_scores
 from stacking.predictions.selection import Selection, select_positions, take
 from stacking.predictions.sources import (
@@ -44,6 +45,7 @@ from stacking.predictions.sources import (
     hash_scores,
     rows_per_block,
 )
+from stacking.truth import Truth, number_groups, relative_weights
 
 SLOW_LABEL_BYTES = 8 * BLOCK_BYTES
 
@@ -86,7 +88,7 @@ class PredictionSet:
     sample_weight : array-like of shape (n_samples,), optional
         Non-negative weights of the samples, any scale.
     groups : array-like of int or str, shape (n_samples,), optional
-        Samples with equal values must share a fold.
+        Samples with equal values must share a fold; one whose value is blank (None, NaN, "") stands alone.
     folds : array-like of int, shape (n_samples,), optional
         Which fold's model scored the row, −1 for one model for all.
     covers : array-like of bool, shape (n_models, n_labels), optional
@@ -178,7 +180,7 @@ class PredictionSet:
         self.sample_weight: DoubleArray | None = None
         if sample_weight is not None:
             self.sample_weight = check_sample_weight(sample_weight, n_samples)
-        self.groups = None if groups is None else check_per_sample(groups, n_samples, "groups")
+        self.groups = None if groups is None else check_groups(groups, n_samples)
         self.folds = None if folds is None else check_folds(folds, n_samples)
         self.label_groups: tuple[str, ...] | None = None
         if label_groups is not None:
@@ -233,6 +235,94 @@ class PredictionSet:
                 content = json.dumps(values.tolist()).encode() if is_text else np.ascontiguousarray(values).tobytes()
                 digest.update(f"{name}{values.shape}{values.dtype.kind}".encode() + content)
         return digest.hexdigest()
+
+    @cached_property
+    def truth(self) -> Truth:
+        """
+        Give the truth with what counts of it: known cells, weights without their unit, groups.
+
+        Returns
+        -------
+        Truth
+            What everything that is fitted, tuned, dealt or scored looks at.
+
+        Raises
+        ------
+        ValueError
+            If the set has no truth.
+        """
+        if self.y_true is None:
+            raise ValueError("predictions must carry y_true: use with_truth(y_true).")
+        weight = None if self.sample_weight is None else relative_weights(self.sample_weight)
+        groups = None if self.groups is None else number_groups(self.groups)
+        return Truth(self.y_true.view(np.bool_), self.y_known, weight, groups)
+
+    @property
+    def counted(self) -> BoolArray | None:
+        """
+        Tell which rows count.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,), or None
+            True where a row weighs something and holds a known cell; None if all do.
+        """
+        if self.y_true is not None:
+            return self.truth.counted
+        return None if self.sample_weight is None or self.sample_weight.all() else self.sample_weight > 0
+
+    def only_counted(self) -> "PredictionSet":
+        """
+        Keep what counts: no row of weight 0 or without a known cell, no truth that is not known, no unit of weights.
+
+        Returns
+        -------
+        PredictionSet
+            A view, or the set itself where all counts already.
+
+        Raises
+        ------
+        ValueError
+            If all rows weigh 0.
+        """
+        if self.sample_weight is None and self.y_known is None and self.groups is None:
+            return self
+        if self.sample_weight is not None and not self.sample_weight.any():
+            raise ValueError(f"sample_weight must not be 0 for all samples: got {self.n_samples} zeros.")
+        kept = self if self.counted is None else self.subset(samples=self.counted)
+        if self.y_true is None:
+            weight = None if kept.sample_weight is None else relative_weights(kept.sample_weight)
+            return kept._with(sample_weight=weight)
+        truth = self.truth.only_counted()
+        y_true = truth.y_true.view(np.uint8)
+        return kept._with(y_true=y_true, y_known=truth.y_known, sample_weight=truth.sample_weight, groups=truth.groups)
+
+    def sample(
+        self,
+        max_rows: int | None,
+        *,
+        stratified: bool = False,
+        random_state: int | np.random.Generator | None = 0,
+    ) -> "PredictionSet":
+        """
+        Draw rows that count, whole groups only (`stacking.folds.sample_rows`).
+
+        Parameters
+        ----------
+        max_rows : int or None
+            Upper limit; None takes all.
+        stratified : bool, default=False
+            Whether every label's positives are drawn in the same share.
+        random_state : int, Generator or None, default=0
+            Which rows.
+
+        Returns
+        -------
+        PredictionSet
+            A view of them in their order.
+        """
+        rows = sample_rows(self.truth, max_rows, stratified=stratified, random_state=random_state)
+        return self if rows is None else self.subset(samples=rows)
 
     def iter_rows(self, block: int | None = None) -> Iterator[tuple[slice, FloatArray]]:
         """
@@ -414,7 +504,7 @@ class PredictionSet:
         Parameters
         ----------
         groups : array-like of shape (n_samples,) or None
-            Samples with an equal value share a fold.
+            Samples with an equal value share a fold; one whose value is blank (None, NaN, "") stands alone.
 
         Returns
         -------
@@ -423,7 +513,7 @@ class PredictionSet:
         """
         other = self._copy()
         (groups,) = other._align_and_name(groups=groups)
-        other.groups = None if groups is None else check_per_sample(groups, self.n_samples, "groups")
+        other.groups = None if groups is None else check_groups(groups, self.n_samples)
         return other
 
     def align(self, **arguments: Any) -> tuple[Any, ...]:
@@ -479,10 +569,20 @@ class PredictionSet:
         )
 
     def _copy(self) -> "PredictionSet":
-        """Copy the set without its arrays and without the cached fingerprint."""
+        """Copy the set without its arrays and without what is cached."""
         other = object.__new__(type(self))
-        other.__dict__.update({key: value for key, value in self.__dict__.items() if key != "fingerprint"})
+        other.__dict__.update(
+            {key: value for key, value in self.__dict__.items() if key not in ("fingerprint", "truth")}
+        )
         other.extras = dict(self.extras)
+        return other
+
+    def _with(self, **facts: Any) -> "PredictionSet":
+        """Copy the set with other facts; the set itself where they are the same."""
+        if all(getattr(self, name) is value for name, value in facts.items()):
+            return self
+        other = self._copy()
+        other.__dict__.update(facts)
         return other
 
     def _axes(self) -> dict[str, AxisNames]:
