@@ -520,13 +520,13 @@ def _among(values: Sequence[Any] | npt.NDArray[Any]) -> str:
 
 def _remedy(values: npt.NDArray[Any], name: str) -> str:
     """Say what to do with a truth of these values."""
-    unknown = "leave no gaps" if name == "y_known" else "mark labels that were not annotated in y_known instead"
     if np.isnan(values.astype(np.float64)).any():
-        return unknown
+        return "mark labels that were not annotated in y_known instead" if name != "y_known" else "leave no gaps"
     if ((values > 0) & (values < 1)).any():
         return "these look like scores: give the truth, or decide each label first"
     shown = ", ".join(map(str, values[:6])) + (" …" if len(values) > 6 else "")
-    return f"{unknown}, or recode the values {shown}, for example as (values == {values[-1]})"
+    recode = f"recode the values {shown}, for example as (values == {values[-1]})"
+    return f"mark labels that were not annotated in y_known, or {recode}" if name.startswith("y_true") else recode
 
 
 def _check_matrix_shape(array: npt.NDArray[Any], shape: tuple[int | None, int | None], name: str) -> None:

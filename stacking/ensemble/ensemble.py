@@ -165,10 +165,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             )
         if groups is not None:
             learned = learned.with_groups(groups)
-        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
-        self.label_groups_ = group_of_labels(learned.labels, learned.label_groups)
-        if self.image_rules is not None:
-            self.image_rules.check(learned.labels, self.label_groups_)
+        self.label_groups_ = self.check_parameters(learned.labels, learned.label_groups)
         self.fitted_on_ = learned.fingerprint
         self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(learned.ids))
         if method_kind(self.method) == "auto":
@@ -177,6 +174,37 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             self._fit_method(learned, create_method(self.method, random_state=self.random_state))
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
         return self
+
+    def check_parameters(self, labels: Sequence[str], label_groups: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Check all parameters for some labels, before anything is fitted.
+
+        Parameters
+        ----------
+        labels : sequence of str
+            Names of the labels.
+        label_groups : sequence of str, optional
+            Their groups.
+
+        Returns
+        -------
+        tuple of str
+            Group of each label, empty for a label of none.
+
+        Raises
+        ------
+        ValueError
+            If the method or the rule is unknown, a number is out of range, or no image could keep the image rules.
+        """
+        method_kind(self.method)
+        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        if self.n_splits < 2:
+            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
+        if self.time_limit is not None and not self.time_limit >= 0:
+            raise ValueError(f"time_limit must be a number of seconds or None: got {self.time_limit}.")
+        groups = group_of_labels(labels, label_groups)
+        if self.image_rules is not None:
+            self.image_rules.check(labels, groups)
+        return groups
 
     def _fit_method(self, predictions: PredictionSet, combiner: Combiner) -> None:
         """Fit a combiner, and tune the thresholds on its cross-fitted scores."""

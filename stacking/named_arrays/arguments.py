@@ -14,6 +14,7 @@ from stacking.named_arrays.reading import NamedArray, read_array
 __all__ = ["align_by_name", "find_names"]
 
 _AXES: dict[str, tuple[str, ...]] = {
+    "y": ("row", "label"),
     "y_true": ("row", "label"),
     "y_known": ("row", "label"),
     "y_pred": ("row", "label"),

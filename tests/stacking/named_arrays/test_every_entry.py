@@ -95,7 +95,8 @@ BESIDE_A_SET = {
 ALONE = {
     "decision metrics": (decision_metrics,
                          {"y_true": TRUTH, "y_pred": DECIDED, "y_known": KNOWN, "sample_weight": WEIGHT}),
-    "score metrics": (score_metrics, {"y_true": TRUTH, "y_score": SCORES[0], "y_known": KNOWN, "sample_weight": WEIGHT}),
+    "score metrics": (score_metrics,
+                      {"y_true": TRUTH, "y_score": SCORES[0], "y_known": KNOWN, "sample_weight": WEIGHT}),
     "constant answer": (metrics.constant_answer, {"y_true_train": TRUTH, "y_true_test": TRUTH * DECIDED}),
     "tune_thresholds": (lambda **facts: tune_thresholds(**facts).tolist(),
                         {"y_score": SCORES[0], "y_true": TRUTH, "y_known": KNOWN, "sample_weight": WEIGHT}),
@@ -219,7 +220,7 @@ def test_row_numbers_say_nothing_unless_both_sides_have_them():
         metrics.micro_f1(counted.iloc[::-1], DECIDED)
     with pytest.raises(ValueError, match="y_true must stand in the order of the predictions"):
         PredictionSet(SCORES, y_true=counted.iloc[::-1])
-    with pytest.raises(ValueError, match="y_true must stand in the order of .* its labels"):
+    with pytest.raises(ValueError, match=r"y_true must stand in the order of .* its labels"):
         PredictionSet(SCORES, y_true=pd.DataFrame(TRUTH)[[2, 1, 0]])
     some = counted.set_index(np.arange(N) + 100)  # numbers of rows that were picked from more
     assert truth(PredictionSet(SCORES, y_true=some)) == TRUTH.tolist()

@@ -65,7 +65,7 @@ def test_a_masked_score_is_a_missing_one():
     for scores in (np.ma.masked_array(SCORES, mask=mask), [SCORES[0], np.ma.masked_array(SCORES[1], mask=mask[1])]):
         assert PredictionSet(scores).covers.tolist() == [[True, True], [True, False]]
     mask[0, 3, 0] = True
-    with pytest.raises(ValueError, match="model 'model0', row 'sample3', label 'label0': .*got NaN"):
+    with pytest.raises(ValueError, match=r"model 'model0', row 'sample3', label 'label0': .*got NaN"):
         PredictionSet(np.ma.masked_array(SCORES, mask=mask))
     ensemble = StackingEnsemble("mean").fit(SCORES, TRUTH)
     with pytest.raises(ValueError, match="row 'sample3', label 'label0'"):
