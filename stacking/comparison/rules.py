@@ -82,7 +82,8 @@ def fit_rules(y_score: FloatArray, predictions: PredictionSet, folds: npt.NDArra
     everything = np.ones(len(y_score), dtype=bool)
     thresholds = {name: _tune(y_score, predictions, everything, rule) for name, rule in RULES.items()}
     totals = {name: np.zeros(3) for name in RULES}
-    for fold in np.unique(folds):
+    numbers = np.unique(folds)
+    for fold in numbers if len(numbers) > 1 else ():  # with one group nothing can be held out: the steadier rule
         held_out = folds == fold
         for name, rule in RULES.items():
             tuned = _tune(y_score, predictions, ~held_out, rule)

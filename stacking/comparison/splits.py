@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.folds import stratified_group_folds
+from stacking.cross_fitting import make_folds
 from stacking.metrics import constant_labels, micro_f1_counts
 from stacking.metrics.counts import Truth, f1_score
 from stacking.predictions import PredictionSet
@@ -72,7 +72,8 @@ def _labels_of(predictions: PredictionSet) -> npt.NDArray[np.uint8]:
 
 def _inner_folds(fit_side: PredictionSet, n_splits: int, random_state: int) -> IntArray:
     """Split the side that is fitted on, for cross-fitted scores."""
-    return stratified_group_folds(_labels_of(fit_side), n_splits, groups=fit_side.groups, random_state=random_state)
+    _labels_of(fit_side)
+    return make_folds(fit_side, n_splits, random_state=random_state)
 
 
 def nested_splits(predictions: PredictionSet, n_splits: int, random_state: int) -> list[Split]:
@@ -92,8 +93,14 @@ def nested_splits(predictions: PredictionSet, n_splits: int, random_state: int) 
     list of Split
         One per outer fold; every row is scored once.
     """
-    y_true, groups = _labels_of(predictions), predictions.groups
-    outer = stratified_group_folds(y_true, n_splits, groups=groups, random_state=random_state)
+    _labels_of(predictions)
+    outer = make_folds(predictions, n_splits, random_state=random_state)
+    if len(np.unique(outer)) < 2:
+        unit = "sample" if predictions.groups is None else "group"
+        raise ValueError(
+            f"predictions must hold at least two {unit}s to compare methods: got one {unit}, so no other could score "
+            "what it teaches; give a holdout, or more of them."
+        )
     splits = []
     for fold in np.unique(outer):
         rows = np.flatnonzero(outer == fold)

@@ -289,7 +289,11 @@ class AutoCombiner(Combiner):
         started = time.monotonic()
         runners: list[_Runner] = []
         skipped: list[AutoEntry] = []
+        nothing_held_out = len(np.unique(folds)) < 2
         for name, cost in self._racers(predictions.n_models):
+            if nothing_held_out and name != "mean":  # in-sample scores would choose whatever learns most by heart
+                skipped.append(_left_out(name, "nothing can be held out: there is one sample, or one group of samples"))
+                continue
             pace = max((runner.seconds / runner.cost for runner in runners if runner.cost >= 1.0), default=0.0)
             left = float("inf") if self.time_limit is None else self.time_limit - (time.monotonic() - started)
             if runners and (left <= 0 or pace * cost > 2 * left):  # one that is begun may still be cut off
