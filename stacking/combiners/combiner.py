@@ -207,6 +207,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         """Rebuild what `_state` split."""
         combiner = cls(**values["parameters"])
         for name, value in {**values["fitted"], **arrays}.items():
+            if not name.isidentifier() or name.startswith("_") or not name.endswith("_"):
+                raise ValueError(f"a fitted state must hold attributes such as 'weights_': got {name[:40]!r}")
             setattr(combiner, name, value)
         combiner.models_ = tuple(combiner.models_)
         combiner.labels_ = tuple(combiner.labels_)

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from stacking._checks import check_choice
+from stacking._checks import check_choice, check_frequency, check_label_groups
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.auto.ladder import describe_rungs
 from stacking.combiners.registry import create_method, method_kind
@@ -31,6 +32,7 @@ from stacking.decision_rules.choice import choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.seen_samples import find_seen, hash_ids
+from stacking.files.untrusted import damage_of
 from stacking.named_arrays import AxisNames, align_by_name
 from stacking.predictions import PredictionSet, as_prediction_set
 
@@ -389,6 +391,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If a file is missing or was changed, or a later version wrote the folder.
         """
         description, combiner, beside = read_ensemble_folder(folder)
+        with damage_of(f"ensemble {Path(folder)}", "fit it again"):
+            return cls._from_parts(description, combiner, beside)
+
+    @classmethod
+    def _from_parts(cls, description: dict[str, Any], combiner: Combiner, beside: dict[str, npt.NDArray[Any]]) -> Self:
+        """Put together what `save` took apart, and let it decide two made-up rows."""
         parameters = dict(description["parameters"])
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
@@ -397,6 +405,17 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
+        if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
+            raise ValueError("its manifest names other models or labels than its combiner")
+        check_label_groups(ensemble.label_groups_, len(ensemble.labels_))
+        share = ensemble.predicted_share_
+        if share is not None:
+            check_frequency(share, len(ensemble.labels_))
+        seen = ensemble.fitted_ids_
+        if seen is not None and (seen.dtype != np.uint64 or seen.ndim != 1):
+            raise ValueError(f"fitted_ids must be hashes of ids: got shape {seen.shape} of {seen.dtype}")
+        ensemble._decide(np.zeros((2, len(ensemble.labels_)), np.float32), ensemble.thresholds_)
+        str(ensemble.report_)
         return ensemble
 
     @property

@@ -30,6 +30,7 @@ from stacking.combiners.meta_learners.training_rows import (
     score_logits,
 )
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
+from stacking.combiners.meta_learners.trees.tree_text import load_booster
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["PairLightGBM"]
@@ -341,17 +342,16 @@ class PairLightGBM(TreeCombiner):
         return probabilities(total / len(self.lines_) + self.shift_).astype(np.float32)
 
     def _load_boosters(self) -> None:
-        """Parse the trees; their sizes are checked, for LightGBM's parser accepts a file that was cut off."""
-        import lightgbm
-
-        n_features = FIRST_MEMBER + len(self.models_)
-        self._boosters = [lightgbm.Booster(model_str=self._texts[str(k)]) for k in range(len(self._texts))]
-        for booster in self._boosters:
-            if booster.num_feature() != n_features or not 1 <= booster.num_trees() <= self.n_rounds_:
-                raise ValueError(
-                    f"the trees over pairs must be 1 to {self.n_rounds_} and read {n_features} features: got "
-                    f"{booster.num_trees()} trees on {booster.num_feature()} features; fit the ensemble again."
-                )
+        """Read the trees of each fold, after checking their texts."""
+        n_features, n_folds = FIRST_MEMBER + len(self.models_), len(self.lines_)
+        if len(self._texts) not in (0, n_folds) or set(self._texts) != set(map(str, range(len(self._texts)))):
+            raise ValueError(
+                f"the trees must be one model per fold or none: got {len(self._texts)} for {n_folds} folds."
+            )
+        self._boosters = [
+            load_booster(self._texts[str(fold)], n_features=n_features, who=f"fold {fold}")
+            for fold in range(len(self._texts))
+        ]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ scores move with this one (Ke et al., "LightGBM: a highly efficient gradient boo
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -32,6 +33,7 @@ from stacking.combiners.meta_learners.trees.label_feed import (
     feed_from_predictions,
 )
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
+from stacking.combiners.meta_learners.trees.tree_text import load_booster
 from stacking.deadline import check_deadline
 from stacking.files.result_cache import current_folder
 from stacking.predictions import PredictionSet
@@ -248,19 +250,14 @@ class PerLabelStacker(TreeCombiner):
         return probabilities(answer).astype(np.float32)
 
     def _load_boosters(self) -> None:
-        """Parse the trees; their sizes are checked, for LightGBM's parser accepts a file that was cut off."""
-        import lightgbm
-
+        """Read the trees of each label and fold, after checking their texts."""
         self._boosters: dict[int, list[Any]] = {}
         for name, text in self._texts.items():
+            if not re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", name) or int(name.split("/")[0]) >= len(self.labels_):
+                raise ValueError(f"the trees must be those of a label and a fold: got the name {name[:40]!r}.")
             label = int(name.split("/")[0])
-            booster = lightgbm.Booster(model_str=text)
             n_features = int(self.covers_[:, label].sum()) + 1 + self.context_.shape[1]
-            if booster.num_feature() != n_features or booster.num_trees() < 1:
-                raise ValueError(
-                    f"the trees of label {self.labels_[label]!r} must read {n_features} features: got a model of "
-                    f"{booster.num_trees()} trees on {booster.num_feature()} features; fit the ensemble again."
-                )
+            booster = load_booster(text, n_features=n_features, who=f"label {self.labels_[label]!r}")
             self._boosters.setdefault(label, []).append(booster)
 
 

@@ -1,0 +1,119 @@
+"""Break important lines one at a time and require that the tests named for each notice.
+
+Run by ``make mutants``. Works on a copy of the tree in a temporary folder, so neither the checkout nor anything that
+imports it is touched. A mutant whose source line has changed, a test that fails on the unbroken tree, and a test run
+that breaks off are errors, not kills. The exit status is 0 only if every mutant was killed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from catalog import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 300  # for the tests of one mutant; one that makes them wait for ever is killed as well
+FAILED, PASSED = 1, 0  # pytest's exit statuses; all others say that the tests could not run
+
+
+def copy_tree(folder: Path) -> None:
+    """Copy what git knows of the working tree, as it is now."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        source, target = ROOT / name, folder / name
+        if name and source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def run_tests(folder: Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
+    """Run tests in the copy; return pytest's exit status (None when time ran out) and the end of what it said."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",  # so that no compiled file of another mutant is ever taken for this one's
+        "NUMBA_CACHE_DIR": str(folder / ".numba"),
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", *tests]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"no end after {SECONDS} s"
+    return done.returncode, "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
+
+
+def try_mutant(mutant: Mutant, folder: Path) -> tuple[str, str]:
+    """Break one line, run its tests, mend it; return the verdict and what pytest said."""
+    path = folder / mutant.file
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(mutant.apply(whole), encoding="utf-8")
+    try:
+        status, said = run_tests(folder, mutant.tests)
+    finally:
+        path.write_text(whole, encoding="utf-8")
+    if status in (FAILED, None):
+        return "killed", said
+    return ("SURVIVED" if status == PASSED else "BROKEN"), said
+
+
+def check_isolation(folder: Path) -> None:
+    """Refuse to go on if the tests would import another tree than the copy."""
+    code = "import stacking, base_models, experiments, optimizers; print(stacking.__file__)"
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    if not Path(found.stdout.strip()).is_relative_to(folder):
+        raise SystemExit(f"the tests must import the copy in {folder}: they would import {found.stdout.strip()}.")
+
+
+def main() -> int:
+    """Try the chosen mutants and print one line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("only", nargs="*", help="words; mutants whose name holds one of them (all by default)")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    arguments = parser.parse_args()
+    chosen = [m for m in MUTANTS if not arguments.only or any(word in m.name for word in arguments.only)]
+    if arguments.list:
+        print("\n".join(mutant.name for mutant in chosen))
+        return 0
+    started, verdicts = time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        folder = Path(name).resolve()
+        copy_tree(folder)
+        check_isolation(folder)
+        for mutant in chosen:
+            mutant.apply((folder / mutant.file).read_text(encoding="utf-8"))  # all lines are there, before any test
+        status, said = run_tests(folder, tuple(dict.fromkeys(test for m in chosen for test in m.tests)))
+        if status != PASSED:
+            print(said)
+            raise SystemExit("the tests must pass on the unbroken tree before mutants mean anything.")
+        print(f"{len(chosen)} mutants; their tests pass on the unbroken tree ({time.monotonic() - started:.0f} s)")
+        for mutant in chosen:
+            begun = time.monotonic()
+            verdict, said = try_mutant(mutant, folder)
+            verdicts.append(verdict)
+            print(f"{verdict:8} {time.monotonic() - begun:4.0f} s  {mutant.name}  ({mutant.file})", flush=True)
+            if verdict != "killed":
+                print(said, flush=True)
+    n_killed = verdicts.count("killed")
+    print(f"{n_killed} of {len(verdicts)} mutants killed in {(time.monotonic() - started) / 60:.1f} minutes")
+    return 0 if n_killed == len(verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
