@@ -196,7 +196,7 @@ class AutoCombiner(Combiner):
             self.fit(predictions)
             return self, self._held_out
         finally:
-            del self._given_folds
+            self.__dict__.pop("_given_folds", None)
             self.__dict__.pop("_held_out", None)
 
     def _fit(self, predictions: PredictionSet) -> None:

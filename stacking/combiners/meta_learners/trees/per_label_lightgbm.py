@@ -170,7 +170,8 @@ class PerLabelStacker(TreeCombiner):
             self.fit(predictions)
             return self, self._held_out
         finally:
-            del self._given_folds, self._held_out
+            self.__dict__.pop("_given_folds", None)
+            self.__dict__.pop("_held_out", None)
 
     def _samples(self, predictions: PredictionSet) -> bool:
         """Say whether fitting would draw a sample of the rows."""
