@@ -141,10 +141,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores in [0, 1] that no model produced for its own training rows.
-        y_true : array of shape (n_samples, n_labels), optional
-            The truth, 0 or 1; needed unless the prediction set carries it.
+        y_true : array or data frame of shape (n_samples, n_labels), optional
+            The truth, 0 or 1; needed unless the prediction set carries it. A data frame is matched by its index and
+            columns, as frames of scores are; where a masked array masks a cell, it counts neither way.
         groups : array of shape (n_samples,), optional
             Samples of one group share a fold; by default the groups of the prediction set.
 

@@ -31,6 +31,9 @@ _AXES: dict[str, tuple[str, ...]] = {
     "weights": ("model", "label"),
     "start": ("model", "label"),
     "member_costs": ("model",),
+    "samples": ("row",),
+    "models": ("model",),
+    "labels": ("label",),
     "y_true_train": ("training row", "label"),
     "y_known_train": ("training row", "label"),
     "y_true_test": ("test row", "label"),
@@ -52,7 +55,7 @@ def align_by_name(
         Who gives the order of an axis (``"row"``, ``"label"``, ``"model"``), and the names in that order. An axis that
         is not among them takes the order of the first argument that names it.
     **arguments : array-like, data frame, series, mapping, masked array or None
-        By the names in which this package calls them: ``y_true``, ``y_score``, ``sample_weight``, ``groups`` …
+        By the names in which this package calls them: ``y_true``, ``y_score``, ``sample_weight``, ``groups`` ….
 
     Returns
     -------

@@ -176,6 +176,17 @@ def _column_values(column: Any) -> npt.NDArray[Any]:
 
 
 def holds_named(values: Sequence[Any]) -> bool:
-    """Tell whether a list holds frames, series, mappings or masked arrays."""
+    """Tell whether a list holds frames, series, mappings or masked arrays.
+
+    Parameters
+    ----------
+    values : sequence
+        Anything.
+
+    Returns
+    -------
+    bool
+        True if one of its values does.
+    """
     kinds = {type(value): value for value in values}
     return any(hasattr(value, "to_numpy") or isinstance(value, np.ma.MaskedArray | Mapping) for value in kinds.values())

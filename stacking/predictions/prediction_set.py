@@ -325,7 +325,8 @@ class PredictionSet:
         Parameters
         ----------
         samples : array-like of bool or int, or slice, optional
-            A mask over the samples, or positions in the order wanted (a position may repeat, as in a bootstrap).
+            A mask over the samples (a series is matched by its index), or positions in the order wanted (a position may
+            repeat, as in a bootstrap).
         models, labels : array-like of str, int or bool, or slice, optional
             Names, positions or a mask, in the order wanted, each at most once.
 
@@ -339,6 +340,7 @@ class PredictionSet:
         ValueError
             If a name or position does not exist, is repeated, or nothing is left.
         """
+        samples, models, labels = self._align_masks(samples=samples, models=models, labels=labels)
         rows = None if samples is None else select_positions(samples, self.n_samples, "samples")
         members = None if models is None else select_positions(models, self.models, "models")
         columns = None if labels is None else select_positions(labels, self.labels, "labels")
@@ -433,7 +435,7 @@ class PredictionSet:
         Parameters
         ----------
         **arguments : array-like, data frame, series, mapping or None
-            By the names that they have as arguments: ``folds``, ``y_true`` …
+            By the names that they have as arguments: ``folds``, ``y_true`` ….
 
         Returns
         -------
@@ -492,6 +494,13 @@ class PredictionSet:
             "label": AxisNames.of(self.labels, "label"),
             "model": AxisNames.of(self.models, "model"),
         }
+
+    def _align_masks(self, **selections: Any) -> tuple[Any, ...]:
+        """Bring masks that carry names into the set's order; positions and names are no masks."""
+        kinds = ("bool", "boolean", "bool[pyarrow]")
+        masks = {key: value for key, value in selections.items() if str(getattr(value, "dtype", "")) in kinds}
+        aligned = dict(zip(masks, self.align(**masks), strict=True))
+        return tuple(aligned.get(key, value) for key, value in selections.items())
 
     def _align_and_name(self, **arguments: Any) -> tuple[Any, ...]:
         """Bring arguments into the set's order; where it has no names of its own it takes theirs."""

@@ -349,16 +349,23 @@ FILES = (
     Mutant(
         "an ensemble's hash is not checked",
         "stacking/ensemble/folder.py",
-        "if sha256_file(path) != digest:",
+        "if hashlib.sha256(data).hexdigest() != digest:",
         "if False:",
         (f"{STACK}/ensemble/test_ensemble.py::test_every_changed_file_is_refused",),
     ),
     Mutant(
         "a path leaves the folder of the ensemble",
         "stacking/ensemble/folder.py",
-        "if not path.resolve().is_relative_to(root.resolve()):",
-        "if False:",
+        "        if _FILE_NAME.fullmatch(name) is None:\n",
+        "        if False:\n",
         (f"{STACK}/ensemble/test_ensemble.py::test_a_manifest_cannot_name_files_outside",),
+    ),
+    Mutant(
+        "a link leaves the folder of the ensemble",
+        "stacking/files/untrusted.py",
+        "if link is not None or",
+        "if",
+        (f"{STACK}/ensemble/test_strangers_ensembles.py::test_links_are_refused",),
     ),
     Mutant(
         "a path leaves the folder of the store",

@@ -6,19 +6,45 @@ that breaks off are errors, not kills. The exit status is 0 only if every mutant
 """
 
 import argparse
+import contextlib
+import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
 from catalog import MUTANTS, Mutant
 
+LIBRARIES = (
+    "sklearn.model_selection",
+    "lightgbm",
+    "numba",
+    "hypothesis",
+    "torch",
+    "torchvision",
+    "timm",
+    "aiohttp",
+    "PIL",
+)
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 300  # for the tests of one mutant; one that makes them wait for ever is killed as well
 FAILED, PASSED = 1, 0  # pytest's exit statuses; all others say that the tests could not run
+
+
+def import_libraries() -> None:
+    """Import what most tests need; one thread each, and no compiled file of one mutant is ever taken for another's."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):  # an extra that is not installed; its tests skip
+            importlib.import_module(name)
 
 
 def copy_tree(folder: Path) -> None:
@@ -37,23 +63,50 @@ def copy_tree(folder: Path) -> None:
 
 
 def run_tests(folder: Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
-    """Run tests in the copy; return pytest's exit status (None when time ran out) and the end of what it said."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(folder),
-        "PYTHONDONTWRITEBYTECODE": "1",  # so that no compiled file of another mutant is ever taken for this one's
-        "NUMBA_CACHE_DIR": str(folder / ".numba"),
-        "OMP_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", *tests]
+    """Run tests in the copy; return pytest's exit status (None when time ran out) and the end of what it said.
+
+    A child of this process does it, so that the libraries (and nothing of the project) are imported once for all.
+    """
+    said = folder / ".said"
+    child = os.fork()
+    if not child:
+        _run_in_child(folder, said, tests)
+    deadline = time.monotonic() + SECONDS
+    while not (done := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None, f"no end after {SECONDS} s"
+        time.sleep(0.05)
+    return os.waitstatus_to_exitcode(done[1]), "\n".join(said.read_text(errors="replace").strip().splitlines()[-25:])
+
+
+def _run_in_child(folder: Path, said: Path, tests: tuple[str, ...]) -> NoReturn:
+    """Run tests in this process, whose only end is the exit status: nothing of the parent's is cleaned up here."""
+    status = 70
     try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        os.setpgid(0, 0)
+        with said.open("wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        os.chdir(folder)
+        os.environ["PYTHONPATH"] = sys.path[0] = str(folder)
+        options = (
+            "-x",
+            "-q",
+            "--tb=short",
+            "-p",
+            "no:cacheprovider",
+            "-W",
+            "ignore::pytest.PytestAssertRewriteWarning",
         )
-    except subprocess.TimeoutExpired:
-        return None, f"no end after {SECONDS} s"
-    return done.returncode, "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
+        status = int(pytest.main([*options, *tests]))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def try_mutant(mutant: Mutant, folder: Path) -> tuple[str, str]:
@@ -72,13 +125,14 @@ def try_mutant(mutant: Mutant, folder: Path) -> tuple[str, str]:
 
 def check_isolation(folder: Path) -> None:
     """Refuse to go on if the tests would import another tree than the copy."""
-    code = "import stacking, base_models, experiments, optimizers; print(stacking.__file__)"
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    (folder / "test_where.py").write_text(
+        "import base_models, experiments, optimizers, stacking\nfrom pathlib import Path\n\n\ndef test_where():\n"
+        "    for package in (base_models, experiments, optimizers, stacking):\n"
+        "        assert Path(package.__file__).is_relative_to(Path(__file__).parent)\n"
     )
-    if not Path(found.stdout.strip()).is_relative_to(folder):
-        raise SystemExit(f"the tests must import the copy in {folder}: they would import {found.stdout.strip()}.")
+    status, said = run_tests(folder, ("test_where.py",))
+    if status != PASSED:
+        raise SystemExit(f"the tests must import the copy in {folder}:\n{said}")
 
 
 def main() -> int:
@@ -92,8 +146,10 @@ def main() -> int:
         print("\n".join(mutant.name for mutant in chosen))
         return 0
     started, verdicts = time.monotonic(), []
+    import_libraries()
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name).resolve()
+        os.environ["NUMBA_CACHE_DIR"] = str(folder / ".numba")
         copy_tree(folder)
         check_isolation(folder)
         for mutant in chosen:

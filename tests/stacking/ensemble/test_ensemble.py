@@ -74,7 +74,7 @@ def test_a_manifest_cannot_name_files_outside(tmp_path, name):
     manifest["sha256"][name] = hashlib.sha256((tmp_path / "secret.npy").read_bytes()).hexdigest()
     manifest["arrays"]["thresholds"] = name
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="ensemble"):
+    with pytest.raises(ValueError, match="names a file that no ensemble has"):
         StackingEnsemble.load(folder)
 
 

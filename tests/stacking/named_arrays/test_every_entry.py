@@ -274,3 +274,25 @@ def test_what_cannot_be_read_by_name_is_refused(given, message):
 def test_scores_that_do_not_fit_each_other_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         PredictionSet(given)
+
+
+def test_masks_over_samples_go_by_their_index():
+    found = predictions()
+    wanted = pd.Series(np.arange(N) < 5, index=IDS).iloc[::-1]
+    for mask in (wanted, wanted.astype("boolean"), wanted.astype("bool[pyarrow]"), (np.arange(N) < 5).tolist()):
+        assert found.subset(samples=mask).ids.tolist() == IDS[:5]
+    assert found.subset(labels=pd.Series([True, False, True], index=LABELS[::-1])).labels == ("dress", "striped")
+    assert found.subset(labels=pd.Series(["red"], index=["any"])).labels == ("red",)
+    with pytest.raises(ValueError, match="samples must have the 60 rows of the predictions"):
+        found.subset(samples=wanted.iloc[1:])
+    for masked in (
+        np.ma.masked_array(np.arange(N) < 5, mask=np.arange(N) == 3),
+        np.ma.masked_array([1, 2], mask=[1, 0]),
+    ):
+        with pytest.raises(ValueError, match="samples must not hold masked values"):
+            found.subset(samples=masked)
+
+
+def test_a_holdout_without_names_is_refused():
+    with pytest.raises(TypeError, match=r"holdout must be a PredictionSet, .* got ndarray"):
+        compare(predictions(y_true=TRUTH), ["mean"], holdout=SCORES)
