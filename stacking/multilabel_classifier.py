@@ -187,13 +187,13 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         if fit_params:
             raise TypeError(f"fit takes groups and sample_weight beside X and y: got {', '.join(fit_params)}.")
         X = self._check_features(X, reset=True)
-        rows = name_rows(X)
+        rows = name_rows(X, y)
         target = read_target(y, _num_samples(X), rows)
         self.classes_, self.labels_ = target.classes, target.labels
         self._one_dimensional = target.is_one_dimensional
         if hasattr(final, "check_parameters"):
             final.check_parameters(target.labels)
-        groups, sample_weight = align_by_name({"row": ("X", rows)}, groups=groups, sample_weight=sample_weight)
+        groups, sample_weight = align_by_name({"row": rows}, "position", groups=groups, sample_weight=sample_weight)
         groups = None if groups is None else check_per_sample(groups, _num_samples(X), "groups")
         X, indicators, weight, groups = self._weigh(X, target.indicators, sample_weight, groups)
         folds = self._folds(indicators, groups)

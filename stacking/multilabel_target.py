@@ -40,7 +40,7 @@ class Target:
     is_one_dimensional: bool
 
 
-def read_target(y: Any, n_samples: int, rows: AxisNames | None = None) -> Target:
+def read_target(y: Any, n_samples: int, rows: tuple[str, AxisNames | None] = ("X", None)) -> Target:
     """Read a target of one or many labels; a single column is the case of one label.
 
     Parameters
@@ -50,8 +50,8 @@ def read_target(y: Any, n_samples: int, rows: AxisNames | None = None) -> Target
         two values of any kind.
     n_samples : int
         Rows of the features.
-    rows : AxisNames or None, default=None
-        Their names; a target with names is brought into their order.
+    rows : tuple of (str, AxisNames or None), default=("X", None)
+        Who names them, and the names; a target with names is brought into their order.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def read_target(y: Any, n_samples: int, rows: AxisNames | None = None) -> Target
     if y is None:
         raise ValueError("StackingMultilabelClassifier requires y to be passed, but the target y is None.")
     columns = read_array(y, "y").axis(1)
-    values = read_array(align_by_name({"row": ("X", rows)}, y=y)[0], "y").values
+    values = read_array(align_by_name({"row": rows}, "position", y=y)[0], "y").values
     if values.ndim == 2 and values.shape[1] != 1:
         indicators = check_y_true(values, name="y")
         _check_length(indicators, n_samples)
@@ -102,20 +102,24 @@ def _check_length(dense: NDArray[Any], n_samples: int) -> None:
         raise ValueError(f"y must have one row per row of X: got {len(dense)} rows for {n_samples}.")
 
 
-def name_rows(X: Any) -> AxisNames | None:
-    """Name the rows of features.
+def name_rows(X: Any, y: Any) -> tuple[str, AxisNames | None]:
+    """Find the names of the rows.
 
     Parameters
     ----------
     X : array-like, sparse matrix, data frame or series
         Features.
+    y : array-like, sparse matrix, data frame or series
+        The target, whose rows are those of the features where these have no names.
 
     Returns
     -------
-    AxisNames or None
-        The index of a data frame or series; None for everything else.
+    tuple of (str, AxisNames or None)
+        ``"X"`` and its index, or ``"y"`` and its own, or ``"X"`` and None.
     """
-    return AxisNames.of(X.index) if hasattr(X, "iloc") else None
+    if hasattr(X, "iloc"):
+        return "X", AxisNames.of(X.index)
+    return ("y", AxisNames.of(y.index)) if hasattr(y, "iloc") else ("X", None)
 
 
 def holds_text(X: Any) -> bool:

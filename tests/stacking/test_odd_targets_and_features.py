@@ -62,8 +62,11 @@ def test_an_index_of_row_numbers_is_no_name_beside_other_names():
     target = pd.DataFrame(Y, columns=LABELS)
     for features in (X, pd.DataFrame(X, index=IDS), pd.DataFrame(X)):
         np.testing.assert_array_equal(stack(tree()).fit(features, target).predict_proba(features), right)
-    with pytest.raises(ValueError, match="y must stand in the order of X, which does not name its rows"):
-        stack(tree()).fit(X, target.iloc[::-1])
+    order = np.random.default_rng(1).permutation(90)  # shuffled together, as with sklearn.utils.shuffle
+    for features, shuffled in ((X[order], target.iloc[order]), (pd.DataFrame(X).iloc[order], Y[order])):
+        found = stack(tree(), n_splits=3).fit(features, shuffled, groups=np.arange(90) // 2)
+        right = stack(tree(), n_splits=3).fit(X[order], Y[order], groups=np.arange(90) // 2)
+        np.testing.assert_array_equal(found.predict_proba(X), right.predict_proba(X))
     picked = np.repeat(IDS[:45], 2)  # a bootstrap sample: the same names in the same order on both sides
     stack(tree()).fit(pd.DataFrame(X, index=picked), target.set_axis(picked))
 

@@ -296,3 +296,19 @@ def test_masks_over_samples_go_by_their_index():
 def test_a_holdout_without_names_is_refused():
     with pytest.raises(TypeError, match=r"holdout must be a PredictionSet, .* got ndarray"):
         compare(predictions(y_true=TRUTH), ["mean"], holdout=SCORES)
+
+
+def test_mappings_need_names_on_the_other_side():
+    named = predictions(
+        groups=dict(zip(IDS[::-1], GROUPS[::-1], strict=True)), label_groups={"red": "b", "dress": "a", "striped": "c"}
+    )
+    assert named.groups.tolist() == GROUPS.tolist() and named.label_groups == ("a", "b", "c")
+    weight = dict(zip(IDS, WEIGHT, strict=True))
+    right = metrics.micro_f1(TRUTH, DECIDED, sample_weight=WEIGHT)
+    assert metrics.micro_f1(name(TRUTH), DECIDED, sample_weight=weight) == right
+    with pytest.raises(
+        ValueError, match="sample_weight must be an array here: got a mapping, and nothing else names the rows"
+    ):
+        metrics.micro_f1(TRUTH, DECIDED, sample_weight=weight)
+    with pytest.raises(ValueError, match="label_groups must be an array here: got a mapping"):
+        PredictionSet(SCORES, label_groups={"red": "b", "dress": "a", "striped": "c"})
