@@ -112,7 +112,7 @@ class Blend(Combiner):
         y_score : ndarray of float32, shape (n_samples, n_labels)
             Held-out scores in [0, 1].
         """
-        self._given_folds = np.asarray(folds)
+        self._given_folds = np.asarray(predictions.align(folds=folds)[0])
         try:
             self.fit(predictions)
             return self, self._held_out

@@ -147,7 +147,7 @@ def _read_frame(frame: Any, name: str) -> NamedArray:
         raise ValueError(
             f"{name} must have one level of column names: got {columns[0]!r}; give one data frame per model."
         )
-    numbers = all(isinstance(column, int | np.integer) for column in columns)
+    numbers = all(isinstance(column, int | np.integer) and not isinstance(column, bool) for column in columns)
     labels = AxisNames.of(columns if numbers else [str(column) for column in columns])
     index = getattr(frame, "index", None)
     rows = None if index is None or callable(index) else AxisNames.of(index)

@@ -6,6 +6,7 @@ import pytest
 
 from stacking import PredictionSet, SoftVoting, StackingEnsemble, WeightedVoting, compare, metrics, tune_thresholds
 from stacking.calibration import PlattScaling, PriorShift
+from stacking.combiners.registry import create_method
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, rematch_thresholds
 from stacking.folds import holdout_rows, stratified_group_folds
 
@@ -83,6 +84,8 @@ BESIDE_A_SET = {
     "compare": (board, {"y_true": TRUTH, "groups": GROUPS}),
     "cross-fitting": (lambda folds: WeightedVoting().cross_fit_predict(predictions(y_true=TRUTH), folds=folds).tolist(),
                       {"folds": np.arange(N) % 3}),
+    "blending": (lambda folds: create_method("pair-blend").fit_cross_fitted(predictions(y_true=TRUTH), folds=folds)[1]
+                 .tolist(), {"folds": np.arange(N) % 3}),
     "weights": (lambda weights: SoftVoting(weights=weights).fit(predictions()).weights_.tolist(),
                 {"weights": np.array([[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]])}),
     "start": (lambda start: WeightedVoting("hill-climbing", optimizer_options={"n_iterations": 2}, start=start)
