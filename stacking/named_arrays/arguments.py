@@ -169,9 +169,14 @@ def find_names(axis: str, arguments: Mapping[str, Any]) -> list[str] | None:
 
 
 def _move_masks(read: dict[str, NamedArray], arguments: Mapping[str, Any]) -> None:
-    """Turn the mask of a truth into `y_known`; refuse every other."""
+    """Turn the mask of a truth into `y_known` and that of groups into blank ones; refuse every other."""
     for name, array in list(read.items()):
         if array.mask is None:
+            continue
+        if name == "groups":  # a blank group: that sample stands alone
+            values = array.values.astype(object)
+            values[array.mask] = None
+            read[name] = NamedArray(values, array.axes)
             continue
         target = _MASK_GOES_TO.get(name)
         if target is None or target not in arguments:

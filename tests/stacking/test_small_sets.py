@@ -30,7 +30,7 @@ def test_compare_takes_few_rows(n_rows):
     (grouped(1), "groups"), (PredictionSet(SCORES[:, :1], y_true=TRUTH[:1]), "samples"),
 ], ids=["one group", "one row"])  # fmt: skip
 def test_one_group_or_row_cannot_be_compared_but_fitted(predictions, unit):
-    with pytest.raises(ValueError, match=f"predictions must hold at least two {unit} to compare methods: got one"):
+    with pytest.raises(ValueError, match=f"predictions must hold at least 2 {unit} that count to be compared: got 1"):
         compare(predictions, ["mean"], n_bootstrap=10)
     ensemble = StackingEnsemble().fit(predictions)
     np.testing.assert_allclose(ensemble.predict_proba(SCORES), SCORES.mean(axis=0), atol=1e-6)
