@@ -92,7 +92,9 @@ ENDS_SAFELY = re.compile(
     | _\w+\.reset\(\w+\)                             # context variables
     | (lock\.__exit__\(None,\ None,\ None\))
     | (os\.close\(descriptor\))
-    | torch\.set_(num_threads|float32_matmul_precision)\(\w+\) | body\.train\(was_training\) | shutil\.rmtree\(\w+,\ ignore_errors=True\)
+    | torch\.set_(num_threads|float32_matmul_precision)\(\w+\)
+    | body\.train\(was_training\)
+    | shutil\.rmtree\(\w+,\ ignore_errors=True\)
     | self\.__dict__\.pop\('\w+',\ None\)
     | self\._(give_back|take)\(\)                    # numpy's global generator
     | for\ task\ in\ .*:\n\s+task\.cancel\(\) | await\ asyncio\.gather\(.*,\ return_exceptions=True\)
