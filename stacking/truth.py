@@ -115,10 +115,11 @@ class Truth:
 
     @property
     def mean_weight(self) -> float:
-        """Mean weight of the rows that weigh something: divide sums of weights by it to get numbers of rows."""
+        """Mean weight of the rows that count: divide sums of weights by it to get numbers of rows."""
         if self.sample_weight is None:
             return 1.0
-        return float(self.sample_weight.sum() / max(np.count_nonzero(self.sample_weight), 1))
+        counted = self.sample_weight if self.counted is None else self.sample_weight[self.counted]
+        return float(counted.mean()) if counted.any() else 1.0
 
     @property
     def n_units(self) -> int:

@@ -86,7 +86,8 @@ def evaluate_ensemble(
     predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score)
-    rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(y_score, how) for how in REMATCHES}
+    counted = y_score if predictions.counted is None else y_score[predictions.counted]
+    rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(counted, how) for how in REMATCHES}
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
     main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred)
