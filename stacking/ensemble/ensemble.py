@@ -147,10 +147,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores in [0, 1] that no model produced for its own training rows.
-        y_true : array of shape (n_samples, n_labels), optional
-            The truth, 0 or 1; needed unless the prediction set carries it.
+        y_true : array or data frame of shape (n_samples, n_labels), optional
+            The truth, 0 or 1; needed unless the prediction set carries it. A data frame is matched by its index and
+            columns, as frames of scores are; where a masked array masks a cell, it counts neither way.
         groups : array of shape (n_samples,), optional
             Samples of one group share a fold; by default the groups of the prediction set.
 
@@ -197,10 +198,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
             )
-        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
-        self.label_groups_ = group_of_labels(predictions.labels, predictions.label_groups)
-        if self.image_rules is not None:
-            self.image_rules.check(predictions.labels, self.label_groups_)
+        self.label_groups_ = self.check_parameters(predictions.labels, predictions.label_groups)
         self.fitted_on_ = predictions.fingerprint
         counted = predictions.only_counted()
         self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(counted.ids))
@@ -212,6 +210,38 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             tuned_on = self._fit_method(counted, create_method(self.method, random_state=self.random_state), folds)
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
         return self, tuned_on
+
+    def check_parameters(self, labels: Sequence[str], label_groups: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Check all parameters for some labels, before anything is fitted.
+
+        Parameters
+        ----------
+        labels : sequence of str
+            Names of the labels.
+        label_groups : sequence of str, optional
+            Their groups.
+
+        Returns
+        -------
+        tuple of str
+            Group of each label, empty for a label of none.
+
+        Raises
+        ------
+        ValueError
+            If the method or the rule is unknown, a number is out of range, or no image could keep the image rules.
+        """
+        if not isinstance(self.method, Combiner):
+            method_kind(self.method)
+        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        if self.n_splits < 2:
+            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
+        if self.time_limit is not None and not self.time_limit >= 0:
+            raise ValueError(f"time_limit must be a number of seconds or None: got {self.time_limit}.")
+        groups = group_of_labels(labels, label_groups)
+        if self.image_rules is not None:
+            self.image_rules.check(labels, groups)
+        return groups
 
     def _fit_method(
         self, predictions: PredictionSet, combiner: Combiner, folds: npt.NDArray[np.intp] | None
