@@ -320,6 +320,9 @@ def check_names(values: npt.ArrayLike, n_expected: int | None = None, *, name: s
     texts: list[str] = array.tolist()
     if "" in texts:
         raise ValueError(f"{name} must not be empty strings: got one at position {texts.index('')}.")
+    blank = next((place for place, text in enumerate(texts) if text.isspace()), None)
+    if blank is not None:
+        raise ValueError(f"{name} must not be blank: got {texts[blank]!r} at position {blank}; name it.")
     if len(set(texts)) != len(texts):
         twice = first_duplicate(texts)
         raise ValueError(f"{name} must be unique: got {twice!r} {texts.count(twice)} times; keep one of them.")
@@ -473,6 +476,11 @@ def check_label_groups(values: npt.ArrayLike, n_labels: int) -> tuple[str, ...]:
     return groups
 
 
+def check_label_ids(values: npt.ArrayLike, n_labels: int) -> tuple[str, ...]:
+    """Check the ids of the labels: one each, as names are."""
+    return tuple(check_names(values, n_labels, name="label_ids").tolist())
+
+
 def check_frequency(values: npt.ArrayLike, n_labels: int) -> DoubleArray:
     """Check label frequencies."""
     array = np.asarray(values, dtype=np.float64)
@@ -555,13 +563,45 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     if array.dtype.kind == "O":
         array = np.array([_as_text(value, name) for value in array.tolist()] or [""], dtype=np.str_)[: len(array)]
     elif array.dtype.kind == "S":
-        array = np.array([value.decode("utf-8") for value in array.tolist()], dtype=np.str_)
+        array = np.array([_as_text(value, name) for value in array.tolist()], dtype=np.str_)
     elif array.dtype.kind == "U" and not isinstance(values, np.ndarray):
         _refuse_mixed(values, name)
     texts = array.astype(np.str_)
+    _check_characters(texts, name)
     if len(texts) and "\0" in "".join(texts.tolist()):
         raise ValueError(f"{name} must not hold NUL characters: got one; rename it.")
     return texts
+
+
+def _check_characters(texts: StringArray, name: str) -> None:
+    """Refuse what cannot be written as UTF-8: lone surrogates, and numbers beyond Unicode in a damaged array."""
+    if texts.dtype.itemsize and len(texts):
+        characters = np.ascontiguousarray(texts).view(np.uint32).reshape(len(texts), -1)
+        if characters.max() < 0xD800:  # the first surrogate
+            return
+        wrong = ((characters >= 0xD800) & (characters <= 0xDFFF)) | (characters > 0x10FFFF)
+        if wrong.any():
+            row = first_true(wrong)[0]
+            raise ValueError(
+                f"{name} must be text that can be written as UTF-8: got other bytes at position {row}; rename it."
+            )
+
+
+def is_writable_text(text: str) -> bool:
+    """
+    Tell whether a text can be written as UTF-8.
+
+    Parameters
+    ----------
+    text : str
+        For example a file name, in which Python puts lone surrogates for bytes that are no UTF-8.
+
+    Returns
+    -------
+    bool
+        False for text with a lone surrogate.
+    """
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _refuse_mixed(values: npt.ArrayLike, name: str) -> None:
@@ -576,7 +616,10 @@ def _as_text(value: object, name: str) -> str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} must be UTF-8 text: got {value!r}; write it as text.") from error
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(int(value))
     raise TypeError(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -94,6 +95,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Names in fitted order.
     label_groups_ : tuple of str
         Group of each label, empty for a label of none.
+    label_ids_ : tuple of str or None
+        The data set's id of each label, where the predictions that were fitted on have them.
     fitted_ids_ : ndarray of uint64, shape (n_samples,), or None
         Hashes of the samples it was fitted on; None in folders that do not hold them.
     report_ : EnsembleReport
@@ -166,6 +169,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             learned = learned.with_groups(groups)
         check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
         self.label_groups_ = group_of_labels(learned.labels, learned.label_groups)
+        self.label_ids_ = learned.label_ids
         if self.image_rules is not None:
             self.image_rules.check(learned.labels, self.label_groups_)
         self.fitted_on_ = learned.fingerprint
@@ -281,13 +285,49 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ValueError
             If an earlier version saved the ensemble, which does not know how often it predicts, or `how` is unknown.
         """
+        return rematch_thresholds(self.thresholds_, self.check_rematch(), y_score, how)
+
+    def check_rematch(self) -> npt.NDArray[np.float64]:
+        """Raise where thresholds cannot be rematched, before scores are computed.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_labels,)
+            `predicted_share_`.
+
+        Raises
+        ------
+        ValueError
+            If an earlier version saved the ensemble, which does not know how often it predicts.
+        """
         check_is_fitted(self)
         if self.predicted_share_ is None:
             raise ValueError(
                 "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
                 "one; fit it again."
             )
-        return rematch_thresholds(self.thresholds_, self.predicted_share_, y_score, how)
+        return self.predicted_share_
+
+    def check_names(self, models: Sequence[str], labels: Sequence[str], *, without: Collection[str] = ()) -> None:
+        """Raise where prediction would refuse members or labels, before scores are computed.
+
+        Parameters
+        ----------
+        models, labels : sequence of str
+            What the predictions will hold.
+        without : collection of str, default=()
+            Members to do without.
+
+        Raises
+        ------
+        ValueError
+            If a member or label is missing, or `without` names an unknown member.
+        """
+        check_is_fitted(self)
+        blank = np.zeros((len(models), 1, len(labels)), np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # prediction warns of members and labels too many
+            self.combiner_._align(PredictionSet(blank, models=list(models), labels=list(labels)), without)
 
     def _decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Decide by given thresholds."""
@@ -326,6 +366,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             "models": list(self.models_),
             "labels": list(self.labels_),
             "label_groups": list(self.label_groups_),
+            "label_ids": None if self.label_ids_ is None else list(self.label_ids_),
             "report": dict(self.report_),
             "fitted_on": self.fitted_on_,
         }
@@ -362,6 +403,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
+        label_ids = description.get("label_ids")
+        ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
         return ensemble
 

@@ -214,9 +214,9 @@ def _collect_facts(
     whole = columns is None or bool((columns >= 0).all())
     own: dict[str, Any] = {key: take(getattr(part, key), rows) for key in _SAMPLE_FACTS}
     own["train_frequency"] = take(part.train_frequency, columns) if whole else None
-    own["label_groups"] = None
-    if part.label_groups is not None and whole:
-        own["label_groups"] = part.label_groups if columns is None else [part.label_groups[i] for i in columns]
+    for key in ("label_groups", "label_ids"):
+        values = getattr(part, key) if whole else None
+        own[key] = values if values is None or columns is None else [values[i] for i in columns]
     for key in ("y_true", "y_known"):
         own[key] = take(own[key], columns, 1) if whole else None
     earlier: dict[str, Any] = facts  # type: ignore[assignment]
