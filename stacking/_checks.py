@@ -476,11 +476,6 @@ def check_label_groups(values: npt.ArrayLike, n_labels: int) -> tuple[str, ...]:
     return groups
 
 
-def check_label_ids(values: npt.ArrayLike, n_labels: int) -> tuple[str, ...]:
-    """Check the ids of the labels: one each, as names are."""
-    return tuple(check_names(values, n_labels, name="label_ids").tolist())
-
-
 def check_frequency(values: npt.ArrayLike, n_labels: int) -> DoubleArray:
     """Check label frequencies."""
     array = np.asarray(values, dtype=np.float64)
@@ -574,34 +569,12 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
 
 
 def _check_characters(texts: StringArray, name: str) -> None:
-    """Refuse what cannot be written as UTF-8: lone surrogates, and numbers beyond Unicode in a damaged array."""
-    if texts.dtype.itemsize and len(texts):
-        characters = np.ascontiguousarray(texts).view(np.uint32).reshape(len(texts), -1)
-        if characters.max() < 0xD800:  # the first surrogate
-            return
-        wrong = ((characters >= 0xD800) & (characters <= 0xDFFF)) | (characters > 0x10FFFF)
-        if wrong.any():
-            row = first_true(wrong)[0]
-            raise ValueError(
-                f"{name} must be text that can be written as UTF-8: got other bytes at position {row}; rename it."
-            )
-
-
-def is_writable_text(text: str) -> bool:
-    """
-    Tell whether a text can be written as UTF-8.
-
-    Parameters
-    ----------
-    text : str
-        For example a file name, in which Python puts lone surrogates for bytes that are no UTF-8.
-
-    Returns
-    -------
-    bool
-        False for text with a lone surrogate.
-    """
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    """Refuse what is no UTF-8: lone surrogates, and in damaged arrays numbers beyond Unicode."""
+    codes = np.ascontiguousarray(texts).view(np.uint32) if texts.nbytes else np.zeros(1, np.uint32)
+    wrong = (codes >= 0xD800) & ((codes <= 0xDFFF) | (codes > 0x10FFFF)) if codes.max() >= 0xD800 else np.zeros(1, bool)
+    if wrong.any():
+        place = int(wrong.argmax()) * codes.itemsize // texts.dtype.itemsize
+        raise ValueError(f"{name} must be text that can be written as UTF-8: got other bytes at position {place}.")
 
 
 def _refuse_mixed(values: npt.ArrayLike, name: str) -> None:

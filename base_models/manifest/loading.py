@@ -23,6 +23,7 @@ from base_models.manifest.photo_names import match_photos, name_photos, normalis
 from base_models.manifest.tar_shards import TarPhotos, list_tar_photos, scan_tar_shards
 from base_models.photos.vocabulary import Vocabulary, load_vocabulary
 from base_models.recipe.data import DataConfig
+from stacking._checks import check_names
 from stacking.predictions.forms.label_cells import LabelList
 
 __all__ = ["load_manifest", "load_photo_folder"]
@@ -112,7 +113,7 @@ def load_photo_folder(root: Path) -> tuple[NDArray[np.str_], FolderPhotos | TarP
     ids, photos = scan_tar_shards(root) if root.is_dir() and any(root.glob("*.tar")) else scan_folder(root)
     if not ids:
         raise ValueError(f"the folder of photos must hold at least one: got {str(root)!r} with none; correct the path.")
-    return np.array(ids, dtype=np.str_), photos
+    return check_names(ids, name="photo ids"), photos
 
 
 def _resolve(path: str, folder: Path) -> Path:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.photos.decoding import PHOTO_SUFFIXES
-from stacking._checks import first_names, is_writable_text
+from stacking._checks import first_names
 
-__all__ = ["match_photos", "name_photos", "normalise_path", "writable"]
+__all__ = ["can_be_named", "match_photos", "name_photos", "normalise_path", "writable"]
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def match_photos(wanted: Sequence[str], paths: Sequence[str], names: Sequence[st
 
 
 def writable(paths: Iterator[tuple[str, int]], who: str) -> list[tuple[str, int]]:
-    """Leave out files whose names are no text that can be written, and say so.
+    """Leave out files whose names could be no ids, since they are blank or no text that can be written, and say so.
 
     Parameters
     ----------
@@ -134,15 +134,35 @@ def writable(paths: Iterator[tuple[str, int]], who: str) -> list[tuple[str, int]
     kept: list[tuple[str, int]] = []
     odd: list[tuple[str, int]] = []
     for path, size in paths:
-        (kept if path.isascii() or is_writable_text(path) else odd).append((path, size))
+        (kept if can_be_named(path) else odd).append((path, size))
     if odd:
         logger.warning(
-            "%d photos in %s are left out, since their names are no UTF-8: %s",
+            "%d photos in %s are left out, since their names are blank or no UTF-8: %s",
             len(odd),
             who,
             first_names([p for p, _ in odd]),
         )
     return sorted(kept)
+
+
+def can_be_named(path: str) -> bool:
+    """Tell whether a photo's file can be its id.
+
+    Parameters
+    ----------
+    path : str
+        The path; Python puts lone surrogates for bytes that are no UTF-8.
+
+    Returns
+    -------
+    bool
+        False where the name without suffix is blank, or is no text.
+    """
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return bool(path.rsplit("/", 1)[-1].rsplit(".", 1)[0].strip())
 
 
 def _longest_match(path: str, places: Sequence[int], paths: Sequence[str]) -> list[int]:

@@ -6,6 +6,7 @@ of a million. Compressed shards would need reading from their beginning and are 
 
 from __future__ import annotations
 
+import logging
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.manifest.annotations import list_some
-from base_models.manifest.photo_names import name_photos
+from base_models.manifest.photo_names import can_be_named, name_photos
 from base_models.photos.decoding import PHOTO_SUFFIXES, UnreadablePhotoError
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["TarPhotos", "list_tar_photos", "scan_tar_shards"]
 
@@ -138,10 +141,18 @@ def list_tar_photos(root: Path) -> tuple[list[str], TarPhotos]:
         )
     names: list[str] = []
     places: list[tuple[int, int, int]] = []
+    unnamed: list[str] = []
     for number, shard in enumerate(shards):
         for name, offset, size in _members(root / shard):
+            if not can_be_named(name):
+                unnamed.append(name)
+                continue
             names.append(name)
             places.append((number, offset, size))
+    if unnamed:
+        logger.warning(
+            "%d photos are left out, since their names are blank or no UTF-8: %s", len(unnamed), list_some(unnamed)
+        )
     table = np.array(places, dtype=np.int64).reshape(-1, 3)
     return names, TarPhotos(
         str(root.absolute()), shards, table[:, 0].astype(np.int32), table[:, 1].copy(), table[:, 2].copy()

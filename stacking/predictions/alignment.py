@@ -1,6 +1,7 @@
 """Bring predictions and truth of different files together by id and label name, never by position."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,16 @@ from stacking._checks import (
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
 from stacking.predictions.selection import take
 from stacking.predictions.sources import ALL, ScoreSource, StackedSource, ViewSource, rows_per_block
+
+_CHANGES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+    ("zeros in front", "write ids as text everywhere", lambda name: name.lstrip("0") or "0"),
+    ("spaces around them", "write ids without spaces everywhere", str.strip),
+    ("a fraction of zero", "write ids as text everywhere", lambda name: name.removesuffix(".0")),
+    ("an apostrophe", "write predictions without --guard", lambda name: name.removeprefix("'")),
+    ("folder or suffix", "write ids alike everywhere", lambda name: re.sub(r"^.*/|\.[A-Za-z]{3,4}$", "", name)),
+    ("capital letters", "write ids alike everywhere", str.casefold),
+)
+"""What programs do to names, what to do about it, and what is left of a name without it."""
 
 _SAMPLE_FACTS = ("y_true", "y_known", "sample_weight", "groups", "folds")
 
@@ -116,7 +127,7 @@ def match_names(
         raise ValueError(
             f"{who} lacks {len(missing)} of {len(needed)} {what}s, first {what} {missing[0]!r}: "
             f"it has {len(there)}, such as {first_names(there.tolist())}; "
-            f"{_lost_zeros(missing[0], place) or f'all files must name the same {what}s'}."
+            f"{_difference(missing[0], place) or f'all files must name the same {what}s'}."
         )
     if len(there) > len(needed):
         unknown = sorted(set(place) - set(needed.tolist()))
@@ -163,11 +174,14 @@ def check_source(predictions: PredictionSet) -> BoolArray:
     return covers
 
 
-def _lost_zeros(missing: str, found: Iterable[str]) -> str:
-    """Say so where a name is there but for zeros in front, which programs drop that read ids as numbers."""
-    bare = missing.lstrip("0") or "0"
-    other = next((name for name in found if (name.lstrip("0") or "0") == bare), None)
-    return "" if other is None else f"{missing!r} and {other!r} differ by zeros in front: write ids as text everywhere"
+def _difference(missing: str, found: Iterable[str]) -> str:
+    """Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes."""
+    for what, remedy, bare in _CHANGES:
+        wanted = bare(missing)
+        other = next((name for name in found if bare(name) == wanted), None)
+        if other is not None:
+            return f"{missing!r} and {other!r} differ by {what}: {remedy}"
+    return ""
 
 
 def _blocks(predictions: PredictionSet) -> Any:

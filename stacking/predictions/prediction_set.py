@@ -22,9 +22,9 @@ from stacking._checks import (
     check_folds,
     check_frequency,
     check_label_groups,
-    check_label_ids,
     check_mask,
     check_model_scores,
+    check_names,
     check_or_make_names,
     check_per_sample,
     check_sample_weight,
@@ -166,7 +166,9 @@ class PredictionSet:
         self.label_groups: tuple[str, ...] | None = None
         if label_groups is not None:
             self.label_groups = check_label_groups(label_groups, n_labels)
-        self.label_ids: tuple[str, ...] | None = None if label_ids is None else check_label_ids(label_ids, n_labels)
+        self.label_ids: tuple[str, ...] | None = None
+        if label_ids is not None:
+            self.label_ids = tuple(check_names(label_ids, n_labels, name="label_ids").tolist())
         self.train_frequency: DoubleArray | None = None
         if train_frequency is not None:
             self.train_frequency = check_frequency(train_frequency, n_labels)

@@ -28,6 +28,7 @@ _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _ITEM = re.compile(
     r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s,'"\[\](){}]+(?:[ \t]+[^\s,'"\[\](){}]+)*))\s*"""
 )
+_BROKEN_LIST = re.compile(r"""\[\s*['"]""")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 MOST_ONCE = 0.5
@@ -199,8 +200,13 @@ def _read_column(texts: list[str], known: frozenset[str] | None, separator: str 
     """Choose how the distinct cells are read."""
     if separator is not None:
         return {text: _split(text, separator.strip() or WHITE_SPACE) for text in texts}
-    lists = [text for text in texts if text.startswith("[") or _is_list(text)]
-    if lists and not (known is not None and all(text in known for text in lists)):
+    lists = [text for text in texts if _BROKEN_LIST.match(text) or _is_list(text)]
+    if lists and known is not None:
+        # labels may look like lists themselves
+        whole = all(text in known for text in lists)
+        barred = any("|" in text for text in texts)
+        lists = [] if whole or (barred and all(key in known for text in texts for key in _split(text, "|"))) else lists
+    if lists:
         plain = next((text for text in texts if not _is_list(text)), None)
         if plain is not None:
             raise ValueError(

@@ -21,6 +21,7 @@ from stacking.predictions.forms.tables import (
     BLANKS,
     ID_NAMES,
     Table,
+    find_cell_separator,
     read_header_row,
     read_numbers,
     read_texts,
@@ -256,6 +257,8 @@ def _read_matrix(
 ) -> LabelTable:
     """Read a table with one column per label."""
     peek = read_texts(path, rest, n_rows=_PEEK)
+    if path.suffix.lower() != ".parquet" and find_cell_separator(path) != ",":
+        peek = {name: [cell.replace(",", ".") for cell in cells] for name, cells in peek.items()}
     odd = [name for name in rest if not _is_binary(peek[name]) and any(cell.strip() for cell in peek[name])]
     if labels is not None:
         odd = [name for name in odd if name not in labels.keys]
