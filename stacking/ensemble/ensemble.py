@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from stacking._checks import check_choice
+from stacking._checks import check_choice, check_frequency, check_label_groups
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.auto.ladder import describe_rungs
 from stacking.combiners.registry import create_method, method_kind
@@ -32,6 +33,8 @@ from stacking.decision_rules.choice import choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.seen_samples import find_seen, hash_ids
+from stacking.files.untrusted import damage_of
+from stacking.named_arrays import AxisNames, align_by_name
 from stacking.predictions import PredictionSet, as_prediction_set
 
 if TYPE_CHECKING:
@@ -260,6 +263,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             Labels in fitted order.
         """
         check_is_fitted(self)
+        y_score, thresholds = self._align(y_score=y_score, thresholds=thresholds)
         return self._decide(y_score, self.thresholds_ if thresholds is None else thresholds)
 
     def rematch(self, y_score: npt.ArrayLike, how: str = "shift") -> npt.NDArray[np.float64]:
@@ -285,7 +289,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ValueError
             If an earlier version saved the ensemble, which does not know how often it predicts, or `how` is unknown.
         """
-        return rematch_thresholds(self.thresholds_, self.check_rematch(), y_score, how)
+        return rematch_thresholds(self.thresholds_, self.check_rematch(), self._align(y_score=y_score)[0], how)
 
     def check_rematch(self) -> npt.NDArray[np.float64]:
         """Raise where thresholds cannot be rematched, before scores are computed.
@@ -328,6 +332,10 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # prediction warns of members and labels too many
             self.combiner_._align(PredictionSet(blank, models=list(models), labels=list(labels)), without)
+
+    def _align(self, **arguments: Any) -> tuple[Any, ...]:
+        """Bring arrays about labels into fitted order where they have names."""
+        return align_by_name({"label": ("the ensemble", AxisNames.of(self.labels_, "label"))}, **arguments)
 
     def _decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Decide by given thresholds."""
@@ -396,6 +404,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If a file is missing or was changed, or a later version wrote the folder.
         """
         description, combiner, beside = read_ensemble_folder(folder)
+        with damage_of(f"ensemble {Path(folder)}", "fit it again"):
+            return cls._from_parts(description, combiner, beside)
+
+    @classmethod
+    def _from_parts(cls, description: dict[str, Any], combiner: Combiner, beside: dict[str, npt.NDArray[Any]]) -> Self:
+        """Put together what `save` took apart, and let it decide two made-up rows."""
         parameters = dict(description["parameters"])
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
@@ -406,6 +420,17 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         label_ids = description.get("label_ids")
         ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
+        if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
+            raise ValueError("its manifest names other models or labels than its combiner")
+        check_label_groups(ensemble.label_groups_, len(ensemble.labels_))
+        share = ensemble.predicted_share_
+        if share is not None:
+            check_frequency(share, len(ensemble.labels_))
+        seen = ensemble.fitted_ids_
+        if seen is not None and (seen.dtype != np.uint64 or seen.ndim != 1):
+            raise ValueError(f"fitted_ids must be hashes of ids: got shape {seen.shape} of {seen.dtype}")
+        ensemble._decide(np.zeros((2, len(ensemble.labels_)), np.float32), ensemble.thresholds_)
+        str(ensemble.report_)
         return ensemble
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import StringArray, did_you_mean, first_names
+from stacking.links import sigmoid_in_place
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import load_bundle, save_bundle
 from stacking.predictions.forms.label_cells import LabelList, match_label_keys
@@ -21,7 +22,7 @@ from stacking.predictions.forms.tables import Table, is_frame, is_table, read_fr
 from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import take
-from stacking.predictions.sources import ArraySource, ScoreSource, SigmoidSource, sigmoid_in_place
+from stacking.predictions.sources import ArraySource, ScoreSource, SigmoidSource
 
 PathLike = str | os.PathLike[str]
 IN_MEMORY_BYTES = 2**30

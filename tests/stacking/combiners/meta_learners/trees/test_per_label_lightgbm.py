@@ -66,5 +66,5 @@ def test_trees_on_other_features_are_refused(curved):
     fitted = PerLabelStacker().fit(curved[0])
     values, arrays, texts = fitted._state()
     arrays["context_"] = arrays["context_"][:, :1]
-    with pytest.raises(ValueError, match="must read"):
+    with pytest.raises(ValueError, match="max_feature_idx must be"):
         PerLabelStacker._from_state(values, arrays, texts)

@@ -1,0 +1,327 @@
+"""Reading JSON and arrays that a stranger may have written: what they claim is checked before it costs anything.
+
+Python objects are never loaded. A header that announces another size than its file has, an archive that unpacks to
+hundreds of times its size, JSON nested thousands deep, a link in the place of a file: each is one `ValueError`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.memory import check_memory
+
+__all__ = ["check_plain_file", "damage_of", "parse_json", "parse_npy", "read_json", "read_npy", "read_npz"]
+
+MOST_JSON_BYTES = 2**28
+"""Our own files of 10,000 labels and 100 models are below 2**24."""
+MOST_DEPTH = 64
+"""Ours are nested nine deep (a blend of an average of searches)."""
+MOST_MEMBERS = 10_000
+MOST_RATIO = 100
+"""Truth of one positive in a hundred cells packs to a fortieth; deflate cannot pack closer than to a thousandth."""
+SMALL_ARCHIVE = 2**26
+"""An archive of no more bytes than this when unpacked harms nobody, whatever its ratio."""
+
+
+@contextmanager
+def damage_of(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a stranger's data in this block into one sentence.
+
+    Parameters
+    ----------
+    what : str
+        What is read, the beginning of the error: ``"ensemble /x"``.
+    remedy : str
+        What to do, its end.
+
+    Yields
+    ------
+    None
+        While it is read.
+
+    Raises
+    ------
+    ValueError
+        Instead of any other exception, such as the `KeyError` of a missing entry. Errors of the system (no such file,
+        no permission) and missing packages stay what they are.
+    """
+    try:
+        yield
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(what):
+            raise
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(". ") or type(error).__name__
+        raise ValueError(f"{what} is damaged or was made by someone else's tool ({reason}); {remedy}.") from error
+
+
+def check_plain_file(path: Path, root: Path, what: str) -> None:
+    """Check that a file of a folder is one, inside it, and reached without links.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    root : Path
+        The folder; itself it may be a link.
+    what : str
+        What the folder is, the beginning of the error.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, a link, below a link, or no regular file.
+    """
+    below = path.relative_to(root)
+    steps = [root.joinpath(*below.parts[: depth + 1]) for depth in range(len(below.parts))]
+    link = next((step for step in steps if step.is_symlink()), None)
+    if link is not None or ".." in below.parts:
+        raise ValueError(f"{what} must hold its files itself: {link or path} leads out of it; copy the file there.")
+    if not path.is_file():
+        raise ValueError(f"{what} lacks its file {below.as_posix()}: copy it again or write it again.")
+
+
+def read_json(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
+    """Read a JSON file that must hold one object.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, UTF-8.
+    what : str
+        What it is, the beginning of the error.
+
+    Returns
+    -------
+    dict
+        Its contents.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is larger than 256 MiB or `parse_json` refuses it.
+    """
+    size = Path(path).stat().st_size
+    if size > MOST_JSON_BYTES:
+        raise ValueError(f"{what} must have at most {MOST_JSON_BYTES} bytes of JSON: {path} has {size}.")
+    return parse_json(Path(path).read_bytes(), what)
+
+
+def parse_json(data: bytes, what: str) -> dict[str, Any]:
+    """Parse JSON that must be one object.
+
+    Parameters
+    ----------
+    data : bytes
+        UTF-8, with or without a byte order mark.
+    what : str
+        What it is, the beginning of the error.
+
+    Returns
+    -------
+    dict
+        Its contents: no key twice in one object, no NaN, no lone surrogate, at most 64 levels.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_json(b'{"a": [1]}', "the index")
+    {'a': [1]}
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        _check_depth(value)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError as error:
+        raise ValueError(f"{what} must be nested at most {MOST_DEPTH} deep: its JSON is deeper.") from error
+    except UnicodeError as error:
+        raise ValueError(f"{what} must be valid UTF-8: it holds bytes or surrogates that are not.") from error
+    except ValueError as error:
+        raise ValueError(f"{what} must be valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} must be a JSON object: got {type(value).__name__}.")
+    return value
+
+
+def read_npy(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Read one array from a ``.npy`` file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    ndarray
+        In memory.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is damaged, holds Python objects, or is larger than the memory.
+    """
+    place = Path(path)
+    size = place.stat().st_size
+    with place.open("rb") as file:
+        return _read_array(file, size, str(place))
+
+
+def parse_npy(data: bytes, what: str) -> npt.NDArray[Any]:
+    """Read one array from the bytes of a ``.npy`` file.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    what : str
+        What it is, the beginning of the error.
+
+    Returns
+    -------
+    ndarray
+        In memory.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged or holds Python objects.
+    """
+    return _read_array(io.BytesIO(data), len(data), what)
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+    """Read all arrays of a ``.npz`` file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no ``.npz`` file, is damaged, unpacks to much more than it is, or holds Python objects.
+    """
+    place = Path(path)
+    if not place.is_file():
+        raise FileNotFoundError(f"{place} must be a .npz file: there is no such file.")
+    try:
+        with place.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is not one, or was cut short")
+            with zipfile.ZipFile(file) as archive:
+                entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+                _check_archive(entries, place)
+                arrays = {}
+                for entry in entries:
+                    with archive.open(entry) as member:
+                        name = entry.filename.removesuffix(".npy")
+                        arrays[name] = _read_array(member, entry.file_size, f"{place}, {name}")
+                return arrays
+    except Exception as error:  # zipfile and numpy's header parser raise almost anything on damage
+        if isinstance(error, ValueError) and str(error).startswith(str(place)):
+            raise
+        raise ValueError(f"{place} must be an undamaged .npz file: {str(error) or type(error).__name__}.") from error
+
+
+def _check_archive(entries: list[zipfile.ZipInfo], place: Path) -> None:
+    """Refuse an archive that would unpack to more than it can honestly hold."""
+    names = [entry.filename for entry in entries]
+    if len(names) > MOST_MEMBERS or len(set(names)) < len(names):
+        raise ValueError(f"{place} must hold at most {MOST_MEMBERS} arrays, each once: got {len(names)}.")
+    unpacked, packed = sum(entry.file_size for entry in entries), max(1, place.stat().st_size)
+    if unpacked > SMALL_ARCHIVE and unpacked > MOST_RATIO * packed:
+        raise ValueError(
+            f"{place} would unpack to {unpacked // packed} times its size, {unpacked / 2**20:,.0f} MiB, "
+            "and is not opened: if it is yours, save it without compression (numpy.savez)."
+        )
+    check_memory(unpacked, f"{place}", "pack its source into a store instead (labelstack pack)")
+
+
+def _read_array(file: BinaryIO | Any, size: int, what: str) -> npt.NDArray[Any]:
+    """Read an array whose header agrees with the size of its file."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_column, dtype = read(file)
+    except Exception as error:  # numpy's header parser raises almost anything on damage
+        raise ValueError(f"{what} is damaged: it must begin as numpy writes arrays ({error}).") from error
+    if dtype.hasobject:
+        raise ValueError(
+            f"{what} holds Python objects, which are never loaded: save names with dtype str, scores with float32."
+        )
+    n_values, left = math.prod(shape), size - file.tell()
+    if any(length < 0 for length in shape) or n_values * dtype.itemsize != left or not dtype.itemsize:
+        raise ValueError(f"{what} is damaged: its header announces the shape {shape} of {dtype}, it has {left} bytes.")
+    check_memory(left, what, "use a machine with more")
+    array = np.empty(n_values, dtype)
+    view = array.view(np.uint8).data if array.nbytes else memoryview(bytearray())
+    done = 0
+    while done < len(view):
+        piece = file.read(min(2**24, len(view) - done))
+        if not piece:
+            raise ValueError(f"{what} is damaged: it ends early; write it again.")
+        view[done : done + len(piece)] = piece
+        done += len(piece)
+    return array.reshape(shape, order="F" if by_column else "C")
+
+
+def _unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object, refusing a key that occurs twice."""
+    made = dict(items)
+    if len(made) != len(items):
+        seen: set[str] = set()
+        twice = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice[:40]!r} occurs twice in one object")
+    return made
+
+
+def _no_constant(name: str) -> None:
+    """Refuse what Python's parser takes and JSON does not have."""
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _check_depth(value: object) -> None:
+    """Refuse what is nested deeper than recursive code can follow."""
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, dict | list)
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return
+    raise RecursionError
