@@ -16,8 +16,8 @@ from base_models.manifest.annotations import AnnotationTable, list_some, normali
 from base_models.manifest.photo_names import name_photos, normalise_path
 from base_models.recipe.data import DataConfig
 from stacking.predictions.forms.label_cells import LabelList
-from stacking.predictions.forms.label_tables import LIST_COLUMNS, LabelTable, find_id_column, read_label_table
-from stacking.predictions.forms.tables import ID_NAMES, read_columns, read_header_row, read_texts
+from stacking.predictions.forms.label_tables import LIST_COLUMNS, LabelTable, read_label_table
+from stacking.predictions.forms.tables import ID_NAMES, find_id_column, read_columns, read_header_row, read_texts
 
 __all__ = ["read_csv_table", "read_row_names"]
 
@@ -74,7 +74,7 @@ def read_csv_table(path: Path, config: DataConfig, labels: LabelList | None = No
     if read.numbers is not None:
         table.columns, table.kind = read.numbers.columns, "names"
     table.paths = [normalise_path(value) for value in read.ids]
-    groups = read.beside[config.group_column] if config.group_column else [""] * len(rows)
+    groups = [cell.strip() for cell in read.beside[config.group_column]] if config.group_column else [""] * len(rows)
     written = read.beside[config.split_column] if config.split_column else ["train"] * len(rows)
     splits = {value: normalise_split(value, path.name) for value in dict.fromkeys(written)}
     ids = name_photos(table.paths)

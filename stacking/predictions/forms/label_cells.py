@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +67,25 @@ class LabelList:
             Names and ids.
         """
         return frozenset(self.names) | frozenset(self.ids or ())
+
+    def to_names(self, keys: Sequence[str], who: str) -> tuple[str, ...]:
+        """
+        Call columns by names where they are called by ids.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            What the columns are called: all names, or all ids.
+        who : str
+            Whose they are, for errors.
+
+        Returns
+        -------
+        tuple of str
+            Names; keys that are neither stay, for whoever refuses them.
+        """
+        places = match_label_keys(keys, self, who=who, prefer="names")
+        return tuple(self.names[places[key]] if key in places else key for key in keys)
 
 
 def match_label_keys(keys: Iterable[str], labels: LabelList, *, who: str, prefer: Kind | None = None) -> dict[str, int]:
@@ -260,23 +279,12 @@ def _unescape(match: re.Match[str]) -> str:
 
 def _by_known(texts: list[str], known: frozenset[str], who: str) -> dict[str, Keys]:
     """Find the separator under which every part is a known label."""
-    readings: dict[str, dict[str, Keys]] = {}
-    for separator in SEPARATORS:
-        reading = _reading(texts, separator, lambda text: text in known)
-        if all(key in known for keys in reading.values() for key in keys):
-            readings[separator] = reading
-    for separator, reading in readings.items():
-        for text, keys in reading.items():
-            parts = _split(text, separator)
-            if len(keys) == 1 and len(parts) > 1 and all(part in known for part in parts):
-                raise ValueError(
-                    f"{who} must say where a label ends: {text!r} is a label and could be the labels "
-                    f"{first_names(parts)} as well; join labels by '|' and end that cell with it, or give "
-                    "the separator."
-                )
-    if not readings:
-        return _reading(texts, _likely(texts, known), lambda text: text in known)
-    (first, chosen), *others = readings.items()
+    readings = {separator: _read_by(separator, texts, known, who) for separator in SEPARATORS}
+    complete = [(separator, reading) for separator, reading in readings.items() if reading is not None]
+    if not complete:
+        likely = _likely(texts, known)
+        return {text: (text,) if text in known else _split(text, likely) for text in texts}
+    (first, chosen), *others = complete
     for separator, reading in others:
         differing = next((text for text in texts if set(reading[text]) != set(chosen[text])), None)
         if differing is not None:
@@ -287,9 +295,27 @@ def _by_known(texts: list[str], known: frozenset[str], who: str) -> dict[str, Ke
     return chosen
 
 
-def _reading(texts: list[str], separator: str, whole: Callable[[str], bool]) -> dict[str, Keys]:
-    """Split all cells by one separator but for those that are whole."""
-    return {text: (text,) if whole(text) else _split(text, separator) for text in texts}
+def _read_by(separator: str, texts: list[str], known: frozenset[str], who: str) -> dict[str, Keys] | None:
+    """Split all cells by one separator but for those that are labels; None where a part is unknown."""
+    reading: dict[str, Keys] = {}
+    torn = None
+    for text in texts:
+        parts = _split(text, separator)
+        if text in known:
+            reading[text] = (text,)
+            if len(parts) > 1 and known.issuperset(parts):
+                torn = torn or text
+        elif known.issuperset(parts):
+            reading[text] = parts
+        else:
+            return None
+    if torn is not None:
+        raise ValueError(
+            f"{who} must say where a label ends: {torn!r} is a label and could be the labels "
+            f"{first_names(_split(torn, separator))} as well; join labels by '|' and end that cell with it, or give "
+            "the separator."
+        )
+    return reading
 
 
 def _likely(texts: list[str], known: frozenset[str]) -> str:

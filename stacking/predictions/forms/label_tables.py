@@ -19,15 +19,15 @@ from stacking._checks import check_names, first_duplicate
 from stacking.predictions.forms.label_cells import Keys, Kind, LabelList, split_cells, warn_of_rare_labels
 from stacking.predictions.forms.tables import (
     BLANKS,
-    ID_NAMES,
     Table,
     find_cell_separator,
+    find_id_column,
     read_header_row,
     read_numbers,
     read_texts,
 )
 
-__all__ = ["LIST_COLUMNS", "LabelTable", "find_id_column", "read_label_table"]
+__all__ = ["LIST_COLUMNS", "LabelTable", "read_label_table"]
 
 _ONE_LABEL_COLUMNS: dict[str, Kind | None] = {
     "label": None,
@@ -84,31 +84,6 @@ class LabelTable:
     absent: list[Keys] | None = None
     beside: dict[str, list[str]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
-
-
-def find_id_column(header: Sequence[str], labels: Collection[str] = ()) -> str:
-    """
-    Find the column that holds the ids.
-
-    Parameters
-    ----------
-    header : sequence of str
-        The columns.
-    labels : collection of str, default=()
-        Names of labels, which are no ids.
-
-    Returns
-    -------
-    str
-        The first column, unless another one alone is called as ids are.
-
-    Examples
-    --------
-    >>> find_id_column(["split", "image_id", "labels"]), find_id_column(["shop", "labels"])
-    ('image_id', 'shop')
-    """
-    called = [name for name in header if name.lower() in ID_NAMES and name not in labels]
-    return header[0] if not called or header[0] in called else called[0]
 
 
 def read_label_table(

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from stacking._checks import StringArray, did_you_mean, first_names
 from stacking.links import sigmoid_in_place
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import load_bundle, save_bundle
-from stacking.predictions.forms.label_cells import LabelList, match_label_keys
+from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
 from stacking.predictions.forms.name_lists import read_ids, read_label_list
 from stacking.predictions.forms.store import load_store, write_store
@@ -35,7 +34,7 @@ def load_predictions(
     truth: PathLike | npt.ArrayLike | None = None,
     models: Sequence[Any] | None = None,
     ids: PathLike | npt.ArrayLike | None = None,
-    labels: PathLike | npt.ArrayLike | None = None,
+    labels: PathLike | npt.ArrayLike | LabelList | None = None,
     from_logits: bool | Collection[str] = False,
     verify: bool | None = None,
 ) -> PredictionSet:
@@ -89,7 +88,8 @@ def load_predictions(
     members = [_split_name(member) for member in ([path] if path is not None else models or ())]
     logits = _names_of_logits(from_logits, [name for name, _ in members])
     sets = [
-        _load_one(name, where, wanted_ids, wanted, from_logits=name in logits, verify=verify) for name, where in members
+        _by_name(_load_one(name, where, wanted_ids, wanted, from_logits=name in logits, verify=verify), wanted)
+        for name, where in members
     ]
     for part, (name, _) in zip(sets, members, strict=True):
         if name in logits:
@@ -270,19 +270,21 @@ def _load_one(
     if path.suffix.lower() == ".npy":
         return _load_matrix(path, model, ids, labels, from_logits=from_logits)
     if is_table(path):
-        return _from_table(_named_columns(read_numbers(path), labels, path), model, from_logits=from_logits)
+        return _from_table(read_numbers(path), model, from_logits=from_logits)
     raise ValueError(
         f"predictions must be a .npz bundle, a store folder, or .csv, .tsv, .parquet or .npy files: got {path.name!r}."
     )
 
 
-def _named_columns(table: Table, labels: LabelList | None, path: Path) -> Table:
-    """Call the columns of a table by the names of the labels where they are label ids."""
+def _by_name(part: PredictionSet, labels: LabelList | None) -> PredictionSet:
+    """Call the labels of a model by their names where they are label ids."""
     if labels is None or labels.ids is None:
-        return table
-    places = match_label_keys(table.columns, labels, who=str(path), prefer="names")
-    names = [labels.names[places[column]] if column in places else column for column in table.columns]
-    return replace(table, columns=tuple(names))
+        return part
+    names = labels.to_names(part.labels, f"model {part.models[0]!r}")
+    if names == part.labels:
+        return part
+    facts: Any = part.facts()
+    return PredictionSet(part.source, part.ids, part.models, names, **facts)
 
 
 def _from_table(table: Table, model: str, *, from_logits: bool) -> PredictionSet:

@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from stacking._checks import StringArray, check_names, first_names
 from stacking.predictions.forms.label_cells import LabelList
-from stacking.predictions.forms.tables import ID_NAMES, is_table, read_columns, read_header_row, read_texts
+from stacking.predictions.forms.tables import (
+    ID_NAMES,
+    find_id_column,
+    is_table,
+    read_columns,
+    read_header_row,
+    read_texts,
+)
 
 __all__ = ["check_file_names", "existing_file", "load_npy", "read_ids", "read_label_list"]
 
@@ -56,7 +63,7 @@ def read_ids(source: str | os.PathLike[str] | npt.ArrayLike) -> StringArray:
         return check_names(source, name="ids")
     path = existing_file(source, "id list")
     if is_table(path) and len(read_columns(path)) > 1:
-        column = read_header_row(path)[0]
+        column = find_id_column(read_header_row(path, first_is_id=False))
         return check_file_names(read_texts(path, [column], names_in=(column,))[column], path, "ids")
     return check_file_names(_read_list(path, ID_NAMES), path, "ids")
 

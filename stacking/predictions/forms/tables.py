@@ -215,6 +215,31 @@ def read_columns(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return tuple(name or (f"Unnamed: {number}" if number else "") for number, name in enumerate(names))
 
 
+def find_id_column(header: Sequence[str], labels: Collection[str] = ()) -> str:
+    """
+    Find the column that holds the ids.
+
+    Parameters
+    ----------
+    header : sequence of str
+        The columns.
+    labels : collection of str, default=()
+        Names of labels, which are no ids.
+
+    Returns
+    -------
+    str
+        The first column, unless another one alone is called as ids are.
+
+    Examples
+    --------
+    >>> find_id_column(["split", "image_id", "labels"]), find_id_column(["shop", "labels"])
+    ('image_id', 'shop')
+    """
+    called = [name for name in header if name.lower() in ID_NAMES and name not in labels]
+    return header[0] if not called or header[0] in called else called[0]
+
+
 def read_numbers(
     path: str | os.PathLike[str], leave_out: Collection[str] = (), *, id_column: str | None = None
 ) -> Table:

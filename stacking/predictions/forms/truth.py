@@ -101,12 +101,12 @@ def read_truth(
         If the file cannot be read as a truth, or in more than one way.
     """
     if is_frame(source):
-        return _from_numbers(read_frame(source, "truth"), "truth")
+        return _by_name(_from_numbers(read_frame(source, "truth"), "truth"), known, "truth")
     if not isinstance(source, str | os.PathLike):
         return _nameless(source, "truth", ids, labels)
     path = existing_file(source, "truth")
     if path.suffix.lower() == ".npz":
-        return _from_arrays(path, ids, labels)
+        return _by_name(_from_arrays(path, ids, labels), known, str(path))
     if path.suffix.lower() == ".npy":
         return _nameless(load_npy(path), str(path), ids, labels)
     if is_table(path):
@@ -125,10 +125,12 @@ def _from_table(path: Path, known: LabelList | None) -> Truth:
     truth = _from_numbers(table.numbers, str(path)) if table.numbers is not None else None
     if truth is None:
         raise ValueError(f"{path} must hold a truth: got no labels.")
-    if known is not None:
-        columns = match_label_keys(truth.labels, known, who=str(path), prefer="names")
-        truth = replace(truth, labels=tuple(known.names[columns[x]] if x in columns else x for x in truth.labels))
-    return replace(truth, facts=facts)
+    return replace(_by_name(truth, known, str(path)), facts=facts)
+
+
+def _by_name(truth: Truth, known: LabelList | None, who: str) -> Truth:
+    """Call the columns of a matrix by the names of the labels where they are label ids."""
+    return truth if known is None else replace(truth, labels=known.to_names(truth.labels, who))
 
 
 def _from_lists(table: LabelTable, lists: list[Keys], known: LabelList | None, path: Path) -> Truth:
@@ -197,7 +199,7 @@ def _sample_facts(texts: Mapping[str, list[str]], path: Path) -> dict[str, Any]:
         key = SAMPLE_COLUMNS[name.lower()]
         if key in facts:
             raise ValueError(f"{path} must have one column of {key}: {name!r} is another; rename one.")
-        values = np.array(cells)
+        values = np.array([cell.strip() for cell in cells])
         try:
             facts[key] = values if key == "groups" else values.astype(np.int64 if key == "folds" else np.float64)
         except ValueError as error:

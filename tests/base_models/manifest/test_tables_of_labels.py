@@ -268,3 +268,51 @@ def test_one_of_several_photos_of_a_name_must_be_meant(tmp_path):
         "p2/view1.png",
         "p3/other.png",
     ]
+
+
+def test_files_may_call_their_columns_by_label_ids(folder):
+    """Scores and truth whose columns are ids, in every form that names its columns."""
+    scores = pd.DataFrame(np.full((3, 2), 0.5), index=IDS, columns=["7", "9"])
+    truth = pd.DataFrame([[1, 1], [1, 0], [0, 0]], index=IDS, columns=["7", "9"])
+    scores.to_csv(folder / "a.csv", index_label="id")
+    truth.to_csv(folder / "t.csv", index_label="id")
+    np.savez(folder / "t.npz", y_true=truth.to_numpy(), ids=IDS, labels=["7", "9"])
+    np.savez(folder / "b.npz", y_scores=scores.to_numpy()[None], ids=IDS, labels=["7", "9"], models=["b"])
+    for model in (("a", scores), folder / "a.csv", folder / "b.npz"):
+        for given in (truth, folder / "t.csv", folder / "t.npz"):
+            found = load_predictions(models=[model], truth=given, labels=folder / "labels.csv")
+            assert found.labels == ("red", "blue") and found.label_ids == ("7", "9")
+            assert found.y_true.tolist() == [[1, 1], [1, 0], [0, 0]]
+
+
+def test_groups_weights_and_folds_stand_beside_labels_in_every_shape(folder):
+    scores = pd.DataFrame(np.full((3, 2), 0.5), index=IDS, columns=["red", "blue"])
+    for head, rows in (
+        ("id,group,labels,fold,sample_weight", ["0,a ,red|blue,0,1", "1,a,red,1,2", "2,b,,0,.5"]),
+        ("id,red,blue,group,fold,sample_weight", ["0,1,1,a,0,1", "1,1,0, a,1,2", "2,0,0,b,0,.5"]),
+    ):
+        (folder / "t.csv").write_text("\n".join([head, *rows]))
+        for given in ({}, {"labels": folder / "labels.csv"}):
+            found = load_predictions(models=[("a", scores)], truth=folder / "t.csv", **given)
+            assert found.y_true.tolist() == [[1, 1], [1, 0], [0, 0]]
+            assert found.groups.tolist() == ["a", "a", "b"] and found.folds.tolist() == [0, 1, 0]
+            assert found.sample_weight.tolist() == [1.0, 2.0, 0.5]
+    (folder / "t.csv").write_text("id,label,group\n0,red,a\n0,blue,b\n1,red,a\n2,red,a\n")
+    with pytest.raises(ValueError, match="the rows of '0' must agree in the column 'group': got 'b' and 'a'"):
+        load_predictions(models=[("a", scores)], truth=folder / "t.csv")
+    (folder / "t.csv").write_text("id,labels,group,groups\n0,red,a,b\n1,red,a,a\n2,red,a,a\n")
+    with pytest.raises(ValueError, match="must have one column of groups: 'groups' is another"):
+        load_predictions(models=[("a", scores)], truth=folder / "t.csv")
+
+
+def test_photos_whose_names_are_no_text_are_left_out(tmp_path, caplog):
+    import os
+
+    from base_models.manifest import load_photo_folder
+
+    for name in (b"good.png", b"b\xff.png", b" .png", b"-x.png", b"a\nb.png"):
+        paint(tmp_path / os.fsdecode(name))
+    with caplog.at_level(logging.WARNING):
+        ids, photos = load_photo_folder(tmp_path)
+    assert ids.tolist() == ["-x", "a\nb", "good"] and len(photos) == 3
+    assert "2 photos in" in caplog.text and "blank or no UTF-8" in caplog.text
