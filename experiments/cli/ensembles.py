@@ -108,6 +108,11 @@ def fit(
 
         check_out_folder(out)
         check_ensemble_folder(out)
+        StackingEnsemble(method, rule=rule).check_parameters()
+        limits = {
+            "min_per_group": split_group_limits(min_per_group, "--min-per-group"),
+            "max_per_group": split_group_limits(max_per_group, "--max-per-group"),
+        }
         opened = open_predictions(
             predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
         )
@@ -116,9 +121,8 @@ def fit(
             max_labels=max_labels,
             top_k=top_k,
             exclusive_groups=tuple(exclusive_group or ()),
-            min_per_group=split_group_limits(min_per_group, "--min-per-group"),
-            max_per_group=split_group_limits(max_per_group, "--max-per-group"),
             never_empty=never_empty,
+            **limits,
         )
         kept = rules if rules.is_active else None
         ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)

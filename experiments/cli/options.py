@@ -20,8 +20,8 @@ Predictions = Annotated[
 Truth = Annotated[
     Path | None,
     typer.Option(
-        help="Truth: one column per label (.csv, .parquet, .npy, .npz), a table id,labels (joined by | or commas, ids by "
-        "spaces, or lists), or id,label with one row per label."
+        help="Truth: one column per label (.csv, .parquet, .npy, .npz), a table id,labels (joined by | or commas, ids "
+        "by spaces, or lists), or id,label with one row per label."
     ),
 ]
 Models = Annotated[

@@ -170,7 +170,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             )
         if groups is not None:
             learned = learned.with_groups(groups)
-        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        self.check_parameters()
         self.label_groups_ = group_of_labels(learned.labels, learned.label_groups)
         self.label_ids_ = learned.label_ids
         if self.image_rules is not None:
@@ -290,6 +290,17 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If an earlier version saved the ensemble, which does not know how often it predicts, or `how` is unknown.
         """
         return rematch_thresholds(self.thresholds_, self.check_rematch(), self._align(y_score=y_score)[0], how)
+
+    def check_parameters(self) -> None:
+        """Raise where the method or the rule is unknown, before predictions are read.
+
+        Raises
+        ------
+        ValueError
+            If one of them is.
+        """
+        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        method_kind(self.method)
 
     def check_rematch(self) -> npt.NDArray[np.float64]:
         """Raise where thresholds cannot be rematched, before scores are computed.

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from stacking.predictions.alignment import align_predictions, check_source, matc
 from stacking.predictions.forms.bundle import load_bundle, save_bundle
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
-from stacking.predictions.forms.name_lists import read_ids, read_label_list
+from stacking.predictions.forms.name_lists import existing_file, read_ids, read_label_list
 from stacking.predictions.forms.store import load_store, write_store
 from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame, read_numbers
 from stacking.predictions.forms.truth import Truth, read_truth
@@ -83,9 +83,10 @@ def load_predictions(
     """
     if (path is None) == (not models):
         raise ValueError("load_predictions needs either path (a bundle or a store) or models (one file per model).")
+    members = [_split_name(member) for member in ([path] if path is not None else models or ())]
+    _check_files_exist({"truth": truth, "id list": ids, "label list": labels}, [where for _, where in members])
     wanted_ids = None if ids is None else read_ids(ids)
     wanted = None if labels is None else read_label_list(labels)
-    members = [_split_name(member) for member in ([path] if path is not None else models or ())]
     logits = _names_of_logits(from_logits, [name for name, _ in members])
     sets = [
         _by_name(_load_one(name, where, wanted_ids, wanted, from_logits=name in logits, verify=verify), wanted)
@@ -197,6 +198,16 @@ def _labels_of(sets: Sequence[PredictionSet]) -> LabelList:
     return LabelList(names, tuple(ids[name] for name in names) if whole else None)
 
 
+def _check_files_exist(lists: Mapping[str, Any], members: Sequence[Any]) -> None:
+    """Refuse missing files before any is read: the last may stand behind an hour of the others."""
+    for what, source in lists.items():
+        if isinstance(source, str | os.PathLike):
+            existing_file(source, what)
+    for where in members:
+        if not is_frame(where) and not Path(where).exists():
+            raise FileNotFoundError(f"{where} must be a file or folder of predictions: it does not exist.")
+
+
 def _order_of_labels(wanted: LabelList | None, truth: Truth | None) -> tuple[str, ...] | None:
     """Say which labels in which order: those of the label list, or of a truth that names them."""
     if wanted is not None:
@@ -262,8 +273,6 @@ def _load_one(
         if from_logits:
             raise ValueError(f"{path} is a store, which always holds probabilities: leave out from_logits.")
         return _renamed(load_store(path, verify=verify), name, path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} must be a file or folder of predictions: it does not exist.")
     if path.suffix.lower() == ".npz":
         return _renamed(load_bundle(path, from_logits=from_logits), name, path)
     model = str(name)
