@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stacking._checks import check_names, first_duplicate
+from stacking._checks import check_names, first_duplicate, first_names
 from stacking.predictions.forms.label_cells import Keys, Kind, LabelList, split_cells, warn_of_rare_labels
 from stacking.predictions.forms.tables import (
     BLANKS,
@@ -94,6 +94,7 @@ def read_label_table(
     labels_column: str | None = None,
     separator: str | None = None,
     beside: Collection[str] = (),
+    sample_columns: Collection[str] = (),
 ) -> LabelTable:
     """
     Read a table of samples and their labels, whatever its shape.
@@ -109,7 +110,9 @@ def read_label_table(
     separator : str, optional
         What separates labels in a cell; found by default.
     beside : collection of str, default=()
-        Columns that hold something else, in lower case or as they are written; returned as text.
+        Columns that hold something else; returned as text.
+    sample_columns : collection of str, default=()
+        Names, in lower case, of columns that hold something else unless a label is called so; returned as text.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def read_label_table(
     header = read_header_row(path, first_is_id=False)
     id_name = id_column if id_column is not None else find_id_column(header, known)
     rest = [name for name in header if name != id_name]
-    aside = [name for name in rest if name in beside or (name.lower() in beside and name not in known)]
+    aside = [name for name in rest if name in beside or (name.lower() in sample_columns and name not in known)]
     rest = [name for name in rest if name not in aside]
     called = [name for name in rest if name.lower() in LIST_COLUMNS]
     if labels_column in rest:
@@ -140,10 +143,12 @@ def read_label_table(
         return _read_matrix(path, id_name, rest, aside, labels)
     long_value = next((texts[name] for name in values if _is_binary(texts[name])), None)
     unused = [name for name in rest if name != column and not (name in values and long_value is not None)]
+    _refuse_two_sources(path, column, [name for name in unused if name in known])
     who = f"{path}, column {column!r}"
     keys = split_cells(texts[column], known=known or None, separator=separator, who=who)
     if labels is None:
         counts = Counter(key for row in keys for key in row)
+        _refuse_two_sources(path, column, [name for name in unused if name in counts])
         doubt = warn_of_rare_labels(counts, len(keys), who=who)
         if doubt:
             warnings.warn(doubt, stacklevel=5)
@@ -154,6 +159,15 @@ def read_label_table(
         return table
     single = column.lower() in _ONE_LABEL_COLUMNS or column.lower() not in LIST_COLUMNS
     return _join_rows(path, table, long_value if single else None, single)
+
+
+def _refuse_two_sources(path: Path, column: str, others: Sequence[str]) -> None:
+    """Refuse a table that lists labels and has columns that are called like labels."""
+    if others:
+        raise ValueError(
+            f"{path} must say in one place which labels a sample has: got the column {column!r} and columns that are "
+            f"labels, such as {first_names(others)}; leave out the one or the others."
+        )
 
 
 def _is_binary(cells: Sequence[str]) -> bool:

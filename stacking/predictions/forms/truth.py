@@ -116,7 +116,7 @@ def read_truth(
 
 def _from_table(path: Path, known: LabelList | None) -> Truth:
     """Read a truth from a table of any shape."""
-    table = read_label_table(path, known, beside=SAMPLE_COLUMNS)
+    table = read_label_table(path, known, sample_columns=SAMPLE_COLUMNS)
     if table.unused:
         warnings.warn(f"{path}: columns {first_names(table.unused, 9)} are not used.", stacklevel=4)
     facts = _sample_facts(table.beside, path)

@@ -110,6 +110,7 @@ REFUSED = {
     "image,labels\n0,red,blue\n1,red\n2,\n": "equally long rows, 2 cells each: line 2 has 3",
     "image,red,blue\n0,1,-1\n1,0,1\n2,0,0\n": "must be 0 or 1|must hold only 0 and 1|a number, 0 or 1",
     "image,red,blue\n0,1,2\n1,0,1\n2,0,0\n": "must be 0 or 1|must hold only 0 and 1|a number, 0 or 1",
+    "image,labels,red,blue\n0,red,1,0\n1,blue,0,1\n2,red,1,1\n": "in one place which labels a sample has",
     "image,red,red\n0,1,0\n1,0,1\n2,0,0\n": "must name every column once: got 'red' twice",
     "": "must hold a table: it is empty",
 }
@@ -140,7 +141,25 @@ def test_numbers_that_are_ids_and_names_are_refused_alike(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["label", "labels", "labelId", "id", "image", "nan", "none", "True", "0", "007", "+x", "a,b"]
+    "name",
+    [
+        "label",
+        "labels",
+        "labelId",
+        "group",
+        "fold",
+        "value",
+        "split",
+        "id",
+        "image",
+        "nan",
+        "none",
+        "True",
+        "0",
+        "007",
+        "+x",
+        "a,b",
+    ],
 )
 def test_labels_may_be_called_anything(folder, name):
     """A task of one label with 0 and 1, and lists that name it."""
