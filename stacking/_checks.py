@@ -227,6 +227,9 @@ def check_names(values: npt.ArrayLike, n_expected: int | None = None, *, name: s
     texts: list[str] = array.tolist()
     if "" in texts:
         raise ValueError(f"{name} must not be empty strings: got one at position {texts.index('')}.")
+    blank = next((place for place, text in enumerate(texts) if text.isspace()), None)
+    if blank is not None:
+        raise ValueError(f"{name} must not be blank: got {texts[blank]!r} at position {blank}; name it.")
     if len(set(texts)) != len(texts):
         twice = first_duplicate(texts)
         raise ValueError(f"{name} must be unique: got {twice!r} {texts.count(twice)} times; keep one of them.")
@@ -518,26 +521,24 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     if array.dtype.kind == "O":
         array = np.array([_as_text(value, name) for value in array.tolist()] or [""], dtype=np.str_)[: len(array)]
     elif array.dtype.kind == "S":
-        array = np.array([value.decode("utf-8") for value in array.tolist()], dtype=np.str_)
+        array = np.array([_as_text(value, name) for value in array.tolist()], dtype=np.str_)
     elif array.dtype.kind == "U" and not isinstance(values, np.ndarray):
         _refuse_mixed(values, name)
     texts = array.astype(np.str_)
-    joined = "".join(texts.tolist())
-    if "\0" in joined:
+    _check_characters(texts, name)
+    if len(texts) and "\0" in "".join(texts.tolist()):
         raise ValueError(f"{name} must not hold NUL characters: got one; rename it.")
-    if not _is_unicode(joined):
-        odd = next(text for text in texts.tolist() if not _is_unicode(text))
-        raise ValueError(f"{name} must be text that can be written as UTF-8: got {odd!a}; rename it.")
     return texts
 
 
-def _is_unicode(text: str) -> bool:
-    """Tell whether a text holds no half of a surrogate pair, which no file could hold."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _check_characters(texts: StringArray, name: str) -> None:
+    """Refuse what no file could hold: halves of surrogate pairs, and in damaged arrays numbers beyond Unicode."""
+    codes = np.ascontiguousarray(texts).view(np.uint32) if texts.nbytes else np.zeros(1, np.uint32)
+    wrong = (codes >= 0xD800) & ((codes <= 0xDFFF) | (codes > 0x10FFFF)) if codes.max() >= 0xD800 else np.zeros(1, bool)
+    if wrong.any():
+        place = int(wrong.argmax()) * codes.itemsize // texts.dtype.itemsize
+        odd = "" if codes.max() > 0x10FFFF else f" {str(texts[place])!a}"
+        raise ValueError(f"{name} must be text that can be written as UTF-8: got{odd} at position {place}; rename it.")
 
 
 def _refuse_mixed(values: npt.ArrayLike, name: str) -> None:
@@ -552,7 +553,10 @@ def _as_text(value: object, name: str) -> str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} must be UTF-8 text: got {value!r}; write it as text.") from error
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(int(value))
     raise TypeError(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -103,6 +104,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Names in fitted order.
     label_groups_ : tuple of str
         Group of each label, empty for a label of none.
+    label_ids_ : tuple of str or None
+        The data set's id of each label, where the predictions that were fitted on have them.
     fitted_ids_ : ndarray of uint64, shape (n_samples,), or None
         Hashes of the samples it was fitted on; None in folders that do not hold them.
     report_ : EnsembleReport
@@ -199,6 +202,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
                 "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
             )
         self.label_groups_ = self.check_parameters(predictions.labels, predictions.label_groups)
+        self.label_ids_ = predictions.label_ids
         self.fitted_on_ = predictions.fingerprint
         counted = predictions.only_counted()
         self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(counted.ids))
@@ -211,13 +215,15 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
         return self, tuned_on
 
-    def check_parameters(self, labels: Sequence[str], label_groups: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Check all parameters for some labels, before anything is fitted.
+    def check_parameters(
+        self, labels: Sequence[str] | None = None, label_groups: Sequence[str] | None = None
+    ) -> tuple[str, ...]:
+        """Check all parameters, before anything is read or fitted.
 
         Parameters
         ----------
-        labels : sequence of str
-            Names of the labels.
+        labels : sequence of str, optional
+            Names of the labels; without them the image rules are not checked.
         label_groups : sequence of str, optional
             Their groups.
 
@@ -238,6 +244,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
         if self.time_limit is not None and not self.time_limit >= 0:
             raise ValueError(f"time_limit must be a number of seconds or None: got {self.time_limit}.")
+        if labels is None:
+            return ()
         groups = group_of_labels(labels, label_groups)
         if self.image_rules is not None:
             self.image_rules.check(labels, groups)
@@ -354,13 +362,49 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ValueError
             If an earlier version saved the ensemble, which does not know how often it predicts, or `how` is unknown.
         """
+        return rematch_thresholds(self.thresholds_, self.check_rematch(), self._align(y_score=y_score)[0], how)
+
+    def check_rematch(self) -> npt.NDArray[np.float64]:
+        """Raise where thresholds cannot be rematched, before scores are computed.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_labels,)
+            `predicted_share_`.
+
+        Raises
+        ------
+        ValueError
+            If an earlier version saved the ensemble, which does not know how often it predicts.
+        """
         check_is_fitted(self)
         if self.predicted_share_ is None:
             raise ValueError(
                 "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
                 "one; fit it again."
             )
-        return rematch_thresholds(self.thresholds_, self.predicted_share_, self._align(y_score=y_score)[0], how)
+        return self.predicted_share_
+
+    def check_names(self, models: Sequence[str], labels: Sequence[str], *, without: Collection[str] = ()) -> None:
+        """Raise where prediction would refuse members or labels, before scores are computed.
+
+        Parameters
+        ----------
+        models, labels : sequence of str
+            What the predictions will hold.
+        without : collection of str, default=()
+            Members to do without.
+
+        Raises
+        ------
+        ValueError
+            If a member or label is missing, or `without` names an unknown member.
+        """
+        check_is_fitted(self)
+        blank = np.zeros((len(models), 1, len(labels)), np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # prediction warns of members and labels too many
+            self.combiner_._align(PredictionSet(blank, models=list(models), labels=list(labels)), without)
 
     def _align(self, **arguments: Any) -> tuple[Any, ...]:
         """Bring arrays about labels into fitted order where they have names."""
@@ -403,6 +447,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             "models": list(self.models_),
             "labels": list(self.labels_),
             "label_groups": list(self.label_groups_),
+            "label_ids": None if self.label_ids_ is None else list(self.label_ids_),
             "report": dict(self.report_),
             "fitted_on": self.fitted_on_,
         }
@@ -445,6 +490,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
+        label_ids = description.get("label_ids")
+        ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
         if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
             raise ValueError("its manifest names other models or labels than its combiner")

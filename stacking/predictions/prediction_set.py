@@ -25,6 +25,7 @@ from stacking._checks import (
     check_label_groups,
     check_mask,
     check_model_scores,
+    check_names,
     check_or_make_names,
     check_sample_weight,
     check_y_scores,
@@ -55,6 +56,7 @@ class PredictionFacts(TypedDict, total=False):
     folds: npt.ArrayLike | None
     covers: npt.ArrayLike | None
     label_groups: npt.ArrayLike | None
+    label_ids: npt.ArrayLike | None
     train_frequency: npt.ArrayLike | None
     extras: Mapping[str, Any] | None
 
@@ -90,6 +92,8 @@ class PredictionSet(NamedAxes, ScoreReader):
         Which labels each model answers.
     label_groups : array-like of str, shape (n_labels,), optional
         The group of every label, such as ``color``.
+    label_ids : array-like of str, shape (n_labels,), optional
+        The id of every label in the data set, where it is not its name; kept for files that need it.
     train_frequency : array-like of shape (n_labels,), optional
         Share of positives in the data that the members were trained on, in [0, 1].
     extras : mapping, optional
@@ -105,7 +109,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         As given: uint8, bool, float64, int64 or str, int64 and float64.
     covers : ndarray of bool, shape (n_models, n_labels)
         Always an array.
-    label_groups : tuple of str or None
+    label_groups, label_ids : tuple of str or None
         As given.
     extras : dict
         As given.
@@ -144,6 +148,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         folds: npt.ArrayLike | None = None,
         covers: npt.ArrayLike | None = None,
         label_groups: npt.ArrayLike | None = None,
+        label_ids: npt.ArrayLike | None = None,
         train_frequency: npt.ArrayLike | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
@@ -180,6 +185,9 @@ class PredictionSet(NamedAxes, ScoreReader):
         self.label_groups: tuple[str, ...] | None = None
         if label_groups is not None:
             self.label_groups = check_label_groups(label_groups, n_labels)
+        self.label_ids: tuple[str, ...] | None = None
+        if label_ids is not None:
+            self.label_ids = tuple(check_names(label_ids, n_labels, name="label_ids").tolist())
         self.train_frequency: DoubleArray | None = None
         if train_frequency is not None:
             self.train_frequency = check_frequency(train_frequency, n_labels)
@@ -220,6 +228,8 @@ class PredictionSet(NamedAxes, ScoreReader):
         """
         digest = hashlib.sha256()
         names = {"ids": self.ids.tolist(), "models": self.models, "labels": self.labels, "groups": self.label_groups}
+        if self.label_ids is not None:
+            names["label_ids"] = self.label_ids
         digest.update(json.dumps(names).encode())
         for model in range(self.n_models):
             digest.update(hash_scores(self._source, model).encode())
@@ -362,6 +372,8 @@ class PredictionSet(NamedAxes, ScoreReader):
         view.covers = take(take(self.covers, members), columns, 1)
         if self.label_groups is not None and columns is not None:
             view.label_groups = tuple(self.label_groups[i] for i in columns)
+        if self.label_ids is not None and columns is not None:
+            view.label_ids = tuple(self.label_ids[i] for i in columns)
         view.train_frequency = take(self.train_frequency, columns)
         return view
 
@@ -435,6 +447,7 @@ class PredictionSet(NamedAxes, ScoreReader):
             folds=self.folds,
             covers=self.covers,
             label_groups=self.label_groups,
+            label_ids=self.label_ids,
             train_frequency=self.train_frequency,
             extras=self.extras,
         )
