@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from experiments.submission import CsvFormat, check_csv_format, write_labels_csv
+from experiments.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
 from stacking.files.atomic_files import (
     OutputRefusedError,
     atomic_writer,
     check_writable,
     sha256_file,
-    sweep_stale_temps,
 )
 from stacking.files.output_folder import hash_request
 from stacking.files.output_rules import ResultKind, check_output_file, read_manifest
@@ -53,8 +52,12 @@ class LabelTarget:
         CSV file; ``<out>.manifest.json`` beside it says how it was made, and that it may be replaced when asked.
     scores_out : Path, optional
         Bundle of scores.
-    csv_format : str, default='labels'
+    csv_format : {'labels', 'submission'}, default='labels'
         Form of the CSV file.
+    guard : bool, default=False
+        See `write_labels_csv`.
+    texts : sequence of str, optional
+        What the CSV file calls the ensemble's labels, see `choose_label_texts`, which is asked by default.
     overwrite : bool, default=False
         Replace the files of an earlier labeling.
     inputs : sequence of Path
@@ -64,6 +67,8 @@ class LabelTarget:
     out: Path
     scores_out: Path | None = None
     csv_format: str = "labels"
+    guard: bool = False
+    texts: Sequence[str] | None = None
     overwrite: bool = False
     inputs: Sequence[Path] = ()
 
@@ -102,7 +107,6 @@ class LabelTarget:
             check_output_file(path, overwrite=True, inputs=self.inputs)
             check_writable(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
-            sweep_stale_temps(path.parent, path.name)
 
     def holds(self, manifest: Mapping[str, Any]) -> bool:
         """Return whether the very result is there already; refuse to replace anything that was not to be.
@@ -177,6 +181,82 @@ def _hash(file: BinaryIO) -> str:
     return sha256_file(file.name)
 
 
+def label_ids_of(names: Sequence[str], labels: Path | None) -> tuple[str, ...] | None:
+    """Take the ids of labels from a label table.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The labels.
+    labels : Path or None
+        The table.
+
+    Returns
+    -------
+    tuple of str or None
+        One id per label, None where the table has none or lacks a label.
+    """
+    from stacking.predictions.forms.name_lists import read_label_list
+
+    found = None if labels is None else read_label_list(labels)
+    return None if found is None else ids_in_order(names, found.names, found.ids)
+
+
+def ids_in_order(names: Sequence[str], found: Sequence[str], label_ids: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Bring the ids of labels into another order of the labels.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The labels.
+    found : sequence of str
+        The labels in the order of the ids.
+    label_ids : sequence of str or None
+        Their ids.
+
+    Returns
+    -------
+    tuple of str or None
+        One id per label, None where one is not known.
+
+    Examples
+    --------
+    >>> ids_in_order(["red", "blue"], ["blue", "red"], ["7", "9"])
+    ('9', '7')
+    """
+    by_name = dict(zip(found, label_ids or (), strict=False))
+    return tuple(by_name[name] for name in names) if all(name in by_name for name in names) else None
+
+
+def check_run(ensemble: "StackingEnsemble", run: Path, without: Sequence[str] = ()) -> tuple[str, ...] | None:
+    """Raise before photos are scored where the members and labels of a run are not those of an ensemble.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        A fitted ensemble.
+    run : Path
+        Run folder.
+    without : sequence of str, default=()
+        Members to leave out.
+
+    Returns
+    -------
+    tuple of str or None
+        The ids of the ensemble's labels, where the run knows them.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished, a member or label is missing, or `without` names an unknown member.
+    """
+    from base_models.runs.inference import read_run_names
+
+    names = read_run_names(run)
+    ensemble.check_names(names.models, names.labels, without=without)
+    return ids_in_order(ensemble.labels_, names.labels, names.label_ids)
+
+
 def score_images(
     run: Path, images: Path, *, device: str = "auto", progress: "Callable[[TrainingEvent], None] | None" = None
 ) -> "PredictionSet":
@@ -211,7 +291,6 @@ def label_samples(
     *,
     without: tuple[str, ...] = (),
     rematch: str = "none",
-    guard: bool = True,
 ) -> LabelCounts:
     """Predict labels and write them, with the scores if asked for.
 
@@ -229,8 +308,6 @@ def label_samples(
         Members to leave out.
     rematch : {'none', 'shift', 'per-label'}, default='none'
         Whether thresholds are moved until these samples are predicted as often as those the ensemble was fitted on.
-    guard : bool, default=True
-        See `write_labels_csv`.
 
     Returns
     -------
@@ -239,18 +316,21 @@ def label_samples(
     """
     from stacking.predictions import PredictionSet
 
+    form, texts = cast(CsvFormat, target.csv_format), target.texts
+    if texts is None:
+        texts = choose_label_texts(ensemble.labels_, ensemble.label_ids_ or predictions.label_ids, form)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score, None if rematch == "none" else ensemble.rematch(y_score, rematch))
-    form = cast(CsvFormat, target.csv_format)
     table = io.BytesIO()
-    write_labels_csv(table, predictions.ids, ensemble.labels_, y_pred, csv_format=form, guard=guard)
+    write_labels_csv(table, predictions.ids, texts, y_pred, csv_format=form, guard=target.guard)
     scores = None
     if target.scores_out is not None:
         aligned = predictions.subset(labels=list(ensemble.labels_))
         facts: dict[str, Any] = {
             name: getattr(aligned, name)
-            for name in ("y_true", "y_known", "sample_weight", "groups", "label_groups", "train_frequency")
+            for name in ("y_true", "y_known", "sample_weight", "groups", "label_groups", "label_ids", "train_frequency")
         }
+        facts["label_ids"] = facts["label_ids"] or ensemble.label_ids_
         scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **facts)
     target.write(table.getvalue(), scores, manifest)
     return LabelCounts(len(y_pred), float(y_pred.sum(axis=1).mean()))

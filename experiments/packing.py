@@ -16,6 +16,7 @@ from stacking.predictions import (
     save_predictions,
 )
 from stacking.predictions.forms.bundle import check_bundle_target
+from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.packing import change_store, holds_predictions
 
 
@@ -119,7 +120,7 @@ def _load_added(predictions: PredictionSet, plan: PackingPlan) -> PredictionSet 
     return load_predictions(
         models=list(plan.added.items()),
         ids=predictions.ids,
-        labels=list(predictions.labels),
+        labels=LabelList(predictions.labels, predictions.label_ids),
         from_logits=plan.added_from_logits,
     )
 

@@ -8,7 +8,6 @@ lists the photos that cannot be read.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import logging
@@ -33,6 +32,7 @@ from stacking.files.atomic_files import (
     atomic_write_text,
     check_writable,
 )
+from stacking.files.csv_cells import guard_cell, to_csv
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_folder, check_work_folder
 from stacking.files.versions import installed_versions
@@ -112,13 +112,8 @@ class RunFolder:
         failures : dict of str to str
             The reason by photo id.
         """
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["id", "reason"])
-        for name, reason in failures.items():
-            # a cell that a spreadsheet would take for a formula is quoted as text
-            writer.writerow([name, f"'{reason}" if reason[:1] in "=+-@\t\r" else reason])
-        atomic_write_text(self.path / "failures.csv", buffer.getvalue())
+        rows = [("id", "reason"), *((name, guard_cell(reason)) for name, reason in failures.items())]
+        atomic_write_text(self.path / "failures.csv", to_csv(rows))
 
 
 @contextlib.contextmanager

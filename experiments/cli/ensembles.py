@@ -1,5 +1,6 @@
 """The commands `fit`, `predict` and `evaluate`."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -104,15 +105,19 @@ def fit(
 
         check_out_folder(out)
         inputs = given.paths
+        StackingEnsemble(method, rule=rule).check_parameters()
+        limits = {
+            "min_per_group": split_group_limits(min_per_group, "--min-per-group"),
+            "max_per_group": split_group_limits(max_per_group, "--max-per-group"),
+        }
         opened = given.open()
         rules = ImageRules(
             min_labels=min_labels,
             max_labels=max_labels,
             top_k=top_k,
             exclusive_groups=tuple(exclusive_group or ()),
-            min_per_group=split_group_limits(min_per_group, "--min-per-group"),
-            max_per_group=split_group_limits(max_per_group, "--max-per-group"),
             never_empty=never_empty,
+            **limits,
         )
         kept = rules if rules.is_active else None
         ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)
@@ -155,44 +160,73 @@ def predict(
     given: GivenPredictions,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
     overwrite: Overwrite = False,
-    guard: Annotated[bool, typer.Option(help="Put ' before names that a spreadsheet would run as a formula.")] = True,
+    guard: Annotated[
+        bool,
+        typer.Option(
+            help="Put ' before ids and labels that a spreadsheet would run as a formula; such a file is for people, "
+            "not to be read back."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Label samples with a saved ensemble, from predictions or from new photos."""
     with session(quiet) as show:
-        from experiments.label_table import LabelTarget, label_samples, score_images
-        from experiments.reports.result_manifest import build_manifest
+        from experiments.label_table import (
+            LabelTarget,
+            check_run,
+            ids_in_order,
+            label_ids_of,
+            label_samples,
+            score_images,
+        )
+        from experiments.reports.result_manifest import build_manifest, hash_files
+        from experiments.submission import choose_label_texts
         from stacking.decision_rules.rematch import REMATCHES
         from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.files.atomic_files import sha256_file
+        from stacking.files.output_folder import hash_request
 
         inputs = input_paths(ensemble, run, images, *given.paths)
-        target = LabelTarget(out, scores_out, csv_format, overwrite=overwrite, inputs=inputs)
+        target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs)
         target.check()
+        left_out = tuple(without or ())
+        options = {"without": left_out, "format": csv_format, "guard": guard, "rematch": rematch}
         if rematch not in ("none", *REMATCHES):
             raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
         loaded = StackingEnsemble.load(ensemble)
+        if rematch != "none":
+            loaded.check_rematch()
         if (run is None) != (images is None):
             raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
+        label_ids = label_ids_of(loaded.labels_, given.labels) or loaded.label_ids_
         if run is not None and images is not None:
             if given.predictions is not None or given.model:
                 raise ValueError("give either predictions or --run with --images, not both.")
+            of_run = check_run(loaded, run, left_out)
+            texts = choose_label_texts(loaded.labels_, label_ids or of_run, csv_format)
+            hashes = {"run": sha256_file(run / "manifest.json"), "images": hash_request(hash_files(images))}
+        else:
+            opened = given.open()
+            loaded.check_names(opened.models, opened.labels, without=left_out)
+            label_ids = label_ids or ids_in_order(loaded.labels_, opened.labels, opened.label_ids)
+            texts = choose_label_texts(loaded.labels_, label_ids, csv_format)
+            hashes = {"predictions": opened.fingerprint}
+        manifest = build_manifest(
+            "predict",
+            {"ensemble": loaded.fingerprint, **hashes},
+            {**options, "labels": texts, "scores": bool(scores_out)},
+        )
+        if target.holds(manifest):
+            show.result(f"the result of the same inputs and options is there already: {out}")
+            return
+        if run is not None and images is not None:
             with show.training() as progress:
                 opened = score_images(run, images, device=device, progress=progress)
             unreadable = opened.extras.get("unreadable", ())
             if len(unreadable):
                 show.note(f"{len(unreadable)} photos cannot be read and get no row: {', '.join(unreadable[:5])}")
-        else:
-            opened = given.open()
-        options = {"without": tuple(without or ()), "format": csv_format, "guard": guard, "rematch": rematch}
-        hashes = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
-        manifest = build_manifest("predict", hashes, options)
-        loaded.predict_proba(opened.subset(samples=[0]), without=tuple(without or ()))  # finds what does not fit
-        if target.holds(manifest):
-            show.result(f"the result of the same inputs and options is there already: {out}")
-            return
-        counts = label_samples(
-            loaded, opened, target, manifest, without=tuple(without or ()), rematch=rematch, guard=guard
-        )
+        target = replace(target, texts=texts)
+        counts = label_samples(loaded, opened, target, manifest, without=left_out, rematch=rematch)
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:
             show.result(f"scores: {scores_out}")

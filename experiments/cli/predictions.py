@@ -195,16 +195,21 @@ def compare(
     with session(quiet) as show:
         from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, result_folder
+        from stacking.combiners.registry import method_kind
         from stacking.comparison import compare as compare_methods
         from stacking.predictions import load_predictions
 
         check_out_folder(out)
+        chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        for name in chosen if isinstance(chosen, list) else ():
+            method_kind(name)  # unknown names before anything is read
+        if holdout is not None and not holdout.exists():
+            raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
         opened = given.open()
         held_out = None if holdout is None else load_predictions(holdout)
         if only:
             opened = opened.subset(models=only)
             held_out = None if held_out is None else held_out.subset(models=only)
-        chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
         hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
         options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed}
         request = build_manifest("compare", hashes, options)

@@ -265,9 +265,10 @@ class OutputFolder:
             if name not in owned and os.path.lexists(self.path / name):
                 raise OutputRefusedError(_not_ours(self.path / name, self.kind))
         atomic_write_json(self.path_of(marker), manifest)
-        staging, self.staging = self.staging, None  # from here on the move is under way, and is not taken back
-        source, stale = "" if staging is None else staging.name, sorted(owned - listed - {marker})
+        source = "" if self.staging is None else self.staging.name
+        stale = sorted(owned - listed - {marker})
         atomic_write_json(self.path / JOURNAL, {"from": source, "moves": moves, "stale": stale})
+        self.staging = None  # from here on the move is under way, and is not taken back
         finish_move(self.path)
 
     def discard(self) -> None:

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stacking.files.atomic_files import LOCK_NAME, OutputRefusedError, check_regular, is_temporary_name
+from stacking.files.atomic_files import (
+    LOCK_NAME,
+    OutputRefusedError,
+    check_regular,
+    is_temporary_name,
+    sweep_stale_temps,
+)
 
 __all__ = [
     "JOURNAL",
@@ -133,7 +139,7 @@ def check_folder(folder: Path, name: str = "out") -> None:
 
 
 def check_output_file(path: StrPath, *, overwrite: bool, inputs: Iterable[StrPath | None] = ()) -> None:
-    """Refuse a file that cannot be written or replaced, before any work.
+    """Refuse a file that cannot be written or replaced, before any work; sweep what a killed run has left of it.
 
     Parameters
     ----------
@@ -156,6 +162,7 @@ def check_output_file(path: StrPath, *, overwrite: bool, inputs: Iterable[StrPat
         raise OutputRefusedError(
             f"{target} is there already: choose another name, or replace it with --overwrite (overwrite=True)."
         )
+    sweep_stale_temps(target.parent, target.name)
 
 
 def check_not_input(target: Path, inputs: Iterable[StrPath | None], *, is_folder: bool = False) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice, first_names
-from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable, sweep_stale_temps
+from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable
 from stacking.files.output_rules import check_output_file
 from stacking.links import sigmoid_in_place
 from stacking.predictions.forms.matrix_files import header_bytes
@@ -108,7 +108,6 @@ def save_bundle(
     check_bundle_target(target, overwrite=overwrite)
     shape = (predictions.n_models, predictions.n_samples, predictions.n_labels)
     check_writable(target.parent, int(np.prod(shape)) * np.dtype(dtype).itemsize)
-    sweep_stale_temps(target.parent, target.name)
     with atomic_writer(target, replace=overwrite) as file:
         write_bundle(predictions, file, dtype=dtype)
     return target

@@ -48,8 +48,8 @@ class StoreIndex:
         The file of the samples' names; a store that replaces another has files of other names than that one.
     by_label : list of str
         The second copy of every model's scores, in which a label lies together; empty where there is none.
-    label_groups : list of str or None
-        The group of every label.
+    label_groups, label_ids : list of str or None
+        The group and the data set's id of every label.
     facts, extras : dict of str to str
         The file of every optional array.
     files : dict
@@ -69,6 +69,7 @@ class StoreIndex:
     ids: str = "ids.npy"
     by_label: list[str] = field(default_factory=list)
     label_groups: list[str] | None = None
+    label_ids: list[str] | None = None
     facts: dict[str, str] = field(default_factory=dict)
     extras: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)

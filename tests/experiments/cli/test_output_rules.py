@@ -4,14 +4,26 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
+import sqlite3
 import stat
+from contextlib import closing
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
+from base_models.testing import write_tiny_photos
+from stacking import StackingEnsemble
 from stacking.files import atomic_files
 from stacking.files.atomic_files import run_lock
-from stacking.predictions import load_predictions, save_predictions
+from stacking.predictions import PredictionSet, load_predictions, save_predictions
+
+MODELS = ("cnn/a", "cnn/b", "specialist")
+LABELS = ("color:red", "color:blue", "sleeve:long", "neck:v", "rare:thing")
 
 USERS_FILES = (
     "arrays/0000.npy", "texts/0000.txt", "combiner.json", "manifest.json", "index.json", "ids.npy", "y_true.npy",
@@ -23,18 +35,28 @@ USERS_FILES = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def ensemble(labelstack, bundle, tmp_path):
-    assert labelstack("fit", bundle, "--method", "greedy", "--out", tmp_path / "fitted").exit_code == 0
-    return tmp_path / "fitted"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What several tests need, made once: they get copies."""
+    place = tmp_path_factory.mktemp("made")
+    rng = np.random.default_rng(0)
+    y_true = (rng.random((160, 5)) < 0.4).astype(np.uint8)
+    y_scores = (1 / (1 + np.exp(1.2 - 3.0 * y_true - rng.normal(size=(3, 160, 5))))).astype(np.float32)
+    ids = [f"other-{row}" for row in range(160)]
+    predictions = PredictionSet(y_scores, ids, MODELS, LABELS, y_true=y_true)
+    StackingEnsemble("greedy", random_state=0).fit(predictions).save(place / "fitted")
+    write_tiny_photos(place / "images", 16, 4)
+    return place
 
 
 @pytest.fixture
-def recipe(tmp_path):
-    pytest.importorskip("torch")
-    from base_models.testing import write_tiny_photos
+def ensemble(made, tmp_path):
+    return Path(shutil.copytree(made / "fitted", tmp_path / "fitted"))
 
-    write_tiny_photos(tmp_path / "images", 16, 4)
+
+@pytest.fixture
+def recipe(made, tmp_path):
+    shutil.copytree(made / "images", tmp_path / "images")
     path = tmp_path / "recipe.toml"
     path.write_text(
         'name = "t"\nn_threads = 1\n[data]\nformat = "folder"\nroot = "images"\nsplit_column = "split"\n'
@@ -113,16 +135,16 @@ def test_a_folder_of_the_users_own_is_refused_whole(labelstack, request, tmp_pat
     assert digests(place) == before
 
 
-@pytest.mark.parametrize("name", USERS_FILES)
 @pytest.mark.parametrize("command", ["fit", "pack", "compare", "synthesize"])
-def test_one_file_of_the_users_is_enough(labelstack, request, tmp_path, command, name):
+def test_one_file_of_the_users_is_enough(labelstack, request, tmp_path, command):
     arguments = FOLDERS[command](request.getfixturevalue)
-    path = tmp_path / "mine" / name
-    path.parent.mkdir(parents=True)
-    path.write_text('{"files": {}, "mine": true}')
-    refused(labelstack(*arguments, "--out", tmp_path / "mine"), "mine")
-    assert [entry.name for entry in (tmp_path / "mine").rglob("*") if entry.is_file()] == [path.name]
-    assert path.read_text() == '{"files": {}, "mine": true}'
+    for number, name in enumerate(USERS_FILES):
+        place = tmp_path / f"mine{number}"
+        (place / name).parent.mkdir(parents=True)
+        (place / name).write_text('{"files": {}, "mine": true}')
+        before = digests(place)
+        refused(labelstack(*arguments, "--out", place), str(place))
+        assert digests(place) == before, name
 
 
 @pytest.mark.parametrize("command", FOLDERS)
@@ -187,7 +209,7 @@ def test_a_full_disk_during_overwrite_loses_nothing(labelstack, request, tmp_pat
 
         return fail
 
-    for number in (1, 2, 3, 5, 8, 100):
+    for number in (1, 2, 4, 7, 100):
         calls.clear()
         with monkeypatch.context() as patched:
             for module in ("stacking.files.atomic_files", "stacking.predictions.forms.store"):
@@ -260,9 +282,8 @@ KINDS = ("link", "dangling", "pipe", "socket", "device", "input", "input's link"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("target", ["bundle", "labels", "scores", "manifest"])
-def test_what_is_no_file_of_ours_is_never_replaced(labelstack, request, tmp_path, monkeypatch, kind, overwrite, target):
+def test_what_is_no_file_of_ours_is_never_replaced(labelstack, request, tmp_path, monkeypatch, kind, target):
     monkeypatch.chdir(tmp_path)
     names = {"bundle": "b.npz", "labels": "l.csv", "scores": "s.npz", "manifest": "l.csv.manifest.json"}
     path = tmp_path / names[target]
@@ -272,11 +293,11 @@ def test_what_is_no_file_of_ours_is_never_replaced(labelstack, request, tmp_path
     else:
         arguments = ["predict", request.getfixturevalue("ensemble"), source, "--out", "l.csv", "--scores-out", "s.npz"]
     make(kind, path, source)
-    before, mode, held = digests(tmp_path), path.lstat().st_mode, source.read_bytes()
-    done = labelstack(*arguments, *(["--overwrite"] if overwrite else []))
-    refused(done, path.name)
-    assert path.lstat().st_mode == mode and source.read_bytes() == held
-    assert digests(tmp_path) == before
+    before, mode = digests(tmp_path), path.lstat().st_mode
+    for options in ([], ["--overwrite"]):
+        refused(labelstack(*arguments, *options), path.name)
+        assert path.lstat().st_mode == mode
+        assert digests(tmp_path) == before
 
 
 def test_an_output_that_is_an_input_by_another_spelling(labelstack, bundle, ensemble, held_back, tmp_path, monkeypatch):
@@ -374,9 +395,6 @@ def test_a_work_folder_is_the_fits_own(labelstack, bundle, tmp_path):
 
 
 def test_a_database_of_the_users_is_not_changed(labelstack, urls, tmp_path):
-    import sqlite3
-    from contextlib import closing
-
     place = tmp_path / "out"
     place.mkdir()
     with closing(sqlite3.connect(place / "ledger.sqlite")) as connection:
