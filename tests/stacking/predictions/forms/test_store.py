@@ -349,7 +349,7 @@ def test_memory_of_a_pass_is_one_block(big_store):
 
 
 def test_memory_of_a_pass_by_label_is_bounded(big_store, monkeypatch):
-    monkeypatch.setattr("stacking.predictions.prediction_set.SLOW_LABEL_BYTES", 16_000_000)
+    monkeypatch.setattr("stacking.predictions.score_reader.SLOW_LABEL_BYTES", 16_000_000)
     predictions = load_store(big_store, verify=False)
     tracemalloc.start()
     try:
