@@ -511,7 +511,7 @@ PHOTOS = (
     Mutant(
         "ids that are paths",
         "base_models/manifest/annotations.py",
-        "            check_photo_id(photo_id, self.source)\n",
+        "            check_photo_id(photo_id, self.source, folders=bool(self.paths))\n",
         "",
         (f"{MANIFEST}::test_ids_that_are_no_file_names_are_refused",),
     ),
