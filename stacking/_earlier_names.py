@@ -1,8 +1,8 @@
 """Modules under the names they had in version 0.1: they answer for one more version, with a FutureWarning.
 
-Files moved into the room of their stage. Whoever imported one by its old name gets the new one; a real module of that
-name always comes first. This file, `base_models/_earlier_names.py`, `experiments/_earlier_names.py` and the
-`__getattr__` of four packages go together, with version 0.3.
+Files moved into the room of their stage. Whoever imports one by its earlier name gets what it held; a real module of
+that name comes first. This file, `stacking/_earlier_functions.py`, `base_models/_earlier_names.py` and the `__getattr__`
+of five packages go together, with version 0.3.
 """
 
 import sys
@@ -14,12 +14,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+Homes = str | tuple[str, ...]
+
 
 class _EarlierModules(MetaPathFinder, Loader):
     """Find modules by their earlier names, after every other finder has failed."""
 
-    def __init__(self, homes: Mapping[str, str]) -> None:
-        """Remember where each module's names live now: one or more modules, separated by spaces."""
+    def __init__(self, homes: Mapping[str, Homes]) -> None:
+        """Remember where each module's names live now."""
         self.homes = homes
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -33,17 +35,17 @@ class _EarlierModules(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Let the module look its names up where they live now."""
         homes = self.homes[module.__name__]
-        _warn(module.__name__, homes)
+        _warn(module.__name__, homes if isinstance(homes, str) else ", ".join(homes))
         module.__getattr__ = _look_up(module.__name__, homes)  # type: ignore[method-assign]
 
 
-def find_earlier_modules(homes: Mapping[str, str]) -> None:
+def find_earlier_modules(homes: Mapping[str, Homes]) -> None:
     """Make modules importable by their earlier names.
 
     Parameters
     ----------
-    homes : mapping of str to str
-        By earlier dotted name: where its names live now, one or more modules separated by spaces.
+    homes : mapping of str to str or tuple of str
+        By earlier dotted name: the module, or modules, where its names live now.
     """
     sys.meta_path.append(_EarlierModules(homes))
 
@@ -74,12 +76,12 @@ def names_of_the_module(package: str, home: str) -> Callable[[str], Any]:
     return find
 
 
-def _look_up(earlier: str, homes: str) -> Callable[[str], Any]:
+def _look_up(earlier: str, homes: Homes) -> Callable[[str], Any]:
     """Return a function that finds a name in the first of some modules that has it."""
 
     def find(name: str) -> Any:
         if not name.startswith("__"):
-            for home in homes.split():
+            for home in (homes,) if isinstance(homes, str) else homes:
                 found = getattr(import_module(home), name, None)
                 if found is not None:
                     return found
@@ -93,3 +95,82 @@ def _warn(earlier: str, now: str) -> None:
     warnings.warn(f"{earlier} is now {now}; the earlier name goes with version 0.3.", FutureWarning, stacklevel=4)
 
 
+MODULES: dict[str, Homes] = {
+    "stacking._kernels": ("stacking.kernels.weights", "stacking.kernels.cuts", "stacking.kernels.folds"),
+    "stacking._label_kernels": "stacking.kernels.labels",
+    "stacking.atomic_files": "stacking.files.atomic_files",
+    "stacking.auto": "stacking.combiners.auto.race",
+    "stacking.auto_budget": "stacking.combiners.auto.budget",
+    "stacking.auto_choice": "stacking.combiners.auto.choice",
+    "stacking.classifier_combiner": "stacking.combiners.classifier",
+    "stacking.combiner": "stacking.combiners.combiner",
+    "stacking.comparison.bootstrap": "stacking.metrics.bootstrap",
+    "stacking.comparison.counts": ("stacking.metrics.counts", "stacking.truth"),
+    "stacking.comparison.label_section": "stacking.comparison.presentation.label_section",
+    "stacking.comparison.ladder": "stacking.metrics.gain_ladder",
+    "stacking.comparison.rules": "stacking.decision_rules.choice",
+    "stacking.comparison.weight_section": "stacking.comparison.presentation.weight_section",
+    "stacking.cross_fitting": (
+        "stacking._earlier_functions",
+        "stacking.folds",
+        "stacking.combiners.combiner",
+        "stacking.decision_rules.choice",
+    ),
+    "stacking.csv_cells": "stacking.files.csv_cells",
+    "stacking.ensemble_folder": ("stacking.ensemble.folder", "stacking.combiners.state"),
+    "stacking.kept_pieces": "stacking.files.result_cache",
+    "stacking.meta_learners": "stacking.combiners.meta_learners",
+    "stacking.meta_learners.batched_logistic": "stacking.combiners.meta_learners.batched_logistic",
+    "stacking.meta_learners.blend": "stacking.combiners.blend",
+    "stacking.meta_learners.boosted_label": "stacking.combiners.meta_learners.trees.boosted_label",
+    "stacking.meta_learners.context_regression": "stacking.combiners.meta_learners.context_regression",
+    "stacking.meta_learners.convolutional": "stacking.combiners.meta_learners.convolutional",
+    "stacking.meta_learners.fused_logits": "stacking.combiners.meta_learners.pooled_logits",
+    "stacking.meta_learners.label_context": "stacking.combiners.meta_learners.label_context",
+    "stacking.meta_learners.label_feed": "stacking.combiners.meta_learners.trees.label_feed",
+    "stacking.meta_learners.labelwise_logistic": (
+        "stacking.combiners.meta_learners.labelwise_logistic",
+        "stacking.combiners.meta_learners.logit_stacker",
+    ),
+    "stacking.meta_learners.pair_lightgbm": "stacking.combiners.meta_learners.trees.pair_lightgbm",
+    "stacking.meta_learners.per_label_lightgbm": "stacking.combiners.meta_learners.trees.per_label_lightgbm",
+    "stacking.meta_learners.ridge_context": (
+        "stacking.combiners.meta_learners.ridge_context",
+        "stacking.combiners.meta_learners.logit_stacker",
+    ),
+    "stacking.meta_learners.training_rows": ("stacking.combiners.meta_learners.training_rows", "stacking.links"),
+    "stacking.meta_learners.tree_combiner": "stacking.combiners.meta_learners.trees.tree_combiner",
+    "stacking.methods": "stacking.combiners.registry",
+    "stacking.multilabel_bases": "stacking.combiners.multilabel_bases",
+    "stacking.nested_state": "stacking.combiners.state",
+    "stacking.paired_gain": "stacking.metrics.paired_difference",
+    "stacking.predictions.bundle": "stacking.predictions.forms.bundle",
+    "stacking.predictions.loading": "stacking.predictions.forms.loading",
+    "stacking.predictions.matrix_files": "stacking.predictions.forms.matrix_files",
+    "stacking.predictions.packing": "stacking.predictions.forms.packing",
+    "stacking.predictions.store": "stacking.predictions.forms.store",
+    "stacking.predictions.store_index": "stacking.predictions.forms.store_index",
+    "stacking.predictions.tables": "stacking.predictions.forms.tables",
+    "stacking.predictions.truth": (
+        "stacking.predictions.forms.truth",
+        "stacking.predictions.forms.label_tables",
+        "stacking.predictions.forms.label_cells",
+        "stacking.predictions.forms.name_lists",
+    ),
+    "stacking.row_identity": "stacking.ensemble.seen_samples",
+    "stacking.score_blocks": "stacking.decision_rules.score_blocks",
+    "stacking.threshold_choice": "stacking.decision_rules.choice",
+    "stacking.voting": "stacking.combiners.voting",
+    "stacking.voting.label_cells": "stacking.combiners.voting.objectives.label_cells",
+    "stacking.voting.label_objectives": "stacking.combiners.voting.objectives.per_label",
+    "stacking.voting.label_weights": "stacking.combiners.voting.label_weights",
+    "stacking.voting.means": "stacking.combiners.voting.means",
+    "stacking.voting.member_limits": "stacking.combiners.voting.member_limits",
+    "stacking.voting.objectives": (
+        "stacking.combiners.voting.objectives.pooled",
+        "stacking.combiners.voting.objectives.objective",
+        "stacking.combiners.voting.objectives.registry",
+    ),
+    "stacking.voting.soft_voting": "stacking.combiners.voting.soft_voting",
+    "stacking.voting.weighted_voting": "stacking.combiners.voting.weighted_voting",
+}
