@@ -1,8 +1,8 @@
 """Modules under the names they had in version 0.1: they answer for one more version, with a FutureWarning.
 
 Files moved into the room of their stage. Whoever imports one by its earlier name gets what it held; a real module of
-that name comes first. This file, `stacking/_earlier_functions.py`, `base_models/_earlier_names.py` and the `__getattr__`
-of five packages go together, with version 0.3.
+that name comes first. This file goes with version 0.3, and with it `stacking/_earlier_functions.py`,
+`base_models/_earlier_names.py` and the `__getattr__` of five packages.
 """
 
 import sys
