@@ -145,9 +145,10 @@ class StoreWriter:
         model : int or str
             The model's position or name.
         rows : array-like of int or bool, or slice
-            Which rows, in the order of `scores`.
-        scores : array-like of shape (n_rows, n_labels)
-            Probabilities in [0, 1], NaN exactly where the model does not cover the label.
+            Which rows, in the order of `scores`; a mask that is a series is matched by its index.
+        scores : array-like or data frame of shape (n_rows, n_labels)
+            Probabilities in [0, 1], NaN exactly where the model does not cover the label; a data frame is matched by
+            its index and columns.
 
         Raises
         ------
@@ -156,7 +157,10 @@ class StoreWriter:
         """
         position = int(select_positions([model], self._frame.models, "models")[0])
         name = self._frame.models[position]
+        (rows,) = self._frame.align_masks(samples=rows)
         index = select_positions(rows, self._frame.n_samples, "rows")
+        if type(scores) is not np.ndarray:
+            (scores,) = self._frame.subset(samples=index).align(y_score=scores)
         block = np.asarray(scores)
         if block.shape != (len(index), self._frame.n_labels):
             raise ValueError(
