@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,18 +18,20 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, clone, is_classifier
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
     _check_sample_weight,
-    check_array,
+    _num_samples,
     check_is_fitted,
     validate_data,
 )
 
+from stacking._checks import check_names, refuse_mask
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
+from stacking.multilabel_target import holds_text, name_rows, read_target, refuse_gaps
+from stacking.named_arrays import align_by_name
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -42,16 +43,6 @@ FloatArray = NDArray[np.float32]
 
 FEWEST_ROWS_TO_TUNE = 50
 """Below, labels are decided at .5, as scikit-learn expects of probabilities: so few rows place a threshold badly."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A target as indicators, with what is needed to answer in its own form."""
-
-    indicators: NDArray[np.uint8]  # (n_samples, n_labels)
-    classes: NDArray[Any]  # numbers of the labels, or the values of a one-dimensional target
-    labels: tuple[str, ...]
-    is_one_dimensional: bool
 
 
 class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
@@ -193,13 +184,18 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             binary indicator matrix.
         """
         self._check_estimators()
+        final = self._create_final()
         sample_weight = fit_params.pop("sample_weight", None)
         if fit_params:
             raise TypeError(f"fit takes groups and sample_weight beside X and y: got {', '.join(fit_params)}.")
         X = self._check_features(X, reset=True)
-        target = _read_target(y, X.shape[0])
+        rows = name_rows(X, y)
+        target = read_target(y, _num_samples(X), rows)
         self.classes_, self.labels_ = target.classes, target.labels
         self._one_dimensional = target.is_one_dimensional
+        if hasattr(final, "check_parameters"):
+            final.check_parameters(target.labels)
+        groups, sample_weight = align_by_name({"row": rows}, "position", groups=groups, sample_weight=sample_weight)
         X, truth = self._read_truth(X, target.indicators, sample_weight, groups)
         folds = self._folds(truth)
         indicators = truth.y_true.view(np.uint8)
@@ -215,7 +211,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts
         )
         facts = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
-        self._fit_final(self._as_predictions(scores, **facts))
+        self._fit_final(final, self._as_predictions(scores, **facts))
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -288,11 +284,10 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             return X, truth
         return _safe_indexing(X, np.flatnonzero(truth.counted)), truth.only_counted()
 
-    def _fit_final(self, predictions: PredictionSet) -> None:
+    def _fit_final(self, final: Any, predictions: PredictionSet) -> None:
         """Fit the combiner on out-of-fold scores and take its thresholds, or tune one on its cross-fitted scores."""
         from stacking.ensemble.ensemble import StackingEnsemble
 
-        final = self._create_final()
         self.final_estimator_ = final.fit(predictions)
         if self._one_dimensional or predictions.n_samples < FEWEST_ROWS_TO_TUNE:
             self.thresholds_ = np.full(predictions.n_labels, 0.5)
@@ -320,7 +315,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             return StackingEnsemble(given, random_state=self.random_state)
         if isinstance(given, StackingEnsemble | Combiner):
             return clone(given)
-        if not is_classifier(given):
+        if not hasattr(given, "fit") or not is_classifier(given):
             raise ValueError(
                 "final_estimator must be the name of a method, a combiner, a StackingEnsemble or a scikit-learn "
                 f"classifier: got {given!r}."
@@ -352,7 +347,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             raise ValueError("estimators must hold at least one (name, classifier) pair: got an empty list.")
         if len(set(names)) != len(names):
             raise ValueError(f"estimators must have different names: got {names}; rename the repeated ones.")
-        self._validate_names(names)
+        self._validate_names(check_names(names, name="the names of estimators").tolist())
         for name, estimator in self._parts:
             if not is_classifier(estimator):
                 raise ValueError(f"estimators must be classifiers: got {estimator!r} under the name {name!r}.")
@@ -360,13 +355,17 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
 
     def _check_features(self, X: Any, *, reset: bool) -> Any:
-        """Leave data frames to the base classifiers (they may pick columns); check everything else."""
-        if hasattr(X, "iloc"):
-            _check_feature_names(self, X, reset=reset)
-            _check_n_features(self, X, reset=reset)
+        """Leave data frames and text to the base classifiers (they may pick columns); check everything else."""
+        refuse_mask(X, "X")
+        if hasattr(X, "iloc") or holds_text(X):
+            if getattr(X, "ndim", 1) == 2:
+                _check_feature_names(self, X, reset=reset)
+                _check_n_features(self, X, reset=reset)
             return X
-        takes_sparse = self.__sklearn_tags__().input_tags.sparse
-        return validate_data(self, X, reset=reset, accept_sparse="csr" if takes_sparse else False)
+        takes_sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
+        X = validate_data(self, X, reset=reset, accept_sparse=takes_sparse, ensure_all_finite=False)
+        refuse_gaps(X, self._parts)
+        return X
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -374,37 +373,12 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         tags.classifier_tags.multi_class = False
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
-        tags.input_tags.sparse = all(get_tags(estimator).input_tags.sparse for _, estimator in self._parts)
+        bases = [get_tags(estimator).input_tags for _, estimator in self._parts]
+        tags.input_tags.sparse = all(base.sparse for base in bases)
+        tags.input_tags.allow_nan = all(base.allow_nan for base in bases)
         return tags
 
 
 def _is_dropped(estimator: Any) -> bool:
     """Say whether a base classifier was set to "drop"."""
     return isinstance(estimator, str) and estimator == "drop"
-
-
-def _read_target(y: Any, n_samples: int) -> Target:
-    """Read a target of one or many labels; a single column is the case of one label."""
-    if y is None:
-        raise ValueError("StackingMultilabelClassifier requires y to be passed, but the target y is None.")
-    columns = getattr(y, "columns", None)
-    dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
-    dense = dense[:, 0] if dense.ndim == 2 and dense.shape[1] == 1 else dense
-    dense = check_array(dense, ensure_2d=False, dtype=None, input_name="y")
-    check_classification_targets(dense)
-    if len(dense) != n_samples:
-        raise ValueError(f"y must have one row per row of X: got {len(dense)} rows for {n_samples}.")
-    kind = type_of_target(dense, input_name="y")
-    if dense.ndim == 1:
-        classes = np.unique(dense)
-        if kind != "binary":
-            raise ValueError(
-                "Only binary classification is supported for a one-dimensional target. "
-                f"The type of the target is {kind}; give one indicator column per class."
-            )
-        return Target((dense == classes[-1]).astype(np.uint8)[:, None], classes, ("label0",), True)
-    if kind != "multilabel-indicator":
-        raise ValueError(f"y must be a matrix of 0 and 1, one column per label: got a {kind} target.")
-    names = range(dense.shape[1]) if columns is None else columns
-    labels = tuple(f"label{name}" if columns is None else str(name) for name in names)
-    return Target(dense.astype(np.uint8), np.arange(len(labels)), labels, False)

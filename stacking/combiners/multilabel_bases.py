@@ -99,7 +99,7 @@ def fit_base(
         return FittedBase(constants, tuple(_fit_known(estimator, X, y[:, k], known[:, k], weights) for k in varying))
     if len(varying) > 1 and _takes_many_labels(estimator):
         return FittedBase(constants, (clone(estimator).fit(X, y[:, varying], **weights),))
-    return FittedBase(constants, tuple(clone(estimator).fit(X, y[:, label], **weights) for label in varying))
+    return FittedBase(constants, tuple(_fit_label(estimator, X, y[:, label], weights) for label in varying))
 
 
 def _fit_known(
@@ -108,7 +108,7 @@ def _fit_known(
     """Fit a clone for one label on the rows where it is known."""
     rows = np.flatnonzero(known)
     own = {name: weight[rows] for name, weight in weights.items()}
-    return clone(estimator).fit(_safe_indexing(X, rows), y[rows], **own)
+    return _fit_label(estimator, _safe_indexing(X, rows), y[rows], own)
 
 
 def fit_and_score(
@@ -157,12 +157,23 @@ def takes_sample_weight(estimator: Any) -> bool:
     bool
         True where its ``fit`` has a parameter ``sample_weight``.
     """
-    return bool(has_fit_parameter(_last_step(estimator), "sample_weight"))
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    if not has_fit_parameter(last, "sample_weight"):
+        return False
+    return not _takes_matrix_only(last) or takes_sample_weight(last.estimator)  # it hands them on
 
 
-def _last_step(estimator: Any) -> Any:
-    """Return what is fitted last in a pipeline, else the estimator itself."""
-    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+def _fit_label(estimator: Any, X: Any, y: NDArray[Any], weights: dict[str, DoubleArray]) -> Any:
+    """Fit a clone for one label; what takes matrices only is given one column."""
+    return clone(estimator).fit(X, y[:, None] if _takes_matrix_only(estimator) else y, **weights)
+
+
+def _takes_matrix_only(estimator: Any) -> bool:
+    """Say whether a classifier of several outputs refuses a one-dimensional target, at the end of pipelines as well."""
+    while hasattr(estimator, "steps") or hasattr(estimator, "_run_search"):  # pipelines and searches hide this tag
+        estimator = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator.estimator
+    tags = get_tags(estimator).target_tags
+    return bool(tags.multi_output and not tags.single_output)
 
 
 def _weight_parameter(estimator: Any, sample_weight: DoubleArray) -> dict[str, DoubleArray]:
@@ -175,6 +186,8 @@ def _weight_parameter(estimator: Any, sample_weight: DoubleArray) -> dict[str, D
 
 def _takes_many_labels(estimator: Any) -> bool:
     """Say whether a classifier fits an indicator matrix natively (meta-estimators declare only multiple outputs)."""
+    if _takes_matrix_only(estimator):
+        return True
     tags = get_tags(estimator)
     declared = tags.classifier_tags is not None and tags.classifier_tags.multi_label
     return bool(declared or tags.target_tags.multi_output)

@@ -106,8 +106,8 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble, default="all"
         Names of registered methods ("all": those that are not dear), or named unfitted combiners or ensembles, which
         are cloned. Members are always scored.
-    y_true : array of shape (n_samples, n_labels), optional
-        The truth, unless `predictions` carry it.
+    y_true : array or data frame of shape (n_samples, n_labels), optional
+        The truth, unless `predictions` carry it; a data frame is matched by its index and columns.
     groups : array of shape (n_samples,), optional
         Samples that share a fold and are resampled together; overrides the set's own. A holdout brings its own.
     holdout : PredictionSet, optional
@@ -161,6 +161,11 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     predictions = as_prediction_set(predictions, y_true)
     if groups is not None:
         predictions = predictions.with_groups(groups)
+    if holdout is not None and not isinstance(holdout, PredictionSet):
+        raise TypeError(
+            f"holdout must be a PredictionSet, which names its samples and carries their truth: got "
+            f"{type(holdout).__name__}; give PredictionSet(scores, ids, models, labels, y_true=truth)."
+        )
     if predictions.y_true is None:
         raise ValueError("y_true must be given to compare methods: pass it (--truth), or predictions that carry it.")
     if image_rules is not None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -103,6 +104,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Names in fitted order.
     label_groups_ : tuple of str
         Group of each label, empty for a label of none.
+    label_ids_ : tuple of str or None
+        The data set's id of each label, where the predictions that were fitted on have them.
     fitted_ids_ : ndarray of uint64, shape (n_samples,), or None
         Hashes of the samples it was fitted on; None in folders that do not hold them.
     report_ : EnsembleReport
@@ -147,10 +150,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores in [0, 1] that no model produced for its own training rows.
-        y_true : array of shape (n_samples, n_labels), optional
-            The truth, 0 or 1; needed unless the prediction set carries it.
+        y_true : array or data frame of shape (n_samples, n_labels), optional
+            The truth, 0 or 1; needed unless the prediction set carries it. A data frame is matched by its index and
+            columns, as frames of scores are; where a masked array masks a cell, it counts neither way.
         groups : array of shape (n_samples,), optional
             Samples of one group share a fold; by default the groups of the prediction set.
 
@@ -197,10 +201,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
             )
-        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
-        self.label_groups_ = group_of_labels(predictions.labels, predictions.label_groups)
-        if self.image_rules is not None:
-            self.image_rules.check(predictions.labels, self.label_groups_)
+        self.label_groups_ = self.check_parameters(predictions.labels, predictions.label_groups)
+        self.label_ids_ = predictions.label_ids
         self.fitted_on_ = predictions.fingerprint
         counted = predictions.only_counted()
         self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(counted.ids))
@@ -212,6 +214,42 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             tuned_on = self._fit_method(counted, create_method(self.method, random_state=self.random_state), folds)
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
         return self, tuned_on
+
+    def check_parameters(
+        self, labels: Sequence[str] | None = None, label_groups: Sequence[str] | None = None
+    ) -> tuple[str, ...]:
+        """Check all parameters, before anything is read or fitted.
+
+        Parameters
+        ----------
+        labels : sequence of str, optional
+            Names of the labels; without them the image rules are not checked.
+        label_groups : sequence of str, optional
+            Their groups.
+
+        Returns
+        -------
+        tuple of str
+            Group of each label, empty for a label of none.
+
+        Raises
+        ------
+        ValueError
+            If the method or the rule is unknown, a number is out of range, or no image could keep the image rules.
+        """
+        if not isinstance(self.method, Combiner):
+            method_kind(self.method)
+        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        if self.n_splits < 2:
+            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
+        if self.time_limit is not None and not self.time_limit >= 0:
+            raise ValueError(f"time_limit must be a number of seconds or None: got {self.time_limit}.")
+        if labels is None:
+            return ()
+        groups = group_of_labels(labels, label_groups)
+        if self.image_rules is not None:
+            self.image_rules.check(labels, groups)
+        return groups
 
     def _fit_method(
         self, predictions: PredictionSet, combiner: Combiner, folds: npt.NDArray[np.intp] | None
@@ -324,13 +362,49 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ValueError
             If an earlier version saved the ensemble, which does not know how often it predicts, or `how` is unknown.
         """
+        return rematch_thresholds(self.thresholds_, self.check_rematch(), self._align(y_score=y_score)[0], how)
+
+    def check_rematch(self) -> npt.NDArray[np.float64]:
+        """Raise where thresholds cannot be rematched, before scores are computed.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_labels,)
+            `predicted_share_`.
+
+        Raises
+        ------
+        ValueError
+            If an earlier version saved the ensemble, which does not know how often it predicts.
+        """
         check_is_fitted(self)
         if self.predicted_share_ is None:
             raise ValueError(
                 "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
                 "one; fit it again."
             )
-        return rematch_thresholds(self.thresholds_, self.predicted_share_, self._align(y_score=y_score)[0], how)
+        return self.predicted_share_
+
+    def check_names(self, models: Sequence[str], labels: Sequence[str], *, without: Collection[str] = ()) -> None:
+        """Raise where prediction would refuse members or labels, before scores are computed.
+
+        Parameters
+        ----------
+        models, labels : sequence of str
+            What the predictions will hold.
+        without : collection of str, default=()
+            Members to do without.
+
+        Raises
+        ------
+        ValueError
+            If a member or label is missing, or `without` names an unknown member.
+        """
+        check_is_fitted(self)
+        blank = np.zeros((len(models), 1, len(labels)), np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # prediction warns of members and labels too many
+            self.combiner_._align(PredictionSet(blank, models=list(models), labels=list(labels)), without)
 
     def _align(self, **arguments: Any) -> tuple[Any, ...]:
         """Bring arrays about labels into fitted order where they have names."""
@@ -373,6 +447,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             "models": list(self.models_),
             "labels": list(self.labels_),
             "label_groups": list(self.label_groups_),
+            "label_ids": None if self.label_ids_ is None else list(self.label_ids_),
             "report": dict(self.report_),
             "fitted_on": self.fitted_on_,
         }
@@ -415,6 +490,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
+        label_ids = description.get("label_ids")
+        ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
         if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
             raise ValueError("its manifest names other models or labels than its combiner")

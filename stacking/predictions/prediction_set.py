@@ -6,7 +6,7 @@ code runs on an array in memory and on a store that does not fit it.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypedDict
@@ -17,7 +17,6 @@ import numpy.typing as npt
 from stacking._checks import (
     BoolArray,
     DoubleArray,
-    FloatArray,
     LabelArray,
     StringArray,
     check_folds,
@@ -34,20 +33,17 @@ from stacking._checks import (
     find_covered,
 )
 from stacking.folds import sample_rows
-from stacking.named_arrays import AxisNames, align_by_name, find_names, find_own_names, place_scores, read_scores
+from stacking.named_arrays import find_own_names, place_scores, read_scores
+from stacking.predictions.named_axes import NamedAxes
+from stacking.predictions.score_reader import ScoreReader
 from stacking.predictions.selection import Selection, select_positions, take
 from stacking.predictions.sources import (
-    ALL,
-    BLOCK_BYTES,
     ArraySource,
     ScoreSource,
     ViewSource,
     hash_scores,
-    rows_per_block,
 )
 from stacking.truth import Truth, number_groups, relative_weights
-
-SLOW_LABEL_BYTES = 8 * BLOCK_BYTES
 
 
 class PredictionFacts(TypedDict, total=False):
@@ -60,11 +56,12 @@ class PredictionFacts(TypedDict, total=False):
     folds: npt.ArrayLike | None
     covers: npt.ArrayLike | None
     label_groups: npt.ArrayLike | None
+    label_ids: npt.ArrayLike | None
     train_frequency: npt.ArrayLike | None
     extras: Mapping[str, Any] | None
 
 
-class PredictionSet:
+class PredictionSet(NamedAxes, ScoreReader):
     """
     Scores of several models for the same samples and labels; lazy.
 
@@ -95,6 +92,8 @@ class PredictionSet:
         Which labels each model answers.
     label_groups : array-like of str, shape (n_labels,), optional
         The group of every label, such as ``color``.
+    label_ids : array-like of str, shape (n_labels,), optional
+        The id of every label in the data set, where it is not its name; kept for files that need it.
     train_frequency : array-like of shape (n_labels,), optional
         Share of positives in the data that the members were trained on, in [0, 1].
     extras : mapping, optional
@@ -110,7 +109,7 @@ class PredictionSet:
         As given: uint8, bool, float64, int64 or str, int64 and float64.
     covers : ndarray of bool, shape (n_models, n_labels)
         Always an array.
-    label_groups : tuple of str or None
+    label_groups, label_ids : tuple of str or None
         As given.
     extras : dict
         As given.
@@ -149,6 +148,7 @@ class PredictionSet:
         folds: npt.ArrayLike | None = None,
         covers: npt.ArrayLike | None = None,
         label_groups: npt.ArrayLike | None = None,
+        label_ids: npt.ArrayLike | None = None,
         train_frequency: npt.ArrayLike | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
@@ -185,6 +185,9 @@ class PredictionSet:
         self.label_groups: tuple[str, ...] | None = None
         if label_groups is not None:
             self.label_groups = check_label_groups(label_groups, n_labels)
+        self.label_ids: tuple[str, ...] | None = None
+        if label_ids is not None:
+            self.label_ids = tuple(check_names(label_ids, n_labels, name="label_ids").tolist())
         self.train_frequency: DoubleArray | None = None
         if train_frequency is not None:
             self.train_frequency = check_frequency(train_frequency, n_labels)
@@ -225,6 +228,8 @@ class PredictionSet:
         """
         digest = hashlib.sha256()
         names = {"ids": self.ids.tolist(), "models": self.models, "labels": self.labels, "groups": self.label_groups}
+        if self.label_ids is not None:
+            names["label_ids"] = self.label_ids
         digest.update(json.dumps(names).encode())
         for model in range(self.n_models):
             digest.update(hash_scores(self._source, model).encode())
@@ -324,88 +329,6 @@ class PredictionSet:
         rows = sample_rows(self.truth, max_rows, stratified=stratified, random_state=random_state)
         return self if rows is None else self.subset(samples=rows)
 
-    def iter_rows(self, block: int | None = None) -> Iterator[tuple[slice, FloatArray]]:
-        """
-        Go through the samples in order, a block of rows at a time.
-
-        Parameters
-        ----------
-        block : int, optional
-            Rows per block; by default as many as fill 64 MiB.
-
-        Yields
-        ------
-        rows : slice
-            Which samples.
-        scores : ndarray of float32, shape (n_models, n_rows, n_labels)
-            Their scores, C-ordered, NaN exactly where not covered; read-only by agreement.
-
-        Notes
-        -----
-        Costs one sequential read of the scores. An array in memory that fits one block is handed out without a copy.
-        """
-        block = self._block(block, rows_per_block(self.n_models * self.n_labels))
-        if block >= self.n_samples and isinstance(self._source, ArraySource):
-            yield slice(0, self.n_samples), self._source.y_scores
-            return
-        for start in range(0, self.n_samples, block):
-            rows = slice(start, min(start + block, self.n_samples))
-            yield rows, self._read(rows, ALL)
-
-    def iter_labels(self, block: int = 1) -> Iterator[tuple[slice, FloatArray]]:
-        """
-        Go through the labels in order, a few at a time, with all samples of each.
-
-        Parameters
-        ----------
-        block : int, default=1
-            Labels per block.
-
-        Yields
-        ------
-        labels : slice
-            Which labels.
-        scores : ndarray of float32, shape (n_models, n_samples, n_block)
-            Their scores, C-ordered; read-only by agreement.
-
-        Notes
-        -----
-        Memory is bounded by two panels of labels, each of one block or, where more fits, 64 MiB (512 MiB for files
-        without a by-label copy). Such files are read once per panel: with 6 models and 228 labels of a million rows
-        (5.5 GB) that is 11 times. A store with a by-label copy (``labelstack pack --by-label``) is read once.
-        """
-        block = self._block(block, 1)
-        budget = BLOCK_BYTES if self._source.reads_labels_fast else SLOW_LABEL_BYTES
-        fits = rows_per_block(self.n_models * self.n_samples, budget)
-        step = max(block, fits // block * block)
-        for start in range(0, self.n_labels, step):
-            stop = min(start + step, self.n_labels)
-            panel = self._read_panel(slice(start, stop))
-            for first in range(start, stop, block):
-                part = panel[first - start : min(first + block, stop) - start]
-                yield slice(first, first + len(part)), np.ascontiguousarray(part.transpose(1, 2, 0))
-
-    def model_scores(self, model: int | str) -> FloatArray:
-        """
-        Read one model's whole matrix.
-
-        Parameters
-        ----------
-        model : int or str
-            The model's position or name.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Its scores, NaN where not covered; read-only by agreement.
-        """
-        position = int(select_positions([model], self.models, "models")[0])
-        if isinstance(self._source, ArraySource):
-            return self._source.y_scores[position]
-        scores = np.empty((self.n_samples, self.n_labels), np.float32)
-        self._source.read(position, slice(0, self.n_samples), ALL, scores)
-        return scores
-
     def subset(
         self, *, samples: Selection | None = None, models: Selection | None = None, labels: Selection | None = None
     ) -> "PredictionSet":
@@ -415,7 +338,8 @@ class PredictionSet:
         Parameters
         ----------
         samples : array-like of bool or int, or slice, optional
-            A mask over the samples, or positions in the order wanted (a position may repeat, as in a bootstrap).
+            A mask over the samples (a series is matched by its index), or positions in the order wanted (a position may
+            repeat, as in a bootstrap).
         models, labels : array-like of str, int or bool, or slice, optional
             Names, positions or a mask, in the order wanted, each at most once.
 
@@ -429,6 +353,7 @@ class PredictionSet:
         ValueError
             If a name or position does not exist, is repeated, or nothing is left.
         """
+        samples, models, labels = self._align_masks(samples=samples, models=models, labels=labels)
         rows = None if samples is None else select_positions(samples, self.n_samples, "samples")
         members = None if models is None else select_positions(models, self.models, "models")
         columns = None if labels is None else select_positions(labels, self.labels, "labels")
@@ -447,21 +372,10 @@ class PredictionSet:
         view.covers = take(take(self.covers, members), columns, 1)
         if self.label_groups is not None and columns is not None:
             view.label_groups = tuple(self.label_groups[i] for i in columns)
+        if self.label_ids is not None and columns is not None:
+            view.label_ids = tuple(self.label_ids[i] for i in columns)
         view.train_frequency = take(self.train_frequency, columns)
         return view
-
-    def to_array(self) -> FloatArray:
-        """
-        Read all scores.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_models, n_samples, n_labels)
-            The scores, C-ordered; the set's own array where it is in memory already: read-only by agreement.
-        """
-        if isinstance(self._source, ArraySource):
-            return self._source.y_scores
-        return self._read(slice(0, self.n_samples), ALL)
 
     def in_memory(self) -> "PredictionSet":
         """
@@ -516,29 +430,6 @@ class PredictionSet:
         other.groups = None if groups is None else check_groups(groups, self.n_samples)
         return other
 
-    def align(self, **arguments: Any) -> tuple[Any, ...]:
-        """
-        Bring arrays about the set's samples, labels or models into its order.
-
-        Parameters
-        ----------
-        **arguments : array-like, data frame, series, mapping or None
-            By the names that they have as arguments: ``folds``, ``y_true`` …
-
-        Returns
-        -------
-        tuple
-            The arguments in the order given, without names.
-
-        Raises
-        ------
-        ValueError
-            If one has names that are not the set's; one without names goes by position.
-        """
-        if all(value is None or type(value) is np.ndarray for value in arguments.values()):
-            return tuple(arguments.values())
-        return align_by_name({axis: ("the predictions", names) for axis, names in self._axes().items()}, **arguments)
-
     def facts(self) -> PredictionFacts:
         """
         Give everything but scores and names, to build a set with other scores.
@@ -556,6 +447,7 @@ class PredictionSet:
             folds=self.folds,
             covers=self.covers,
             label_groups=self.label_groups,
+            label_ids=self.label_ids,
             train_frequency=self.train_frequency,
             extras=self.extras,
         )
@@ -585,29 +477,6 @@ class PredictionSet:
         other.__dict__.update(facts)
         return other
 
-    def _axes(self) -> dict[str, AxisNames]:
-        """Give the names along each axis as arguments are matched with them."""
-        return {
-            "row": AxisNames.of(self.ids.tolist(), "sample"),
-            "label": AxisNames.of(self.labels, "label"),
-            "model": AxisNames.of(self.models, "model"),
-        }
-
-    def _align_and_name(self, **arguments: Any) -> tuple[Any, ...]:
-        """Bring arguments into the set's order; where it has no names of its own it takes theirs."""
-        aligned = self.align(**arguments)
-        if all(one is other for one, other in zip(aligned, arguments.values(), strict=True)):
-            return aligned
-        own = self._axes()
-        found = {axis: find_names(axis, arguments) if own[axis].is_made_up else None for axis in own}
-        if found["row"] is not None:
-            self.ids = check_names(found["row"], self.n_samples, name="ids")
-        if found["label"] is not None:
-            self.labels = tuple(check_names(found["label"], self.n_labels, name="labels").tolist())
-        if found["model"] is not None:
-            self.models = tuple(check_names(found["model"], self.n_models, name="models").tolist())
-        return aligned
-
     def _set_truth(self, y_true: npt.ArrayLike | None, y_known: npt.ArrayLike | None) -> None:
         """Check and keep a truth."""
         _, n_samples, n_labels = self._source.shape
@@ -627,29 +496,6 @@ class PredictionSet:
             for name, matrix, columns in zip(self.models, self._source.y_scores, known, strict=True):
                 check_model_scores(matrix, columns, model=name, ids=self.ids, labels=self.labels)
         return known
-
-    def _block(self, block: int | None, default: int) -> int:
-        """Check a block size."""
-        if block is None:
-            return default
-        if block < 1:
-            raise ValueError(f"block must be at least 1: got {block}.")
-        return int(block)
-
-    def _read(self, rows: slice, labels: slice) -> FloatArray:
-        """Read the scores of all models for some rows and labels into new memory."""
-        n_labels = len(range(*labels.indices(self.n_labels)))
-        scores = np.empty((self.n_models, rows.stop - rows.start, n_labels), np.float32)
-        for model in range(self.n_models):
-            self._source.read(model, rows, labels, scores[model])
-        return scores
-
-    def _read_panel(self, labels: slice) -> FloatArray:
-        """Read some labels of all samples, label first, so that one label lies together."""
-        panel = np.empty((labels.stop - labels.start, self.n_models, self.n_samples), np.float32)
-        for model in range(self.n_models):
-            self._source.read(model, slice(0, self.n_samples), labels, panel[:, model].T)
-        return panel
 
 
 def as_prediction_set(predictions: Any, y_true: npt.ArrayLike | None = None) -> PredictionSet:
