@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from base_models.device import arithmetic, is_out_of_memory, release_memory, send, send_photos
 from base_models.networks.heads.auxiliary import AUXILIARY_WEIGHT
+from base_models.networks.logits import compute_logits
 from base_models.photos.transforms import augment_photos, mix_photos, shrink_photos, training_size
 from base_models.training.distributed import Processes
 from base_models.training.learner import Learner
 from base_models.training.optimization import claim_state, set_learning_rates
 from base_models.training.progress import Progress, TrainingEvent
 from base_models.training.sampling import share_of_rows
-from base_models.training.scoring import compute_logits, split_evenly
+from base_models.training.scoring import split_evenly
 from base_models.training.task import MemberTask
 
 __all__ = ["Learner", "train_epoch"]

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models.device import is_out_of_memory  # noqa: E402
-from base_models.networks.head_network import BodyNetwork  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.precomputed.extraction import compute_features  # noqa: E402
+from base_models.precomputed.head_network import BodyNetwork  # noqa: E402
 from base_models.training import epoch as epochs  # noqa: E402
 from base_models.training import scoring  # noqa: E402
 from base_models.training.learner import create_learner  # noqa: E402
