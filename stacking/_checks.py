@@ -450,6 +450,8 @@ def check_per_sample(values: npt.ArrayLike, n_samples: int, name: str) -> npt.ND
         raise ValueError(f"{name} must hold one value per sample: got shape {array.shape} for {n_samples} samples.")
     if array.dtype.kind not in "iuUb":
         raise TypeError(f"{name} must be integers or strings: got dtype {array.dtype}.")
+    if array.dtype.kind == "U":
+        check_unicode(array.tolist(), name=name)
     return array if array.dtype.kind == "U" else array.astype(np.int64)
 
 
@@ -470,6 +472,7 @@ def check_label_groups(values: npt.ArrayLike, n_labels: int) -> tuple[str, ...]:
     groups = tuple(str(value) for value in np.asarray(values).tolist())
     if len(groups) != n_labels:
         raise ValueError(f"label_groups must hold one group per label: got {len(groups)} for {n_labels} labels.")
+    check_unicode(groups, name="label_groups")
     return groups
 
 
@@ -555,13 +558,25 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     if array.dtype.kind == "O":
         array = np.array([_as_text(value, name) for value in array.tolist()] or [""], dtype=np.str_)[: len(array)]
     elif array.dtype.kind == "S":
-        array = np.array([value.decode("utf-8") for value in array.tolist()], dtype=np.str_)
+        array = np.array([_as_text(value, name) for value in array.tolist()], dtype=np.str_)
     elif array.dtype.kind == "U" and not isinstance(values, np.ndarray):
         _refuse_mixed(values, name)
     texts = array.astype(np.str_)
     if len(texts) and "\0" in "".join(texts.tolist()):
         raise ValueError(f"{name} must not hold NUL characters: got one; rename it.")
+    check_unicode(texts.tolist(), name=name)
     return texts
+
+
+def check_unicode(texts: Sequence[str], *, name: str) -> None:
+    """Refuse text that no file can hold, such as names of files that are no UTF-8."""
+    try:
+        "".join(texts).encode("utf-8")
+    except UnicodeEncodeError as error:
+        wrong = next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
+        raise ValueError(
+            f"{name} must be valid Unicode: got {wrong!r}, which holds half a character; rename it."
+        ) from error
 
 
 def _refuse_mixed(values: npt.ArrayLike, name: str) -> None:
@@ -576,7 +591,10 @@ def _as_text(value: object, name: str) -> str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} must be UTF-8 where they are bytes: got {value!r}; decode them.") from error
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(int(value))
     raise TypeError(

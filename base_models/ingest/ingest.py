@@ -12,7 +12,6 @@ import base64
 import csv
 import hashlib
 import io
-import json
 import platform
 import time
 from collections import Counter
@@ -41,6 +40,7 @@ from stacking.files.atomic_files import (
     sweep_stale_temps,
 )
 from stacking.files.csv_cells import guard_cell
+from stacking.files.untrusted import read_json
 
 __all__ = ["IngestReport", "ingest_photos"]
 
@@ -140,7 +140,7 @@ def _check_options(out: Path, options: IngestOptions) -> None:
     path = out / "ingest.json"
     if not path.is_file():
         return
-    before = json.loads(path.read_text(encoding="utf-8")).get("options", {})
+    before = read_json(path, f"the folder's {path}").get("options", {})
     for name, value in options.of_the_result().items():
         if name in before and before[name] != value:
             raise ValueError(

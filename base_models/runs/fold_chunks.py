@@ -7,7 +7,6 @@ written twice or never.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from scipy.special import expit, logit
 from base_models.networks.head_network import join_body
 from base_models.networks.per_label import LabelwiseNetwork
 from base_models.recipe.member import FoldConfig, TrainingRun
-from base_models.runs.folder import RunFolder, read_npz, write_npz
+from base_models.runs.folder import RunFolder, write_npz
 from base_models.runs.splits import RunData
 from base_models.training.checkpoints import drop_training_state, tensors_of
 from base_models.training.distributed import Processes
@@ -28,6 +27,7 @@ from base_models.training.progress import Progress, TrainingEvent
 from base_models.training.scoring import score_photos
 from base_models.training.task import MemberTask, TrainedMember
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, sha256_file
+from stacking.files.untrusted import damage_of, read_json, read_npz
 
 __all__ = ["assemble_stores", "finish_fold", "fold_is_done", "mark_done", "mean_over_networks", "merge_derived"]
 
@@ -168,8 +168,10 @@ def fold_is_done(place: Path) -> bool:
     marker = place / "done.json"
     if not marker.is_file():
         return False
-    for name, digest in json.loads(marker.read_text(encoding="utf-8"))["files"].items():
-        if not (place / name).is_file() or sha256_file(place / name) != digest:
+    with damage_of(f"the fold's {marker}", f"delete {place} to train it again"):
+        files = dict(read_json(marker, f"the fold's {marker}")["files"])
+    for name, digest in files.items():
+        if Path(name).name != name or not (place / name).is_file() or sha256_file(place / name) != digest:
             raise ValueError(
                 f"a finished fold must be whole: {place / name} is missing or damaged; delete {place} to train "
                 "it again."
@@ -304,7 +306,7 @@ def _read_covers(parts: Mapping[str, Sequence[str]], data: RunData, folder: RunF
     for name, members in parts.items():
         covers[name] = np.zeros(len(names), dtype=bool)
         for member in members:
-            done = json.loads((folder.fold_folder(member, 0) / "done.json").read_text(encoding="utf-8"))
+            done = read_json(folder.fold_folder(member, 0) / "done.json", f"the fold's done.json of {member!r}")
             covers[name][[names.index(label) for label in done["labels"]]] = True
     return covers
 

@@ -34,8 +34,9 @@ from stacking.files.atomic_files import (
     run_lock,
     sweep_stale_temps,
 )
+from stacking.files.untrusted import read_json
 
-__all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "to_toml", "write_npz"]
+__all__ = ["RunFolder", "open_run_folder", "share_run_folder", "to_toml", "write_npz"]
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
             sweep_stale_temps(inner)
         path = out / "manifest.json"
         if path.is_file():
-            folder = RunFolder(out, json.loads(path.read_text(encoding="utf-8")))
+            folder = RunFolder(out, read_json(path, f"the run folder's {path}"))
         else:
             folder = RunFolder(out, _new_manifest(recipe, n_threads, device))
         if folder.manifest["recipe_hash"] != recipe_hash(recipe):
@@ -198,7 +199,7 @@ def share_run_folder(
     """
     if not processes.is_first:
         processes.wait()
-        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(out / "manifest.json", f"the run folder's {out / 'manifest.json'}")
         yield RunFolder(out, manifest, writes=False)
         return
     with open_run_folder(out, recipe, n_threads=n_threads, device=device) as folder:
@@ -228,23 +229,6 @@ def write_npz(path: Path, **arrays: NDArray[Any]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     atomic_write_bytes(path, buffer.getvalue())
-
-
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what ``write_npz`` wrote.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Arrays by name.
-    """
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
 
 
 def to_toml(recipe: Mapping[str, Any]) -> str:
@@ -293,7 +277,7 @@ def _check_place(out: Path, recipe: TrainingRun) -> None:
         raise ValueError(f"out must be a folder: {out} is a file; give another name.")
     manifest = out / "manifest.json"
     if manifest.is_file():
-        recorded = json.loads(manifest.read_text(encoding="utf-8"))
+        recorded = read_json(manifest, f"the run folder's {manifest}")
         if "recipe_hash" not in recorded:
             raise ValueError(f"out must be a run folder: {manifest} belongs to something else; give another folder.")
         here = canonical_recipe(recipe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from base_models.training.checkpoints import read_tensors
 from base_models.training.progress import Progress, TrainingEvent
 from base_models.training.scoring import score_photos
 from stacking._checks import did_you_mean
+from stacking.files.untrusted import damage_of, read_json
 from stacking.predictions import PredictionSet, load_predictions
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _read_run(run: Path) -> dict[str, Any]:
     path = run / "manifest.json"
     if not path.is_file():
         raise ValueError(f"run must be the folder of a training run: {run} holds no manifest.json.")
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path, f"the run folder's {path}")
     if "recipe_hash" not in manifest:
         raise ValueError(f"run must be the folder of a training run: {path} belongs to something else.")
     if not manifest.get("finished"):
@@ -205,12 +205,17 @@ def _read_fold(place: Path) -> dict[str, Any]:
     """Check a finished fold and return its facts."""
     if not fold_is_done(place):
         raise ValueError(f"run must be finished: {place} holds no trained network; run the same train command again.")
-    facts: dict[str, Any] = json.loads((place / "done.json").read_text(encoding="utf-8"))
-    return facts
+    return read_json(place / "done.json", f"the fold's {place / 'done.json'}")
 
 
 def _load_network(place: Path, facts: dict[str, Any], device: str) -> MultilabelNetwork | LabelwiseNetwork:
     """Rebuild a fold's network with its weights."""
+    with damage_of(f"the trained network in {place}", "copy the run folder again"):
+        return _network_of(place, facts).to(device).to(memory_format=torch.channels_last)
+
+
+def _network_of(place: Path, facts: dict[str, Any]) -> MultilabelNetwork | LabelwiseNetwork:
+    """Build what a fold's facts describe and fill it with its weights."""
     member = MemberConfig(
         facts["member"],
         facts["network"],
@@ -224,7 +229,7 @@ def _load_network(place: Path, facts: dict[str, Any], device: str) -> Multilabel
     network = LabelwiseNetwork(networks, epochs) if "label_epochs" in facts else networks[0]
     network.load_state_dict(read_tensors(place / "weights.safetensors"))
     network.mean, network.std = tuple(facts["normalisation"]["mean"]), tuple(facts["normalisation"]["std"])
-    return network.to(device).to(memory_format=torch.channels_last)
+    return network
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from experiments.fashionblocks.annotation import annotate
 from experiments.fashionblocks.drawing import draw_photo
 from experiments.fashionblocks.wardrobe import LABELS, draw_garment_plan
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.untrusted import read_json
 
 __all__ = ["draw_sample", "synthesize"]
 
@@ -147,7 +147,7 @@ def synthesize(
 def _is_there(out: Path, facts: dict[str, int]) -> bool:
     """Return whether the data set is complete; refuse a folder that holds another."""
     if (out / _MARKER).is_file():
-        present = json.loads((out / _MARKER).read_text(encoding="utf-8"))
+        present = read_json(out / _MARKER, f"the folder's {out / _MARKER}")
         if present != facts:
             raise ValueError(
                 f"out must be a new folder or hold this data set: {str(out)!r} holds {present}; choose another."

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stacking.files.untrusted import read_json
 from stacking.metrics import recall_at_k
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def measure_ablation(run: str | Path, baseline: str) -> Ablation:
 
     run = Path(run)
     _check_run(run)
-    recorded = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    recorded = read_json(run / "manifest.json", f"the run folder's {run / 'manifest.json'}")
     recipe = recorded["recipe"]
     recipes = {member["name"]: member for member in (*recipe["members"], *recipe.get("derived", ()))}
     fitting, held_out = load_predictions(run / "oof"), load_predictions(run / "test")
@@ -311,7 +312,7 @@ def _cost(recipe: Mapping[str, Any], run: Path) -> dict[str, Any]:
         for name in recipe.get("members", [recipe["name"]])
         for place in sorted((run / "members" / name).glob("fold*"))
     ]
-    done = [json.loads((place / "done.json").read_text(encoding="utf-8")) for place in folds]
+    done = [read_json(place / "done.json", f"the fold's {place / 'done.json'}") for place in folds]
     return {
         "n_parameters": sum(entry["n_parameters"] for entry in done if entry["fold"] == 0),
         "cpu_seconds": sum(entry["cpu_seconds"] for entry in done),

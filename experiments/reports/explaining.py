@@ -23,6 +23,7 @@ from base_models.runs.inference import find_readable, load_member, open_photos
 from base_models.runs.out_of_fold import choose_device
 from experiments.reports.result_manifest import build_manifest, write_manifest
 from stacking._checks import did_you_mean
+from stacking.files.untrusted import read_json
 from stacking.report import Block, Column, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
 from stacking.report.writing import write_score
 
@@ -257,8 +258,6 @@ def how_to_read(explainer: MemberExplainer, shape: tuple[int, ...]) -> str:
 
 def _write_results(found: ExplainedPhotos, run: Path, images: Path, out: Path, plan: ExplainPlan) -> None:
     """Write the maps, the report and, last, the manifest."""
-    import json
-
     from stacking.files.atomic_files import atomic_write_text
     from stacking.report import render_html, render_markdown
 
@@ -274,7 +273,7 @@ def _write_results(found: ExplainedPhotos, run: Path, images: Path, out: Path, p
     report = _report(found, plan)
     atomic_write_text(out / "report.html", render_html(report))
     atomic_write_text(out / "report.md", render_markdown(report))
-    recorded = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    recorded = read_json(run / "manifest.json", f"the run folder's {run / 'manifest.json'}")
     options = {
         "images": images,
         "member": found.explainer.member.name,

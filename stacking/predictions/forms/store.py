@@ -27,6 +27,8 @@ from stacking.files.atomic_files import (
     sync_folder,
     temporary_path,
 )
+from stacking.files.untrusted import damage_of, read_npy
+from stacking.predictions.checked_source import CheckedSource
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, header_bytes
 from stacking.predictions.forms.store_index import (
     ARRAY_FACTS,
@@ -378,15 +380,19 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
     """
     place = Path(folder)
     index = read_index(place, verify=verify)
-    source = open_scores(place, index)
-    if source.shape != (len(index.models), index.n_samples, len(index.labels)):
-        raise ValueError(f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}.")
-    facts: dict[str, Any] = {key: _load_array(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
-    extras = {key: _load_array(place / name) for key, name in index.extras.items()}
-    ids = _load_array(place / "ids.npy")
-    return PredictionSet(
-        source, ids, index.models, index.labels, label_groups=index.label_groups, extras=extras, **facts
-    )
+    with damage_of(f"{place}", "write the store again"):
+        source = open_scores(place, index)
+        if source.shape != (len(index.models), index.n_samples, len(index.labels)):
+            raise ValueError(
+                f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}."
+            )
+        facts: dict[str, Any] = {key: read_npy(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
+        extras = {key: read_npy(place / name) for key, name in index.extras.items()}
+        ids = read_npy(place / "ids.npy")
+        names = (ids, index.models, index.labels)
+        frame = PredictionSet(source, *names, label_groups=index.label_groups, extras=extras, **facts)
+        checked = CheckedSource(source, frame.covers, frame.ids, frame.models, frame.labels)
+        return PredictionSet(checked, *names, **frame.facts())
 
 
 def verify_store(folder: str | os.PathLike[str]) -> None:
@@ -514,11 +520,3 @@ def _plain_extras(extras: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
         if array.dtype.hasobject:
             raise TypeError(f"extras[{key!r}] must hold numbers or strings: got dtype {array.dtype}; remove it.")
     return arrays
-
-
-def _load_array(path: Path) -> npt.NDArray[Any]:
-    """Read a small array whole."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except Exception as error:  # numpy's header parser raises almost anything on damage
-        raise ValueError(f"{path} is damaged: {error}; write the store again.") from error

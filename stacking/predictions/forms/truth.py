@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import StringArray, check_names, check_y_true, did_you_mean, first_names
-from stacking.predictions.forms.bundle import read_arrays
+from stacking.files.untrusted import read_npy, read_npz
 from stacking.predictions.forms.tables import (
     Table,
     is_frame,
@@ -261,7 +261,7 @@ def _tokens(text: str, names: dict[str, int], *, joined: bool) -> list[str]:
 
 def _from_arrays(path: Path, ids: StringArray | None, labels: Sequence[str] | None) -> Truth:
     """Read a truth from a ``.npz`` file."""
-    arrays = read_arrays(path)
+    arrays = read_npz(path)
     if "y_true" not in arrays:
         raise ValueError(f"{path} must hold y_true: it holds {first_names(list(arrays), 9)}.")
     own_ids = _named(arrays["ids"], path, "ids") if "ids" in arrays else ids
@@ -378,9 +378,9 @@ def _read_list(path: Path) -> Any:
 def _load_npy(path: Path) -> npt.NDArray[Any]:
     """Read one array without pickle."""
     try:
-        return np.load(path, allow_pickle=False)
-    except Exception as error:  # numpy's header parser raises almost anything on damage
-        raise ValueError(f"{path} must be an undamaged .npy file of numbers or strings: {error}.") from error
+        return read_npy(path)
+    except ValueError as error:
+        raise ValueError(f"{path} must be an undamaged .npy file of numbers or strings: {error}") from error
 
 
 def _named(values: npt.ArrayLike, path: Path, what: str) -> StringArray:

@@ -26,12 +26,13 @@ from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.precomputed import extraction, feature_store  # noqa: E402
 from base_models.recipe.member import MemberConfig, TrainingConfig, recipe_hash  # noqa: E402
 from base_models.runs import features as member_features  # noqa: E402
-from base_models.runs.folder import open_run_folder, read_npz  # noqa: E402
+from base_models.runs.folder import open_run_folder  # noqa: E402
 from base_models.runs.inference import _load_network, predict  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.runs.splits import prepare_run_data  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 from base_models.training.scoring import compute_logits, score_photos  # noqa: E402
+from stacking.files.untrusted import read_npz  # noqa: E402
 from stacking.predictions import load_predictions  # noqa: E402
 
 PACKAGE_ROOT = str(Path(__file__).parents[3])

@@ -6,6 +6,7 @@
 import random
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -86,8 +87,7 @@ def shuffle_children(text, rng):
 
 def main():
     path, n_features, n_mutations, seed = sys.argv[1], *map(int, sys.argv[2:])
-    with open(path, encoding="utf-8") as file:
-        sound = file.read()
+    sound = Path(path).read_text(encoding="utf-8")
     rng = random.Random(seed)
     rows = np.array([[0.0] * n_features, [np.nan] * n_features, [1e300] * n_features, [-5.0] * n_features])
     counts = {"refused": 0, "answered": 0}
