@@ -18,7 +18,7 @@ from stacking.decision_rules.labelled_scores import LabelledScores
 __all__ = ["ScoreHistograms", "SortedCuts", "count_scores", "sort_cuts", "sort_cuts_of_blocks"]
 
 FINE_LABELS = 500
-"""Up to so many labels bins are fine; adding up fine histograms of more labels costs more than they prune (measured)."""
+"""Up to so many labels bins are fine; adding up fine histograms of more costs more than they prune (measured)."""
 MOST_COARSER = 4
 """One bin an octave at least."""
 
