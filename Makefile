@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check lint types layers docs format bench clean
+.PHONY: help setup demo test test-fast mutants check lint types layers docs format bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,13 +23,16 @@ demo: $(VENV)/.installed ## The main job on the embedded data, offline; writes d
 	$(BIN)/labelstack demo --out demo-run
 
 # One process a processor, each with one thread: two that wait busily for each other are slower than one.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=20 --durations-min=5
 
 test: $(VENV)/.installed ## Run the whole test suite
 	$(PYTEST)
 
 test-fast: $(VENV)/.installed ## Run the tests that take seconds
 	$(PYTEST) -m 'not slow'
+
+mutants: $(VENV)/.installed ## Break important lines one at a time; the suite must notice each (15 minutes)
+	nice $(BIN)/python tests/mutants/run.py
 
 check: lint types layers docs test ## All that CI asks: lint, types, layers, documentation, tests
 

@@ -5,12 +5,13 @@ raises one sentence: which argument, what it must be, what was got, what to do. 
 them and run before it.
 """
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from optimizers.registry import did_you_mean as did_you_mean
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -22,31 +23,6 @@ StringArray = npt.NDArray[np.str_]
 SIMPLEX_TOLERANCE = 1e-4
 ROUNDING = 1e-6
 """A score this far outside [0, 1] was meant to be a probability: sums in float32 end there."""
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """
-    Suggest the known name nearest to a mistyped one.
-
-    Parameters
-    ----------
-    name : str
-        What was asked for.
-    known : iterable of str
-        The names that exist.
-
-    Returns
-    -------
-    str
-        ``" Did you mean 'x'?"`` with a leading space, or an empty string where nothing is near.
-
-    Examples
-    --------
-    >>> did_you_mean("greedi", ["pso", "greedy"])
-    " Did you mean 'greedy'?"
-    """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def check_choice(value: str, choices: Iterable[str], *, name: str) -> str:
@@ -91,41 +67,18 @@ def check_y_true(
         wrong = array > 1 if array.dtype == np.uint8 else (array != 0) & (array != 1)
         if wrong.any():
             row, label = first_true(wrong)
-            value = array[row, label]
-            remedy = "mark labels that were not annotated in y_known instead"
-            if 0 < value < 1:
-                remedy = "these look like scores: give the truth, or decide each label first"
-            raise ValueError(f"{name} must hold only 0 and 1: got {value} at row {row}, column {label}; {remedy}.")
+            values = np.unique(array)
+            raise ValueError(
+                f"{name} must hold only 0 and 1: got {array[row, label]} at row {row}, column {label}; "
+                f"{_remedy(values, name)}."
+            )
     return np.ascontiguousarray(array, dtype=np.uint8)
 
 
 def check_mask(
     mask: npt.ArrayLike, *, n_samples: int | None = None, n_labels: int | None = None, name: str = "y_known"
 ) -> BoolArray:
-    """
-    Check a boolean matrix such as ``y_known``, ``y_pred`` or ``covers``.
-
-    Parameters
-    ----------
-    mask : array-like of shape (n_samples, n_labels)
-        Booleans, or zeros and ones.
-    n_samples, n_labels : int, optional
-        The shape it must have (for ``covers`` the rows are models).
-    name : str, default="y_known"
-        The argument's name, for the error.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_samples, n_labels)
-        The mask, C-ordered.
-
-    Raises
-    ------
-    TypeError
-        If it does not hold numbers or booleans.
-    ValueError
-        If it has another shape or holds anything but 0 and 1.
-    """
+    """Check a boolean matrix such as ``y_known``, ``y_pred`` or ``covers``: booleans, or zeros and ones."""
     return check_y_true(mask, n_samples=n_samples, n_labels=n_labels, name=name).view(np.bool_)
 
 
@@ -326,33 +279,6 @@ def check_names(values: npt.ArrayLike, n_expected: int | None = None, *, name: s
     return array
 
 
-def check_labels_match(found: Sequence[str], expected: Sequence[str], *, name: str = "labels") -> None:
-    """
-    Check that two lists hold the same names, in any order.
-
-    Parameters
-    ----------
-    found : sequence of str
-        The names that came.
-    expected : sequence of str
-        The names that are needed.
-    name : str, default="labels"
-        What they name, for the error.
-
-    Raises
-    ------
-    ValueError
-        If a name is missing or unknown; the error lists up to three of each and suggests the nearest.
-    """
-    missing = [value for value in expected if value not in set(found)]
-    unknown = [value for value in found if value not in set(expected)]
-    if missing or unknown:
-        parts = [f"missing {first_names(missing)}"] if missing else []
-        parts += [f"unknown {first_names(unknown)}"] if unknown else []
-        hint = did_you_mean(unknown[0], missing or expected) if unknown else ""
-        raise ValueError(f"{name} must be the {len(expected)} that were fitted: got {' and '.join(parts)}.{hint}")
-
-
 def check_model_scores(
     scores: npt.NDArray[Any], covers: BoolArray, *, model: str, ids: StringArray, labels: Sequence[str]
 ) -> None:
@@ -443,6 +369,7 @@ def check_or_make_names(values: npt.ArrayLike | None, size: int, prefix: str, na
 
 def check_per_sample(values: npt.ArrayLike, n_samples: int, name: str) -> npt.NDArray[Any]:
     """Check one int or str per sample."""
+    refuse_mask(values, name)
     array = np.asarray(values)
     if array.dtype.kind == "O":
         array = np.array([str(value) for value in array.tolist()], dtype=np.str_)
@@ -496,13 +423,13 @@ def first_true(mask: BoolArray) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def first_duplicate(texts: Iterable[str]) -> str:
+def first_duplicate(names: Iterable[Hashable]) -> str:
     """Find the first name that appears for the second time; empty where all are unique."""
-    seen: set[str] = set()
-    for text in texts:
-        if text in seen:
-            return text
-        seen.add(text)
+    seen: set[Hashable] = set()
+    for name in names:
+        if name in seen:
+            return str(name)
+        seen.add(name)
     return ""
 
 
@@ -532,9 +459,53 @@ def _numeric(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
         array = np.asarray(to_dense() if to_dense is not None else values)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array: its rows have different lengths.") from error
+    refuse_mask(values, name)
+    if array.dtype.kind == "O":
+        array = numbers_of_objects(array)
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold numbers: got dtype {array.dtype}; convert it with astype(float) first.")
+        raise TypeError(
+            f"{name} must hold numbers: got dtype {array.dtype}{_among(_distinct(array))}; convert it to numbers first."
+        )
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def numbers_of_objects(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Turn objects into numbers where all of them are, as in columns of integers beside columns of booleans."""
+    plain = int | float | np.number | np.bool_  # bool is an int
+    if not array.size or not all(isinstance(value, plain) for value in array.ravel().tolist()):
+        return array
+    return np.array(array.tolist())
+
+
+def refuse_mask(values: object, name: str) -> None:
+    """Refuse a masked array that masks something: what lies under the mask means nothing."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        n_masked = int(np.ma.getmaskarray(values).sum())
+        raise ValueError(
+            f"{name} must not hold masked values: got {n_masked} of {values.size}; fill them, or leave those rows out."
+        )
+
+
+def _distinct(array: npt.NDArray[Any]) -> list[Any]:
+    """List the different values of an array of anything, in order of appearance."""
+    return list(dict.fromkeys(value if isinstance(value, str | bytes) else repr(value) for value in array.ravel()))
+
+
+def _among(values: Sequence[Any] | npt.NDArray[Any]) -> str:
+    """Name all values where they are few: a code of its own shows by them."""
+    shown = ", ".join(str(value) for value in list(values)[:6])
+    return f" among the values {shown}{' …' if len(values) > 6 else ''}" if len(values) else ""
+
+
+def _remedy(values: npt.NDArray[Any], name: str) -> str:
+    """Say what to do with a truth of these values."""
+    unknown = "leave no gaps" if name == "y_known" else "mark labels that were not annotated in y_known instead"
+    if np.isnan(values.astype(np.float64)).any():
+        return unknown
+    if ((values > 0) & (values < 1)).any():
+        return "these look like scores: give the truth, or decide each label first"
+    shown = ", ".join(map(str, values[:6])) + (" …" if len(values) > 6 else "")
+    return f"{unknown}, or recode the values {shown}, for example as (values == {values[-1]})"
 
 
 def _check_matrix_shape(array: npt.NDArray[Any], shape: tuple[int | None, int | None], name: str) -> None:
@@ -550,6 +521,7 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     """Turn names into a one-dimensional array of str without changing what they say."""
     if isinstance(values, str | bytes):
         raise TypeError(f"{name} must be a list of names: got the single string {values!r}; put it in a list.")
+    refuse_mask(values, name)
     array = np.asarray(values)
     if array.dtype.kind not in "USiu":
         array = np.asarray(values, dtype=object)
@@ -562,7 +534,8 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     elif array.dtype.kind == "U" and not isinstance(values, np.ndarray):
         _refuse_mixed(values, name)
     texts = array.astype(np.str_)
-    if len(texts) and "\0" in "".join(texts.tolist()):
+    joined = "".join(texts.tolist())
+    if "\0" in joined:
         raise ValueError(f"{name} must not hold NUL characters: got one; rename it.")
     check_unicode(texts.tolist(), name=name)
     return texts
@@ -570,13 +543,18 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
 
 def check_unicode(texts: Sequence[str], *, name: str) -> None:
     """Refuse text that no file can hold, such as names of files that are no UTF-8."""
+    if not _is_unicode("".join(texts)):
+        odd = next(text for text in texts if not _is_unicode(text))
+        raise ValueError(f"{name} must be text that can be written as UTF-8: got {odd!a}; rename it.")
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text holds no half of a surrogate pair, which no file could hold."""
     try:
-        "".join(texts).encode("utf-8")
-    except UnicodeEncodeError as error:
-        wrong = next(text for text in texts if any("\ud800" <= letter <= "\udfff" for letter in text))
-        raise ValueError(
-            f"{name} must be valid Unicode: got {wrong!r}, which holds half a character; rename it."
-        ) from error
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse_mixed(values: npt.ArrayLike, name: str) -> None:

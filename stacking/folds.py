@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_y_true
+from stacking.named_arrays import align_by_name
 
 __all__ = ["holdout_rows", "stratified_group_folds"]
 
@@ -65,6 +66,7 @@ def stratified_group_folds(
     >>> sorted(folds[:2].tolist()), sorted(folds[2:].tolist())
     ([0, 1], [0, 1])
     """
+    y_true, groups = align_by_name(y_true=y_true, groups=groups)
     truth = _check_truth(y_true)
     item_of, n_items = _items(groups, len(truth))
     unit = "samples" if groups is None else "groups"
@@ -109,6 +111,7 @@ def holdout_rows(
     >>> int(holdout_rows([[1], [1], [0], [0]], 0.5).sum())
     2
     """
+    y_true, groups = align_by_name(y_true=y_true, groups=groups)
     truth = _check_truth(y_true)
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"fraction must lie between 0 and 1, both excluded: got {fraction}")
@@ -139,7 +142,7 @@ def _deal_counts(
     truth: BoolArray, shares: Float64Array, item_of: IntArray | None, n_items: int, rng: np.random.Generator
 ) -> tuple[IntArray, Float64Array]:
     """Deal items by their label counts; large items first, equal ones in random order."""
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import folds as _kernels
 
     n_labels = truth.shape[1]
     sample, label = np.nonzero(truth)

@@ -76,6 +76,7 @@ def test_make_help_lists_the_commands():
         "demo",
         "test",
         "test-fast",
+        "mutants",
         "check",
         "format",
         "bench",

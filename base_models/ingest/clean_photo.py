@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageStat
 
 from base_models.ingest.options import IngestOptions
-from base_models.photos.decoding import UnreadablePhotoError, decode_photo, letterbox
+from base_models.photos.decoding import MAX_BYTES, UnreadablePhotoError, decode_photo, letterbox
 
-__all__ = ["THUMBNAIL_SIDE", "BlankPhotoError", "CleanPhoto", "clean_photo"]
+__all__ = ["THUMBNAIL_SIDE", "BlankPhotoError", "CleanPhoto", "clean_photo", "read_source"]
 
 THUMBNAIL_SIDE = 16
 _LOOK_SIDE = 64
@@ -46,6 +47,28 @@ class CleanPhoto:
     def sha256(self) -> str:
         """Return the hash of the JPEG; photos of equal pixels have equal hashes."""
         return hashlib.sha256(self.jpeg).hexdigest()
+
+
+def read_source(path: Path) -> bytes:
+    """Read a photo's file, and of one that is too large no more than shows it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    bytes
+        At most one byte more than a photo may have.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def clean_photo(data: bytes, options: IngestOptions) -> CleanPhoto:

@@ -8,6 +8,7 @@ trouble writes can harm the parent, which also writes the files. ``python -m bas
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import os
@@ -16,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from base_models.ingest.clean_photo import BlankPhotoError, clean_photo
+from base_models.ingest.clean_photo import BlankPhotoError, clean_photo, read_source
 from base_models.ingest.options import IngestOptions
-from base_models.photos.decoding import MAX_BYTES, UnreadablePhotoError
+from base_models.photos.decoding import UnreadablePhotoError
 
 __all__ = ["main"]
 
@@ -44,17 +45,18 @@ def main() -> None:
 def _answer(request: dict[str, str], options: IngestOptions) -> dict[str, Any]:
     """Clean one photo; say what became of it."""
     try:
-        with Path(request["source"]).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_source(Path(request["source"]))
     except OSError as error:
         return {"status": "failed", "reason": f"the file cannot be read ({error.strerror})"}
+    digest = hashlib.sha256(data).hexdigest()
     try:
         photo = clean_photo(data, options)
     except UnreadablePhotoError as error:
         status = "blank" if isinstance(error, BlankPhotoError) else "failed"
-        return {"status": status, "reason": str(error).removeprefix("photo: ")}
+        return {"status": status, "reason": str(error).removeprefix("photo: "), "source_sha256": digest}
     return {
         "status": "clean",
+        "source_sha256": digest,
         "reason": "",
         "width": photo.width,
         "height": photo.height,

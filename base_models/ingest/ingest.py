@@ -25,6 +25,7 @@ import numpy as np
 
 from base_models.download.ledger import read_failures
 from base_models.ingest.annotation_files import kept_name, read_photo_ids, write_kept
+from base_models.ingest.clean_photo import read_source
 from base_models.ingest.decoder_pool import DecoderPool
 from base_models.ingest.duplicates import find_duplicates
 from base_models.ingest.ledger import IngestLedger, IngestRow
@@ -112,8 +113,8 @@ def ingest_photos(
 
     Notes
     -----
-    Photos are told to have changed by the size of their file. For a million photos, memory is some 1.5 GB while
-    duplicates are looked for (768 bytes per thumbnail).
+    A rerun reads every photo once more, to tell by its hash whether it has changed: times of files prove nothing. For
+    a million photos, memory is some 1.5 GB while duplicates are looked for (768 bytes per thumbnail).
     """
     options = options or IngestOptions()
     if source.resolve() in (out.resolve(), *out.resolve().parents):
@@ -201,6 +202,7 @@ class _Run:
                         (self.out / folder / _file_of(photo_id)).is_file() for folder in ("photos", "duplicates")
                     )
                 )
+                or _has_other_bytes(Path(self.photos.root) / str(self.photos.paths[place]), row.source_sha256)
             ):
                 yield photo_id
 
@@ -225,6 +227,7 @@ class _Run:
             height=answer.get("height", 0),
             n_bytes=n_bytes,
             sha256=answer.get("sha256", ""),
+            source_sha256=answer.get("source_sha256", ""),
         )
 
     def sort_out(self, ledger: IngestLedger) -> None:
@@ -295,6 +298,16 @@ class _Run:
             facts = (row.source, row.width, row.height, row.n_bytes, row.sha256) if row else ("", 0, 0, 0, "")
             writer.writerow([photo_id, status, guard_cell(reason), *facts])
         atomic_write_text(self.out / "ledger.csv", buffer.getvalue())
+
+
+def _has_other_bytes(path: Path, digest: str) -> bool:
+    """Tell whether a photo's file is another than the one that was read; an earlier version kept no hash."""
+    if not digest:
+        return False
+    try:
+        return hashlib.sha256(read_source(path)).hexdigest() != digest
+    except OSError:  # the decoder says what is wrong with it
+        return True
 
 
 def _file_of(photo_id: str) -> Path:

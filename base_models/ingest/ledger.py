@@ -21,8 +21,9 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ingested (
     id TEXT PRIMARY KEY, source TEXT NOT NULL, source_bytes INTEGER NOT NULL, status TEXT NOT NULL,
     reason TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
-    thumbnail BLOB NOT NULL)
-"""
+    thumbnail BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS sources (id TEXT PRIMARY KEY, sha256 TEXT NOT NULL)
+"""  # a table of its own, so that ledgers of earlier versions, which know sizes only, still serve
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class IngestRow:
         Size of the JPEG written.
     sha256 : str, default=""
         Hash of the JPEG written.
+    source_sha256 : str, default=""
+        Hash of the file that was read; empty where none was, or an earlier version wrote the row.
     """
 
     photo_id: str
@@ -58,6 +61,7 @@ class IngestRow:
     height: int = 0
     n_bytes: int = 0
     sha256: str = ""
+    source_sha256: str = ""
 
 
 class IngestLedger(SqliteLedger):
@@ -82,6 +86,7 @@ class IngestLedger(SqliteLedger):
             f"INSERT OR REPLACE INTO ingested ({_COLUMNS}, thumbnail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, row.n_bytes, row.sha256, thumbnail),
         )
+        self._write("INSERT OR REPLACE INTO sources VALUES (?, ?)", (row.photo_id, row.source_sha256))
 
     def rows(self) -> dict[str, IngestRow]:
         """Return all rows.
@@ -91,8 +96,9 @@ class IngestLedger(SqliteLedger):
         dict of str to IngestRow
             By photo id.
         """
+        hashes = dict(self._connection.execute("SELECT id, sha256 FROM sources"))
         found = self._connection.execute(f"SELECT {_COLUMNS} FROM ingested")
-        return {values[0]: IngestRow(*values) for values in found}
+        return {values[0]: IngestRow(*values, source_sha256=hashes.get(values[0], "")) for values in found}
 
     def thumbnails(self, ids: list[str]) -> NDArray[np.uint8]:
         """Return the thumbnails of clean photos.

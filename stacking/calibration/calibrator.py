@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_mask, check_sample_weight, check_y_score, check_y_true
+from stacking.named_arrays import AxisNames, align_by_name, find_names
 
 __all__ = ["Calibrator"]
 
@@ -26,6 +27,7 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
     requires_truth = True
 
     n_labels_: int
+    labels_: list[str] | None
 
     def fit(
         self,
@@ -58,6 +60,10 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
         ValueError
             If shapes disagree or the truth is missing.
         """
+        self.labels_ = find_names("label", {"y_score": y_score, "y_true": y_true})
+        y_score, y_true, y_known, sample_weight = align_by_name(
+            y_score=y_score, y_true=y_true, y_known=y_known, sample_weight=sample_weight
+        )
         scores = np.asarray(check_y_score(y_score), dtype=np.float64)
         if y_true is None and self.requires_truth:
             raise ValueError(f"y_true must be given, {type(self).__name__} learns from it: pass y_true.")
@@ -92,6 +98,8 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
             If the number of labels differs from the fitted one.
         """
         check_is_fitted(self, "n_labels_")
+        fitted = None if self.labels_ is None else AxisNames.of(self.labels_)
+        (y_score,) = align_by_name({"label": ("the fitted scores", fitted)}, y_score=y_score)
         scores = np.asarray(check_y_score(y_score), dtype=np.float64)
         if scores.shape[1] != self.n_labels_:
             raise ValueError(f"y_score must have {self.n_labels_} labels as fitted: got {scores.shape[1]}.")

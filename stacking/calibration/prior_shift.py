@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.calibration.calibrator import Calibrator
+from stacking.named_arrays import AxisNames, align_by_name
 
 __all__ = ["PriorShift"]
 
@@ -69,16 +70,29 @@ class PriorShift(Calibrator):
 
     def _fit(self, y_score: DoubleArray, y_true: DoubleArray | None, weight: DoubleArray) -> None:
         """Settle the target frequency."""
-        old = _check_frequency(self.train_frequency, self.n_labels_, "train_frequency")
+        old = self._check_frequency("train_frequency")
         total = weight.sum(axis=0)
         if self.target_frequency is not None:
-            new = _check_frequency(self.target_frequency, self.n_labels_, "target_frequency")
+            new = self._check_frequency("target_frequency")
         elif y_true is not None:
             new = ((y_true * weight).sum(axis=0) + 0.5) / (total + 1.0)
         else:
             new = _estimate_frequency(y_score, weight, old, self.n_iterations)
         self.target_frequency_ = new
         self.shift_ = np.log(new) - np.log1p(-new) - np.log(old) + np.log1p(-old)
+
+    def _check_frequency(self, name: str) -> DoubleArray:
+        """Return a parameter's frequencies in the order of the fitted labels, moved by 1e-6 where they are 0 or 1."""
+        fitted = None if self.labels_ is None else AxisNames.of(self.labels_)
+        (values,) = align_by_name({"label": ("the scores", fitted)}, **{name: getattr(self, name)})
+        frequency = np.asarray(values, dtype=np.float64)
+        if frequency.shape != (self.n_labels_,):
+            raise ValueError(
+                f"{name} must hold one value per label: got shape {frequency.shape} for {self.n_labels_} labels."
+            )
+        if not (frequency.min() >= 0 and frequency.max() <= 1):
+            raise ValueError(f"{name} must be shares in [0, 1]: got {frequency.min()} to {frequency.max()}.")
+        return np.clip(frequency, 1e-6, 1 - 1e-6)
 
     def _transform(self, y_score: DoubleArray) -> DoubleArray:
         """Multiply the odds."""
@@ -89,16 +103,6 @@ def _shift_odds(y_score: DoubleArray, shift: DoubleArray) -> DoubleArray:
     """Add `shift` to the logits of scores that may be 0 or 1."""
     raised = y_score * np.exp(shift)
     return np.divide(raised, raised + 1.0 - y_score, out=np.zeros_like(y_score), where=raised + 1.0 - y_score > 0)
-
-
-def _check_frequency(values: npt.ArrayLike, n_labels: int, name: str) -> DoubleArray:
-    """Return frequencies inside (0, 1); 0 and 1 are moved in by 1e-6."""
-    frequency = np.asarray(values, dtype=np.float64)
-    if frequency.shape != (n_labels,):
-        raise ValueError(f"{name} must hold one value per label: got shape {frequency.shape} for {n_labels} labels.")
-    if not (frequency.min() >= 0 and frequency.max() <= 1):
-        raise ValueError(f"{name} must be shares in [0, 1]: got {frequency.min()} to {frequency.max()}.")
-    return np.clip(frequency, 1e-6, 1 - 1e-6)
 
 
 def _estimate_frequency(y_score: DoubleArray, weight: DoubleArray, old: DoubleArray, n_iterations: int) -> DoubleArray:

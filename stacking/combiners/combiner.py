@@ -7,6 +7,7 @@ that memory stays bounded, cross-fitting, and the plain-data state that is saved
 """
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 
 from stacking._checks import check_folds, did_you_mean, first_names
 from stacking.cross_fitting import score_held_out
+from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["Combiner", "CombinerState"]
@@ -148,7 +150,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             If `folds` does not hold one value per sample or fewer than two folds.
         """
         predictions = as_prediction_set(predictions)
-        held_out = check_folds(folds, predictions.n_samples, least=2)
+        held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         if not self.requires_truth and self.fits_from == "counts":
             return clone(self).fit(predictions).predict_proba(predictions)
         return score_held_out(self, predictions, held_out)
@@ -238,6 +240,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
         if not isinstance(predictions, PredictionSet):
             predictions = self._wrap(predictions, left_out)
+        elif predictions.n_labels == len(self.labels_) and AxisNames.of(predictions.labels, "label").is_made_up:
+            predictions = _with_labels(predictions, self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
             if name not in present and name not in left_out:
@@ -262,20 +266,30 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             return predictions, missing
         return predictions.subset(models=kept, labels=list(self.labels_)), missing
 
-    def _wrap(self, y_scores: npt.ArrayLike, left_out: set[str]) -> PredictionSet:
-        """Name the members and labels of a plain array by their fitted positions."""
-        shape = np.shape(y_scores)
-        if len(shape) == 2:
-            y_scores = np.asarray(y_scores)[None]
-            shape = np.shape(y_scores)
+    def _wrap(self, y_scores: Any, left_out: set[str]) -> PredictionSet:
+        """Take plain arrays and frames; what has no names is named by the fitted positions."""
+        scores = read_scores(y_scores)
+        values = scores.values[None] if scores.values.ndim == 2 else scores.values
+        shape = values.shape
         names = self.models_
         if left_out and len(shape) == 3 and shape[0] == len(names) - len(left_out):
             names = tuple(name for name in names if name not in left_out)
-        if len(shape) != 3 or shape[0] != len(names) or shape[2] != len(self.labels_):
+        models = None if find_own_names(scores.models) else list(names)
+        own = scores.labels
+        has_labels = own is not None and (not own.is_made_up or set(own.names) == set(self.labels_))
+        labels = [str(key) for key in own.names] if own is not None and has_labels else list(self.labels_)
+        wrong = shape[2:] != (len(labels),) or (models is not None and shape[0] != len(models))
+        if len(shape) != 3 or wrong:
             raise ValueError(
                 f"predictions must have shape ({len(names)}, n_samples, {len(self.labels_)}) as fitted: got {shape}"
             )
-        return PredictionSet(y_scores, models=list(names), labels=list(self.labels_))
+        scores = replace(scores, values=values, labels=None, models=scores.models if models is None else None)
+        return PredictionSet(scores, models=models, labels=labels)
+
+    def _align_parameters(self, **parameters: Any) -> tuple[Any, ...]:
+        """Bring parameters about models or labels into fitted order where they have names."""
+        names = {"model": AxisNames.of(self.models_, "model"), "label": AxisNames.of(self.labels_, "label")}
+        return align_by_name({axis: ("the predictions", own) for axis, own in names.items()}, **parameters)
 
     def _check_fitted(self) -> None:
         """Raise unless `fit` has run."""
@@ -295,6 +309,14 @@ def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str)
             f"predictions must cover every label with at least one model: label {predictions.labels[bare[0]]!r} "
             f"({len(bare)} such labels) is covered by none; drop it with subset(labels=…)"
         )
+
+
+def _with_labels(predictions: PredictionSet, labels: Collection[str]) -> PredictionSet:
+    """Name the labels of predictions that came without names by their position, as those of a plain array."""
+    if predictions.labels == tuple(labels):
+        return predictions
+    facts = predictions.facts()
+    return PredictionSet(predictions.source, predictions.ids, predictions.models, list(labels), **facts)
 
 
 def _plain_parameters(combiner: BaseEstimator) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_thresholds, check_y_score, did_you_mean
+from stacking.links import logit
+from stacking.named_arrays import align_by_name
 
 __all__ = ["ImageRules", "apply_image_rules", "group_of_labels"]
 
@@ -294,9 +296,10 @@ def apply_image_rules(
     """
     from stacking.decision_rules.thresholds import apply_thresholds
 
+    y_score, thresholds, label_groups = align_by_name(y_score=y_score, thresholds=thresholds, label_groups=label_groups)
     scores = check_y_score(y_score)
     limits = check_thresholds(thresholds, scores.shape[1])
-    groups = ("",) * scores.shape[1] if label_groups is None else tuple(label_groups)
+    groups = ("",) * scores.shape[1] if label_groups is None else tuple(map(str, label_groups))
     if len(groups) != scores.shape[1]:
         raise ValueError(f"label_groups must hold one group per label: got {len(groups)} for {scores.shape[1]} labels.")
     bounds = group_limits(rules, groups)
@@ -312,14 +315,9 @@ def apply_image_rules(
 
 def _margins(scores: npt.NDArray[np.float32], thresholds: Float64Array, fired: BoolArray) -> Float64Array:
     """Return how far each score lies above its threshold in logits: below 0 exactly where the label does not fire."""
-    margins = _logit(scores.astype(np.float64)) - np.where(thresholds > 1.0, NEVER, _logit(thresholds))
+    own, needed = logit(scores, np.float64, TINY), logit(thresholds, np.float64, TINY)
+    margins = own - np.where(thresholds > 1.0, NEVER, needed)
     return np.where(fired, np.maximum(margins, 0.0), np.minimum(margins, -TINY))
-
-
-def _logit(values: Float64Array) -> Float64Array:
-    """Return the log odds of clipped probabilities."""
-    clipped = np.clip(values, TINY, 1.0 - TINY)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
 def _keeps(y_pred: BoolArray, bounds: GroupLimits) -> BoolArray:

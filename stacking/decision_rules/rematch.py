@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 
 from stacking._checks import check_choice, check_thresholds, check_y_score
 from stacking.decision_rules.thresholds import apply_thresholds
+from stacking.named_arrays import align_by_name
 
 __all__ = ["REMATCHES", "rematch_thresholds"]
 
@@ -80,6 +81,9 @@ def rematch_thresholds(
     [True, True, False, False]
     """
     check_choice(how, list(REMATCHES), name="how")
+    y_score, thresholds, predicted_share = align_by_name(
+        y_score=y_score, thresholds=thresholds, predicted_share=predicted_share
+    )
     scores = check_y_score(y_score)
     if not scores.size:
         raise ValueError(f"y_score must hold at least one sample and one label: got shape {scores.shape}.")

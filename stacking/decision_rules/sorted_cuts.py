@@ -65,8 +65,8 @@ class ScoreHistograms:
         ScoreHistograms
             Those of all cells as one label.
         """
-        parts = (part.sum(axis=0, keepdims=True) for part in (self.entries, self.mass, self.positive))
-        return ScoreHistograms(*parts, self.shift)
+        entries, mass, positive = (part.sum(axis=0, keepdims=True) for part in (self.entries, self.mass, self.positive))
+        return ScoreHistograms(entries, mass, positive, self.shift)
 
     def above_edges(self) -> tuple[Float64Array, Float64Array]:
         """Return the weight of positives and of all entries at or above each bin's lower edge, highest bin first.
@@ -178,7 +178,7 @@ def count_scores(scores: LabelledScores) -> ScoreHistograms:
     -----
     O(n_samples · n_labels), one pass in row order.
     """
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     shift = _histogram_shift(scores.n_labels)
     shape = (scores.n_labels, ((_kernels.ONE_PATTERN - _kernels.LOWEST_PATTERN) >> shift) + 1)
@@ -193,7 +193,7 @@ def count_scores(scores: LabelledScores) -> ScoreHistograms:
 
 def _histogram_shift(n_labels: int) -> int:
     """Return how many low bits a bin ignores: 16 bins an octave, fewer where many labels would make many bins."""
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     coarser = math.ceil(math.log2(max(1.0, n_labels / FINE_LABELS)))
     return int(_kernels.FINEST_SHIFT) + min(coarser, MOST_COARSER)
@@ -246,7 +246,7 @@ def sort_cuts_of_blocks(
     -----
     Memory: eight bytes for each entry within the limits, besides one block.
     """
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     floors, kept = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
     start = np.concatenate([[0], np.cumsum(kept)])

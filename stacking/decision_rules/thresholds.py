@@ -9,8 +9,12 @@ import numpy.typing as npt
 from stacking._checks import check_thresholds, did_you_mean
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import get_decision_rule
+from stacking.named_arrays import align_by_name, read_array
 
 __all__ = ["apply_thresholds", "never_predicted", "tune_thresholds"]
+
+_ROW_OPTIONS = ("groups", "folds")
+"""Options of rules that hold one value per row."""
 
 
 def tune_thresholds(
@@ -66,6 +70,11 @@ def tune_thresholds(
             takes = ", ".join(known) if known else "none"
             hint = did_you_mean(option, known)
             raise TypeError(f"options must be those of rule {rule!r} ({takes}): got {option!r}.{hint}")
+    named = {name: options[name] for name in _ROW_OPTIONS if name in options}
+    y_score, y_true, y_known, sample_weight, *values = align_by_name(
+        y_score=y_score, y_true=y_true, y_known=y_known, sample_weight=sample_weight, **named
+    )
+    options |= dict(zip(named, values, strict=True))
     thresholds: npt.NDArray[np.float64] = found.tune(
         LabelledScores.check(y_score, y_true, y_known, sample_weight), **options
     )
@@ -102,6 +111,7 @@ def apply_thresholds(y_score: npt.ArrayLike, thresholds: npt.ArrayLike) -> npt.N
     >>> apply_thresholds([[0.9, 0.2], [0.4, 0.6]], [0.5, float("inf")]).tolist()
     [[True, False], [False, False]]
     """
+    y_score, thresholds = align_by_name(y_score=y_score, thresholds=thresholds)
     scores = np.asarray(y_score)
     if scores.ndim != 2:
         raise ValueError(f"y_score must have two dimensions, (n_samples, n_labels): got shape {scores.shape}.")
@@ -137,7 +147,7 @@ def never_predicted(thresholds_or_y_pred: npt.ArrayLike) -> npt.NDArray[np.bool_
     >>> never_predicted([0.3, float("inf")]).tolist()
     [False, True]
     """
-    array = np.asarray(thresholds_or_y_pred)
+    array = read_array(thresholds_or_y_pred, "thresholds_or_y_pred").values
     if array.ndim == 1:
         return np.asarray(array > 1.0, dtype=np.bool_)
     if array.ndim == 2:

@@ -33,6 +33,7 @@ from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.untrusted import damage_of
+from stacking.named_arrays import AxisNames, align_by_name
 from stacking.predictions import PredictionSet, as_prediction_set
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             Labels in fitted order.
         """
         check_is_fitted(self)
+        y_score, thresholds = self._align(y_score=y_score, thresholds=thresholds)
         return self._decide(y_score, self.thresholds_ if thresholds is None else thresholds)
 
     def rematch(self, y_score: npt.ArrayLike, how: str = "shift") -> npt.NDArray[np.float64]:
@@ -289,7 +291,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
                 "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
                 "one; fit it again."
             )
-        return rematch_thresholds(self.thresholds_, self.predicted_share_, y_score, how)
+        return rematch_thresholds(self.thresholds_, self.predicted_share_, self._align(y_score=y_score)[0], how)
+
+    def _align(self, **arguments: Any) -> tuple[Any, ...]:
+        """Bring arrays about labels into fitted order where they have names."""
+        return align_by_name({"label": ("the ensemble", AxisNames.of(self.labels_, "label"))}, **arguments)
 
     def _decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Decide by given thresholds."""

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_mask, check_sample_weight, check_y_score
+from stacking.named_arrays import align_by_name
 
 Array = npt.NDArray[np.generic]
 Float64Array = npt.NDArray[np.float64]
@@ -14,6 +15,9 @@ def check_cells(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
 ) -> tuple[BoolArray, BoolArray, BoolArray | None, Float64Array | None]:
     """Return truth and decisions as bool (False where unknown), the mask and the weights, all checked."""
+    y_true, y_pred, y_known, sample_weight = align_by_name(
+        y_true=y_true, y_pred=y_pred, y_known=y_known, sample_weight=sample_weight
+    )
     truth, known, weight = _check_truth(y_true, y_known, sample_weight)
     decided = check_mask(y_pred, n_samples=truth.shape[0], n_labels=truth.shape[1], name="y_pred")
     if known is not None:
@@ -25,6 +29,9 @@ def check_scored_cells(
     y_true: npt.ArrayLike, y_score: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
 ) -> tuple[BoolArray, Array, BoolArray | None, Float64Array | None]:
     """Return truth as bool, scores in their own precision, the mask and the weights, all checked."""
+    y_true, y_score, y_known, sample_weight = align_by_name(
+        y_true=y_true, y_score=y_score, y_known=y_known, sample_weight=sample_weight
+    )
     truth, known, weight = _check_truth(y_true, y_known, sample_weight)
     checked = check_y_score(y_score, n_samples=truth.shape[0], n_labels=truth.shape[1])
     score = np.asarray(y_score)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from stacking._checks import check_mask
 from stacking.metrics._cells import check_cells, ratio, row_weight, weighted_mean
+from stacking.named_arrays import align_by_name
 
 __all__ = [
     "constant_answer",
@@ -347,6 +348,9 @@ def constant_answer(
     >>> constant_answer([[1, 0], [1, 0], [1, 1]], [[1, 1], [1, 0]])
     0.8
     """
+    y_true_train, y_true_test, y_known_train, y_known_test = align_by_name(
+        y_true_train=y_true_train, y_true_test=y_true_test, y_known_train=y_known_train, y_known_test=y_known_test
+    )
     chosen = constant_labels(y_true_train, y_known=y_known_train)
     test = check_mask(y_true_test, n_labels=len(chosen), name="y_true_test")
     return micro_f1(test, np.broadcast_to(chosen, test.shape), y_known=y_known_test)

@@ -7,6 +7,7 @@ code runs on an array in memory and on a store that does not fit it.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypedDict
 
@@ -24,6 +25,7 @@ from stacking._checks import (
     check_label_groups,
     check_mask,
     check_model_scores,
+    check_names,
     check_or_make_names,
     check_per_sample,
     check_sample_weight,
@@ -31,6 +33,7 @@ from stacking._checks import (
     check_y_true,
     find_covered,
 )
+from stacking.named_arrays import AxisNames, align_by_name, find_names, find_own_names, place_scores, read_scores
 from stacking.predictions.selection import Selection, select_positions, take
 from stacking.predictions.sources import (
     ALL,
@@ -69,13 +72,15 @@ class PredictionSet:
 
     Parameters
     ----------
-    y_scores : array-like of shape (n_models, n_samples, n_labels), or ScoreSource
-        Probabilities in [0, 1], dimensionless. A source (files on disk) is trusted to have been checked when it was
-        written or loaded.
+    y_scores : array-like of shape (n_models, n_samples, n_labels), frames, or ScoreSource
+        Probabilities in [0, 1], dimensionless. A mapping of model names to data frames, a list of them, or one frame is
+        matched by index and columns; a masked score is a missing one. A source (files on disk) is trusted to have been
+        checked when it was written or loaded.
     ids, models, labels : array-like of str or int, optional
-        Unique names; default ``sample0 …``, ``model0 …``, ``label0 …``.
+        Unique names; default those of data frames among the arguments, else ``sample0 …``, ``model0 …``, ``label0 …``.
+        All other arguments go by these names where they carry names (data frames, series, mappings), else by position.
     y_true : array-like of shape (n_samples, n_labels), optional
-        The truth, 0 or 1.
+        The truth, 0 or 1; where a masked array masks a cell, `y_known` is False.
     y_known : array-like of bool, shape (n_samples, n_labels), optional
         False where the label was not annotated and counts neither way.
     sample_weight : array-like of shape (n_samples,), optional
@@ -130,7 +135,7 @@ class PredictionSet:
 
     def __init__(  # noqa: PLR0913 - the contract names every field
         self,
-        y_scores: npt.ArrayLike | ScoreSource,
+        y_scores: Any,
         ids: npt.ArrayLike | None = None,
         models: npt.ArrayLike | None = None,
         labels: npt.ArrayLike | None = None,
@@ -145,13 +150,30 @@ class PredictionSet:
         train_frequency: npt.ArrayLike | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
-        self._source = y_scores if isinstance(y_scores, ScoreSource) else ArraySource(check_y_scores(y_scores))
+        if isinstance(y_scores, ScoreSource):
+            self._source = y_scores
+        else:
+            scores = place_scores(read_scores(y_scores), {"ids": ids, "models": models, "labels": labels})
+            self._source = ArraySource(check_y_scores(scores.values))
+            ids = find_own_names(scores.rows) if ids is None else ids
+            models = find_own_names(scores.models) if models is None else models
+            labels = find_own_names(scores.labels) if labels is None else labels
         n_models, n_samples, n_labels = self._source.shape
         self.ids: StringArray = check_or_make_names(ids, n_samples, "sample", "ids")
         self.models: tuple[str, ...] = tuple(check_or_make_names(models, n_models, "model", "models").tolist())
         self.labels: tuple[str, ...] = tuple(check_or_make_names(labels, n_labels, "label", "labels").tolist())
         self.y_true: LabelArray | None = None
         self.y_known: BoolArray | None = None
+        y_true, y_known, sample_weight, groups, folds, covers, label_groups, train_frequency = self._align_and_name(
+            y_true=y_true,
+            y_known=y_known,
+            sample_weight=sample_weight,
+            groups=groups,
+            folds=folds,
+            covers=covers,
+            label_groups=label_groups,
+            train_frequency=train_frequency,
+        )
         self._set_truth(y_true, y_known)
         self.sample_weight: DoubleArray | None = None
         if sample_weight is not None:
@@ -169,50 +191,22 @@ class PredictionSet:
 
     @property
     def n_models(self) -> int:
-        """
-        Count the models.
-
-        Returns
-        -------
-        int
-            At least 1.
-        """
+        """Count the models."""
         return len(self.models)
 
     @property
     def n_samples(self) -> int:
-        """
-        Count the samples.
-
-        Returns
-        -------
-        int
-            At least 1.
-        """
+        """Count the samples."""
         return len(self.ids)
 
     @property
     def n_labels(self) -> int:
-        """
-        Count the labels.
-
-        Returns
-        -------
-        int
-            At least 1.
-        """
+        """Count the labels."""
         return len(self.labels)
 
     @property
     def source(self) -> ScoreSource:
-        """
-        Give the source that the scores are read from.
-
-        Returns
-        -------
-        ScoreSource
-            For code that moves scores; combiners use the iterators.
-        """
+        """Give the source that the scores are read from, for code that moves scores; combiners use the iterators."""
         return self._source
 
     @cached_property
@@ -399,7 +393,8 @@ class PredictionSet:
         Parameters
         ----------
         y_true : array-like of shape (n_samples, n_labels)
-            The truth, rows and columns in the set's order.
+            The truth, rows and columns in the set's order; a data frame is matched by its index and columns, and what a
+            masked array masks is not known.
         y_known : array-like of bool, shape (n_samples, n_labels), optional
             False where the label was not annotated.
 
@@ -409,7 +404,7 @@ class PredictionSet:
             The same scores with this truth.
         """
         other = self._copy()
-        other._set_truth(y_true, y_known)
+        other._set_truth(*other._align_and_name(y_true=y_true, y_known=y_known))
         return other
 
     def with_groups(self, groups: npt.ArrayLike | None) -> "PredictionSet":
@@ -427,8 +422,32 @@ class PredictionSet:
             The same scores with these groups.
         """
         other = self._copy()
+        (groups,) = other._align_and_name(groups=groups)
         other.groups = None if groups is None else check_per_sample(groups, self.n_samples, "groups")
         return other
+
+    def align(self, **arguments: Any) -> tuple[Any, ...]:
+        """
+        Bring arrays about the set's samples, labels or models into its order.
+
+        Parameters
+        ----------
+        **arguments : array-like, data frame, series, mapping or None
+            By the names that they have as arguments: ``folds``, ``y_true`` …
+
+        Returns
+        -------
+        tuple
+            The arguments in the order given, without names.
+
+        Raises
+        ------
+        ValueError
+            If one has names that are not the set's; one without names goes by position.
+        """
+        if all(value is None or type(value) is np.ndarray for value in arguments.values()):
+            return tuple(arguments.values())
+        return align_by_name({axis: ("the predictions", names) for axis, names in self._axes().items()}, **arguments)
 
     def facts(self) -> PredictionFacts:
         """
@@ -465,6 +484,29 @@ class PredictionSet:
         other.__dict__.update({key: value for key, value in self.__dict__.items() if key != "fingerprint"})
         other.extras = dict(self.extras)
         return other
+
+    def _axes(self) -> dict[str, AxisNames]:
+        """Give the names along each axis as arguments are matched with them."""
+        return {
+            "row": AxisNames.of(self.ids.tolist(), "sample"),
+            "label": AxisNames.of(self.labels, "label"),
+            "model": AxisNames.of(self.models, "model"),
+        }
+
+    def _align_and_name(self, **arguments: Any) -> tuple[Any, ...]:
+        """Bring arguments into the set's order; where it has no names of its own it takes theirs."""
+        aligned = self.align(**arguments)
+        if all(one is other for one, other in zip(aligned, arguments.values(), strict=True)):
+            return aligned
+        own = self._axes()
+        found = {axis: find_names(axis, arguments) if own[axis].is_made_up else None for axis in own}
+        if found["row"] is not None:
+            self.ids = check_names(found["row"], self.n_samples, name="ids")
+        if found["label"] is not None:
+            self.labels = tuple(check_names(found["label"], self.n_labels, name="labels").tolist())
+        if found["model"] is not None:
+            self.models = tuple(check_names(found["model"], self.n_models, name="models").tolist())
+        return aligned
 
     def _set_truth(self, y_true: npt.ArrayLike | None, y_known: npt.ArrayLike | None) -> None:
         """Check and keep a truth."""
@@ -510,17 +552,15 @@ class PredictionSet:
         return panel
 
 
-def as_prediction_set(
-    predictions: "PredictionSet | npt.ArrayLike", y_true: npt.ArrayLike | None = None
-) -> PredictionSet:
+def as_prediction_set(predictions: Any, y_true: npt.ArrayLike | None = None) -> PredictionSet:
     """
     Take predictions in whatever form they came.
 
     Parameters
     ----------
-    predictions : PredictionSet, or array-like of shape (n_models, n_samples, n_labels) or (n_samples, n_labels)
+    predictions : PredictionSet, array-like of shape (n_models, n_samples, n_labels) or (n_samples, n_labels), or frames
         A set is returned as it is; an array gets the names ``model0 …``, ``sample0 …``, ``label0 …``; a matrix is one
-        model.
+        model; data frames (one, a list, or a mapping by model) keep theirs.
     y_true : array-like of shape (n_samples, n_labels), optional
         The truth; replaces the set's own (and its `y_known`) where given.
 
@@ -538,5 +578,6 @@ def as_prediction_set(
     """
     if isinstance(predictions, PredictionSet):
         return predictions if y_true is None else predictions.with_truth(y_true)
-    scores = np.asarray(predictions)
-    return PredictionSet(scores[None] if scores.ndim == 2 else scores, y_true=y_true)
+    scores = read_scores(predictions)
+    values = scores.values[None] if scores.values.ndim == 2 else scores.values
+    return PredictionSet(replace(scores, values=values), y_true=y_true)

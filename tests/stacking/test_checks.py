@@ -8,7 +8,6 @@ from scipy import sparse
 
 from stacking._checks import (
     check_choice,
-    check_labels_match,
     check_mask,
     check_names,
     check_sample_weight,
@@ -65,17 +64,10 @@ def test_nothing_is_copied_without_need(rng):
     (lambda: check_names([True, "a"], name="ids"), TypeError, "ids must be strings or integers: got True of type bool"),
     (lambda: check_choice("greedi", ["pso", "greedy"], name="optimizer"), ValueError,
      r"optimizer must be one of 'pso', 'greedy': got 'greedi'\. Did you mean 'greedy'\?"),
-    (lambda: check_labels_match(["a", "dres"], ["a", "dress"]), ValueError,
-     r"labels must be the 2 that were fitted: got missing 'dress' and unknown 'dres'\. Did you mean 'dress'\?"),
-    (lambda: check_labels_match(["a"], ["a", "b"], name="models"), ValueError, r"models must .* got missing 'b'\.$"),
 ])  # fmt: skip
 def test_every_error(call, error, message):
     with pytest.raises(error, match=message):
         call()
-
-
-def test_matching_names_may_have_any_order():
-    check_labels_match(["b", "a"], ("a", "b"))
 
 
 @settings(deadline=None)

@@ -7,11 +7,14 @@ the suite. By hand, on as many labels as wanted: ``python tests/stacking/test_pa
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -21,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 
 from stacking import PerLabelStacker, StackingMultilabelClassifier
 from stacking.combiners.meta_learners import LabelwiseLogistic
+from stacking.files.result_cache import keep_pieces
 from stacking.predictions import PredictionSet
 
 
@@ -106,6 +110,56 @@ def test_two_workers_fit_the_same_models(backend, tmp_path):
     assert answer["same_models"] and answer["same_scores"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the kernel's list of processes")
+def test_a_killed_worker_is_named_and_the_labels_that_are_done_are_kept(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    command = [sys.executable, __file__, "killed", "24"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["error"] == "TerminatedWorkerError", "the death of the worker must not be hidden by another error"
+    assert answer["kept"] >= 7
+    assert answer["computed_again"] == 0 and answer["same_models"]
+
+
+def kill_a_worker(folder):
+    """Wait for the regressions of three folds and all rows and some labels, then end a process that fits the others."""
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("*.npz"))) < 7 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = stat.read_text().rpartition(")")
+            command = (stat.parent / "cmdline").read_text()
+            if int(rest.split()[1]) == os.getpid() and "loky" in command and "tracker" not in command:
+                os.kill(int(name.split()[0]), signal.SIGKILL)
+                return
+
+
+def lose_a_worker(n_labels):
+    """Fit on two processes of which one is killed, then go on in one; print what came out as one line of JSON."""
+    predictions = make_gated_predictions(n_labels, 2000)
+    folds = np.arange(predictions.n_samples) % 3
+    folder, error = Path("pieces").absolute(), ""
+    folder.mkdir()
+    watcher = threading.Thread(target=kill_a_worker, args=(folder,))
+    watcher.start()
+    try:
+        with keep_pieces(folder), joblib.parallel_config(backend="loky", n_jobs=2):
+            PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
+    except Exception as raised:
+        error = type(raised).__name__
+    watcher.join()
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
+    with keep_pieces(folder):
+        resumed, _ = PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
+    serial, _ = PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
+    again = sum(path.stat().st_mtime_ns != then for path, then in kept.items())
+    same = fitted_state(resumed) == fitted_state(serial)
+    print(json.dumps({"error": error, "kept": len(kept), "computed_again": again, "same_models": same}))
+
+
 @contextmanager
 def two_dask_workers():
     """Start a cluster on the loopback interface; yield a function that counts the workers that fitted something."""
@@ -166,4 +220,7 @@ def main(backend, n_labels):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    if sys.argv[1] == "killed":
+        lose_a_worker(int(sys.argv[2]))
+    else:
+        main(sys.argv[1], int(sys.argv[2]))

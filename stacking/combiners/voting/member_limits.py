@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import did_you_mean
-from stacking.combiners.voting.objectives.pooled import WeightObjective
+from stacking.combiners.voting.objectives.objective import WeightObjective
+from stacking.named_arrays import AxisNames, align_by_name
 
 __all__ = ["MemberLimits", "MemberSubset", "within_limits"]
 
@@ -200,6 +201,8 @@ def _check_costs(member_costs: Mapping[str, float] | npt.ArrayLike, models: Sequ
                 hint = did_you_mean(str(name), models)
                 raise ValueError(f"member_costs must name members only: got {name!r}.{hint}")
         member_costs = [member_costs[name] for name in models]
+    names = AxisNames.of(models, "model")
+    (member_costs,) = align_by_name({"model": ("the predictions", names)}, member_costs=member_costs)
     costs = np.asarray(member_costs, dtype=np.float64)
     if costs.shape != (len(models),):
         raise ValueError(

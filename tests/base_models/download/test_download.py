@@ -100,6 +100,7 @@ def test_a_hostile_server(hostile, server, tmp_path, rows):
         assert ledger[name][0] == "unreachable", ledger[name]
         assert reason in ledger[name][1]
         assert ledger[name][2] == 2
+    assert server.asked["loop/"] == 5, "the first request and four redirects"
     assert "no connection" in ledger["refused"][1]
     assert ledger["later"][:3] == ("unreachable", "HTTP 429 (asks to wait 3600 s)", 1)
     assert sum(report.reasons.values()) == len(FINAL) + len(PASSING) + 2
@@ -157,6 +158,14 @@ def test_a_redirect_to_a_private_address_is_refused(server, write_urls, tmp_path
     report = download_photos(urls, tmp_path / "raw", DownloadOptions(first_wait=0.01))
     assert report.counts["refused"] == 3
     assert all("private address" in reason for reason in report.reasons)
+
+
+def test_a_proxy_of_the_environment_is_not_asked(server, write_urls, tmp_path, monkeypatch):
+    """A proxy would connect for us, and to addresses that we refuse."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    report = download_photos(write_urls({"1": server.url("photo/1")}), tmp_path / "raw", OPTIONS)
+    assert report.counts["fetched"] == 1
 
 
 def test_one_host_is_not_overrun(server, write_urls, tmp_path):

@@ -134,6 +134,23 @@ def test_a_rerun_decodes_nothing_and_a_changed_photo_again(raw, tmp_path, encode
     assert {path.stem for path in (out / "photos").rglob("*.jpg")} == (GOOD - {"2"}) | {"cut", "copy"}
 
 
+def test_another_photo_of_the_same_size_and_time_is_seen(raw, tmp_path, encode, draw_garment):
+    """The hash decides: a clock may jump, and a copy may keep its time."""
+    out, path = tmp_path / "clean", raw / "8.png"
+    ingest_photos(raw, out, tmp_path / "train.json", OPTIONS)
+    before, stamp = ledger_of(out)["8"]["sha256"], path.stat()
+    other = encode(draw_garment(88), "BMP")
+    path.write_bytes(other)
+    ingest_photos(raw, out, tmp_path / "train.json", OPTIONS)
+    then = ledger_of(out)["8"]["sha256"]
+    path.write_bytes(encode(draw_garment(89), "BMP"))  # as many bytes
+    assert path.stat().st_size == len(other)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    report = ingest_photos(raw, out, tmp_path / "train.json", OPTIONS)
+    assert report.n_decoded == 1
+    assert len({before, then, ledger_of(out)["8"]["sha256"]}) == 3
+
+
 def test_the_number_of_workers_changes_nothing(raw, tmp_path):
     for workers in (1, 3):
         ingest_photos(raw, tmp_path / f"w{workers}", tmp_path / "train.json", IngestOptions(size=64, workers=workers))

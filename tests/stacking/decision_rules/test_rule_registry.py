@@ -106,6 +106,15 @@ def test_float32_decides_as_float64_would(scores, threshold):
     np.testing.assert_array_equal(apply_thresholds(column, [threshold]), column.astype(np.float64) >= threshold)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_score_at_its_threshold_fires(dtype):
+    limits = np.array([0.0, 0.25, 0.3, 1.0])
+    at = limits.astype(dtype)
+    at = np.where(at < limits, np.nextafter(at, dtype(2)), at)  # .3 lies between two of float32: the next one above
+    assert apply_thresholds(at[None], limits).all()
+    assert not apply_thresholds(np.nextafter(at, dtype(-1))[None], limits).any()
+
+
 def test_thresholds_separate_neighbouring_floats_in_both_precisions():
     low = np.float32(0.3)
     high = np.nextafter(low, np.float32(1))
@@ -122,7 +131,7 @@ def test_never_predicted_reads_thresholds_and_decisions():
 
 
 def test_a_collision_raises():
-    with pytest.raises(ValueError, match="decision rule 'single' is already registered"):
+    with pytest.raises(ValueError, match=r"'single' is taken by stacking\.decision_rules\.single; choose"):
         register("single", average="micro-F1")(lambda scores: scores)
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -58,6 +59,22 @@ def test_a_folder_without_its_manifest_is_no_ensemble(boosted, tmp_path):
         StackingEnsemble.load(folder)
     (folder / "manifest.json").unlink()
     with pytest.raises(ValueError, match=r"has no manifest\.json"):
+        StackingEnsemble.load(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret.npy", "arrays/../../secret.npy", "link/secret.npy"])
+def test_a_manifest_cannot_name_files_outside(tmp_path, name):
+    """The hash is right, so nothing but the place can give it away."""
+    folder = tmp_path / "ensemble"
+    StackingEnsemble("mean", n_splits=2).fit(make_predictions(n_samples=60)).save(folder)
+    np.save(tmp_path / "secret.npy", np.full(4, 0.5))
+    (folder / "link").symlink_to(tmp_path, target_is_directory=True)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["sha256"][manifest["arrays"]["thresholds"]]
+    manifest["sha256"][name] = hashlib.sha256((tmp_path / "secret.npy").read_bytes()).hexdigest()
+    manifest["arrays"]["thresholds"] = name
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="names a file that no ensemble has"):
         StackingEnsemble.load(folder)
 
 

@@ -86,6 +86,26 @@ def test_damage_and_a_second_run_are_refused(tmp_path):
         recall(tmp_path, "piece", dict)
 
 
+@pytest.mark.parametrize("changed", ["truth", "scores", "weights"])
+def test_a_folder_of_other_data_answers_nothing(tmp_path, changed):
+    """What was kept of one fit is never taken for another whose truth, scores or weights differ."""
+    first = make_gated()
+    truth, scores = np.asarray(first.y_true), first.to_array()
+    facts = {"y_true": truth, "sample_weight": np.ones(len(truth))}
+    other = PredictionSet(scores, **facts)
+    if changed == "truth":
+        other = PredictionSet(scores, **facts | {"y_true": np.roll(truth, 1, axis=0)})
+    elif changed == "scores":
+        other = PredictionSet(np.roll(scores, 1, axis=1), **facts)
+    else:
+        other = PredictionSet(scores, **facts | {"sample_weight": 1.0 + np.arange(len(truth)) % 3})
+    with keep_pieces(tmp_path):
+        PerLabelStacker(n_trees=10, n_folds=2).fit(first)
+        PerLabelStacker(n_trees=10, n_folds=2).fit(PredictionSet(scores, **facts))
+        kept = PerLabelStacker(n_trees=10, n_folds=2).fit(other)
+    assert state_of(kept) == state_of(PerLabelStacker(n_trees=10, n_folds=2).fit(other))
+
+
 @pytest.mark.parametrize("counted", [False, True])
 def test_rows_read_label_by_label_give_the_same_trees(tmp_path, monkeypatch, counted):
     """From a store with a by-label copy, as beyond 100,000 rows."""

@@ -1,0 +1,161 @@
+"""The names along one axis of an array, and where the names of one axis stand in another."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stacking._checks import IntArray, did_you_mean, first_duplicate, first_names
+
+__all__ = ["AxisNames", "find_first", "find_own_names", "match_axis"]
+
+
+@dataclass(frozen=True)
+class AxisNames:
+    """The names along one axis of an array.
+
+    Parameters
+    ----------
+    names : tuple of hashable
+        Strings; integers as their digits; anything else that an index may hold, such as dates, as it is.
+    is_made_up : bool
+        True where they only count positions, so that they say nothing that the position does not.
+    are_numbers : bool, default=False
+        True where they are integers, as pandas numbers rows and columns that were given no names.
+    """
+
+    names: tuple[Hashable, ...]
+    is_made_up: bool
+    are_numbers: bool = False
+
+    @classmethod
+    def of(cls, names: Iterable[Any], made_up_as: str | None = None) -> AxisNames:
+        """Take names as they stand in an index or a prediction set.
+
+        Parameters
+        ----------
+        names : iterable
+            Strings, integers or other hashable values.
+        made_up_as : str, optional
+            What this package writes before the number of a position that was given no name: ``"sample"``.
+
+        Returns
+        -------
+        AxisNames
+            The names in one form.
+        """
+        values = list(names)
+        numbers = all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values)
+        counted = range(len(values)) if numbers else (f"{made_up_as}{place}" for place in range(len(values)))
+        made_up = (numbers or made_up_as is not None) and values == list(counted)
+        return cls(tuple(_key(value) for value in values), made_up, numbers)
+
+    @property
+    def is_shuffled_count(self) -> bool:
+        """Tell whether they are the numbers 0, 1, 2 … in another order."""
+        if not self.are_numbers or self.is_made_up or len(self.names) < 2:
+            return False
+        return set(self.names) == {str(place) for place in range(len(self.names))}
+
+
+def match_axis(found: AxisNames | None, wanted: AxisNames | None, *, who: str, what: str, of: str) -> IntArray | None:
+    """Find where the names of one axis stand in another, or that position decides.
+
+    Parameters
+    ----------
+    found : AxisNames or None
+        The names there are.
+    wanted : AxisNames or None
+        The names in the order wanted.
+    who : str
+        Whose names they are, for the errors: ``"y_true"``.
+    what : str
+        What they name: ``"row"``, ``"label"`` or ``"model"``.
+    of : str
+        Whose names are wanted: ``"y_score"``.
+
+    Returns
+    -------
+    ndarray of int or None
+        The position of every wanted name; None where the order is the same or one side has no names.
+
+    Raises
+    ------
+    ValueError
+        If both sides have names and one is missing, unknown or there twice; or if one side numbers its rows in another
+        order and the other has no names.
+    """
+    if found is None or wanted is None:
+        named, other = (found, of) if wanted is None else (wanted, who)
+        if named is not None and named.is_shuffled_count:
+            _refuse_shuffled(who if wanted is None else of, other, what)
+        return None
+    if found.names == wanted.names:
+        return None
+    place = {key: position for position, key in enumerate(found.names)}
+    if len(place) == len(found.names) == len(wanted.names) and place.keys() == set(wanted.names):
+        return np.array([place[key] for key in wanted.names], np.int64)
+    if found.is_made_up or wanted.is_made_up:
+        return match_axis(
+            None if found.is_made_up else found, None if wanted.is_made_up else wanted, who=who, what=what, of=of
+        )
+    raise _mismatch(found, wanted, who=who, what=what, of=of)
+
+
+def find_own_names(axis: AxisNames | None) -> list[str] | None:
+    """Return names that say more than their position, as text.
+
+    Parameters
+    ----------
+    axis : AxisNames or None
+        The names.
+
+    Returns
+    -------
+    list of str or None
+        The names; None where there are none, they only count, or one is no text (such as a date).
+    """
+    if axis is None or axis.is_made_up:
+        return None
+    return [key for key in axis.names if isinstance(key, str)] if all(isinstance(k, str) for k in axis.names) else None
+
+
+def find_first(found: Mapping[str, AxisNames | None]) -> tuple[str | None, AxisNames | None]:
+    """Find who gives the order of an axis: the first with names of its own, else the first that counts positions."""
+    named = [(name, names) for name, names in found.items() if names is not None]
+    return next(((name, names) for name, names in named if not names.is_made_up), named[0] if named else (None, None))
+
+
+def _key(value: Any) -> Hashable:
+    """Return one name in the form in which names are compared: integers and bytes as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="surrogateescape")
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return str(int(value))
+    return str(value) if isinstance(value, str) else value
+
+
+def _refuse_shuffled(who: str, other: str, what: str) -> None:
+    """Refuse row numbers in another order beside something without names."""
+    raise ValueError(
+        f"{who} must stand in the order of {other}, which does not name its {what}s: got the numbers 0, 1, 2 … of its "
+        f"{what}s in another order; name them in both, or pass an array (to_numpy()) to go by position."
+    )
+
+
+def _mismatch(found: AxisNames, wanted: AxisNames, *, who: str, what: str, of: str) -> ValueError:
+    """Say in one sentence how the names of one axis differ."""
+    there, needed = set(found.names), set(wanted.names)
+    if len(there) < len(found.names):
+        return ValueError(f"{who} must name every {what} once: got {first_duplicate(found.names)!r} more than once.")
+    if len(needed) < len(wanted.names):
+        return ValueError(f"{of} must name every {what} once: got {first_duplicate(wanted.names)!r} more than once.")
+    missing = [str(key) for key in wanted.names if key not in there]
+    unknown = [str(key) for key in found.names if key not in needed]
+    parts = [f"{len(missing)} missing, such as {first_names(missing, 1)}"] if missing else []
+    parts += [f"{len(unknown)} unknown, such as {first_names(unknown, 1)}"] if unknown else []
+    hint = did_you_mean(unknown[0], missing) if unknown and missing else ""
+    return ValueError(f"{who} must have the {len(wanted.names)} {what}s of {of}: got {' and '.join(parts)}.{hint}")

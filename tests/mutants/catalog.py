@@ -1,0 +1,599 @@
+"""The mutants: lines that must not be lost, how to break each, and the tests that must notice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One broken line.
+
+    `old` must occur in `file` exactly once: when the line changes, the mutant must change with it, or what it guards is
+    no longer tried.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def apply(self, source: str) -> str:
+        """Return the broken source."""
+        times = source.count(self.old)
+        if times != 1:
+            raise ValueError(
+                f"mutant {self.name!r} must find its line once in {self.file}: found {times} times; adapt it to the "
+                f"source. Looked for: {self.old!r}"
+            )
+        return source.replace(self.old, self.new)
+
+
+BASE, STACK = "tests/base_models", "tests/stacking"
+CANARY = f"{BASE}/runs/test_canary.py"
+MEMORY = f"{STACK}/test_canary.py"
+BY_HEART = f"{CANARY}::test_random_labels_learned_by_heart_score_chance_out_of_fold"
+NO_BIT = f"{CANARY}::test_the_truth_of_held_out_rows_moves_no_bit_of_the_network_that_scores_them"
+SHARED_GROUPS = f"{BASE}/runs/test_out_of_fold.py::test_folds_share_no_group_and_validation_rows_come_from_the_folds_own_training_part"  # noqa: E501
+DAMAGED = "tests/test_damaged_files.py::test_every_file_is_checked_by_its_bytes_and_not_by_its_time"
+ATOMIC = f"{STACK}/files/test_atomic_files.py"
+STORE = f"{STACK}/predictions/forms/test_store.py"
+RESUMED = f"{BASE}/training/test_member.py::test_an_interrupted_training_equals_an_uninterrupted_one"
+DECODING = f"{BASE}/photos/test_decoding.py"
+HOSTILE = f"{BASE}/download/test_download.py::test_a_hostile_server"
+ADDRESSES = f"{BASE}/download/test_addresses.py"
+MANIFEST = f"{BASE}/manifest/test_loading.py"
+RULES = f"{STACK}/decision_rules/test_rule_registry.py"
+
+OUT_OF_FOLD = (
+    Mutant(
+        "a fold's network trains on the held-out fold too",
+        "base_models/runs/out_of_fold.py",
+        "(data.fold != fold) & ~data.validation[:, fold]",
+        "~data.validation[:, fold]",
+        (BY_HEART,),
+    ),
+    Mutant(
+        "a fold's network trains on the held-out fold and nothing else",
+        "base_models/runs/out_of_fold.py",
+        "(data.fold != fold) & ~data.validation[:, fold]",
+        "(data.fold == fold)",
+        (BY_HEART,),
+    ),
+    Mutant(
+        "early stop and best epoch on the held-out rows",
+        "base_models/runs/out_of_fold.py",
+        "np.flatnonzero(data.validation[:, fold]),\n",
+        "np.flatnonzero(data.fold == fold),\n",
+        (NO_BIT,),
+    ),
+    Mutant(
+        "validation rows cut from all folds",
+        "base_models/runs/splits.py",
+        'np.flatnonzero((split == "train") & (fold != k))',
+        'np.flatnonzero(split == "train")',
+        (SHARED_GROUPS,),
+    ),
+    Mutant(
+        "photos of one group in several folds of a run",
+        "base_models/runs/splits.py",
+        "stratified_group_folds(y_true[train], folds.n_folds, groups=inside,",
+        "stratified_group_folds(y_true[train], folds.n_folds, groups=None,",
+        (f"{CANARY}::test_near_copies_of_one_group_betray_nothing",),
+    ),
+    Mutant(
+        "photos of one group in the holdout and out of it",
+        "base_models/runs/splits.py",
+        "folds.holdout_fraction, groups=inside,",
+        "folds.holdout_fraction, groups=None,",
+        (f"{BASE}/runs/test_holdout_scheme.py::test_the_store_holds_the_holdout_only_and_no_network_saw_it",),
+    ),
+    Mutant(
+        "a chunk with the scores of the rows that were learned",
+        "base_models/runs/fold_chunks.py",
+        "np.flatnonzero(data.fold == task.fold)",
+        "np.flatnonzero((data.fold >= 0) & (data.fold != task.fold))",
+        (BY_HEART,),
+    ),
+    Mutant(
+        "labels of a specialist in another order than its columns",
+        "base_models/runs/out_of_fold.py",
+        "np.ascontiguousarray(data.y_true[:, columns])",
+        "np.ascontiguousarray(data.y_true[:, columns[::-1]])",
+        (f"{CANARY}::test_the_same_networks_know_their_own_rows_by_heart",),
+    ),
+)
+
+STACKING = (
+    Mutant(
+        "a combiner is cross-fitted on all rows",
+        "stacking/cross_fitting.py",
+        "combiner.fit(predictions.subset(samples=~held)).predict_proba(",
+        "combiner.fit(predictions).predict_proba(",
+        (f"{MEMORY}::test_cross_fitted_scores_of_a_memory_are_chance",),
+    ),
+    Mutant(
+        "groups split by the folds of an ensemble",
+        "stacking/cross_fitting.py",
+        "stratified_group_folds(truth, n_splits, groups=predictions.groups,",
+        "stratified_group_folds(truth, n_splits, groups=None,",
+        (
+            f"{MEMORY}::test_an_ensemble_reports_what_its_memory_is_worth_on_new_rows",
+            f"{STACK}/test_cross_fitting.py::test_groups_stay_together",
+        ),
+    ),
+    Mutant(
+        "thresholds tuned on the rows that they judge",
+        "stacking/cross_fitting.py",
+        "ScoreBlocks(y_score.__getitem__, predictions, ~held)",
+        "ScoreBlocks(y_score.__getitem__, predictions, held | True)",
+        (f"{STACK}/test_cross_fitting.py::test_thresholds_are_tuned_on_the_other_folds_only",),
+    ),
+    Mutant(
+        "weights dropped in nested decisions",
+        "stacking/cross_fitting.py",
+        "sample_weight=None if predictions.sample_weight is None else predictions.sample_weight[~held],",
+        "sample_weight=None,",
+        (f"{STACK}/test_nested_weights.py",),
+    ),
+    Mutant(
+        "unknown cells tune nested decisions",
+        "stacking/cross_fitting.py",
+        "y_known=None if predictions.y_known is None else predictions.y_known[~held],",
+        "y_known=None,",
+        (f"{STACK}/test_nested_weights.py",),
+    ),
+    Mutant(
+        "a comparison fits on the rows that it scores",
+        "stacking/comparison/splits.py",
+        "predictions.subset(samples=np.flatnonzero(outer != fold))",
+        "predictions.subset(samples=np.flatnonzero(outer >= 0))",
+        (f"{MEMORY}::test_a_comparison_of_memories_finds_chance",),
+    ),
+    Mutant(
+        "groups split by the folds of a comparison",
+        "stacking/comparison/splits.py",
+        "stratified_group_folds(y_true, n_splits, groups=groups,",
+        "stratified_group_folds(y_true, n_splits, groups=None,",
+        (f"{STACK}/comparison/test_compare.py::test_groups_are_not_split_and_are_resampled_together",),
+    ),
+    Mutant(
+        "groups split by the folds of the classifier",
+        "stacking/multilabel_classifier.py",
+        "stratified_group_folds(indicators, n_splits, groups=groups,",
+        "stratified_group_folds(indicators, n_splits, groups=None,",
+        (f"{MEMORY}::test_bases_that_remember_hand_on_chance",),
+    ),
+    Mutant(
+        "base classifiers scored on the rows that they were fitted on",
+        "stacking/multilabel_classifier.py",
+        "scores[base, folds == fold] = rows",
+        "scores[base, folds == fold] = fit_base(self._parts[base][1], X, indicators, weight).predict_proba(X)"
+        "[folds == fold]",
+        (f"{MEMORY}::test_bases_that_remember_hand_on_chance",),
+    ),
+    Mutant(
+        "intervals from samples where groups err together",
+        "stacking/comparison/compare.py",
+        "groups=scored.groups, sample_weight=truth.sample_weight)",
+        "groups=None, sample_weight=truth.sample_weight)",
+        (f"{STACK}/comparison/test_compare.py::test_groups_are_not_split_and_are_resampled_together",),
+    ),
+    Mutant(
+        "a kept piece that ignores the truth",
+        "stacking/combiners/meta_learners/trees/label_feed.py",
+        "digest_of(rows.logits, rows.y_true, rows.weight, rows.usable)",
+        "digest_of(rows.logits, rows.weight, rows.usable)",
+        (f"{STACK}/files/test_result_cache.py::test_a_folder_of_other_data_answers_nothing",),
+    ),
+    Mutant(
+        "a kept piece that ignores its values",
+        "stacking/files/result_cache.py",
+        'digest.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")',
+        'digest.update(b"")',
+        (f"{STACK}/files/test_result_cache.py::test_a_piece_depends_on_all_that_it_is_made_of",),
+    ),
+    Mutant(
+        "rows that were fitted on are not recognised",
+        "stacking/ensemble/seen_samples.py",
+        "return np.isin(hashes, fitted)",
+        "return np.zeros(len(hashes), dtype=np.bool_)",
+        (f"{STACK}/ensemble/test_seen_samples.py",),
+    ),
+    Mutant(
+        "scores by the members' positions, not their names",
+        "stacking/predictions/alignment.py",
+        "if np.array_equal(there, needed):",
+        "if len(there) == len(needed):",
+        (f"{STACK}/predictions/forms/test_loading.py::test_tables_are_aligned_by_id_and_label",),
+    ),
+)
+
+DECISIONS = (
+    Mutant(
+        "> for >= of thresholds, float64",
+        "stacking/decision_rules/thresholds.py",
+        "return scores >= limits",
+        "return scores > limits",
+        (RULES,),
+    ),
+    Mutant(
+        "> for >= of thresholds, float32",
+        "stacking/decision_rules/thresholds.py",
+        "return scores >= np.where(narrow < limits,",
+        "return scores > np.where(narrow < limits,",
+        (RULES,),
+    ),
+    Mutant(
+        "float32 thresholds rounded down",
+        "stacking/decision_rules/thresholds.py",
+        "np.nextafter(narrow, np.float32(np.inf))",
+        "narrow",
+        (f"{RULES}::test_float32_decides_as_float64_would",),
+    ),
+    Mutant(
+        ">= 1 counts as never predicted",
+        "stacking/decision_rules/thresholds.py",
+        "np.asarray(array > 1.0,",
+        "np.asarray(array >= 1.0,",
+        (f"{RULES}::test_never_predicted_reads_thresholds_and_decisions",),
+    ),
+    Mutant(
+        "exact thresholds sorted too short",
+        "stacking/decision_rules/exact_micro_f1.py",
+        "2.0 * histograms.positives / price",
+        "0.5 * histograms.positives / price",
+        (f"{STACK}/decision_rules/test_exact_rules.py::test_pruning_loses_nothing_even_for_uncalibrated_scores",),
+    ),
+    Mutant(
+        "y_known ignored by the metrics",
+        "stacking/metrics/_cells.py",
+        "truth, decided = truth & known, decided & known",
+        "truth, decided = truth & known, decided",
+        (f"{STACK}/metrics/test_metrics.py::test_unknown_cells_count_neither_way",),
+    ),
+    Mutant(
+        "y_known ignored by standard errors",
+        "stacking/metrics/paired_difference.py",
+        "truth, decided = truth & predictions.y_known, decided & predictions.y_known",
+        "truth, decided = truth, decided",
+        (f"{STACK}/metrics/test_paired_difference.py::test_unknown_cells_and_weights_count",),
+    ),
+    Mutant(
+        "per-label thresholds without proof",
+        "stacking/decision_rules/choice.py",
+        "gain.gain > gain.standard_error",
+        "gain.gain > -1.0",
+        (f"{STACK}/decision_rules/test_choice.py",),
+    ),
+)
+
+FILES = (
+    Mutant(
+        "an atomic write without fsync",
+        "stacking/files/atomic_files.py",
+        "            os.fsync(file.fileno())\n        temporary.replace(target)",
+        "        temporary.replace(target)",
+        (f"{ATOMIC}::test_the_file_is_synced_before_it_is_renamed",),
+    ),
+    Mutant(
+        "an atomic write without syncing its folder",
+        "stacking/files/atomic_files.py",
+        "            os.fsync(descriptor)\n",
+        "            pass\n",
+        (f"{ATOMIC}::test_the_file_is_synced_before_it_is_renamed",),
+    ),
+    Mutant(
+        "an atomic write under the final name",
+        "stacking/files/atomic_files.py",
+        "    temporary = temporary_path(target.parent)\n    try:",
+        "    temporary = target\n    target.unlink(missing_ok=True)\n    try:",
+        (f"{ATOMIC}::test_an_exception_keeps_the_old_file",),
+    ),
+    Mutant(
+        "the lock of a folder removed",
+        "stacking/files/atomic_files.py",
+        "        lock.acquire()\n",
+        "        pass\n",
+        (f"{ATOMIC}::test_two_runs_in_one_folder",),
+    ),
+    Mutant(
+        "the sweep takes what only looks like a temporary file",
+        "stacking/files/atomic_files.py",
+        "            if _TEMP_NAME.fullmatch(name):",
+        '            if name.startswith(".tmp-"):',
+        (f"{ATOMIC}::test_sweep_removes_only_temporaries",),
+    ),
+    Mutant(
+        "free space is not asked for",
+        "stacking/files/atomic_files.py",
+        "if free < n_bytes + SPARE_BYTES:",
+        "if free < SPARE_BYTES:",
+        (f"{ATOMIC}::test_too_little_space",),
+    ),
+    Mutant(
+        "space is not reserved",
+        "stacking/files/atomic_files.py",
+        "            os.posix_fallocate(file.fileno(), 0, n_bytes)\n",
+        "            os.ftruncate(file.fileno(), n_bytes)\n",
+        (f"{ATOMIC}::test_preallocate",),
+    ),
+    Mutant(
+        "the marker of a checkpoint is not the last word",
+        "base_models/training/checkpoints.py",
+        "    atomic_write_json(folder / MARKER, marker)\n    _write_history(folder, checkpoint.history)\n",
+        "    _sweep(folder, set(names.values()))\n    atomic_write_json(folder / MARKER, marker)\n"
+        "    _write_history(folder, checkpoint.history)\n",
+        (f"{BASE}/training/test_checkpoints.py::test_a_death_at_any_write_leaves_the_previous_checkpoint",),
+    ),
+    Mutant(
+        "a checkpoint's hash is not checked",
+        "base_models/training/checkpoints.py",
+        'if not path.is_file() or sha256_file(path) != entry["sha256"]:',
+        "if not path.is_file():",
+        (DAMAGED,),
+    ),
+    Mutant(
+        "a fold's hash is not checked",
+        "base_models/runs/fold_chunks.py",
+        "if not (place / name).is_file() or sha256_file(place / name) != digest:",
+        "if not (place / name).is_file():",
+        (DAMAGED,),
+    ),
+    Mutant(
+        "a store's hash is not checked",
+        "stacking/predictions/forms/store_index.py",
+        'if hashing and sha256_file(path) != entry["sha256"]:',
+        "if False:",
+        (DAMAGED,),
+    ),
+    Mutant(
+        "an ensemble's hash is not checked",
+        "stacking/ensemble/folder.py",
+        "if hashlib.sha256(data).hexdigest() != digest:",
+        "if False:",
+        (f"{STACK}/ensemble/test_ensemble.py::test_every_changed_file_is_refused",),
+    ),
+    Mutant(
+        "a path leaves the folder of the ensemble",
+        "stacking/ensemble/folder.py",
+        "        if _FILE_NAME.fullmatch(name) is None:\n",
+        "        if False:\n",
+        (f"{STACK}/ensemble/test_ensemble.py::test_a_manifest_cannot_name_files_outside",),
+    ),
+    Mutant(
+        "a link leaves the folder of the ensemble",
+        "stacking/files/untrusted.py",
+        "if link is not None or",
+        "if",
+        (f"{STACK}/ensemble/test_strangers_ensembles.py::test_links_are_refused",),
+    ),
+    Mutant(
+        "a path leaves the folder of the store",
+        "stacking/predictions/forms/store_index.py",
+        "if not all(is_store_file(name) for name in [*named, *index.files]):",
+        "if False:",
+        (f"{STORE}::test_a_damaged_index",),
+    ),
+    Mutant(
+        "the index of a store is written first",
+        "stacking/predictions/forms/store.py",
+        "            (self.folder / INDEX_NAME).unlink(missing_ok=True)\n",
+        "",
+        (f"{STORE}::test_killed_at_any_moment",),
+    ),
+    Mutant(
+        "a row of a store may be written twice",
+        "stacking/predictions/forms/store.py",
+        "            if twice.any():\n                row = str(",
+        "            if False:\n                row = str(",
+        (f"{STORE}::test_each_row_exactly_once",),
+    ),
+    Mutant(
+        "a row of a store may never be written",
+        "stacking/predictions/forms/store.py",
+        "            self._check_complete()\n",
+        "",
+        (f"{STORE}::test_each_row_exactly_once",),
+    ),
+    Mutant(
+        "a saved class is looked up anywhere",
+        "stacking/combiners/state.py",
+        "    if home is None:\n",
+        '    if home is None:\n        return getattr(import_module(name.partition(":")[0]), name.partition(":")[2])\n'
+        "    if home is None:\n",
+        (f"{STACK}/ensemble/test_ensemble.py::test_a_class_of_somebody_else_is_not_imported",),
+    ),
+    Mutant(
+        "weights may hold code",
+        "base_models/networks/weights.py",
+        "weights_only=True)\n",
+        "weights_only=False)\n",
+        (f"{BASE}/networks/test_weights.py::test_code_in_a_file_is_not_run",),
+    ),
+    Mutant(
+        "a page runs what names say",
+        "stacking/report/html.py",
+        "autoescape=True",
+        "autoescape=False",
+        (f"{STACK}/report/test_rendering.py::test_hostile_names_do_nothing_in_html",),
+    ),
+    Mutant(
+        "a spreadsheet runs what cells say",
+        "stacking/files/csv_cells.py",
+        'return "\'" + cell if cell.startswith(_FORMULA_STARTS) and not _is_number(cell) else cell',
+        "return cell",
+        ("tests/experiments/test_submission.py",),
+    ),
+)
+
+TRAINING = (
+    Mutant(
+        "random state not restored on resume",
+        "base_models/training/member.py",
+        "            torch.manual_seed(task.seed + 1 + epoch)\n",
+        "",
+        (RESUMED,),
+    ),
+    Mutant(
+        "optimizer state not restored on resume",
+        "base_models/training/member.py",
+        "    learner.optimizer.load_state_dict(saved.optimizer)\n",
+        "",
+        (RESUMED,),
+    ),
+    Mutant(
+        "averaged weights not restored on resume",
+        "base_models/training/member.py",
+        "        learner.average.module.load_state_dict(saved.averaged)\n",
+        "        pass\n",
+        (RESUMED,),
+    ),
+    Mutant(
+        "what is not annotated teaches",
+        "base_models/training/epoch.py",
+        "if task.y_known is None else task.y_known[rows].astype(np.float32)",
+        "if True else task.y_known[rows].astype(np.float32)",
+        (f"{BASE}/training/test_member.py::test_what_is_not_annotated_counts_neither_way",),
+    ),
+)
+
+PHOTOS = (
+    Mutant(
+        "the limit of pixels removed",
+        "base_models/photos/decoding.py",
+        "if image.width * image.height > MAX_PIXELS:",
+        "if False:",
+        (f"{DECODING}::test_bombs_are_refused_by_their_header",),
+    ),
+    Mutant(
+        "the limit of bytes removed",
+        "base_models/photos/decoding.py",
+        "if len(data) > MAX_BYTES:",
+        "if False:",
+        (f"{DECODING}::test_large_files_are_refused_unread",),
+    ),
+    Mutant(
+        "another library lets cut photos pass",
+        "base_models/photos/decoding.py",
+        "    if ImageFile.LOAD_TRUNCATED_IMAGES:\n",
+        "    if False:\n",
+        (f"{DECODING}::test_another_librarys_truncation_flag_is_found",),
+    ),
+    Mutant(
+        "EXIF ignored",
+        "base_models/photos/decoding.py",
+        "return ImageOps.exif_transpose(image)",
+        "return image",
+        (f"{DECODING}::test_exif_orientation_turns_the_picture",),
+    ),
+    Mutant(
+        "16 bits clipped",
+        "base_models/photos/decoding.py",
+        "(values + 128) // 257",
+        "values",
+        (f"{DECODING}::test_sixteen_bits_are_scaled_and_not_clipped",),
+    ),
+    Mutant(
+        "transparent photos show their hidden colors",
+        "base_models/photos/decoding.py",
+        "    if image.has_transparency_data:\n",
+        "    if False:\n",
+        (f"{DECODING}::test_transparency_is_laid_on_white",),
+    ),
+    Mutant(
+        "links lead out of the folder of photos",
+        "base_models/manifest/folder.py",
+        "entry.is_dir(follow_symlinks=False)",
+        "entry.is_dir(follow_symlinks=True)",
+        (f"{MANIFEST}::test_symbolic_links_do_not_lead_out_of_the_folder",),
+    ),
+    Mutant(
+        "ids that are paths",
+        "base_models/manifest/annotations.py",
+        "            check_photo_id(photo_id, self.source)\n",
+        "",
+        (f"{MANIFEST}::test_ids_that_are_no_file_names_are_refused",),
+    ),
+    Mutant(
+        "a key of JSON twice",
+        "base_models/manifest/imaterialist_json.py",
+        "object_pairs_hook=pairs, ",
+        "",
+        (f"{MANIFEST}::test_strange_json_is_refused",),
+    ),
+)
+
+NETWORK = (
+    Mutant(
+        "private addresses allowed in urls",
+        "base_models/download/addresses.py",
+        "        if not is_public(host):\n",
+        "        if False:\n",
+        (f"{ADDRESSES}::test_urls_that_are_refused",),
+    ),
+    Mutant(
+        "names may lead to private addresses",
+        "base_models/download/addresses.py",
+        "if private and not self._allow_private:",
+        "if False:",
+        (f"{ADDRESSES}::test_a_name_that_leads_to_a_private_address_is_refused",),
+    ),
+    Mutant(
+        "private addresses behind NAT64 and in IPv6",
+        "base_models/download/addresses.py",
+        "        if value in _NAT64:",
+        "        if False:",
+        (f"{ADDRESSES}::test_private_addresses_in_every_form",),
+    ),
+    Mutant(
+        "redirects are not checked",
+        "base_models/download/fetching.py",
+        "url = check_url(str(answer), allow_private=options.allow_private)",
+        "url = answer",
+        (f"{BASE}/download/test_download.py::test_a_redirect_to_a_private_address_is_refused",),
+    ),
+    Mutant(
+        "the limit of redirects removed",
+        "base_models/download/fetching.py",
+        "range(MAX_REDIRECTS + 1)",
+        "range(100)",
+        (HOSTILE,),
+    ),
+    Mutant(
+        "a timeout for each read, not for the photo",
+        "base_models/download/fetching.py",
+        "aiohttp.ClientTimeout(total=options.timeout)",
+        "aiohttp.ClientTimeout(sock_read=options.timeout)",
+        (HOSTILE,),
+    ),
+    Mutant(
+        "an endless body is read to its end",
+        "base_models/download/fetching.py",
+        "        if len(body) > limit:\n",
+        "        if False:\n",
+        (HOSTILE,),
+    ),
+    Mutant(
+        "compressed bodies are taken",
+        "base_models/download/fetching.py",
+        '    if encoding != "identity":\n',
+        "    if False:\n",
+        (HOSTILE,),
+    ),
+    Mutant(
+        "photos that were cut at their source are taken",
+        "base_models/download/fetching.py",
+        "    if not is_whole_photo(data):\n",
+        "    if False:\n",
+        (HOSTILE,),
+    ),
+    Mutant(
+        "a proxy of the environment sees the urls",
+        "base_models/download/fetching.py",
+        "trust_env=False",
+        "trust_env=True",
+        (f"{BASE}/download/test_download.py::test_a_proxy_of_the_environment_is_not_asked",),
+    ),
+)
+
+MUTANTS = (*OUT_OF_FOLD, *STACKING, *DECISIONS, *FILES, *TRAINING, *PHOTOS, *NETWORK)
