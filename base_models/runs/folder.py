@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import importlib.metadata
 import io
 import json
 import logging
@@ -37,6 +36,7 @@ from stacking.files.atomic_files import (
     sweep_stale_temps,
 )
 from stacking.files.untrusted import read_json
+from stacking.files.versions import installed_versions
 
 __all__ = ["RunFolder", "open_run_folder", "share_run_folder", "write_npz"]
 
@@ -267,10 +267,6 @@ def _expected_bytes(recipe: TrainingRun) -> int:
 
 def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str, Any]:
     """Record what decides and describes a new run."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "training run",
@@ -279,7 +275,7 @@ def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str,
         "seed": recipe.seed,
         "n_threads": n_threads,
         "device": device,
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "scheme": {"oof": OOF_WORDS[recipe.folds.scheme], "new_photos": _new_photos_words(recipe.folds)},
         "runs_started": 0,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.estimates.doctor import Fact, duration, peak_memory, reset_peak_memory
-from stacking.memory import available_memory
+from experiments.estimates.doctor import Fact, duration
+from stacking.memory import available_memory, peak_memory, reset_peak_memory
 from stacking.predictions import PredictionSet
 
 TRIED_ROWS = (300, 900)

@@ -334,7 +334,7 @@ FILES = (
     ),
     Mutant(
         "a fold's hash is not checked",
-        "base_models/runs/fold_chunks.py",
+        "base_models/runs/fold_record.py",
         "if not (place / name).is_file() or sha256_file(place / name) != digest:",
         "if not (place / name).is_file():",
         (DAMAGED,),
@@ -398,9 +398,10 @@ FILES = (
     Mutant(
         "a saved class is looked up anywhere",
         "stacking/combiners/state.py",
-        "    if home is None:\n",
-        '    if home is None:\n        return getattr(import_module(name.partition(":")[0]), name.partition(":")[2])\n'
-        "    if home is None:\n",
+        "    if found is None:\n",
+        "    if found is None:\n        from importlib import import_module\n\n"
+        '        return getattr(import_module(name.partition(":")[0]), name.partition(":")[2])\n'
+        "    if found is None:\n",
         (f"{STACK}/ensemble/test_ensemble.py::test_a_class_of_somebody_else_is_not_imported",),
     ),
     Mutant(
