@@ -303,7 +303,7 @@ def _numbers_of_labels(path: Path, columns: Sequence[str], beside: tuple[str, ..
     try:
         return read_numbers(path, leave_out=beside)
     except ValueError as error:
-        if len(columns) - len(beside) > 1 or "must be a number" not in str(error):
+        if len(set(columns) - set(beside)) != 1 or "must be a number" not in str(error):
             raise
         name = next(name for name in columns if name not in beside)
         raise ValueError(f"{error} If {name!r} lists the labels of a sample, call it 'labels'.") from error

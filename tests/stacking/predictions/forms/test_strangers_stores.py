@@ -218,4 +218,4 @@ def test_a_gzip_bomb_is_no_table(tmp_path):
 def test_surrogates_are_no_names(tmp_path):
     for key in ("ids", "models", "labels"):
         array = {"ids": ["a", "\ud800"], "models": ["\udc80"], "labels": ["x", "\udfff"]}[key]
-        assert "Unicode" in read_or_refuse(bundle_with(tmp_path / "b.npz", **{key: np.array(array)}))
+        assert "UTF-8" in read_or_refuse(bundle_with(tmp_path / "b.npz", **{key: np.array(array)}))
