@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ __all__ = [
     "parse_npy",
     "read_json",
     "read_npy",
+    "read_npy_header",
     "read_npz",
 ]
 
@@ -327,14 +329,45 @@ def _check_archive(entries: list[zipfile.ZipInfo], place: Path) -> None:
     check_memory(unpacked, f"{place}", "pack its source into a store instead (labelstack pack)")
 
 
+def read_npy_header(file: BinaryIO | Any, what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an array as numpy writes it.
+
+    Parameters
+    ----------
+    file : binary file
+        At the beginning of the array; left where its values begin.
+    what : str
+        What it is, the beginning of the error.
+
+    Returns
+    -------
+    shape : tuple of int
+        The array's shape, as it claims.
+    by_column : bool
+        True for Fortran order.
+    dtype : numpy.dtype
+        The values' type, as it claims.
+
+    Raises
+    ------
+    ValueError
+        If it is no header of version 1, 2 or 3.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, by_column, dtype = read(file)
+    except Exception as error:  # numpy's header parser raises almost anything on damage
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{what} must be a .npy file written by numpy: {reason[:200]}") from error
+    return shape, by_column, dtype
+
+
 def _read_array(file: BinaryIO | Any, size: int, what: str) -> npt.NDArray[Any]:
     """Read an array whose header agrees with the size of its file."""
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_column, dtype = read(file)
-    except Exception as error:  # numpy's header parser raises almost anything on damage
-        raise ValueError(f"{what} is damaged: it must begin as numpy writes arrays ({error}).") from error
+    shape, by_column, dtype = read_npy_header(file, what)
     if dtype.hasobject:
         raise ValueError(
             f"{what} holds Python objects, which are never loaded: save names with dtype str, scores with float32."
