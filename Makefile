@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fuzz mutants check bandit audit lint types layers docs format bench gpu clean
+.PHONY: help setup demo test test-fast fuzz mutants kills check bandit audit lint types layers docs format bench gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ fuzz: $(VENV)/.installed ## Throw 30 times as many made-up files at every reader
 
 mutants: $(VENV)/.installed ## Break important lines one at a time; the suite must notice each (15 minutes)
 	nice $(BIN)/python tests/mutants/run.py
+
+kills: $(VENV)/.installed ## Kill every command that writes, 20 times each; nothing may be in parts or lost (20 minutes)
+	$(BIN)/python -W ignore tests/kills/run.py --kills 20
 
 check: lint types layers bandit docs test ## All that CI asks: lint, types, layers, documentation, tests
 

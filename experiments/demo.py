@@ -6,6 +6,7 @@ Everything is kept in one folder and the same command goes on where it was stopp
     demo-run/run        members, out-of-fold and test predictions
     demo-run/ensemble   the fitted ensemble
     demo-run/report     report.html, report.md, leaderboard.json
+    demo-run/demo.json  says that the folder is the demo's
 """
 
 import time
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from experiments.estimates.doctor import duration
 from experiments.reports.comparison_files import write_comparison
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
 N_TRAIN, N_TEST = 1800, 600
+FORMAT = "labelstack demo"
+DEMO = ResultKind("a demo", "demo.json", lambda marker: () if marker.get("format") == FORMAT else None)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,18 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     -------
     list of str
         Five lines: what happened, and where the report is.
+
+    Raises
+    ------
+    OutputRefusedError
+        If the folder holds something else than an earlier demo.
     """
+    with work_folder(out, DEMO, {"format": FORMAT}) as place:
+        return _run(place, plan or DemoPlan())
+
+
+def _run(out: Path, plan: DemoPlan) -> list[str]:
+    """Go through the steps in a folder that is the demo's."""
     from base_models import run_training
     from base_models.manifest import load_manifest
     from experiments.fashionblocks import synthesize
@@ -78,7 +94,6 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     from stacking.predictions import load_predictions
 
     started = time.monotonic()
-    out, plan = Path(out), plan or DemoPlan()
     data, run = out / "data", out / "run"
     recipe = load_recipe(plan.recipe)
     plan.say(f"drawing {plan.n_train + plan.n_test:,} photos …")
@@ -87,11 +102,13 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     run_training(recipe, run, recipe_folder=data, progress=plan.progress)
     fitting, held_out = load_predictions(run / "oof"), load_predictions(run / "test")
     plan.say("fitting the ensemble …")
-    StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit).fit(fitting).save(out / "ensemble")
+    ensemble = StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit).fit(fitting)
+    ensemble.save(out / "ensemble", overwrite=True)  # of an earlier demo: the folder is its own
     plan.say("comparing on held-out photos …")
     found = compare(fitting, holdout=held_out, random_state=0, time_limit=plan.time_limit)
     sections = _photo_sections(run, load_manifest(recipe.data, data), found, (fitting, held_out))
-    write_comparison(found, out / "report", title="FashionBlocks: the demo", extra_sections=sections)
+    title = "FashionBlocks: the demo"
+    write_comparison(found, out / "report", title=title, extra_sections=sections, overwrite=True)
     return [
         f"drew {plan.n_train:,} training and {plan.n_test:,} held-out photos",
         f"trained {len(recipe.members)} members ({recipe.folds.n_networks} networks each)",
@@ -104,7 +121,6 @@ def _photo_sections(
     run: Path, manifest: "Manifest", found: "Comparison", predictions: "tuple[PredictionSet, PredictionSet]"
 ) -> "list[Section]":
     """Build the sections that need the run folder and the photos."""
-    from experiments.reports.evaluation import HeldOutAnswer
     from experiments.reports.label_explanations import explanation_section
     from experiments.reports.training_report import learning_curves_section, photos_section, worst_errors_section
 
@@ -113,10 +129,7 @@ def _photo_sections(
     if members:
         sections.insert(0, explanation_section(run, manifest, members[0], *predictions))
     if found.ensemble is not None:
-        kept = found.held_out(found.ensemble.method)
-        answer = HeldOutAnswer(
-            found.ensemble.method, kept.ids, found.labels, found.truth.y_true.astype("uint8"), kept.y_score, kept.y_pred
-        )
+        answer = found.held_out(found.ensemble.method)
         sections = [photos_section(answer, manifest), worst_errors_section(answer, manifest), *sections]
     return sections
 

@@ -76,10 +76,14 @@ def test_make_help_lists_the_commands():
         "demo",
         "test",
         "test-fast",
+        "fuzz",
         "mutants",
+        "kills",
         "check",
+        "audit",
         "format",
         "bench",
+        "gpu",
         "clean",
     ]
 

@@ -9,9 +9,7 @@ those. ``OUT/photos/ab/ID.jpg`` holds the photos, ``OUT/duplicates/`` those that
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
-import io
 import platform
 import time
 from collections import Counter
@@ -30,22 +28,26 @@ from base_models.ingest.duplicates import find_duplicates
 from base_models.ingest.ledger import IngestLedger, IngestRow
 from base_models.ingest.options import IngestOptions
 from base_models.manifest import FolderPhotos, scan_folder
+from base_models.manifest.photo_names import match_photos, name_photos, normalise_path
 from stacking.files.atomic_files import (
     atomic_write_bytes,
     atomic_write_json,
     atomic_write_text,
     check_writable,
-    run_lock,
     sha256_file,
-    sweep_stale_temps,
 )
-from stacking.files.csv_cells import guard_cell
+from stacking.files.csv_cells import guard_cell, to_csv
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind, check_work_folder
 from stacking.files.untrusted import read_json
 from stacking.files.versions import installed_versions
 
 __all__ = ["IngestReport", "ingest_photos"]
 
 SCHEMA_VERSION = 1
+INGEST = ResultKind(
+    "the result of an ingest", "ingest.json", lambda marker: () if isinstance(marker.get("options"), dict) else None
+)
 _BYTES_PER_PIXEL = 0.25  # of a letterboxed JPEG of quality 85, measured on shop photos; rounded up
 _STATUSES = ("kept", "duplicate", "blank", "failed", "missing")
 Progress = Callable[..., None]
@@ -107,7 +109,8 @@ def ingest_photos(
     Raises
     ------
     ValueError
-        If the folder or the annotations cannot be read, no photo could be kept, or `out` holds photos of other options.
+        If the folder or the annotations cannot be read, no photo could be kept, or `out` holds photos of
+        other options or something else.
     OSError
         If another run works in `out`, it cannot be written, or the disk is full.
 
@@ -122,18 +125,30 @@ def ingest_photos(
             f"out must be outside the folder of photos: got {str(out)!r} in {str(source)!r}; choose another."
         )
     found, photos = scan_folder(source)
-    ids = found if annotations is None else read_photo_ids(annotations, options)
-    places = {photo_id: place for place, photo_id in enumerate(found)}
+    ids, paths = (found, found) if annotations is None else read_photo_ids(annotations, options)
+    places = _find_photos(ids, paths, found, photos, annotations)
+    inputs = [source, annotations]
+    check_work_folder(out, INGEST, inputs=inputs)
     _check_options(out, options)
     check_writable(out, round(len(places) * _BYTES_PER_PIXEL * options.size**2))
-    with run_lock(out):
-        sweep_stale_temps(out)
+    with work_folder(out, INGEST, inputs=inputs):
         run = _Run(out, ids, places, photos, options)
         atomic_write_json(out / "ingest.json", {"schema_version": SCHEMA_VERSION, "options": options.of_the_result()})
         with IngestLedger(out / "ledger.sqlite") as ledger:
             run.decode(ledger, progress)
             run.sort_out(ledger)
         return run.finish(annotations, read_failures(source))
+
+
+def _find_photos(
+    ids: list[str], paths: list[str], found: list[str], photos: FolderPhotos, annotations: Path | None
+) -> dict[str, int]:
+    """Find the photo of every id, by its path where the annotations have one."""
+    if annotations is None:
+        return {photo_id: place for place, photo_id in enumerate(found)}
+    short = [normalise_path(path) for path in photos.paths.tolist()]
+    matched = match_photos(paths, short, name_photos(short), who=annotations.name).tolist()
+    return {photo_id: place for photo_id, place in zip(ids, matched, strict=True) if place >= 0}
 
 
 def _check_options(out: Path, options: IngestOptions) -> None:
@@ -290,14 +305,12 @@ class _Run:
 
     def _write_csv(self, outcomes: dict[str, tuple[str, str]]) -> None:
         """Write one line per photo."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["id", "status", "reason", "source", "width", "height", "bytes", "sha256"])
+        lines: list[tuple[object, ...]] = [("id", "status", "reason", "source", "width", "height", "bytes", "sha256")]
         for photo_id, (status, reason) in outcomes.items():
             row = self.rows.get(photo_id) if photo_id in self.places else None
             facts = (row.source, row.width, row.height, row.n_bytes, row.sha256) if row else ("", 0, 0, 0, "")
-            writer.writerow([photo_id, status, guard_cell(reason), *facts])
-        atomic_write_text(self.out / "ledger.csv", buffer.getvalue())
+            lines.append((photo_id, status, guard_cell(reason), *facts))
+        atomic_write_text(self.out / "ledger.csv", to_csv(lines))
 
 
 def _has_other_bytes(path: Path, digest: str) -> bool:

@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,12 +25,18 @@ from numpy.typing import NDArray
 
 from stacking.files.atomic_files import (
     LOCK_NAME,
+    OutputRefusedError,
     atomic_write_json,
+    check_regular,
+    is_temporary_name,
     preallocate,
+    run_lock,
     sha256_file,
     sweep_stale_temps,
     sync_folder,
 )
+from stacking.files.ending import run_all
+from stacking.files.output_rules import check_folder
 from stacking.files.untrusted import read_json
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
@@ -201,22 +208,27 @@ def store_lock(folder: Path) -> Iterator[None]:
 
     Raises
     ------
+    OutputRefusedError
+        If the folder holds something else, or is a link.
     OSError
         If the folder cannot be written.
     """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("%s: waiting for another process that computes these features", folder)
-        lock.acquire(poll_interval=0.5)
-    try:
+    _check_folder(folder)
+    told = "%s: waiting for another process that computes these features"
+    with run_lock(folder, wait=lambda: logger.info(told, folder)):
+        _check_folder(folder)
         yield
-    finally:
-        lock.release()
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that holds what no store does; the hash in its own name says whose the rest is."""
+    check_folder(folder, "the folder of a feature store")
+    own = {INDEX, LEDGER, LOCK_NAME, *(f"{variant}.npy{end}" for variant in VARIANTS for end in ("", ".part"))}
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    for name in names:
+        if name not in own and not is_temporary_name(name):
+            raise OutputRefusedError(f"{folder} must hold nothing but features: it holds {name!r}; move that.")
+        check_regular(folder / name)
 
 
 class FeatureWriter:
@@ -249,11 +261,10 @@ class FeatureWriter:
             for variant in variants:
                 self._files[variant] = self._reserve(variant)
                 self._chunks[variant] = self._intact_chunks(variant)
-        except BaseException:
-            self.close()
-            for variant in variants:  # reserved for nothing
-                if not self._chunks.get(variant):
-                    (folder / f"{variant}.npy.part").unlink(missing_ok=True)
+        except BaseException as error:
+            reserved_for_nothing = [variant for variant in variants if not self._chunks.get(variant)]
+            parts = [folder / f"{variant}.npy.part" for variant in reserved_for_nothing]
+            run_all(self.close, *(partial(part.unlink, missing_ok=True) for part in parts), after=error)
             raise
 
     def n_done(self, variant: str) -> int:
@@ -325,9 +336,8 @@ class FeatureWriter:
 
     def close(self) -> None:
         """Close the files; what was written stays for the next process."""
-        for file in self._files.values():
-            file.close()
-        self._files = {}
+        files, self._files = self._files, {}
+        run_all(*(file.close for file in files.values()))
 
     def _read_ledger(self) -> dict[str, Any]:
         """Read what an earlier process finished."""
@@ -344,8 +354,8 @@ class FeatureWriter:
         try:
             preallocate(file, self._offset(0) + self.facts.n_bytes())
             write_at(file.fileno(), np.frombuffer(self._header, np.uint8), 0)
-        except BaseException:
-            file.close()
+        except BaseException as error:
+            run_all(file.close, after=error)
             raise
         return file
 

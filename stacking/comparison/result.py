@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.comparison.evaluation import FailedMethod, Kind, MethodResult
-from stacking.comparison.ladder import Ladder
+from stacking.comparison.candidates import Kind
+from stacking.comparison.evaluation import FailedMethod, MethodResult
+from stacking.comparison.held_out import HeldOut
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.output_rules import check_output_file
 from stacking.metrics.bootstrap import percentile_interval
-from stacking.metrics.counts import Truth
+from stacking.metrics.gain_ladder import Ladder
+from stacking.truth import Truth
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from stacking.report import Report, Section
 
-__all__ = ["Comparison", "Difference", "HeldOut", "LeaderboardRow"]
+__all__ = ["Comparison", "Difference", "LeaderboardRow"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class LeaderboardRow:
         Name, and "member", "vote", "meta" or "auto".
     score, low, high : float
         With the rule that cross-fitting chose, and its 95 % bootstrap limits.
-    rule : {"single", "per_label"}
-        That rule (the more frequent one over the splits).
+    rule : str
+        That decision rule (the most frequent one over the splits).
     score_single, low_single, high_single : float
         With one threshold for all labels.
     score_per_label, low_per_label, high_per_label : float
@@ -101,25 +104,6 @@ class LeaderboardRow:
     peak_memory_mb: float | None
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Scores and decisions of a method on samples that tuned nothing.
-
-    Attributes
-    ----------
-    ids : ndarray of str, shape (n_samples,)
-        The samples.
-    y_score : ndarray of float32, shape (n_samples, n_labels)
-        Scores.
-    y_pred : ndarray of bool, shape (n_samples, n_labels)
-        Decisions of the chosen rule, each sample by the thresholds of its split.
-    """
-
-    ids: npt.NDArray[np.str_]
-    y_score: npt.NDArray[np.float32]
-    y_pred: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -261,7 +245,7 @@ class Comparison:
         Returns
         -------
         HeldOut
-            Scores, decisions and ids.
+            Scores, and decisions of the chosen rule, each sample by the thresholds of its split.
 
         Raises
         ------
@@ -291,15 +275,23 @@ class Comparison:
         plain: dict[str, Any] = _plain(content)
         return plain
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
+    def to_json(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write ``leaderboard.json``.
 
         Parameters
         ----------
         path : path-like
             Its folder must exist.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
         """
-        atomic_write_json(path, self.to_dict())
+        check_output_file(path, overwrite=overwrite)
+        atomic_write_json(path, self.to_dict(), replace=overwrite)
 
     def verdict(self) -> str:
         """Say the result in one paragraph.
@@ -349,6 +341,8 @@ class Comparison:
         path: str | os.PathLike[str],
         title: str = "Comparison of ensembles",
         extra_sections: Sequence[Section] = (),
+        *,
+        overwrite: bool = False,
     ) -> None:
         """Write the report as one self-contained HTML file.
 
@@ -360,16 +354,26 @@ class Comparison:
             Its title.
         extra_sections : sequence of Section, default=()
             Put before the section on the protocol.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
         """
         from stacking.report import render_html
 
-        atomic_write_text(path, render_html(self.report(title, extra_sections)))
+        check_output_file(path, overwrite=overwrite)
+        atomic_write_text(path, render_html(self.report(title, extra_sections)), replace=overwrite)
 
     def to_markdown(
         self,
         path: str | os.PathLike[str],
         title: str = "Comparison of ensembles",
         extra_sections: Sequence[Section] = (),
+        *,
+        overwrite: bool = False,
     ) -> None:
         """Write the report as Markdown.
 
@@ -381,10 +385,18 @@ class Comparison:
             Its title.
         extra_sections : sequence of Section, default=()
             Put before the section on the protocol.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
         """
         from stacking.report import render_markdown
 
-        atomic_write_text(path, render_markdown(self.report(title, extra_sections)))
+        check_output_file(path, overwrite=overwrite)
+        atomic_write_text(path, render_markdown(self.report(title, extra_sections)), replace=overwrite)
 
 
 def _plain(value: Any) -> Any:
