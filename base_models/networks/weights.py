@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from stacking.files.atomic_files import sha256_file
+from stacking.files.untrusted import check_unpacked_size
 
 __all__ = ["hash_tensors", "load_starting_weights", "read_weight_file", "wheel_weight_file"]
 
@@ -99,6 +100,7 @@ def read_weight_file(path: Path) -> dict[str, Tensor]:
         )
     if not path.is_file():
         raise ValueError(f"weights must name a file that exists: {path} is not there.")
+    check_unpacked_size(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
