@@ -7,45 +7,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from base_models.manifest import Manifest, load_manifest
-    from base_models.recipe.data import DataConfig
-    from base_models.recipe.member import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun
-    from base_models.runs.inference import predict
-    from base_models.runs.out_of_fold import run_training, train_out_of_fold
-    from base_models.training.member import train_member
-    from base_models.training.progress import TrainingEvent
-
-__all__ = [
-    "DataConfig",
-    "DerivedMember",
-    "FoldConfig",
-    "Manifest",
-    "MemberConfig",
-    "TrainingConfig",
-    "TrainingEvent",
-    "TrainingRun",
-    "load_manifest",
-    "predict",
-    "run_training",
-    "train_member",
-    "train_out_of_fold",
-]
+    from base_models.manifest import Manifest as Manifest
+    from base_models.manifest import load_manifest as load_manifest
+    from base_models.recipe.data import DataConfig as DataConfig
+    from base_models.recipe.folds import FoldConfig as FoldConfig
+    from base_models.recipe.member import MemberConfig as MemberConfig
+    from base_models.recipe.run import DerivedMember as DerivedMember
+    from base_models.recipe.run import TrainingRun as TrainingRun
+    from base_models.recipe.training import TrainingConfig as TrainingConfig
+    from base_models.runs.inference import predict as predict
+    from base_models.runs.out_of_fold import run_training as run_training
+    from base_models.runs.out_of_fold import train_out_of_fold as train_out_of_fold
+    from base_models.training.member import train_member as train_member
+    from base_models.training.progress import TrainingEvent as TrainingEvent
 
 _HOMES = {
     "DataConfig": "recipe.data",
-    "DerivedMember": "recipe.member",
-    "FoldConfig": "recipe.member",
+    "DerivedMember": "recipe.run",
+    "FoldConfig": "recipe.folds",
     "Manifest": "manifest",
     "MemberConfig": "recipe.member",
     "TrainingConfig": "recipe.training",
     "TrainingEvent": "training.progress",
-    "TrainingRun": "recipe.member",
+    "TrainingRun": "recipe.run",
     "load_manifest": "manifest",
     "predict": "runs.inference",
     "run_training": "runs.out_of_fold",
     "train_member": "training.member",
     "train_out_of_fold": "runs.out_of_fold",
 }
+
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,10 @@ import numpy as np
 from PIL import Image
 
 from base_models.recipe.data import DataConfig
-from base_models.recipe.member import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun
+from base_models.recipe.folds import FoldConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.run import DerivedMember, TrainingRun
+from base_models.recipe.training import TrainingConfig
 
 __all__ = ["tiny_recipe", "write_tiny_photos"]
 

@@ -6,7 +6,6 @@ recipe, and ``$NAME`` in them is replaced by the environment variable.
 """
 
 import dataclasses
-import difflib
 import os
 import re
 import tomllib
@@ -16,8 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from optimizers.registry import nearest_name
+
 if typing.TYPE_CHECKING:
-    from base_models.recipe.member import TrainingRun
+    from base_models.recipe.run import TrainingRun
 
 T = TypeVar("T")
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin")
@@ -45,7 +46,8 @@ def load_recipe(path: str | Path) -> "TrainingRun":
     ValueError
         If the file is absent or no TOML, or a key or value is wrong.
     """
-    from base_models.recipe.member import TrainingConfig, TrainingRun, merge_training_defaults
+    from base_models.recipe.run import TrainingRun, merge_training_defaults
+    from base_models.recipe.training import TrainingConfig
 
     document = read_toml(path)
     if isinstance(document.get("training"), Mapping):  # checked alone, so that an error names the table it stands in
@@ -130,8 +132,8 @@ def _sentence(kind: Any, problem: Mapping[str, Any], inside: str) -> str:
     where = ".".join(str(step) for step in ((inside, *loc) if inside else loc))
     if problem["type"] in _UNKNOWN_KEY:
         known = _keys_at(kind, loc[:-1])
-        close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}."
+        near = nearest_name(str(loc[-1]), known)
+        hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(known)}."
         return f"unknown key {where!r}; {hint}"
     if problem["type"] in ("missing", "missing_argument"):
         return f"the key {where!r} is missing."

@@ -6,19 +6,11 @@ from typing import Any
 import numpy as np
 
 from optimizers._simplex import FloatArray
+from optimizers.registry import nearest_name
 
 RandomState = int | np.random.Generator | None
 
 _ON_SIMPLEX = 1e-6  # how far a caller's weights may be from the simplex, dimensionless
-
-
-def suggest(name: object, known: Iterable[str]) -> str:
-    """Word the end of an error about an unknown name: the nearest known one, or all of them."""
-    from difflib import get_close_matches
-
-    names = sorted(known)
-    near = get_close_matches(str(name), names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(map(repr, names)) or 'none'}."
 
 
 def check_positive_int(name: str, value: object, minimum: int = 1) -> int:
@@ -83,7 +75,10 @@ def check_options(optimizer: str, options: Mapping[str, Any], known: Iterable[st
     names = list(known)
     for option in options:
         if option not in names:
-            raise TypeError(f"optimizer {optimizer!r} takes no option {option!r}: {suggest(option, names)}")
+            near = nearest_name(option, names)
+            takes = ", ".join(map(repr, sorted(names))) or "none"
+            hint = f"did you mean {near!r}?" if near else f"choose one of {takes}."
+            raise TypeError(f"optimizer {optimizer!r} takes no option {option!r}: {hint}")
 
 
 def check_losses(losses: object, candidates: FloatArray) -> FloatArray:

@@ -1,14 +1,163 @@
-"""The optimizers by name: one dictionary, in which a collision raises and an unknown name gets a suggestion."""
+"""Registries, and the one of the optimizers: a taken name raises, an unknown one gets a suggestion.
+
+The rooms above keep theirs in the same way: voting objectives, combining methods and decision rules.
+"""
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Generic, TypeVar
 
-from optimizers._checks import suggest
-
+Entry = TypeVar("Entry")
 Method = Callable[..., str]
 
-_METHODS: dict[str, Method] = {}
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """
+    Find the known name nearest to a mistyped one.
+
+    Parameters
+    ----------
+    name : str
+        What was asked for.
+    known : iterable of str
+        The names that exist.
+
+    Returns
+    -------
+    str or None
+        None where nothing is near.
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return near[0] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """
+    Word the end of an error about a mistyped name.
+
+    Parameters
+    ----------
+    name : str
+        What was asked for.
+    known : iterable of str
+        The names that exist.
+
+    Returns
+    -------
+    str
+        ``" Did you mean 'x'?"`` with a leading space, or an empty string where nothing is near.
+
+    Examples
+    --------
+    >>> did_you_mean("greedi", ["pso", "greedy"])
+    " Did you mean 'greedy'?"
+    """
+    near = nearest_name(name, known)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+class Registry(Generic[Entry]):
+    """
+    Things by name, each entered by the module that defines it.
+
+    Parameters
+    ----------
+    kind : str
+        What is registered, one word: errors call it so.
+    homes : sequence of str, default ()
+        Modules that enter their things when they are imported. They are imported at the first look-up, so that a
+        registry itself imports nothing of what it lists.
+    """
+
+    def __init__(self, kind: str, homes: Sequence[str] = ()) -> None:
+        self.kind = kind
+        self._homes = tuple(homes)
+        self._entries: dict[str, tuple[Entry, str]] = {}
+
+    def add(self, name: str, entry: Entry, home: str) -> None:
+        """
+        Enter a thing.
+
+        Parameters
+        ----------
+        name : str
+            Its name, which must be free.
+        entry : object
+            What the name stands for.
+        home : str
+            The module that defines it.
+
+        Raises
+        ------
+        ValueError
+            If the name is taken.
+        """
+        if name in self._entries:
+            raise ValueError(
+                f"name must be new among the {self.kind}s: {name!r} is taken by {self._entries[name][1]}; "
+                "choose another name."
+            )
+        self._entries[name] = entry, home
+
+    def remove(self, name: str) -> None:
+        """
+        Forget a thing.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name.
+        """
+        self.find(name)
+        del self._entries[name]
+
+    def find(self, name: str) -> Entry:
+        """
+        Look a thing up.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        object
+            What was entered.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name; the error suggests the nearest.
+        """
+        entries = self.entries()
+        if not isinstance(name, str) or name not in entries:
+            known = ", ".join(map(repr, entries))
+            raise ValueError(f"{self.kind} must be one of {known}: got {name!r}.{did_you_mean(str(name), entries)}")
+        return entries[name]
+
+    def entries(self) -> dict[str, Entry]:
+        """
+        Return all things by name.
+
+        Returns
+        -------
+        dict
+            Sorted by name.
+        """
+        for home in self._homes:
+            import_module(home)
+        return {name: self._entries[name][0] for name in sorted(self._entries)}
+
+
+OPTIMIZERS: Registry[Method] = Registry("optimizer")
 
 
 def register_optimizer(name: str) -> Callable[[Method], Method]:
@@ -46,11 +195,6 @@ def register_optimizer(name: str) -> Callable[[Method], Method]:
     """
 
     def register(method: Method) -> Method:
-        if name in _METHODS:
-            raise ValueError(
-                f"name must be new among the optimizers: {name!r} is taken by {_METHODS[name].__module__}; "
-                "choose another name."
-            )
         _, *options = inspect.signature(method).parameters.values()
         for option in options:
             if option.kind is not option.KEYWORD_ONLY or option.default is option.empty:
@@ -58,7 +202,7 @@ def register_optimizer(name: str) -> Callable[[Method], Method]:
                     f"optimizer {name!r} must take its options as keyword-only parameters with defaults: "
                     f"got {str(option)!r}."
                 )
-        _METHODS[name] = method
+        OPTIMIZERS.add(name, method, method.__module__)
         return method
 
     return register
@@ -79,7 +223,7 @@ def unregister_optimizer(name: str) -> None:
         If there is no such optimizer.
     """
     get_method(name)
-    del _METHODS[name]
+    OPTIMIZERS.remove(name)
 
 
 def list_optimizers() -> list[str]:
@@ -96,7 +240,7 @@ def list_optimizers() -> list[str]:
     >>> list_optimizers()[:4]
     ['cma-es', 'differential-evolution', 'greedy', 'hill-climbing']
     """
-    return sorted(_METHODS)
+    return list(OPTIMIZERS.entries())
 
 
 def list_optimizer_options(name: str) -> dict[str, Any]:
@@ -146,6 +290,9 @@ def get_method(name: str) -> Method:
     ValueError
         If there is no such optimizer.
     """
-    if not isinstance(name, str) or name not in _METHODS:
-        raise ValueError(f"optimizer must be a name of list_optimizers(): got {name!r}; {suggest(name, _METHODS)}")
-    return _METHODS[name]
+    known = OPTIMIZERS.entries()
+    if name not in known:
+        near = nearest_name(str(name), known)
+        hint = f"did you mean {near!r}?" if near else f"choose one of {', '.join(map(repr, known)) or 'none'}."
+        raise ValueError(f"optimizer must be a name of list_optimizers(): got {name!r}; {hint}")
+    return known[name]

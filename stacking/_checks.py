@@ -5,12 +5,13 @@ raises one sentence: which argument, what it must be, what was got, what to do. 
 them and run before it.
 """
 
-import difflib
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from optimizers.registry import did_you_mean as did_you_mean
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -22,31 +23,6 @@ StringArray = npt.NDArray[np.str_]
 SIMPLEX_TOLERANCE = 1e-4
 ROUNDING = 1e-6
 """A score this far outside [0, 1] was meant to be a probability: sums in float32 end there."""
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """
-    Suggest the known name nearest to a mistyped one.
-
-    Parameters
-    ----------
-    name : str
-        What was asked for.
-    known : iterable of str
-        The names that exist.
-
-    Returns
-    -------
-    str
-        ``" Did you mean 'x'?"`` with a leading space, or an empty string where nothing is near.
-
-    Examples
-    --------
-    >>> did_you_mean("greedi", ["pso", "greedy"])
-    " Did you mean 'greedy'?"
-    """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def check_choice(value: str, choices: Iterable[str], *, name: str) -> str:

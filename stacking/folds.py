@@ -142,7 +142,7 @@ def _deal_counts(
     truth: BoolArray, shares: Float64Array, item_of: IntArray | None, n_items: int, rng: np.random.Generator
 ) -> tuple[IntArray, Float64Array]:
     """Deal items by their label counts; large items first, equal ones in random order."""
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import folds as _kernels
 
     n_labels = truth.shape[1]
     sample, label = np.nonzero(truth)

@@ -30,6 +30,7 @@ from sklearn.utils.validation import (
 )
 
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
+from stacking.links import SMALLEST_SCORE
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -40,9 +41,6 @@ FloatArray = NDArray[np.float32]
 
 FEWEST_ROWS_TO_TUNE = 50
 """Below, labels are decided at .5, as scikit-learn expects of probabilities: so few rows place a threshold badly."""
-
-SMALLEST_PROBABILITY = 1e-7
-"""No answer is certain: scikit-learn expects probabilities of indicator targets inside (0, 1)."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +253,8 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         X = self._check_features(X, reset=False)
         scores = np.stack([fitted.predict_proba(X) for fitted in self.estimators_])
         combined = self.final_estimator_.predict_proba(self._as_predictions(scores))
-        return np.clip(combined, SMALLEST_PROBABILITY, np.float32(1 - SMALLEST_PROBABILITY))
+        # No answer is certain: scikit-learn expects probabilities of indicator targets inside (0, 1).
+        return np.clip(combined, SMALLEST_SCORE, np.float32(1 - SMALLEST_SCORE))
 
     def _as_predictions(self, scores: FloatArray, weight: NDArray[np.float64] | None = None) -> PredictionSet:
         """Wrap base scores of shape (n_models, n_samples, n_labels) with the names of this stack."""

@@ -6,7 +6,6 @@ scores tie. The head starts at the labels' base rates, which spares the first ep
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import Any
 
@@ -31,6 +30,7 @@ from base_models.networks.hub import offline_where_unreachable
 from base_models.networks.scratch_cnn import SCRATCH_CNN, ScratchCnn
 from base_models.networks.weights import hash_tensors, load_starting_weights
 from base_models.recipe.member import MemberConfig
+from optimizers.registry import nearest_name
 
 __all__ = ["MultilabelNetwork", "create_network"]
 
@@ -192,8 +192,8 @@ def _create_body(member: MemberConfig, *, from_hub: bool) -> nn.Module:
             )
         return ScratchCnn()
     if not timm.is_model(member.network.split(".")[0]):
-        near = difflib.get_close_matches(member.network.split(".")[0], timm.list_models(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; see timm.list_models()."
+        near = nearest_name(member.network.split(".")[0], timm.list_models())
+        hint = f"; did you mean {near!r}?" if near else "; see timm.list_models()."
         raise ValueError(f"network of member {member.name!r} must be a timm name: got {member.network!r}{hint}")
     if not from_hub:
         return timm.create_model(member.network, num_classes=0)

@@ -22,8 +22,8 @@ from base_models.photos.feature_rows import GIB, FeatureRows
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.extraction import write_features
 from base_models.precomputed.feature_store import VARIANTS, FeatureFacts, open_matrices, read_index, store_lock
-from base_models.recipe.feature_settings import feature_augmentation, needs_mirror, needs_of_head
-from base_models.recipe.member import MemberConfig, TrainingRun
+from base_models.recipe.member import MemberConfig, feature_augmentation, needs_mirror, needs_of_head
+from base_models.recipe.run import TrainingRun
 from base_models.runs.folder import RunFolder
 from base_models.runs.splits import RunData
 from base_models.training.checkpoints import tensors_of

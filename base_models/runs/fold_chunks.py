@@ -19,7 +19,8 @@ from scipy.special import expit, logit
 
 from base_models.networks.head_network import join_body
 from base_models.networks.per_label import LabelwiseNetwork
-from base_models.recipe.member import FoldConfig, TrainingRun
+from base_models.recipe.folds import FoldConfig
+from base_models.recipe.run import TrainingRun
 from base_models.runs.folder import RunFolder, read_npz, write_npz
 from base_models.runs.splits import RunData
 from base_models.training.checkpoints import drop_training_state, tensors_of

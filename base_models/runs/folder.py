@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.recipe.member import FoldConfig, TrainingRun, canonical_recipe, recipe_hash
+from base_models.recipe.canonical import canonical_recipe, recipe_hash, to_toml
+from base_models.recipe.folds import FoldConfig
+from base_models.recipe.run import TrainingRun
 from base_models.training.distributed import Processes
 from stacking.files.atomic_files import (
     LOCK_NAME,
@@ -35,7 +37,7 @@ from stacking.files.atomic_files import (
     sweep_stale_temps,
 )
 
-__all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "to_toml", "write_npz"]
+__all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "write_npz"]
 
 logger = logging.getLogger(__name__)
 
@@ -245,46 +247,6 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
-
-
-def to_toml(recipe: Mapping[str, Any]) -> str:
-    """Write a canonical recipe as TOML.
-
-    Parameters
-    ----------
-    recipe : mapping
-        Strings, numbers, booleans, lists and mappings.
-
-    Returns
-    -------
-    str
-        TOML text that parses to the same recipe.
-
-    Examples
-    --------
-    >>> print(to_toml({"name": "small", "folds": {"n_folds": 3}}), end="")
-    name = "small"
-    folds = {n_folds = 3}
-    """
-    lines = []
-    for key, value in recipe.items():
-        if isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
-            continue
-        lines.append(f"{key} = {_toml_value(value)}")
-    for key, value in recipe.items():
-        if isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
-            for entry in value:
-                lines += ["", f"[[{key}]]", *(f"{name} = {_toml_value(inner)}" for name, inner in entry.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml_value(value: Any) -> str:
-    """Write one value; strings as JSON does, which TOML reads alike."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_toml_value(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml_value(inner) for inner in value) + "]"
-    return json.dumps(value)
 
 
 def _check_place(out: Path, recipe: TrainingRun) -> None:

@@ -19,7 +19,9 @@ from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.decoding import decode_photo
 from base_models.photos.tensors import PhotoReader, PhotoTensors, check_photos
-from base_models.recipe.member import FoldConfig, MemberConfig, TrainingConfig
+from base_models.recipe.folds import FoldConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.training import TrainingConfig
 from base_models.runs.fold_chunks import fold_is_done, mean_over_networks, merge_derived
 from base_models.runs.out_of_fold import choose_device
 from base_models.runs.splits import CHECKED_SIZE

@@ -20,8 +20,8 @@ from base_models.networks.head_network import BodyNetwork, HeadNetwork
 from base_models.networks.network import create_network
 from base_models.photos.feature_rows import FeatureRows
 from base_models.photos.tensors import PhotoTensors
-from base_models.recipe.feature_settings import suit_member
-from base_models.recipe.member import MemberConfig, TrainingRun
+from base_models.recipe.member import MemberConfig, suit_member
+from base_models.recipe.run import TrainingRun
 from base_models.recipe.specialists import covered_labels
 from base_models.runs.features import check_feature_space, open_features
 from base_models.runs.fold_chunks import assemble_stores, finish_fold, fold_is_done, mark_done

@@ -168,7 +168,8 @@ def our_loop(manifest: Manifest, network: str, size: int, n_rows: int, *, in_mem
 
     from base_models.networks.network import create_network
     from base_models.photos.tensors import PhotoTensors
-    from base_models.recipe.member import MemberConfig, TrainingConfig
+    from base_models.recipe.member import MemberConfig
+    from base_models.recipe.training import TrainingConfig
     from base_models.training.epoch import Learner, train_epoch
     from base_models.training.losses import create_loss
     from base_models.training.optimization import create_optimizer

@@ -18,7 +18,9 @@ from experiments.estimates.feature_estimate import estimate_features, features_i
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
-    from base_models.recipe.member import MemberConfig, TrainingConfig, TrainingRun
+    from base_models.recipe.member import MemberConfig
+    from base_models.recipe.run import TrainingRun
+    from base_models.recipe.training import TrainingConfig
     from base_models.training.epoch import Learner
     from base_models.training.task import MemberTask
 

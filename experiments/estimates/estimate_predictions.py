@@ -93,7 +93,7 @@ def estimate_predictions(predictions: PredictionSet, n_folds: int = N_FOLDS) -> 
     names = [name for name in list_methods(with_dear=False) if name != "auto"]
     costs = {name: try_method(name, predictions) for name in names}
     deciding = _seconds_of_deciding(predictions)
-    raced = [costs[name] for name, _ in RACERS if name in costs]
+    raced = [costs[name] for name in RACERS if name in costs]
     n_rows, race_rows = predictions.n_samples, min(predictions.n_samples, _race_rows())
     race = sum(cost.cross_fitted(race_rows) for cost in raced)
     chosen = max(cost.cross_fitted(n_rows) for cost in raced) if n_rows > race_rows else 0.0

@@ -91,7 +91,7 @@ def features_in_memory(learner: "Learner", task: "MemberTask") -> "tuple[Learner
 
     from base_models.networks.head_network import BodyNetwork, HeadNetwork
     from base_models.precomputed.extraction import compute_features
-    from base_models.recipe.feature_settings import suit_member
+    from base_models.recipe.member import suit_member
     from base_models.training.optimization import create_average, create_optimizer
 
     body, head = BodyNetwork(learner.network), HeadNetwork(learner.network)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from stacking.calibration.calibrator import Calibrator
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
-from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
+from stacking.links import logit, sigmoid
 
 __all__ = ["PlattScaling"]
 
@@ -57,8 +57,8 @@ class PlattScaling(Calibrator):
             raise ValueError(f"penalty must be positive: got {self.penalty}.")
         truth = np.zeros_like(y_score) if y_true is None else y_true
         penalty = LogisticPenalty(self.penalty, pooled=True, shared_scale=(0,))
-        self.coefficients_ = fit_logistic([score_logits(y_score)], truth, weight=weight, penalty=penalty)
+        self.coefficients_ = fit_logistic([logit(y_score)], truth, weight=weight, penalty=penalty)
 
     def _transform(self, y_score: DoubleArray) -> DoubleArray:
         """Apply the regressions."""
-        return probabilities(apply_logistic([score_logits(y_score)], self.coefficients_))
+        return sigmoid(apply_logistic([logit(y_score)], self.coefficients_))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.calibration.calibrator import Calibrator
-from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
+from stacking.links import logit, sigmoid
 
 __all__ = ["TemperatureScaling"]
 
@@ -51,11 +51,11 @@ class TemperatureScaling(Calibrator):
 
     def _fit(self, y_score: DoubleArray, y_true: DoubleArray | None, weight: DoubleArray) -> None:
         """Find the best 1/T."""
-        logits = score_logits(y_score).astype(np.float64)
+        logits = logit(y_score).astype(np.float64)
         truth = np.zeros_like(logits) if y_true is None else y_true
         sharpness = np.ones(self.n_labels_)
         for _ in range(50):
-            chance = probabilities(logits * sharpness)
+            chance = sigmoid(logits * sharpness)
             slope = (weight * logits * (chance - truth)).sum(axis=0)
             curvature = (weight * logits**2 * chance * (1 - chance)).sum(axis=0)
             if not self.per_label:
@@ -70,4 +70,4 @@ class TemperatureScaling(Calibrator):
 
     def _transform(self, y_score: DoubleArray) -> DoubleArray:
         """Divide the logits."""
-        return probabilities(score_logits(y_score) / self.temperature_)
+        return sigmoid(logit(y_score) / self.temperature_)

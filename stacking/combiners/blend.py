@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from stacking._checks import check_choice, check_folds
 from stacking.combiners.combiner import Combiner, CombinerState
-from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
+from stacking.combiners.registry import create_method, register_method
 from stacking.combiners.state import pack_combiners, unpack_combiners
+from stacking.links import logit, sigmoid
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["Blend", "average_scores"]
@@ -24,6 +25,7 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 
+@register_method("pair-blend", "average of pair-lightgbm and the mean", kind="meta", cost=26.0, is_slow=True)
 class Blend(Combiner):
     """Average the scores of several methods with equal weights.
 
@@ -131,8 +133,6 @@ class Blend(Combiner):
 
     def _create(self) -> list[Combiner]:
         """Check the parameters and build the methods."""
-        from stacking.combiners.registry import create_method
-
         check_choice(self.scale, ("probability", "logit"), name="scale")
         names = [self.methods] if isinstance(self.methods, str) else list(self.methods)
         if len(set(names)) < 2 or len(set(names)) != len(names):
@@ -193,5 +193,5 @@ def average_scores(
         return scores[0]
     total = np.zeros(scores[0].shape, dtype=np.float64)
     for share, score in zip(shares or [1.0 / len(scores)] * len(scores), scores, strict=True):
-        total += share * (score if scale == "probability" else score_logits(score))
-    return (total if scale == "probability" else probabilities(total)).astype(np.float32)
+        total += share * (score if scale == "probability" else logit(score))
+    return (total if scale == "probability" else sigmoid(total)).astype(np.float32)

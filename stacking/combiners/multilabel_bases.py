@@ -16,6 +16,8 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
+from stacking.links import sigmoid
+
 __all__ = ["FittedBase", "fit_and_score", "fit_base", "takes_sample_weight"]
 
 FloatArray = NDArray[np.float32]
@@ -162,7 +164,7 @@ def _positive_scores(classifier: Any, X: Any, n_labels: int) -> FloatArray:
         if not hasattr(classifier, "decision_function"):
             return np.asarray(classifier.predict(X), np.float32).reshape(-1, n_labels)
         decision = np.asarray(classifier.decision_function(X), np.float64).reshape(-1, n_labels)
-        return (1 / (1 + np.exp(-np.clip(decision, -30, 30)))).astype(np.float32)
+        return sigmoid(decision).astype(np.float32)
     answer = classifier.predict_proba(X)
     if isinstance(answer, list):  # one (n_samples, n_classes) array per label
         return np.column_stack([np.asarray(one)[:, -1] for one in answer]).astype(np.float32)

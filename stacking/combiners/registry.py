@@ -1,22 +1,23 @@
 """The methods by name: what the command line, `StackingEnsemble`, `compare` and auto can build.
 
-A method is a combiner with its constructor parameters set. The registry is filled on first use, so that importing it
-loads no combiner.
+A method is a combiner with some constructor parameters set, entered by the module of the combiner. Those modules are
+imported at the first look-up, so this one loads none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from stacking._checks import check_choice
+from optimizers.registry import Registry
 
 if TYPE_CHECKING:
     from stacking.combiners.combiner import Combiner
 
-__all__ = ["Method", "create_method", "list_methods", "method_kind"]
+Kind = Literal["vote", "meta", "auto"]
+CombinerClass = TypeVar("CombinerClass", bound="type[Combiner]")
 
 
 @dataclass(frozen=True)
@@ -27,95 +28,112 @@ class Method:
     ----------
     name : str
         As typed on the command line.
-    kind : {"vote", "meta", "auto"}
-        Weighted or plain vote, meta-learner, or a choice among methods.
     description : str
         One line.
-    build : callable
-        Takes ``random_state`` and options as keywords, returns an unfitted combiner.
-    is_dear : bool, default=False
+    kind : {"vote", "meta", "auto"}
+        Weighted or plain vote, meta-learner, or a choice among methods.
+    cost : float
+        Usual time beside the others', in any unit; lists are sorted by it and auto's time limit goes by it.
+    is_slow : bool
         Whether it takes many times as long as the others, or an extra; a comparison of "all" leaves it out.
+    combiner : type
+        The class to build.
+    parameters : mapping
+        Its constructor parameters that the method sets.
     """
 
     name: str
-    kind: Literal["vote", "meta", "auto"]
     description: str
-    build: Callable[..., Combiner]
-    is_dear: bool = False
+    kind: Kind
+    cost: float
+    is_slow: bool
+    combiner: type[Combiner]
+    parameters: Mapping[str, Any]
+
+    def build(self, random_state: Any, options: Mapping[str, Any]) -> Combiner:
+        """Build the combiner.
+
+        Parameters
+        ----------
+        random_state : int, Generator or None
+            Seed, for a combiner that draws.
+        options : mapping
+            Constructor parameters that differ from the method's own.
+
+        Returns
+        -------
+        Combiner
+            Unfitted.
+        """
+        draws = "random_state" in inspect.signature(self.combiner).parameters
+        seed = {"random_state": random_state} if draws else {}
+        return self.combiner(**{**self.parameters, **seed, **options})
 
 
-@cache
-def _registry() -> dict[str, Method]:
-    """Return all methods by name, cheap ones first."""
-    from stacking.combiners.auto.race import AutoCombiner
-    from stacking.combiners.meta_learners import (
-        Blend,
-        ConvolutionalStacker,
-        LabelContextStacker,
-        LabelwiseLogistic,
-        PairLightGBM,
-        PerLabelStacker,
-        RidgeContext,
-    )
-    from stacking.combiners.voting import SoftVoting, WeightedVoting
+_HOME = "stacking.combiners"
+_METHODS: Registry[Method] = Registry(
+    "method",
+    (
+        f"{_HOME}.voting.soft_voting",
+        f"{_HOME}.voting.weighted_voting",
+        f"{_HOME}.meta_learners",
+        f"{_HOME}.blend",
+        f"{_HOME}.auto.race",
+    ),
+)
 
-    def plain(mean: Any) -> Callable[..., Combiner]:
-        return lambda *, random_state=0, **options: SoftVoting(mean=mean, **options)
 
-    def weighted(
-        optimizer: str, objective: str, mean: str = "arithmetic", **parameters: Any
-    ) -> Callable[..., Combiner]:
-        fixed = {"optimizer": optimizer, "objective": objective, "mean": mean, **parameters}
-        return lambda *, random_state=0, **options: WeightedVoting(**{**fixed, "random_state": random_state, **options})
+def register_method(
+    name: str,
+    description: str,
+    *,
+    kind: Kind,
+    cost: float,
+    is_slow: bool = False,
+    **parameters: Any,
+) -> Callable[[CombinerClass], CombinerClass]:
+    """Enter a combiner with some parameters set under a name, as a decorator.
 
-    def all_rows(*, random_state: Any = 0, **options: Any) -> Combiner:
-        return PerLabelStacker(**{"max_rows": None, "random_state": random_state, **options})
+    Parameters
+    ----------
+    name : str
+        As typed on the command line.
+    description : str
+        One line.
+    kind : {"vote", "meta", "auto"}
+        Weighted or plain vote, meta-learner, or a choice among methods.
+    cost : float
+        Usual time beside the others', see `Method`.
+    is_slow : bool, default=False
+        Whether a comparison of "all" leaves it out.
+    **parameters : object
+        Constructor parameters that the method sets.
 
-    methods = [
-        Method("mean", "vote", "arithmetic mean of the members' probabilities", plain("arithmetic")),
-        Method("geometric", "vote", "geometric mean: the mean of the logits", plain("geometric")),
-        Method("harmonic", "vote", "harmonic mean", plain("harmonic")),
-        Method("rank", "vote", "mean of the ranks within each member and label", plain("rank")),
-        Method("majority", "vote", "share of the members that score .5 or more", plain("majority")),
-        Method("greedy", "vote", "greedy selection with replacement for micro-F1", weighted("greedy", "micro-f1-best")),
-        Method(
-            "greedy-geometric",
-            "vote",
-            "greedy selection on logits for micro-F1",
-            weighted("greedy", "micro-f1-best", "geometric"),
-        ),
-        Method(
-            "greedy-per-label",
-            "vote",
-            "greedy selection for micro-F1 per label, shrunk to the shared weights",
-            weighted("greedy", "micro-f1-best", weights_per="label"),
-        ),
-        Method("hill-climbing", "vote", "hill climbing for micro-F1", weighted("hill-climbing", "micro-f1-best")),
-        Method("pso", "vote", "particle swarm for micro-F1", weighted("pso", "micro-f1-best")),
-        Method("convex", "vote", "exact optimum of the log loss", weighted("slsqp", "log-loss")),
-        Method("logistic", "meta", "logistic regression per label on its own logits", LabelwiseLogistic),
-        Method("ridge-context", "meta", "ridge over all labels, then logistic per label", RidgeContext),
-        Method("label-context", "meta", "own logits and what all labels explain, per label", LabelContextStacker),
-        Method("lightgbm", "meta", "LightGBM per label on own scores and label context", PerLabelStacker),
-        Method(
-            "lightgbm-all-rows",
-            "meta",
-            "the same on all rows of a store, label by label, best with its by-label copy",
-            all_rows,
-            is_dear=True,
-        ),
-        Method("pair-lightgbm", "meta", "one LightGBM over (row, label) pairs", PairLightGBM, is_dear=True),
-        Method("pair-blend", "meta", "average of pair-lightgbm and the mean", Blend, is_dear=True),
-        Method(
-            "convolutional",
-            "meta",
-            "convolutions over the members, dense over labels (torch)",
-            ConvolutionalStacker,
-            is_dear=True,
-        ),
-        Method("auto", "auto", "race of the others, averaged near the best", AutoCombiner),
-    ]
-    return {method.name: method for method in methods}
+    Returns
+    -------
+    callable
+        The decorator, which returns the class unchanged.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> from stacking.combiners.combiner import Combiner
+    >>> @register_method("mean", "my own", kind="vote", cost=1.0)
+    ... class Mine(Combiner): ...
+    Traceback (most recent call last):
+    ValueError: name must be new among the methods: 'mean' is taken by stacking.combiners.voting.soft_voting; ...
+    """
+
+    def enter(combiner: CombinerClass) -> CombinerClass:
+        method = Method(name, description, kind, cost, is_slow, combiner, parameters)
+        _METHODS.add(name, method, combiner.__module__)
+        return combiner
+
+    return enter
 
 
 def list_methods(*, with_dear: bool = True) -> list[str]:
@@ -136,7 +154,29 @@ def list_methods(*, with_dear: bool = True) -> list[str]:
     >>> list_methods()[:3]
     ['mean', 'geometric', 'harmonic']
     """
-    return [method.name for method in _registry().values() if with_dear or not method.is_dear]
+    found = sorted(_METHODS.entries().values(), key=lambda method: method.cost)
+    return [method.name for method in found if with_dear or not method.is_slow]
+
+
+def find_method(name: str) -> Method:
+    """Look a method up.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_methods()`.
+
+    Returns
+    -------
+    Method
+        What the name stands for.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    return _METHODS.find(name)
 
 
 def method_kind(name: str) -> Literal["vote", "meta", "auto"]:
@@ -157,8 +197,7 @@ def method_kind(name: str) -> Literal["vote", "meta", "auto"]:
     ValueError
         If the name is unknown.
     """
-    check_choice(name, list_methods(), name="method")
-    return _registry()[name].kind
+    return find_method(name).kind
 
 
 def create_method(name: str, *, random_state: Any = 0, **options: Any) -> Combiner:
@@ -188,5 +227,4 @@ def create_method(name: str, *, random_state: Any = 0, **options: Any) -> Combin
     >>> create_method("harmonic")
     SoftVoting(mean='harmonic')
     """
-    check_choice(name, list_methods(), name="method")
-    return _registry()[name].build(random_state=random_state, **options)
+    return find_method(name).build(random_state, options)

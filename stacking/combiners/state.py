@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy.typing as npt
 
 from stacking.combiners.combiner import Combiner, CombinerState
+from stacking.combiners.registry import find_method, list_methods
 
-__all__ = ["class_name", "find_combiner_class", "pack_combiners", "unpack_combiners"]
 
-_COMBINERS = "stacking.combiners"
-_MODULES = {
-    "AutoCombiner": "auto.race",
-    "Blend": "blend",
-    "ClassifierCombiner": "classifier",
-    "ConvolutionalStacker": "meta_learners.convolutional",
-    "LabelContextStacker": "meta_learners.label_context",
-    "LabelwiseLogistic": "meta_learners.labelwise_logistic",
-    "PairLightGBM": "meta_learners.trees.pair_lightgbm",
-    "PerLabelStacker": "meta_learners.trees.per_label_lightgbm",
-    "RidgeContext": "meta_learners.ridge_context",
-    "SoftVoting": "voting.soft_voting",
-    "WeightedVoting": "voting.weighted_voting",
-}
-"""Where each class that is saved lives today: files hold its name alone, so that modules may move."""
+def _classes() -> dict[str, type[Combiner]]:
+    """Return the package's combiner classes by name: files hold the name alone, so that modules may move."""
+    from stacking.combiners.classifier import ClassifierCombiner
+
+    found: list[type[Combiner]] = [ClassifierCombiner]
+    found += [find_method(name).combiner for name in list_methods()]
+    return {kind.__name__: kind for kind in found if kind.__module__.startswith("stacking.")}
 
 
 def class_name(combiner: Combiner) -> str:
@@ -48,7 +39,7 @@ def class_name(combiner: Combiner) -> str:
         If its class is none of this package's, so that no reader could find it again.
     """
     kind = type(combiner)
-    if kind.__module__ != f"{_COMBINERS}.{_MODULES.get(kind.__name__)}":
+    if _classes().get(kind.__name__) is not kind:
         raise ValueError(f"only combiners of this package can be saved: got one of class {kind.__qualname__!r}.")
     return kind.__name__
 
@@ -71,10 +62,9 @@ def find_combiner_class(name: str) -> type[Combiner]:
     ValueError
         If no combiner of this package has that name.
     """
-    home = _MODULES.get(name.rpartition(":")[2])
-    if home is None:
+    found = _classes().get(name.rpartition(":")[2])
+    if found is None:
         raise ValueError(f"ensemble must hold a combiner of this package: got {name!r}.")
-    found: type[Combiner] = getattr(import_module(f"{_COMBINERS}.{home}"), name.rpartition(":")[2])
     return found
 
 

@@ -25,7 +25,7 @@ def find_candidates(
     predictions : PredictionSet
         Whose models are the members.
     methods : "all", sequence of str or mapping of str to Combiner
-        Registered methods by name, or named combiners; "all" leaves out the dear ones (`Method.is_dear`).
+        Registered methods by name, or named combiners; "all" leaves out the dear ones (`Method.is_slow`).
     random_state : int
         Seed given to registered methods.
 

@@ -40,7 +40,7 @@ def tune_cyclic(scores: LabelledScores, max_cycles: int = 30) -> npt.NDArray[np.
     R.-E. Fan, C.-J. Lin, "A study on threshold selection for multi-label classification", National Taiwan University,
     2007, Algorithm 2.
     """
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     if max_cycles < 1:
         raise ValueError(f"max_cycles must be at least 1: got {max_cycles}.")

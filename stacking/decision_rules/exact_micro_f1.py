@@ -109,7 +109,7 @@ def maximise_micro_f1(cuts: SortedCuts, price: float) -> tuple[npt.NDArray[np.in
     tuple of ndarray of int64, shape (n_labels,), and float
         The chosen cut of each label, −1 for never, and the micro-F1.
     """
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     best = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, price)
     while True:

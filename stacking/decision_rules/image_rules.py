@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_thresholds, check_y_score, did_you_mean
+from stacking.links import logit
 from stacking.named_arrays import align_by_name
 
 __all__ = ["ImageRules", "apply_image_rules", "group_of_labels"]
@@ -314,14 +315,9 @@ def apply_image_rules(
 
 def _margins(scores: npt.NDArray[np.float32], thresholds: Float64Array, fired: BoolArray) -> Float64Array:
     """Return how far each score lies above its threshold in logits: below 0 exactly where the label does not fire."""
-    margins = _logit(scores.astype(np.float64)) - np.where(thresholds > 1.0, NEVER, _logit(thresholds))
+    own, needed = logit(scores, np.float64, TINY), logit(thresholds, np.float64, TINY)
+    margins = own - np.where(thresholds > 1.0, NEVER, needed)
     return np.where(fired, np.maximum(margins, 0.0), np.minimum(margins, -TINY))
-
-
-def _logit(values: Float64Array) -> Float64Array:
-    """Return the log odds of clipped probabilities."""
-    clipped = np.clip(values, TINY, 1.0 - TINY)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
 def _keeps(y_pred: BoolArray, bounds: GroupLimits) -> BoolArray:

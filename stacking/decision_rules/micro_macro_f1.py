@@ -80,7 +80,7 @@ def tune_micro_macro_f1(scores: LabelledScores, weight: float = 1.0) -> Float64A
 
 def _own_best_cuts(cuts: SortedCuts) -> IntArray:
     """Return each label's cut with the best own F1."""
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     chosen: IntArray = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives)[0]
     return chosen

@@ -79,7 +79,7 @@ def maximise_own_f1(scores: LabelledScores) -> tuple[SortedCuts, npt.NDArray[np.
     A cut that fires n entries has an F1 of at most 2 p / (p + n), so entries beyond p (2 / F − 1) need no sorting,
     with F the label's best F1 at a histogram edge.
     """
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     histograms = count_scores(scores)
     hits, fired = histograms.above_edges()

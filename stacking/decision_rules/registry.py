@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_choice
+from optimizers.registry import Registry
 
 __all__ = ["DecisionRule", "get_decision_rule", "list_decision_rules", "register"]
 
@@ -37,7 +37,7 @@ class DecisionRule:
     tune: Callable[..., Any]
 
 
-_RULES: dict[str, DecisionRule] = {}
+_RULES: Registry[DecisionRule] = Registry("rule")
 
 
 def register(name: str, *, average: str) -> Callable[[TuneFunction], TuneFunction]:
@@ -62,9 +62,8 @@ def register(name: str, *, average: str) -> Callable[[TuneFunction], TuneFunctio
     """
 
     def enter(tune: TuneFunction) -> TuneFunction:
-        if name in _RULES:
-            raise ValueError(f"name must be free: decision rule {name!r} is already registered; choose another.")
-        _RULES[name] = DecisionRule(name, average, (tune.__doc__ or "").strip().split("\n")[0], tune)
+        summary = (tune.__doc__ or "").strip().split("\n")[0]
+        _RULES.add(name, DecisionRule(name, average, summary, tune), tune.__module__)
         return tune
 
     return enter
@@ -93,7 +92,7 @@ def get_decision_rule(name: str) -> DecisionRule:
     >>> get_decision_rule("exact-micro-f1").average
     'micro-F1'
     """
-    return _RULES[check_choice(name, list_decision_rules(), name="rule")]
+    return _RULES.find(name)
 
 
 def list_decision_rules() -> list[str]:
@@ -109,4 +108,4 @@ def list_decision_rules() -> list[str]:
     >>> "single" in list_decision_rules()
     True
     """
-    return sorted(_RULES)
+    return list(_RULES.entries())

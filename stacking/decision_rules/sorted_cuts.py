@@ -169,7 +169,7 @@ def count_scores(scores: LabelledScores) -> ScoreHistograms:
     -----
     O(n_samples · n_labels), one pass in row order.
     """
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     shape = (scores.n_labels, _kernels.N_BINS)
     entries = np.zeros(shape, dtype=np.int64)
@@ -228,7 +228,7 @@ def sort_cuts_of_blocks(
     -----
     Memory: eight bytes for each entry within the limits, besides one block.
     """
-    from stacking.kernels import weights as _kernels
+    from stacking.kernels import cuts as _kernels
 
     floors, kept = _kernels.lowest_floors(histograms.entries, histograms.mass, limit)
     start = np.concatenate([[0], np.cumsum(kept)])

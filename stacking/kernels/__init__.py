@@ -1,1 +1,1 @@
-"""Compiled loops: all that numba touches, one stage a file."""
+"""Every compiled loop of the package. Import these modules inside functions only: `import stacking` loads no numba."""

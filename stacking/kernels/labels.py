@@ -15,7 +15,7 @@ no lower cut can be worth more, the label is done. On a long tail of labels that
 
 import numpy as np
 
-from stacking.kernels.weights import _compiled
+from stacking.kernels.compiling import compiled
 
 BLOCK = 1024
 """Cells mixed at a time: a block of all models stays in the first-level cache."""
@@ -39,7 +39,7 @@ AVERAGE_PRECISION = 2
 """Worth of a label: Σ (recall step) · precision over its cuts."""
 
 
-@_compiled
+@compiled
 def _mix_label(values, first, n, candidate, label, is_logit, mixed):
     """Set ``mixed[:n]`` to a label's mixed scores in [0, 1]; models are added in order, those of weight 0 left out."""
     for begin in range(0, n, BLOCK):
@@ -60,7 +60,7 @@ def _mix_label(values, first, n, candidate, label, is_logit, mixed):
                 part[j] = min(max(part[j], np.float32(0.0)), np.float32(1.0))
 
 
-@_compiled
+@compiled
 def count_blocks(start):
     """Return where each label's blocks of negatives begin in the list of all blocks."""
     n_labels = len(start) // 2
@@ -74,7 +74,7 @@ def count_blocks(start):
     return block_start
 
 
-@_compiled
+@compiled
 def order_negatives(values, start, weight, is_logit, block_start, ceiling):
     """Put each label's negatives in descending order of their highest score, in place, and set the blocks' ceilings.
 
@@ -141,7 +141,7 @@ def order_negatives(values, start, weight, is_logit, block_start, ceiling):
             ceiling[block_start[label] + block] = bits[0]
 
 
-@_compiled
+@compiled
 def _sort_positives(bits, n, weight, scratch, hits):
     """Set the distinct scores of n positives, highest first, and the weight at each.
 
@@ -192,7 +192,7 @@ def _sort_positives(bits, n, weight, scratch, hits):
     return n_cuts, high, shift
 
 
-@_compiled
+@compiled
 def _add_negatives(bits, n, weight, edge, bucket, lowest, high, shift, fired):
     """Add the weight of each negative to the highest cut at or below its score."""
     weighted = weight.shape[0] > 0
@@ -215,7 +215,7 @@ def _add_negatives(bits, n, weight, edge, bucket, lowest, high, shift, fired):
         fired[low] += weight[j] if weighted else 1.0
 
 
-@_compiled
+@compiled
 def _final_cuts(edge, hits, fired, n_cuts, ceiling, criterion, price, positives):
     """Return how many cuts suffice if no negative above `ceiling` is left to count, or −1 if more must be counted.
 
@@ -240,7 +240,7 @@ def _final_cuts(edge, hits, fired, n_cuts, ceiling, criterion, price, positives)
     return n_cuts
 
 
-@_compiled
+@compiled
 def _count_cuts(cells, candidate, label, is_logit, criterion, price, positives, scratch, hits, fired):
     """Set the weights of hits and of all fired cells at each useful cut of a label, highest first; count the cuts.
 
@@ -275,7 +275,7 @@ def _count_cuts(cells, candidate, label, is_logit, criterion, price, positives, 
     return n_cuts
 
 
-@_compiled
+@compiled
 def _worth(hits, fired, n_cuts, criterion, price, positives):
     """Return what a label's cuts are worth by a criterion."""
     value = before = 0.0
@@ -290,7 +290,7 @@ def _worth(hits, fired, n_cuts, criterion, price, positives):
     return value
 
 
-@_compiled
+@compiled
 def _make_scratch(start):
     """Return space for one label: mixed scores and their patterns, packed and distinct scores of positives, buckets."""
     n_cells = n_positives = 1
@@ -302,7 +302,7 @@ def _make_scratch(start):
     return mixed, mixed.view(np.uint32), packed, edge, np.empty(2 * n_positives + 1, np.int64)
 
 
-@_compiled
+@compiled
 def label_worths(cells, candidates, is_logit, criterion, price, positives, worths):
     """Set ``worths`` (n_candidates, n_labels) where a label has positives; ``positives`` is their weight.
 
@@ -320,7 +320,7 @@ def label_worths(cells, candidates, is_logit, criterion, price, positives, worth
             worths[c, label] = _worth(hits, fired, n_cuts, criterion, price, own)
 
 
-@_compiled
+@compiled
 def label_cuts(cells, candidates, is_logit, price, positives, cut_start, n_cuts, hits, fired):
     """Set every candidate's cuts: label l has ``n_cuts[c, l]`` of them from ``cut_start[l]`` on in ``hits[c]``.
 
@@ -346,7 +346,7 @@ def label_cuts(cells, candidates, is_logit, price, positives, cut_start, n_cuts,
                 )
 
 
-@_compiled
+@compiled
 def best_micro_f1(cut_start, n_cuts, hits, fired, positives, price, reached):
     """Set every candidate's micro-F1 at its best cut of each label, by Dinkelbach's iteration (1967) from `price` on.
 

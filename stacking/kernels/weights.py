@@ -1,271 +1,14 @@
-"""Every compiled loop of the package: folds, sorted cuts, and the objectives of the weight search.
-
-Compiled by numba on first use and cached on disk. Import this module inside functions only: ``import stacking`` must
-not load numba. Scores are float32 in [0, 1], which order like their bit patterns; the histograms use the top bits,
-16 bins an octave, so that a rare label's scores near zero are told apart as well as a frequent label's near one.
-"""
+"""The loops of the weight search: cells that weights cannot decide, and what candidate weights make of the others."""
 
 # A kernel is one loop nest on plain arrays: numba types it, and splitting it would hide the loop.
 # mypy: ignore-errors
 # ruff: noqa: C901, PLR0913
 
 import numpy as np
-from numba import njit
 
+from stacking.kernels.compiling import compiled, reassociating
+from stacking.links import SMALLEST_SCORE
 
-def _compile(kernel, **options):
-    """Compile on first use, cached on disk; where nothing can be written, for this process only."""
-    try:
-        return njit(cache=True, nogil=True, **options)(kernel)
-    except RuntimeError:  # numba: "no locator available"
-        return njit(nogil=True, **options)(kernel)
-
-
-def _compiled(kernel):
-    """Compile with exact IEEE arithmetic: sums are made in the order written."""
-    return _compile(kernel)
-
-
-def _reassociating(kernel):
-    """Compile with sums in any order, which lets them run in parallel lanes."""
-    return _compile(kernel, fastmath={"reassoc", "nsz"})
-
-
-SCORE_SHIFT = 19
-"""How many low bits of a score's pattern a histogram bin ignores."""
-
-LOWEST_BIN = (127 - 24) << 4
-"""The bin of 2**-24 before the offset: smaller scores share bin 0."""
-
-N_BINS = (0x3F800000 >> SCORE_SHIFT) - LOWEST_BIN + 1
-"""Bins from 2**-24 to 1.0 inclusive."""
-
-ROW_SHIFT = 34
-"""A packed entry holds the score's 30 bits above the row's 33, and the truth in bit 0."""
-
-NEVER = np.uint32(0xFFFFFFFF)
-"""A floor above every score: nothing of that label is gathered."""
-
-
-# -- folds -------------------------------------------------------------------------------------------------------------
-
-
-@_compiled
-def stratify(shares, sizes, item_start, item_label, item_count, n_labels, order, shift):
-    """Assign items (samples or groups) to folds by iterative stratification of label counts (Sechidis et al. 2011)."""
-    n_items, n_folds = len(sizes), len(shares)
-    fold_of = np.full(n_items, -1, np.int64)
-    start = np.zeros(n_labels + 1, np.int64)
-    remaining = np.zeros(n_labels)
-    for entry in range(len(item_label)):
-        start[item_label[entry] + 1] += 1
-        remaining[item_label[entry]] += item_count[entry]
-    for label in range(n_labels):
-        start[label + 1] += start[label]
-    holder = np.empty(len(item_label), np.int64)
-    fill = start.copy()
-    for item in order:
-        for entry in range(item_start[item], item_start[item + 1]):
-            holder[fill[item_label[entry]]] = item
-            fill[item_label[entry]] += 1
-    wanted = np.empty((n_folds, n_labels))
-    for fold in range(n_folds):
-        wanted[fold] = shares[fold] * remaining
-    room = shares * sizes.sum()
-    while True:
-        rarest = -1
-        for label in range(n_labels):
-            if remaining[label] > 0 and (rarest < 0 or remaining[label] < remaining[rarest]):
-                rarest = label
-        candidates = holder[start[rarest] : start[rarest + 1]] if rarest >= 0 else order
-        for item in candidates:
-            if fold_of[item] >= 0:
-                continue
-            best, best_wanted = -1, 0.0
-            for turn in range(n_folds):
-                fold = (turn + shift[item]) % n_folds
-                need = wanted[fold, rarest] if rarest >= 0 else 0.0
-                if best < 0 or need > best_wanted or (need == best_wanted and room[fold] > room[best]):
-                    best, best_wanted = fold, need
-            fold_of[item] = best
-            room[best] -= sizes[item]
-            for entry in range(item_start[item], item_start[item + 1]):
-                wanted[best, item_label[entry]] -= item_count[entry]
-                remaining[item_label[entry]] -= item_count[entry]
-        if rarest < 0:
-            return fold_of
-
-
-# -- cuts of sorted scores ---------------------------------------------------------------------------------------------
-
-
-@_compiled
-def score_histograms(bits, truth, known, weight, entries, mass, positive):
-    """Add each label's rows, their weight and the weight of its positives to histograms of the score's bin."""
-    masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
-    w = 1.0
-    for row in range(bits.shape[0]):
-        if weighted:
-            w = weight[row]
-            if w == 0.0:
-                continue
-        for label in range(bits.shape[1]):
-            if masked and not known[row, label]:
-                continue
-            b = max(np.int64((bits[row, label] & np.uint32(0x7FFFFFFF)) >> np.uint32(SCORE_SHIFT)) - LOWEST_BIN, 0)
-            entries[label, b] += 1
-            if weighted:
-                mass[label, b] += w
-            if truth[row, label]:
-                positive[label, b] += w
-
-
-@_compiled
-def lowest_floors(entries, mass, limit):
-    """Return per label the smallest score pattern worth sorting, and how many entries lie at or above it.
-
-    A cut of label l whose weight exceeds ``limit[l]`` cannot be optimal; one more filled bin is kept so that every
-    useful cut has its next lower score at hand.
-    """
-    n_labels, n_bins = mass.shape
-    floors = np.empty(n_labels, np.uint32)
-    kept = np.zeros(n_labels, np.int64)
-    for label in range(n_labels):
-        floors[label] = NEVER
-        if limit[label] <= 0.0:
-            continue
-        total, last = 0.0, False
-        for b in range(n_bins - 1, -1, -1):
-            if entries[label, b] == 0:
-                continue
-            kept[label] += entries[label, b]
-            total += mass[label, b]
-            floors[label] = np.uint32((b + LOWEST_BIN) << SCORE_SHIFT) if b > 0 else np.uint32(0)
-            if last:
-                break
-            last = total >= limit[label]
-    return floors, kept
-
-
-@_compiled
-def gather_entries(bits, truth, known, weight, floors, first_row, packed, fill):
-    """Pack (score, row, truth) of every entry at or above its label's floor where the label is filled up to so far."""
-    masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
-    for row in range(bits.shape[0]):
-        if weighted and weight[row] == 0.0:
-            continue
-        for label in range(bits.shape[1]):
-            pattern = bits[row, label] & np.uint32(0x7FFFFFFF)
-            if pattern < floors[label] or (masked and not known[row, label]):
-                continue
-            hit = np.uint64(1) if truth[row, label] else np.uint64(0)
-            place = np.uint64(first_row + row) << np.uint64(1)
-            packed[fill[label]] = (np.uint64(pattern) << np.uint64(ROW_SHIFT)) | place | hit
-            fill[label] += 1
-
-
-@_compiled
-def cumulate_cuts(packed, start, weight, floors):
-    """Turn sorted entries into cuts between distinct scores, descending; only cuts that gain a positive are kept.
-
-    Returns per cut the pattern of its lowest score and of the next lower one, and the weights of the true positives and
-    of all entries at or above it.
-    """
-    weighted = weight.shape[0] > 0
-    n_labels = len(start) - 1
-    capacity = 0
-    for entry in packed:
-        capacity += np.int64(entry & np.uint64(1))
-    cut_start = np.zeros(n_labels + 1, np.int64)
-    score = np.empty(capacity, np.uint32)
-    lower = np.empty(capacity, np.uint32)
-    hits = np.empty(capacity)
-    fired = np.empty(capacity)
-    n_cuts = 0
-    for label in range(n_labels):
-        hit = total = 0.0
-        entry = start[label + 1] - 1
-        while entry >= start[label]:
-            pattern = packed[entry] >> np.uint64(ROW_SHIFT)
-            before = hit
-            while entry >= start[label] and packed[entry] >> np.uint64(ROW_SHIFT) == pattern:
-                w = weight[(packed[entry] >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)] if weighted else 1.0
-                total += w
-                if packed[entry] & np.uint64(1):
-                    hit += w
-                entry -= 1
-            if hit > before:
-                score[n_cuts] = pattern
-                ended = entry < start[label]
-                lower[n_cuts] = floors[label] if ended else np.uint32(packed[entry] >> np.uint64(ROW_SHIFT))
-                hits[n_cuts] = hit
-                fired[n_cuts] = total
-                n_cuts += 1
-        cut_start[label + 1] = n_cuts
-    return cut_start, score[:n_cuts], lower[:n_cuts], hits[:n_cuts], fired[:n_cuts]
-
-
-@_compiled
-def best_cuts(cut_start, hits, fired, price):
-    """Return per label the cut that maximises 2 hits − price · fired, −1 if none is above 0; fewest fired if tied."""
-    n_labels = len(cut_start) - 1
-    chosen = np.full(n_labels, -1, np.int64)
-    for label in range(n_labels):
-        best = 0.0
-        for cut in range(cut_start[label], cut_start[label + 1]):
-            gain = 2.0 * hits[cut] - price * fired[cut]
-            if gain > best:
-                best, chosen[label] = gain, cut
-    return chosen
-
-
-@_compiled
-def best_f1_cuts(cut_start, hits, fired, positives):
-    """Return per label the cut with the highest own F1, or −1 where the label has no positives, and that F1."""
-    n_labels = len(cut_start) - 1
-    chosen = np.full(n_labels, -1, np.int64)
-    value = np.zeros(n_labels)
-    for label in range(n_labels):
-        for cut in range(cut_start[label], cut_start[label + 1]):
-            f1 = 2.0 * hits[cut] / (positives[label] + fired[cut])
-            if f1 > value[label]:
-                value[label], chosen[label] = f1, cut
-    return chosen, value
-
-
-@_compiled
-def cycle_cuts(cut_start, hits, fired, positives, chosen, max_cycles):
-    """Set one label's cut after the other to the best micro-F1 given the others (Fan & Lin 2007), until none moves."""
-    n_labels = len(cut_start) - 1
-    all_hits = all_fired = 0.0
-    for label in range(n_labels):
-        if chosen[label] >= 0:
-            all_hits += hits[chosen[label]]
-            all_fired += fired[chosen[label]]
-    for cycle in range(max_cycles):
-        moved = False
-        for label in range(n_labels):
-            now = chosen[label]
-            other_hits = all_hits - (hits[now] if now >= 0 else 0.0)
-            other_fired = all_fired - (fired[now] if now >= 0 else 0.0)
-            best, best_f1 = now, 2.0 * all_hits / (positives + all_fired)
-            for cut in range(cut_start[label] - 1, cut_start[label + 1]):
-                never = cut < cut_start[label]
-                h, n = (0.0, 0.0) if never else (hits[cut], fired[cut])
-                f1 = 2.0 * (other_hits + h) / (positives + other_fired + n)
-                if f1 > best_f1 + 1e-15:
-                    best, best_f1 = (-1 if never else cut), f1
-            if best != now:
-                moved = True
-                chosen[label] = best
-                all_hits = other_hits + (hits[best] if best >= 0 else 0.0)
-                all_fired = other_fired + (fired[best] if best >= 0 else 0.0)
-        if not moved:
-            return cycle + 1
-    return max_cycles
-
-
-# -- weight search -----------------------------------------------------------------------------------------------------
 #
 # Cells are stored by segment: one per group of labels that share weights, for F1 one each for negatives and positives.
 # ``values`` is (n_models, n_cells), ``start`` (n_segments + 1,). Candidates come as float32 (n_candidates, n_models,
@@ -286,11 +29,11 @@ GRID_HALF = (0x3F000000 >> GRID_SHIFT) - GRID_LOWEST
 LOGIT_RANGE = 17.0
 """Logits of clipped scores lie within ± this."""
 
-SMALLEST_PROBABILITY = np.float32(1e-7)
+SMALLEST_PROBABILITY = np.float32(SMALLEST_SCORE)
 """Probabilities of the truth are clipped to this from below."""
 
 
-@_compiled
+@compiled
 def _bounds(block, row, top, bottom):
     """Set the highest and the lowest score of each label of a row, over the models; NaN compares as false."""
     top[:] = np.float32(-1.0)
@@ -303,7 +46,7 @@ def _bounds(block, row, top, bottom):
             bottom[label] = value if value < bottom[label] else bottom[label]
 
 
-@_compiled
+@compiled
 def count_undecided(block, truth, known, weight, lows, high, ceiling, group, counts, always, tier_of):
     """Count per (tier, group, truth) the cells whose decision depends on the weights; weigh those that always fire.
 
@@ -345,7 +88,7 @@ def count_undecided(block, truth, known, weight, lows, high, ceiling, group, cou
     return positives
 
 
-@_compiled
+@compiled
 def gather_undecided(block, truth, weight, tier_of, group, start):
     """Store the counted cells by (tier, group, truth): their scores (0 where not covered) and weights."""
     n_models, n_rows, n_labels = block.shape
@@ -377,7 +120,7 @@ def gather_undecided(block, truth, weight, tier_of, group, start):
     return values, cell_weight
 
 
-@_compiled
+@compiled
 def _mix(values, first, n, candidate, group, mixed):
     """Set ``mixed[:n]`` to the weighted sum of n cells; models are added in order, those of weight 0 left out."""
     mixed[:n] = np.float32(0.0)
@@ -389,7 +132,7 @@ def _mix(values, first, n, candidate, group, mixed):
                 mixed[j] += w * scores[j]
 
 
-@_compiled
+@compiled
 def fired_at(values, start, weight, candidates, cut, fired):
     """Add, per candidate and truth, the weight of the cells whose mixed value reaches `cut`."""
     weighted = weight.shape[0] > 0
@@ -413,7 +156,7 @@ def fired_at(values, start, weight, candidates, cut, fired):
                     fired[c, hit] += count
 
 
-@_compiled
+@compiled
 def _grid_places(mixed, folded, bits, n, is_logit, place):
     """Set ``place[:n]`` to the positions of mixed values on the threshold grid, 0 … 2 · GRID_HALF."""
     if is_logit:
@@ -429,7 +172,7 @@ def _grid_places(mixed, folded, bits, n, is_logit, place):
         place[j] = spot if mixed[j] < np.float32(0.5) else np.int32(2 * GRID_HALF) - spot
 
 
-@_compiled
+@compiled
 def grid_histograms(values, start, weight, candidates, active, is_logit, histograms):
     """Add, per active candidate and truth, the weight of the cells at each position of the threshold grid."""
     weighted = weight.shape[0] > 0
@@ -453,7 +196,7 @@ def grid_histograms(values, start, weight, candidates, active, is_logit, histogr
                         histogram[place[j]] += 1
 
 
-@_compiled
+@compiled
 def best_on_grid(histograms, active, floor, positives, best, bound):
     """Set each active candidate's best F1 at cuts from `floor` up, and what F1 cannot exceed at lower cuts."""
     for c in active:
@@ -468,7 +211,7 @@ def best_on_grid(histograms, active, floor, positives, best, bound):
         bound[c] = 2.0 * positives / (2.0 * positives + false) if positives > 0.0 else 0.0
 
 
-@_compiled
+@compiled
 def _to_truth_probability(mixed, n, is_logit, hit):
     """Turn mixed values into probabilities of the truth, clipped from below."""
     if is_logit:
@@ -478,7 +221,7 @@ def _to_truth_probability(mixed, n, is_logit, hit):
         mixed[j] = max(mixed[j] if hit else np.float32(1.0) - mixed[j], SMALLEST_PROBABILITY)
 
 
-@_compiled
+@compiled
 def log_likelihoods(values, start, weight, candidates, is_logit, totals):
     """Add, per candidate, the weighted sum of the log probabilities of the truth.
 
@@ -512,7 +255,7 @@ def log_likelihoods(values, start, weight, candidates, is_logit, totals):
                     totals[c] += np.log(wide[j])
 
 
-@_reassociating
+@reassociating
 def log_likelihood_gradient(values, start, weight, candidate, is_logit, gradient):
     """Add the gradient of the log likelihood, up to a constant per group, to ``gradient``; return the log likelihood.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from stacking.links import SMALLEST_SCORE
 from stacking.metrics._cells import check_scored_cells, ratio
 
 __all__ = ["log_loss", "mean_average_precision", "recall_at_k"]
@@ -14,7 +15,6 @@ Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 _BLOCK_CELLS = 1 << 20
-_SMALLEST_PROBABILITY = 1e-7
 
 
 def mean_average_precision(
@@ -169,7 +169,7 @@ def log_loss(
     total = mass = 0.0
     for rows in _row_blocks(*truth.shape):
         probability = np.where(truth[rows], score[rows], 1.0 - score[rows].astype(np.float64))
-        cost = -np.log(np.clip(probability, _SMALLEST_PROBABILITY, 1.0 - _SMALLEST_PROBABILITY))
+        cost = -np.log(np.clip(probability, SMALLEST_SCORE, 1.0 - SMALLEST_SCORE))
         counted = np.ones(cost.shape) if known is None else known[rows].astype(np.float64)
         if weight is not None:
             counted *= weight[rows, None]

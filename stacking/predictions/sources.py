@@ -7,12 +7,12 @@ of a million rows on disk and a small array behave alike.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from stacking._checks import FloatArray, IntArray
+from stacking.links import sigmoid_in_place
 
 Index = slice | IntArray
 ALL = slice(None)
@@ -444,22 +444,6 @@ class PendingSource:
             Always.
         """
         return None
-
-
-def sigmoid_in_place(logits: npt.NDArray[Any]) -> None:
-    """
-    Turn logits into probabilities where they are.
-
-    Parameters
-    ----------
-    logits : ndarray of float
-        Overwritten with ``1 / (1 + exp(−logits))``.
-    """
-    with np.errstate(over="ignore"):
-        np.negative(logits, out=logits)
-        np.exp(logits, out=logits)
-        np.add(logits, 1, out=logits)
-        np.divide(1, logits, out=logits)
 
 
 def as_span(index: IntArray) -> Index:

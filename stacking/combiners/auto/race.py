@@ -21,6 +21,7 @@ from stacking.combiners.auto.choice import choose_shares
 from stacking.combiners.auto.ladder import climb, recalibrated_member
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
+from stacking.combiners.registry import create_method, find_method, list_methods, register_method
 from stacking.combiners.state import pack_combiners, unpack_combiners
 from stacking.cross_fitting import make_folds, nested_decisions
 from stacking.deadline import TimeLimitReached, within
@@ -35,20 +36,19 @@ BoolArray = npt.NDArray[np.bool_]
 
 _log = logging.getLogger(__name__)
 
-RACERS: tuple[tuple[str, float], ...] = (
-    ("mean", 0.1),
-    ("geometric", 0.1),
-    ("greedy", 0.5),
-    ("ridge-context", 6.0),
-    ("label-context", 20.0),
-    ("best-single", 0.3),
-    ("greedy-geometric", 0.5),
-    ("convex", 1.0),
-    ("lightgbm", 15.0),
-    ("logistic", 20.0),
+RACERS = (
+    "mean",
+    "geometric",
+    "greedy",
+    "ridge-context",
+    "label-context",
+    "best-single",
+    "greedy-geometric",
+    "convex",
+    "lightgbm",
+    "logistic",
 )
-"""Candidates in the order they run, the most gain for the time first, with their usual cost relative to each other
-(only the time limit uses it)."""
+"""Candidates in the order they run, the most gain for the time first."""
 
 VOTES = frozenset({"geometric", "best-single", "greedy", "greedy-geometric", "convex"})
 """Candidates that have nothing to weigh where there is one model."""
@@ -85,6 +85,7 @@ class AutoEntry:
     reason: str = ""
 
 
+@register_method("auto", "race of the others, averaged near the best", kind="auto", cost=100.0)
 class AutoCombiner(Combiner):
     """Choose among the methods by cross-fitting, and average what cannot be told apart.
 
@@ -314,15 +315,13 @@ class AutoCombiner(Combiner):
 
     def _racers(self, n_models: int) -> list[tuple[str, float]]:
         """Return the candidates and their usual costs; the mean always, and nothing to weigh for one model."""
-        wanted = [name for name, _ in RACERS] if self.methods is None else list(self.methods)
-        known = dict(RACERS)
+        wanted = list(RACERS if self.methods is None else self.methods)
         names = ["mean", *(name for name in wanted if name != "mean" and (n_models > 1 or name not in VOTES))]
-        return [(name, known.get(name, 5.0)) for name in names]
+        costs = {name: find_method(name).cost for name in list_methods()} | {"best-single": 0.3}
+        return [(name, costs.get(name, 5.0)) for name in names]
 
     def _create(self, name: str) -> Combiner:
         """Build a candidate."""
-        from stacking.combiners.registry import create_method
-
         if name == "best-single":
             return create_method("greedy", random_state=self.random_state, max_members=1)
         return create_method(name, random_state=self.random_state)

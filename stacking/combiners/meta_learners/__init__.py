@@ -1,6 +1,5 @@
 """Meta-learners: combiners that learn, label by label, from the members' out-of-fold scores."""
 
-from stacking.combiners.blend import Blend
 from stacking.combiners.meta_learners.convolutional import ConvolutionalStacker
 from stacking.combiners.meta_learners.label_context import LabelContextStacker
 from stacking.combiners.meta_learners.labelwise_logistic import LabelwiseLogistic
@@ -9,7 +8,6 @@ from stacking.combiners.meta_learners.trees.pair_lightgbm import PairLightGBM
 from stacking.combiners.meta_learners.trees.per_label_lightgbm import PerLabelStacker
 
 __all__ = [
-    "Blend",
     "ConvolutionalStacker",
     "LabelContextStacker",
     "LabelwiseLogistic",

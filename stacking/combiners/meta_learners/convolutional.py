@@ -26,8 +26,9 @@ from stacking.combiners.meta_learners.training_rows import (
     fill_gaps,
     mean_logits,
     prepare_rows,
-    probabilities,
 )
+from stacking.combiners.registry import register_method
+from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 
 __all__ = ["ConvolutionalStacker"]
@@ -50,6 +51,13 @@ BLOCK_CELLS = 8_000_000
 """Activations held at a time while predicting."""
 
 
+@register_method(
+    "convolutional",
+    "convolutions over the members, dense over labels (torch)",
+    kind="meta",
+    cost=80.0,
+    is_slow=True,
+)
 class ConvolutionalStacker(Combiner):
     """Stack with convolutions over the members and dense layers over the labels.
 
@@ -201,7 +209,7 @@ class ConvolutionalStacker(Combiner):
         answer = mean_logits(logits, self.covers_.T)
         if self._weights:
             answer += _apply_net(self._input(logits), self._weights)
-        return probabilities(answer).astype(np.float32)
+        return sigmoid(answer).astype(np.float32)
 
     def _state(self) -> CombinerState:
         """Add the net's weights to the arrays."""

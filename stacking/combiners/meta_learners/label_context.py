@@ -2,8 +2,8 @@
 
 A first stage (:class:`RidgeContext`'s) gives every label a probability. The joint regression of fused logits and
 truths then says three things about label l that its own logits cannot: how far its logit departs from what the other
-labels' logits and truths explain (members err together on labels that look alike, so a high logit that the company
-explains is no evidence), what the other logits say about its truth, and what the other truths say. True labels teach
+labels' logits and truths explain (members err together on labels that look alike, so a high logit that those labels
+explain is no evidence), what the other logits say about its truth, and what the other truths say. True labels teach
 the regression; at prediction the first stage's probabilities stand in for them (mean field). A last logistic
 regression per label weighs these three against the members' own logits and the ridge's answer. All in closed form but
 for batched Newton steps: no network, no trees.
@@ -11,48 +11,35 @@ for batched Newton steps: no network, no trees.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking.combiners.combiner import Combiner
-from stacking.combiners.meta_learners.batched_logistic import apply_logistic, fit_logistic
+from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic
 from stacking.combiners.meta_learners.context_regression import JointRegression, Moments, held_out_fit, joint_regression
-from stacking.combiners.meta_learners.labelwise_logistic import (
-    check_penalty,
-    choose_penalty,
+from stacking.combiners.meta_learners.logit_stacker import (
+    LogitStacker,
     cross_fit_logits,
-    logit_penalty,
-)
-from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits, fusing_weights
-from stacking.combiners.meta_learners.ridge_context import (
-    add_moments,
-    fit_ridge_stage,
-    moments_by_fold,
+    fit_on_logits,
     usable_with_context,
 )
-from stacking.combiners.meta_learners.training_rows import (
-    TrainingRows,
-    describe_fallback,
-    fill_gaps,
-    prepare_rows,
-    probabilities,
-)
+from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits, fusing_weights
+from stacking.combiners.meta_learners.ridge_context import add_moments, fit_ridge_stage, moments_by_fold
+from stacking.combiners.meta_learners.training_rows import TrainingRows
+from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
-from stacking.predictions import PredictionSet
-
-__all__ = ["LabelContextStacker"]
+from stacking.links import sigmoid
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 STRENGTHS = ((30.0, 100.0), (300.0, 300.0), (1_000.0, 1_000.0), (3_000.0, 3_000.0), (10_000.0, 3_000.0))
 """Ridge strengths on logits and on truths to choose from; the last one all but switches the context off."""
 
 
-class LabelContextStacker(Combiner):
+@register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=20.0)
+class LabelContextStacker(LogitStacker):
     """Weigh a label's own logits against what the other labels' logits and probable truths explain of them.
 
     The strongest stacker here where labels depend on each other or members confuse labels in the same way; where they
@@ -108,7 +95,7 @@ class LabelContextStacker(Combiner):
     (2, 8)
     """
 
-    fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    method: ClassVar[str] = "label-context"
 
     fusing_: DoubleArray
     ridge_: DoubleArray
@@ -116,73 +103,35 @@ class LabelContextStacker(Combiner):
     to_truth_: DoubleArray
     to_logit_: DoubleArray
     moments_: DoubleArray
-    coefficients_: DoubleArray
-    centers_: DoubleArray
-    constant_labels_: BoolArray
-    n_rows_fitted_: int
-    fallback_report_: dict[str, float]
-    notes_: list[str]
 
-    def __init__(
-        self,
-        penalty: float | Literal["auto"] = 10.0,
-        n_folds: int = 5,
-        max_rows: int | None = 100_000,
-        random_state: int | np.random.Generator | None = 0,
-    ) -> None:
-        self.penalty = penalty
-        self.n_folds = n_folds
-        self.max_rows = max_rows
-        self.random_state = random_state
-
-    def _fit(self, predictions: PredictionSet) -> None:
+    def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
         """Fit the stages one after the other, each on held-out answers of the one before."""
-        strengths = check_penalty(self.penalty)
-        rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=self.n_folds, random_state=self.random_state)
-        strength = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
-        penalty = logit_penalty(strength, len(rows.logits))
-        self.n_rows_fitted_ = len(rows.y_true)
-        self.constant_labels_ = rows.one_class
-        self.fallback_report_, self.notes_ = describe_fallback(
-            "label-context", self.constant_labels_, rows.positives, "their frequency: one class in the fitting rows"
-        )
-        self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
         self.fusing_ = fusing_weights(rows)
         fused = fuse_logits(rows.logits, rows.usable, self.fusing_)
         self.ridge_, context = fit_ridge_stage(fused, rows)
+        self.first_coefficients_ = fit_on_logits(rows, [context], penalty)
         features, usable = [*rows.logits, context], usable_with_context(rows.usable, 1)
-        self.first_coefficients_ = fit_logistic(
-            features, rows.y_true, weight=rows.weight, usable=usable, penalty=penalty
-        )
-        believed = probabilities(cross_fit_logits(features, rows, usable, penalty, start=self.first_coefficients_))
-        joint, self.moments_, company = fit_joint_stage(fused, believed, rows)
+        first = sigmoid(cross_fit_logits(features, rows, usable, penalty, start=self.first_coefficients_))
+        joint, self.moments_, neighbors = fit_joint_stage(fused, first, rows)
         self.to_truth_, self.to_logit_ = joint.to_truth, joint.to_logit
-        self.coefficients_ = fit_logistic(
-            [*features, *company],
-            rows.y_true,
-            weight=rows.weight,
-            usable=usable_with_context(rows.usable, 4),
-            penalty=penalty,
-        )
+        return [context, *neighbors]
+
+    def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
+        """Apply the first stage and the joint regression."""
+        fused = fuse_logits(logits, self.covers_.T, self.fusing_)
+        context = fused @ self.ridge_[:-1] + self.ridge_[-1]
+        first = sigmoid(apply_logistic([*logits, context], self.first_coefficients_))
+        joint = JointRegression(self.to_truth_, self.to_logit_)
+        return [context, *_neighbor_features(joint, self.moments_, fused, first)]
 
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the stacker; earlier versions weighed all members alike."""
         return super()._from_state(values, {"fusing_": equal_weights(arrays["covers_"]), **arrays}, texts)
 
-    def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
-        """Apply all stages to a block of rows."""
-        logits = fill_gaps(scores, covers, self.centers_, self.covers_)
-        fused = fuse_logits(logits, self.covers_.T, self.fusing_)
-        features = [*logits, fused @ self.ridge_[:-1] + self.ridge_[-1]]
-        believed = probabilities(apply_logistic(features, self.first_coefficients_))
-        joint = JointRegression(self.to_truth_, self.to_logit_)
-        company = _company(joint, self.moments_, fused, believed)
-        return probabilities(apply_logistic([*features, *company], self.coefficients_)).astype(np.float32)
-
 
 def fit_joint_stage(
-    fused: DoubleArray, believed: DoubleArray, rows: TrainingRows
+    fused: DoubleArray, first: DoubleArray, rows: TrainingRows
 ) -> tuple[JointRegression, DoubleArray, DoubleArray]:
     """Fit the joint regression of logits and truths, each label with the strengths that serve its held-out rows best.
 
@@ -190,7 +139,7 @@ def fit_joint_stage(
     ----------
     fused : ndarray of float64, shape (n_samples, n_labels)
         Fused logits.
-    believed : ndarray of float64, shape (n_samples, n_labels)
+    first : ndarray of float64, shape (n_samples, n_labels)
         Held-out probabilities of the first stage, which stand in for the truth of held-out rows.
     rows : TrainingRows
         Truth, weights, folds.
@@ -201,7 +150,7 @@ def fit_joint_stage(
         Fitted on all rows.
     moments : ndarray of float64, shape (2, 2 · n_labels)
         Means and scales of fused logits and truths.
-    company : ndarray of float64, shape (3, n_samples, n_labels)
+    neighbors : ndarray of float64, shape (3, n_samples, n_labels)
         Held-out features: surprise, answer from logits, answer from truths.
     """
     n_labels = fused.shape[1]
@@ -209,25 +158,25 @@ def fit_joint_stage(
     total = add_moments(parts)
     columns = np.arange(n_labels)
     best_fit = np.full(n_labels, -np.inf)
-    company = np.zeros((3, *fused.shape), dtype=np.float32)
+    neighbors = np.zeros((3, *fused.shape), dtype=np.float32)
     to_truth, to_logit = np.zeros((2, 2 * n_labels, n_labels))
     masks = rows.fold_masks
     for strength, truth_strength in STRENGTHS if masks else STRENGTHS[-1:]:
-        answers = np.zeros_like(company)
+        answers = np.zeros_like(neighbors)
         for held, part in zip(masks, parts, strict=False):
             check_deadline()
             rest = total - part
             regression = joint_regression(rest, n_labels, strength, truth_strength)
-            answers[:, held] = _company(regression, _stack_moments(rest), fused[held], believed[held])
+            answers[:, held] = _neighbor_features(regression, _stack_moments(rest), fused[held], first[held])
         fitted = joint_regression(total, n_labels, strength, truth_strength)
         if not masks:
-            answers = _company(fitted, _stack_moments(total), fused, believed)
+            answers = _neighbor_features(fitted, _stack_moments(total), fused, first)
         fit = held_out_fit(answers[1] + answers[2], rows.y_true, rows.weight)
         better = columns[fit > best_fit]
         best_fit[better] = fit[better]
-        company[:, :, better] = answers[:, :, better]
+        neighbors[:, :, better] = answers[:, :, better]
         to_truth[:, better], to_logit[:, better] = fitted.to_truth[:, better], fitted.to_logit[:, better]
-    return JointRegression(to_truth, to_logit), _stack_moments(total), company
+    return JointRegression(to_truth, to_logit), _stack_moments(total), neighbors
 
 
 def _stack_moments(moments: Moments) -> DoubleArray:
@@ -235,8 +184,10 @@ def _stack_moments(moments: Moments) -> DoubleArray:
     return np.stack([moments.means, moments.scales])
 
 
-def _company(joint: JointRegression, moments: DoubleArray, fused: DoubleArray, truths: DoubleArray) -> DoubleArray:
-    """Standardise, then ask the joint regression: (3, n_samples, n_labels)."""
+def _neighbor_features(
+    joint: JointRegression, moments: DoubleArray, fused: DoubleArray, truths: DoubleArray
+) -> DoubleArray:
+    """Standardize, then ask the joint regression: (3, n_samples, n_labels)."""
     n_labels = fused.shape[1]
     (means, scales) = moments
     logits = (fused - means[:n_labels]) / scales[:n_labels]

@@ -8,41 +8,32 @@ too much.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking.combiners.combiner import Combiner
-from stacking.combiners.meta_learners.batched_logistic import apply_logistic, fit_logistic
+from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
 from stacking.combiners.meta_learners.context_regression import Moments, held_out_fit, measure_moments, ridge_weights
-from stacking.combiners.meta_learners.labelwise_logistic import check_penalty, choose_penalty, logit_penalty
+from stacking.combiners.meta_learners.logit_stacker import LogitStacker
 from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits, fusing_weights
-from stacking.combiners.meta_learners.training_rows import (
-    TrainingRows,
-    describe_fallback,
-    fill_gaps,
-    prepare_rows,
-    probabilities,
-)
+from stacking.combiners.meta_learners.training_rows import TrainingRows
+from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
-from stacking.predictions import PredictionSet
-
-__all__ = ["RidgeContext"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 STRENGTHS = (30.0, 300.0, 3_000.0, 10_000.0, 30_000.0)
 """Ridge strengths to choose from, on standardised fused logits."""
 
 
-class RidgeContext(Combiner):
+@register_method("ridge-context", "ridge over all labels, then logistic per label", kind="meta", cost=6.0)
+class RidgeContext(LogitStacker):
     """Weigh what the members say about a label against what they say about all labels.
 
     Assumes that rows are many compared to labels (a few times as many); each label takes the ridge strength that
-    predicts its held-out rows best, so that a label without informative company falls back to its own logits.
+    predicts its held-out rows best, so that a label to which no other is related falls back to its own logits.
 
     Parameters
     ----------
@@ -86,79 +77,25 @@ class RidgeContext(Combiner):
     (3, 2)
     """
 
-    fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    method: ClassVar[str] = "ridge-context"
 
     fusing_: DoubleArray
     ridge_: DoubleArray
-    coefficients_: DoubleArray
-    centers_: DoubleArray
-    constant_labels_: BoolArray
-    n_rows_fitted_: int
-    fallback_report_: dict[str, float]
-    notes_: list[str]
 
-    def __init__(
-        self,
-        penalty: float | Literal["auto"] = 10.0,
-        n_folds: int = 5,
-        max_rows: int | None = 100_000,
-        random_state: int | np.random.Generator | None = 0,
-    ) -> None:
-        self.penalty = penalty
-        self.n_folds = n_folds
-        self.max_rows = max_rows
-        self.random_state = random_state
-
-    def _fit(self, predictions: PredictionSet) -> None:
-        """Fit the ridge, cross-fit it, then fit the second stage."""
-        strengths = check_penalty(self.penalty)
-        rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=self.n_folds, random_state=self.random_state)
-        penalty = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
-        self.n_rows_fitted_ = len(rows.y_true)
-        self.constant_labels_ = rows.one_class
-        self.fallback_report_, self.notes_ = describe_fallback(
-            "ridge-context", self.constant_labels_, rows.positives, "their frequency: one class in the fitting rows"
-        )
-        self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
+    def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
+        """Fit the ridge; return its cross-fitted answers."""
         self.fusing_ = fusing_weights(rows)
-        fused = fuse_logits(rows.logits, rows.usable, self.fusing_)
-        self.ridge_, context = fit_ridge_stage(fused, rows)
-        self.coefficients_ = fit_logistic(
-            [*rows.logits, context],
-            rows.y_true,
-            weight=rows.weight,
-            usable=usable_with_context(rows.usable, 1),
-            penalty=logit_penalty(penalty, len(rows.logits)),
-        )
+        self.ridge_, context = fit_ridge_stage(fuse_logits(rows.logits, rows.usable, self.fusing_), rows)
+        return [context]
+
+    def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
+        """Return the ridge's answers."""
+        return [fuse_logits(logits, self.covers_.T, self.fusing_) @ self.ridge_[:-1] + self.ridge_[-1]]
 
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the stacker; earlier versions weighed all members alike."""
         return super()._from_state(values, {"fusing_": equal_weights(arrays["covers_"]), **arrays}, texts)
-
-    def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
-        """Apply both stages to a block of rows."""
-        logits = fill_gaps(scores, covers, self.centers_, self.covers_)
-        context = fuse_logits(logits, self.covers_.T, self.fusing_) @ self.ridge_[:-1] + self.ridge_[-1]
-        return probabilities(apply_logistic([*logits, context], self.coefficients_)).astype(np.float32)
-
-
-def usable_with_context(usable: BoolArray, n_context: int) -> BoolArray:
-    """Append context features, which every label may use.
-
-    Parameters
-    ----------
-    usable : ndarray of bool, shape (n_labels, n_models)
-        Which members' logits a label may use.
-    n_context : int
-        Number of context features.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_labels, n_models + n_context)
-        The mask for all features.
-    """
-    return np.concatenate([usable, np.ones((len(usable), n_context), dtype=bool)], axis=1)
 
 
 def row_weight(rows: TrainingRows) -> DoubleArray | None:

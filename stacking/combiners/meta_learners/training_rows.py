@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.cross_fitting import make_folds, sample_rows
+from stacking.links import logit
 
 if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
@@ -20,17 +21,12 @@ __all__ = [
     "fill_gaps",
     "mean_logits",
     "prepare_rows",
-    "probabilities",
-    "score_logits",
 ]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.intp]
-
-SMALLEST_SCORE = 1e-7
-"""Scores are clipped to this distance from 0 and 1: float32 resolves no finer near 1, and a logit must be finite."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ def prepare_rows(
         frequency = (y_true * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
         y_true = np.where(sample.y_known, y_true, frequency)
     covers = np.asarray(sample.covers, dtype=bool)
-    logits = np.nan_to_num(score_logits(sample.to_array()), copy=False)
+    logits = np.nan_to_num(logit(sample.to_array()), copy=False)
     if weight is not None:
         _even_out(logits, y_true, weight)
     return TrainingRows(logits, y_true, weight, covers.T.copy(), make_folds(sample, n_folds, random_state=rng))
@@ -137,51 +133,6 @@ def _even_out(logits: FloatArray, y_true: DoubleArray, weight: DoubleArray) -> N
     if silent.any() and not silent.all():
         logits[:, silent] = logits[:, ~silent].mean(axis=1, dtype=np.float64)[:, None]
         y_true[silent] = y_true[~silent].mean(axis=0)
-
-
-def score_logits(y_score: npt.ArrayLike) -> FloatArray:
-    """Turn scores into logits, clipped so that they are finite.
-
-    Parameters
-    ----------
-    y_score : array of any shape
-        Scores in [0, 1]; NaN stays NaN.
-
-    Returns
-    -------
-    ndarray of float32
-        Logits in ±16.2, same shape.
-
-    Examples
-    --------
-    >>> score_logits([0.5, 1.0]).round(1).tolist()
-    [0.0, 15.899999618530273]
-    """
-    clipped = np.clip(np.asarray(y_score, dtype=np.float32), SMALLEST_SCORE, np.float32(1 - SMALLEST_SCORE))
-    return np.log(clipped) - np.log1p(-clipped)
-
-
-def probabilities(logits: npt.ArrayLike) -> DoubleArray:
-    """Turn logits into probabilities without overflow.
-
-    Parameters
-    ----------
-    logits : array of any shape
-        Any real numbers.
-
-    Returns
-    -------
-    ndarray of float64
-        Values in [0, 1], same shape.
-
-    Examples
-    --------
-    >>> probabilities([0.0, -1000.0]).tolist()
-    [0.5, 0.0]
-    """
-    z = np.asarray(logits, dtype=np.float64)
-    small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, small) / (1.0 + small)
 
 
 def fill_gaps(scores: FloatArray, covers: BoolArray, centers: DoubleArray, expected: BoolArray) -> FloatArray:
@@ -205,7 +156,7 @@ def fill_gaps(scores: FloatArray, covers: BoolArray, centers: DoubleArray, expec
     ndarray of float32, shape (n_models, n_rows, n_labels)
         Logits without NaN.
     """
-    logits = score_logits(scores)
+    logits = logit(scores)
     here = covers & expected
     if not here.all():
         np.copyto(logits, 0.0, where=~here[:, None, :])

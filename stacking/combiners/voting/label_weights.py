@@ -20,7 +20,7 @@ from stacking.combiners.voting.means import covered_weights
 from stacking.combiners.voting.member_limits import MemberSubset
 from stacking.combiners.voting.objectives.label_cells import LabelCells
 from stacking.combiners.voting.objectives.per_label import MicroF1PerLabel
-from stacking.combiners.voting.objectives.pooled import create_objective
+from stacking.combiners.voting.objectives.registry import create_objective
 from stacking.predictions import PredictionSet
 
 __all__ = ["GroupSearch", "find_label_groups", "search_label_weights"]

@@ -10,6 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from stacking.links import SMALLEST_SCORE
+
 __all__ = [
     "Mean",
     "combine",
@@ -25,7 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 Mean = Literal["arithmetic", "geometric", "harmonic", "rank", "majority"]
 
-_SMALLEST_PROBABILITY = np.float32(1e-7)
+_SMALLEST = np.float32(SMALLEST_SCORE)
 
 
 def list_means() -> list[str]:
@@ -93,7 +95,8 @@ def to_mixing_space(scores: FloatArray, mean: str) -> FloatArray:
     """
     if mean == "arithmetic":
         return scores
-    clipped = np.clip(scores, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    clipped = np.clip(scores, _SMALLEST, 1 - _SMALLEST)
+    # One logarithm, where `links.logit` takes two: every vote on logits reads every cell here.
     return np.asarray(np.log(clipped / (1 - clipped)), dtype=np.float32)
 
 

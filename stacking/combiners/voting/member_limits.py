@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import did_you_mean
-from stacking.combiners.voting.objectives.pooled import WeightObjective
+from stacking.combiners.voting.objectives.objective import WeightObjective
 from stacking.named_arrays import AxisNames, align_by_name
 
 __all__ = ["MemberLimits", "MemberSubset", "within_limits"]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from stacking._checks import check_choice, check_weights
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.registry import register_method
 from stacking.combiners.voting.means import Mean, combine, covered_weights, list_means
 from stacking.predictions import PredictionSet
 
@@ -24,6 +25,11 @@ _RANK_SHIFT = 15
 _N_RANK_BINS = (0x3F800000 >> _RANK_SHIFT) + 1
 
 
+@register_method("mean", "arithmetic mean of the members' probabilities", kind="vote", cost=0.1, mean="arithmetic")
+@register_method("geometric", "geometric mean: the mean of the logits", kind="vote", cost=0.11, mean="geometric")
+@register_method("harmonic", "harmonic mean", kind="vote", cost=0.11, mean="harmonic")
+@register_method("majority", "share of the members that score .5 or more", kind="vote", cost=0.11, mean="majority")
+@register_method("rank", "mean of the ranks within each member and label", kind="vote", cost=0.3, mean="rank")
 class SoftVoting(Combiner):
     """Average the members' scores.
 

@@ -6,6 +6,7 @@ in the weights, so ``optimizer="slsqp", objective="log-loss"`` finds its exact o
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,10 +15,13 @@ import numpy.typing as npt
 from optimizers import OptimizationResult, minimize
 from stacking._checks import check_choice, check_weights
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.registry import register_method
 from stacking.combiners.voting.label_weights import GroupSearch, find_label_groups, search_label_weights
 from stacking.combiners.voting.means import combine, covered_weights
 from stacking.combiners.voting.member_limits import MemberLimits, MemberSubset, within_limits
-from stacking.combiners.voting.objectives.pooled import MicroF1AtBest, WeightObjective, create_objective
+from stacking.combiners.voting.objectives.objective import WeightObjective
+from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
+from stacking.combiners.voting.objectives.registry import create_objective
 from stacking.folds import holdout_rows
 from stacking.predictions import PredictionSet
 
@@ -31,7 +35,21 @@ _GROUP_ITERATIONS = 10  # shrunk weights need no finer steps than tenths
 _WEIGHTS_PER = ("model", "group", "label")
 _STARTS = ("uniform", "convex", "greedy")
 
+_vote = partial(register_method, kind="vote", objective="micro-f1-best")
 
+
+@_vote("greedy", "greedy selection with replacement for micro-F1", cost=0.5, optimizer="greedy")
+@_vote("greedy-geometric", "greedy selection on logits for micro-F1", cost=0.5, optimizer="greedy", mean="geometric")
+@_vote("convex", "exact optimum of the log loss", cost=1.0, optimizer="slsqp", objective="log-loss")
+@_vote(
+    "greedy-per-label",
+    "greedy selection for micro-F1 per label, shrunk to the shared weights",
+    cost=3.0,
+    optimizer="greedy",
+    weights_per="label",
+)
+@_vote("hill-climbing", "hill climbing for micro-F1", cost=4.0, optimizer="hill-climbing")
+@_vote("pso", "particle swarm for micro-F1", cost=4.0, optimizer="pso")
 class WeightedVoting(Combiner):
     """Average the members' scores with weights searched for an objective.
 
@@ -40,7 +58,7 @@ class WeightedVoting(Combiner):
     optimizer : str, default "greedy"
         One of `optimizers.list_optimizers`; ``"slsqp"`` needs an objective with a gradient (``"log-loss"``).
     objective : str, default "micro-f1-best"
-        What the weights optimise, one of `stacking.combiners.voting.objectives.pooled.list_objectives`: micro-F1
+        What the weights optimise, one of `stacking.combiners.voting.objectives.registry.list_objectives`: micro-F1
         at the best single threshold (``"micro-f1-best"``), at .5 (``"micro-f1-half"``) or at the best thresholds per
         label (``"micro-f1-per-label"``), ``"macro-f1"`` at the latter, ``"mean-average-precision"``, or binary
         cross-entropy (``"log-loss"``).

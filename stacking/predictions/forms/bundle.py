@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from stacking._checks import check_choice, first_names
 from stacking.files.atomic_files import atomic_writer, check_writable
+from stacking.links import sigmoid_in_place
 from stacking.predictions.forms.matrix_files import header_bytes
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
-from stacking.predictions.sources import ALL, rows_per_block, sigmoid_in_place
+from stacking.predictions.sources import ALL, rows_per_block
 
 REQUIRED = ("y_scores", "ids", "models", "labels")
 OPTIONAL = tuple(key for key in PredictionFacts.__annotations__ if key != "extras")

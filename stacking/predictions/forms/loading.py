@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import StringArray, did_you_mean, first_names
+from stacking.links import sigmoid_in_place
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import load_bundle, save_bundle
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
@@ -18,7 +19,7 @@ from stacking.predictions.forms.tables import Table, is_frame, is_table, read_fr
 from stacking.predictions.forms.truth import LabelList, Truth, read_ids, read_label_list, read_truth, spell_out
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import take
-from stacking.predictions.sources import ArraySource, ScoreSource, SigmoidSource, sigmoid_in_place
+from stacking.predictions.sources import ArraySource, ScoreSource, SigmoidSource
 
 PathLike = str | os.PathLike[str]
 IN_MEMORY_BYTES = 2**30

@@ -24,7 +24,9 @@ from base_models.networks.head_network import join_body, suit_network  # noqa: E
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.precomputed import extraction, feature_store  # noqa: E402
-from base_models.recipe.member import MemberConfig, TrainingConfig, recipe_hash  # noqa: E402
+from base_models.recipe.canonical import recipe_hash  # noqa: E402
+from base_models.recipe.member import MemberConfig  # noqa: E402
+from base_models.recipe.training import TrainingConfig  # noqa: E402
 from base_models.runs import features as member_features  # noqa: E402
 from base_models.runs.folder import open_run_folder, read_npz  # noqa: E402
 from base_models.runs.inference import _load_network, predict  # noqa: E402

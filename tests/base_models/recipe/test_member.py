@@ -4,17 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from base_models.recipe.canonical import canonical_recipe, recipe_hash
 from base_models.recipe.data import DataConfig
-from base_models.recipe.member import (
-    DerivedMember,
-    FoldConfig,
-    MemberConfig,
-    TrainingConfig,
-    TrainingRun,
-    canonical_recipe,
-    merge_training_defaults,
-    recipe_hash,
-)
+from base_models.recipe.folds import FoldConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.run import DerivedMember, TrainingRun, merge_training_defaults
+from base_models.recipe.training import TrainingConfig
 
 RUN = TrainingRun("r", DataConfig("folder", "photos"), (MemberConfig("a", "resnet50"),))
 

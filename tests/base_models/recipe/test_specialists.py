@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from base_models.recipe.member import MemberConfig, TrainingConfig
+from base_models.recipe.member import MemberConfig
 from base_models.recipe.specialists import covered_labels
+from base_models.recipe.training import TrainingConfig
 
 COUNTS = np.array([50, 7, 50, 0, 120, 9])
 

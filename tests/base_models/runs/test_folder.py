@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from base_models.recipe.canonical import canonical_recipe, to_toml  # noqa: E402
 from base_models.recipe.data import DataConfig  # noqa: E402
-from base_models.recipe.member import canonical_recipe  # noqa: E402
-from base_models.runs.folder import open_run_folder, to_toml  # noqa: E402
+from base_models.runs.folder import open_run_folder  # noqa: E402
 from base_models.testing import tiny_recipe  # noqa: E402
 
 RECIPE = tiny_recipe(DataConfig("folder", "photos"))

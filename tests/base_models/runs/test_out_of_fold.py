@@ -14,7 +14,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models.manifest import load_manifest  # noqa: E402
-from base_models.recipe.member import DerivedMember, recipe_hash  # noqa: E402
+from base_models.recipe.canonical import recipe_hash  # noqa: E402
+from base_models.recipe.run import DerivedMember  # noqa: E402
 from base_models.runs.folder import read_npz  # noqa: E402
 from base_models.runs.inference import predict  # noqa: E402
 from base_models.runs.out_of_fold import choose_device, run_training  # noqa: E402

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 from base_models.manifest import load_manifest  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.photos.tensors import PhotoTensors  # noqa: E402
-from base_models.recipe.member import MemberConfig, TrainingConfig  # noqa: E402
+from base_models.recipe.member import MemberConfig  # noqa: E402
+from base_models.recipe.training import TrainingConfig  # noqa: E402
 from base_models.testing import write_tiny_photos  # noqa: E402
 from base_models.training import epoch, scoring  # noqa: E402
 from base_models.training import member as training  # noqa: E402

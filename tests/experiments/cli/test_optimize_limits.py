@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from experiments.cli import app
-from stacking.combiners.voting.objectives.pooled import list_objectives
+from stacking.combiners.voting.objectives.registry import list_objectives
 from stacking.predictions import PredictionSet, save_predictions
 
 

@@ -26,7 +26,7 @@ def tiny(tmp_path):
 )
 def test_passes_are_those_of_a_real_run(tiny, tmp_path, monkeypatch, cache, folds):
     from base_models.manifest import Manifest
-    from base_models.recipe.member import FoldConfig
+    from base_models.recipe.folds import FoldConfig
     from base_models.runs.out_of_fold import run_training
     from base_models.training import epoch, scoring
     from experiments.estimates.estimate import count_passes, count_rows

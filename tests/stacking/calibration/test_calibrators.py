@@ -5,7 +5,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from stacking.calibration import IsotonicCalibration, PlattScaling, PriorShift, TemperatureScaling
-from stacking.combiners.meta_learners.training_rows import score_logits
+from stacking.links import logit
 from stacking.metrics import log_loss
 
 
@@ -70,7 +70,7 @@ def test_platt_equals_scikit_learn_without_penalty(shifted):
     scores = (1 / (1 + np.exp(-(1.5 * logits + 0.4)))).astype(np.float32)
     fitted = PlattScaling(penalty=1e-9).fit(scores, y_true)
     for label in range(3):
-        reference = LogisticRegression(C=np.inf, tol=1e-10).fit(score_logits(scores[:, [label]]), y_true[:, label])
+        reference = LogisticRegression(C=np.inf, tol=1e-10).fit(logit(scores[:, [label]]), y_true[:, label])
         assert fitted.coefficients_[label, 0] == pytest.approx(reference.coef_[0, 0], rel=1e-3)
         assert fitted.coefficients_[label, 1] == pytest.approx(reference.intercept_[0], abs=1e-3)
 

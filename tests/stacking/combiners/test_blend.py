@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from stacking import StackingEnsemble
-from stacking.combiners.meta_learners import Blend
-from stacking.combiners.meta_learners.training_rows import probabilities, score_logits
+from stacking.combiners.blend import Blend
 from stacking.combiners.registry import create_method
 from stacking.cross_fitting import make_folds
+from stacking.links import logit, sigmoid
 from stacking.testing import make_predictions
 
 METHODS = ("rank", "ridge-context")
@@ -21,7 +21,7 @@ def test_a_blend_is_the_average_of_its_methods(scale):
     def average(first, second):
         if scale == "probability":
             return (first + second) / 2
-        return probabilities((score_logits(first) + score_logits(second)) / 2)
+        return sigmoid((logit(first) + logit(second)) / 2)
 
     np.testing.assert_allclose(held_out, average(*(score for _, score in parts)), atol=1e-6)
     fitted = average(*(combiner.predict_proba(predictions) for combiner, _ in parts))

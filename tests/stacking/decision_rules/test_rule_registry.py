@@ -131,7 +131,7 @@ def test_never_predicted_reads_thresholds_and_decisions():
 
 
 def test_a_collision_raises():
-    with pytest.raises(ValueError, match="decision rule 'single' is already registered"):
+    with pytest.raises(ValueError, match=r"'single' is taken by stacking\.decision_rules\.single; choose"):
         register("single", average="micro-F1")(lambda scores: scores)
 
 

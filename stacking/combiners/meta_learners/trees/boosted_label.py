@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking.combiners.meta_learners.trees.boosting import best_rounds, log_loss, stack_curves, tree_parameters
 from stacking.files.result_cache import digest_of, recall
 
 __all__ = ["BoostedLabel", "LabelRows", "boost_label", "boost_label_once"]
@@ -99,16 +100,16 @@ def boost_label(rows: LabelRows, *, n_trees: int, seed: int) -> BoostedLabel:
                 callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False), lightgbm.record_evaluation(history)],
             )
         )
-        before = _log_loss(rows.y_true[held], start[held], None if rows.weight is None else rows.weight[held])
+        before = log_loss(start[held], rows.y_true[held], None if rows.weight is None else rows.weight[held])
         curves.append(np.array([before, *history["valid_0"]["binary_logloss"]]))
-    gains = _gains(curves)
+    losses = stack_curves(curves)
     correction = np.zeros(len(rows.y_true))
     for fold, (held, booster) in enumerate(zip(rows.masks, boosters, strict=True)):
-        rounds = _best_rounds(np.delete(gains, fold, axis=0))
+        rounds = best_rounds(np.delete(losses, fold, axis=0))
         if rounds:
             raw = booster.predict(rows.features[held], raw_score=True, num_iteration=rounds, num_threads=1)
             correction[held] = np.asarray(raw)
-    rounds = _best_rounds(gains)
+    rounds = best_rounds(losses)
     models = [booster.model_to_string(num_iteration=rounds) for booster in boosters] if rounds else []
     return BoostedLabel(tuple(models), correction)
 
@@ -149,24 +150,8 @@ def boost_label_once(rows: LabelRows, *, n_trees: int, seed: int, folder: Path |
 
 
 def _parameters(seed: int) -> dict[str, Any]:
-    """Return LightGBM's parameters: one thread and deterministic, so that the result hangs on nothing else."""
-    return {
-        "objective": "binary",
-        "metric": "binary_logloss",
-        "learning_rate": 0.1,
-        "num_leaves": 6,
-        "min_data_in_leaf": 30,
-        "lambda_l2": 5.0,
-        "feature_fraction": 0.5,
-        "max_bin": 63,
-        "boost_from_average": False,
-        "feature_pre_filter": False,
-        "num_threads": 1,
-        "deterministic": True,
-        "force_row_wise": True,
-        "seed": seed,
-        "verbose": -1,
-    }
+    """Return LightGBM's parameters for the trees of one label."""
+    return tree_parameters(learning_rate=0.1, num_leaves=6, min_data_in_leaf=30, seed=seed)
 
 
 def _subset(data: Any, rows: BoolArray, start: DoubleArray) -> Any:
@@ -174,23 +159,3 @@ def _subset(data: Any, rows: BoolArray, start: DoubleArray) -> Any:
     taken = data.subset(np.flatnonzero(rows)).construct()
     taken.set_init_score(start[rows])
     return taken
-
-
-def _log_loss(y_true: DoubleArray, logits: DoubleArray, weight: DoubleArray | None) -> float:
-    """Return the mean log loss in nats."""
-    return float(np.average(np.logaddexp(0.0, logits) - y_true * logits, weights=weight))
-
-
-def _gains(curves: list[DoubleArray]) -> DoubleArray:
-    """Return the fall of each fold's loss after 0, 1, … rounds; a fold that stopped keeps its last value."""
-    longest = max(map(len, curves))
-    padded = np.array([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves])
-    return padded[:, :1] - padded
-
-
-def _best_rounds(gains: DoubleArray) -> int:
-    """Return the number of rounds with the largest mean gain, or 0 if that is within one standard error of nothing."""
-    mean = gains.mean(axis=0)
-    rounds = int(np.argmax(mean))
-    error = gains[:, rounds].std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return rounds if mean[rounds] > error else 0

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic, fit_logistic
-from stacking.combiners.meta_learners.labelwise_logistic import logit_penalty
+from stacking.combiners.meta_learners.logit_stacker import logit_penalty
 from stacking.combiners.meta_learners.pooled_logits import fuse_logits, fusing_weights
-from stacking.combiners.meta_learners.training_rows import TrainingRows, prepare_rows, score_logits
+from stacking.combiners.meta_learners.training_rows import TrainingRows, prepare_rows
 from stacking.cross_fitting import make_folds
 from stacking.files.result_cache import current_folder, digest_of, recall
+from stacking.links import logit
 from stacking.predictions import PredictionSet
 
 __all__ = ["BASE_ROWS", "LabelFeed", "feed_from_memory", "feed_from_predictions"]
@@ -151,14 +152,14 @@ def feed_from_predictions(
     fusing, fused = fusing_weights(base), np.empty((n_samples, n_labels), np.float32)
     sums = np.zeros((predictions.n_models, n_labels))
     for rows, scores in predictions.iter_rows():
-        logits = np.nan_to_num(score_logits(scores), copy=False)
+        logits = np.nan_to_num(logit(scores), copy=False)
         fused[rows] = fuse_logits(logits, base.usable, fusing)
         sums += logits.sum(axis=1, dtype=np.float64)
 
     def read_logits(labels: IntArray) -> Iterator[tuple[int, FloatArray]]:
         if len(labels):
             for place, scores in predictions.subset(labels=labels).iter_labels():
-                yield int(labels[place.start]), np.nan_to_num(score_logits(scores[:, :, 0]), copy=False)
+                yield int(labels[place.start]), np.nan_to_num(logit(scores[:, :, 0]), copy=False)
 
     scale = 1.0 if predictions.sample_weight is None else max(float(predictions.sample_weight.mean()), 1e-12)
 

@@ -26,11 +26,12 @@ from stacking.combiners.meta_learners.training_rows import (
     fill_gaps,
     mean_logits,
     prepare_rows,
-    probabilities,
-    score_logits,
 )
+from stacking.combiners.meta_learners.trees.boosting import best_rounds, log_loss, stack_curves, tree_parameters
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
 from stacking.combiners.meta_learners.trees.tree_text import load_booster
+from stacking.combiners.registry import register_method
+from stacking.links import logit, sigmoid
 from stacking.predictions import PredictionSet, as_prediction_set
 
 __all__ = ["PairLightGBM"]
@@ -52,28 +53,11 @@ MEAN = 5
 FIRST_MEMBER = 6
 """Columns before the members' logits: mean logit, spread, rank, frequency, training frequency, mean's logit."""
 
-TREES: dict[str, Any] = {
-    "objective": "binary",
-    "metric": "binary_logloss",
-    "learning_rate": 0.05,
-    "num_leaves": 15,
-    "min_data_in_leaf": 50,
-    "lambda_l2": 5.0,
-    "feature_fraction": 0.5,
-    "max_bin": 63,
-    "boost_from_average": False,
-    "feature_pre_filter": False,
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbose": -1,
-}
-"""LightGBM's parameters: one thread and deterministic, so that the result hangs on nothing else."""
-
 BLOCK_CELLS = 4_000_000
 """Feature values built at a time while the drawn pairs are gathered."""
 
 
+@register_method("pair-lightgbm", "one LightGBM over (row, label) pairs", kind="meta", cost=25.0, is_slow=True)
 class PairLightGBM(TreeCombiner):
     """Stack with one LightGBM whose samples are (row, label) pairs.
 
@@ -222,15 +206,15 @@ class PairLightGBM(TreeCombiner):
         self.n_rows_fitted_ = len(rows.y_true)
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
         known = predictions.train_frequency
-        self.train_frequency_ = np.empty(0) if known is None else score_logits(known).astype(np.float64)
+        self.train_frequency_ = np.empty(0) if known is None else logit(known).astype(np.float64)
         self.frequency_ = np.array([_frequency_logits(rows, ~held) for held in masks])
         pairs, self.shift_ = _draw_pairs(rows, self.negatives_per_positive, rng)
         held_pairs = [int(held[pairs.row].sum()) for held in masks]
         enough = pairs.y_true.sum() >= self.min_positives and min(held_pairs, default=0) > 0
         self.lines_ = np.empty((0, 2))
         grown = self._grow(rows, pairs, int(rng.integers(2**31))) if enough else []
-        curves = _stack_curves([curve for _, curve in grown])
-        self.n_rounds_ = _best_rounds(curves)
+        curves = stack_curves([curve for _, curve in grown])
+        self.n_rounds_ = best_rounds(curves)
         self._texts = {
             str(k): booster.model_to_string(num_iteration=self.n_rounds_)
             for k, (booster, _) in enumerate(grown if self.n_rounds_ else [])
@@ -258,7 +242,7 @@ class PairLightGBM(TreeCombiner):
         import lightgbm
 
         table = self._pair_features(rows, pairs)
-        parameters = {**TREES, "seed": seed}
+        parameters = tree_parameters(learning_rate=0.05, num_leaves=15, min_data_in_leaf=50, seed=seed)
         grown, lines = [], []
         for held, frequency in zip(rows.fold_masks, self.frequency_, strict=True):
             table[:, FREQUENCY] = frequency[pairs.label]
@@ -276,7 +260,7 @@ class PairLightGBM(TreeCombiner):
                 valid_sets=[watched],
                 callbacks=[stop, lightgbm.record_evaluation(history)],
             )
-            before = _log_loss(start[out], **pairs.targets(out))
+            before = log_loss(start[out], *pairs.targets(out).values())
             grown.append((booster, np.array([before, *history["valid_0"]["binary_logloss"]])))
         self.lines_ = np.array(lines)
         return grown
@@ -311,11 +295,11 @@ class PairLightGBM(TreeCombiner):
                 y_score[held] = self._predict(part, self.covers_)
                 continue
             number, booster = by_fold[fold]
-            rounds = _best_rounds(np.delete(curves, number, axis=0))
+            rounds = best_rounds(np.delete(curves, number, axis=0))
             for rows, scores in self._iter_aligned(part, self.covers_):
                 features = self._block_features(scores, self.covers_, self.frequency_[number])
                 logits = self._start(features, number) + (_raw(booster, features, rounds) if rounds else 0.0)
-                y_score[held[rows]] = probabilities(logits + self.shift_)
+                y_score[held[rows]] = sigmoid(logits + self.shift_)
         return y_score
 
     def _block_features(self, scores: FloatArray, covers: BoolArray, frequency: DoubleArray) -> FloatArray:
@@ -339,7 +323,7 @@ class PairLightGBM(TreeCombiner):
             if self._boosters:
                 features[:, :, FREQUENCY] = frequency
                 total += _raw(self._boosters[fold], features, -1)
-        return probabilities(total / len(self.lines_) + self.shift_).astype(np.float32)
+        return sigmoid(total / len(self.lines_) + self.shift_).astype(np.float32)
 
     def _load_boosters(self) -> None:
         """Read the trees of each fold, after checking their texts."""
@@ -407,7 +391,7 @@ def _features(
     n_models, n_rows, n_labels = logits.shape
     features = np.full((n_rows, n_labels, FIRST_MEMBER + n_models), np.nan, dtype=np.float32)
     fused = mean_logits(logits, usable)
-    mean = mean_logits(probabilities(logits).astype(np.float32), usable)
+    mean = mean_logits(sigmoid(logits).astype(np.float32), usable)
     deviation = logits - fused.astype(np.float32)
     features[:, :, 0] = fused
     features[:, :, 1] = np.sqrt(mean_logits(deviation**2, usable))
@@ -415,7 +399,7 @@ def _features(
     features[:, :, FREQUENCY] = frequency
     if len(train_frequency):
         features[:, :, 4] = train_frequency
-    features[:, :, MEAN] = score_logits(mean)
+    features[:, :, MEAN] = logit(mean)
     for model, block in enumerate(logits):
         features[:, :, FIRST_MEMBER + model] = np.where(usable[:, model], block, np.nan)
     return features
@@ -432,26 +416,3 @@ def _fit_line(x: FloatArray, label: DoubleArray, weight: DoubleArray | None) -> 
     """Return slope and intercept of the logistic regression on one feature."""
     column = None if weight is None else weight[:, None]
     return fit_logistic([x[:, None]], label[:, None], weight=column)[0]
-
-
-def _log_loss(logits: DoubleArray, label: DoubleArray, weight: DoubleArray | None) -> float:
-    """Return the mean log loss in nats."""
-    return float(np.average(np.logaddexp(0.0, logits) - label * logits, weights=weight))
-
-
-def _stack_curves(curves: list[DoubleArray]) -> DoubleArray:
-    """Return the folds' held-out losses after 0, 1, … rounds; a fold that stopped keeps its last value."""
-    if not curves:
-        return np.empty((0, 0))
-    longest = max(map(len, curves))
-    return np.array([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves])
-
-
-def _best_rounds(curves: DoubleArray) -> int:
-    """Return the number of rounds with the largest mean gain, or 0 if that is within one standard error of nothing."""
-    if not curves.size:
-        return 0
-    gains = curves[:, :1] - curves
-    rounds = int(np.argmax(gains.mean(axis=0)))
-    error = gains[:, rounds].std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return rounds if gains[:, rounds].mean() > error else 0

@@ -23,7 +23,6 @@ from stacking.combiners.meta_learners.training_rows import (
     describe_fallback,
     fill_gaps,
     prepare_rows,
-    probabilities,
 )
 from stacking.combiners.meta_learners.trees.boosted_label import LabelRows, boost_label_once
 from stacking.combiners.meta_learners.trees.label_feed import (
@@ -34,8 +33,10 @@ from stacking.combiners.meta_learners.trees.label_feed import (
 )
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
 from stacking.combiners.meta_learners.trees.tree_text import load_booster
+from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
 from stacking.files.result_cache import current_folder
+from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 
 __all__ = ["PerLabelStacker"]
@@ -47,6 +48,15 @@ BoolArray = npt.NDArray[np.bool_]
 _CORRELATED_ROWS = 50_000
 
 
+@register_method("lightgbm", "LightGBM per label on own scores and label context", kind="meta", cost=15.0)
+@register_method(
+    "lightgbm-all-rows",
+    "the same on all rows of a store, label by label, best with its by-label copy",
+    kind="meta",
+    cost=24.0,
+    is_slow=True,
+    max_rows=None,
+)
 class PerLabelStacker(TreeCombiner):
     """Stack per label with LightGBM on own scores and on the labels that move with it.
 
@@ -247,7 +257,7 @@ class PerLabelStacker(TreeCombiner):
             features = _features(own, fused, label, self.covers_[:, label], self.context_[label])
             raw = [booster.predict(features, raw_score=True, num_threads=1) for booster in boosters]
             answer[:, label] += np.mean(raw, axis=0)
-        return probabilities(answer).astype(np.float32)
+        return sigmoid(answer).astype(np.float32)
 
     def _load_boosters(self) -> None:
         """Read the trees of each label and fold, after checking their texts."""
@@ -275,7 +285,7 @@ def _held_out_scores(starts: DoubleArray, masks: list[BoolArray], correction: Do
     answer = correction.copy()
     for held, start in zip(masks, starts, strict=True):
         answer[held] += start[held]
-    return probabilities(answer).astype(np.float32)
+    return sigmoid(answer).astype(np.float32)
 
 
 def _nearest_labels(fused: FloatArray, n_context: int) -> npt.NDArray[np.intp]:

@@ -5,13 +5,13 @@ rules would choose. They cost three to seven times what the objective with one b
 """
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking.combiners.voting.objectives.label_cells import LabelCells
-from stacking.combiners.voting.objectives.pooled import WeightObjective
+from stacking.combiners.voting.objectives.objective import WeightObjective
+from stacking.combiners.voting.objectives.registry import register_objective
 from stacking.predictions import PredictionSet
 
 __all__ = ["LabelObjective", "MacroF1", "MeanAveragePrecision", "MicroF1PerLabel"]
@@ -67,6 +67,7 @@ class LabelObjective(WeightObjective):
         """Return the metric of effective weights (k, n_models, n_labels)."""
 
 
+@register_objective("micro-f1-per-label")
 class MicroF1PerLabel(LabelObjective):
     """One minus the micro-F1 at the best thresholds, one per label: the global optimum over all thresholds.
 
@@ -84,8 +85,6 @@ class MicroF1PerLabel(LabelObjective):
     W. Dinkelbach, "On nonlinear fractional programming", Management Science 13(7), 1967.
     """
 
-    name: ClassVar[str] = "micro-f1-per-label"
-
     _best = 0.0  # reached so far; what most candidates nearly reach
 
     def _metric(self, weights: FloatArray) -> Float64Array:
@@ -97,6 +96,7 @@ class MicroF1PerLabel(LabelObjective):
         return reached
 
 
+@register_objective("macro-f1")
 class MacroF1(LabelObjective):
     """One minus the macro-F1 at each label's best threshold; labels without positives count as 0.
 
@@ -110,14 +110,13 @@ class MacroF1(LabelObjective):
         No effect; candidates per label are always accepted.
     """
 
-    name: ClassVar[str] = "macro-f1"
-
     def _metric(self, weights: FloatArray) -> Float64Array:
         """Return the mean over labels of the best own F1."""
         macro: Float64Array = self.cells.worths(weights, "own-f1").mean(axis=1)
         return macro
 
 
+@register_objective("mean-average-precision")
 class MeanAveragePrecision(LabelObjective):
     """One minus the mean average precision over the labels that have positives; 1 where none has any.
 
@@ -130,8 +129,6 @@ class MeanAveragePrecision(LabelObjective):
     per_label : bool, default False
         No effect; candidates per label are always accepted.
     """
-
-    name: ClassVar[str] = "mean-average-precision"
 
     def _metric(self, weights: FloatArray) -> Float64Array:
         """Return the mean over labels with positives of the average precision."""

@@ -1,186 +1,25 @@
-"""What the search for weights minimises: log loss, micro-F1 at .5, micro-F1 at the best single threshold.
+"""Objectives with one threshold for all labels, or none: micro-F1 at the best one, micro-F1 at .5, and log loss."""
 
-`stacking.combiners.voting.objectives.per_label` adds those that give every label its own threshold or ranking.
-
-Each objective reads the scores once, keeps what the weights can change, and then scores a whole batch of candidates in
-one pass over that. For the F1 objectives most cells are decided whatever the weights are: a mean lies between the
-lowest and the highest member, so a cell whose scores all lie below the lowest useful threshold never fires. On a long
-tail of labels that is nine cells in ten. The pruning loses nothing; how that is ensured stands with each objective.
-"""
-
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import ClassVar
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_choice
-from stacking.combiners.voting.means import covered_weights, to_mixing_space
+from stacking.combiners.voting.objectives.objective import ABOVE, BELOW, CellBlock, WeightObjective
+from stacking.combiners.voting.objectives.registry import register_objective
 from stacking.predictions import PredictionSet
-
-__all__ = [
-    "LogLoss",
-    "MicroF1AtBest",
-    "MicroF1AtHalf",
-    "WeightObjective",
-    "create_objective",
-    "list_objectives",
-]
 
 FloatArray = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _PROBE_CELLS = 100_000
 _EDGE = 1e-5
 _TIER = 32
 _MOST_BYTES = 9 * 2**29
 _TIED = 1e-6
-_BELOW, _ABOVE = -2.0, 2.0
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """A block of rows with everything a kernel reads; empty arrays stand for "all known" and "weight 1"."""
-
-    scores: FloatArray
-    truth: npt.NDArray[np.uint8]
-    known: npt.NDArray[np.bool_]
-    weight: Float64Array
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Gathered cells: values (n_models, n_cells) in the mixing space, segment starts, weights (empty for 1 each)."""
-
-    values: FloatArray
-    start: IntArray
-    weight: Float64Array
-
-
-class WeightObjective(ABC):
-    """A loss of combination weights on one prediction set; lower is better.
-
-    Parameters
-    ----------
-    predictions : PredictionSet
-        Scores with their truth; `y_known` and `sample_weight` are honoured.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-    per_label : bool, default False
-        Accept candidates of shape (k, n_models, n_labels) besides (k, n_models); takes the grouped path, a little
-        slower.
-    """
-
-    name: ClassVar[str]
-
-    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
-        if predictions.y_true is None:
-            raise ValueError("predictions must carry y_true: weights are searched on it; use with_truth(y_true).")
-        check_choice(mean, ("arithmetic", "geometric"), name="mean")
-        self.predictions = predictions
-        self.mean = mean
-        self.covers = np.asarray(predictions.covers, dtype=bool)
-        self.shared = bool(self.covers.all()) and not per_label
-        n_labels = predictions.n_labels
-        self.group = np.zeros(n_labels, np.int64) if self.shared else np.arange(n_labels, dtype=np.int64)
-        self.n_groups = 1 if self.shared else n_labels
-
-    @abstractmethod
-    def __call__(self, candidates: npt.ArrayLike) -> Float64Array:
-        """Return the losses of a batch of candidates.
-
-        Parameters
-        ----------
-        candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
-            Weights; renormalised per label over the models that cover it.
-
-        Returns
-        -------
-        ndarray of float64, shape (k,)
-            Losses.
-        """
-
-    @property
-    def is_logit(self) -> bool:
-        """Whether values are mixed as logits."""
-        return self.mean == "geometric"
-
-    def effective(self, candidates: npt.ArrayLike) -> FloatArray:
-        """Return candidates as the kernels take them.
-
-        Parameters
-        ----------
-        candidates : array of shape (k, n_models) or (k, n_models, n_labels)
-            Weights.
-
-        Returns
-        -------
-        ndarray of float32, shape (k, n_models, n_groups)
-            Weights per group of labels, columns on the simplex.
-        """
-        weights = np.asarray(candidates, dtype=np.float64)
-        if self.shared:
-            weights = weights[..., None] / weights.sum(axis=-1)[..., None, None]
-        else:
-            if weights.ndim == 2:  # spelled out: k candidates of shape (n_models, n_labels) could look the same
-                weights = np.broadcast_to(weights[..., None], (*weights.shape, self.covers.shape[1]))
-            weights = covered_weights(weights, self.covers)
-        return np.ascontiguousarray(weights, dtype=np.float32)
-
-    def _iter_rows(self) -> Iterator[_Rows]:
-        """Yield blocks of rows with truth, mask and weights beside the scores."""
-        facts = self.predictions
-        truth = np.asarray(facts.y_true)
-        for rows, scores in facts.iter_rows():
-            yield _Rows(
-                np.ascontiguousarray(scores),
-                truth[rows],
-                np.empty((0, 0), dtype=bool) if facts.y_known is None else facts.y_known[rows],
-                np.empty(0) if facts.sample_weight is None else facts.sample_weight[rows],
-            )
-
-    def _gather(
-        self, lows: Sequence[float], high: float = _ABOVE, ceiling: float = _ABOVE
-    ) -> tuple[list[list[_Cells]], Float64Array, float]:
-        """Gather cells by tier of their highest score; weigh the always-fired ones (by truth) and the positives.
-
-        Tier k holds the cells whose highest score lies in [lows[k], lows[k − 1]); those at `ceiling` or above, and
-        those whose scores all reach `high`, are left out.
-        """
-        always = np.zeros(2)
-        positives = 0.0
-        tiers: list[list[_Cells]] = [[] for _ in lows]
-        for parts, own_positives in self._iter_cells(lows, high, ceiling, always):
-            positives += own_positives
-            for tier, cells in zip(tiers, parts, strict=True):
-                tier.append(cells)
-        return tiers, always, positives
-
-    def _iter_cells(
-        self, lows: Sequence[float], high: float, ceiling: float, always: Float64Array
-    ) -> Iterator[tuple[list[_Cells], float]]:
-        """Yield the cells of each block of rows by tier, and the weight of its positives; add to `always`."""
-        from stacking.kernels import weights as _kernels
-
-        per_tier = 2 * self.n_groups
-        bounds = (np.asarray(lows, dtype=np.float32), np.float32(high), np.float32(ceiling))
-        for rows in self._iter_rows():
-            counts = np.zeros((len(lows), per_tier), dtype=np.int64)
-            tier_of = np.empty(rows.truth.shape, dtype=np.int8)
-            positives = _kernels.count_undecided(
-                rows.scores, rows.truth, rows.known, rows.weight, *bounds, self.group, counts, always, tier_of
-            )
-            start = np.concatenate([[0], np.cumsum(counts)])
-            values, weight = _kernels.gather_undecided(rows.scores, rows.truth, rows.weight, tier_of, self.group, start)
-            values = to_mixing_space(values, self.mean)
-            ends = (start[tier * per_tier : (tier + 1) * per_tier + 1] for tier in range(len(lows)))
-            yield [_Cells(values, end, weight) for end in ends], positives
-
-
+@register_objective("micro-f1-half")
 class MicroF1AtHalf(WeightObjective):
     """One minus the micro-F1 of decisions at .5.
 
@@ -198,8 +37,6 @@ class MicroF1AtHalf(WeightObjective):
     Cells whose scores all lie on one side of .5 are counted once and for all (a margin of 1e-5 leaves those to the sum
     that rounding could move). O(candidates · n_models · undecided cells) per batch.
     """
-
-    name: ClassVar[str] = "micro-f1-half"
 
     def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
         super().__init__(predictions, mean, per_label=per_label)
@@ -228,6 +65,7 @@ class MicroF1AtHalf(WeightObjective):
         return 1.0 - _micro_f1(fired[:, 1], fired.sum(axis=1), self._positives)
 
 
+@register_objective("micro-f1-best")
 class MicroF1AtBest(WeightObjective):
     """One minus the micro-F1 at each candidate's own best single threshold.
 
@@ -265,8 +103,6 @@ class MicroF1AtBest(WeightObjective):
     remembered.
     """
 
-    name: ClassVar[str] = "micro-f1-best"
-
     is_race = False
 
     def __init__(
@@ -282,7 +118,7 @@ class MicroF1AtBest(WeightObjective):
         self._floors, n_stored = self._guess_floors(most_bytes) if prune else ([0], 1)
         self._lows = [float(low) for low in _grid_edges(self.is_logit)[self._floors] * (1.0 - _EDGE)]
         if self._floors[-1] == 0:
-            self._lows[-1] = _BELOW
+            self._lows[-1] = BELOW
         self._tiers, _, self._positives = self._gather(self._lows[:n_stored])
         self._read_again: dict[bytes, float] = {}
 
@@ -319,15 +155,15 @@ class MicroF1AtBest(WeightObjective):
             active = active[(best[active] < bound[active]) & (bound[active] >= least)]
         return 1.0 - best
 
-    def _iter_tiers(self) -> Iterator[tuple[int, Iterable[_Cells]]]:
+    def _iter_tiers(self) -> Iterator[tuple[int, Iterable[CellBlock]]]:
         """Yield each tier with its floor; those that are not stored are read as they are used."""
         n_stored = len(self._tiers)
         yield from zip(self._floors[:n_stored], self._tiers, strict=True)
         for low, above, floor in zip(
-            [*self._lows[n_stored:], _BELOW], self._lows[n_stored - 1 :], [*self._floors[n_stored:], 0], strict=True
+            [*self._lows[n_stored:], BELOW], self._lows[n_stored - 1 :], [*self._floors[n_stored:], 0], strict=True
         ):
-            if above > _BELOW:
-                yield floor, (parts[0] for parts, _ in self._iter_cells([low], _ABOVE, above, np.zeros(2)))
+            if above > BELOW:
+                yield floor, (parts[0] for parts, _ in self._iter_cells([low], ABOVE, above, np.zeros(2)))
 
     def _empty_histograms(self, n_candidates: int) -> npt.NDArray[np.generic]:
         """Return zeros of shape (n_candidates, 2, n_cuts): negatives and positives by grid position."""
@@ -338,7 +174,7 @@ class MicroF1AtBest(WeightObjective):
 
     def _count(
         self,
-        cells: Iterable[_Cells],
+        cells: Iterable[CellBlock],
         weights: FloatArray,
         active: npt.NDArray[np.intp],
         histograms: npt.NDArray[np.generic],
@@ -379,6 +215,7 @@ class MicroF1AtBest(WeightObjective):
         return (tiers if n_stored == len(tiers) else [*tiers[:n_stored], last]), n_stored
 
 
+@register_objective("log-loss")
 class LogLoss(WeightObjective):
     """Binary cross-entropy of the mean, averaged over the known cells; convex in shared weights.
 
@@ -398,11 +235,9 @@ class LogLoss(WeightObjective):
     candidate.
     """
 
-    name: ClassVar[str] = "log-loss"
-
     def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
         super().__init__(predictions, mean, per_label=per_label)
-        self._cells = self._gather([_BELOW])[0][0]
+        self._cells = self._gather([BELOW])[0][0]
         masses = [cells.weight.sum() if len(cells.weight) else cells.start[-1] for cells in self._cells]
         self._mass = max(float(sum(masses)), 1e-300)
 
@@ -458,56 +293,6 @@ class LogLoss(WeightObjective):
         mean_slope = (effective * gradient).sum(axis=0)
         shared: Float64Array = (covers * (gradient - mean_slope) / total).sum(axis=1)
         return shared
-
-
-@cache
-def _objectives() -> dict[str, type[WeightObjective]]:
-    """Return the objectives by name; filled on first use, since some live in a module that imports this one."""
-    from stacking.combiners.voting.objectives.per_label import MacroF1, MeanAveragePrecision, MicroF1PerLabel
-
-    kinds = (LogLoss, MicroF1AtHalf, MicroF1AtBest, MicroF1PerLabel, MacroF1, MeanAveragePrecision)
-    return {kind.name: kind for kind in kinds}
-
-
-def list_objectives() -> list[str]:
-    """List the objectives that `WeightedVoting` takes.
-
-    Returns
-    -------
-    list of str
-        Their names, sorted.
-
-    Examples
-    --------
-    >>> list_objectives()
-    ['log-loss', 'macro-f1', 'mean-average-precision', 'micro-f1-best', 'micro-f1-half', 'micro-f1-per-label']
-    """
-    return sorted(_objectives())
-
-
-def create_objective(name: str, predictions: PredictionSet, mean: str = "arithmetic") -> WeightObjective:
-    """Create an objective by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `list_objectives`.
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-
-    Returns
-    -------
-    WeightObjective
-        A callable for `optimizers.minimize`.
-
-    Raises
-    ------
-    ValueError
-        If the name or the mean is unknown, or the truth is missing.
-    """
-    return _objectives()[check_choice(name, list_objectives(), name="objective")](predictions, mean)
 
 
 def _micro_f1(hits: Float64Array, fired: Float64Array, positives: float) -> Float64Array:

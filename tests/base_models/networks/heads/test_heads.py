@@ -15,7 +15,9 @@ from base_models.networks.heads.recurrent import factorise_co_occurrence  # noqa
 from base_models.networks.heads.wide import color_histogram, oriented_gradients  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.photos.tensors import PhotoTensors  # noqa: E402
-from base_models.recipe.member import MemberConfig, TrainingConfig, canonical_recipe  # noqa: E402
+from base_models.recipe.canonical import canonical_recipe  # noqa: E402
+from base_models.recipe.member import MemberConfig  # noqa: E402
+from base_models.recipe.training import TrainingConfig  # noqa: E402
 from base_models.runs.inference import predict  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402

@@ -6,13 +6,8 @@ import pytest
 from optimizers import minimize
 from stacking.combiners.voting import WeightedVoting
 from stacking.combiners.voting.means import combine, covered_weights
-from stacking.combiners.voting.objectives.pooled import (
-    LogLoss,
-    MicroF1AtBest,
-    MicroF1AtHalf,
-    create_objective,
-    list_objectives,
-)
+from stacking.combiners.voting.objectives.pooled import LogLoss, MicroF1AtBest, MicroF1AtHalf
+from stacking.combiners.voting.objectives.registry import create_objective, list_objectives, register_objective
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import log_loss, micro_f1
 from stacking.predictions import PredictionSet
@@ -218,3 +213,8 @@ def test_a_race_asks_no_more_than_the_best_and_finds_the_same(rng):
     voting = WeightedVoting().fit(predictions)
     np.testing.assert_array_equal(voting.shared_weights_, patient.weights)
     assert voting.loss_ == patient.loss
+
+
+def test_an_objective_of_one_name_is_entered_once():
+    with pytest.raises(ValueError, match=r"'log-loss' is taken by stacking\.combiners\.voting\.objectives\.pooled"):
+        register_objective("log-loss")(LogLoss)

@@ -1,0 +1,286 @@
+"""What the stackers on logits share: read the rows, choose a penalty, fit one logistic regression per label."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.combiners.combiner import Combiner
+from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
+from stacking.combiners.meta_learners.training_rows import TrainingRows, describe_fallback, fill_gaps, prepare_rows
+from stacking.links import sigmoid
+from stacking.predictions import PredictionSet
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+PENALTIES = (1.0, 30.0, 1000.0)
+
+
+class LogitStacker(Combiner):
+    """Logistic regression per label on the members' logits, and on what a subclass adds to them.
+
+    A subclass sets its name for reports, ``method``, and implements ``_fit_features`` and ``_features``, which give the
+    added features of the fitting rows and of new ones.
+
+    Parameters
+    ----------
+    penalty : float or "auto", default 10.0
+        Strength of the draw of each label's coefficients to the pooled ones, dimensionless; ``"auto"`` takes the one of
+        `PENALTIES` with the lowest cross-fitted log loss on the members' own logits.
+    n_folds : int, default 5
+        Inner folds, for that choice and for held-out features.
+    max_rows : int or None, default 100_000
+        Fit on a random sample where there are more rows.
+    random_state : int, Generator or None, default 0
+        Draws the sample and the folds.
+
+    Attributes
+    ----------
+    coefficients_ : ndarray of float64, shape (n_labels, n_models + n_added + 1)
+        For the members' logits (0 where a member does not cover the label), the added features, and the intercept.
+    centers_ : ndarray of float64, shape (n_models, n_labels)
+        Mean logits of the fitting rows, from which an absent member is guessed.
+    constant_labels_ : ndarray of bool, shape (n_labels,)
+        Labels with one class in the fitting rows: they get the smoothed frequency, whatever the members say.
+    n_rows_fitted_ : int
+        Rows used.
+    fallback_report_ : dict
+        Shares of labels and of positives that got their frequency, in [0, 1].
+    notes_ : list of str
+        The same as a line of the report.
+    """
+
+    fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    method: ClassVar[str]
+
+    coefficients_: DoubleArray
+    centers_: DoubleArray
+    constant_labels_: BoolArray
+    n_rows_fitted_: int
+    fallback_report_: dict[str, float]
+    notes_: list[str]
+
+    def __init__(
+        self,
+        penalty: float | Literal["auto"] = 10.0,
+        n_folds: int = 5,
+        max_rows: int | None = 100_000,
+        random_state: int | np.random.Generator | None = 0,
+    ) -> None:
+        self.penalty = penalty
+        self.n_folds = n_folds
+        self.max_rows = max_rows
+        self.random_state = random_state
+
+    def _fit(self, predictions: PredictionSet) -> None:
+        """Fit the added features, then the regressions on held-out values of them."""
+        strengths = check_penalty(self.penalty)
+        rows = prepare_rows(
+            predictions, max_rows=self.max_rows, n_folds=self._n_folds(strengths), random_state=self.random_state
+        )
+        strength = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
+        self.n_rows_fitted_ = len(rows.y_true)
+        self.constant_labels_ = rows.one_class
+        self.fallback_report_, self.notes_ = describe_fallback(
+            self.method, self.constant_labels_, rows.positives, "their frequency: one class in the fitting rows"
+        )
+        self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
+        penalty = logit_penalty(strength, len(rows.logits))
+        added = self._fit_features(rows, penalty)
+        self.coefficients_ = fit_on_logits(rows, added, penalty)
+
+    def _n_folds(self, strengths: tuple[float, ...]) -> int:
+        """Return how many inner folds are needed."""
+        return self.n_folds
+
+    def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
+        """Fit what is added to the logits; return its held-out values for the rows, (n_samples, n_labels) each."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _fit_features")
+
+    def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
+        """Return what is added to the logits of new rows."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _features")
+
+    def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
+        """Apply the regressions to a block of rows."""
+        logits = fill_gaps(scores, covers, self.centers_, self.covers_)
+        return sigmoid(apply_logistic([*logits, *self._features(logits)], self.coefficients_)).astype(np.float32)
+
+
+def fit_on_logits(rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: LogisticPenalty) -> DoubleArray:
+    """Fit each label's regression on its members' logits and on added features.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        Logits, truth and weights.
+    added : list of ndarray, shape (n_samples, n_labels)
+        Features that every label may use.
+    penalty : LogisticPenalty
+        Strength of the penalty.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_labels, n_models + n_added + 1)
+        Coefficients, intercept last.
+    """
+    return fit_logistic(
+        [*rows.logits, *added],
+        rows.y_true,
+        weight=rows.weight,
+        usable=usable_with_context(rows.usable, len(added)),
+        penalty=penalty,
+    )
+
+
+def usable_with_context(usable: BoolArray, n_context: int) -> BoolArray:
+    """Append context features, which every label may use.
+
+    Parameters
+    ----------
+    usable : ndarray of bool, shape (n_labels, n_models)
+        Which members' logits a label may use.
+    n_context : int
+        Number of context features.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_labels, n_models + n_context)
+        The mask for all features.
+    """
+    return np.concatenate([usable, np.ones((len(usable), n_context), dtype=bool)], axis=1)
+
+
+def logit_penalty(strength: float, n_models: int) -> LogisticPenalty:
+    """Penalise members' logits on their shared scale.
+
+    Parameters
+    ----------
+    strength : float
+        Strength of the penalty.
+    n_models : int
+        The first features are the members' logits.
+
+    Returns
+    -------
+    LogisticPenalty
+        Drawing to the pooled coefficients.
+    """
+    return LogisticPenalty(strength, pooled=True, shared_scale=tuple(range(n_models)))
+
+
+def check_penalty(penalty: object) -> tuple[float, ...]:
+    """Check a penalty and list the candidates it stands for.
+
+    Parameters
+    ----------
+    penalty : float or "auto"
+        As in `LabelwiseLogistic`.
+
+    Returns
+    -------
+    tuple of float
+        One strength, or those to choose from.
+
+    Raises
+    ------
+    ValueError
+        If it is neither "auto" nor a positive number.
+    """
+    if penalty == "auto":
+        return PENALTIES
+    if not isinstance(penalty, int | float) or isinstance(penalty, bool) or not penalty > 0:
+        raise ValueError(f"penalty must be a positive number or 'auto': got {penalty!r}")
+    return (float(penalty),)
+
+
+def choose_penalty(rows: TrainingRows, strengths: tuple[float, ...]) -> float:
+    """Take the penalty with the lowest cross-fitted log loss on the members' own logits.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        With folds.
+    strengths : tuple of float
+        Candidates.
+
+    Returns
+    -------
+    float
+        The best one; the strongest if there are no folds to judge by.
+    """
+    if not rows.fold_masks:
+        return strengths[-1]
+    losses = []
+    for strength in strengths:
+        held_out = cross_fit_logits(list(rows.logits), rows, rows.usable, logit_penalty(strength, len(rows.logits)))
+        losses.append(cell_log_loss(rows, held_out).sum())
+    return strengths[int(np.argmin(losses))]
+
+
+def cross_fit_logits(
+    features: list[npt.NDArray[Any]],
+    rows: TrainingRows,
+    usable: BoolArray,
+    penalty: LogisticPenalty,
+    start: DoubleArray | None = None,
+) -> DoubleArray:
+    """Fit on all folds but one and predict that one.
+
+    Parameters
+    ----------
+    features : list of arrays of shape (n_samples, n_labels)
+        As in `fit_logistic`.
+    rows : TrainingRows
+        Truth, weights and folds.
+    usable : ndarray of bool, shape (n_labels, n_features)
+        Features a label may use.
+    penalty : LogisticPenalty
+        Strength of the penalty.
+    start : ndarray of float64, shape (n_labels, n_features + 1), optional
+        Coefficients to start from; changes the time, not the result.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples, n_labels)
+        Held-out logits; fitted ones if there are no folds.
+    """
+    held_out = np.empty(rows.y_true.shape)
+    masks = rows.fold_masks
+    if not masks:
+        fitted = fit_logistic(features, rows.y_true, weight=rows.weight, usable=usable, penalty=penalty, start=start)
+        return apply_logistic(features, fitted)
+    for held in masks:
+        start = fit_logistic(
+            [feature[~held] for feature in features],
+            rows.y_true[~held],
+            weight=None if rows.weight is None else rows.weight[~held],
+            usable=usable,
+            penalty=penalty,
+            start=start,
+        )
+        held_out[held] = apply_logistic([feature[held] for feature in features], start)
+    return held_out
+
+
+def cell_log_loss(rows: TrainingRows, logits: DoubleArray) -> DoubleArray:
+    """Sum the log loss of each label over the rows that count.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        Truth and weights.
+    logits : ndarray of float64, shape (n_samples, n_labels)
+        Predicted logits.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_labels,)
+        Sums of −log likelihood in nats.
+    """
+    losses = np.logaddexp(0.0, logits) - rows.y_true * logits
+    return losses.sum(axis=0) if rows.weight is None else (losses * rows.weight).sum(axis=0)

@@ -1,0 +1,170 @@
+"""The contract of what a search for voting weights minimizes, and the cells that every objective reads.
+
+Each objective reads the scores once, keeps what the weights can change, and then scores a whole batch of candidates in
+one pass over that. For the F1 objectives most cells are decided whatever the weights are: a mean lies between the
+lowest and the highest member, so a cell whose scores all lie below the lowest useful threshold never fires. On a long
+tail of labels that is nine cells in ten. The pruning loses nothing; how that is ensured stands with each objective.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking._checks import check_choice
+from stacking.combiners.voting.means import covered_weights, to_mixing_space
+from stacking.predictions import PredictionSet
+
+FloatArray = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+BELOW, ABOVE = -2.0, 2.0
+"""Bounds that no score reaches: every cell lies between them."""
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """A block of rows with everything a kernel reads; empty arrays stand for "all known" and "weight 1"."""
+
+    scores: FloatArray
+    truth: npt.NDArray[np.uint8]
+    known: npt.NDArray[np.bool_]
+    weight: Float64Array
+
+
+@dataclass(frozen=True)
+class CellBlock:
+    """Gathered cells: values (n_models, n_cells) in the mixing space, segment starts, weights (empty for 1 each)."""
+
+    values: FloatArray
+    start: IntArray
+    weight: Float64Array
+
+
+class WeightObjective(ABC):
+    """A loss of combination weights on one prediction set; lower is better.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Scores with their truth; `y_known` and `sample_weight` are honoured.
+    mean : {"arithmetic", "geometric"}, default "arithmetic"
+        The mean whose weights are searched.
+    per_label : bool, default False
+        Accept candidates of shape (k, n_models, n_labels) besides (k, n_models); takes the grouped path, a little
+        slower.
+
+    Attributes
+    ----------
+    name : str
+        The name it is registered under.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
+        if predictions.y_true is None:
+            raise ValueError("predictions must carry y_true: weights are searched on it; use with_truth(y_true).")
+        check_choice(mean, ("arithmetic", "geometric"), name="mean")
+        self.predictions = predictions
+        self.mean = mean
+        self.covers = np.asarray(predictions.covers, dtype=bool)
+        self.shared = bool(self.covers.all()) and not per_label
+        n_labels = predictions.n_labels
+        self.group = np.zeros(n_labels, np.int64) if self.shared else np.arange(n_labels, dtype=np.int64)
+        self.n_groups = 1 if self.shared else n_labels
+
+    @abstractmethod
+    def __call__(self, candidates: npt.ArrayLike) -> Float64Array:
+        """Return the losses of a batch of candidates.
+
+        Parameters
+        ----------
+        candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
+            Weights; renormalised per label over the models that cover it.
+
+        Returns
+        -------
+        ndarray of float64, shape (k,)
+            Losses.
+        """
+
+    @property
+    def is_logit(self) -> bool:
+        """Whether values are mixed as logits."""
+        return self.mean == "geometric"
+
+    def effective(self, candidates: npt.ArrayLike) -> FloatArray:
+        """Return candidates as the kernels take them.
+
+        Parameters
+        ----------
+        candidates : array of shape (k, n_models) or (k, n_models, n_labels)
+            Weights.
+
+        Returns
+        -------
+        ndarray of float32, shape (k, n_models, n_groups)
+            Weights per group of labels, columns on the simplex.
+        """
+        weights = np.asarray(candidates, dtype=np.float64)
+        if self.shared:
+            weights = weights[..., None] / weights.sum(axis=-1)[..., None, None]
+        else:
+            if weights.ndim == 2:  # spelled out: k candidates of shape (n_models, n_labels) could look the same
+                weights = np.broadcast_to(weights[..., None], (*weights.shape, self.covers.shape[1]))
+            weights = covered_weights(weights, self.covers)
+        return np.ascontiguousarray(weights, dtype=np.float32)
+
+    def _iter_rows(self) -> Iterator[RowBlock]:
+        """Yield blocks of rows with truth, mask and weights beside the scores."""
+        facts = self.predictions
+        truth = np.asarray(facts.y_true)
+        for rows, scores in facts.iter_rows():
+            yield RowBlock(
+                np.ascontiguousarray(scores),
+                truth[rows],
+                np.empty((0, 0), dtype=bool) if facts.y_known is None else facts.y_known[rows],
+                np.empty(0) if facts.sample_weight is None else facts.sample_weight[rows],
+            )
+
+    def _gather(
+        self, lows: Sequence[float], high: float = ABOVE, ceiling: float = ABOVE
+    ) -> tuple[list[list[CellBlock]], Float64Array, float]:
+        """Gather cells by tier of their highest score; weigh the always-fired ones (by truth) and the positives.
+
+        Tier k holds the cells whose highest score lies in [lows[k], lows[k − 1]); those at `ceiling` or above, and
+        those whose scores all reach `high`, are left out.
+        """
+        always = np.zeros(2)
+        positives = 0.0
+        tiers: list[list[CellBlock]] = [[] for _ in lows]
+        for parts, own_positives in self._iter_cells(lows, high, ceiling, always):
+            positives += own_positives
+            for tier, cells in zip(tiers, parts, strict=True):
+                tier.append(cells)
+        return tiers, always, positives
+
+    def _iter_cells(
+        self, lows: Sequence[float], high: float, ceiling: float, always: Float64Array
+    ) -> Iterator[tuple[list[CellBlock], float]]:
+        """Yield the cells of each block of rows by tier, and the weight of its positives; add to `always`."""
+        from stacking.kernels import weights as _kernels
+
+        per_tier = 2 * self.n_groups
+        bounds = (np.asarray(lows, dtype=np.float32), np.float32(high), np.float32(ceiling))
+        for rows in self._iter_rows():
+            counts = np.zeros((len(lows), per_tier), dtype=np.int64)
+            tier_of = np.empty(rows.truth.shape, dtype=np.int8)
+            positives = _kernels.count_undecided(
+                rows.scores, rows.truth, rows.known, rows.weight, *bounds, self.group, counts, always, tier_of
+            )
+            start = np.concatenate([[0], np.cumsum(counts)])
+            values, weight = _kernels.gather_undecided(rows.scores, rows.truth, rows.weight, tier_of, self.group, start)
+            values = to_mixing_space(values, self.mean)
+            ends = (start[tier * per_tier : (tier + 1) * per_tier + 1] for tier in range(len(lows)))
+            yield [CellBlock(values, end, weight) for end in ends], positives

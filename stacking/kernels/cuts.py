@@ -1,0 +1,194 @@
+"""Sorted cuts: what each possible threshold of a label would fire on, and the best of them.
+
+Scores are float32 in [0, 1], which order like their bit patterns; the histograms use the top bits, 16 bins an octave,
+so that a rare label's scores near zero are told apart as well as a frequent label's near one.
+"""
+
+# A kernel is one loop nest on plain arrays: numba types it, and splitting it would hide the loop.
+# mypy: ignore-errors
+# ruff: noqa: PLR0913
+
+import numpy as np
+
+from stacking.kernels.compiling import compiled
+
+SCORE_SHIFT = 19
+"""How many low bits of a score's pattern a histogram bin ignores."""
+
+LOWEST_BIN = (127 - 24) << 4
+"""The bin of 2**-24 before the offset: smaller scores share bin 0."""
+
+N_BINS = (0x3F800000 >> SCORE_SHIFT) - LOWEST_BIN + 1
+"""Bins from 2**-24 to 1.0 inclusive."""
+
+ROW_SHIFT = 34
+"""A packed entry holds the score's 30 bits above the row's 33, and the truth in bit 0."""
+
+NEVER = np.uint32(0xFFFFFFFF)
+"""A floor above every score: nothing of that label is gathered."""
+
+
+@compiled
+def score_histograms(bits, truth, known, weight, entries, mass, positive):
+    """Add each label's rows, their weight and the weight of its positives to histograms of the score's bin."""
+    masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
+    w = 1.0
+    for row in range(bits.shape[0]):
+        if weighted:
+            w = weight[row]
+            if w == 0.0:
+                continue
+        for label in range(bits.shape[1]):
+            if masked and not known[row, label]:
+                continue
+            b = max(np.int64((bits[row, label] & np.uint32(0x7FFFFFFF)) >> np.uint32(SCORE_SHIFT)) - LOWEST_BIN, 0)
+            entries[label, b] += 1
+            if weighted:
+                mass[label, b] += w
+            if truth[row, label]:
+                positive[label, b] += w
+
+
+@compiled
+def lowest_floors(entries, mass, limit):
+    """Return per label the smallest score pattern worth sorting, and how many entries lie at or above it.
+
+    A cut of label l whose weight exceeds ``limit[l]`` cannot be optimal; one more filled bin is kept so that every
+    useful cut has its next lower score at hand.
+    """
+    n_labels, n_bins = mass.shape
+    floors = np.empty(n_labels, np.uint32)
+    kept = np.zeros(n_labels, np.int64)
+    for label in range(n_labels):
+        floors[label] = NEVER
+        if limit[label] <= 0.0:
+            continue
+        total, last = 0.0, False
+        for b in range(n_bins - 1, -1, -1):
+            if entries[label, b] == 0:
+                continue
+            kept[label] += entries[label, b]
+            total += mass[label, b]
+            floors[label] = np.uint32((b + LOWEST_BIN) << SCORE_SHIFT) if b > 0 else np.uint32(0)
+            if last:
+                break
+            last = total >= limit[label]
+    return floors, kept
+
+
+@compiled
+def gather_entries(bits, truth, known, weight, floors, first_row, packed, fill):
+    """Pack (score, row, truth) of every entry at or above its label's floor where the label is filled up to so far."""
+    masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
+    for row in range(bits.shape[0]):
+        if weighted and weight[row] == 0.0:
+            continue
+        for label in range(bits.shape[1]):
+            pattern = bits[row, label] & np.uint32(0x7FFFFFFF)
+            if pattern < floors[label] or (masked and not known[row, label]):
+                continue
+            hit = np.uint64(1) if truth[row, label] else np.uint64(0)
+            place = np.uint64(first_row + row) << np.uint64(1)
+            packed[fill[label]] = (np.uint64(pattern) << np.uint64(ROW_SHIFT)) | place | hit
+            fill[label] += 1
+
+
+@compiled
+def cumulate_cuts(packed, start, weight, floors):
+    """Turn sorted entries into cuts between distinct scores, descending; only cuts that gain a positive are kept.
+
+    Returns per cut the pattern of its lowest score and of the next lower one, and the weights of the true positives and
+    of all entries at or above it.
+    """
+    weighted = weight.shape[0] > 0
+    n_labels = len(start) - 1
+    capacity = 0
+    for entry in packed:
+        capacity += np.int64(entry & np.uint64(1))
+    cut_start = np.zeros(n_labels + 1, np.int64)
+    score = np.empty(capacity, np.uint32)
+    lower = np.empty(capacity, np.uint32)
+    hits = np.empty(capacity)
+    fired = np.empty(capacity)
+    n_cuts = 0
+    for label in range(n_labels):
+        hit = total = 0.0
+        entry = start[label + 1] - 1
+        while entry >= start[label]:
+            pattern = packed[entry] >> np.uint64(ROW_SHIFT)
+            before = hit
+            while entry >= start[label] and packed[entry] >> np.uint64(ROW_SHIFT) == pattern:
+                w = weight[(packed[entry] >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)] if weighted else 1.0
+                total += w
+                if packed[entry] & np.uint64(1):
+                    hit += w
+                entry -= 1
+            if hit > before:
+                score[n_cuts] = pattern
+                ended = entry < start[label]
+                lower[n_cuts] = floors[label] if ended else np.uint32(packed[entry] >> np.uint64(ROW_SHIFT))
+                hits[n_cuts] = hit
+                fired[n_cuts] = total
+                n_cuts += 1
+        cut_start[label + 1] = n_cuts
+    return cut_start, score[:n_cuts], lower[:n_cuts], hits[:n_cuts], fired[:n_cuts]
+
+
+@compiled
+def best_cuts(cut_start, hits, fired, price):
+    """Return per label the cut that maximises 2 hits − price · fired, −1 if none is above 0; fewest fired if tied."""
+    n_labels = len(cut_start) - 1
+    chosen = np.full(n_labels, -1, np.int64)
+    for label in range(n_labels):
+        best = 0.0
+        for cut in range(cut_start[label], cut_start[label + 1]):
+            gain = 2.0 * hits[cut] - price * fired[cut]
+            if gain > best:
+                best, chosen[label] = gain, cut
+    return chosen
+
+
+@compiled
+def best_f1_cuts(cut_start, hits, fired, positives):
+    """Return per label the cut with the highest own F1, or −1 where the label has no positives, and that F1."""
+    n_labels = len(cut_start) - 1
+    chosen = np.full(n_labels, -1, np.int64)
+    value = np.zeros(n_labels)
+    for label in range(n_labels):
+        for cut in range(cut_start[label], cut_start[label + 1]):
+            f1 = 2.0 * hits[cut] / (positives[label] + fired[cut])
+            if f1 > value[label]:
+                value[label], chosen[label] = f1, cut
+    return chosen, value
+
+
+@compiled
+def cycle_cuts(cut_start, hits, fired, positives, chosen, max_cycles):
+    """Set one label's cut after the other to the best micro-F1 given the others (Fan & Lin 2007), until none moves."""
+    n_labels = len(cut_start) - 1
+    all_hits = all_fired = 0.0
+    for label in range(n_labels):
+        if chosen[label] >= 0:
+            all_hits += hits[chosen[label]]
+            all_fired += fired[chosen[label]]
+    for cycle in range(max_cycles):
+        moved = False
+        for label in range(n_labels):
+            now = chosen[label]
+            other_hits = all_hits - (hits[now] if now >= 0 else 0.0)
+            other_fired = all_fired - (fired[now] if now >= 0 else 0.0)
+            best, best_f1 = now, 2.0 * all_hits / (positives + all_fired)
+            for cut in range(cut_start[label] - 1, cut_start[label + 1]):
+                never = cut < cut_start[label]
+                h, n = (0.0, 0.0) if never else (hits[cut], fired[cut])
+                f1 = 2.0 * (other_hits + h) / (positives + other_fired + n)
+                if f1 > best_f1 + 1e-15:
+                    best, best_f1 = (-1 if never else cut), f1
+            if best != now:
+                moved = True
+                chosen[label] = best
+                all_hits = other_hits + (hits[best] if best >= 0 else 0.0)
+                all_fired = other_fired + (fired[best] if best >= 0 else 0.0)
+        if not moved:
+            return cycle + 1
+    return max_cycles

@@ -1,0 +1,54 @@
+"""The compiled loops of sorted cuts, where no public function shows them: histogram bins, pruning floors, caching."""
+
+import subprocess
+import sys
+
+import numpy as np
+
+from stacking.kernels import cuts as _kernels
+
+NO_MASK, NO_WEIGHT = np.empty((0, 0), dtype=bool), np.empty(0)
+
+
+def test_bins_are_monotone_and_hold_the_ends():
+    scores = np.sort(np.concatenate([[0.0, -0.0, 1e-30, 2.0**-24, 0.5, 1.0], np.geomspace(1e-9, 1, 500)])).astype(
+        np.float32
+    )
+    entries = np.zeros((len(scores), _kernels.N_BINS), dtype=np.int64)
+    positive = np.zeros(entries.shape)
+    truth = np.ones((1, len(scores)), dtype=np.uint8)
+    _kernels.score_histograms(scores[None].view(np.uint32), truth, NO_MASK, NO_WEIGHT, entries, positive, positive)
+    bins = entries.argmax(axis=1)
+    assert (entries.sum(axis=1) == 1).all()
+    assert (np.diff(bins) >= 0).all()
+    assert bins[0] == 0
+    assert bins[-1] == _kernels.N_BINS - 1
+
+
+def test_floors_keep_the_limit_and_one_bin_more():
+    entries = np.array([[5, 0, 3, 0, 2, 1]])
+    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([2.0]))
+    assert kept.tolist() == [6]  # 1 + 2 reach the limit, the 3 below give the next lower score
+    assert floors[0] == (2 + _kernels.LOWEST_BIN) << _kernels.SCORE_SHIFT
+    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([np.inf]))
+    assert kept.tolist() == [11]
+    assert floors[0] == 0
+    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([0.0]))
+    assert kept.tolist() == [0]
+    assert floors[0] == _kernels.NEVER
+
+
+def test_kernels_compile_where_nothing_can_be_cached(tmp_path):
+    """Neither beside the module nor in the user's cache folder: compiled for this process only."""
+    code = (
+        "import numba.core.caching as c\n"
+        "c.CacheImpl._locator_classes = []\n"
+        "import numpy as np\n"
+        "import importlib.util as u\n"
+        f"spec = u.spec_from_file_location('kernels', {_kernels.__file__!r})\n"
+        "_kernels = u.module_from_spec(spec)\n"
+        "spec.loader.exec_module(_kernels)\n"
+        "print(_kernels.best_cuts(np.array([0, 1]), np.ones(1), np.ones(1), .5)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "0", done.stderr
