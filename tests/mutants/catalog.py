@@ -176,7 +176,7 @@ STACKING = (
         "stacking/comparison/compare.py",
         "groups=scored.groups, sample_weight=truth.sample_weight)",
         "groups=None, sample_weight=truth.sample_weight)",
-        (f"{STACK}/comparison/test_compare.py::test_groups_are_not_split_and_are_resampled_together",),
+        (f"{STACK}/comparison/test_intervals.py::test_copies_in_one_group_make_nothing_surer",),
     ),
     Mutant(
         "a kept piece that ignores the truth",
@@ -398,9 +398,8 @@ FILES = (
     Mutant(
         "a saved class is looked up anywhere",
         "stacking/combiners/state.py",
-        "    if home is None:\n",
-        '    if home is None:\n        return getattr(import_module(name.partition(":")[0]), name.partition(":")[2])\n'
-        "    if home is None:\n",
+        'found = _classes().get(name.rpartition(":")[2])',
+        'found = getattr(__import__(name.partition(":")[0], fromlist=["x"]), name.partition(":")[2], None)',
         (f"{STACK}/ensemble/test_ensemble.py::test_a_class_of_somebody_else_is_not_imported",),
     ),
     Mutant(

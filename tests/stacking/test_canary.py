@@ -96,8 +96,10 @@ def test_twins_of_no_group_would_give_the_leak_away(rng):
 def test_a_comparison_of_memories_finds_chance(twins, rng):
     predictions = noise_of(rng, toss(rng)[1], twins=twins)
     y_true = np.asarray(predictions.y_true)
-    row = compare(predictions, {"memory": Memory()}, n_splits=3, n_bootstrap=50).row("memory")
+    found = compare(predictions, {"memory": Memory()}, n_splits=3, n_bootstrap=50)
+    row, y_pred = found.row("memory"), found.kept["memory"].y_score >= 0.5
     assert max(row.score, row.score_single, row.score_per_label) < constant(y_true) + 0.05
+    assert micro_f1(y_true, y_pred) <= luck(y_true, y_pred, predictions.groups)
     new = noise_of(rng, toss(rng)[1])
     new = PredictionSet(new.to_array(), y_true=new.y_true, ids=[f"new{i}" for i in range(N_SAMPLES)])
     row = compare(predictions, {"memory": Memory()}, holdout=new, n_splits=3, n_bootstrap=50).row("memory")
