@@ -30,10 +30,8 @@ def test_weights_of_samples_reach_the_limits():
     scores, y_true = predictions.to_array(), predictions.y_true
     heavy = np.where(np.arange(600) % 10 == 0, 1000.0, 1.0)
     even, uneven = (
-        compare(PredictionSet(predictions.to_array(), **facts, **more), ["mean"], n_splits=3, n_bootstrap=400).row(
-            "mean"
-        )
-        for more in ({}, {"sample_weight": heavy})
+        compare(PredictionSet(scores, y_true=y_true, sample_weight=weight), ["mean"], n_splits=3, n_bootstrap=400)
+        for weight in (None, heavy)
     )
     widths = [found.row("mean").high - found.row("mean").low for found in (even, uneven)]
     assert widths[1] > 2 * widths[0]
