@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast mutants check lint types layers docs format bench clean
+.PHONY: help setup demo test test-fast mutants check lint types layers docs format bench gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,11 @@ $(VENV_BENCH)/.installed: pyproject.toml
 
 bench: $(VENV_BENCH)/.installed ## Measure beside the peers (21 GB of disk); writes experiments/results/benchmarks.{md,json}
 	$(VENV_BENCH)/bin/python -m experiments.benchmarks
+
+GPU_RUN ?= gpu-run
+
+gpu: ## Prove and measure the CUDA path with $(PYTHON) as it is, in 6 minutes; writes gpu-run/gpu.{json,md}
+	$(PYTHON) -m experiments.benchmarks.gpu --out $(GPU_RUN)
 
 clean: ## Remove environments, caches and the demo's output
 	rm -rf $(VENV) $(VENV_BENCH) build dist *.egg-info demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

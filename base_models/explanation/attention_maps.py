@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from base_models.device import arithmetic
 from base_models.explanation.targets import answering, check_columns, maps_by_epoch, scale_to_peak
 from base_models.networks.feature_maps import run_body
 from base_models.networks.heads.attention import AttentionHead
@@ -80,10 +81,10 @@ def attention_maps(
     columns = check_columns(labels, len(photos), network.head.out_features)
     device = next(network.parameters()).device
     maps = []
-    with answering(network), torch.no_grad():
+    with answering(network), torch.no_grad(), arithmetic("float32", device):
         for rows in split_evenly(np.arange(len(photos)), batch_size):
             shown = normalise_photos(photos[torch.from_numpy(rows)].to(device), network.mean, network.std)
             attention = network.head.attend(run_body(network.body, shown, "feature_map")[1].float())
             asked = torch.from_numpy(columns[rows]).to(device)
-            maps.append(scale_to_peak(attention[torch.arange(len(rows))[:, None], asked]).cpu().numpy())
+            maps.append(scale_to_peak(attention[torch.arange(len(rows), device=device)[:, None], asked]).cpu().numpy())
     return np.concatenate(maps) if maps else np.zeros((0, columns.shape[1], 1, 1), np.float32)

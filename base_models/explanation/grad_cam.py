@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from base_models.device import arithmetic
 from base_models.explanation.layers import explained_layer, layer_channels
 from base_models.explanation.targets import answering, check_columns, maps_by_epoch, scale_to_peak
 from base_models.networks.feature_maps import arrange_feature_map
@@ -80,8 +81,14 @@ def grad_cam(
     if chosen not in channels:
         raise ValueError(f"layer must be one of {', '.join(channels) or 'the named ones'}: got {chosen!r}.")
     device = next(network.parameters()).device
+    by_cudnn = not any(isinstance(part, nn.RNNBase) for part in network.modules())  # its GRU has no gradient here
     maps = []
-    with answering(network), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its GRU has no gradient
+    with (
+        answering(network),
+        torch.enable_grad(),
+        arithmetic("float32", device),
+        torch.backends.cudnn.flags(enabled=by_cudnn, allow_tf32=False),
+    ):
         for rows in split_evenly(np.arange(len(photos)), batch_size):
             shown = normalise_photos(photos[torch.from_numpy(rows)].to(device), network.mean, network.std)
             asked = torch.from_numpy(columns[rows]).to(device)

@@ -6,7 +6,7 @@ no part of the row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class IngestLedger(SqliteLedger):
         """
         hashes = dict(self._connection.execute("SELECT id, sha256 FROM sources"))
         found = self._connection.execute(f"SELECT {_COLUMNS} FROM ingested")
-        return {values[0]: IngestRow(*values, source_sha256=hashes.get(values[0], "")) for values in found}
+        return {values[0]: replace(IngestRow(*values), source_sha256=hashes.get(values[0], "")) for values in found}
 
     def thumbnails(self, ids: list[str]) -> NDArray[np.uint8]:
         """Return the thumbnails of clean photos.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-import torch
 from torch import Tensor, nn
 
+from base_models.device import arithmetic, autocast
 from base_models.networks.feature_maps import run_body
 from base_models.networks.heads import BodyOutput
 from base_models.networks.network import MultilabelNetwork
@@ -84,7 +84,7 @@ class HeadNetwork(MultilabelNetwork):
         Tensor
             Shape (n_rows, n_labels), float32.
         """
-        with torch.autocast(features.device.type, enabled=False):
+        with autocast("float32", features.device), arithmetic("float32", features.device):
             shown, nothing = features[..., :1].float(), features.new_zeros(0)
             if self.head.needs == "feature_map":
                 return self.head(BodyOutput(nothing, self.dropout(shown), nothing, nothing))

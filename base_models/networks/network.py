@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from base_models.device import arithmetic, autocast, channel_values
 from base_models.networks.feature_maps import run_body
 from base_models.networks.frozen_layers import freeze_layers, rest_frozen_modules
 from base_models.networks.heads import (
@@ -76,11 +77,11 @@ class MultilabelNetwork(nn.Module):
             Shape (n_rows, n_labels), float32.
         """
         pooled, feature_map, inner = run_body(self.body, photos, self.head.needs)
-        with torch.autocast(pooled.device.type, enabled=False):
+        with autocast("float32", pooled.device), arithmetic("float32", pooled.device):
             shown = photos.new_zeros(0)
             if self.head.needs == "photos":
-                shown = photos.float() * photos.new_tensor(self.std).view(3, 1, 1)
-                shown = shown + photos.new_tensor(self.mean).view(3, 1, 1)
+                shown = photos.float() * channel_values(tuple(self.std), photos.device)
+                shown = shown + channel_values(tuple(self.mean), photos.device)
             dropped = feature_map if not len(feature_map) else self.dropout(feature_map.float())
             return self.head(BodyOutput(self.dropout(pooled.float()), dropped, inner.float(), shown))
 

@@ -17,9 +17,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from base_models.device import loader_workers
 from base_models.photos.decoding import letterbox
 
-__all__ = ["PhotoReader", "PhotoTensors", "check_photos", "move_photos"]
+__all__ = ["PhotoReader", "PhotoTensors", "check_photos"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class PhotoTensors:
     cache_gib : float
         With ``auto``, they are kept if they fit in this many GiB.
     n_workers : int
-        Worker processes for photos that are not kept. They are started once, and end with this object.
+        Worker processes for photos that are not kept. They are started once, and end with this object. -1 stands for
+        none, as on a CPU; whoever knows the device asks ``loader_workers``.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class PhotoTensors:
         self.reader = reader
         self.indices = indices
         self.size = size
-        self.n_workers = n_workers
+        self.n_workers = loader_workers(n_workers, "cpu")
         self.failures: dict[int, str] = {}
         n_bytes = len(indices) * 3 * size * size
         self.in_memory = cache == "memory" or (cache == "auto" and n_bytes <= cache_gib * GIB)
@@ -193,26 +195,6 @@ class _Loader:
         """Decode batch by batch, in order."""
         self._batches[:] = batches
         return iter(self._loader)
-
-
-def move_photos(photos: Tensor, device: str) -> Tensor:
-    """Send photos to a device; a GPU fetches them while it computes.
-
-    Parameters
-    ----------
-    photos : Tensor
-        In memory.
-    device : str
-        Where to.
-
-    Returns
-    -------
-    Tensor
-        The photos there.
-    """
-    if device.startswith("cuda"):
-        return photos.pin_memory().to(device, non_blocking=True)
-    return photos.to(device)
 
 
 def check_photos(source: PhotoTensors, on_photos: Callable[[int], None] | None = None) -> dict[int, str]:

@@ -7,7 +7,6 @@ for a whole batch at once; ``strong`` adds RandAugment of torchvision.transforms
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from base_models.device import channel_values, send
 from base_models.recipe.training import TrainingConfig
 
 __all__ = ["augment_photos", "mix_photos", "normalise_photos", "shrink_photos", "training_size"]
@@ -44,7 +44,7 @@ def normalise_photos(photos: Tensor, mean: Sequence[float], std: Sequence[float]
     Tensor
         Same shape, float32.
     """
-    mean_255, std_255 = (_channel_values(tuple(values), photos.device) for values in (mean, std))
+    mean_255, std_255 = (channel_values(tuple(values), photos.device, 255) for values in (mean, std))
     return photos.float().sub(mean_255).div_(std_255)
 
 
@@ -75,17 +75,19 @@ def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed:
         raise ValueError(f"augmentation must be one of none, mirror, light, strong: got {strength!r}.")
     draws = _draw(rows, seed, epoch)
     if strength == "mirror":
-        mirrored = torch.from_numpy(draws[:, 3] < 0.5).to(photos.device)
+        mirrored = send(torch.from_numpy(draws[:, 3] < 0.5), photos.device)
         return torch.where(mirrored[:, None, None, None], photos.flip(-1), photos).float()
     area = SMALLEST_CROP + (1 - SMALLEST_CROP) * draws[:, 0]
     side = np.sqrt(area)  # of the crop, as a share of the photo's
     affine = np.zeros((len(rows), 2, 3), np.float32)
     affine[:, 0, 0], affine[:, 1, 1] = side * np.where(draws[:, 3] < 0.5, -1.0, 1.0), side
     affine[:, 0, 2], affine[:, 1, 2] = (1 - side) * (2 * draws[:, 1] - 1), (1 - side) * (2 * draws[:, 2] - 1)
-    grid = functional.affine_grid(torch.from_numpy(affine).to(photos.device), list(photos.shape), align_corners=False)
+    grid = functional.affine_grid(
+        send(torch.from_numpy(affine), photos.device), list(photos.shape), align_corners=False
+    )
     # inverted, the white ground of a photo is 0, which is also what lies outside
     changed = functional.grid_sample(WHITE - photos.float(), grid, align_corners=False)  # (n_photos, 3, size, size)
-    shade = torch.from_numpy(1 + SHADE * (2 * draws[:, 4] - 1)).to(photos.device)  # the white ground stays white
+    shade = send(torch.from_numpy(1 + SHADE * (2 * draws[:, 4] - 1)), photos.device)  # the white ground stays white
     return WHITE - (changed * shade[:, None, None, None]).clamp(0, WHITE)
 
 
@@ -161,12 +163,6 @@ def mix_photos(
     return mixed, share * target + (1 - share) * target.flip(0), None if mask is None else mask * mask.flip(0)
 
 
-@functools.cache
-def _channel_values(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Return one value per channel for pixels in [0, 255], kept on the device."""
-    return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1) * 255
-
-
 def _draw(rows: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float32]:
     """Draw ``N_DRAWS`` numbers in [0, 1) for every row: those places of the SplitMix64 sequence of (seed, epoch)."""
     start = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0]
@@ -186,6 +182,7 @@ def _rand_augment(photos: Tensor, rows: NDArray[np.int64], seed: int, epoch: int
     changed = torch.empty_like(photos)
     with torch.random.fork_rng(devices=[]):
         for place, row in enumerate(rows):
-            torch.manual_seed(int(np.random.default_rng((seed, epoch, int(row), 1)).integers(2**62)))
+            # the CPU's alone: a GPU's draws dropout
+            torch.default_generator.manual_seed(int(np.random.default_rng((seed, epoch, int(row), 1)).integers(2**62)))
             changed[place] = change(photos[place])
     return changed

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from base_models.device import arithmetic, is_out_of_memory, release_memory, send_photos
 from base_models.networks.network import MultilabelNetwork
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureFacts, FeatureWriter
@@ -34,10 +35,10 @@ def compute_features(body: MultilabelNetwork, photos: Tensor, precision: str = "
     Parameters
     ----------
     body : MultilabelNetwork
-        A ``BodyNetwork``, on the photos' device.
+        A ``BodyNetwork``; it decides where it is computed.
     photos : Tensor
         Shape (n_rows, 3, size, size), values in [0, 255].
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "tf32", "bfloat16", "float16"}
         Arithmetic of the body.
 
     Returns
@@ -50,20 +51,24 @@ def compute_features(body: MultilabelNetwork, photos: Tensor, precision: str = "
     ValueError
         If a single photo does not fit into the device's memory. Where a batch does not, parts of it are tried.
     """
-    n_parts = 1
+    n_parts, device = 1, next(body.parameters()).device
     while True:
         try:
-            with torch.inference_mode():
-                parts = [compute_logits(body, part, precision).flatten(1) for part in photos.chunk(n_parts)]
-                return torch.cat(parts).cpu().numpy()
-        except torch.OutOfMemoryError as error:
+            with torch.inference_mode(), arithmetic(precision, device):
+                shown = (send_photos(part, device).float() for part in photos.chunk(n_parts))
+                parts = [compute_logits(body, part, precision).flatten(1).cpu() for part in shown]
+                return torch.cat(parts).numpy()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if n_parts >= len(photos):
                 raise ValueError(
-                    f"size of the photos must fit into the memory of {photos.device}: a single one does not; choose a "
+                    f"size of the photos must fit into the memory of {device}: a single one does not; choose a "
                     "smaller size or network, or device 'cpu'."
                 ) from error
             n_parts *= 2
-            logger.warning("out of memory on %s: %d photos go through in %d parts", photos.device, len(photos), n_parts)
+            logger.warning("out of memory on %s: %d photos go through in %d parts", device, len(photos), n_parts)
+            release_memory(device)
 
 
 def write_features(
@@ -105,7 +110,7 @@ def write_features(
     writer = FeatureWriter(folder, facts, variants)
     try:
         body = body.to(device).to(memory_format=torch.channels_last)
-        _fill(writer, variants, body, photos, device, on_rows)
+        _fill(writer, variants, body, photos, on_rows)
         writer.commit(
             weights=body.starting_weights,
             versions={name: importlib.metadata.version(name) for name in ("torch", "timm")},
@@ -124,7 +129,6 @@ def _fill(
     variants: Sequence[str],
     body: MultilabelNetwork,
     photos: PhotoTensors,
-    device: str,
     on_rows: Callable[[int], None] | None,
 ) -> None:
     """Compute the chunks that are not there yet and write each as soon as its last batch is done."""
@@ -135,10 +139,9 @@ def _fill(
     blocks: dict[str, list[NDArray[np.float32]]] = {}
     for rows, pixels in photos.iter_batches(batches):
         chunk, stop = int(rows[0]) // CHUNK_ROWS, int(rows[-1]) + 1
-        shown = pixels.to(device).float()
         for variant in variants:
             if writer.n_done(variant) <= chunk:
-                mirrored = shown.flip(-1) if variant == "mirrored" else shown
+                mirrored = pixels.flip(-1) if variant == "mirrored" else pixels
                 blocks.setdefault(variant, []).append(compute_features(body, mirrored, precision))
         if stop in (n_photos, (chunk + 1) * CHUNK_ROWS):
             unread = {row: reason for row, reason in photos.failures.items() if row // CHUNK_ROWS == chunk}

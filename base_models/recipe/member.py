@@ -137,8 +137,8 @@ def check_precomputed(member: MemberConfig) -> None:
             )
     if member.training.precision == "auto":
         raise ValueError(
-            f"precision of member {member.name!r} must be 'float32' or 'bfloat16' with features 'precomputed', as "
-            "members share them: got 'auto'."
+            f"precision of member {member.name!r} must name an arithmetic, such as 'float32', with features "
+            "'precomputed', as members share them: got 'auto'."
         )
 
 

@@ -54,7 +54,8 @@ class TrainingRun:
     cache_gib : float
         Memory for decoded photos, in GiB.
     n_workers : int
-        Processes that decode photos which are not kept in memory.
+        Processes that decode photos which are not kept in memory; -1 starts one per processor where a GPU trains, and
+        none where a CPU does. Only speed depends on it.
     features_folder : str
         Where precomputed features are kept, so that several runs share them; empty keeps them in ``RUN/features``.
     features_gib : float
@@ -72,13 +73,15 @@ class TrainingRun:
     n_threads: int = field(default=0, metadata=NEUTRAL)
     cache: Literal["auto", "memory", "none"] = field(default="auto", metadata=NEUTRAL)
     cache_gib: float = field(default=4.0, metadata=NEUTRAL)
-    n_workers: int = field(default=0, metadata=NEUTRAL)
+    n_workers: int = field(default=-1, metadata=NEUTRAL)
     features_folder: str = field(default="", metadata=NEUTRAL)
     features_gib: float = field(default=20.0, metadata=NEUTRAL)
 
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError("members must hold at least one member: got none.")
+        if self.n_workers < -1:
+            raise ValueError(f"n_workers must be -1, for what suits the device, or a number: got {self.n_workers}.")
         names = [member.name for member in self.members] + [member.name for member in self.derived]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

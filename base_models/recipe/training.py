@@ -96,9 +96,10 @@ class TrainingConfig:
     frozen_share : float
         Share of the body's layers, from the photo on, that never learn, in [0, 1]: .5 tunes the half next to the head,
         1 the head alone.
-    precision : {"float32", "bfloat16", "auto"}
-        Arithmetic of the body; the head and the loss are always float32. ``auto`` times both on this machine and takes
-        the faster.
+    precision : {"float32", "tf32", "bfloat16", "float16", "auto"}
+        Arithmetic of the body; the head and the loss are always float32. ``tf32`` lets a GPU round the factors of
+        float32 products, and is float32 on a CPU; ``float16`` scales its gradients. ``auto`` times bfloat16 against
+        tf32 (on a CPU, float32) on this machine and takes the faster.
     ema_decay : float
         Decay of the exponential moving average of the weights, in [0, 1); 0 keeps none.
     dropout : float
@@ -157,7 +158,7 @@ class TrainingConfig:
     sampling_weight: Literal["mean", "max", "sum"] = "max"
     freeze_epochs: int = 0
     frozen_share: float = 0.0
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16", "float16", "auto"] = "float32"
     ema_decay: float = 0.0
     dropout: float = 0.0
     clip_norm: float = 1.0

@@ -184,7 +184,7 @@ def open_features(
 
 def _create_body(member: MemberConfig) -> BodyNetwork:
     """Create a member's frozen body with its weights."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         return BodyNetwork(create_network(member, np.full(1, 0.5)))
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from base_models.device import AUTO_WORKERS, loader_workers
 from base_models.manifest import Manifest, load_photo_folder
 from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork
@@ -44,7 +45,7 @@ def predict(
     photos: Manifest | str | Path,
     *,
     device: str = "auto",
-    n_workers: int = 0,
+    n_workers: int = AUTO_WORKERS,
     progress: Progress | None = None,
 ) -> PredictionSet:
     """Score photos that were no part of a run.
@@ -58,7 +59,7 @@ def predict(
     device : {"auto", "cpu", "cuda"}
         Where to compute.
     n_workers : int
-        Processes that decode photos which do not fit in memory.
+        Processes that decode photos which do not fit in memory; -1 starts as many as suit the device.
     progress : callable, optional
         Called with a ``TrainingEvent`` after every network.
 
@@ -74,6 +75,7 @@ def predict(
         If the run is not finished or its files are damaged, or no photo can be read.
     """
     run, device = Path(run), choose_device(device)
+    n_workers = loader_workers(n_workers, device)
     manifest = _read_run(run)
     ids, reader, y_true = open_photos(photos)
     readable, unreadable = find_readable(ids, reader, n_workers)
@@ -293,7 +295,7 @@ def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu"
         for member, found in facts.items()
     }
     chosen = max(rank, key=lambda member: rank[member])
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         networks = [
             _load_network(place, fact, device).eval() for place, fact in zip(places[chosen], facts[chosen], strict=True)
         ]

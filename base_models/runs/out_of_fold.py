@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from base_models.device import loader_workers
 from base_models.manifest import load_manifest
 from base_models.networks.head_network import BodyNetwork, HeadNetwork
 from base_models.networks.network import create_network
@@ -88,6 +90,7 @@ def run_training(
     out, chosen = Path(out), choose_device(device)
     processes = join_processes(chosen)
     progress = progress if processes.is_first else None
+    recipe = replace(recipe, n_workers=loader_workers(recipe.n_workers, chosen))
     manifest = load_manifest(recipe.data, Path(recipe_folder))
     threads_before = torch.get_num_threads()
     n_threads = recipe.n_threads or threads_before
@@ -238,7 +241,7 @@ def _try_members(recipe: TrainingRun) -> dict[str, float]:
     for member in recipe.members:
         key = keys[member.name]
         if key not in seconds:
-            with torch.random.fork_rng(), torch.inference_mode():
+            with torch.random.fork_rng(devices=[]), torch.inference_mode():
                 network = create_network(member, np.full(1, 0.5)).eval()
                 check_sizes(network, member)
                 shown = torch.zeros(8, 3, member.size, member.size)

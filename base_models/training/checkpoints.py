@@ -56,6 +56,8 @@ class Checkpoint:
         Validation log loss of every finished epoch and label, where each label keeps its own best epoch.
     kept_epochs : tuple of int
         Epochs besides ``best_epoch`` whose scoring weights are kept.
+    scaler : dict
+        The state of what scales float16's gradients; empty for other arithmetics.
     """
 
     epoch: int
@@ -66,6 +68,7 @@ class Checkpoint:
     best_epoch: int = 0
     label_losses: list[list[float | None]] = field(default_factory=list)
     kept_epochs: tuple[int, ...] = ()
+    scaler: dict[str, float] = field(default_factory=dict)
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -137,6 +140,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, scoring: dict[str, Ten
     }
     if checkpoint.label_losses:
         marker["label_losses"] = checkpoint.label_losses
+    if checkpoint.scaler:
+        marker["scaler"] = checkpoint.scaler
     atomic_write_json(folder / MARKER, marker)
     _write_history(folder, checkpoint.history)
     _sweep(folder, set(names.values()))
@@ -181,6 +186,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         best_epoch=int(marker["best_epoch"]),
         label_losses=list(marker.get("label_losses", [])),
         kept_epochs=tuple(int(role.removeprefix("epoch-")) for role in names if role.startswith("epoch-")),
+        scaler=dict(marker.get("scaler", {})),
     )
 
 

@@ -8,6 +8,7 @@ any time and take the same decisions; the first alone writes files. With one pro
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from base_models.device import is_cuda
+
 __all__ = ["Processes", "is_first_process", "join_processes"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -54,8 +59,22 @@ def join_processes(device: str) -> Processes:
         return Processes(device=device)
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
+    state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT, **_backend(device))
+    if is_cuda(device):
+        torch.cuda.set_device(state.device)
     return Processes(state.process_index, state.num_processes, str(state.device))
+
+
+def _backend(device: str) -> dict[str, str]:
+    """Choose what carries messages where processes must share a GPU, which NCCL refuses; else accelerate chooses."""
+    if not is_cuda(device) or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count():
+        return {}
+    logger.warning(
+        "%s processes share %d GPUs, so their messages go through the CPU; start one process per GPU",
+        os.environ["LOCAL_WORLD_SIZE"],
+        torch.cuda.device_count(),
+    )
+    return {"backend": "gloo"}
 
 
 @dataclass(frozen=True)
@@ -89,11 +108,22 @@ class Processes:
 
     def wait(self) -> None:
         """Wait until all processes are here."""
-        if self.count > 1:
-            from accelerate import PartialState
+        if self.count == 1:
+            return
+        from accelerate import PartialState
 
-            with _told_when_one_is_lost():
+        with _told_when_one_is_lost():
+            if is_cuda(self.device) and self._message_device == "cpu":
+                torch.distributed.barrier()  # accelerate's names a device, which gloo does not take
+            else:
                 PartialState().wait_for_everyone()
+
+    @property
+    def _message_device(self) -> str:
+        """Return where short messages lie: on the CPU where gloo carries them, which is at home there."""
+        if is_cuda(self.device) and torch.distributed.get_backend() == "gloo":
+            return "cpu"
+        return self.device
 
     @contextlib.contextmanager
     def first_goes_first(self) -> Iterator[None]:
@@ -164,9 +194,9 @@ class Processes:
             return values
         from accelerate.utils import reduce
 
-        dtype = torch.float64 if self.device == "cpu" else torch.float32
         with _told_when_one_is_lost():
-            return tuple(reduce(torch.tensor(values, dtype=dtype, device=self.device), "sum").tolist())
+            sent = torch.tensor(values, dtype=torch.float64, device=self._message_device)
+            return tuple(reduce(sent, "sum").tolist())
 
     def sum_gradients(self, network: nn.Module) -> None:
         """Add the gradients up over the processes, each of which holds those of its share of a batch's mean loss.
@@ -214,7 +244,7 @@ class Processes:
 
         length = -(-len(rows) // self.count)
         own = rows[(np.arange(length) * self.count + self.rank) % len(rows)]  # the first rows again as padding
-        sent = torch.from_numpy(score(own)).to(self.device)
+        sent = torch.from_numpy(score(own)).to(self._message_device)
         with _told_when_one_is_lost():
             shares = gather(sent).cpu().numpy()  # (count · length, n_labels)
         return shares.reshape(self.count, length, -1).swapaxes(0, 1).reshape(self.count * length, -1)[: len(rows)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from base_models.device import arithmetic, is_out_of_memory, release_memory, send, send_photos
 from base_models.networks.heads.auxiliary import AUXILIARY_WEIGHT
-from base_models.networks.network import MultilabelNetwork
-from base_models.photos.tensors import move_photos
 from base_models.photos.transforms import augment_photos, mix_photos, shrink_photos, training_size
 from base_models.training.distributed import Processes
-from base_models.training.losses import MultilabelLoss
-from base_models.training.optimization import set_learning_rates
+from base_models.training.learner import Learner
+from base_models.training.optimization import claim_state, set_learning_rates
 from base_models.training.progress import Progress, TrainingEvent
-from base_models.training.sampling import LabelSampler, share_of_rows
+from base_models.training.sampling import share_of_rows
 from base_models.training.scoring import compute_logits, split_evenly
 from base_models.training.task import MemberTask
 
@@ -34,46 +33,6 @@ __all__ = ["Learner", "train_epoch"]
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_REPORTS = 2.0
-
-
-@dataclass
-class Learner:
-    """What learns: it changes from step to step.
-
-    Parameters
-    ----------
-    network : MultilabelNetwork
-        The network.
-    optimizer : torch.optim.Optimizer
-        Its optimizer.
-    average : timm.utils.ModelEmaV3 or None
-        The moving average of its weights.
-    loss : MultilabelLoss
-        What it minimises.
-    precision : {"float32", "bfloat16"}
-        Arithmetic of the body.
-    device : str
-        Where it is.
-    sampler : LabelSampler or None
-        Draws the rows of an epoch; None shows every row once.
-    reduction : float
-        What the plateau schedule has left of the learning rate.
-    n_parts : int
-        Parts that a batch is cut into, because memory was too small for more at once.
-    processes : Processes
-        Those that share every batch.
-    """
-
-    network: MultilabelNetwork
-    optimizer: torch.optim.Optimizer
-    average: Any
-    loss: MultilabelLoss
-    precision: str
-    device: str
-    sampler: LabelSampler | None = None
-    reduction: float = 1.0
-    n_parts: int = 1
-    processes: Processes = field(default_factory=Processes)
 
 
 def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progress | None = None) -> dict[str, Any]:
@@ -108,8 +67,8 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     losses: list[Tensor] = []  # read at the end: reading a GPU's waits for it
     for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
         set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
-        photos, target, mask = _show(learner, task, (epoch, step), rows, pixels)
-        while (loss := _try_step(learner, photos, target, mask, config.clip_norm)) is None:
+        batch = _read_batch(task, (epoch, step), rows, pixels)
+        while (loss := _try_step(learner, task, batch, epoch)) is None:
             _cut_finer(learner, task, epoch, len(rows), progress)
         if learner.average is not None:
             learner.average.update(learner.network, step=epoch * len(batches) + step)
@@ -155,48 +114,112 @@ def _check_shares(batches: list[NDArray[np.int64]], task: MemberTask, processes:
         )
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """What a step learns from, as it lies in memory: rows, photos, truth, what of it is known, the share of mixing."""
+
+    rows: NDArray[np.int64]
+    pixels: Tensor
+    target: Tensor
+    mask: Tensor | None
+    mixed: float | None
+
+    def weights(self) -> Tensor:
+        """Return each row's weight in the batch's mean."""
+        if self.mask is None:
+            return torch.ones(len(self.rows))
+        return (self.mask if self.mixed is None else self.mask * self.mask.flip(0)).sum(dim=1)
+
+    def parts(self, n_parts: int) -> list[NDArray[np.int64]]:
+        """Cut the batch; where photos are mixed in pairs, first with last, both of a pair are in the same part."""
+        n_rows = len(self.rows)
+        if self.mixed is None or n_parts == 1:
+            return np.array_split(np.arange(n_rows), n_parts)
+        parts = np.array_split(np.arange(n_rows // 2), n_parts)
+        parts[-1] = np.append(parts[-1], np.arange(n_rows // 2, (n_rows + 1) // 2))  # the middle one is its own partner
+        return [np.unique(np.concatenate([part, n_rows - 1 - part])) for part in parts]
+
+
+def _read_batch(task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64], pixels: Tensor) -> _Batch:
+    """Bring photos and truth of a batch together, and draw how it is mixed."""
+    config, epoch = task.member.training, place[0]
+    mixed = None
+    if config.mixup and epoch < config.epochs - config.mixup_off_epochs:
+        mixed = float(np.random.default_rng((task.seed, *place, 3)).beta(config.mixup, config.mixup))
+    target, mask = _targets(task, rows)
+    return _Batch(rows, pixels, target, mask, mixed)
+
+
 def _show(
-    learner: Learner, task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64], pixels: Tensor
+    learner: Learner, task: MemberTask, batch: _Batch, part: NDArray[np.int64], epoch: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return changed photos (n_rows, 3, size, size), targets (n_rows, n_labels) and the mask of what is known."""
-    config, epoch = task.member.training, place[0]
-    photos = augment_photos(move_photos(pixels, learner.device), rows, config.augmentation, task.seed, epoch)
+    config, device = task.member.training, learner.device
+    rows, pixels, target, mask = batch.rows, batch.pixels, batch.target, batch.mask
+    if len(part) < len(rows):
+        rows, chosen = rows[part], torch.from_numpy(part)
+        pixels, target, mask = pixels[chosen], target[chosen], None if mask is None else mask[chosen]
+    photos = augment_photos(send_photos(pixels, device), rows, config.augmentation, task.seed, epoch)
     if config.sizes:
         photos = shrink_photos(photos, training_size(config, epoch))
-    target, mask = _targets(task, rows, learner.device)
-    if config.mixup and epoch < config.epochs - config.mixup_off_epochs:
-        rng = np.random.default_rng((task.seed, *place, 3))
-        photos, target, mask = mix_photos(photos, target, mask, rng.beta(config.mixup, config.mixup))
-    return photos, target, mask
+    target, mask = send(target, device).float(), None if mask is None else send(mask, device)
+    if batch.mixed is None:
+        return photos, target, mask
+    return mix_photos(photos, target, mask, batch.mixed)
 
 
-def _try_step(learner: Learner, photos: Tensor, target: Tensor, mask: Tensor | None, clip_norm: float) -> Tensor | None:
+def _try_step(learner: Learner, task: MemberTask, batch: _Batch, epoch: int) -> Tensor | None:
     """Take one step of the optimizer and return the loss before it; None, and no step, where memory is too small."""
-    weight = torch.ones(len(target)) if mask is None else mask.sum(dim=1).cpu()  # of a row in the batch's mean
-    (total,) = learner.processes.sum(float(weight.sum()))
+    weights = batch.weights()
+    (total,) = learner.processes.sum(float(weights.sum()))
     learner.optimizer.zero_grad(set_to_none=True)
-    loss_sum, too_large = torch.zeros((), device=target.device), False
+    loss: Tensor | None = None
     try:
-        for rows in np.array_split(np.arange(len(target)), learner.n_parts):
-            part = slice(int(rows[0]), int(rows[-1]) + 1)
-            logits = compute_logits(learner.network, photos[part], learner.precision)
-            share = float(weight[part].sum()) / total if total else 0.0
-            loss = learner.loss(logits, target[part], None if mask is None else mask[part]) * share
-            auxiliary = learner.network.take_auxiliary_logits()
-            if auxiliary is not None:
-                auxiliary_loss = learner.loss(auxiliary, target[part], None if mask is None else mask[part])
-                loss = loss + AUXILIARY_WEIGHT * share * auxiliary_loss
-            loss.backward()  # type: ignore[no-untyped-call]
-            loss_sum += loss.detach()
-    except torch.OutOfMemoryError:
-        too_large = True
-    if learner.processes.sum(float(too_large))[0]:  # in any process
+        loss = _add_gradients(learner, task, batch, epoch, (weights, total))
+        claim_state(learner.optimizer)  # the first step takes memory too, and half of one cannot be taken back
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        loss = None
+    if learner.processes.sum(float(loss is None))[0]:  # in any process
         return None
     learner.processes.sum_gradients(learner.network)
+    _step(learner, task.member.training.clip_norm)
+    return loss
+
+
+def _add_gradients(
+    learner: Learner, task: MemberTask, batch: _Batch, epoch: int, weighed: tuple[Tensor, float]
+) -> Tensor:
+    """Add up the gradients of a batch's parts, given the weights of rows and of the whole, and return its loss."""
+    weights, total = weighed
+    loss_sum = torch.zeros((), device=learner.device)
+    for part in batch.parts(learner.n_parts):
+        photos, target, mask = _show(learner, task, batch, part, epoch)
+        share = float(weights[torch.from_numpy(part)].sum()) / total if total else 0.0
+        with arithmetic(learner.precision, learner.device):
+            logits = compute_logits(learner.network, photos, learner.precision)
+            loss = learner.loss(logits, target, mask) * share
+            auxiliary = learner.network.take_auxiliary_logits()
+            if auxiliary is not None:
+                loss = loss + AUXILIARY_WEIGHT * share * learner.loss(auxiliary, target, mask)
+            scaled = loss if learner.scaler is None else learner.scaler.scale(loss)
+            scaled.backward()
+        loss_sum += loss.detach()
+    return loss_sum
+
+
+def _step(learner: Learner, clip_norm: float) -> None:
+    """Let the optimizer follow the gradients; float16's are scaled back, and a step that ran over is left out."""
+    if learner.scaler is not None:
+        learner.scaler.unscale_(learner.optimizer)
     if clip_norm:
         nn.utils.clip_grad_norm_(learner.network.parameters(), clip_norm)
-    learner.optimizer.step()
-    return loss_sum
+    if learner.scaler is None:
+        learner.optimizer.step()
+        return
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
 
 
 def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, progress: Progress | None) -> None:
@@ -208,8 +231,7 @@ def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, prog
             f"size of member {task.member.name!r} must fit into the memory of {learner.device}: fewer than four photos "
             f"of {task.member.size} pixels at once do not; choose a smaller size or network."
         )
-    if learner.device.startswith("cuda"):
-        torch.cuda.empty_cache()
+    release_memory(learner.device)
     message = (
         f"{task.place(epoch + 1)}: out of memory on {learner.device}; each batch of {n_rows} photos now goes through "
         f"in {learner.n_parts} parts, whose gradients are added up"
@@ -224,16 +246,16 @@ def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, prog
         )
 
 
-def _targets(task: MemberTask, rows: NDArray[np.int64], device: str) -> tuple[Tensor, Tensor | None]:
+def _targets(task: MemberTask, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
     """Return the truth of a batch and the mask of what is known, where something is not."""
-    target = torch.from_numpy(task.y_true[rows]).to(device).float()
+    target = torch.from_numpy(task.y_true[rows])
     failures = task.photos.failures
     unread = [place for place, row in enumerate(rows) if row in failures] if failures else []
     if task.y_known is None and not unread:
         return target, None
     known = np.ones(target.shape, np.float32) if task.y_known is None else task.y_known[rows].astype(np.float32)
     known[unread] = 0
-    return target, torch.from_numpy(known).to(device)
+    return target, torch.from_numpy(known)
 
 
 def _step_event(task: MemberTask, epoch: int, step: int, n_steps: int, speed: float) -> TrainingEvent:

@@ -37,7 +37,7 @@ class MultilabelLoss:
     ranking : callable, optional
         ``(logits, target) -> scalar Tensor``: a loss over whole rows.
     class_weight : Tensor of shape (n_labels,), optional
-        Factor on every entry of a label.
+        Factor on every entry of a label, on the logits' device.
     """
 
     entries: Entries | None = None
@@ -67,7 +67,7 @@ class MultilabelLoss:
             return self._rank(logits, target, mask)
         entries = self.entries(logits, target if mask is None else target * mask)
         if self.class_weight is not None:
-            entries = entries * self.class_weight.to(entries.device)
+            entries = entries * self.class_weight
         if mask is None:
             return entries.mean()
         return (entries * mask).sum() / mask.sum().clamp(min=1.0)
@@ -85,7 +85,9 @@ class MultilabelLoss:
         return self.ranking(logits, target)
 
 
-def create_loss(config: TrainingConfig, positives: NDArray[np.int64], n_rows: int) -> MultilabelLoss:
+def create_loss(
+    config: TrainingConfig, positives: NDArray[np.int64], n_rows: int, device: str | torch.device = "cpu"
+) -> MultilabelLoss:
     """Create the loss of a member.
 
     Parameters
@@ -96,6 +98,8 @@ def create_loss(config: TrainingConfig, positives: NDArray[np.int64], n_rows: in
         Positive training rows of each label; they decide class weights and the distribution-balanced loss.
     n_rows : int
         Training rows.
+    device : str or torch.device
+        Where the logits will be; the loss keeps its own numbers there, so that no step waits for a copy of them.
 
     Returns
     -------
@@ -127,8 +131,10 @@ def create_loss(config: TrainingConfig, positives: NDArray[np.int64], n_rows: in
     if config.loss == "distribution-balanced":
         from timm.loss.distribution_balanced_loss import DistributionBalancedLoss
 
-        return MultilabelLoss(DistributionBalancedLoss(positives.tolist(), max(2, n_rows), reduction="none"))
-    class_weight, pos_weight = _class_weights(config, positives, n_rows)
+        balanced = DistributionBalancedLoss(positives.tolist(), max(2, n_rows), reduction="none")
+        return MultilabelLoss(balanced.to(device))
+    weights = (None if each is None else each.to(device) for each in _class_weights(config, positives, n_rows))
+    class_weight, pos_weight = weights
     return MultilabelLoss(_entry_loss(config, pos_weight), class_weight=class_weight)
 
 
@@ -152,7 +158,7 @@ def _entry_loss(config: TrainingConfig, pos_weight: Tensor | None) -> Entries:
         loss = AsymmetricLossMultiLabel(
             config.gamma_negative, config.gamma_positive, config.margin, reduction="none", pos_weight=pos_weight
         )
-        return lambda logits, target: loss.to(logits.device)(logits, target)
+        return lambda logits, target: loss(logits, target)
     if config.loss == "poly":
         return lambda logits, target: _poly(logits, target, config.poly_epsilon, pos_weight)
     raise ValueError(
@@ -181,8 +187,6 @@ def _class_weights(
 
 def _cross_entropy(logits: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:
     """Compute the binary cross-entropy of every entry."""
-    if pos_weight is not None:
-        pos_weight = pos_weight.to(logits.device)
     return functional.binary_cross_entropy_with_logits(logits, target, reduction="none", pos_weight=pos_weight)
 
 

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from base_models.device import arithmetic, is_cuda, is_out_of_memory, own_generators, release_memory, synchronize
 from base_models.networks.head_network import suit_network
 from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork, choose_label_epochs, label_log_losses
@@ -36,14 +37,13 @@ from base_models.training.checkpoints import (
     tensors_of,
 )
 from base_models.training.distributed import Processes
-from base_models.training.epoch import Learner, train_epoch
-from base_models.training.losses import create_loss
-from base_models.training.optimization import create_average, create_optimizer
+from base_models.training.epoch import train_epoch
+from base_models.training.learner import Learner, create_learner
 from base_models.training.progress import Progress, TrainingEvent
-from base_models.training.sampling import LabelSampler, create_sampler, share_of_rows
+from base_models.training.sampling import share_of_rows
 from base_models.training.schedules import plateau_reduction
 from base_models.training.scoring import compute_logits, score_photos, validation_micro_f1
-from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth, positive_counts
+from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth
 from stacking.files.atomic_files import atomic_write_json
 
 __all__ = ["check_sizes", "train_member"]
@@ -96,7 +96,7 @@ def train_member(
     processes = Processes(device=device) if processes is None else processes
     with processes.first_goes_first():
         saved = load_checkpoint(folder)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(own_generators(device)):
         torch.manual_seed(task.seed)
         truth = known_truth(task) if member.head == "recurrent" else None
         load_weights = saved is None and member.features == "live"
@@ -106,10 +106,7 @@ def train_member(
         start = processes.agree(
             partial(_read_or_decide_start, network, task, folder, device, resumed=saved is not None)
         )
-        loss = create_loss(config, positive_counts(task), len(task.train_rows))
-        average = create_average(network, config)
-        optimizer, sampler = create_optimizer(network, config), _sampler_of(task)
-        learner = Learner(network, optimizer, average, loss, start["precision"], device, sampler, processes=processes)
+        learner = create_learner(task, network, start["precision"], device, processes)
         if saved is not None:
             _restore(saved, learner)
             learner.n_parts = int(saved.history[-1].get("batch_parts", 1))
@@ -177,14 +174,6 @@ def _reduction(config: TrainingConfig, history: list[dict[str, Any]]) -> float:
     return plateau_reduction(scores, config.plateau_patience, config.plateau_factor)
 
 
-def _sampler_of(task: MemberTask) -> LabelSampler | None:
-    """Return what draws the rows of an epoch, or None where each is shown once."""
-    config = task.member.training
-    if config.sampling_alpha == 1:
-        return None
-    return create_sampler(task.train_rows, known_truth(task), config.sampling_alpha, config.sampling_weight)
-
-
 def _validate(learner: Learner, task: MemberTask, row: dict[str, Any]) -> NDArray[np.float64]:
     """Score the validation rows, add what they say to the epoch's figures and return each label's log loss."""
     rows, flip = task.validation_rows, task.member.training.flip_tta
@@ -215,28 +204,45 @@ def _read_or_decide_start(
     if resumed and path.is_file():
         recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return recorded
-    precision = task.member.training.precision
+    precision: str = task.member.training.precision
     if precision == "auto":
-        precision = "bfloat16" if _is_faster_in_bfloat16(network, task, device) else "float32"
+        plain = "tf32" if is_cuda(device) else "float32"
+        precision = "bfloat16" if _is_faster_in_bfloat16(network, task, device, plain) else plain
         logger.info("%s: %s is the faster arithmetic here", task.member.name, precision)
+    elif precision == "float32" and is_cuda(device):
+        logger.info("%s: float32 leaves a GPU's matrix units idle; precision 'auto' uses them", task.member.name)
     start = {"starting_weights": network.starting_weights, "precision": precision}
     atomic_write_json(path, start)
     return start
 
 
-def _is_faster_in_bfloat16(network: MultilabelNetwork, task: MemberTask, device: str) -> bool:
-    """Time two training steps in each arithmetic on a copy of the network."""
+def _is_faster_in_bfloat16(network: MultilabelNetwork, task: MemberTask, device: str, plain: str = "float32") -> bool:
+    """Time two training steps in each arithmetic on a copy of the network; a small batch leaves most of a GPU idle."""
     copy = deepcopy(network).train()
-    photos = torch.zeros(min(16, task.member.training.batch_size), 3, task.member.size, task.member.size, device=device)
-    seconds: dict[str, float] = {}
-    for precision in ("float32", "bfloat16"):
-        for _ in range(3):  # the first step also sets things up
-            started = time.perf_counter()
-            compute_logits(copy, photos, precision).sum().backward()  # type: ignore[no-untyped-call]
-            if device != "cpu":
-                torch.cuda.synchronize()
-            seconds[precision] = min(seconds.get(precision, math.inf), time.perf_counter() - started)
-    return seconds["bfloat16"] < 0.95 * seconds["float32"]
+    n_photos = min(256 if is_cuda(device) else 16, task.member.training.batch_size)
+    while True:
+        try:
+            photos = torch.zeros(n_photos, 3, task.member.size, task.member.size, device=device)
+            seconds = {kind: _seconds_of_a_step(copy, photos, kind) for kind in (plain, "bfloat16")}
+            return seconds["bfloat16"] < 0.95 * seconds[plain]
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or n_photos == 2:
+                raise
+            n_photos = max(2, n_photos // 2)
+            release_memory(device)
+
+
+def _seconds_of_a_step(network: MultilabelNetwork, photos: Tensor, precision: str) -> float:
+    """Time forward and backward, the quickest of three; the first also sets things up."""
+    quickest = math.inf
+    for _ in range(3):
+        synchronize(photos.device)
+        started = time.perf_counter()
+        with arithmetic(precision, photos.device):
+            compute_logits(network, photos, precision).sum().backward()  # type: ignore[no-untyped-call]
+        synchronize(photos.device)
+        quickest = min(quickest, time.perf_counter() - started)
+    return quickest
 
 
 def _restore(saved: Checkpoint, learner: Learner) -> None:
@@ -245,6 +251,8 @@ def _restore(saved: Checkpoint, learner: Learner) -> None:
     if learner.average is not None:
         learner.average.module.load_state_dict(saved.averaged)
     learner.optimizer.load_state_dict(saved.optimizer)
+    if learner.scaler is not None:
+        learner.scaler.load_state_dict(saved.scaler)
 
 
 def _save(
@@ -259,7 +267,8 @@ def _save(
     losses = [[None if math.isnan(value) else float(value) for value in row] for row in label_losses]
     averaged = {} if learner.average is None else tensors_of(learner.average.module)
     weights, optimizer = tensors_of(learner.network), learner.optimizer.state_dict()
-    state = Checkpoint(len(history), weights, averaged, optimizer, history, best_epoch, losses, tuple(kept))
+    scaler = {} if learner.scaler is None else learner.scaler.state_dict()
+    state = Checkpoint(len(history), weights, averaged, optimizer, history, best_epoch, losses, tuple(kept), scaler)
     save_checkpoint(folder, state, averaged or state.weights)
 
 

@@ -10,7 +10,7 @@ from base_models.networks.network import MultilabelNetwork
 from base_models.recipe.training import TrainingConfig
 from base_models.training.schedules import learning_rate_factor
 
-__all__ = ["create_average", "create_optimizer", "set_learning_rates"]
+__all__ = ["claim_state", "create_average", "create_optimizer", "create_scaler", "set_learning_rates"]
 
 
 def create_optimizer(network: MultilabelNetwork, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -113,4 +113,56 @@ def create_average(network: MultilabelNetwork, config: TrainingConfig) -> Any:
         return None
     from timm.utils.model_ema import ModelEmaV3
 
-    return ModelEmaV3(network, decay=config.ema_decay, use_warmup=True, foreach=True)
+    average = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True, foreach=True)
+    for part in average.module.modules():
+        if isinstance(part, torch.nn.RNNBase):  # a copy's weights lie apart, and cuDNN would gather them at every call
+            part.flatten_parameters()
+    return average
+
+
+def create_scaler(precision: str, device: str) -> Any:
+    """Create what keeps float16 gradients from vanishing.
+
+    Parameters
+    ----------
+    precision : str
+        Arithmetic of the body.
+    device : str
+        Where it computes.
+
+    Returns
+    -------
+    torch.amp.GradScaler or None
+        None for arithmetics whose range is float32's.
+
+    References
+    ----------
+    P. Micikevicius et al., "Mixed Precision Training", ICLR 2018, section 3.2.
+    """
+    return torch.amp.GradScaler(torch.device(device).type) if precision == "float16" else None
+
+
+def claim_state(optimizer: torch.optim.Optimizer) -> None:
+    """Take the memory of the optimizer's state before its first step, which could run out of it half-way.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        As ``create_optimizer`` made it, its gradients there. It gets the state that AdamW would begin with.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If there is too little; the optimizer is then as it was.
+    """
+    claimed: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and not optimizer.state.get(parameter):
+                claimed[parameter] = {
+                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                    "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                    "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                }
+    for parameter, state in claimed.items():
+        optimizer.state[parameter].update(state)

@@ -5,7 +5,6 @@ The head computes in float32 whatever the arithmetic of the body, see :mod:`base
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 
@@ -14,16 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from base_models.device import arithmetic, autocast, is_cuda, is_out_of_memory, release_memory, send_photos
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.feature_rows import FeatureRows
-from base_models.photos.tensors import PhotoTensors, move_photos
+from base_models.photos.tensors import PhotoTensors
 from base_models.photos.transforms import normalise_photos
 
 __all__ = ["compute_logits", "score_photos", "split_evenly", "validation_micro_f1"]
 
 
 logger = logging.getLogger(__name__)
+
+BATCHES_IN_FLIGHT = 16  # whose scores wait on the device; only speed and memory depend on it
+PIXELS_IN_FLIGHT = 2**24  # of a batch on a GPU: 334 photos of 224 pixels, 2,048 of 64 and fewer
 
 
 def score_photos(
@@ -32,7 +35,7 @@ def score_photos(
     rows: NDArray[np.int64],
     precision: str = "float32",
     device: str = "cpu",
-    batch_size: int = 128,
+    batch_size: int = 0,
     flip: bool = False,
 ) -> NDArray[np.float32]:
     """Score photos with a trained network.
@@ -45,12 +48,12 @@ def score_photos(
         Photos at the network's size, or their precomputed features.
     rows : ndarray of int64
         Which of them.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "tf32", "bfloat16", "float16"}
         Arithmetic of the body.
     device : str
         Where the network is.
     batch_size : int
-        Photos at a time.
+        Photos at a time; 0 takes 128 on a CPU and as many as fill a GPU.
     flip : bool
         Whether scores are the mean over a photo and its mirror image.
 
@@ -65,6 +68,7 @@ def score_photos(
         If a single photo does not fit into the device's memory. Where a batch does not, smaller ones are tried.
     """
     network.eval()
+    batch_size = batch_size or _batch_size_of(device, photos)
     while (scores := _try_scores(network, photos, split_evenly(rows, batch_size), precision, device, flip)) is None:
         if batch_size == 1:
             raise ValueError(
@@ -90,15 +94,32 @@ def _try_scores(
     flip: bool,
 ) -> list[NDArray[np.float32]] | None:
     """Score batch by batch; None where memory is too small for one."""
-    scores = []
-    with torch.inference_mode(), contextlib.suppress(torch.OutOfMemoryError):
-        for _, pixels in photos.iter_batches(batches):
-            shown = move_photos(pixels, device).float()
-            y_score = torch.sigmoid(compute_logits(network, shown, precision))  # (n_rows, n_labels)
-            if flip:
-                y_score = (y_score + torch.sigmoid(compute_logits(network, shown.flip(-1), precision))) / 2
-            scores.append(y_score.cpu().numpy())
-    return scores if len(scores) == len(batches) else None
+    scores: list[NDArray[np.float32]] = []
+    waiting: list[Tensor] = []  # on the device: reading a GPU's waits for it
+    try:
+        with torch.inference_mode(), arithmetic(precision, device):
+            for _, pixels in photos.iter_batches(batches):
+                shown = send_photos(pixels, device).float()
+                y_score = torch.sigmoid(compute_logits(network, shown, precision))  # (n_rows, n_labels)
+                if flip:
+                    y_score = (y_score + torch.sigmoid(compute_logits(network, shown.flip(-1), precision))) / 2
+                waiting.append(y_score)
+                if len(waiting) == BATCHES_IN_FLIGHT:
+                    scores += [part.cpu().numpy() for part in waiting]
+                    waiting.clear()
+            return scores + [part.cpu().numpy() for part in waiting]
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        release_memory(device)
+        return None
+
+
+def _batch_size_of(device: str, photos: PhotoTensors | FeatureRows) -> int:
+    """Return how many photos are scored at a time: enough pixels to keep a GPU busy, in bounded memory."""
+    if not is_cuda(device):
+        return 128  # larger ones are no faster, and scores of a CPU stay bit for bit what they were
+    return int(np.clip(PIXELS_IN_FLIGHT // photos.size**2, 32, 2048))
 
 
 def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor, precision: str) -> Tensor:
@@ -110,7 +131,7 @@ def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor
         The network.
     photos : Tensor
         Shape (n_rows, 3, size, size), values in [0, 255]; precomputed features for a network that takes those.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "tf32", "bfloat16", "float16"}
         Arithmetic of the body.
 
     Returns
@@ -121,7 +142,7 @@ def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor
     if network.takes_photos:
         photos = normalise_photos(photos, network.mean, network.std)
         photos = photos.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(photos.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    with autocast(precision, photos.device):
         return network(photos)
 
 

@@ -170,10 +170,9 @@ def our_loop(manifest: Manifest, network: str, size: int, n_rows: int, *, in_mem
     from base_models.photos.tensors import PhotoTensors
     from base_models.recipe.member import MemberConfig
     from base_models.recipe.training import TrainingConfig
-    from base_models.training.epoch import Learner, train_epoch
-    from base_models.training.losses import create_loss
-    from base_models.training.optimization import create_optimizer
-    from base_models.training.task import MemberTask, base_rates, positive_counts
+    from base_models.training.epoch import train_epoch
+    from base_models.training.learner import create_learner
+    from base_models.training.task import MemberTask, base_rates
 
     config = TrainingConfig(epochs=100, batch_size=BATCH_SIZE, augmentation="mirror")
     member = MemberConfig("member", network, size=size, training=config)
@@ -181,8 +180,7 @@ def our_loop(manifest: Manifest, network: str, size: int, n_rows: int, *, in_mem
     photos = PhotoTensors(manifest, indices, size, cache="memory" if in_memory else "none", n_workers=n_workers)
     task = MemberTask(member, photos, manifest.y_true[indices], np.arange(n_rows), np.arange(0))
     net = create_network(member, base_rates(task)).to(memory_format=torch.channels_last)
-    loss = create_loss(config, positive_counts(task), n_rows)
-    learner = Learner(net, create_optimizer(net, config), None, loss, "float32", "cpu")
+    learner = create_learner(task, net, "float32", "cpu")
 
     def epoch(number: int) -> None:
         train_epoch(learner, task, number)

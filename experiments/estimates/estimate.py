@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from base_models.recipe.member import MemberConfig
     from base_models.recipe.run import TrainingRun
     from base_models.recipe.training import TrainingConfig
-    from base_models.training.epoch import Learner
+    from base_models.training.learner import Learner
     from base_models.training.task import MemberTask
 
 TIMED_PHOTOS = 96  # at least two batches
@@ -94,7 +94,7 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
             first_of_size = not place or run.members[place - 1].size != member.size
             passes = count_passes(member, run, rows, decode_all=first_of_size)
             costs.append(try_member(member, run, manifest, passes))
-        checking = len(manifest) * _seconds_per_photo(manifest, CHECKED_SIZE) / max(1, run.n_workers)
+        checking = len(manifest) * _seconds_per_photo(manifest, CHECKED_SIZE) / max(1, _n_workers(run))
         features = estimate_features(run.members, len(manifest))
     total = sum(cost.seconds for cost in costs) + sum(cost.seconds for cost in features) + checking
     weights = sum(cost.weight_bytes for cost in costs) * n_networks
@@ -240,12 +240,20 @@ def try_member(member: "MemberConfig", run: "TrainingRun", manifest: "Manifest",
     )
     computing = passes.trained * training + passes.scored * scoring
     reading = passes.decoded * decoding
-    if run.n_workers and passes.decoded > len(manifest):  # other processes decode while this one computes
-        seconds = max(computing, reading / run.n_workers)
+    n_workers = _n_workers(run)
+    if n_workers and passes.decoded > len(manifest):  # other processes decode while this one computes
+        seconds = max(computing, reading / n_workers)
     else:
-        seconds = computing + reading / max(1, run.n_workers)
+        seconds = computing + reading / max(1, _n_workers(run))
     seconds += NETWORKS_BUILT * building * run.folds.n_networks
     return MemberCost(member.name, seconds, n_weights * BYTES_PER_NUMBER, peak_memory() or 0)
+
+
+def _n_workers(run: "TrainingRun") -> int:
+    """Return how many processes decode beside a training on the CPU."""
+    from base_models.device import loader_workers
+
+    return loader_workers(run.n_workers, "cpu")
 
 
 def _small_task(member: "MemberConfig", manifest: "Manifest") -> "MemberTask":
@@ -264,19 +272,14 @@ def _learner(task: "MemberTask") -> "Learner":
     import torch
 
     from base_models.networks.network import create_network
-    from base_models.training.epoch import Learner
-    from base_models.training.losses import create_loss
-    from base_models.training.optimization import create_average, create_optimizer
-    from base_models.training.task import base_rates, known_truth, positive_counts
+    from base_models.training.learner import create_learner
+    from base_models.training.task import base_rates, known_truth
 
     config = task.member.training
     truth = known_truth(task) if task.member.head == "recurrent" else None
     network = create_network(task.member, base_rates(task), load_weights=False, y_true=truth)
     network = network.to(memory_format=torch.channels_last)
-    loss = create_loss(config, positive_counts(task), len(task.train_rows))
-    precision = "bfloat16" if config.precision == "bfloat16" else "float32"
-    average, optimizer = create_average(network, config), create_optimizer(network, config)
-    return Learner(network, optimizer, average, loss, precision, "cpu")
+    return create_learner(task, network, "float32" if config.precision == "auto" else config.precision, "cpu")
 
 
 def _training_bytes(member: "MemberConfig", cost: MemberCost) -> int:
@@ -335,7 +338,7 @@ def _threads(n_threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads or before)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(before)

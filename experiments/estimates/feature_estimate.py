@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from base_models.recipe.member import MemberConfig
-    from base_models.training.epoch import Learner
+    from base_models.training.learner import Learner
     from base_models.training.task import MemberTask
 
 

@@ -1,0 +1,105 @@
+"""What learns during a training, and how it is put together for a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from base_models.networks.network import MultilabelNetwork
+from base_models.training.distributed import Processes
+from base_models.training.losses import MultilabelLoss, create_loss
+from base_models.training.optimization import create_average, create_optimizer, create_scaler
+from base_models.training.sampling import LabelSampler, create_sampler
+from base_models.training.task import MemberTask, known_truth, positive_counts
+
+__all__ = ["Learner", "create_learner"]
+
+
+@dataclass
+class Learner:
+    """What learns: it changes from step to step.
+
+    Parameters
+    ----------
+    network : MultilabelNetwork
+        The network.
+    optimizer : torch.optim.Optimizer
+        Its optimizer.
+    average : timm.utils.ModelEmaV3 or None
+        The moving average of its weights.
+    loss : MultilabelLoss
+        What it minimises.
+    precision : {"float32", "tf32", "bfloat16", "float16"}
+        Arithmetic of the body.
+    device : str
+        Where it is.
+    sampler : LabelSampler or None
+        Draws the rows of an epoch; None shows every row once.
+    reduction : float
+        What the plateau schedule has left of the learning rate.
+    n_parts : int
+        Parts that a batch is cut into, because memory was too small for more at once.
+    processes : Processes
+        Those that share every batch.
+    scaler : torch.amp.GradScaler or None
+        Keeps the gradients of float16 within its range; None for every other arithmetic.
+    """
+
+    network: MultilabelNetwork
+    optimizer: torch.optim.Optimizer
+    average: Any
+    loss: MultilabelLoss
+    precision: str
+    device: str
+    sampler: LabelSampler | None = None
+    reduction: float = 1.0
+    n_parts: int = 1
+    processes: Processes = field(default_factory=Processes)
+    scaler: Any = None
+
+
+def create_learner(
+    task: MemberTask, network: MultilabelNetwork, precision: str, device: str, processes: Processes | None = None
+) -> Learner:
+    """Put together what learns.
+
+    Parameters
+    ----------
+    task : MemberTask
+        Network, truth and rows.
+    network : MultilabelNetwork
+        On the device.
+    precision : {"float32", "tf32", "bfloat16", "float16"}
+        Arithmetic of the body.
+    device : str
+        Where the network is.
+    processes : Processes, optional
+        Those that share every batch; a single one by default.
+
+    Returns
+    -------
+    Learner
+        Loss, moving average, optimizer and sampler as the recipe says, all on the device.
+    """
+    config = task.member.training
+    return Learner(
+        network,
+        create_optimizer(network, config),
+        create_average(network, config),
+        create_loss(config, positive_counts(task), len(task.train_rows), device),
+        precision,
+        device,
+        _sampler_of(task),
+        processes=Processes(device=device) if processes is None else processes,
+        scaler=create_scaler(precision, device),
+    )
+
+
+def _sampler_of(task: MemberTask) -> LabelSampler | None:
+    """Return what draws the rows of an epoch, or None where each is shown once."""
+    config = task.member.training
+    if config.sampling_alpha == 1:
+        return None
+    return create_sampler(task.train_rows, known_truth(task), config.sampling_alpha, config.sampling_weight)

@@ -1,0 +1,502 @@
+"""What ``make gpu`` measures on the card: our loop, the same network on tensors that are there already, timm's loop.
+
+All three train the same timm network with channels-last weights, binary cross-entropy, clipped gradients and the fused
+AdamW, in bfloat16 by autocast. A device works behind the program, so every clock waits for it at both ends, and the
+first pass, which loads kernels and tries algorithms, does not count.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from base_models.device import arithmetic, loader_workers, send_photos, synchronize
+from base_models.manifest import load_manifest
+from base_models.networks.network import create_network
+from base_models.photos.tensors import PhotoTensors
+from base_models.photos.transforms import augment_photos
+from base_models.recipe.data import DataConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.training import TrainingConfig
+from base_models.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint, tensors_of
+from base_models.training.epoch import train_epoch
+from base_models.training.learner import create_learner
+from base_models.training.scoring import score_photos
+from base_models.training.task import MemberTask
+
+if TYPE_CHECKING:
+    from base_models.manifest import Manifest
+
+__all__ = ["Case", "LoopBench", "list_measurements", "write_photos"]
+
+PHOTO_SIZE = 299  # pixels, the default of `labelstack data ingest`
+N_LABELS = 228  # as in the contest
+N_TURNS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network and how it is measured.
+
+    Parameters
+    ----------
+    network : str
+        Name in timm.
+    size : int
+        Side of the photos in pixels.
+    batch_size : int
+        Photos of a step.
+    n_steps : int
+        Steps of a pass.
+    precision : str
+        Arithmetic.
+    goal : float
+        Photos per second that are wanted on one H100; 0 asks for nothing.
+    """
+
+    network: str
+    size: int
+    batch_size: int
+    n_steps: int
+    precision: str = "bfloat16"
+    goal: float = 0.0
+
+    @property
+    def n_photos(self) -> int:
+        """Return the photos of a pass."""
+        return self.batch_size * self.n_steps
+
+
+class LoopBench:
+    """Measure on one device with one set of JPEG files.
+
+    Parameters
+    ----------
+    photos : Path
+        Folder that `write_photos` filled.
+    device : str
+        Where to compute.
+    n_turns : int, default=3
+        Passes that count; the median of them is taken.
+    """
+
+    def __init__(self, photos: Path, device: str, n_turns: int = N_TURNS) -> None:
+        self.photos, self.device, self.n_turns = photos, device, n_turns
+        self.manifest: Manifest = load_manifest(DataConfig("folder", str(photos)), photos)
+        self.n_labels = self.manifest.n_labels
+        self.n_workers = loader_workers(-1, device)
+        self.kept: dict[int, PhotoTensors] = {}
+
+    def source(self, size: int, *, kept: bool) -> PhotoTensors:
+        """Serve the photos at one size, decoded beforehand or from their files.
+
+        Parameters
+        ----------
+        size : int
+            Side of the photos in pixels.
+        kept : bool
+            Whether they are decoded beforehand and kept in memory, or decoded from their files each time.
+
+        Returns
+        -------
+        PhotoTensors
+            The photos.
+        """
+        indices = np.arange(len(self.manifest))
+        if not kept:
+            return PhotoTensors(self.manifest, indices, size, cache="none", n_workers=self.n_workers)
+        if size not in self.kept:
+            self.kept = {size: PhotoTensors(self.manifest, indices, size, cache="memory", n_workers=self.n_workers)}
+            self.kept[size].keep()
+        return self.kept[size]
+
+    def loop(
+        self, case: Case, *, kept: bool, augmentation: Literal["mirror", "light", "strong"] = "mirror"
+    ) -> dict[str, float]:
+        """Measure ``labelstack train``'s own epoch.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+        kept : bool
+            Whether photos are kept in memory, or decoded from their files each time.
+        augmentation : {"none", "mirror", "light", "strong"}
+            How the photos change.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
+        config = TrainingConfig(
+            epochs=100,
+            batch_size=case.batch_size,
+            augmentation=augmentation,
+            precision=case.precision,  # type: ignore[arg-type]
+        )
+        rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
+        member = MemberConfig("member", case.network, size=case.size, training=config)
+        task = MemberTask(member, self.source(case.size, kept=kept), self.manifest.y_true, rows, rows[:0])
+        learner = create_learner(task, _network(member, self.n_labels, self.device), case.precision, self.device)
+
+        def epoch(number: int) -> None:
+            train_epoch(learner, task, number)
+
+        return self._speeds(epoch, case.n_photos)
+
+    def synthetic(self, case: Case) -> dict[str, float]:
+        """Measure the same network, loss and step on one batch that is on the device.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
+        member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
+        network = _network(member, self.n_labels, self.device).train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
+        photos = torch.randn(case.batch_size, 3, case.size, case.size, device=self.device)
+        photos = photos.contiguous(memory_format=torch.channels_last)
+        target = (torch.rand(case.batch_size, self.n_labels, device=self.device) < 0.03).float()
+
+        def epoch(_number: int) -> None:
+            for _ in range(case.n_steps):
+                _plain_step(network, optimizer, photos, target, case.precision)
+
+        return self._speeds(epoch, case.n_photos)
+
+    def timm(self, case: Case) -> dict[str, float]:
+        """Measure timm's dataset, loader, network and the step of its training script.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
+        import timm
+
+        network = timm.create_model(case.network, num_classes=self.n_labels).to(self.device)
+        network = network.to(memory_format=torch.channels_last).train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
+        loader = _timm_loader(self.photos, self.manifest.y_true, case, self.device, self.n_workers)
+
+        def epoch(_number: int) -> None:
+            for photos, target in loader:
+                shown = photos.contiguous(memory_format=torch.channels_last)
+                _plain_step(network, optimizer, shown, target.to(self.device, non_blocking=True), case.precision)
+
+        return self._speeds(epoch, case.n_photos)
+
+    def loading(self, size: int, *, kept: bool, n_photos: int) -> dict[str, float]:
+        """Measure the photos alone, from where they are to the device.
+
+        Parameters
+        ----------
+        size : int
+            Side of the photos in pixels.
+        kept : bool
+            Whether they are decoded beforehand and kept in memory, or decoded from their files each time.
+        n_photos : int
+            Photos of a pass.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
+        source = self.source(size, kept=kept)
+        rows = np.resize(np.arange(len(self.manifest)), n_photos)
+        batches = np.array_split(rows, -(-n_photos // 256))
+
+        def epoch(_number: int) -> None:
+            for _, pixels in source.iter_batches(batches):
+                send_photos(pixels, self.device)
+
+        return self._speeds(epoch, n_photos)
+
+    def scoring(self, case: Case) -> dict[str, float]:
+        """Measure scoring of photos in memory.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
+        source = self.source(case.size, kept=True)
+        member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
+        network = _network(member, self.n_labels, self.device)
+        rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
+        return self._speeds(lambda _: score_photos(network, source, rows, case.precision, self.device), case.n_photos)
+
+    def parts_of_a_step(self, case: Case) -> dict[str, float]:
+        """Time what the program does for a step, and what the device does, in milliseconds of each.
+
+        Parameters
+        ----------
+        case : Case
+            Network, sizes and arithmetic.
+
+        Returns
+        -------
+        dict of str to float
+            Milliseconds until each part is done, and until the program had ordered it.
+        """
+        member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
+        network = _network(member, self.n_labels, self.device).train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, fused=True)
+        source = self.source(case.size, kept=True)
+        rows = np.resize(np.arange(len(self.manifest)), case.batch_size)
+        photos = torch.randn(case.batch_size, 3, case.size, case.size, device=self.device)
+        photos = photos.contiguous(memory_format=torch.channels_last)
+        target = torch.zeros(case.batch_size, self.n_labels, device=self.device)
+        pixels = next(iter(source.iter_batches([rows])))[1]
+        steps: dict[str, Callable[[], object]] = {
+            "step": lambda: _plain_step(network, optimizer, photos, target, case.precision),
+            "gather": lambda: next(iter(source.iter_batches([rows]))),
+            "send": lambda: send_photos(pixels, self.device),
+            "mirror": lambda: augment_photos(send_photos(pixels, self.device), rows, "mirror", 0, 0),
+            "light": lambda: augment_photos(send_photos(pixels, self.device), rows, "light", 0, 0),
+        }
+        found = {}
+        with arithmetic(case.precision, self.device):
+            for name, step in steps.items():
+                for _ in range(3):
+                    step()
+                synchronize(self.device)
+                started = time.perf_counter()
+                for _ in range(5):
+                    step()
+                ordered = time.perf_counter() - started
+                synchronize(self.device)
+                found[f"{name}_ms"] = 200 * (time.perf_counter() - started)
+                found[f"{name}_program_ms"] = 200 * ordered
+        return found
+
+    def checkpoint(self, network: str, folder: Path) -> dict[str, float]:
+        """Measure saving and loading of weights, their average and the optimizer's state.
+
+        Parameters
+        ----------
+        network : str
+            Name in timm.
+        folder : Path
+            Where checkpoints go; created.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
+        member = MemberConfig("member", network, size=64, training=TrainingConfig(epochs=1))
+        body = _network(member, self.n_labels, self.device)
+        optimizer = torch.optim.AdamW(body.parameters(), fused=True)
+        for parameter in body.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def save(_number: int) -> None:
+            weights = tensors_of(body)
+            history = [{"epoch": 1, "validation_micro_f1": 0.5}]
+            save_checkpoint(folder, Checkpoint(1, weights, weights, optimizer.state_dict(), history, 1), weights)
+
+        seconds = self._seconds(save)
+        n_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        return {
+            "save_seconds": statistics.median(seconds),
+            "load_seconds": statistics.median(self._seconds(lambda _: load_checkpoint(folder))),
+            "mebibytes": n_bytes / 2**20,
+        }
+
+    def _seconds(self, epoch: Callable[[int], Any]) -> list[float]:
+        """Time some passes after one that does not count."""
+        seconds = []
+        for number in range(1 + self.n_turns):
+            synchronize(self.device)
+            started = time.perf_counter()
+            epoch(number)
+            synchronize(self.device)
+            seconds.append(time.perf_counter() - started)
+        return seconds[1:]
+
+    def _speeds(self, epoch: Callable[[int], Any], n_photos: int) -> dict[str, float]:
+        """Turn the seconds of passes into photos per second."""
+        seconds = self._seconds(epoch)
+        return {
+            "photos_per_second": n_photos / statistics.median(seconds),
+            "slowest": n_photos / max(seconds),
+            "fastest": n_photos / min(seconds),
+        }
+
+
+def write_photos(folder: Path, n_photos: int) -> Path:
+    """Write JPEG files of the size that an ingest writes, and labels as many as the contest has.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; created.
+    n_photos : int
+        How many.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    lines = ["image,labels"]
+    for number in range(n_photos):
+        coarse = Image.fromarray(rng.integers(0, 256, (50, 50, 3), dtype=np.uint8))
+        coarse.resize((PHOTO_SIZE, PHOTO_SIZE), Image.Resampling.BICUBIC).save(
+            folder / f"photo{number:05d}.jpg", quality=85
+        )
+        first = number % N_LABELS
+        labels = {first, *rng.integers(0, N_LABELS, 5).tolist()}
+        lines.append(f"photo{number:05d}.jpg,{'|'.join(f'label{label:03d}' for label in sorted(labels))}")
+    (folder / "annotations.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def _network(member: MemberConfig, n_labels: int, device: str) -> Any:
+    """Create a member's network on the device."""
+    torch.manual_seed(0)
+    network = create_network(member, np.full(n_labels, 0.03))
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def _plain_step(
+    network: nn.Module, optimizer: torch.optim.Optimizer, photos: Tensor, target: Tensor, precision: str
+) -> None:
+    """Take one step as the shortest training script would."""
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float16
+    with torch.autocast(photos.device.type, kind, enabled=precision in ("bfloat16", "float16")):
+        logits = network(photos)
+    optimizer.zero_grad(set_to_none=True)
+    functional.binary_cross_entropy_with_logits(logits.float(), target).backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+
+
+def _timm_loader(photos: Path, y_true: NDArray[np.uint8], case: Case, device: str, n_workers: int) -> Any:
+    """Give timm's loader, with its prefetcher on a GPU, a dataset of the usual kind."""
+    from timm.data.loader import create_loader
+
+    files, truth = sorted(photos.glob("*.jpg")), torch.from_numpy(y_true).float()
+
+    class Photos(torch.utils.data.Dataset[tuple[Any, Tensor]]):
+        transform: Any = None  # set by timm
+
+        def __len__(self) -> int:
+            return case.n_photos
+
+        def __getitem__(self, row: int) -> tuple[Any, Tensor]:
+            row %= len(files)
+            return self.transform(Image.open(files[row]).convert("RGB")), truth[row]
+
+    def collate(batch: list[tuple[Any, Tensor]]) -> tuple[Tensor, Tensor]:
+        shown = torch.from_numpy(np.stack([photo for photo, _ in batch]))
+        return shown, torch.stack([target for _, target in batch])
+
+    return create_loader(
+        Photos(),  # type: ignore[arg-type]  # any dataset will do
+        (3, case.size, case.size),
+        case.batch_size,
+        is_training=True,
+        scale=(1.0, 1.0),
+        ratio=(1.0, 1.0),
+        hflip=0.5,
+        color_jitter=None,  # type: ignore[arg-type]  # none at all
+        interpolation="bicubic",
+        num_workers=n_workers,
+        device=torch.device(device),
+        collate_fn=collate,
+        pin_memory=device != "cpu",
+        persistent_workers=n_workers > 0,
+    )
+
+
+def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
+    """List what is measured, the most wanted first.
+
+    Parameters
+    ----------
+    bench : LoopBench
+        Photos and device.
+    scratch : Path
+        Folder for checkpoints.
+    quick : bool
+        Whether to take tiny cases.
+
+    Returns
+    -------
+    dict of str to callable
+        By name; each returns figures.
+    """
+    small = Case("mobilenetv1_100", 64, 512, 60, goal=20_000)
+    large = Case("resnet50", 224, 256, 12, goal=2_500)
+    if quick:
+        small, large = Case("test_resnet", 32, 8, 2), Case("test_vit", 160, 4, 2)
+    found: dict[str, Callable[[], dict[str, Any]]] = {}
+    for case in (small, large):
+        place = f"{case.network} at {case.size} px, batches of {case.batch_size}, {case.precision}"
+        fewer = replace(case, n_steps=max(2, case.n_steps // 4))
+        found[f"{place}: ours against synthetic tensors"] = partial(_beside_synthetic, bench, case)
+        found[f"{place}: a step's parts"] = partial(bench.parts_of_a_step, case)
+        found[f"{place}: scoring"] = partial(bench.scoring, case)
+        found[f"{place}: ours, decoded every epoch"] = partial(bench.loop, fewer, kept=False)
+        found[f"{place}: timm's loop, decoded every epoch"] = partial(bench.timm, fewer)
+    for size in (64, 128, 224, 299)[: 1 if quick else None]:
+        n_photos = 64 if quick else 4096
+        found[f"loading at {size} px, from memory"] = partial(bench.loading, size, kept=True, n_photos=n_photos)
+        found[f"loading at {size} px, from JPEG"] = partial(bench.loading, size, kept=False, n_photos=n_photos)
+    network = "test_resnet" if quick else "resnet50"
+    found[f"checkpoint of {network}"] = partial(bench.checkpoint, network, scratch / "checkpoint")
+    found[f"{small.network} at {small.size} px: ours, augmentation light"] = partial(
+        bench.loop, small, kept=True, augmentation="light"
+    )
+    for precision in ("float32", "tf32", "float16"):
+        case = replace(large, precision=precision, n_steps=max(2, large.n_steps // 3))
+        found[f"{large.network} at {large.size} px: ours in {precision}"] = partial(bench.loop, case, kept=True)
+    return found
+
+
+def _beside_synthetic(bench: LoopBench, case: Case) -> dict[str, Any]:
+    """Measure our loop from memory and the same network on tensors that are on the device, and compare."""
+    ours, theirs = bench.loop(case, kept=True), bench.synthetic(case)
+    found: dict[str, Any] = {
+        **ours,
+        "synthetic": theirs["photos_per_second"],
+        "share_of_synthetic": ours["photos_per_second"] / theirs["photos_per_second"],
+    }
+    return found | ({"goal": case.goal} if case.goal else {})

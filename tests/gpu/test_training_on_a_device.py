@@ -1,0 +1,300 @@
+"""Every family, head, loss and schedule on a device against the CPU; arithmetics; steps that nobody waits for."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from base_models import device as devices  # noqa: E402
+from base_models.networks.network import create_network  # noqa: E402
+from base_models.training import epoch as epochs  # noqa: E402
+from base_models.training.learner import create_learner  # noqa: E402
+from base_models.training.losses import create_loss  # noqa: E402
+from base_models.training.member import train_member  # noqa: E402
+from base_models.training.optimization import claim_state, create_optimizer  # noqa: E402
+from base_models.training.scoring import score_photos  # noqa: E402
+
+FAMILIES = {
+    "scratch-cnn": 32,
+    "mobilenetv1_100": 64,
+    "inception_v3": 80,
+    "legacy_xception": 64,
+    "resnet50": 64,
+    "resnet34": 64,
+}
+HEADS = ("linear", "attention", "wide", "recurrent", "auxiliary", "mlp")
+LOSSES = (
+    {"loss": "bce"},
+    {"loss": "bce", "class_weights": "negative-positive"},
+    {"loss": "focal", "class_weights": "inverse-frequency"},
+    {"loss": "asymmetric", "class_weights": "negative-positive"},
+    {"loss": "poly", "class_weights": "effective-number"},
+    {"loss": "two-way"},
+    {"loss": "zlpr"},
+    {"loss": "distribution-balanced"},
+)
+SCHEDULES = ("one-cycle", "cosine", "constant", "plateau")
+# float32 on both sides: what is left is the order of sums, which normalisation over few photos enlarges
+LARGEST_ERRORS = {"logits": 1e-3, "loss": 1e-3, "gradient": 2e-2}
+
+
+def covering_pairs(*choices):
+    """List few combinations in which every two values of different choices meet (greedy, always the same)."""
+    missing = {
+        ((i, a), (j, b))
+        for (i, left), (j, right) in itertools.combinations(enumerate(map(len, choices)), 2)
+        for a, b in itertools.product(range(left), range(right))
+    }
+    everything, chosen = list(itertools.product(*(range(len(choice)) for choice in choices))), []
+    while missing:
+        gain = {
+            case: sum(pair in missing for pair in itertools.combinations(enumerate(case), 2)) for case in everything
+        }
+        best = max(everything, key=lambda case: gain[case])
+        chosen.append(best)
+        missing -= set(itertools.combinations(enumerate(best), 2))
+    return [tuple(choice[place] for choice, place in zip(choices, case, strict=True)) for case in chosen]
+
+
+def on_devices(cases):
+    """Take all cases on a card, and those of the small network on the CPU."""
+    listed = []
+    for device in ("cpu", "cuda"):
+        for family, head, loss, schedule in cases:
+            if device == "cpu" and family != "scratch-cnn":
+                continue
+            name = "-".join([device, family, head, *loss.values(), schedule])
+            marks = pytest.mark.gpu if device == "cuda" else ()
+            listed.append(pytest.param(device, family, head, loss, schedule, id=name, marks=marks))
+    return listed
+
+
+def first_step(task, device, precision="float32"):
+    """Return logits, loss and gradient of a training's first batch."""
+    torch.manual_seed(0)
+    network = create_network(task.member, np.full(6, 0.3), y_true=task.y_true[task.train_rows])
+    network = network.to(device).to(memory_format=torch.channels_last)
+    learner = create_learner(task, network, precision, device)
+    network.train()
+    rows, pixels = next(iter(task.photos.iter_batches([task.train_rows[:16]])))
+    batch = epochs._read_batch(task, (0, 0), rows, pixels)
+    learner.optimizer.zero_grad(set_to_none=True)
+    seen = []
+    handle = network.register_forward_hook(lambda _network, _given, logits: seen.append(logits.detach()))
+    weights = batch.weights()
+    loss = epochs._add_gradients(learner, task, batch, 0, (weights, float(weights.sum())))
+    handle.remove()
+    scale = 1.0 if learner.scaler is None else learner.scaler.get_scale()
+    gradient = torch.cat([p.grad.flatten().double() for p in network.parameters() if p.grad is not None]) / scale
+    return seen[0].float().cpu().numpy(), float(loss), gradient.cpu().numpy()
+
+
+@pytest.mark.parametrize(
+    ("device", "family", "head", "loss", "schedule"),
+    on_devices(covering_pairs(tuple(FAMILIES), HEADS, LOSSES, SCHEDULES)),
+    indirect=["device"],
+)
+def test_every_family_head_loss_and_schedule_trains_as_on_the_cpu(
+    device, family, head, loss, schedule, make_task, tmp_path, error_of
+):
+    task = make_task(family, size=FAMILIES[family], head=head, schedule=schedule, augmentation="light", **loss)
+    expected, found = first_step(task, "cpu"), first_step(task, device)
+    for name, here, there in zip(LARGEST_ERRORS, expected, found, strict=True):
+        assert error_of(name, there, here) < LARGEST_ERRORS[name], name
+    trained = train_member(task, tmp_path, device=device)
+    row = trained.history[0]
+    assert np.isfinite(row["loss"]) and row["images_per_second"] > 0 and "batch_parts" not in row
+    optimizer = create_optimizer(create_network(task.member, np.full(6, 0.3)), task.member.training)
+    epochs.set_learning_rates(optimizer, task.member.training, 0, 2, 3)  # of the last step, a matter of the schedule
+    assert row["learning_rate"] == pytest.approx(optimizer.param_groups[-1]["lr"])
+    scores = score_photos(trained.network, task.photos, task.validation_rows, device=device)
+    on_cpu = score_photos(trained.network.to("cpu"), task.photos, task.validation_rows)
+    assert error_of("scores", scores, on_cpu) < 1e-4
+
+
+SETTINGS = {
+    "ema": {"ema_decay": 0.5, "dropout": 0.2, "augmentation": "strong"},
+    "mixup": {"mixup": 0.4, "augmentation": "none", "sizes": (16, 32)},
+    "sampled": {"sampling_alpha": 0.5, "freeze_epochs": 1, "layer_decay": 0.7, "clip_norm": 0.0},
+    "best-per-label": {"keep": "best-per-label", "flip_tta": True, "frozen_share": 0.5},
+}
+
+
+@pytest.mark.parametrize("head", ["linear", "recurrent"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_other_settings_train_as_on_the_cpu(device, name, head, make_task, tmp_path, error_of):
+    known = np.random.default_rng(0).random((64, 6)) < 0.8
+    task = make_task("scratch-cnn", head=head, epochs=2, y_known=known, **SETTINGS[name])
+    before = torch.get_rng_state()
+    here, there = (train_member(task, tmp_path / place, device=place) for place in ("cpu", device))
+    assert torch.equal(torch.get_rng_state(), before)
+    scores = [score_photos(trained.network.to("cpu"), task.photos, task.validation_rows) for trained in (there, here)]
+    # AdamW's first steps have the size of the rate whatever the gradient, and dropout draws other numbers on a card
+    assert error_of("scores", *scores) < (0.2 if device == "cuda" else 1e-12)
+
+
+def test_a_training_leaves_the_generators_of_the_device_alone(device, make_task, tmp_path):
+    before = torch.cuda.get_rng_state() if device == "cuda" else torch.get_rng_state()
+    train_member(make_task(dropout=0.5), tmp_path, device=device)
+    assert torch.equal(torch.cuda.get_rng_state() if device == "cuda" else torch.get_rng_state(), before)
+
+
+PRECISIONS = {"float32": 1e-4, "tf32": 2e-2, "bfloat16": 8e-2, "float16": 2e-2}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_arithmetic_keeps_its_digits_and_learns(device, precision, make_task, tmp_path, error_of):
+    n_epochs = 6 if device == "cuda" else 2  # a CPU computes float16 slowly
+    task = make_task("test_resnet", epochs=n_epochs, precision=precision, learning_rate=5e-3, augmentation="none")
+    expected, found = first_step(task, "cpu"), first_step(task, device, precision)
+    assert error_of("logits", found[0], expected[0]) < PRECISIONS[precision]
+    assert error_of("gradient", found[2], expected[2]) < 10 * PRECISIONS[precision]
+    trained = train_member(task, tmp_path, device=device)
+    assert trained.precision == precision
+    assert trained.history[-1]["loss"] < (0.8 if device == "cuda" else 1.0) * trained.history[0]["loss"]
+
+
+def test_float16_goes_on_with_its_scale(device, make_task, tmp_path, monkeypatch):
+    task = make_task("test_resnet", epochs=3, precision="float16", augmentation="none", keep="last", n_rows=32)
+    whole = train_member(task, tmp_path / "whole", device=device)
+
+    def interrupt(event):
+        if event.kind == "epoch" and event.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_member(task, tmp_path / "parts", device=device, progress=interrupt)
+    from base_models.training.checkpoints import load_checkpoint
+
+    saved = load_checkpoint(tmp_path / "parts")
+    assert saved.scaler["scale"] > 0
+    parts = train_member(task, tmp_path / "parts", device=device)
+    assert parts.resumed_from == 2
+    pairs = zip(whole.network.state_dict().values(), parts.network.state_dict().values(), strict=True)
+    for one, other in pairs:
+        assert torch.equal(one, other) if device == "cpu" else torch.allclose(one.float(), other.float(), atol=5e-2)
+
+
+def test_auto_takes_one_of_the_arithmetics_of_the_device(device, make_task, tmp_path):
+    trained = train_member(make_task(precision="auto"), tmp_path, device=device)
+    assert trained.precision in {"cpu": ("float32", "bfloat16"), "cuda": ("tf32", "bfloat16")}[device]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss["loss"] != "two-way"], ids=lambda loss: loss["loss"])
+@pytest.mark.parametrize("augmentation", ["none", "mirror", "light"])
+def test_no_step_waits_for_the_device(device, loss, augmentation, make_task):
+    known = None if loss["loss"] == "zlpr" else np.random.default_rng(0).random((64, 6)) < 0.8
+    settings = {"augmentation": augmentation, "ema_decay": 0.9, "mixup": 0.0 if loss["loss"] == "zlpr" else 0.2, **loss}
+    task = make_task("test_resnet", epochs=2, y_known=known, **settings)
+    network = create_network(task.member, np.full(6, 0.3)).to(device).to(memory_format=torch.channels_last)
+    learner = create_learner(task, network, "bfloat16", device)
+    epochs.train_epoch(learner, task, 0)
+    network.train()
+    torch.cuda.synchronize()
+    batches = list(task.photos.iter_batches([task.train_rows[:16], task.train_rows[16:32]]))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step, (rows, pixels) in enumerate(batches):
+            batch = epochs._read_batch(task, (1, step), rows, pixels)
+            loss_of_step = epochs._try_step(learner, task, batch, 1)
+            learner.average.update(learner.network, step=step + 3)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert np.isfinite(float(loss_of_step))
+
+
+@pytest.mark.parametrize(
+    ("head", "loss"),
+    [*((head, LOSSES[0]) for head in HEADS), *(("linear", loss) for loss in LOSSES[1:] if loss["loss"] != "two-way")],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value.values()),
+)
+def test_a_step_computes_where_its_network_is_and_reads_no_number(head, loss, make_task):
+    """On the device ``meta`` nothing holds a number, so whatever lies on the CPU or is read back fails."""
+    task = make_task("scratch-cnn", head=head, augmentation="light", **loss)
+    network = create_network(task.member, np.full(6, 0.3)).to("meta").train()
+    learner = create_learner(task, network, "bfloat16", "meta")
+    rows, pixels = next(iter(task.photos.iter_batches([task.train_rows[:16]])))
+    batch = epochs._read_batch(task, (0, 0), rows, pixels)
+    loss_of_step = epochs._add_gradients(learner, task, batch, 0, (batch.weights(), 16.0))
+    assert loss_of_step.device.type == "meta"
+    assert all(p.grad is not None and p.grad.device.type == "meta" for p in network.head.parameters())
+
+
+def test_claimed_state_is_the_state_that_adamw_begins_with(device, make_task):
+    task = make_task("test_resnet")
+    states = []
+    for claims in (True, False):
+        torch.manual_seed(0)
+        network = create_network(task.member, np.full(6, 0.3)).to(device).to(memory_format=torch.channels_last)
+        optimizer = create_optimizer(network, task.member.training)
+        for parameter in network.parameters():
+            parameter.grad = torch.full_like(parameter, 0.5)
+        if claims:
+            claim_state(optimizer)
+        optimizer.step()
+        states.append((optimizer.state_dict()["state"], network.state_dict()))
+    (claimed, weights), (own, other) = states
+    assert all(torch.equal(weights[name], other[name]) for name in weights)
+    for number, state in own.items():
+        assert {name: (v.dtype, v.device, v.stride()) for name, v in claimed[number].items()} == {
+            name: (v.dtype, v.device, v.stride()) for name, v in state.items()
+        }
+        assert all(torch.equal(state[name], claimed[number][name]) for name in state)
+
+
+def test_a_loss_keeps_its_numbers_where_it_is_told(make_task):
+    for loss in LOSSES:
+        config = make_task(**loss).member.training
+        computed = create_loss(config, np.array([3, 1, 5, 2, 2, 1]), 10, "meta")
+        logits = torch.zeros(4, 6, device="meta", requires_grad=True)
+        if loss["loss"] != "two-way":
+            assert computed(logits, torch.zeros(4, 6, device="meta")).device.type == "meta"
+
+
+def test_the_arithmetic_of_the_caller_comes_back(device):
+    before = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark)
+    for precision in PRECISIONS:
+        with devices.arithmetic(precision, device):
+            inside = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+            if device == "cuda":
+                assert inside == (("high", True) if precision == "tf32" else ("highest", False))
+                with devices.arithmetic("float32", device):
+                    assert torch.get_float32_matmul_precision() == "highest"
+                assert torch.get_float32_matmul_precision() == inside[0]
+    after = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark)
+    assert after == before
+
+
+def test_workers_suit_the_device(monkeypatch):
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: range(12), raising=False)
+    assert devices.loader_workers(-1, "cpu") == 0 and devices.loader_workers(3, "cpu") == 3
+    assert devices.loader_workers(-1, "cuda") == 12
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert devices.loader_workers(-1, "cuda:1") == 3
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: range(96), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert devices.loader_workers(-1, "cuda") == 16
+
+
+def test_photos_arrive_as_they_left(device, make_task):
+    source = make_task().photos
+    for _ in range(3):
+        for rows, pixels in source.iter_batches([np.arange(32), np.arange(32, 64)]):
+            there = devices.send_photos(pixels, device)
+            assert there.device.type == device and there.stride() == pixels.stride()
+            assert torch.equal(there.cpu(), pixels), rows
+    assert devices.send(torch.arange(3), device).tolist() == [0, 1, 2]
+
+
+def test_the_first_to_see_a_network_may_be_a_scoring(device, make_task, tmp_path):
+    """What is kept on the device for all is no inference tensor, whoever asked for it first."""
+    devices.channel_values.cache_clear()
+    task = make_task("scratch-cnn", head="wide")
+    network = create_network(task.member, np.full(6, 0.3)).to(device)
+    score_photos(network, task.photos, task.validation_rows, device=device)
+    train_member(replace(task, seed=4), tmp_path, device=device)
