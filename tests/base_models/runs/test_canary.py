@@ -23,7 +23,10 @@ from base_models.manifest import load_manifest  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.recipe.data import DataConfig  # noqa: E402
-from base_models.recipe.member import DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun  # noqa: E402
+from base_models.recipe.folds import FoldConfig  # noqa: E402
+from base_models.recipe.member import MemberConfig  # noqa: E402
+from base_models.recipe.run import DerivedMember, TrainingRun  # noqa: E402
+from base_models.recipe.training import TrainingConfig  # noqa: E402
 from base_models.runs.folder import read_npz  # noqa: E402
 from base_models.runs.inference import _load_network  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
