@@ -104,3 +104,33 @@ def _of_address_space() -> int | None:
     except (OSError, ValueError, IndexError):
         return int(soft)
     return int(soft) - pages * resource.getpagesize()
+
+
+def reset_peak_memory() -> bool:
+    """Begin to watch the highest resident memory anew.
+
+    Returns
+    -------
+    bool
+        Whether the system can; Linux does.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory() -> int | None:
+    """Return the highest resident memory of this process.
+
+    Returns
+    -------
+    int or None
+        In bytes; None where the system does not tell.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None

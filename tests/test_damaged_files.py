@@ -44,7 +44,7 @@ def make_ensemble(folder):
 
 def make_fold(folder):
     pytest.importorskip("torch")
-    from base_models.runs.fold_chunks import fold_is_done
+    from base_models.runs.fold_record import fold_is_done
     from base_models.runs.folder import write_npz
     from stacking.files.atomic_files import sha256_file
 

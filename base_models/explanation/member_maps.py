@@ -15,8 +15,8 @@ from base_models.explanation.layers import explained_layer
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.tensors import PhotoTensors
-from base_models.runs.fold_chunks import mean_over_networks
 from base_models.runs.inference import MemberNetworks
+from base_models.runs.stores import mean_over_networks
 from base_models.training.scoring import score_photos, split_evenly
 
 __all__ = ["METHODS", "MemberExplainer", "Method"]
@@ -60,11 +60,11 @@ class MemberExplainer:
         if method == "attention" and not attends:
             raise ValueError(
                 f"member {member.name!r} must have the attention head for attention maps: its head is "
-                f"{member.facts.get('head', 'linear')!r}; use grad-cam."
+                f"{member.record.head!r}; use grad-cam."
             )
         self.member = member
         self.device = device
-        self.size = int(member.facts["size"])
+        self.size = member.record.size
         self.method = "attention" if attends and method != "grad-cam" else "grad-cam"
         self.layer = "" if self.method == "attention" else self._choose_layer()
 
@@ -92,10 +92,10 @@ class MemberExplainer:
         ndarray of float32, shape (n_rows, n_labels)
             One column per label of the member.
         """
-        facts = self.member.facts
-        precision, flip = str(facts.get("precision", "float32")), bool(facts.get("flip_tta"))
+        record = self.member.record
         scores = (
-            score_photos(network, photos, rows, precision, self.device, flip=flip) for network in self.member.networks
+            score_photos(network, photos, rows, record.precision or "float32", self.device, flip=record.flip_tta)
+            for network in self.member.networks
         )
         return mean_over_networks(scores, self.member.new_photos)
 
@@ -135,6 +135,6 @@ class MemberExplainer:
                 return attention_maps(network, shown, columns)
             return grad_cam(network, shown, columns, layer=self.layer)
 
-        if not self.member.facts.get("flip_tta"):
+        if not self.member.record.flip_tta:
             return compute(pixels)
         return np.asarray((compute(pixels) + compute(pixels.flip(-1))[..., ::-1]) / 2, np.float32)

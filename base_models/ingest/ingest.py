@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ from stacking.files.atomic_files import (
     sweep_stale_temps,
 )
 from stacking.files.csv_cells import guard_cell
+from stacking.files.versions import installed_versions
 
 __all__ = ["IngestReport", "ingest_photos"]
 
@@ -273,7 +273,7 @@ class _Run:
                 "options": self.options.of_the_result(),
                 "counts": counts,
                 "annotations_sha256": None if annotations is None else sha256_file(annotations),
-                "versions": {name: version(name) for name in ("labelstack", "pillow", "numpy")}
+                "versions": installed_versions(("labelstack", "pillow", "numpy"))
                 | {"python": platform.python_version()},
             },
         )

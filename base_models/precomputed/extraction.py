@@ -5,7 +5,6 @@ Batches are cut the same way whoever computes them and wherever it was interrupt
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from base_models.networks.network import MultilabelNetwork
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureFacts, FeatureWriter
 from base_models.training.scoring import compute_logits
+from stacking.files.versions import installed_versions
 
 __all__ = ["compute_features", "write_features"]
 
@@ -113,7 +113,7 @@ def write_features(
         _fill(writer, variants, body, photos, on_rows)
         writer.commit(
             weights=body.starting_weights,
-            versions={name: importlib.metadata.version(name) for name in ("torch", "timm")},
+            versions=installed_versions(("torch", "timm")),
             device=device,
             n_threads=torch.get_num_threads(),
             seconds=time.monotonic() - started,  # of the last process

@@ -11,6 +11,8 @@ from typing import ClassVar, Literal
 
 from base_models.recipe.training import TrainingConfig
 
+HeadName = Literal["linear", "attention", "wide", "recurrent", "auxiliary", "mlp"]
+
 NEEDS = {"linear": "pooled", "mlp": "pooled", "recurrent": "pooled", "attention": "feature_map"}
 BODY_SETTINGS = {
     "freeze_epochs": "the body is frozen in every epoch",
@@ -71,7 +73,7 @@ class MemberConfig:
     split_share: float = 0.25
     tier_counts: tuple[int, ...] = ()
     tier: int = 0
-    head: Literal["linear", "attention", "wide", "recurrent", "auxiliary", "mlp"] = "linear"
+    head: HeadName = "linear"
     hidden: tuple[int, ...] = (1024, 512, 256)
     features: Literal["live", "precomputed"] = "live"
     feature_dtype: Literal["float32", "float16"] = "float32"

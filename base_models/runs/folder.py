@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import importlib.metadata
 import io
 import json
 import logging
@@ -36,6 +35,7 @@ from stacking.files.atomic_files import (
     run_lock,
     sweep_stale_temps,
 )
+from stacking.files.versions import installed_versions
 
 __all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "write_npz"]
 
@@ -283,10 +283,6 @@ def _expected_bytes(recipe: TrainingRun) -> int:
 
 def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str, Any]:
     """Record what decides and describes a new run."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "training run",
@@ -295,7 +291,7 @@ def _new_manifest(recipe: TrainingRun, n_threads: int, device: str) -> dict[str,
         "seed": recipe.seed,
         "n_threads": n_threads,
         "device": device,
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "scheme": {"oof": OOF_WORDS[recipe.folds.scheme], "new_photos": _new_photos_words(recipe.folds)},
         "runs_started": 0,

@@ -22,10 +22,10 @@ from base_models.photos.decoding import decode_photo
 from base_models.photos.tensors import PhotoReader, PhotoTensors, check_photos
 from base_models.recipe.folds import FoldConfig
 from base_models.recipe.member import MemberConfig
-from base_models.recipe.training import TrainingConfig
-from base_models.runs.fold_chunks import fold_is_done, mean_over_networks, merge_derived
+from base_models.runs.fold_record import FoldRecord, fold_is_done
 from base_models.runs.out_of_fold import choose_device
 from base_models.runs.splits import CHECKED_SIZE
+from base_models.runs.stores import mean_over_networks, merge_derived
 from base_models.training.checkpoints import read_tensors
 from base_models.training.progress import Progress, TrainingEvent
 from base_models.training.scoring import score_photos
@@ -86,13 +86,13 @@ def predict(
     failed = set(manifest.get("failed_members", ()))
     for member in (entry for entry in recipe["members"] if entry["name"] not in failed):
         places = [run / "members" / member["name"] / f"fold{fold}" for fold in folds.networks_for_new_photos]
-        facts = [_read_fold(place) for place in places]
-        if source is None or source.size != facts[0]["size"]:
-            source = PhotoTensors(reader, readable, int(facts[0]["size"]), n_workers=n_workers)
-        scored = _score_by_network(places, member, facts, source, device, progress)
+        records = [_read_fold(place) for place in places]
+        if source is None or source.size != records[0].size:
+            source = PhotoTensors(reader, readable, records[0].size, n_workers=n_workers)
+        scored = _score_by_network(places, member, records, source, device, progress)
         means = mean_over_networks(scored, folds.new_photos)
         scores[member["name"]] = np.full((len(readable), len(labels)), np.nan, np.float32)
-        scores[member["name"]][:, [labels.index(label) for label in facts[0]["labels"]]] = means
+        scores[member["name"]][:, [labels.index(label) for label in records[0].labels]] = means
     for derived in recipe.get("derived", []):
         if not failed & set(derived["members"]):
             scores[derived["name"]] = merge_derived(scores, derived["members"])
@@ -112,18 +112,18 @@ def predict(
 def _score_by_network(
     places: list[Path],
     member: dict[str, Any],
-    facts: list[dict[str, Any]],
+    records: list[FoldRecord],
     source: PhotoTensors,
     device: str,
     progress: Progress | None,
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the scores of one network after the other."""
-    name, n_networks = member["name"], len(facts)
+    name, n_networks = member["name"], len(records)
     precision = member.get("training", {}).get("precision", "float32")
-    for fold, (place, fact) in enumerate(zip(places, facts, strict=True)):
-        network = _load_network(place, fact, device)
-        arithmetic, flip = fact.get("precision", precision), bool(fact.get("flip_tta"))
-        scores = score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=flip)
+    for fold, (place, record) in enumerate(zip(places, records, strict=True)):
+        network = load_network(place, record, device)
+        arithmetic = record.precision or precision
+        scores = score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=record.flip_tta)
         if progress is not None:
             message = f"{name}: network {fold + 1} of {n_networks} has scored {len(source)} photos"
             progress(TrainingEvent("fold", name, fold, n_networks, message=message))
@@ -205,29 +205,36 @@ def _read_run(run: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_fold(place: Path) -> dict[str, Any]:
-    """Check a finished fold and return its facts."""
+def _read_fold(place: Path) -> FoldRecord:
+    """Check a finished fold and return its record."""
     if not fold_is_done(place):
         raise ValueError(f"run must be finished: {place} holds no trained network; run the same train command again.")
-    facts: dict[str, Any] = json.loads((place / "done.json").read_text(encoding="utf-8"))
-    return facts
+    return FoldRecord.read(place)
 
 
-def _load_network(place: Path, facts: dict[str, Any], device: str) -> MultilabelNetwork | LabelwiseNetwork:
-    """Rebuild a fold's network with its weights."""
-    member = MemberConfig(
-        facts["member"],
-        facts["network"],
-        size=int(facts["size"]),
-        head=facts.get("head", "linear"),
-        hidden=tuple(facts.get("hidden", ())),
-        training=TrainingConfig(epochs=1),
-    )
-    epochs = facts.get("label_epochs", [0])
-    networks = {k: create_network(member, np.full(len(facts["labels"]), 0.5), load_weights=False) for k in set(epochs)}
-    network = LabelwiseNetwork(networks, epochs) if "label_epochs" in facts else networks[0]
+def load_network(place: Path, record: FoldRecord, device: str) -> MultilabelNetwork | LabelwiseNetwork:
+    """Rebuild a fold's network with its weights.
+
+    Parameters
+    ----------
+    place : pathlib.Path
+        Folder of one member and fold.
+    record : FoldRecord
+        What it records.
+    device : str
+        Where the network goes.
+
+    Returns
+    -------
+    MultilabelNetwork or LabelwiseNetwork
+        As it was trained.
+    """
+    member = MemberConfig(record.member, record.network, record.size, head=record.head, hidden=record.hidden)
+    epochs = record.label_epochs or (0,)
+    networks = {k: create_network(member, np.full(len(record.labels), 0.5), load_weights=False) for k in set(epochs)}
+    network = networks[0] if record.label_epochs is None else LabelwiseNetwork(networks, epochs)
     network.load_state_dict(read_tensors(place / "weights.safetensors"))
-    network.mean, network.std = tuple(facts["normalisation"]["mean"]), tuple(facts["normalisation"]["std"])
+    network.mean, network.std = tuple(record.normalisation["mean"]), tuple(record.normalisation["std"])
     return network.to(device).to(memory_format=torch.channels_last)
 
 
@@ -243,8 +250,8 @@ class MemberNetworks:
         Those that score new photos.
     labels : tuple of str
         Labels that the member answers.
-    facts : dict
-        What ``done.json`` of the first of them records.
+    record : FoldRecord
+        Of the first of them.
     new_photos : str
         How their scores are averaged, see ``mean_over_networks``.
     """
@@ -252,7 +259,7 @@ class MemberNetworks:
     name: str
     networks: tuple[MultilabelNetwork | LabelwiseNetwork, ...]
     labels: tuple[str, ...]
-    facts: dict[str, Any]
+    record: FoldRecord
     new_photos: str = "mean"
 
 
@@ -289,18 +296,19 @@ def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu"
         member: [run / "members" / member / f"fold{fold}" for fold in folds.networks_for_new_photos]
         for member in (trained if name is None else [name])
     }
-    facts = {member: [_read_fold(place) for place in places[member]] for member in places}
+    records = {member: [_read_fold(place) for place in places[member]] for member in places}
     rank = {
-        member: (len(found[0]["labels"]), np.mean([fact.get("validation_micro_f1", 0.0) for fact in found]))
-        for member, found in facts.items()
+        member: (len(found[0].labels), np.mean([record.validation_micro_f1 for record in found]))
+        for member, found in records.items()
     }
     chosen = max(rank, key=lambda member: rank[member])
     with torch.random.fork_rng(devices=[]):
         networks = [
-            _load_network(place, fact, device).eval() for place, fact in zip(places[chosen], facts[chosen], strict=True)
+            load_network(place, record, device).eval()
+            for place, record in zip(places[chosen], records[chosen], strict=True)
         ]
-    first = facts[chosen][0]
-    return MemberNetworks(chosen, tuple(networks), tuple(first["labels"]), first, folds.new_photos)
+    first = records[chosen][0]
+    return MemberNetworks(chosen, tuple(networks), first.labels, first, folds.new_photos)
 
 
 def _no_such_member(name: str, trained: list[str], recipe: dict[str, Any], failed: Mapping[str, str]) -> str:

@@ -26,9 +26,11 @@ from base_models.recipe.member import MemberConfig, suit_member
 from base_models.recipe.run import TrainingRun
 from base_models.recipe.specialists import covered_labels
 from base_models.runs.features import check_feature_space, open_features
-from base_models.runs.fold_chunks import assemble_stores, finish_fold, fold_is_done, mark_done
+from base_models.runs.fold_chunks import finish_fold, mark_done
+from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder, share_run_folder
 from base_models.runs.splits import RunData, prepare_run_data
+from base_models.runs.stores import assemble_stores
 from base_models.training.distributed import Processes, join_processes
 from base_models.training.member import check_sizes, train_member
 from base_models.training.progress import Progress, TimeLeft, TrainingEvent

@@ -9,7 +9,6 @@ the few packages that it names where they are missing.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -23,6 +22,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+
+from stacking.files.versions import installed_versions
 
 NEEDED = {
     "torch": "torch",
@@ -132,18 +133,12 @@ def _machine(device: str) -> dict[str, Any]:
     import torch
 
     names = ("labelstack", *dict.fromkeys(NEEDED.values()))
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found: dict[str, Any] = {
         "device": device,
         "python": platform.python_version(),
         "processors": processors,
-        "versions": versions,
+        "versions": installed_versions(names),
     }
     if device != "cpu":
         card = torch.cuda.get_device_properties(0)

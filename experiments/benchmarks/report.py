@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -13,6 +12,7 @@ from typing import Any
 
 from experiments.benchmarks.rows import QUANTITIES, Row
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.versions import installed_versions
 
 PACKAGES = (
     "labelstack",
@@ -72,18 +72,12 @@ def describe_machine() -> dict[str, Any]:
     dict
         Processor, counts, memory, system and versions; nothing that names a user or a folder.
     """
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "absent"
     return {
         "processor": _first_value("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES, absent="absent")},
     }
 
 

@@ -4,8 +4,6 @@ What a recipe or a set of predictions would cost on it is estimated in `experime
 `experiments.estimates.estimate_predictions`.
 """
 
-import contextlib
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -81,23 +79,6 @@ def examine(folder: str | Path = ".") -> list[Fact]:
     ]
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the version of every package that matters and is installed.
-
-    Returns
-    -------
-    dict of str to str
-        Distribution name to version.
-    """
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def package_facts() -> list[Fact]:
     """List installed versions and the packages that are absent.
 
@@ -106,7 +87,9 @@ def package_facts() -> list[Fact]:
     list of Fact
         One for the installed packages, and one for the absent ones if any.
     """
-    versions = installed_versions()
+    from stacking.files.versions import installed_versions
+
+    versions = installed_versions(PACKAGES)
     absent = [name for name in PACKAGES if name not in versions]
     facts = [Fact("packages", ", ".join(f"{name} {version}" for name, version in versions.items()))]
     if "torch" in absent:
@@ -245,24 +228,3 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def reset_peak_memory() -> None:
-    """Begin to watch the highest resident memory anew, where the system can."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def peak_memory() -> int | None:
-    """Return the highest resident memory of this process.
-
-    Returns
-    -------
-    int or None
-        In bytes; None where the system does not tell.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        return None

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.estimates.doctor import Fact, duration, peak_memory, reset_peak_memory
+from experiments.estimates.doctor import Fact, duration
+from stacking.memory import peak_memory, reset_peak_memory
 from stacking.predictions import PredictionSet
 
 TRIED_ROWS = (300, 900)

@@ -306,16 +306,18 @@ def _recall_at_tenth(held_out: "PredictionSet") -> dict[str, float]:
 
 def _cost(recipe: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """Add up what a member has cost, or those that it is made of."""
+    from base_models.runs.fold_record import FoldRecord
+
     folds = [
         place
         for name in recipe.get("members", [recipe["name"]])
         for place in sorted((run / "members" / name).glob("fold*"))
     ]
-    done = [json.loads((place / "done.json").read_text(encoding="utf-8")) for place in folds]
+    done = [FoldRecord.read(place) for place in folds]
     return {
-        "n_parameters": sum(entry["n_parameters"] for entry in done if entry["fold"] == 0),
-        "cpu_seconds": sum(entry["cpu_seconds"] for entry in done),
-        "n_photos": max(entry["n_train"] for entry in done),
+        "n_parameters": sum(record.figures["n_parameters"] for record in done if record.fold == 0),
+        "cpu_seconds": sum(record.figures["cpu_seconds"] for record in done),
+        "n_photos": max(record.figures["n_train"] for record in done),
         "photos_seen": sum(_photos_seen(place / "history.csv") for place in folds),
     }
 

@@ -283,7 +283,7 @@ def _write_results(found: ExplainedPhotos, run: Path, images: Path, out: Path, p
         "method": found.explainer.method,
         "layer": found.explainer.layer,
     }
-    inputs = {"run": recorded["recipe_hash"], "weights": found.explainer.member.facts["files"]["weights.safetensors"]}
+    inputs = {"run": recorded["recipe_hash"], "weights": found.explainer.member.record.files["weights.safetensors"]}
     write_manifest(out, build_manifest("explain", inputs, options))
 
 
@@ -299,7 +299,7 @@ def _report(found: ExplainedPhotos, plan: ExplainPlan) -> Report:
         lost = ", ".join(found.unreadable[:5])
         blocks.append(Paragraph(f"{len(found.unreadable):,} photos could not be read: {lost}.", role="warning"))
     sections = [Section("Photos", [*blocks, *found.shown]), Section("Labels", [_label_table(found)])]
-    name, network = explainer.member.name, explainer.member.facts["network"]
+    name, network = explainer.member.name, explainer.member.record.network
     how = "Attention" if explainer.method == "attention" else "Grad-CAM"
     subtitle = f"{how} of {name} ({network}) on {n_photos:,} photos: {which}"
     return Report("What speaks for each label", sections, subtitle=subtitle)

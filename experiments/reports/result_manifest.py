@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.estimates.doctor import installed_versions
+from experiments.estimates.doctor import PACKAGES
+from stacking.files.versions import installed_versions
 
 MANIFEST_NAME = "manifest.json"
 
@@ -41,7 +42,7 @@ def build_manifest(command: str, inputs: Mapping[str, str], options: Mapping[str
         "command": command,
         "inputs": dict(inputs),
         "options": json.loads(json.dumps(dict(options), default=str)),
-        "versions": {"python": platform.python_version(), **installed_versions()},
+        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -104,25 +104,6 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
         if scores.shape[1] != self.n_labels_:
             raise ValueError(f"y_score must have {self.n_labels_} labels as fitted: got {scores.shape[1]}.")
         return np.clip(self._transform(scores), 0.0, 1.0).astype(np.float32)
-
-    def fit_transform(self, y_score: npt.ArrayLike, y_true: npt.ArrayLike | None = None, **facts: Any) -> FloatArray:
-        """Learn the map and apply it to the same scores.
-
-        Parameters
-        ----------
-        y_score : array of shape (n_samples, n_labels)
-            Scores in [0, 1].
-        y_true : array of shape (n_samples, n_labels), optional
-            The truth.
-        **facts : array
-            ``y_known`` and ``sample_weight`` as in `fit`.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Calibrated scores; for rows that taught the map, so good for thresholds only on other rows.
-        """
-        return self.fit(y_score, y_true, **facts).transform(y_score)
 
     def _fit(self, y_score: DoubleArray, y_true: DoubleArray | None, weight: DoubleArray) -> None:
         """Learn the map; arguments are checked."""

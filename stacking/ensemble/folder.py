@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import warnings
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from stacking.files.atomic_files import (
     sha256_file,
 )
 from stacking.files.untrusted import check_plain_file, damage_of, parse_json, parse_npy, read_json
+from stacking.files.versions import installed_versions
 from stacking.memory import check_memory
 from stacking.predictions import PredictionSet
 
@@ -113,7 +113,7 @@ def write_ensemble_folder(
     manifest = {
         "format": "labelstack ensemble",
         "schema_version": SCHEMA_VERSION,
-        "labelstack": _version(),
+        "labelstack": installed_versions(("labelstack",), absent="unknown")["labelstack"],
         "description": description,
         "arrays": {name: file for name, file in zip(arrays, _file_names("arrays", arrays, "npy"), strict=True)},
         "texts": {name: file for name, file in zip(texts, _file_names("texts", texts, "txt"), strict=True)},
@@ -245,11 +245,3 @@ def _read_checked(root: Path, name: str, digest: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError(f"ensemble {root} was changed after it was saved: {name} has another sha256; fit it again.")
     return data
-
-
-def _version() -> str:
-    """Return the installed version, or unknown in a bare checkout."""
-    try:
-        return metadata.version("labelstack")
-    except metadata.PackageNotFoundError:
-        return "unknown"

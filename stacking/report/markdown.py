@@ -14,7 +14,6 @@ from stacking.report.sections import (
     Figure,
     ImageGrid,
     KeyFigure,
-    KeyFigures,
     Paragraph,
     Report,
     Table,
@@ -79,7 +78,6 @@ def _block(block: Block) -> str:
         Paragraph: _paragraph,
         Table: _table,
         Figure: _figure,
-        KeyFigures: lambda figures: _key_figures(figures.items),
         ImageGrid: _image_grid,
         Code: _code,
     }

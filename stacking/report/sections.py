@@ -20,7 +20,6 @@ __all__ = [
     "Figure",
     "ImageGrid",
     "KeyFigure",
-    "KeyFigures",
     "Paragraph",
     "Photo",
     "Report",
@@ -195,19 +194,6 @@ class KeyFigure:
 
 
 @dataclass(frozen=True)
-class KeyFigures:
-    """A row of key figures.
-
-    Attributes
-    ----------
-    items : sequence of KeyFigure
-        Three to five of them read best.
-    """
-
-    items: Sequence[KeyFigure]
-
-
-@dataclass(frozen=True)
 class Tag:
     """A label under a photo.
 
@@ -318,7 +304,7 @@ class Code:
     folded: bool = False
 
 
-Block: TypeAlias = Paragraph | Table | Figure | KeyFigures | ImageGrid | Code
+Block: TypeAlias = Paragraph | Table | Figure | ImageGrid | Code
 
 
 @dataclass(frozen=True)

@@ -334,7 +334,7 @@ FILES = (
     ),
     Mutant(
         "a fold's hash is not checked",
-        "base_models/runs/fold_chunks.py",
+        "base_models/runs/fold_record.py",
         "if not (place / name).is_file() or sha256_file(place / name) != digest:",
         "if not (place / name).is_file():",
         (DAMAGED,),

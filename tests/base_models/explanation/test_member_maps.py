@@ -45,7 +45,9 @@ def test_maps_and_scores_are_means_over_the_networks(tiny_run, tiny_photos, sour
 def test_who_scores_with_mirror_images_is_explained_with_them(tiny_run, source):
     member = load_member(tiny_run, "whole")
     columns = np.zeros((9, 1), np.int64)
-    explainer = MemberExplainer(replace(member, networks=member.networks[:1], facts={**member.facts, "flip_tta": True}))
+    explainer = MemberExplainer(
+        replace(member, networks=member.networks[:1], record=replace(member.record, flip_tta=True))
+    )
     ((_, maps),) = explainer.iter_maps(source, np.arange(9), columns)
     pixels, network = pixels_of(source), member.networks[0]
     mirrored = grad_cam(network, pixels.flip(-1), columns)[..., ::-1]

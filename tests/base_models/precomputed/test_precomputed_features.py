@@ -28,8 +28,9 @@ from base_models.recipe.canonical import recipe_hash  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
 from base_models.runs import features as member_features  # noqa: E402
+from base_models.runs.fold_record import FoldRecord  # noqa: E402
 from base_models.runs.folder import open_run_folder, read_npz  # noqa: E402
-from base_models.runs.inference import _load_network, predict  # noqa: E402
+from base_models.runs.inference import load_network, predict  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.runs.splits import prepare_run_data  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
@@ -159,7 +160,7 @@ def test_new_photos_are_scored_by_body_and_head_together(member, tiny_photos, tm
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_allclose(found.model_scores("m"), expected.model_scores("m"), atol=1e-5)
     place = tmp_path / "run/members/m/fold0"
-    network = _load_network(place, json.loads((place / "done.json").read_text()), "cpu")
+    network = load_network(place, FoldRecord.read(place), "cpu")
     splits = read_npz(tmp_path / "run/splits.npz")
     rows = np.flatnonzero(splits["fold"] == 0)
     at = [manifest.ids.tolist().index(name) for name in splits["ids"][rows]]
@@ -345,7 +346,8 @@ import os, signal, sys
 from dataclasses import replace
 import torch
 from base_models.recipe.data import DataConfig
-from base_models.recipe.member import MemberConfig, TrainingConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.training import TrainingConfig
 from base_models.runs.out_of_fold import run_training
 from base_models.precomputed import extraction, feature_store
 from base_models.testing import tiny_recipe

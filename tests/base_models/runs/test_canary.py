@@ -27,8 +27,9 @@ from base_models.recipe.folds import FoldConfig  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.run import DerivedMember, TrainingRun  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
+from base_models.runs.fold_record import FoldRecord  # noqa: E402
 from base_models.runs.folder import read_npz  # noqa: E402
-from base_models.runs.inference import _load_network  # noqa: E402
+from base_models.runs.inference import load_network  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.training.scoring import score_photos  # noqa: E402
 from stacking import StackingEnsemble, load_predictions  # noqa: E402
@@ -134,7 +135,7 @@ def auc_on_own_rows(run, data, name, fold):
     manifest, splits = load_manifest(data, Path()), read_npz(run / "splits.npz")
     place = run / "members" / name / f"fold{fold}"
     done = json.loads((place / "done.json").read_text())
-    network = _load_network(place, done, "cpu")
+    network = load_network(place, FoldRecord.read(place), "cpu")
     own = (splits["split"] == "train") & (splits["fold"] != fold) & ~splits["validation"][:, fold]
     rows = np.array([manifest.ids.tolist().index(name) for name in splits["ids"][own]])
     y_score = score_photos(network, PhotoTensors(manifest, rows, SIDE), np.arange(len(rows)))

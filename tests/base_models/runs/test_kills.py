@@ -32,7 +32,7 @@ from base_models.training import epoch
 from base_models.runs import fold_chunks
 from base_models.runs import folder as run_folder
 from base_models.recipe.data import DataConfig
-from base_models.recipe.member import FoldConfig
+from base_models.recipe.folds import FoldConfig
 from base_models.runs.out_of_fold import run_training
 from base_models.testing import tiny_recipe
 from stacking.files import atomic_files

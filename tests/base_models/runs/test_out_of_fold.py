@@ -67,14 +67,15 @@ def test_folds_share_no_group_and_validation_rows_come_from_the_folds_own_traini
 
 def test_a_row_is_scored_by_the_network_that_did_not_see_it(tiny_run, tiny_photos):
     from base_models.photos.tensors import PhotoTensors
-    from base_models.runs.inference import _load_network
+    from base_models.runs.fold_record import FoldRecord
+    from base_models.runs.inference import load_network
     from base_models.training.scoring import score_photos
 
     manifest = load_manifest(tiny_photos, Path())
     oof, splits = load_predictions(tiny_run / "oof"), read_npz(tiny_run / "splits.npz")
     for fold in range(2):
         place = tiny_run / "members" / "whole" / f"fold{fold}"
-        network = _load_network(place, json.loads((place / "done.json").read_text()), "cpu")
+        network = load_network(place, FoldRecord.read(place), "cpu")
         ids = splits["ids"][splits["fold"] == fold]
         rows = np.array([manifest.ids.tolist().index(name) for name in ids])
         scores = score_photos(network, PhotoTensors(manifest, rows, 32), np.arange(len(rows)))
@@ -95,7 +96,7 @@ import os, signal, sys
 import torch
 from base_models.training import checkpoints
 from base_models.training import epoch
-from base_models.runs import fold_chunks
+from base_models.runs import fold_chunks, fold_record, stores
 from base_models.runs import splits as run_data
 from base_models.recipe.data import DataConfig
 from base_models.runs.out_of_fold import run_training
@@ -126,7 +127,7 @@ kills = [
     (None, at_event("step", "whole", 0, 2, 2)),
     (before(checkpoints, "atomic_write_json", "fold1/last.json"), None),
     (before(fold_chunks, "write_npz", "fold1/oof.npz"), None),
-    (before(fold_chunks, "atomic_write_json", "frequent/fold0/done.json"), None),
+    (before(fold_record, "atomic_write_json", "frequent/fold0/done.json"), None),
     (None, at_event("step", "rare", 1, 1, 1)),
     (None, lambda event: event.kind == "store" and die()),
 ]

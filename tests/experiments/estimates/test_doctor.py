@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from experiments.estimates.doctor import Fact, as_text, disk, examine, installed_versions
+from experiments.estimates.doctor import Fact, as_text, disk, examine
+from stacking.files.versions import installed_versions
 
 
 def test_examine_covers_the_machine(tmp_path):
@@ -14,7 +15,7 @@ def test_examine_covers_the_machine(tmp_path):
 def test_versions_name_numpy():
     import numpy as np
 
-    assert installed_versions()["numpy"] == np.__version__
+    assert installed_versions(["numpy", "no-such-package"]) == {"numpy": np.__version__}
 
 
 def test_disk_looks_at_the_nearest_existing_folder(tmp_path):

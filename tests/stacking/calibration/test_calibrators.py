@@ -47,7 +47,7 @@ def test_prior_shift_recovers_the_posterior(rng):
     evidence = 2.0 * x - 2.0
     scores = 1 / (1 + np.exp(-(evidence + np.log(old / (1 - old)))))
     right = 1 / (1 + np.exp(-(evidence + np.log(new / (1 - new)))))
-    np.testing.assert_allclose(PriorShift(old, new).fit_transform(scores), right, atol=1e-5)
+    np.testing.assert_allclose(PriorShift(old, new).fit(scores).transform(scores), right, atol=1e-5)
     unsupervised = PriorShift(old).fit(scores)
     np.testing.assert_allclose(unsupervised.target_frequency_, new, atol=0.015)
     np.testing.assert_allclose(PriorShift(old).fit(scores, y_true).target_frequency_, y_true.mean(axis=0), atol=1e-3)

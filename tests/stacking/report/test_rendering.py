@@ -13,7 +13,6 @@ from stacking.report import (
     Figure,
     ImageGrid,
     KeyFigure,
-    KeyFigures,
     Paragraph,
     Photo,
     Report,
@@ -65,7 +64,6 @@ def report_with(name):
         Table([name, Column("score", "score")], [[name, 0.5], [name, None]], caption=name),
         Table([name], [[name]], caption=name, folded=True),
         Figure(SVG, name),
-        KeyFigures([KeyFigure(name, name, name)]),
         ImageGrid([Photo(JPEG, name, [Tag(name, "hit"), Tag(name, "miss"), Tag(name, "extra")])], name),
         Code(name, name),
     ]

@@ -32,8 +32,6 @@ class LabelObjective(WeightObjective):
         Scores with their truth; `y_known` and `sample_weight` are honoured.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        Candidates per label are always accepted; kept for the common signature.
 
     Notes
     -----
@@ -42,7 +40,7 @@ class LabelObjective(WeightObjective):
     all that reach its lowest positive.
     """
 
-    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
+    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
         super().__init__(predictions, mean, per_label=True)
         parts = [(part.values, part.start, part.weight) for part in self._gather([_EVERYTHING])[0][0]]
         self.cells = LabelCells.join(parts, is_logit=self.is_logit)
@@ -77,8 +75,6 @@ class MicroF1PerLabel(LabelObjective):
         Scores with their truth.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        No effect; candidates per label are always accepted.
 
     References
     ----------
@@ -106,8 +102,6 @@ class MacroF1(LabelObjective):
         Scores with their truth.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        No effect; candidates per label are always accepted.
     """
 
     def _metric(self, weights: FloatArray) -> Float64Array:
@@ -126,8 +120,6 @@ class MeanAveragePrecision(LabelObjective):
         Scores with their truth.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        No effect; candidates per label are always accepted.
     """
 
     def _metric(self, weights: FloatArray) -> Float64Array:
