@@ -425,6 +425,54 @@ FILES = (
     ),
 )
 
+TREES = f"{STACK}/combiners/meta_learners/trees/test_tree_text.py"
+NAMED = f"{STACK}/named_arrays"
+
+STRANGERS = (
+    Mutant(
+        "a node of a stranger's tree leads anywhere",
+        "stacking/combiners/meta_learners/trees/tree_text.py",
+        "        if not fine.all():\n",
+        "        if False:\n",
+        (f"{TREES}::test_what_is_no_sound_model_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "a node of a stranger's tree has two parents",
+        "stacking/combiners/meta_learners/trees/tree_text.py",
+        "    if not np.array_equal(parents, expected):\n",
+        "    if False:\n",
+        (f"{TREES}::test_what_is_no_sound_model_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "a stranger's tree reads features that are not there",
+        "stacking/combiners/meta_learners/trees/tree_text.py",
+        "    if len(features) and not (features.min()",
+        "    if False and not (features.min()",
+        (f"{TREES}::test_what_is_no_sound_model_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "an ensemble is handed out untried",
+        "stacking/ensemble/folder.py",
+        "        try_combiner(combiner)\n",
+        "",
+        (f"{STACK}/ensemble/test_strangers_ensembles.py",),
+    ),
+    Mutant(
+        "data frames go by position",
+        "stacking/named_arrays/arguments.py",
+        "read[name] = read[name].take(to_first, place[name]).take(to_given, place[name])",
+        "read[name] = read[name]",
+        (f"{NAMED}/test_every_entry.py",),
+    ),
+    Mutant(
+        "a mask is dropped",
+        "stacking/named_arrays/reading.py",
+        "mask if mask.any() else None",
+        "None",
+        (f"{NAMED}/test_masks_and_values.py",),
+    ),
+)
+
 TRAINING = (
     Mutant(
         "random state not restored on resume",
@@ -595,4 +643,4 @@ NETWORK = (
     ),
 )
 
-MUTANTS = (*OUT_OF_FOLD, *STACKING, *DECISIONS, *FILES, *TRAINING, *PHOTOS, *NETWORK)
+MUTANTS = (*OUT_OF_FOLD, *STACKING, *DECISIONS, *FILES, *STRANGERS, *TRAINING, *PHOTOS, *NETWORK)
