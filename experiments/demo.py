@@ -104,7 +104,6 @@ def _photo_sections(
     run: Path, manifest: "Manifest", found: "Comparison", predictions: "tuple[PredictionSet, PredictionSet]"
 ) -> "list[Section]":
     """Build the sections that need the run folder and the photos."""
-    from experiments.reports.evaluation import HeldOutAnswer
     from experiments.reports.label_explanations import explanation_section
     from experiments.reports.training_report import learning_curves_section, photos_section, worst_errors_section
 
@@ -113,10 +112,7 @@ def _photo_sections(
     if members:
         sections.insert(0, explanation_section(run, manifest, members[0], *predictions))
     if found.ensemble is not None:
-        kept = found.held_out(found.ensemble.method)
-        answer = HeldOutAnswer(
-            found.ensemble.method, kept.ids, found.labels, found.truth.y_true.astype("uint8"), kept.y_score, kept.y_pred
-        )
+        answer = found.held_out(found.ensemble.method)
         sections = [photos_section(answer, manifest), worst_errors_section(answer, manifest), *sections]
     return sections
 

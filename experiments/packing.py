@@ -16,6 +16,7 @@ from stacking.predictions import (
     pack_predictions,
     save_predictions,
 )
+from stacking.predictions.forms.label_cells import LabelList
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _load_added(predictions: PredictionSet, plan: PackingPlan) -> PredictionSet 
     return load_predictions(
         models=list(plan.added.items()),
         ids=predictions.ids,
-        labels=list(predictions.labels),
+        labels=LabelList(predictions.labels, predictions.label_ids),
         from_logits=plan.added_from_logits,
     )
 

@@ -1,13 +1,12 @@
 """Write predicted labels as a CSV file: for people, for other programs, or for the contest.
 
 ``labels`` is ``id,labels`` with label names joined by ``|``, the form that truth files have as well. ``submission``
-is what the iMaterialist Fashion 2018 contest asked for: ``image_id,label_id`` with label ids joined by spaces. A name
-that a spreadsheet would run as a formula gets an apostrophe in front, unless that is switched off; the contest's file
-is never changed.
+is what the iMaterialist Fashion 2018 contest asked for: ``image_id,label_id`` with label ids joined by spaces. Ids and
+labels come out as they went in. Whoever opens the file in a spreadsheet may ask for an apostrophe before what that
+would run as a formula; such a file names other ids and labels, and is not to be read back.
 """
 
-import csv
-import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stacking.files.csv_cells import guard_cell
+from stacking.files.csv_cells import guard_cell, to_csv
 
 CsvFormat = Literal["labels", "submission"]
 
@@ -30,7 +29,7 @@ def write_labels_csv(
     y_pred: NDArray[np.bool_],
     *,
     csv_format: CsvFormat = "labels",
-    guard: bool = True,
+    guard: bool = False,
 ) -> None:
     """Write one row per sample with its predicted labels.
 
@@ -46,7 +45,7 @@ def write_labels_csv(
         Which labels each sample gets.
     csv_format : {'labels', 'submission'}, default='labels'
         Header and separator, see the module.
-    guard : bool, default=True
+    guard : bool, default=False
         Put an apostrophe before a cell that starts with ``= + - @``, tab or carriage return and is no number. The
         contest's form is never guarded.
 
@@ -73,13 +72,47 @@ def write_labels_csv(
     separator = _SEPARATORS[csv_format]
     _check_separator(labels, separator, csv_format)
     guard = guard and csv_format == "labels"
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADERS[csv_format])
+    rows: list[Sequence[str]] = [_HEADERS[csv_format]]
     for sample, row in zip(ids, y_pred, strict=True):
         cells = (str(sample), separator.join(labels[int(label)] for label in np.flatnonzero(row)))
-        writer.writerow([guard_cell(cell) if guard else cell for cell in cells])
-    atomic_write_text(Path(path), text.getvalue())
+        rows.append([guard_cell(cell) for cell in cells] if guard else cells)
+    atomic_write_text(Path(path), to_csv(rows))
+
+
+def choose_label_texts(labels: Sequence[str], label_ids: Sequence[str] | None, csv_format: str) -> tuple[str, ...]:
+    """Say what a file calls the labels, and refuse before any work what it could not hold.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Their names.
+    label_ids : sequence of str or None
+        Their ids, where the data set has any.
+    csv_format : str
+        ``labels`` (names) or ``submission`` (ids).
+
+    Returns
+    -------
+    tuple of str
+        One text per label.
+
+    Raises
+    ------
+    ValueError
+        If the form is unknown, or a text holds its separator.
+    """
+    check_csv_format(csv_format)
+    texts = tuple(labels)
+    if csv_format == "submission":
+        texts = tuple(label_ids or labels)
+        if label_ids is None and not all(label.isdecimal() for label in labels):
+            warnings.warn(
+                "a submission holds label ids, and the ensemble knows none: the names of the labels are written; give "
+                "the table of labels with their ids (--labels).",
+                stacklevel=3,
+            )
+    _check_separator(texts, _SEPARATORS[csv_format], csv_format)
+    return texts
 
 
 def check_csv_format(csv_format: str) -> None:
@@ -103,7 +136,9 @@ def _check_separator(labels: Sequence[str], separator: str, csv_format: str) -> 
     """Raise when a label could not be told from two."""
     for label in labels:
         if separator in label:
-            hint = "choose the form 'labels'" if csv_format == "submission" else "rename the label"
+            hint = "rename the label"
+            if csv_format == "submission":
+                hint = "choose the form 'labels', or give the table of labels with their ids (--labels)"
             raise ValueError(
                 f"label names must not hold {separator!r} in the form {csv_format!r}: got {label!r}; {hint}."
             )

@@ -169,30 +169,7 @@ def check_weights(weights: npt.ArrayLike, n_models: int, n_labels: int, *, name:
 
 
 def check_thresholds(thresholds: npt.ArrayLike, n_labels: int, *, name: str = "thresholds") -> DoubleArray:
-    """
-    Check decision thresholds; a label fires when its score is at or above its threshold.
-
-    Parameters
-    ----------
-    thresholds : float or array-like of shape (n_labels,)
-        One threshold for all labels or one each, in score units; ``+inf`` means never.
-    n_labels : int
-        The number of labels.
-    name : str, default="thresholds"
-        The argument's name, for the error.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_labels,)
-        The thresholds, a scalar repeated.
-
-    Raises
-    ------
-    TypeError
-        If they are not numbers.
-    ValueError
-        If there is another number of them or one is NaN.
-    """
+    """Check one threshold for all labels or one each, ``+inf`` for never; a label fires at or above its threshold."""
     array = np.asarray(_numeric(thresholds, name), dtype=np.float64)
     if array.ndim == 0:
         array = np.full(n_labels, float(array))
@@ -206,30 +183,7 @@ def check_thresholds(thresholds: npt.ArrayLike, n_labels: int, *, name: str = "t
 
 
 def check_sample_weight(sample_weight: npt.ArrayLike, n_samples: int, *, name: str = "sample_weight") -> DoubleArray:
-    """
-    Check the weights of samples.
-
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,)
-        Finite, not negative, not all zero; any scale.
-    n_samples : int
-        The number of samples.
-    name : str, default="sample_weight"
-        The argument's name, for the error.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
-        The weights.
-
-    Raises
-    ------
-    TypeError
-        If they are not numbers.
-    ValueError
-        If there is another number of them, one is negative or not finite, or all are zero.
-    """
+    """Check one weight per sample: finite, not negative, not all zero; any scale."""
     array = np.asarray(_numeric(sample_weight, name), dtype=np.float64)
     if array.shape != (n_samples,):
         raise ValueError(f"{name} must hold one value per sample: got shape {array.shape} for {n_samples} samples.")
@@ -273,6 +227,9 @@ def check_names(values: npt.ArrayLike, n_expected: int | None = None, *, name: s
     texts: list[str] = array.tolist()
     if "" in texts:
         raise ValueError(f"{name} must not be empty strings: got one at position {texts.index('')}.")
+    blank = next((place for place, text in enumerate(texts) if text.isspace()), None)
+    if blank is not None:
+        raise ValueError(f"{name} must not be blank: got {texts[blank]!r} at position {blank}; name it.")
     if len(set(texts)) != len(texts):
         twice = first_duplicate(texts)
         raise ValueError(f"{name} must be unique: got {twice!r} {texts.count(twice)} times; keep one of them.")
@@ -378,6 +335,43 @@ def check_per_sample(values: npt.ArrayLike, n_samples: int, name: str) -> npt.ND
     if array.dtype.kind not in "iuUb":
         raise TypeError(f"{name} must be integers or strings: got dtype {array.dtype}.")
     return array if array.dtype.kind == "U" else array.astype(np.int64)
+
+
+def check_groups(values: npt.ArrayLike, n_samples: int, *, name: str = "groups") -> npt.NDArray[Any]:
+    """Check one group per sample: integers stay, all else becomes text, ``""`` where blank.
+
+    Blank are None, NaN, text without a visible character, and "nan", which numpy makes of NaN among strings.
+    """
+    if np.ma.isMaskedArray(values):
+        masked, values = np.ma.getmaskarray(values), np.ma.getdata(values).astype(object)
+        values[masked] = None
+    # A list of names and NaN would become the text "nan".
+    array = np.asarray(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
+    if array.shape != (n_samples,):
+        raise ValueError(f"{name} must hold one value per sample: got shape {array.shape} for {n_samples} samples.")
+    if array.dtype.kind in "iub":
+        return array.astype(np.int64)
+    if array.dtype.kind == "U":
+        stripped = np.char.strip(array)
+        return np.where((stripped == "") | (stripped == "nan"), "", array)
+    if array.dtype.kind not in "Of":
+        raise TypeError(f"{name} must be integers or strings: got dtype {array.dtype}.")
+    cells = array.tolist()
+    if all(isinstance(value, int | np.integer) for value in cells):
+        return array.astype(np.int64)
+    return np.array([_group_text(value, name) for value in cells], dtype=np.str_)
+
+
+def _group_text(value: Any, name: str) -> str:
+    """Return the text of one group; empty where it is blank."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+        return ""
+    if isinstance(value, float | np.floating):  # whole numbers beside NaN, as tables hold them
+        if not float(value).is_integer():
+            raise TypeError(f"{name} must be integers or strings: got {value!r}.")
+        value = int(value)
+    text = str(value)
+    return text if text.strip() else ""
 
 
 def check_folds(values: npt.ArrayLike, n_samples: int, *, least: int = 1) -> IntArray:
@@ -496,13 +490,13 @@ def _among(values: Sequence[Any] | npt.NDArray[Any]) -> str:
 
 def _remedy(values: npt.NDArray[Any], name: str) -> str:
     """Say what to do with a truth of these values."""
-    unknown = "leave no gaps" if name == "y_known" else "mark labels that were not annotated in y_known instead"
     if np.isnan(values.astype(np.float64)).any():
-        return unknown
+        return "mark labels that were not annotated in y_known instead" if name != "y_known" else "leave no gaps"
     if ((values > 0) & (values < 1)).any():
         return "these look like scores: give the truth, or decide each label first"
     shown = ", ".join(map(str, values[:6])) + (" …" if len(values) > 6 else "")
-    return f"{unknown}, or recode the values {shown}, for example as (values == {values[-1]})"
+    recode = f"recode the values {shown}, for example as (values == {values[-1]})"
+    return f"mark labels that were not annotated in y_known, or {recode}" if name.startswith("y_true") else recode
 
 
 def _check_matrix_shape(array: npt.NDArray[Any], shape: tuple[int | None, int | None], name: str) -> None:
@@ -527,26 +521,24 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     if array.dtype.kind == "O":
         array = np.array([_as_text(value, name) for value in array.tolist()] or [""], dtype=np.str_)[: len(array)]
     elif array.dtype.kind == "S":
-        array = np.array([value.decode("utf-8") for value in array.tolist()], dtype=np.str_)
+        array = np.array([_as_text(value, name) for value in array.tolist()], dtype=np.str_)
     elif array.dtype.kind == "U" and not isinstance(values, np.ndarray):
         _refuse_mixed(values, name)
     texts = array.astype(np.str_)
-    joined = "".join(texts.tolist())
-    if "\0" in joined:
+    _check_characters(texts, name)
+    if len(texts) and "\0" in "".join(texts.tolist()):
         raise ValueError(f"{name} must not hold NUL characters: got one; rename it.")
-    if not _is_unicode(joined):
-        odd = next(text for text in texts.tolist() if not _is_unicode(text))
-        raise ValueError(f"{name} must be text that can be written as UTF-8: got {odd!a}; rename it.")
     return texts
 
 
-def _is_unicode(text: str) -> bool:
-    """Tell whether a text holds no half of a surrogate pair, which no file could hold."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _check_characters(texts: StringArray, name: str) -> None:
+    """Refuse what no file could hold: halves of surrogate pairs, and in damaged arrays numbers beyond Unicode."""
+    codes = np.ascontiguousarray(texts).view(np.uint32) if texts.nbytes else np.zeros(1, np.uint32)
+    wrong = (codes >= 0xD800) & ((codes <= 0xDFFF) | (codes > 0x10FFFF)) if codes.max() >= 0xD800 else np.zeros(1, bool)
+    if wrong.any():
+        place = int(wrong.argmax()) * codes.itemsize // texts.dtype.itemsize
+        odd = "" if codes.max() > 0x10FFFF else f" {str(texts[place])!a}"
+        raise ValueError(f"{name} must be text that can be written as UTF-8: got{odd} at position {place}; rename it.")
 
 
 def _refuse_mixed(values: npt.ArrayLike, name: str) -> None:
@@ -561,7 +553,10 @@ def _as_text(value: object, name: str) -> str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} must be UTF-8 text: got {value!r}; write it as text.") from error
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(int(value))
     raise TypeError(

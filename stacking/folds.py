@@ -7,15 +7,22 @@ that label most (Sechidis et al., ECML PKDD 2011, Algorithm 1).
 Small sets without groups use the library iterative-stratification. Its cost grows with samples × labels², and it knows
 no groups, so larger sets and grouped ones run the same algorithm compiled, on label *counts* per group: no group is
 ever split, a group counts with its size, and a million rows need no sampling (the cost grows with the positives).
+
+Everything in `stacking` that splits rows or draws some of them does it here, from a `Truth`: what does not count
+(cells that are not annotated, rows of weight 0) moves no other row.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_y_true
+from stacking._checks import check_groups, check_y_true
 from stacking.named_arrays import align_by_name
+from stacking.truth import Truth, number_groups
 
-__all__ = ["holdout_rows", "stratified_group_folds"]
+__all__ = ["deal_folds", "hold_out", "holdout_rows", "sample_rows", "stratified_group_folds"]
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -24,6 +31,128 @@ RandomState = int | np.random.Generator | None
 
 LIBRARY_CELLS = 300_000
 """Up to this many cells, and without groups, the library does the work; it needs no compilation."""
+
+
+def deal_folds(truth: Truth, n_splits: int = 5, *, random_state: RandomState = 0) -> IntArray:
+    """Deal rows into stratified folds that keep groups together; fewer where there are fewer rows or groups.
+
+    Parameters
+    ----------
+    truth : Truth
+        What is balanced, and what belongs together.
+    n_splits : int, default 5
+        Wanted number of folds.
+    random_state : int, Generator or None, default 0
+        Breaks ties.
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        The fold each row is held out in; all 0 where nothing can be split (one row or group that counts). Rows that do
+        not count lie with their group, else are dealt round in their order.
+    """
+    n_splits = min(n_splits, truth.n_units)
+    if n_splits < 2:
+        return np.zeros(len(truth.y_true), dtype=np.intp)
+    if truth.counted is None:
+        return stratified_group_folds(truth.y_true, n_splits, groups=truth.groups, random_state=random_state)
+    kept = truth.only_counted()
+    folds = stratified_group_folds(kept.y_true, n_splits, groups=kept.groups, random_state=random_state)
+    return _place_uncounted(truth, folds, lambda number: number % n_splits)
+
+
+def hold_out(truth: Truth, fraction: float, *, random_state: RandomState = 0) -> BoolArray:
+    """Choose a stratified holdout of about a fraction of the rows that count, no group split.
+
+    Parameters
+    ----------
+    truth : Truth
+        What is balanced, and what belongs together.
+    fraction : float
+        Share to hold out, between 0 and 1, both excluded.
+    random_state : int, Generator or None, default 0
+        Breaks ties.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_samples,)
+        True for the rows held out. Rows that do not count lie with their group, else are held out in the same share.
+    """
+    if truth.counted is None:
+        return holdout_rows(truth.y_true, fraction, truth.groups, random_state)
+    kept = truth.only_counted()
+    held = holdout_rows(kept.y_true, fraction, kept.groups, random_state).astype(np.intp)
+    evenly = _place_uncounted(truth, held, lambda number: np.diff(np.floor(np.append(number, len(number)) * fraction)))
+    return evenly == 1
+
+
+def _place_uncounted(truth: Truth, placed: IntArray, place: Callable[[IntArray], npt.NDArray[Any]]) -> IntArray:
+    """Add the rows that do not count: where their group is, else by their number among themselves."""
+    counted = np.ones(len(truth.y_true), dtype=bool) if truth.counted is None else truth.counted
+    where = np.full(len(counted), -1, dtype=np.intp)
+    where[counted] = placed
+    if truth.groups is None:
+        where[~counted] = place(np.arange(np.count_nonzero(~counted)))
+        return where
+    of_group = np.full(int(truth.groups.max()) + 1, -1, dtype=np.intp)
+    of_group[truth.groups[counted]] = placed
+    alone = np.unique(truth.groups[of_group[truth.groups] < 0])
+    of_group[alone] = place(np.arange(len(alone)))
+    where[~counted] = of_group[truth.groups[~counted]]
+    return where
+
+
+def sample_rows(
+    truth: Truth, max_rows: int | None, *, stratified: bool = False, random_state: RandomState = 0
+) -> IntArray | None:
+    """Draw at most `max_rows` rows that count, whole groups only.
+
+    Fitting reads rows many times; beyond `max_rows` more rows cost memory and time but hardly move a per-label fit.
+
+    Parameters
+    ----------
+    truth : Truth
+        Which rows count, and which belong together.
+    max_rows : int or None
+        Upper limit; None takes all.
+    stratified : bool, default False
+        Whether every label's positives are drawn in the same share.
+    random_state : int, Generator or None, default 0
+        Which rows.
+
+    Returns
+    -------
+    ndarray of int, shape (n_drawn,), or None
+        Their positions, ascending; None where all rows are taken. A group that alone is larger than `max_rows` is cut
+        where nothing smaller is left.
+    """
+    counted = None if truth.counted is None else np.flatnonzero(truth.counted)
+    n_counted = len(truth.y_true) if counted is None else len(counted)
+    if max_rows is None or n_counted <= max_rows:
+        return counted
+    kept = truth.only_counted()
+    rng = np.random.default_rng(random_state)
+    if stratified and kept.n_units > 1:
+        drawn = np.flatnonzero(holdout_rows(kept.y_true, max_rows / n_counted, kept.groups, rng))
+        drawn = drawn[:max_rows] if kept.groups is None else _fill_with_groups(kept.groups, max_rows, rng, drawn)
+    elif kept.groups is None:
+        drawn = np.sort(rng.choice(n_counted, size=max_rows, replace=False))
+    else:
+        drawn = _fill_with_groups(kept.groups, max_rows, rng, np.arange(n_counted))
+    return drawn if counted is None else counted[drawn]
+
+
+def _fill_with_groups(groups: IntArray, max_rows: int, rng: np.random.Generator, among: IntArray) -> IntArray:
+    """Draw whole groups of some rows in random order while they fit; part of the smallest where none does."""
+    names, number, sizes = np.unique(groups[among], return_inverse=True, return_counts=True)
+    left, chosen = max_rows, np.zeros(len(names), dtype=bool)
+    for group in rng.permutation(len(names)).tolist():
+        if sizes[group] <= left:
+            chosen[group] = True
+            left -= int(sizes[group])
+    if not chosen.any():
+        return among[number == int(np.argmin(sizes))][:max_rows]
+    return among[chosen[number]]
 
 
 def stratified_group_folds(
@@ -38,7 +167,7 @@ def stratified_group_folds(
     n_splits : int, default 5
         Number of folds, at least 2 and at most the number of samples (of groups, if given).
     groups : array of shape (n_samples,), optional
-        Samples with an equal value share a fold.
+        Samples with an equal value share a fold; one whose value is blank (None, NaN, "") stands alone.
     random_state : int, Generator or None, default 0
         Breaks ties; the same seed gives the same folds. The global generator is not touched.
 
@@ -88,7 +217,7 @@ def holdout_rows(
     fraction : float
         Share of the samples to hold out, between 0 and 1, both excluded.
     groups : array of shape (n_samples,), optional
-        Samples with an equal value stay on one side.
+        Samples with an equal value stay on one side; one whose value is blank (None, NaN, "") stands alone.
     random_state : int, Generator or None, default 0
         Breaks ties; the same seed gives the same rows.
 
@@ -174,16 +303,17 @@ def _items(groups: npt.ArrayLike | None, n_samples: int) -> tuple[IntArray | Non
     """Return the item (group) number of each sample and how many there are; None where every sample is its own."""
     if groups is None:
         return None, n_samples
-    values = np.asarray(groups)
-    if values.shape != (n_samples,):
-        raise ValueError(f"groups must hold one value per sample: got shape {values.shape} for {n_samples} samples")
-    names, item_of = np.unique(values, return_inverse=True)
+    numbers = number_groups(check_groups(groups, n_samples))
+    if numbers is None:
+        return None, n_samples
+    names, item_of = np.unique(numbers, return_inverse=True)
     return item_of.astype(np.intp), len(names)
 
 
 def _check_truth(y_true: npt.ArrayLike) -> BoolArray:
-    """Return the truth as a two-dimensional bool array."""
-    truth = check_y_true(y_true)
+    """Return the truth as a two-dimensional bool array, one that is already without a copy."""
+    is_checked = isinstance(y_true, np.ndarray) and y_true.dtype == np.bool_ and y_true.ndim == 2
+    truth = np.asarray(y_true) if is_checked else check_y_true(y_true).view(np.bool_)
     if not truth.size:
         raise ValueError(f"y_true must hold at least one sample and one label: got shape {truth.shape}.")
-    return truth.view(np.bool_)
+    return truth

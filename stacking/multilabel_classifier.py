@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,38 +18,31 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, clone, is_classifier
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
     _check_sample_weight,
-    check_array,
+    _num_samples,
     check_is_fitted,
     validate_data,
 )
 
+from stacking._checks import check_names, refuse_mask
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
+from stacking.multilabel_target import holds_text, name_rows, read_target, refuse_gaps
+from stacking.named_arrays import align_by_name
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
     from stacking.predictions import PredictionSet
+    from stacking.truth import Truth
 
 FloatArray = NDArray[np.float32]
 
 FEWEST_ROWS_TO_TUNE = 50
 """Below, labels are decided at .5, as scikit-learn expects of probabilities: so few rows place a threshold badly."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A target as indicators, with what is needed to answer in its own form."""
-
-    indicators: NDArray[np.uint8]  # (n_samples, n_labels)
-    classes: NDArray[Any]  # numbers of the labels, or the values of a one-dimensional target
-    labels: tuple[str, ...]
-    is_one_dimensional: bool
 
 
 class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
@@ -170,7 +162,8 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             Binary indicators, dense, sparse or a data frame whose columns name the labels; a one-dimensional target of
             two values is the case of one label.
         groups : array-like of shape (n_samples,), optional
-            Rows that must share a fold, such as photos of one product.
+            Rows that must share a fold, such as photos of one product; one whose group is blank (None, NaN, "") stands
+            alone.
         **fit_params : array-like of shape (n_samples,)
             ``sample_weight`` alone: weights of the rows for the base classifiers, the final estimator and the
             thresholds. A row of weight 0 is left out; base classifiers that take no weights are named in a warning. As
@@ -191,15 +184,22 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             binary indicator matrix.
         """
         self._check_estimators()
+        final = self._create_final()
         sample_weight = fit_params.pop("sample_weight", None)
         if fit_params:
             raise TypeError(f"fit takes groups and sample_weight beside X and y: got {', '.join(fit_params)}.")
         X = self._check_features(X, reset=True)
-        target = _read_target(y, X.shape[0])
+        rows = name_rows(X, y)
+        target = read_target(y, _num_samples(X), rows)
         self.classes_, self.labels_ = target.classes, target.labels
         self._one_dimensional = target.is_one_dimensional
-        X, indicators, weight, groups = self._weigh(X, target.indicators, sample_weight, groups)
-        folds = self._folds(indicators, groups)
+        if hasattr(final, "check_parameters"):
+            final.check_parameters(target.labels)
+        groups, sample_weight = align_by_name({"row": rows}, "position", groups=groups, sample_weight=sample_weight)
+        X, truth = self._read_truth(X, target.indicators, sample_weight, groups)
+        folds = self._folds(truth)
+        indicators = truth.y_true.view(np.uint8)
+        weight = None if truth.sample_weight is None else truth.sample_weight / truth.mean_weight
         jobs = [(base, fold) for base in range(len(self._parts)) for fold in np.unique(folds)]
         held_out = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_and_score)(self._parts[base][1], X, indicators, folds == fold, weight) for base, fold in jobs
@@ -210,7 +210,8 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts
         )
-        self._fit_final(self._as_predictions(scores, weight), indicators, groups)
+        facts = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
+        self._fit_final(final, self._as_predictions(scores, **facts))
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -230,7 +231,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         return np.column_stack([1 - scores[:, 0], scores[:, 0]]) if self._one_dimensional else scores
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the labels whose probability reaches their threshold.
+        """Return the labels whose probability reaches their threshold; image rules of the final estimator are kept.
 
         Parameters
         ----------
@@ -242,7 +243,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         ndarray of shape (n_samples, n_labels) or (n_samples,)
             Indicators in the form of the target given to ``fit``.
         """
-        fired = self._label_scores(X) >= self.thresholds_
+        fired = self._decide(self._label_scores(X))
         if self._one_dimensional:
             return self.classes_[np.minimum(fired[:, 0], len(self.classes_) - 1)]
         return fired.astype(int)
@@ -256,45 +257,52 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         # No answer is certain: scikit-learn expects probabilities of indicator targets inside (0, 1).
         return np.clip(combined, SMALLEST_SCORE, np.float32(1 - SMALLEST_SCORE))
 
-    def _as_predictions(self, scores: FloatArray, weight: NDArray[np.float64] | None = None) -> PredictionSet:
+    def _as_predictions(self, scores: FloatArray, **facts: Any) -> PredictionSet:
         """Wrap base scores of shape (n_models, n_samples, n_labels) with the names of this stack."""
         from stacking.predictions import PredictionSet
 
         names = [name for name, _ in self._parts]
-        return PredictionSet(scores, models=names, labels=self.labels_, sample_weight=weight)
+        return PredictionSet(scores, models=names, labels=self.labels_, **facts)
 
-    def _weigh(
+    def _read_truth(
         self, X: Any, indicators: NDArray[np.uint8], sample_weight: ArrayLike | None, groups: ArrayLike | None
-    ) -> tuple[Any, NDArray[np.uint8], NDArray[np.float64] | None, ArrayLike | None]:
-        """Check the weights, leave out the rows of weight 0, and warn of bases that take no weights."""
-        if sample_weight is None:
-            return X, indicators, None, groups
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        deaf = [name for name, estimator in self._parts if not takes_sample_weight(estimator)]
-        if deaf:
-            warnings.warn(
-                f"sample_weight does not reach {', '.join(map(repr, deaf))}: they take none; the other base "
-                "classifiers, the final estimator and the thresholds use it.",
-                stacklevel=3,
-            )
-        kept = np.flatnonzero(weight > 0)
-        if len(kept) == len(weight):
-            return X, indicators, weight, groups
-        groups = None if groups is None else np.asarray(groups)[kept]
-        return _safe_indexing(X, kept), indicators[kept], weight[kept], groups
+    ) -> tuple[Any, Truth]:
+        """Check weights and groups, leave out the rows of weight 0, and warn of bases that take no weights."""
+        from stacking.truth import Truth
 
-    def _fit_final(self, predictions: PredictionSet, indicators: NDArray[np.uint8], groups: ArrayLike | None) -> None:
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            weightless = [name for name, estimator in self._parts if not takes_sample_weight(estimator)]
+            if weightless:
+                warnings.warn(
+                    f"sample_weight does not reach {', '.join(map(repr, weightless))}: they take none; the other base "
+                    "classifiers, the final estimator and the thresholds use it.",
+                    stacklevel=3,
+                )
+        truth = Truth.check(indicators, sample_weight=sample_weight, groups=groups)
+        if truth.counted is None:
+            return X, truth
+        return _safe_indexing(X, np.flatnonzero(truth.counted)), truth.only_counted()
+
+    def _fit_final(self, final: Any, predictions: PredictionSet) -> None:
         """Fit the combiner on out-of-fold scores and take its thresholds, or tune one on its cross-fitted scores."""
         from stacking.ensemble.ensemble import StackingEnsemble
 
-        final = self._create_final()
-        self.final_estimator_ = final.fit(predictions, indicators, groups=groups)
-        if self._one_dimensional or len(indicators) < FEWEST_ROWS_TO_TUNE:
-            self.thresholds_ = np.full(indicators.shape[1], 0.5)
+        self.final_estimator_ = final.fit(predictions)
+        if self._one_dimensional or predictions.n_samples < FEWEST_ROWS_TO_TUNE:
+            self.thresholds_ = np.full(predictions.n_labels, 0.5)
         elif isinstance(final, StackingEnsemble):
             self.thresholds_ = final.thresholds_
         else:
-            self.thresholds_ = self._tune(final, predictions.with_truth(indicators).with_groups(groups), groups)
+            self.thresholds_ = self._tune(final, predictions)
+
+    def _decide(self, y_score: FloatArray) -> NDArray[np.bool_]:
+        """Decide by the thresholds, and by the image rules of a final estimator that has some."""
+        from stacking.ensemble.ensemble import StackingEnsemble
+
+        if isinstance(self.final_estimator_, StackingEnsemble):
+            return self.final_estimator_.decide(y_score, self.thresholds_)
+        return y_score >= self.thresholds_
 
     def _create_final(self) -> Any:
         """Build the unfitted combiner or ensemble that the final estimator stands for."""
@@ -307,29 +315,30 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             return StackingEnsemble(given, random_state=self.random_state)
         if isinstance(given, StackingEnsemble | Combiner):
             return clone(given)
-        if not is_classifier(given):
+        if not hasattr(given, "fit") or not is_classifier(given):
             raise ValueError(
                 "final_estimator must be the name of a method, a combiner, a StackingEnsemble or a scikit-learn "
                 f"classifier: got {given!r}."
             )
         return ClassifierCombiner(clone(given))
 
-    def _tune(self, combiner: Any, predictions: PredictionSet, groups: ArrayLike | None) -> NDArray[np.float64]:
+    def _tune(self, combiner: Any, predictions: PredictionSet) -> NDArray[np.float64]:
         """Choose thresholds on scores that the combiner gave to rows it was not fitted on."""
         from stacking.decision_rules.choice import choose_thresholds
 
-        folds = self._folds(np.asarray(predictions.y_true), groups)
+        folds = self._folds(predictions.truth)
         scores = combiner.cross_fit_predict(predictions, folds=folds)
         return choose_thresholds(scores, predictions, folds).thresholds
 
-    def _folds(self, indicators: NDArray[np.uint8], groups: ArrayLike | None) -> NDArray[np.integer[Any]]:
+    def _folds(self, truth: Truth) -> NDArray[np.intp]:
         """Return the fold in which each row is held out."""
-        if len(indicators) < 2:
-            raise ValueError("X must hold at least 2 samples to cross-fit: got n_samples=1.")
-        from stacking.folds import stratified_group_folds
+        from stacking.folds import deal_folds
 
-        n_splits = min(self.n_splits, len(indicators))
-        return stratified_group_folds(indicators, n_splits, groups=groups, random_state=self.random_state)
+        if len(truth.y_true) < 2:
+            raise ValueError("X must hold at least 2 samples to cross-fit: got n_samples=1.")
+        if truth.n_units < 2:
+            raise ValueError("groups must hold at least 2 groups to cross-fit: got 1, so no row could be held out.")
+        return deal_folds(truth, self.n_splits, random_state=self.random_state)
 
     def _check_estimators(self) -> None:
         """Raise unless there are classifiers with names of their own."""
@@ -338,7 +347,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             raise ValueError("estimators must hold at least one (name, classifier) pair: got an empty list.")
         if len(set(names)) != len(names):
             raise ValueError(f"estimators must have different names: got {names}; rename the repeated ones.")
-        self._validate_names(names)
+        self._validate_names(check_names(names, name="the names of estimators").tolist())
         for name, estimator in self._parts:
             if not is_classifier(estimator):
                 raise ValueError(f"estimators must be classifiers: got {estimator!r} under the name {name!r}.")
@@ -346,13 +355,17 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
 
     def _check_features(self, X: Any, *, reset: bool) -> Any:
-        """Leave data frames to the base classifiers (they may pick columns); check everything else."""
-        if hasattr(X, "iloc"):
-            _check_feature_names(self, X, reset=reset)
-            _check_n_features(self, X, reset=reset)
+        """Leave data frames and text to the base classifiers (they may pick columns); check everything else."""
+        refuse_mask(X, "X")
+        if hasattr(X, "iloc") or holds_text(X):
+            if getattr(X, "ndim", 1) == 2:
+                _check_feature_names(self, X, reset=reset)
+                _check_n_features(self, X, reset=reset)
             return X
-        takes_sparse = self.__sklearn_tags__().input_tags.sparse
-        return validate_data(self, X, reset=reset, accept_sparse="csr" if takes_sparse else False)
+        takes_sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
+        X = validate_data(self, X, reset=reset, accept_sparse=takes_sparse, ensure_all_finite=False)
+        refuse_gaps(X, self._parts)
+        return X
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -360,37 +373,12 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         tags.classifier_tags.multi_class = False
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
-        tags.input_tags.sparse = all(get_tags(estimator).input_tags.sparse for _, estimator in self._parts)
+        bases = [get_tags(estimator).input_tags for _, estimator in self._parts]
+        tags.input_tags.sparse = all(base.sparse for base in bases)
+        tags.input_tags.allow_nan = all(base.allow_nan for base in bases)
         return tags
 
 
 def _is_dropped(estimator: Any) -> bool:
     """Say whether a base classifier was set to "drop"."""
     return isinstance(estimator, str) and estimator == "drop"
-
-
-def _read_target(y: Any, n_samples: int) -> Target:
-    """Read a target of one or many labels; a single column is the case of one label."""
-    if y is None:
-        raise ValueError("StackingMultilabelClassifier requires y to be passed, but the target y is None.")
-    columns = getattr(y, "columns", None)
-    dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
-    dense = dense[:, 0] if dense.ndim == 2 and dense.shape[1] == 1 else dense
-    dense = check_array(dense, ensure_2d=False, dtype=None, input_name="y")
-    check_classification_targets(dense)
-    if len(dense) != n_samples:
-        raise ValueError(f"y must have one row per row of X: got {len(dense)} rows for {n_samples}.")
-    kind = type_of_target(dense, input_name="y")
-    if dense.ndim == 1:
-        classes = np.unique(dense)
-        if kind != "binary":
-            raise ValueError(
-                "Only binary classification is supported for a one-dimensional target. "
-                f"The type of the target is {kind}; give one indicator column per class."
-            )
-        return Target((dense == classes[-1]).astype(np.uint8)[:, None], classes, ("label0",), True)
-    if kind != "multilabel-indicator":
-        raise ValueError(f"y must be a matrix of 0 and 1, one column per label: got a {kind} target.")
-    names = range(dense.shape[1]) if columns is None else columns
-    labels = tuple(f"label{name}" if columns is None else str(name) for name in names)
-    return Target(dense.astype(np.uint8), np.arange(len(labels)), labels, False)

@@ -1,14 +1,15 @@
-"""Conformance suite for combiners: what every vote and meta-learner must do, ours and yours.
+"""Conformance suites: what every vote and meta-learner must do, and what may move no answer of anything.
 
-Call :func:`check_combiner` from a test with a function that builds a fresh combiner. Each check raises AssertionError
-with one sentence on the first breach. (Optuna and scikit-learn ship their estimators' checks for the same reason.)
+Call :func:`check_combiner` from a test with a function that builds a fresh combiner, and :func:`check_what_counts` with
+one that answers from predictions. Each check raises AssertionError with one sentence on the first breach. (Optuna and
+scikit-learn ship their estimators' checks for the same reason.)
 """
 
 from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from sklearn.base import clone
 from stacking.combiners.combiner import Combiner
 from stacking.predictions import PredictionSet
 
-__all__ = ["check_combiner", "list_combiner_checks", "make_predictions"]
+__all__ = ["check_combiner", "check_what_counts", "list_combiner_checks", "make_predictions", "make_uncounted"]
 
 FloatArray = npt.NDArray[np.float32]
 Builder = Callable[[], Combiner]
+Answer = Callable[[PredictionSet], npt.ArrayLike]
 
 TOLERANCE = 1e-5
 
@@ -52,6 +54,99 @@ def make_predictions(
     if covers is not None:
         y_scores[np.broadcast_to(~np.asarray(covers)[:, None, :], y_scores.shape)] = np.nan
     return PredictionSet(y_scores, y_true=y_true, covers=covers)
+
+
+def make_uncounted(
+    n_models: int = 3, n_samples: int = 160, n_labels: int = 4, *, random_state: int = 0
+) -> PredictionSet:
+    """Draw predictions of which much does not count: unknown cells, rows without a known cell, rows of weight 0.
+
+    Parameters
+    ----------
+    n_models, n_samples, n_labels : int
+        Shape.
+    random_state : int, default 0
+        Seed.
+
+    Returns
+    -------
+    PredictionSet
+        With truth, known cells, weights, and groups of which some are blank.
+    """
+    predictions = make_predictions(n_models, n_samples, n_labels, random_state=random_state)
+    rng = np.random.default_rng(random_state + 1)
+    known = rng.random((n_samples, n_labels)) < 0.8
+    known[rng.random(n_samples) < 0.05] = False
+    groups = np.array([f"group {number // 3}" if number % 7 else "" for number in range(n_samples)])
+    return PredictionSet(
+        predictions.to_array(),
+        y_true=predictions.y_true,
+        y_known=known,
+        sample_weight=rng.choice([0.0, 0.7, 1.3, 2.0], n_samples, p=[0.15, 0.4, 0.3, 0.15]),
+        groups=groups,
+    )
+
+
+def check_what_counts(answer: Answer, *, predictions: PredictionSet | None = None, tolerance: float = 0.0) -> None:
+    """Require that unknown cells, rows that do not count and the unit of the weights move nothing of an answer.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes predictions, returns an array that says nothing of rows that do not count.
+    predictions : PredictionSet, optional
+        Where something does not count; by default `make_uncounted()`.
+    tolerance : float, default 0
+        Largest difference allowed; 0 wants the same bits.
+
+    Raises
+    ------
+    AssertionError
+        If the answer changes with what must not matter.
+    """
+    whole = make_uncounted() if predictions is None else predictions
+    expected = np.asarray(answer(whole))
+    for what, changed in _iter_uncounted(whole):
+        found = np.asarray(answer(changed))
+        _require(found.shape == expected.shape, f"{what} must not matter: shape {found.shape} is not {expected.shape}")
+        _require(_is_same(found, expected, tolerance), f"{what} must not matter: the answer changed")
+    alike = whole.subset(samples=whole.truth.counted)
+    expected = np.asarray(answer(_with_weight(alike, None)))
+    found = np.asarray(answer(_with_weight(alike, np.full(alike.n_samples, 0.37))))
+    _require(_is_same(found, expected, tolerance), "weights that are all alike must be no weights: the answer changed")
+
+
+def _is_same(found: npt.NDArray[Any], expected: npt.NDArray[Any], tolerance: float) -> bool:
+    """Compare two answers."""
+    if tolerance > 0:
+        return bool(np.allclose(found, expected, rtol=0, atol=tolerance, equal_nan=True))
+    return np.array_equal(found, expected, equal_nan=found.dtype.kind == "f")
+
+
+def _iter_uncounted(whole: PredictionSet) -> Iterator[tuple[str, PredictionSet]]:
+    """Yield the same predictions with another filling of what does not count."""
+    rng = np.random.default_rng(3)
+    scores, truth, weight = whole.to_array(), np.asarray(whole.y_true), np.asarray(whole.sample_weight)
+    counted, known = np.asarray(whole.truth.counted), np.asarray(whole.y_known)
+    noise = rng.random(scores.shape, dtype=np.float32)
+    facts = whole.facts()
+    for what, y_scores, y_true, sample_weight in (
+        ("the truth of cells with y_known False", scores, np.where(known, truth, 1 - truth), weight),
+        ("the truth of rows with sample_weight 0", scores, np.where((weight == 0)[:, None], 1 - truth, truth), weight),
+        ("the scores of rows that do not count", np.where(counted[:, None], scores, noise), truth, weight),
+        ("the unit of the weights (times 1e-6)", scores, truth, weight * 1e-6),
+        ("the unit of the weights (times 1000)", scores, truth, weight * 1000.0),
+        ("the unit of the weights (sum 1)", scores, truth, weight / weight.sum()),
+    ):
+        changed: dict[str, Any] = {**facts, "y_true": y_true, "sample_weight": sample_weight}
+        yield what, PredictionSet(y_scores, whole.ids, whole.models, whole.labels, **changed)
+    yield "the presence of rows that do not count", whole.subset(samples=counted)
+
+
+def _with_weight(predictions: PredictionSet, weight: Any) -> PredictionSet:
+    """Give predictions other weights."""
+    facts: dict[str, Any] = {**predictions.facts(), "sample_weight": weight}
+    return PredictionSet(predictions.to_array(), predictions.ids, predictions.models, predictions.labels, **facts)
 
 
 def list_combiner_checks() -> list[str]:
@@ -252,6 +347,25 @@ def _check_weightless_rows(build: Builder, tolerance: float) -> None:
         _require(gap <= TOLERANCE, f"the {name} of rows with sample_weight 0 must not matter: scores differ by {gap}")
 
 
+def _check_what_counts(build: Builder, tolerance: float) -> None:
+    """Require the same fit and the same held-out scores whatever stands where nothing counts."""
+    whole, fresh = make_uncounted(n_samples=120), make_predictions(n_samples=40, random_state=7)
+    counted = whole.truth.counted
+
+    def answer(predictions: PredictionSet) -> FloatArray:
+        """Score new rows, and the rows that count by fits that did not see them."""
+        rows = (
+            np.arange(whole.n_samples)
+            if predictions.n_samples == whole.n_samples
+            else np.flatnonzero(np.asarray(counted))
+        )
+        combiner, held_out = build().fit_cross_fitted(predictions, folds=rows % 3)
+        held_out = held_out if predictions.counted is None else held_out[predictions.counted]
+        return np.concatenate([combiner.predict_proba(fresh), held_out])
+
+    check_what_counts(answer, predictions=whole, tolerance=TOLERANCE)
+
+
 def _check_cross_fit(build: Builder, tolerance: float) -> None:
     """Cross-fitted scores of a row do not depend on that row's truth."""
     predictions = make_predictions()
@@ -323,6 +437,7 @@ _CHECKS: dict[str, Callable[[Builder, float], None]] = {
     "coverage": _check_coverage,
     "unknown cells": _check_unknown_cells,
     "weightless rows": _check_weightless_rows,
+    "what counts": _check_what_counts,
     "cross-fit": _check_cross_fit,
     "state": _check_state,
     "pickling": _check_pickling,

@@ -23,6 +23,7 @@ from base_models.download.options import DownloadOptions
 from base_models.manifest.imaterialist_json import read_photo_urls
 from base_models.photos.decoding import photo_format
 from stacking.files.atomic_files import atomic_write_bytes, check_writable, run_lock, sweep_stale_temps
+from stacking.files.ending import ending_with
 
 if TYPE_CHECKING:
     import aiohttp
@@ -186,10 +187,8 @@ def download_photos(
             _check_space(ledger, out, options)
             (out / "photos").mkdir(exist_ok=True)
             run = _Run(out, ledger, options, progress)
-            try:
+            with ending_with(lambda: ledger.write_failures(out / "failures.csv")):
                 asyncio.run(run.work())
-            finally:
-                ledger.write_failures(out / "failures.csv")
             return run.report()
 
 

@@ -7,15 +7,13 @@ photo, at most a hundred rows late: what a kill loses is fetched once more.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from base_models.ledgers.sqlite_ledger import SqliteLedger
 from stacking.files.atomic_files import atomic_write_text
-from stacking.files.csv_cells import guard_cell
+from stacking.files.csv_cells import guard_cell, to_csv
 
 __all__ = ["LEDGER_NAME", "Ledger", "LedgerRow", "read_failures"]
 
@@ -219,15 +217,12 @@ class Ledger(SqliteLedger):
         path : pathlib.Path
             The file: ``id,url,status,reason,attempts``.
         """
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["id", "url", "status", "reason", "attempts"])
-        for row in self._connection.execute(
+        rows = self._connection.execute(
             "SELECT id, url, status, reason, attempts FROM photos WHERE status IN ('refused', 'unreachable') "
             "ORDER BY position, id"
-        ):
-            writer.writerow([guard_cell(str(cell)) for cell in row])
-        atomic_write_text(path, buffer.getvalue())
+        )
+        lines = [(photo_id, *(guard_cell(str(cell)) for cell in facts)) for photo_id, *facts in rows]
+        atomic_write_text(path, to_csv([("id", "url", "status", "reason", "attempts"), *lines]))
 
 
 def read_failures(folder: Path) -> dict[str, str]:

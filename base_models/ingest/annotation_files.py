@@ -9,15 +9,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from base_models.ingest.options import IngestOptions
-from base_models.manifest.csv_table import read_csv_table
+from base_models.manifest.annotations import AnnotationTable
+from base_models.manifest.csv_table import read_row_names
 from base_models.manifest.imaterialist_json import read_imaterialist_json
-from base_models.recipe.data import DataConfig
 from stacking.files.atomic_files import atomic_write_text
+from stacking.predictions.forms.tables import find_cell_separator, iterate_rows, read_texts
 
 __all__ = ["kept_name", "read_photo_ids", "write_kept"]
 
@@ -40,20 +41,22 @@ def kept_name(annotations: Path) -> str:
     return "annotations.json" if annotations.suffix.lower() == ".json" else "annotations.csv"
 
 
-def read_photo_ids(annotations: Path, options: IngestOptions) -> list[str]:
-    """Read the ids of the annotated photos.
+def read_photo_ids(annotations: Path, options: IngestOptions) -> tuple[list[str], list[str]]:
+    """Read the ids of the annotated photos, and where they are said to be.
 
     Parameters
     ----------
     annotations : pathlib.Path
-        Contest JSON, or CSV.
+        Contest JSON, or a table.
     options : IngestOptions
-        Columns of a CSV file.
+        Columns of a table.
 
     Returns
     -------
-    list of str
+    ids : list of str
         Ids in the order of the file; unique, and safe as file names.
+    paths : list of str
+        Path of each photo without suffix; the id where the file knows no paths.
 
     Raises
     ------
@@ -62,10 +65,15 @@ def read_photo_ids(annotations: Path, options: IngestOptions) -> list[str]:
     """
     if annotations.suffix.lower() == ".json":
         table, _ = read_imaterialist_json(annotations)
-    else:
-        table = read_csv_table(annotations, _csv_config(annotations, options))
+        table.check_ids()
+        return table.ids, table.ids
+    ids, paths = read_row_names(annotations, options.id_column)
+    table = AnnotationTable(annotations.name)
+    for photo_id, path in dict.fromkeys(zip(ids, paths, strict=True)):  # a long table repeats its photos
+        table.add(photo_id, ())
+        table.paths.append(path)
     table.check_ids()
-    return table.ids
+    return table.ids, table.paths
 
 
 def write_kept(annotations: Path, target: Path, kept: Set[str], options: IngestOptions) -> None:
@@ -80,7 +88,7 @@ def write_kept(annotations: Path, target: Path, kept: Set[str], options: IngestO
     kept : set of str
         Ids to keep.
     options : IngestOptions
-        Columns of a CSV file.
+        Columns of a table.
     """
     if annotations.suffix.lower() == ".json":
         content = json.loads(annotations.read_text(encoding="utf-8-sig"))
@@ -89,25 +97,18 @@ def write_kept(annotations: Path, target: Path, kept: Set[str], options: IngestO
                 content[name] = [entry for entry in content[name] if _entry_id(entry) in kept]
         atomic_write_text(target, json.dumps(content, ensure_ascii=False) + "\n")
         return
-    ids = read_csv_table(annotations, _csv_config(annotations, options)).ids
-    with annotations.open(encoding="utf-8-sig", newline="") as file:
-        header, *rows = [cells for cells in csv.reader(file) if cells]
+    ids, _ = read_row_names(annotations, options.id_column)
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
+    if annotations.suffix.lower() == ".parquet":
+        columns = read_texts(annotations)
+        rows: Iterator[Sequence[str]] = iter([tuple(columns), *zip(*columns.values(), strict=True)])
+        writer = csv.writer(buffer, lineterminator="\n")
+    else:
+        rows = (cells for _, cells in iterate_rows(annotations))
+        writer = csv.writer(buffer, lineterminator="\n", delimiter=find_cell_separator(annotations))
+    writer.writerow(next(rows))
     writer.writerows(cells for photo_id, cells in zip(ids, rows, strict=True) if photo_id in kept)
     atomic_write_text(target, buffer.getvalue())
-
-
-def _csv_config(annotations: Path, options: IngestOptions) -> DataConfig:
-    """Name the columns."""
-    return DataConfig(
-        format="csv",
-        root="",
-        annotations=str(annotations),
-        id_column=options.id_column,
-        labels_column=options.labels_column,
-    )
 
 
 def _entry_id(entry: dict[str, Any]) -> str:

@@ -12,12 +12,14 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import base_models
 from base_models.ingest.options import IngestOptions
+from stacking.files.ending import run_all
 
 __all__ = ["DecoderPool"]
 
@@ -59,9 +61,8 @@ class DecoderPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        for child in self._children:
-            self._end(child)
-        self._children.clear()
+        children, self._children = self._children, []
+        run_all(*(partial(self._end, child) for child in children), after=value)
 
     def run(self, requests: Iterable[dict[str, str]]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
         """Clean photos and give the answers as they come.

@@ -9,9 +9,7 @@ those. ``OUT/photos/ab/ID.jpg`` holds the photos, ``OUT/duplicates/`` those that
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
-import io
 import json
 import platform
 import time
@@ -31,6 +29,7 @@ from base_models.ingest.duplicates import find_duplicates
 from base_models.ingest.ledger import IngestLedger, IngestRow
 from base_models.ingest.options import IngestOptions
 from base_models.manifest import FolderPhotos, scan_folder
+from base_models.manifest.photo_names import match_photos, name_photos, normalise_path
 from stacking.files.atomic_files import (
     atomic_write_bytes,
     atomic_write_json,
@@ -40,7 +39,7 @@ from stacking.files.atomic_files import (
     sha256_file,
     sweep_stale_temps,
 )
-from stacking.files.csv_cells import guard_cell
+from stacking.files.csv_cells import guard_cell, to_csv
 from stacking.files.versions import installed_versions
 
 __all__ = ["IngestReport", "ingest_photos"]
@@ -122,8 +121,8 @@ def ingest_photos(
             f"out must be outside the folder of photos: got {str(out)!r} in {str(source)!r}; choose another."
         )
     found, photos = scan_folder(source)
-    ids = found if annotations is None else read_photo_ids(annotations, options)
-    places = {photo_id: place for place, photo_id in enumerate(found)}
+    ids, paths = (found, found) if annotations is None else read_photo_ids(annotations, options)
+    places = _find_photos(ids, paths, found, photos, annotations)
     _check_options(out, options)
     check_writable(out, round(len(places) * _BYTES_PER_PIXEL * options.size**2))
     with run_lock(out):
@@ -134,6 +133,17 @@ def ingest_photos(
             run.decode(ledger, progress)
             run.sort_out(ledger)
         return run.finish(annotations, read_failures(source))
+
+
+def _find_photos(
+    ids: list[str], paths: list[str], found: list[str], photos: FolderPhotos, annotations: Path | None
+) -> dict[str, int]:
+    """Find the photo of every id, by its path where the annotations have one."""
+    if annotations is None:
+        return {photo_id: place for place, photo_id in enumerate(found)}
+    short = [normalise_path(path) for path in photos.paths.tolist()]
+    matched = match_photos(paths, short, name_photos(short), who=annotations.name).tolist()
+    return {photo_id: place for photo_id, place in zip(ids, matched, strict=True) if place >= 0}
 
 
 def _check_options(out: Path, options: IngestOptions) -> None:
@@ -290,14 +300,12 @@ class _Run:
 
     def _write_csv(self, outcomes: dict[str, tuple[str, str]]) -> None:
         """Write one line per photo."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["id", "status", "reason", "source", "width", "height", "bytes", "sha256"])
+        lines: list[tuple[object, ...]] = [("id", "status", "reason", "source", "width", "height", "bytes", "sha256")]
         for photo_id, (status, reason) in outcomes.items():
             row = self.rows.get(photo_id) if photo_id in self.places else None
             facts = (row.source, row.width, row.height, row.n_bytes, row.sha256) if row else ("", 0, 0, 0, "")
-            writer.writerow([photo_id, status, guard_cell(reason), *facts])
-        atomic_write_text(self.out / "ledger.csv", buffer.getvalue())
+            lines.append((photo_id, status, guard_cell(reason), *facts))
+        atomic_write_text(self.out / "ledger.csv", to_csv(lines))
 
 
 def _has_other_bytes(path: Path, digest: str) -> bool:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from stacking.files.ending import run_all
+
 __all__ = ["SqliteLedger"]
 
 _COMMIT_ROWS = 100
@@ -72,11 +74,12 @@ class SqliteLedger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            with self._writing():
-                self._connection.commit()
-        finally:
-            self._connection.close()
+        run_all(self._commit, self._connection.close, after=value)
+
+    def _commit(self) -> None:
+        """Make sure of what was written."""
+        with self._writing():
+            self._connection.commit()
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> None:
         """Write one row; commit with it what has waited long enough."""

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.photos.vocabulary import Vocabulary
+from stacking.predictions.forms.label_cells import Kind, match_label_keys
 
 __all__ = ["AnnotationTable", "check_photo_id", "list_some", "normalise_split"]
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_MOST_FOLDERS = 16
+_LONGEST_ID = 255
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows writes such files to a device
 _SPLITS = {
     "train": "train",
@@ -45,6 +48,9 @@ class AnnotationTable:
         self.ids: list[str] = []
         self.splits: list[str] = []
         self.groups: list[str] = []
+        self.paths: list[str] = []  # the photos' paths as a table names them; none where the file knows ids only
+        self.columns: tuple[str, ...] | None = None  # the labels of a table with one column each
+        self.kind: Kind | None = None  # whether the file says that its keys are ids or names
         self._codes: dict[str, int] = {}  # label key → code, in the order met
         self._rows = array("q")
         self._labels = array("i")
@@ -92,6 +98,7 @@ class AnnotationTable:
         self.ids += other.ids
         self.splits += other.splits
         self.groups += other.groups
+        self.kind = other.kind
         self._rows.extend(row + offset for row in other._rows)
         self._labels.extend(codes[code] for code in other._labels)
 
@@ -106,7 +113,7 @@ class AnnotationTable:
         seen: set[str] = set()
         twice = []
         for photo_id in self.ids:
-            check_photo_id(photo_id, self.source)
+            check_photo_id(photo_id, self.source, folders=bool(self.paths))
             if photo_id in seen:
                 twice.append(photo_id)
             seen.add(photo_id)
@@ -132,9 +139,10 @@ class AnnotationTable:
         Raises
         ------
         ValueError
-            If annotations hold labels that the vocabulary does not.
+            If annotations hold labels that the vocabulary does not, or that could be ids as well as other names.
         """
-        columns = [vocabulary.column(key) for key in self._codes]
+        places = match_label_keys(self._codes, vocabulary.labels, who=self.source, prefer=self.kind)
+        columns = [places.get(key) for key in self._codes]
         unknown = [key for key, column in zip(self._codes, columns, strict=True) if column is None]
         if unknown:
             raise ValueError(
@@ -149,7 +157,7 @@ class AnnotationTable:
         return y_true
 
 
-def check_photo_id(photo_id: str, source: str) -> None:
+def check_photo_id(photo_id: str, source: str, *, folders: bool = False) -> None:
     """Refuse an id that is no plain file name.
 
     Parameters
@@ -158,18 +166,21 @@ def check_photo_id(photo_id: str, source: str) -> None:
         The id.
     source : str
         File name for the error.
+    folders : bool, default=False
+        Whether the id may be a path of such names, as where file names repeat in several folders.
 
     Raises
     ------
     ValueError
         If the id is empty, too long, holds anything but letters, digits, dot, dash and underscore, or names a device.
     """
-    if not _SAFE_ID.fullmatch(photo_id):
+    parts = photo_id.split("/") if folders else [photo_id]
+    if not all(map(_SAFE_ID.fullmatch, parts)) or len(parts) > _MOST_FOLDERS or len(photo_id) > _LONGEST_ID:
         raise ValueError(
             f"{source} must use photo ids of 1 to 128 letters, digits, '.', '-' or '_', starting with a letter or "
             f"digit: got {photo_id[:60]!r}; rename the photo."
         )
-    if _DEVICE.fullmatch(photo_id):
+    if any(map(_DEVICE.fullmatch, parts)):
         raise ValueError(
             f"{source} must use photo ids that are file names everywhere: got {photo_id!r}, a device on Windows; "
             "rename the photo."

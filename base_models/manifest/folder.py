@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.manifest.annotations import list_some
+from base_models.manifest.photo_names import name_photos, writable
 from base_models.photos.decoding import PHOTO_SUFFIXES, UnreadablePhotoError
 
-__all__ = ["FolderPhotos", "scan_folder"]
+__all__ = ["FolderPhotos", "list_folder_photos", "scan_folder"]
 
 
 @dataclass(frozen=True)
@@ -91,20 +92,47 @@ class FolderPhotos:
         return FolderPhotos(self.root, self.paths[rows], self.sizes[rows])
 
 
-def scan_folder(root: Path, *, prefixes: dict[str, str] | None = None) -> tuple[list[str], FolderPhotos]:
+def list_folder_photos(root: Path) -> tuple[list[str], FolderPhotos]:
     """Find every photo below a folder, in the order of their paths.
 
     Parameters
     ----------
     root : Path
-        The folder; hidden files, links to folders and files without a photo's suffix are passed over.
-    prefixes : dict, optional
-        First sub-folder → prefix of the ids of the photos in it; other photos get none.
+        The folder; hidden files, links to folders, files without a photo's suffix and names that are no UTF-8 are
+        passed over.
+
+    Returns
+    -------
+    paths : list of str
+        Paths below the folder, with slashes.
+    photos : FolderPhotos
+        The source of those photos.
+
+    Raises
+    ------
+    ValueError
+        If the folder does not exist.
+    """
+    if not root.is_dir():
+        raise ValueError(f"data.root must be a folder of photos: got {str(root)!r}, which is none; correct the path.")
+    found = writable(_walk(str(root), ""), str(root))
+    paths = [path for path, _ in found]
+    sizes = np.array([size for _, size in found], dtype=np.int64)
+    return paths, FolderPhotos(str(root.absolute()), np.array(paths, dtype=np.str_), sizes)
+
+
+def scan_folder(root: Path) -> tuple[list[str], FolderPhotos]:
+    """Find every photo below a folder, and name them.
+
+    Parameters
+    ----------
+    root : Path
+        The folder, see `list_folder_photos`.
 
     Returns
     -------
     ids : list of str
-        File names without extension.
+        File names without extension; where they repeat in several folders, the paths of all photos without extension.
     photos : FolderPhotos
         The source of those photos.
 
@@ -113,22 +141,16 @@ def scan_folder(root: Path, *, prefixes: dict[str, str] | None = None) -> tuple[
     ValueError
         If the folder does not exist, or two photos have equal ids.
     """
-    if not root.is_dir():
-        raise ValueError(f"data.root must be a folder of photos: got {str(root)!r}, which is none; correct the path.")
-    found = sorted(_walk(str(root), ""))
-    ids = []
-    for path, _ in found:
-        prefix = (prefixes or {}).get(path.split("/", 1)[0], "") if "/" in path else ""
-        ids.append(prefix + path.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    paths, photos = list_folder_photos(root)
+    ids = name_photos([path.rsplit(".", 1)[0] for path in paths])
     if len(set(ids)) != len(ids):
         first: dict[str, str] = {}
-        clashes = [f"{first[i]} and {p}" for i, (p, _) in zip(ids, found, strict=True) if first.setdefault(i, p) != p]
+        clashes = [f"{first[i]} and {p}" for i, p in zip(ids, paths, strict=True) if first.setdefault(i, p) != p]
         raise ValueError(
             f"data.root must hold every photo id once (the file name without extension): got {list_some(clashes)}; "
             "rename them."
         )
-    paths = np.array([path for path, _ in found], dtype=np.str_)
-    return ids, FolderPhotos(str(root.absolute()), paths, np.array([size for _, size in found], dtype=np.int64))
+    return ids, photos
 
 
 def _walk(folder: str, below: str) -> Iterator[tuple[str, int]]:

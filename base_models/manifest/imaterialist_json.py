@@ -54,6 +54,7 @@ def read_imaterialist_json(
             "`labelstack predict`."
         )
     table = AnnotationTable(path.name)
+    table.kind = "ids"
     for position, annotation in enumerate(data["annotations"]):
         where = f"{path.name}, annotations[{position}]"
         labels = _value(annotation, _LABEL_KEYS, where)

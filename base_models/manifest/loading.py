@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from base_models.manifest.annotations import AnnotationTable, list_some
 from base_models.manifest.csv_table import read_csv_table
-from base_models.manifest.folder import FolderPhotos, scan_folder
+from base_models.manifest.folder import FolderPhotos, list_folder_photos, scan_folder
 from base_models.manifest.imaterialist_json import read_imaterialist_json
 from base_models.manifest.manifest import Manifest
-from base_models.manifest.tar_shards import TarPhotos, scan_tar_shards
+from base_models.manifest.photo_names import match_photos, name_photos, normalise_path
+from base_models.manifest.tar_shards import TarPhotos, list_tar_photos, scan_tar_shards
 from base_models.photos.vocabulary import Vocabulary, load_vocabulary
 from base_models.recipe.data import DataConfig
+from stacking._checks import check_names
+from stacking.predictions.forms.label_cells import LabelList
 
 __all__ = ["load_manifest", "load_photo_folder"]
 
@@ -50,19 +53,19 @@ def load_manifest(config: DataConfig, folder: Path) -> Manifest:
         photos have equal ids, or no photo is left.
     """
     root = _resolve(config.root, folder)
-    table, unannotated = _read_annotations(config, folder, root)
+    vocabulary = load_vocabulary(_resolve(config.labels, folder)) if config.labels else None
+    table, unannotated = _read_annotations(config, folder, root, None if vocabulary is None else vocabulary.labels)
     table.check_ids()
-    vocabulary = load_vocabulary(_resolve(config.labels, folder)) if config.labels else Vocabulary.from_keys(table.keys)
+    if vocabulary is None:
+        vocabulary = Vocabulary(table.columns) if table.columns else Vocabulary.from_keys(table.keys)
     y_true = table.to_matrix(vocabulary)
-    ids, photos = _find_photos(config, root)
-    places = {photo_id: place for place, photo_id in enumerate(ids)}
-    place_of_row = np.array([places.get(photo_id, -1) for photo_id in table.ids], dtype=np.int64)
+    place_of_row, photos = _find_photos(config, root, table)
     rows = np.flatnonzero(place_of_row >= 0)
     missing = tuple(table.ids[row] for row in np.flatnonzero(place_of_row < 0))
     if not len(rows):
         raise ValueError(
             f"data.root must hold the annotated photos: none of {len(table):,} was found in {str(root)!r} (which holds "
-            f"{len(ids):,} photos); correct the path or the id column."
+            f"{len(photos):,} photos); correct the path or the id column."
         )
     if missing:
         logger.warning(
@@ -110,7 +113,7 @@ def load_photo_folder(root: Path) -> tuple[NDArray[np.str_], FolderPhotos | TarP
     ids, photos = scan_tar_shards(root) if root.is_dir() and any(root.glob("*.tar")) else scan_folder(root)
     if not ids:
         raise ValueError(f"the folder of photos must hold at least one: got {str(root)!r} with none; correct the path.")
-    return np.array(ids, dtype=np.str_), photos
+    return check_names(ids, name="photo ids"), photos
 
 
 def _resolve(path: str, folder: Path) -> Path:
@@ -118,11 +121,13 @@ def _resolve(path: str, folder: Path) -> Path:
     return folder / Path(os.path.expandvars(path)).expanduser()
 
 
-def _read_annotations(config: DataConfig, folder: Path, root: Path) -> tuple[AnnotationTable, tuple[str, ...]]:
+def _read_annotations(
+    config: DataConfig, folder: Path, root: Path, labels: LabelList | None
+) -> tuple[AnnotationTable, tuple[str, ...]]:
     """Read the table, or one contest file per split."""
     path = _resolve(config.annotations, folder) if config.annotations else root / "annotations.csv"
     if config.format != "imaterialist-json" and path.suffix.lower() != ".json":
-        return read_csv_table(path, config), ()
+        return read_csv_table(path, config, labels), ()
     files = {"train": path}
     if config.validation_annotations:
         files["validation"] = _resolve(config.validation_annotations, folder)
@@ -137,12 +142,15 @@ def _read_annotations(config: DataConfig, folder: Path, root: Path) -> tuple[Ann
     return table, unannotated
 
 
-def _find_photos(config: DataConfig, root: Path) -> tuple[list[str], FolderPhotos | TarPhotos]:
-    """List the photos below the root."""
-    if config.format == "tar":
-        return scan_tar_shards(root)
+def _find_photos(
+    config: DataConfig, root: Path, table: AnnotationTable
+) -> tuple[NDArray[np.int64], FolderPhotos | TarPhotos]:
+    """Find the photo of every row of the table, −1 where there is none."""
+    paths, photos = list_tar_photos(root) if config.format == "tar" else list_folder_photos(root)
+    short = [normalise_path(path) for path in paths]
     prefixes = {split: f"{split}-" for split in ("train", "validation", "test")} if config.split_folders else None
-    return scan_folder(root, prefixes=prefixes)
+    names = name_photos(short, prefixes)
+    return match_photos(table.paths or table.ids, short, names, who=table.source), photos
 
 
 def _cut(manifest: Manifest, config: DataConfig) -> Manifest:

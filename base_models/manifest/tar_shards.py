@@ -6,6 +6,7 @@ of a million. Compressed shards would need reading from their beginning and are 
 
 from __future__ import annotations
 
+import logging
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.manifest.annotations import list_some
+from base_models.manifest.photo_names import can_be_named, name_photos
 from base_models.photos.decoding import PHOTO_SUFFIXES, UnreadablePhotoError
 
-__all__ = ["TarPhotos", "scan_tar_shards"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["TarPhotos", "list_tar_photos", "scan_tar_shards"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class TarPhotos:
         return TarPhotos(self.root, self.shards, self.shard_of[rows], self.offsets[rows], self.sizes[rows])
 
 
-def scan_tar_shards(root: Path) -> tuple[list[str], TarPhotos]:
+def list_tar_photos(root: Path) -> tuple[list[str], TarPhotos]:
     """Index every photo of the ``*.tar`` files in a folder.
 
     Parameters
@@ -116,15 +120,15 @@ def scan_tar_shards(root: Path) -> tuple[list[str], TarPhotos]:
 
     Returns
     -------
-    ids : list of str
-        Member names without folder and extension, shard by shard.
+    paths : list of str
+        Member names, shard by shard.
     photos : TarPhotos
         The source of those photos.
 
     Raises
     ------
     ValueError
-        If the folder holds no shard, a shard is damaged or compressed, or two photos have equal ids.
+        If the folder holds no shard, or a shard is damaged or compressed.
 
     Notes
     -----
@@ -137,11 +141,46 @@ def scan_tar_shards(root: Path) -> tuple[list[str], TarPhotos]:
         )
     names: list[str] = []
     places: list[tuple[int, int, int]] = []
+    unnamed: list[str] = []
     for number, shard in enumerate(shards):
         for name, offset, size in _members(root / shard):
+            if not can_be_named(name):
+                unnamed.append(name)
+                continue
             names.append(name)
             places.append((number, offset, size))
-    ids = [PurePosixPath(name).stem for name in names]
+    if unnamed:
+        logger.warning(
+            "%d photos are left out, since their names are blank or no UTF-8: %s", len(unnamed), list_some(unnamed)
+        )
+    table = np.array(places, dtype=np.int64).reshape(-1, 3)
+    return names, TarPhotos(
+        str(root.absolute()), shards, table[:, 0].astype(np.int32), table[:, 1].copy(), table[:, 2].copy()
+    )
+
+
+def scan_tar_shards(root: Path) -> tuple[list[str], TarPhotos]:
+    """Index every photo of the ``*.tar`` files in a folder, and name them.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+
+    Returns
+    -------
+    ids : list of str
+        Member names without folder and extension; where they repeat, the whole member names without extension.
+    photos : TarPhotos
+        The source of those photos.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no shard, a shard is damaged or compressed, or two photos have equal ids.
+    """
+    names, photos = list_tar_photos(root)
+    ids = name_photos([str(PurePosixPath(name).with_suffix("")) for name in names])
     if len(set(ids)) != len(ids):
         first: dict[str, int] = {}
         clashes = [names[row] for row, i in enumerate(ids) if first.setdefault(i, row) != row]
@@ -149,10 +188,7 @@ def scan_tar_shards(root: Path) -> tuple[list[str], TarPhotos]:
             f"shards must hold every photo id once (the member name without extension): got {list_some(clashes)} "
             "again; rename or remove them."
         )
-    table = np.array(places, dtype=np.int64).reshape(-1, 3)
-    return ids, TarPhotos(
-        str(root.absolute()), shards, table[:, 0].astype(np.int32), table[:, 1].copy(), table[:, 2].copy()
-    )
+    return ids, photos
 
 
 def _members(path: Path) -> list[tuple[str, int, int]]:

@@ -6,7 +6,6 @@ the whole is its name everywhere else, because two groups may share a value.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -16,9 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stacking._checks import check_names
+from stacking.predictions.forms.label_cells import LabelList
+from stacking.predictions.forms.name_lists import read_label_list
+
 __all__ = ["Vocabulary", "load_vocabulary"]
 
-_ID_COLUMNS = ("labelId", "label_id", "id")
+_UNWRITABLE = ("|", "\n", "\r")
+"""Files of labels join them by ``|``, one line a photo."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,6 @@ class Vocabulary:
             object.__setattr__(self, "groups", tuple(n.split(":", 1)[0] if ":" in n else "" for n in self.names))
         if not self.ids:
             object.__setattr__(self, "ids", self.names)
-        for what, values in (("names", self.names), ("ids", self.ids)):
-            if len(set(values)) != len(values):
-                twice = sorted({v for v in values if values.count(v) > 1})[0]
-                raise ValueError(
-                    f"vocabulary {what} must be unique: got {twice!r} twice; remove one of the two labels."
-                )
         if not len(self.names) == len(self.groups) == len(self.ids):
             raise ValueError(
                 f"vocabulary names, groups and ids must have equal lengths: got {len(self.names)}, {len(self.groups)} "
@@ -64,6 +62,15 @@ class Vocabulary:
             )
         if not self.names:
             raise ValueError("vocabulary must hold at least one label: got none; check the labels file.")
+        check_names(self.names, name="label names")
+        check_names(self.ids, name="label ids")
+        for name in self.names:
+            mark = next((mark for mark in _UNWRITABLE if mark in name), None)
+            if mark is not None:
+                raise ValueError(
+                    f"label names must hold no '|' and no line break, since files join labels by '|': got {name!r}; "
+                    "rename the label."
+                )
         # ids win over names: annotation files are written in ids
         columns = {name: column for column, name in enumerate(self.names)}
         columns.update({label_id: column for column, label_id in enumerate(self.ids)})
@@ -86,6 +93,16 @@ class Vocabulary:
             Column in ``y_true``.
         """
         return self._columns.get(key)
+
+    @property
+    def own_ids(self) -> tuple[str, ...] | None:
+        """Return the ids where they are not the names themselves."""
+        return None if self.ids == self.names else self.ids
+
+    @property
+    def labels(self) -> LabelList:
+        """Return names, ids and groups as all readers of labels take them."""
+        return LabelList(self.names, self.own_ids, self.groups)
 
     def select(self, columns: Sequence[int] | NDArray[np.integer]) -> Vocabulary:
         """Return the vocabulary of some columns, in the order given.
@@ -128,12 +145,13 @@ class Vocabulary:
 
 
 def load_vocabulary(path: Path) -> Vocabulary:
-    """Read a vocabulary from a CSV file with columns ``labelId,name`` and, if any, ``group``.
+    """Read a vocabulary from a label list in any of the forms that `stacking` reads.
 
     Parameters
     ----------
     path : Path
-        The file; further columns (such as ``count``) are ignored. Without an id column the names are the ids.
+        A table with names (``name``, ``labelName``, ``label`` …) and, if any, ids and groups, or a plain list; further
+        columns (such as ``count``) are ignored. Without ids the names are the ids.
 
     Returns
     -------
@@ -143,32 +161,17 @@ def load_vocabulary(path: Path) -> Vocabulary:
     Raises
     ------
     ValueError
-        If the file is missing, holds no column ``name``, or names a label twice.
+        If the file is missing, holds no names, or a name or id is blank, occurs twice or cannot be written.
     """
     if not path.is_file():
         raise ValueError(
             f"data.labels must name a vocabulary file: got {str(path)!r}, which does not exist; correct the path."
         )
+    labels = read_label_list(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"data.labels must be CSV text in UTF-8: {str(path)!r} is not ({error}); convert it."
-        ) from error
-    if "name" not in columns:
-        raise ValueError(f"{path.name} must have a column 'name': got columns {', '.join(columns) or 'none'}; add it.")
-    id_column = next((c for c in _ID_COLUMNS if c in columns), "name")
-    try:
-        return Vocabulary(
-            tuple(row["name"].strip() for row in rows),
-            tuple((row["group"] or "").strip() for row in rows) if "group" in columns else (),
-            tuple(row[id_column].strip() for row in rows),
-        )
-    except (AttributeError, ValueError) as error:
-        raise ValueError(f"{path.name} must hold one id and one unique name per line: {error}") from error
+        return Vocabulary(labels.names, labels.groups or (), labels.ids or ())
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 def _number_first(key: str) -> tuple[bool, int, str]:

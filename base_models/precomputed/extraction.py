@@ -20,6 +20,7 @@ from base_models.networks.network import MultilabelNetwork
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureFacts, FeatureWriter
 from base_models.training.scoring import compute_logits
+from stacking.files.ending import ending_with
 from stacking.files.versions import installed_versions
 
 __all__ = ["compute_features", "write_features"]
@@ -108,7 +109,7 @@ def write_features(
     """
     started, cpu_started = time.monotonic(), time.process_time()
     writer = FeatureWriter(folder, facts, variants)
-    try:
+    with ending_with(writer.close, lambda: body.to("cpu")):
         body = body.to(device).to(memory_format=torch.channels_last)
         _fill(writer, variants, body, photos, on_rows)
         writer.commit(
@@ -119,9 +120,6 @@ def write_features(
             seconds=time.monotonic() - started,  # of the last process
             cpu_seconds=time.process_time() - cpu_started,
         )
-    finally:
-        writer.close()
-        body.to("cpu")
 
 
 def _fill(

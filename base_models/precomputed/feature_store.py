@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,7 @@ from stacking.files.atomic_files import (
     sweep_stale_temps,
     sync_folder,
 )
+from stacking.files.ending import run_all
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
 
@@ -248,11 +250,10 @@ class FeatureWriter:
             for variant in variants:
                 self._files[variant] = self._reserve(variant)
                 self._chunks[variant] = self._intact_chunks(variant)
-        except BaseException:
-            self.close()
-            for variant in variants:  # reserved for nothing
-                if not self._chunks.get(variant):
-                    (folder / f"{variant}.npy.part").unlink(missing_ok=True)
+        except BaseException as error:
+            reserved_for_nothing = [variant for variant in variants if not self._chunks.get(variant)]
+            parts = [folder / f"{variant}.npy.part" for variant in reserved_for_nothing]
+            run_all(self.close, *(partial(part.unlink, missing_ok=True) for part in parts), after=error)
             raise
 
     def n_done(self, variant: str) -> int:
@@ -324,9 +325,8 @@ class FeatureWriter:
 
     def close(self) -> None:
         """Close the files; what was written stays for the next process."""
-        for file in self._files.values():
-            file.close()
-        self._files = {}
+        files, self._files = self._files, {}
+        run_all(*(file.close for file in files.values()))
 
     def _read_ledger(self) -> dict[str, Any]:
         """Read what an earlier process finished."""
@@ -343,8 +343,8 @@ class FeatureWriter:
         try:
             preallocate(file, self._offset(0) + self.facts.n_bytes())
             write_at(file.fileno(), np.frombuffer(self._header, np.uint8), 0)
-        except BaseException:
-            file.close()
+        except BaseException as error:
+            run_all(file.close, after=error)
             raise
         return file
 

@@ -17,7 +17,8 @@ class DataConfig:
     """Name the photos, the annotations and the columns of one data set.
 
     Relative paths are taken from the folder of the recipe; ``~`` and ``$VARIABLES`` are expanded. A photo's id is its
-    file name without extension; two photos with equal ids are an error.
+    file name without extension; where a table names files that are called alike in several folders, the ids of all its
+    photos are their paths without extension. Two photos with equal ids are an error.
 
     Parameters
     ----------
@@ -34,17 +35,23 @@ class DataConfig:
     test_annotations : str, optional
         JSON form only: the file of the test split.
     labels : str, optional
-        The vocabulary file, with columns ``labelId,name``; names may be written ``group:value``. Without it the labels
-        are those that the annotations hold, sorted.
+        The label list in any form that `stacking.load_predictions` takes, such as a table ``labelId,name``; names may
+        be written ``group:value``. Without it the labels are those that the annotations hold, sorted, or the columns of
+        a table with one column per label.
     split_folders : bool, default=False
         JSON form only: photos lie in ``root/train``, ``root/validation`` and ``root/test``, and ids become
         ``train-17``, because the contest numbers every split from 1.
     id_column : str, default="image"
-        Table form: the column with the photo's file name or id.
+        Table form: the column with the photo's file name or id; at its default another usual name will do (``id``,
+        ``filename``, ``path`` …).
     labels_column : str, default="labels"
-        Table form: the column with the photo's label ids or names.
+        Table form: the column with the photo's label ids or names; at its default another usual name will do
+        (``label``, ``labelId`` …), or one column per label with 0 and 1. A column ``label`` may repeat a photo, one row
+        per label.
     label_separator : str, optional
-        Table form: what separates labels in a cell; by default ``|`` where the column holds any, else white space.
+        Table form: what separates labels in a cell, ``" "`` for white space. By default it is found: ``|``, semicolons,
+        commas, a Python or JSON list, or white space between ids and between labels of the vocabulary. What could be
+        one label or several is refused.
     group_column : str, optional
         Table form: the column of groups, photos that must share a fold (near-duplicates, one seller).
     split_column : str, optional

@@ -8,7 +8,6 @@ lists the photos that cannot be read.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import logging
@@ -35,6 +34,7 @@ from stacking.files.atomic_files import (
     run_lock,
     sweep_stale_temps,
 )
+from stacking.files.csv_cells import guard_cell, to_csv
 from stacking.files.versions import installed_versions
 
 __all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "write_npz"]
@@ -112,13 +112,8 @@ class RunFolder:
         failures : dict of str to str
             The reason by photo id.
         """
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["id", "reason"])
-        for name, reason in failures.items():
-            # a cell that a spreadsheet would take for a formula is quoted as text
-            writer.writerow([name, f"'{reason}" if reason[:1] in "=+-@\t\r" else reason])
-        atomic_write_text(self.path / "failures.csv", buffer.getvalue())
+        rows = [("id", "reason"), *((name, guard_cell(reason)) for name, reason in failures.items())]
+        atomic_write_text(self.path / "failures.csv", to_csv(rows))
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ from stacking.predictions import PredictionSet, load_predictions
 if TYPE_CHECKING:
     from base_models.manifest import PhotoSource
 
-__all__ = ["MemberNetworks", "find_readable", "load_member", "open_photos", "predict"]
+__all__ = ["MemberNetworks", "RunNames", "find_readable", "load_member", "open_photos", "predict", "read_run_names"]
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,7 @@ def predict(
         y_true=None if y_true is None else y_true[readable],
         covers=np.stack([~np.isnan(score).any(axis=0) for score in scores.values()]),
         label_groups=tuple(manifest["data"]["label_groups"]),
+        label_ids=_own_label_ids(manifest["data"]),
         train_frequency=load_predictions(run / "oof").train_frequency,
         extras={"unreadable": np.array(unreadable, dtype=np.str_)} if unreadable else None,
     )
@@ -190,6 +191,54 @@ def find_readable(ids: NDArray[np.str_], reader: PhotoReader, n_workers: int) ->
     if not len(readable):
         raise ValueError(f"photos must hold at least one that can be read: got {len(ids)}, none of them readable.")
     return readable, [str(ids[row]) for row in failures]
+
+
+@dataclass(frozen=True)
+class RunNames:
+    """What a finished run predicts.
+
+    Parameters
+    ----------
+    models, labels : tuple of str
+        Their names, in order; members that could not be trained are left out.
+    label_ids : tuple of str or None
+        The data set's ids of the labels, where they are not the names.
+    """
+
+    models: tuple[str, ...]
+    labels: tuple[str, ...]
+    label_ids: tuple[str, ...] | None
+
+
+def read_run_names(run: str | Path) -> RunNames:
+    """Read which models and labels a run predicts, without loading a network.
+
+    Parameters
+    ----------
+    run : str or pathlib.Path
+        The folder of a finished run.
+
+    Returns
+    -------
+    RunNames
+        Its names.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished.
+    """
+    manifest = _read_run(Path(run))
+    failed, recipe = set(manifest.get("failed_members", ())), manifest["recipe"]
+    models = [entry["name"] for entry in recipe["members"] if entry["name"] not in failed]
+    models += [entry["name"] for entry in recipe.get("derived", []) if not failed & set(entry["members"])]
+    return RunNames(tuple(models), tuple(manifest["data"]["labels"]), _own_label_ids(manifest["data"]))
+
+
+def _own_label_ids(data: dict[str, Any]) -> tuple[str, ...] | None:
+    """Give the data set's ids of the labels where they are not the names; runs of earlier versions do not know them."""
+    ids = data.get("label_ids")
+    return None if ids is None or ids == data["labels"] else tuple(ids)
 
 
 def _read_run(run: Path) -> dict[str, Any]:

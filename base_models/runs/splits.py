@@ -185,6 +185,7 @@ def _check_same_data(
             "y_true_sha256": digest,
             "labels": list(manifest.vocabulary.names),
             "label_groups": list(manifest.vocabulary.groups),
+            "label_ids": list(manifest.vocabulary.ids),
         }
         folder.record(data=described)
     elif known["y_true_sha256"] != digest or known["labels"] != list(manifest.vocabulary.names):

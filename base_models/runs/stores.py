@@ -127,6 +127,7 @@ def assemble_stores(
             folds=_folds_of_store(data, rows) if chunk == "oof" else None,
             covers=np.stack([covers[name] for name in parts]),
             label_groups=data.manifest.vocabulary.groups,
+            label_ids=data.manifest.vocabulary.own_ids,
             train_frequency=data.train_counts / max(1, int(data.learning.sum())),
         )
         with writer:

@@ -47,10 +47,16 @@ def compare(
     """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
     with session(quiet) as show:
         from experiments.reports.comparison_files import write_comparison
+        from stacking.combiners.registry import method_kind
         from stacking.comparison import compare as compare_methods
         from stacking.predictions import load_predictions
 
         check_out_folder(out)
+        chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        for name in chosen if isinstance(chosen, list) else ():
+            method_kind(name)  # unknown names before anything is read
+        if holdout is not None and not holdout.exists():
+            raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
         opened = open_predictions(
             predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
         )
@@ -58,7 +64,6 @@ def compare(
         if only:
             opened = opened.subset(models=only)
             held_out = None if held_out is None else held_out.subset(models=only)
-        chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
         with show.progress("comparing") as progress:
             found = compare_methods(
                 opened,

@@ -108,6 +108,11 @@ def fit(
 
         check_out_folder(out)
         check_ensemble_folder(out)
+        StackingEnsemble(method, rule=rule).check_parameters()
+        limits = {
+            "min_per_group": split_group_limits(min_per_group, "--min-per-group"),
+            "max_per_group": split_group_limits(max_per_group, "--max-per-group"),
+        }
         opened = open_predictions(
             predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
         )
@@ -116,9 +121,8 @@ def fit(
             max_labels=max_labels,
             top_k=top_k,
             exclusive_groups=tuple(exclusive_group or ()),
-            min_per_group=split_group_limits(min_per_group, "--min-per-group"),
-            max_per_group=split_group_limits(max_per_group, "--max-per-group"),
             never_empty=never_empty,
+            **limits,
         )
         kept = rules if rules.is_active else None
         ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)
@@ -155,12 +159,26 @@ def predict(
     from_logits: FromLogits = False,
     logits_of: LogitsOf = None,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
-    guard: Annotated[bool, typer.Option(help="Put ' before names that a spreadsheet would run as a formula.")] = True,
+    guard: Annotated[
+        bool,
+        typer.Option(
+            help="Put ' before ids and labels that a spreadsheet would run as a formula; such a file is for people, "
+            "not to be read back."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Label samples with a saved ensemble, from predictions or from new photos."""
     with session(quiet) as show:
-        from experiments.label_table import check_targets, label_samples, score_images
+        from experiments.label_table import (
+            check_run,
+            check_targets,
+            ids_in_order,
+            label_ids_of,
+            label_samples,
+            score_images,
+        )
+        from experiments.submission import choose_label_texts
         from stacking.decision_rules.rematch import REMATCHES
         from stacking.ensemble.ensemble import StackingEnsemble
 
@@ -168,11 +186,16 @@ def predict(
         if rematch not in ("none", *REMATCHES):
             raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
         loaded = StackingEnsemble.load(ensemble)
+        if rematch != "none":
+            loaded.check_rematch()
         if (run is None) != (images is None):
             raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
+        label_ids = label_ids_of(loaded.labels_, labels) or loaded.label_ids_
         if run is not None and images is not None:
             if predictions is not None or model:
                 raise ValueError("give either predictions or --run with --images, not both.")
+            of_run = check_run(loaded, run, tuple(without or ()))
+            texts = choose_label_texts(loaded.labels_, label_ids or of_run, csv_format)
             with show.training() as progress:
                 opened = score_images(run, images, device=device, progress=progress)
             unreadable = opened.extras.get("unreadable", ())
@@ -182,6 +205,8 @@ def predict(
             opened = open_predictions(
                 predictions, None, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
             )
+            label_ids = label_ids or ids_in_order(loaded.labels_, opened.labels, opened.label_ids)
+            texts = choose_label_texts(loaded.labels_, label_ids, csv_format)
         counts = label_samples(
             loaded,
             opened,
@@ -191,6 +216,7 @@ def predict(
             without=tuple(without or ()),
             rematch=rematch,
             guard=guard,
+            texts=texts,
         )
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:

@@ -19,14 +19,22 @@ Predictions = Annotated[
 ]
 Truth = Annotated[
     Path | None,
-    typer.Option(help="Truth: a matrix (.csv, .parquet, .npy) or a table id,labels with labels joined by |."),
+    typer.Option(
+        help="Truth: one column per label (.csv, .parquet, .npy, .npz), a table id,labels (joined by | or commas, ids "
+        "by spaces, or lists), or id,label with one row per label."
+    ),
 ]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", metavar="[NAME=]FILE", help="Scores of one model: .csv, .parquet or .npy. Once per model."),
 ]
 Ids = Annotated[Path | None, typer.Option(help="Samples and their order, one id per line; .npy matrices need it.")]
-Labels = Annotated[Path | None, typer.Option(help="Labels and their order, one per line; .npy matrices need it.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Labels and their order, one per line, or a table labelId,labelName; .npy matrices and label ids need it."
+    ),
+]
 FromLogits = Annotated[
     bool, typer.Option("--from-logits", help="The scores are logits: pass them through the sigmoid.")
 ]

@@ -156,16 +156,16 @@ def _seconds_of(name: str, predictions: PredictionSet) -> float:
 
 
 def _seconds_of_deciding(predictions: PredictionSet) -> float:
-    """Time the tuning of both decision rules on folds, per row."""
-    from stacking.comparison.rules import fit_rules
+    """Time the choice of a decision rule on folds, per row."""
+    from stacking.decision_rules.choice import choose_thresholds
 
     n_rows = min(predictions.n_samples, TRIED_ROWS[1])
     rows = np.linspace(0, predictions.n_samples - 1, n_rows).round().astype(int)
     few = predictions.subset(samples=rows).in_memory()
     y_score, folds = np.nan_to_num(few.model_scores(few.models[0])), np.arange(n_rows) % N_FOLDS
-    fit_rules(y_score, few, folds)  # compiles
+    choose_thresholds(y_score, few, folds)  # compiles
     started = time.perf_counter()
-    fit_rules(y_score, few, folds)
+    choose_thresholds(y_score, few, folds)
     return (time.perf_counter() - started) / n_rows
 
 

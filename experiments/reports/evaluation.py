@@ -5,18 +5,17 @@ their plain mean are scored beside it at the threshold .5, because nothing may b
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.reports.result_manifest import build_manifest, write_manifest
+from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.rematch import REMATCHES
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
 from stacking.metrics import (
-    f1_per_label,
     hamming_loss,
     log_loss,
     macro_f1,
@@ -25,6 +24,7 @@ from stacking.metrics import (
     samples_f1,
     subset_accuracy,
 )
+from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
 from stacking.report import Column, Figure, Report, Section, Table, render_html, render_markdown
 from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
 
@@ -32,36 +32,8 @@ if TYPE_CHECKING:
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.predictions import PredictionSet
 
-N_BINS = 15
+N_BINS = 20
 HALF = 0.5
-
-
-@dataclass(frozen=True)
-class HeldOutAnswer:
-    """What one method answered for samples that tuned nothing.
-
-    Attributes
-    ----------
-    method : str
-        Name of the method.
-    ids : ndarray of str, shape (n_samples,)
-        Names of the samples.
-    labels : tuple of str
-        Names of the labels.
-    y_true : ndarray of uint8, shape (n_samples, n_labels)
-        The truth.
-    y_score : ndarray of float32, shape (n_samples, n_labels)
-        Scores in [0, 1].
-    y_pred : ndarray of bool, shape (n_samples, n_labels)
-        Labels after the thresholds.
-    """
-
-    method: str
-    ids: NDArray[np.str_]
-    labels: tuple[str, ...]
-    y_true: NDArray[np.uint8]
-    y_score: NDArray[np.float32]
-    y_pred: NDArray[np.bool_]
 
 
 def evaluate_ensemble(
@@ -114,19 +86,22 @@ def evaluate_ensemble(
     predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score)
-    rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(y_score, how) for how in REMATCHES}
+    counted = y_score if predictions.counted is None else y_score[predictions.counted]
+    rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(counted, how) for how in REMATCHES}
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
-    main = HeldOutAnswer("ensemble", aligned.ids, aligned.labels, _truth(aligned), y_score, y_pred)
+    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred)
     moved = [
         replace(main, method=f"ensemble, rematched {how}", y_pred=ensemble.decide(y_score, thresholds))
         for how, thresholds in rematched.items()
     ]
     others = [*moved, _mean_answer(aligned), *(_member_answer(aligned, model) for model in aligned.models)]
-    intervals = _intervals([main, *others], aligned, n_bootstrap, random_state)
+    counts = [answer.counts for answer in (main, *others)]
+    draws = bootstrap_micro_f1(aligned.truth, counts, n_bootstrap=n_bootstrap, random_state=random_state)
+    intervals = [percentile_interval(values) for values in draws]
     kinds = ["auto", *["rematch"] * len(moved), "vote", *["member"] * aligned.n_models]
     rows: list[dict[str, Any]] = [
-        {"method": answer.method, "kind": kind, **_metrics(answer, aligned), "low": low, "high": high}
+        {"method": answer.method, "kind": kind, **_metrics(answer), "low": low, "high": high}
         for answer, kind, (low, high) in zip([main, *others], kinds, intervals, strict=True)
     ]
     rows.sort(key=lambda row: -row["score"])
@@ -156,12 +131,12 @@ def _unseen(
     return predictions.subset(samples=~seen), n_seen
 
 
-def labels_section(answer: HeldOutAnswer) -> Section:
+def labels_section(answer: HeldOut) -> Section:
     """Show F1 per label against how often the label occurs, and the labels never predicted.
 
     Parameters
     ----------
-    answer : HeldOutAnswer
+    answer : HeldOut
         Held-out labels of one method.
 
     Returns
@@ -169,19 +144,20 @@ def labels_section(answer: HeldOutAnswer) -> Section:
     Section
         A figure and a table.
     """
-    f1 = f1_per_label(answer.y_true, answer.y_pred)
-    counts = answer.y_true.sum(axis=0, dtype=np.int64)
-    figure = label_f1_figure({answer.method: f1}, counts, answer.labels)
-    never = never_predicted_table(answer.labels, answer.y_pred.sum(axis=0), counts, method=answer.method)
+    counts, truth = answer.counts, answer.truth
+    f1, positives = counts.f1_per_label(truth), truth.positives()
+    figure = label_f1_figure({answer.method: f1}, positives, answer.labels)
+    predicted = counts.label_predicted / truth.mean_weight
+    never = never_predicted_table(answer.labels, predicted, positives, method=answer.method)
     return Section("Labels", [Figure(figure, "F1 of every label against how often it occurs."), never])
 
 
-def scores_section(answers: list[HeldOutAnswer]) -> Section:
+def scores_section(answers: list[HeldOut]) -> Section:
     """Show micro-F1 against one threshold, and whether scores are probabilities.
 
     Parameters
     ----------
-    answers : list of HeldOutAnswer
+    answers : list of HeldOut
         One per method; the first is the main one.
 
     Returns
@@ -189,10 +165,10 @@ def scores_section(answers: list[HeldOutAnswer]) -> Section:
     Section
         Threshold curves and reliability curves.
     """
-    thresholds = np.linspace(0.02, 0.98, 49)
-    by_threshold = {answer.method: _micro_f1_at(answer, thresholds) for answer in answers}
-    reliability = {answer.method: _reliability(answer)[:2] for answer in answers}
-    counts = _reliability(answers[0])[2]
+    thresholds = answers[0].histogram.threshold_curve()[0]
+    by_threshold = {answer.method: answer.histogram.threshold_curve()[1] for answer in answers}
+    curves = {answer.method: answer.histogram.reliability_curve(N_BINS) for answer in answers}
+    reliability, counts = {name: curve[:2] for name, curve in curves.items()}, curves[answers[0].method][2]
     return Section(
         "Thresholds and reliability",
         [
@@ -200,25 +176,6 @@ def scores_section(answers: list[HeldOutAnswer]) -> Section:
             Figure(reliability_figure(reliability, counts=counts), "How often a label is true, given its score."),
         ],
     )
-
-
-def _micro_f1_at(answer: HeldOutAnswer, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return micro-F1 for every single threshold, from one sort."""
-    order = np.argsort(-answer.y_score, axis=None, kind="stable")
-    hits = np.concatenate([[0], np.cumsum(answer.y_true.ravel()[order], dtype=np.int64)])
-    fired = np.searchsorted(-answer.y_score.ravel()[order], -thresholds, side="right")
-    return np.asarray(2 * hits[fired] / np.maximum(fired + hits[-1], 1))
-
-
-def _reliability(answer: HeldOutAnswer) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return mean score, observed share and count per score bin."""
-    score, truth = answer.y_score.ravel().astype(np.float64), answer.y_true.ravel()
-    bins = np.minimum((score * N_BINS).astype(np.int64), N_BINS - 1)
-    counts = np.bincount(bins, minlength=N_BINS)
-    with np.errstate(invalid="ignore"):
-        mean_score = np.bincount(bins, weights=score, minlength=N_BINS) / counts
-        share = np.bincount(bins, weights=truth, minlength=N_BINS) / counts
-    return mean_score, share, counts
 
 
 def write_evaluation(
@@ -248,29 +205,24 @@ def write_evaluation(
     write_manifest(folder, manifest)
 
 
-def _truth(predictions: "PredictionSet") -> NDArray[np.uint8]:
-    """Return the truth, 0 where it is not annotated."""
-    truth = np.asarray(predictions.y_true, dtype=np.uint8)
-    return truth if predictions.y_known is None else truth * predictions.y_known.astype(np.uint8)
-
-
-def _member_answer(predictions: "PredictionSet", model: str) -> HeldOutAnswer:
+def _member_answer(predictions: "PredictionSet", model: str) -> HeldOut:
     """Answer with one member at the threshold .5; labels it does not cover are never predicted."""
     y_score = np.nan_to_num(predictions.model_scores(model), nan=0.0)
-    return HeldOutAnswer(model, predictions.ids, predictions.labels, _truth(predictions), y_score, y_score >= HALF)
+    return HeldOut(model, predictions.ids, predictions.labels, predictions.truth, y_score, y_score >= HALF)
 
 
-def _mean_answer(predictions: "PredictionSet") -> HeldOutAnswer:
+def _mean_answer(predictions: "PredictionSet") -> HeldOut:
     """Answer with the plain mean of the members at the threshold .5."""
     from stacking.combiners.voting import SoftVoting
 
     y_score = SoftVoting().fit(predictions).predict_proba(predictions)
-    return HeldOutAnswer("mean", predictions.ids, predictions.labels, _truth(predictions), y_score, y_score >= HALF)
+    return HeldOut("mean", predictions.ids, predictions.labels, predictions.truth, y_score, y_score >= HALF)
 
 
-def _metrics(answer: HeldOutAnswer, predictions: "PredictionSet") -> dict[str, float]:
+def _metrics(answer: HeldOut) -> dict[str, float]:
     """Return every metric of one answer."""
-    masks: dict[str, Any] = {"y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
+    truth = answer.truth
+    masks: dict[str, Any] = {"y_known": truth.y_known, "sample_weight": truth.sample_weight}
     of_labels: dict[str, Callable[..., float]] = {
         "score": micro_f1,
         "macro_f1": macro_f1,
@@ -288,27 +240,7 @@ def _metrics(answer: HeldOutAnswer, predictions: "PredictionSet") -> dict[str, f
     }
 
 
-def _intervals(
-    answers: list[HeldOutAnswer], predictions: "PredictionSet", n_bootstrap: int, random_state: int
-) -> list[tuple[float, float]]:
-    """Return 95 % bootstrap limits of every answer's micro-F1, from the same resamples."""
-    from stacking.metrics.bootstrap import bootstrap_totals, percentile_interval, unit_sums
-
-    truth = answers[0].y_true == 1
-    columns = [truth.sum(axis=1)]
-    for answer in answers:
-        fired = answer.y_pred if predictions.y_known is None else answer.y_pred & predictions.y_known
-        columns += [(fired & truth).sum(axis=1), fired.sum(axis=1)]
-    units = unit_sums(np.stack(columns, axis=1), groups=predictions.groups, sample_weight=predictions.sample_weight)
-    totals = bootstrap_totals(units, n_bootstrap=n_bootstrap, random_state=random_state)
-    limits = []
-    for place in range(len(answers)):
-        hits, fired_total = totals[:, 1 + 2 * place], totals[:, 2 + 2 * place]
-        limits.append(percentile_interval(2 * hits / np.maximum(fired_total + totals[:, 0], 1.0)))
-    return limits
-
-
-def _report(main: HeldOutAnswer, rows: list[dict[str, Any]], predictions: "PredictionSet") -> Report:
+def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionSet") -> Report:
     """Lay the evaluation out as a report."""
     columns = [Column("method"), *(Column(title, "score") for title in ("micro-F1", "low", "high", "macro-F1", "mAP"))]
     keys = ("score", "low", "high", "macro_f1", "mean_average_precision")

@@ -15,8 +15,8 @@ from base_models.manifest import Manifest
 from base_models.photos.decoding import UnreadablePhotoError, letterbox
 from base_models.photos.tensors import PhotoTensors
 from base_models.runs.inference import MemberNetworks, load_member
-from experiments.reports.evaluation import HeldOutAnswer
 from experiments.reports.explaining import PICTURE_SIDE, encode_jpeg, how_to_read
+from stacking.comparison.held_out import HeldOut
 from stacking.metrics import f1_per_label
 from stacking.report import Block, Cell, Column, ImageGrid, Paragraph, Photo, Section, Table, Tag
 from stacking.report.writing import write_score
@@ -64,7 +64,7 @@ def explanation_section(
     return Section(f"Strengths and weaknesses of {member_name}", blocks)
 
 
-def _answer_of(member: MemberNetworks, fitting: "PredictionSet", held_out: "PredictionSet") -> HeldOutAnswer:
+def _answer_of(member: MemberNetworks, fitting: "PredictionSet", held_out: "PredictionSet") -> HeldOut:
     """Answer with one member for the labels that it covers, its thresholds chosen on the out-of-fold rows."""
     from stacking.decision_rules import apply_thresholds
     from stacking.decision_rules.choice import choose_thresholds
@@ -75,17 +75,16 @@ def _answer_of(member: MemberNetworks, fitting: "PredictionSet", held_out: "Pred
     y_score = new.model_scores(member.name)
     y_pred = apply_thresholds(y_score, chosen.thresholds)
     known = np.ones(y_pred.shape, bool) if new.y_known is None else new.y_known  # the rest counts neither way
-    y_true = np.asarray(new.y_true, dtype=np.uint8) * known
-    return HeldOutAnswer(member.name, new.ids, new.labels, y_true.astype(np.uint8), y_score, y_pred & known)
+    return HeldOut(member.name, new.ids, new.labels, new.truth, y_score, y_pred & known)
 
 
-def _outcomes(answer: HeldOutAnswer) -> NDArray[np.int64]:
+def _outcomes(answer: HeldOut) -> NDArray[np.int64]:
     """Count, label by label, the photos that were found, predicted wrongly and missed: (3, n_labels)."""
     truth, fired = answer.y_true == 1, answer.y_pred
     return np.stack([(truth & fired).sum(axis=0), (~truth & fired).sum(axis=0), (truth & ~fired).sum(axis=0)])
 
 
-def _telling_labels(answer: HeldOutAnswer, f1: NDArray[np.float64]) -> list[int]:
+def _telling_labels(answer: HeldOut, f1: NDArray[np.float64]) -> list[int]:
     """Pick a frequent and a rare label with a high F1 and one of each with a low one, of those with most to show."""
     outcomes = _outcomes(answer)
     counts, n_kinds = outcomes[0] + outcomes[2], (outcomes > 0).sum(axis=0)
@@ -99,7 +98,7 @@ def _telling_labels(answer: HeldOutAnswer, f1: NDArray[np.float64]) -> list[int]
     return list(dict.fromkeys(picked))
 
 
-def _strength_tables(answer: HeldOutAnswer, f1: NDArray[np.float64]) -> list[Table]:
+def _strength_tables(answer: HeldOut, f1: NDArray[np.float64]) -> list[Table]:
     """List the labels with the best and the worst F1."""
     hits, extras, misses = _outcomes(answer)
     known = np.flatnonzero((hits + misses >= MIN_POSITIVES) & (hits + extras > 0))
@@ -129,7 +128,7 @@ def _strength_tables(answer: HeldOutAnswer, f1: NDArray[np.float64]) -> list[Tab
     return tables
 
 
-def _telling_rows(answer: HeldOutAnswer, label: int) -> list[tuple[str, int]]:
+def _telling_rows(answer: HeldOut, label: int) -> list[tuple[str, int]]:
     """Pick the surest photo that was found, the surest predicted wrongly, and the farthest missed."""
     score, truth, fired = answer.y_score[:, label], answer.y_true[:, label] == 1, answer.y_pred[:, label]
     picked = []
@@ -141,7 +140,7 @@ def _telling_rows(answer: HeldOutAnswer, label: int) -> list[tuple[str, int]]:
 
 def _grids(
     explainer: MemberExplainer,
-    answer: HeldOutAnswer,
+    answer: HeldOut,
     manifest: Manifest,
     labels: list[int],
     f1: NDArray[np.float64],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.manifest import Manifest
-from experiments.reports.evaluation import HeldOutAnswer
+from stacking.comparison.held_out import HeldOut
 from stacking.report import Column, Figure, ImageGrid, Paragraph, Photo, Section, Table, Tag
 from stacking.report.figures import learning_curves_figure
 
@@ -125,12 +125,12 @@ def _member_row(name: str, folds: list[dict[str, NDArray[np.float64]]]) -> tuple
     return name, len(folds), max(len(fold["validation_micro_f1"]) for fold in folds), best, seconds
 
 
-def photos_section(answer: HeldOutAnswer, manifest: Manifest, *, n_photos: int = 24, random_state: int = 0) -> Section:
+def photos_section(answer: HeldOut, manifest: Manifest, *, n_photos: int = 24, random_state: int = 0) -> Section:
     """Show held-out photos with their true and predicted labels.
 
     Parameters
     ----------
-    answer : HeldOutAnswer
+    answer : HeldOut
         Held-out labels of one method.
     manifest : Manifest
         Gives the photos by id.
@@ -150,14 +150,12 @@ def photos_section(answer: HeldOutAnswer, manifest: Manifest, *, n_photos: int =
     return Section("Photos", [ImageGrid(_grid(answer, chosen, manifest), caption)])
 
 
-def worst_errors_section(
-    answer: HeldOutAnswer, manifest: Manifest, *, n_photos: int = 12, n_pairs: int = 15
-) -> Section:
+def worst_errors_section(answer: HeldOut, manifest: Manifest, *, n_photos: int = 12, n_pairs: int = 15) -> Section:
     """Show the photos with the largest loss and the most confident single mistakes.
 
     Parameters
     ----------
-    answer : HeldOutAnswer
+    answer : HeldOut
         Held-out scores of one method.
     manifest : Manifest
         Gives the photos by id.
@@ -198,7 +196,7 @@ def worst_errors_section(
     )
 
 
-def _grid(answer: HeldOutAnswer, rows: NDArray[np.int64], manifest: Manifest) -> list[Photo]:
+def _grid(answer: HeldOut, rows: NDArray[np.int64], manifest: Manifest) -> list[Photo]:
     """Return the photos of some rows that can be read, with judged labels."""
     place = {str(photo_id): row for row, photo_id in enumerate(manifest.ids)}
     photos = []

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from stacking._checks import check_mask, check_sample_weight, check_y_score, check_y_true
+from stacking._checks import check_y_score
 from stacking.named_arrays import AxisNames, align_by_name, find_names
+from stacking.truth import Truth
 
 __all__ = ["Calibrator"]
 
@@ -67,16 +68,16 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
         scores = np.asarray(check_y_score(y_score), dtype=np.float64)
         if y_true is None and self.requires_truth:
             raise ValueError(f"y_true must be given, {type(self).__name__} learns from it: pass y_true.")
-        n_samples, self.n_labels_ = scores.shape
-        truth = None
-        if y_true is not None:
-            truth = check_y_true(y_true, n_samples=n_samples, n_labels=self.n_labels_).astype(np.float64)
-        weight = np.ones(scores.shape)
-        if sample_weight is not None:
-            weight *= check_sample_weight(sample_weight, n_samples)[:, None]
-        if y_known is not None:
-            weight *= check_mask(y_known, n_samples=n_samples, n_labels=self.n_labels_)
-        self._fit(scores, truth, weight)
+        self.n_labels_ = scores.shape[1]
+        given = np.zeros(scores.shape, dtype=bool) if y_true is None else y_true
+        shape = (len(scores), self.n_labels_)
+        truth = Truth.check(given, y_known=y_known, sample_weight=sample_weight, shape=shape)
+        scores = scores if truth.counted is None else scores[truth.counted]
+        truth = truth.only_counted()
+        weight = np.ones(scores.shape) if truth.y_known is None else truth.y_known.astype(np.float64)
+        if truth.sample_weight is not None:
+            weight *= (truth.sample_weight / truth.mean_weight)[:, None]
+        self._fit(scores, None if y_true is None else truth.y_true.astype(np.float64), weight)
         return self
 
     def transform(self, y_score: npt.ArrayLike) -> FloatArray:

@@ -12,17 +12,18 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_choice, check_folds
+from stacking._checks import check_choice
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import create_method, register_method
 from stacking.combiners.state import pack_combiners, unpack_combiners
 from stacking.links import logit, sigmoid
-from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions import PredictionSet
 
 __all__ = ["Blend", "average_scores"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
 
 
 @register_method("pair-blend", "average of pair-lightgbm and the mean", kind="meta", cost=26.0, is_slow=True)
@@ -75,61 +76,20 @@ class Blend(Combiner):
         self.scale = scale
         self.random_state = random_state
 
-    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
-        """Average the methods' held-out scores.
-
-        Parameters
-        ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in, at least two different values.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1].
-        """
-        learned = as_prediction_set(predictions)
-        held_out = check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
-        scores = [member.cross_fit_predict(learned, folds=held_out) for member in self._create()]
-        return average_scores(scores, self.scale)
-
-    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
-        """Fit each method on all rows and average their held-out scores.
-
-        Parameters
-        ----------
-        predictions : PredictionSet
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in.
-
-        Returns
-        -------
-        combiner : Self
-            Fitted on all rows.
-        y_score : ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1].
-        """
-        self._given_folds = np.asarray(folds)
-        try:
-            self.fit(predictions)
-            return self, self._held_out
-        finally:
-            del self._given_folds
-            self.__dict__.pop("_held_out", None)
-
     def _fit(self, predictions: PredictionSet) -> None:
         """Fit the methods one after the other."""
-        folds = getattr(self, "_given_folds", None)
-        if folds is None:
-            self.members_ = [member.fit(predictions) for member in self._create()]
-        else:
-            fitted = [member.fit_cross_fitted(predictions, folds=folds) for member in self._create()]
-            self.members_ = [member for member, _ in fitted]
-            self._held_out = average_scores([held_out for _, held_out in fitted], self.scale)
-        self.notes_ = [str(note) for member in self.members_ for note in getattr(member, "notes_", ())]
+        self._keep([member.fit(predictions) for member in self._create()])
+
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+        """Fit each method on all rows and average their held-out scores."""
+        fitted = [member.fit_cross_fitted(predictions, folds=folds) for member in self._create()]
+        self._keep([member for member, _ in fitted])
+        return average_scores([held_out for _, held_out in fitted], self.scale)
+
+    def _keep(self, members: list[Combiner]) -> None:
+        """Keep the fitted methods and what they report."""
+        self.members_ = members
+        self.notes_ = [str(note) for member in members for note in getattr(member, "notes_", ())]
 
     def _create(self) -> list[Combiner]:
         """Check the parameters and build the methods."""

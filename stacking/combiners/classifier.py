@@ -54,13 +54,9 @@ class ClassifierCombiner(Combiner):
     def _fit(self, predictions: PredictionSet) -> None:
         """Fit on the rows' scores; a score that is not covered is 0 in every row."""
         features = _features(predictions.to_array())
-        weight = predictions.sample_weight
-        self.classifier_ = fit_base(
-            self.estimator,
-            features,
-            np.asarray(predictions.y_true, np.uint8),
-            None if weight is None else np.asarray(weight, np.float64),
-        )
+        truth = predictions.truth
+        weight = None if truth.sample_weight is None else truth.sample_weight / truth.mean_weight
+        self.classifier_ = fit_base(self.estimator, features, truth.y_true.view(np.uint8), weight, truth.y_known)
 
     def _combine_block(self, scores: FloatArray, covers: npt.NDArray[np.bool_]) -> FloatArray:
         """Score a block of rows."""

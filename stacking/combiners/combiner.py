@@ -6,7 +6,7 @@ on, putting members and labels back into that order at prediction, leaving out m
 that memory stays bounded, cross-fitting, and the plain-data state that is saved.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,14 +16,15 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
 from stacking._checks import check_folds, did_you_mean, first_names
-from stacking.cross_fitting import score_held_out
+from stacking.deadline import check_deadline
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 
-__all__ = ["Combiner", "CombinerState"]
+__all__ = ["Combiner", "CombinerState", "score_held_out"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
 
 CombinerState = tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]
 """What a fitted combiner is made of: JSON-able values, arrays, and texts (LightGBM models)."""
@@ -34,7 +35,11 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
 
     A subclass stores its constructor parameters unchanged and implements two hooks: ``_fit(predictions)`` and
     ``_combine_block(scores, covers)``. A combiner that needs more than a block of rows at prediction overrides
-    ``_predict`` instead of ``_combine_block``.
+    ``_predict`` instead of ``_combine_block``; one whose fit on given folds yields held-out scores anyway overrides
+    ``_fit_out_of_fold(predictions, folds)``.
+
+    What a hook is given holds only rows that count: none of weight 0, none without a known cell. The truth of cells
+    that are not known is 0 there, the weights are relative to the smallest, and None where all are alike.
 
     Attributes
     ----------
@@ -88,11 +93,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         predictions = as_prediction_set(predictions, y_true)
         if groups is not None:
             predictions = predictions.with_groups(groups)
-        _check_fittable(predictions, self.requires_truth, type(self).__name__)
-        self.models_ = tuple(str(name) for name in predictions.models)
-        self.labels_ = tuple(str(name) for name in predictions.labels)
-        self.covers_ = np.array(predictions.covers, dtype=bool)
-        self._fit(predictions)
+        self._fit(self._remember(predictions))
         return self
 
     def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
@@ -151,9 +152,9 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         """
         predictions = as_prediction_set(predictions)
         held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
-        if not self.requires_truth and self.fits_from == "counts":
-            return clone(self).fit(predictions).predict_proba(predictions)
-        return score_held_out(self, predictions, held_out)
+        if type(self)._fit_out_of_fold is not Combiner._fit_out_of_fold:
+            return clone(self).fit_cross_fitted(predictions, folds=held_out)[1]
+        return self._score_by_clones(predictions, held_out)
 
     def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit on all rows, and score each row by a fit that did not see it.
@@ -170,18 +171,47 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         combiner : Self
             Fitted on all rows.
         y_score : ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1].
+            Held-out scores in [0, 1]; rows that do not count are scored by the fit on all rows, which did not see them.
         """
-        if len(np.unique(np.asarray(folds))) < 2:
+        held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples)
+        counted = predictions.counted
+        if counted is not None:
+            held_out = held_out[counted]
+        if len(np.unique(held_out)) < 2:
             return self.fit(predictions), self.predict_proba(predictions)
-        y_score = self.cross_fit_predict(predictions, folds=folds)
-        return self.fit(predictions), y_score
+        scored = self._fit_out_of_fold(self._remember(predictions), held_out)
+        if counted is None:
+            return self, scored
+        y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
+        y_score[counted] = scored
+        y_score[~counted] = self.predict_proba(predictions.subset(samples=~counted))
+        return self, y_score
+
+    def _remember(self, predictions: PredictionSet) -> PredictionSet:
+        """Check what is to be learned from, keep its names, and leave in it only what counts."""
+        _check_fittable(predictions, self.requires_truth, type(self).__name__)
+        self.models_ = tuple(str(name) for name in predictions.models)
+        self.labels_ = tuple(str(name) for name in predictions.labels)
+        self.covers_ = np.array(predictions.covers, dtype=bool)
+        return predictions.only_counted()
 
     # -- hooks ---------------------------------------------------------------------------------------------------------
 
     def _fit(self, predictions: PredictionSet) -> None:
-        """Learn from `predictions`; `models_`, `labels_` and `covers_` are set already."""
+        """Learn from `predictions`, in which every row counts; `models_`, `labels_` and `covers_` are set already."""
         raise NotImplementedError(f"{type(self).__name__} must implement _fit")
+
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+        """Fit, and return held-out scores; override where fitting on given folds yields them anyway."""
+        y_score = self.cross_fit_predict(predictions, folds=folds)
+        self._fit(predictions)
+        return y_score
+
+    def _score_by_clones(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+        """Score every fold by a clone fitted on the others; what learns nothing from the truth, all at once."""
+        if not self.requires_truth and self.fits_from == "counts":
+            return clone(self).fit(predictions).predict_proba(predictions)
+        return score_held_out(self, predictions, folds)
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Combine (n_models, n_rows, n_labels) in fitted order, NaN where `covers` is False, to (n_rows, n_labels)."""
@@ -295,6 +325,46 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         """Raise unless `fit` has run."""
         if not hasattr(self, "models_"):
             raise NotFittedError(f"{type(self).__name__} must be fitted first: call fit(predictions, y_true)")
+
+
+def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+    """Score every fold by a clone fitted on the other folds.
+
+    The folds run through `joblib.Parallel` with no backend and no number of jobs named: one after the other, unless
+    ``joblib.parallel_config`` says otherwise (processes, Dask, Ray).
+
+    Parameters
+    ----------
+    combiner : Combiner
+        Cloned, not changed.
+    predictions : PredictionSet
+        With the truth where the combiner needs it.
+    folds : ndarray of int, shape (n_samples,)
+        The fold each row is held out in.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples, n_labels)
+        Held-out scores in [0, 1], the same however the folds run.
+    """
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    masks = [folds == fold for fold in np.unique(folds)]
+    answers: Iterable[FloatArray]
+    if effective_n_jobs(None) == 1:  # then one fold's scores at a time are enough
+        answers = (_fit_and_score(clone(combiner), predictions, held) for held in masks)
+    else:
+        answers = Parallel()(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
+    y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
+    for held, answer in zip(masks, answers, strict=True):
+        check_deadline()
+        y_score[held] = answer
+    return y_score
+
+
+def _fit_and_score(combiner: Combiner, predictions: PredictionSet, held: BoolArray) -> FloatArray:
+    """Fit on the rows that are not held out, score those that are."""
+    return combiner.fit(predictions.subset(samples=~held)).predict_proba(predictions.subset(samples=held))
 
 
 def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str) -> None:

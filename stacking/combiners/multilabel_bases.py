@@ -57,7 +57,13 @@ class FittedBase:
         return np.clip(scores, 0.0, 1.0, out=scores)  # sums of float32 shares may end beyond 1
 
 
-def fit_base(estimator: Any, X: Any, y: NDArray[np.uint8], sample_weight: DoubleArray | None = None) -> FittedBase:
+def fit_base(
+    estimator: Any,
+    X: Any,
+    y: NDArray[np.uint8],
+    sample_weight: DoubleArray | None = None,
+    known: NDArray[np.bool_] | None = None,
+) -> FittedBase:
     """Fit one base classifier on the labels that have both values.
 
     Parameters
@@ -70,6 +76,8 @@ def fit_base(estimator: Any, X: Any, y: NDArray[np.uint8], sample_weight: Double
         Indicators.
     sample_weight : ndarray of shape (n_samples,), optional
         Weights, used where the classifier takes them.
+    known : ndarray of bool, shape (n_samples, n_labels), optional
+        False where an indicator is not known; no label learns from such rows, and each is then fitted for itself.
 
     Returns
     -------
@@ -77,16 +85,30 @@ def fit_base(estimator: Any, X: Any, y: NDArray[np.uint8], sample_weight: Double
         One classifier for all labels where it takes many, else one per label.
     """
     y = y.astype(np.int64)  # some classifiers code absence as -1, which no unsigned type holds
+    known = None if known is None or known.all() else known
     share = y.mean(axis=0, dtype=np.float64)
+    if known is not None:
+        share = (y * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     varying = np.flatnonzero((share > 0) & (share < 1))
     constants = share.copy()
     constants[varying] = np.nan
     weights = {} if sample_weight is None else _weight_parameter(estimator, sample_weight)
     if len(varying) == 0:
         return FittedBase(constants, ())
+    if known is not None:
+        return FittedBase(constants, tuple(_fit_known(estimator, X, y[:, k], known[:, k], weights) for k in varying))
     if len(varying) > 1 and _takes_many_labels(estimator):
         return FittedBase(constants, (clone(estimator).fit(X, y[:, varying], **weights),))
-    return FittedBase(constants, tuple(clone(estimator).fit(X, y[:, label], **weights) for label in varying))
+    return FittedBase(constants, tuple(_fit_label(estimator, X, y[:, label], weights) for label in varying))
+
+
+def _fit_known(
+    estimator: Any, X: Any, y: NDArray[Any], known: NDArray[np.bool_], weights: dict[str, DoubleArray]
+) -> Any:
+    """Fit a clone for one label on the rows where it is known."""
+    rows = np.flatnonzero(known)
+    own = {name: weight[rows] for name, weight in weights.items()}
+    return _fit_label(estimator, _safe_indexing(X, rows), y[rows], own)
 
 
 def fit_and_score(
@@ -135,12 +157,23 @@ def takes_sample_weight(estimator: Any) -> bool:
     bool
         True where its ``fit`` has a parameter ``sample_weight``.
     """
-    return bool(has_fit_parameter(_last_step(estimator), "sample_weight"))
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    if not has_fit_parameter(last, "sample_weight"):
+        return False
+    return not _takes_matrix_only(last) or takes_sample_weight(last.estimator)  # it hands them on
 
 
-def _last_step(estimator: Any) -> Any:
-    """Return what is fitted last in a pipeline, else the estimator itself."""
-    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+def _fit_label(estimator: Any, X: Any, y: NDArray[Any], weights: dict[str, DoubleArray]) -> Any:
+    """Fit a clone for one label; what takes matrices only is given one column."""
+    return clone(estimator).fit(X, y[:, None] if _takes_matrix_only(estimator) else y, **weights)
+
+
+def _takes_matrix_only(estimator: Any) -> bool:
+    """Say whether a classifier of several outputs refuses a one-dimensional target, at the end of pipelines as well."""
+    while hasattr(estimator, "steps") or hasattr(estimator, "_run_search"):  # pipelines and searches hide this tag
+        estimator = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator.estimator
+    tags = get_tags(estimator).target_tags
+    return bool(tags.multi_output and not tags.single_output)
 
 
 def _weight_parameter(estimator: Any, sample_weight: DoubleArray) -> dict[str, DoubleArray]:
@@ -153,6 +186,8 @@ def _weight_parameter(estimator: Any, sample_weight: DoubleArray) -> dict[str, D
 
 def _takes_many_labels(estimator: Any) -> bool:
     """Say whether a classifier fits an indicator matrix natively (meta-estimators declare only multiple outputs)."""
+    if _takes_matrix_only(estimator):
+        return True
     tags = get_tags(estimator)
     declared = tags.classifier_tags is not None and tags.classifier_tags.multi_label
     return bool(declared or tags.target_tags.multi_output)

@@ -1,7 +1,8 @@
 """Compare members, votes and meta-learners on samples that tuned nothing."""
 
 from stacking.comparison.compare import Progress, compare
-from stacking.comparison.ladder import Ladder, Rung
-from stacking.comparison.result import Comparison, Difference, HeldOut, LeaderboardRow
+from stacking.comparison.held_out import HeldOut
+from stacking.comparison.result import Comparison, Difference, LeaderboardRow
+from stacking.metrics.gain_ladder import GainStep, Ladder
 
-__all__ = ["Comparison", "Difference", "HeldOut", "Ladder", "LeaderboardRow", "Progress", "Rung", "compare"]
+__all__ = ["Comparison", "Difference", "GainStep", "HeldOut", "Ladder", "LeaderboardRow", "Progress", "compare"]

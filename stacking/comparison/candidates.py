@@ -1,22 +1,79 @@
-"""What a comparison scores: every member, then the methods asked for, cheap ones first."""
+"""What a comparison scores: every member, then the methods asked for, cheap ones first.
+
+Each candidate is a whole predictor, as `StackingEnsemble` fits and saves it: combiner, decision rule and image rules.
+A member is one whose combiner passes on what that model says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
+import numpy as np
+import numpy.typing as npt
 from sklearn.base import clone
 
 from stacking.combiners.combiner import Combiner
-from stacking.comparison.evaluation import Candidate, Kind
+from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.predictions import PredictionSet
 
-__all__ = ["find_candidates"]
+__all__ = ["Candidate", "Kind", "find_candidates"]
+
+FloatArray = npt.NDArray[np.float32]
+Kind: TypeAlias = Literal["member", "vote", "meta", "auto"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to be scored.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the table.
+    kind : {"member", "vote", "meta", "auto"}
+        What it is.
+    build : callable
+        Returns an unfitted ensemble.
+    member : str, default=""
+        The model, for a member.
+    """
+
+    name: str
+    kind: Kind
+    build: Callable[[], StackingEnsemble]
+    member: str = ""
+
+
+class SingleMember(Combiner):
+    """Answer what one member answers, 0 for a label that it does not cover.
+
+    Parameters
+    ----------
+    model : str
+        Its name.
+    """
+
+    fits_from: ClassVar[Literal["counts", "rows"]] = "counts"
+    requires_truth: ClassVar[bool] = False
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def _fit(self, predictions: PredictionSet) -> None:
+        """Learn nothing."""
+
+    def _predict(self, predictions: PredictionSet, covers: npt.NDArray[np.bool_]) -> FloatArray:
+        """Read the member's scores."""
+        return np.nan_to_num(predictions.model_scores(self.model), nan=0.0)
 
 
 def find_candidates(
-    predictions: PredictionSet, methods: str | Sequence[str] | Mapping[str, Combiner], random_state: int
+    predictions: PredictionSet,
+    methods: str | Sequence[str] | Mapping[str, Combiner | StackingEnsemble],
+    options: Mapping[str, Any],
 ) -> list[Candidate]:
     """List what is to be scored.
 
@@ -24,10 +81,10 @@ def find_candidates(
     ----------
     predictions : PredictionSet
         Whose models are the members.
-    methods : "all", sequence of str or mapping of str to Combiner
-        Registered methods by name, or named combiners; "all" leaves out the dear ones (`Method.is_slow`).
-    random_state : int
-        Seed given to registered methods.
+    methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble
+        Registered methods by name, or named combiners or ensembles; "all" leaves out the dear ones (`Method.is_slow`).
+    options : mapping of str to object
+        Keyword arguments of `StackingEnsemble`, its method apart, for all that is no ensemble itself.
 
     Returns
     -------
@@ -37,25 +94,30 @@ def find_candidates(
     Raises
     ------
     TypeError
-        If a value of the mapping is no combiner.
+        If a value of the mapping is neither.
     ValueError
         If a method is unknown or named twice.
     """
     if isinstance(methods, Mapping):
-        chosen = [_own_candidate(str(name), combiner) for name, combiner in methods.items()]
+        chosen = [_own_candidate(str(name), given, options) for name, given in methods.items()]
     else:
-        chosen = _registered_candidates(methods, random_state)
+        chosen = _registered_candidates(methods, options)
     taken = {candidate.name for candidate in chosen} | {"mean"}
     members = [
-        Candidate(f"{model} (member)" if model in taken else model, "member", member=model)
+        Candidate(
+            f"{model} (member)" if model in taken else model,
+            "member",
+            partial(StackingEnsemble, SingleMember(model), **options),
+            model,
+        )
         for model in predictions.models
     ]
     return members + chosen
 
 
-def _registered_candidates(methods: str | Sequence[str], random_state: int) -> list[Candidate]:
+def _registered_candidates(methods: str | Sequence[str], options: Mapping[str, Any]) -> list[Candidate]:
     """Resolve "all" and names, in the registry's order; raise on unknown or repeated names."""
-    from stacking.combiners.registry import create_method, list_methods, method_kind
+    from stacking.combiners.registry import list_methods, method_kind
 
     known = list(list_methods())
     if isinstance(methods, str):
@@ -66,14 +128,24 @@ def _registered_candidates(methods: str | Sequence[str], random_state: int) -> l
         if names.count(name) > 1:
             raise ValueError(f"methods must name each method once: got {name!r} {names.count(name)} times.")
     return [
-        Candidate(name, kinds[name], partial(create_method, name, random_state=random_state))
+        Candidate(name, kinds[name], partial(StackingEnsemble, name, **options))
         for name in sorted(names, key=known.index)
     ]
 
 
-def _own_candidate(name: str, combiner: Combiner) -> Candidate:
-    """Make a candidate of a combiner that the caller brought."""
-    if not isinstance(combiner, Combiner):
-        raise TypeError(f"methods must map names to combiners: got {type(combiner).__name__} for {name!r}.")
-    kind: Kind = "vote" if combiner.fits_from == "counts" else "meta"
-    return Candidate(name, kind, partial(clone, combiner))
+def _own_candidate(name: str, given: Combiner | StackingEnsemble, options: Mapping[str, Any]) -> Candidate:
+    """Make a candidate of a combiner or an ensemble that the caller brought."""
+    from stacking.combiners.registry import method_kind
+
+    if isinstance(given, StackingEnsemble):
+        method = given.method
+        kind = _kind_of(method) if isinstance(method, Combiner) else cast(Kind, method_kind(method))
+        return Candidate(name, kind, partial(clone, given))
+    if not isinstance(given, Combiner):
+        raise TypeError(f"methods must map names to combiners or ensembles: got {type(given).__name__} for {name!r}.")
+    return Candidate(name, _kind_of(given), partial(StackingEnsemble, given, **options))
+
+
+def _kind_of(combiner: Combiner) -> Kind:
+    """Tell votes from meta-learners."""
+    return "vote" if combiner.fits_from == "counts" else "meta"

@@ -11,17 +11,22 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_choice
 from stacking.combiners.combiner import Combiner
-from stacking.comparison.candidates import find_candidates
-from stacking.comparison.evaluation import Candidate, FailedMethod, MethodResult, try_candidate
-from stacking.comparison.ladder import Ladder, Step, build_ladder
+from stacking.comparison.candidates import Candidate, find_candidates
+from stacking.comparison.evaluation import DECISIONS, FailedMethod, MethodResult, try_candidate
+from stacking.comparison.held_out import HeldOut
 from stacking.comparison.manifest import write_manifest
-from stacking.comparison.result import Comparison, HeldOut, LeaderboardRow
-from stacking.comparison.rules import DECISIONS
-from stacking.comparison.splits import Split, constant_baseline, holdout_split, nested_splits, truth_of
-from stacking.metrics.bootstrap import bootstrap_totals, percentile_interval, unit_sums
-from stacking.metrics.counts import DecisionCounts, Truth, f1_score
+from stacking.comparison.result import Comparison, LeaderboardRow
+from stacking.comparison.splits import Split, constant_baseline, holdout_split, nested_splits
+from stacking.decision_rules import ImageRules, list_decision_rules
+from stacking.decision_rules.image_rules import group_of_labels
+from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
+from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, Ladder, State, attribute_gain
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.ties import exceeds, first_best
+from stacking.truth import Truth
 
 __all__ = ["Progress", "compare"]
 
@@ -30,11 +35,6 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 
 Float64Array = npt.NDArray[np.float64]
 _SHIFT = "recalibrated best member"
-_CONTEXT_LEARNERS = {
-    "label-context": "label-context: the same learner given also what all labels explain, from logits and from truths",
-    "ridge-context": "ridge-context: the same learner given also a ridge regression over all labels",
-}
-"""What the rung of label correlation may stand on, the better learner first."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class ComparisonPlan:
         Number of resamples.
     time_limit : float or None
         Seconds after which no further split is begun.
+    ensemble : dict
+        Keyword arguments of `StackingEnsemble` that every method is fitted with.
     progress : callable or None
         Told what runs.
     """
@@ -59,6 +61,7 @@ class ComparisonPlan:
     random_state: int
     n_bootstrap: int
     time_limit: float | None
+    ensemble: dict[str, Any]
     progress: Progress | None
 
     def __post_init__(self) -> None:
@@ -72,7 +75,7 @@ class ComparisonPlan:
 
 def compare(  # noqa: PLR0913 - the public call: all options are keyword-only and go into one ComparisonPlan
     predictions: PredictionSet | npt.ArrayLike,
-    methods: str | Sequence[str] | Mapping[str, Combiner] = "all",
+    methods: str | Sequence[str] | Mapping[str, Combiner | StackingEnsemble] = "all",
     *,
     y_true: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
@@ -81,32 +84,36 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     random_state: int = 0,
     n_bootstrap: int = 1000,
     time_limit: float | None = None,
+    image_rules: ImageRules | None = None,
+    rule: str = "auto",
+    fit_time_limit: float | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Score members, votes and meta-learners on samples that tuned nothing.
 
-    Without a holdout the estimate is nested: each outer fold is scored by methods whose weights, meta-learner,
-    calibration, thresholds and choice among rules were fitted on the other folds. With a holdout every method is
-    fitted on all of `predictions` and scored on the holdout. Every method is scored on the same samples, with one
-    threshold for all labels, with exact per-label thresholds, and with whichever of both cross-fitting preferred
-    before scoring. The predictions must be out-of-fold: scores of members for rows that they were trained on make
-    every number too high.
+    Without a holdout the estimate is nested: each outer fold is scored by predictors that were fitted on the other
+    folds, exactly as `StackingEnsemble.fit` fits them: weights, meta-learner, the choice of the decision rule,
+    thresholds, image rules and the time limit of ``auto``. With a holdout every method is fitted on all of
+    `predictions` and scored on the holdout. Every method is scored on the same samples, with the decision rule that
+    cross-fitting chose before scoring, and beside it with one threshold for all labels and with exact per-label
+    thresholds. The predictions must be out-of-fold: scores of members for rows that they were trained on make every
+    number too high.
 
     Parameters
     ----------
     predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
         Out-of-fold scores in [0, 1].
-    methods : "all", sequence of str or mapping of str to Combiner, default="all"
-        Names of registered methods ("all": those that are not dear), or named unfitted combiners, which are cloned.
-        Members are always scored.
-    y_true : array of shape (n_samples, n_labels), optional
-        The truth, unless `predictions` carry it.
+    methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble, default="all"
+        Names of registered methods ("all": those that are not dear), or named unfitted combiners or ensembles, which
+        are cloned. Members are always scored.
+    y_true : array or data frame of shape (n_samples, n_labels), optional
+        The truth, unless `predictions` carry it; a data frame is matched by its index and columns.
     groups : array of shape (n_samples,), optional
         Samples that share a fold and are resampled together; overrides the set's own. A holdout brings its own.
     holdout : PredictionSet, optional
         Other samples with their truth, used once, to score.
     n_splits : int, default=5
-        Number of outer folds, and of inner folds inside each.
+        Number of outer folds, and of inner folds inside each; fewer where there are fewer samples or groups.
     random_state : int, default=0
         Seed of folds, methods and bootstrap.
     n_bootstrap : int, default=1000
@@ -114,6 +121,12 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     time_limit : float, optional
         Seconds after which no further split of a method is begun; methods that did not finish are listed as such.
         Members and votes come first. The limit is not exact: a split that has begun is finished.
+    image_rules : ImageRules, optional
+        What the labels of every image must keep, as `StackingEnsemble` takes it.
+    rule : str, default="auto"
+        Decision rule of the column ``score``, as `StackingEnsemble` takes it.
+    fit_time_limit : float, optional
+        Seconds that each fit of ``auto`` may take, as `StackingEnsemble` takes it; less where `time_limit` leaves less.
     progress : callable, optional
         Called as ``progress(n_done, n_steps, name)`` before each split of each method and once at the end.
 
@@ -141,21 +154,30 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     Evaluation, JMLR 11, 2010, section 5: why the choice belongs inside the outer loop.
     """
     started = time.monotonic()
-    plan = ComparisonPlan(n_splits, random_state, n_bootstrap, time_limit, progress)
+    ensemble: dict[str, Any] = {"n_splits": n_splits, "random_state": random_state, "time_limit": fit_time_limit}
+    ensemble |= {"image_rules": image_rules, "rule": rule}
+    plan = ComparisonPlan(n_splits, random_state, n_bootstrap, time_limit, ensemble, progress)
+    check_choice(rule, ["auto", *list_decision_rules()], name="rule")
     predictions = as_prediction_set(predictions, y_true)
     if groups is not None:
         predictions = predictions.with_groups(groups)
+    if holdout is not None and not isinstance(holdout, PredictionSet):
+        raise TypeError(
+            f"holdout must be a PredictionSet, which names its samples and carries their truth: got "
+            f"{type(holdout).__name__}; give PredictionSet(scores, ids, models, labels, y_true=truth)."
+        )
     if predictions.y_true is None:
         raise ValueError("y_true must be given to compare methods: pass it (--truth), or predictions that carry it.")
-    candidates = find_candidates(predictions, methods, random_state)
+    if image_rules is not None:
+        image_rules.check(predictions.labels, group_of_labels(predictions.labels, predictions.label_groups))
+    candidates = find_candidates(predictions, methods, plan.ensemble)
     if holdout is None:
         splits, scored = nested_splits(predictions, n_splits, random_state), predictions
     else:
         split = holdout_split(predictions, holdout, n_splits, random_state)
         splits, scored = [split], split.test_side
-    truth = truth_of(scored)
     deadline = float("inf") if time_limit is None else started + time_limit
-    run = _Run(splits, truth, scored.ids, deadline, plan)
+    run = _Run(splits, scored, deadline, plan)
     run.score(candidates)
     if not run.results:
         reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in run.failures[:3])
@@ -168,10 +190,9 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
 class _Run:
     """Scores candidates one after the other and keeps what the report needs of them."""
 
-    def __init__(
-        self, splits: Sequence[Split], truth: Truth, ids: npt.NDArray[np.str_], deadline: float, plan: ComparisonPlan
-    ) -> None:
-        self.splits, self.truth, self.ids, self.deadline, self.plan = splits, truth, ids, deadline, plan
+    def __init__(self, splits: Sequence[Split], scored: PredictionSet, deadline: float, plan: ComparisonPlan) -> None:
+        self.splits, self.scored, self.deadline, self.plan = splits, scored, deadline, plan
+        self.truth = scored.truth
         self.results: dict[str, MethodResult] = {}
         self.failures: list[FailedMethod] = []
         self.kept: dict[str, HeldOut] = {}
@@ -183,13 +204,13 @@ class _Run:
         total = len(candidates) * per_method
         for number, candidate in enumerate(candidates):
             begin = partial(self._begin, number * per_method, total, candidate.name)
-            outcome = try_candidate(candidate, self.splits, self.truth, self.deadline, begin)
+            outcome = try_candidate(candidate, self.splits, self.scored, self.deadline, begin)
             if isinstance(outcome, FailedMethod):
                 self.failures.append(outcome)
                 continue
-            result, y_score = outcome
+            result, held_out = outcome
             self.results[result.name] = result
-            self._keep(result, y_score)
+            self._keep(result, held_out)
         self._begin(total, total, "bootstrap", 0)
 
     def recalibrate_best_member(self, candidates: Sequence[Candidate]) -> MethodResult | str:
@@ -201,7 +222,8 @@ class _Run:
             return "the method logistic did not run"
         member = self._member_name(candidates)
         splits = [split.with_models([member]) for split in self.splits]
-        outcome = try_candidate(Candidate(_SHIFT, "meta", learner.build), splits, self.truth, self.deadline)
+        alone = Candidate(_SHIFT, "meta", learner.build)
+        outcome = try_candidate(alone, splits, self.scored.subset(models=[member]), self.deadline)
         return outcome.reason if isinstance(outcome, FailedMethod) else outcome[0]
 
     def best(self, kind: str) -> str | None:
@@ -217,40 +239,29 @@ class _Run:
         if self.plan.progress is not None:
             self.plan.progress(done + split, total, name)
 
-    def _keep(self, result: MethodResult, y_score: npt.NDArray[np.float32]) -> None:
+    def _keep(self, result: MethodResult, held_out: HeldOut) -> None:
         """Keep the scores of the mean, of the best member and of the ensemble so far."""
         role = "member" if result.kind == "member" else "method"
         value = float("inf") if result.kind == "auto" else result.counts["chosen"].micro_f1(self.truth)
-        is_best = role not in self._best or value > self._best[role][0]
+        is_best = role not in self._best or bool(exceeds(value, self._best[role][0]))
         if is_best:
             previous = self._best[role][1] if role in self._best else None
             if previous is not None and previous != "mean":
                 self.kept.pop(previous, None)
             self._best[role] = (value, result.name)
         if is_best or result.name == "mean":
-            y_pred = np.zeros(y_score.shape, dtype=bool)
-            for split, rules in zip(self.splits, result.rules, strict=True):
-                y_pred[split.rows] = rules.decide(y_score[split.rows])["chosen"]
-            self.kept[result.name] = HeldOut(self.ids, y_score, y_pred)
+            self.kept[result.name] = held_out
 
 
 def _bootstrap(
-    results: Mapping[str, MethodResult], scored: PredictionSet, truth: Truth, plan: ComparisonPlan
+    results: Mapping[str, MethodResult], truth: Truth, plan: ComparisonPlan
 ) -> dict[tuple[str, str], Float64Array]:
     """Resample all methods together; return micro-F1 per (method, decision) and resample."""
-    keys: list[tuple[str, str]] = []
-    columns: list[npt.NDArray[Any]] = [truth.sample_positives]
-    for name, result in results.items():
-        for decision in DECISIONS:
-            counts: DecisionCounts = result.counts[decision]
-            keys.append((name, decision))
-            columns += [counts.sample_hits, counts.sample_predicted]
-    units = unit_sums(np.stack(columns, axis=1), groups=scored.groups, sample_weight=truth.sample_weight)
-    totals = bootstrap_totals(units, n_bootstrap=plan.n_bootstrap, random_state=plan.random_state)
-    return {
-        key: f1_score(totals[:, 1 + 2 * number], totals[:, 2 + 2 * number], totals[:, 0])
-        for number, key in enumerate(keys)
-    }
+    counts = {(name, decision): result.counts[decision] for name, result in results.items() for decision in DECISIONS}
+    draws = bootstrap_micro_f1(
+        truth, list(counts.values()), n_bootstrap=plan.n_bootstrap, random_state=plan.random_state
+    )
+    return dict(zip(counts, draws, strict=True))
 
 
 def _assemble(
@@ -260,13 +271,12 @@ def _assemble(
     everything = dict(run.results)
     if isinstance(shift, MethodResult):
         everything[_SHIFT] = shift
-    replicates = _bootstrap(everything, scored, run.truth, plan)
+    replicates = _bootstrap(everything, run.truth, plan)
     rows = [_row(result, run, replicates) for result in run.results.values()]
-    order = sorted(range(len(rows)), key=lambda number: (-rows[number].score, number))
     return Comparison(
-        rows=tuple(rows[number] for number in order),
+        rows=tuple(_best_first(rows)),
         failures=tuple(run.failures),
-        constant_answer=constant_baseline(run.splits),
+        constant_answer=constant_baseline(run.splits, run.truth),
         ladder=_ladder(run, shift, replicates),
         manifest=manifest,
         results=run.results,
@@ -276,6 +286,14 @@ def _assemble(
         labels=scored.labels,
         kept=run.kept,
     )
+
+
+def _best_first(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
+    """Sort by score; rows that only rounding tells apart keep their order."""
+    left, order = list(rows), []
+    while left:
+        order.append(left.pop(first_best([row.score for row in left])))
+    return order
 
 
 def _row(result: MethodResult, run: _Run, replicates: Mapping[tuple[str, str], Float64Array]) -> LeaderboardRow:
@@ -324,48 +342,26 @@ def _ladder(run: _Run, shift: MethodResult | str, replicates: Mapping[tuple[str,
     if member is None or final is None:
         return None
     results = dict(run.results)
+    learners: dict[str, str] = {}
+    obstacles: dict[str, str] = {}
     if isinstance(shift, MethodResult):
         results[_SHIFT] = shift
-    keys = {f"{name}/{decision}": (name, decision) for name in results for decision in DECISIONS}
-    scores = {key: results[name].counts[decision].micro_f1(run.truth) for key, (name, decision) in keys.items()}
-    draws = {key: replicates[name, decision] for key, (name, decision) in keys.items()}
-    steps = _ladder_steps(results, shift, final, len(run.splits[0].fit_side.models))
-    return build_ladder((member, final), f"{member}/single", steps, scores, draws)
+        learners["label shift"] = _SHIFT
+    else:
+        obstacles["label shift"] = shift
+    if len(run.scored.models) < 2:
+        obstacles["mixing"] = "there is one member only"
+    elif "logistic" in results:
+        learners["mixing"] = "logistic"
+    context = next((name for name in CONTEXT_LEARNERS if name in results), "")
+    if context:
+        learners["label correlation"] = context
 
+    def state(name: str, decision: str) -> State:
+        return State(results[name].counts[decision].micro_f1(run.truth), replicates[name, decision])
 
-def _ladder_steps(
-    results: Mapping[str, MethodResult], shift: MethodResult | str, final: str, n_models: int
-) -> list[Step]:
-    """Name the states of the ladder, or what stands in their way."""
-    shifted = f"{_SHIFT}/single" if isinstance(shift, MethodResult) else None
-    mixed = "logistic/single" if "logistic" in results and n_models > 1 else None
-    learner = next((name for name in _CONTEXT_LEARNERS if name in results), None)
-    context = None if learner is None else f"{learner}/single"
-    base = context or mixed or shifted
-    no_mix = "there is one member only" if n_models < 2 else "the method logistic did not run"
-    return [
-        Step(
-            "label shift",
-            "the best member alone, its scores recalibrated per label by logistic regression",
-            shifted,
-            shift if isinstance(shift, str) else "",
-        ),
-        Step("mixing", "the same learner given every member", mixed, no_mix),
-        Step(
-            "label correlation",
-            "" if learner is None else _CONTEXT_LEARNERS[learner],
-            context,
-            "neither label-context nor ridge-context ran",
-        ),
-        Step(
-            "thresholds",
-            "exact per-label thresholds instead of one",
-            None if base is None else base.replace("/single", "/per_label"),
-            "no learner of the ladder ran",
-        ),
-        Step(
-            "choice" if base else "not attributed",
-            f"from {'there' if base else 'the best member'} to {final} with its chosen rule",
-            f"{final}/chosen",
-        ),
-    ]
+    states = {cause: state(name, "single") for cause, name in learners.items()}
+    if learners:
+        states["thresholds"] = state(list(learners.values())[-1], "per_label")
+    ends = state(member, "single"), state(final, "chosen")
+    return attribute_gain((member, final), ends, states, context=context, obstacles=obstacles)

@@ -1,8 +1,8 @@
 """One method, fitted and scored on every split.
 
-Per split: cross-fitted scores of the fitting side tune both decision rules and choose between them; then the method
-is fitted on the whole fitting side and its decisions on the test side are counted. Nothing of the test side is seen
-before.
+Per split the whole predictor is fitted on the fitting side, exactly as `StackingEnsemble.fit` does it: the combiner,
+the choice of the decision rule on cross-fitted scores, the thresholds; its decisions on the test side, image rules
+included, are counted. Nothing of the test side is seen before. Two fixed rules are scored beside the chosen one.
 """
 
 from __future__ import annotations
@@ -13,45 +13,29 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking.combiners.combiner import Combiner
-from stacking.comparison.rules import DECISIONS, FittedRules, fit_rules
+from stacking.comparison.candidates import Candidate, Kind
+from stacking.comparison.held_out import HeldOut
 from stacking.comparison.splits import Split
-from stacking.metrics.counts import DecisionCounts, ScoreHistogram, Truth
+from stacking.decision_rules.choice import tune_rule
+from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+from stacking.metrics.counts import DecisionCounts, ScoreHistogram
 from stacking.predictions import PredictionSet
 
-__all__ = ["Candidate", "FailedMethod", "Kind", "MethodResult", "evaluate", "try_candidate"]
+__all__ = ["DECISIONS", "FailedMethod", "MethodResult", "evaluate", "try_candidate"]
 
-FloatArray = npt.NDArray[np.float32]
-Kind: TypeAlias = Literal["member", "vote", "meta", "auto"]
+FIXED_RULES = {"single": "single", "per_label": "exact-micro-f1"}
+"""Column of the table → decision rule."""
+
+DECISIONS = ("chosen", *FIXED_RULES)
+"""The three sets of decisions of every row of the table."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Something to be scored.
-
-    Attributes
-    ----------
-    name : str
-        Its name in the table.
-    kind : {"member", "vote", "meta", "auto"}
-        What it is.
-    build : callable, optional
-        Returns an unfitted combiner; None for a member.
-    member : str, default=""
-        The model, for a member.
-    """
-
-    name: str
-    kind: Kind
-    build: Callable[[], Combiner] | None = None
-    member: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,8 +50,10 @@ class MethodResult:
         For the decisions "chosen", "single" and "per_label".
     histogram : ScoreHistogram
         Of the held-out scores.
-    rules : tuple of FittedRules
-        One per split.
+    rules : tuple of str
+        The decision rule chosen in each split.
+    single_thresholds : tuple of float
+        The one threshold of each split.
     weights : ndarray of shape (n_models,) or (n_models, n_labels), or None
         Weights of a vote, averaged over the splits.
     cpu_seconds, wall_seconds : float
@@ -84,7 +70,8 @@ class MethodResult:
     kind: Kind
     counts: dict[str, DecisionCounts]
     histogram: ScoreHistogram
-    rules: tuple[FittedRules, ...]
+    rules: tuple[str, ...]
+    single_thresholds: tuple[float, ...]
     weights: npt.NDArray[np.float64] | None
     cpu_seconds: float
     wall_seconds: float
@@ -94,26 +81,13 @@ class MethodResult:
 
     @property
     def rule(self) -> str:
-        """The rule chosen in most splits.
-
-        Returns
-        -------
-        str
-            "single" or "per_label"; "single" on ties.
-        """
-        chosen = [rules.chosen for rules in self.rules]
-        return max(("single", "per_label"), key=chosen.count)
+        """The decision rule chosen in most splits; the earlier one on ties."""
+        return max(self.rules, key=self.rules.count)
 
     @property
     def single_threshold(self) -> float:
-        """The one threshold, averaged over the splits; NaN if a split predicts nothing.
-
-        Returns
-        -------
-        float
-            In [0, 1], or NaN.
-        """
-        values = [float(rules.thresholds["single"][0]) for rules in self.rules]
+        """The one threshold, averaged over the splits; NaN if a split predicts nothing."""
+        values = np.asarray(self.single_thresholds)
         return float(np.mean(values)) if np.isfinite(values).all() else float("nan")
 
 
@@ -180,10 +154,10 @@ def _peak_memory_mb() -> float | None:
 def try_candidate(
     candidate: Candidate,
     splits: Sequence[Split],
-    truth: Truth,
+    scored: PredictionSet,
     deadline: float = float("inf"),
     begin_split: Callable[[int], None] | None = None,
-) -> tuple[MethodResult, FloatArray] | FailedMethod:
+) -> tuple[MethodResult, HeldOut] | FailedMethod:
     """Score a candidate; record its failure instead of raising.
 
     Parameters
@@ -192,8 +166,8 @@ def try_candidate(
         What is scored.
     splits : sequence of Split
         On which splits.
-    truth : Truth
-        Of all scored rows.
+    scored : PredictionSet
+        All scored rows, with their truth.
     deadline : float, default=inf
         Value of ``time.monotonic()`` after which no further split is begun.
     begin_split : callable, optional
@@ -201,11 +175,11 @@ def try_candidate(
 
     Returns
     -------
-    (MethodResult, ndarray) or FailedMethod
-        The result with its held-out scores of shape (n_samples, n_labels), or the reason there is none.
+    (MethodResult, HeldOut) or FailedMethod
+        The result with its held-out scores and chosen decisions, or the reason there is none.
     """
     try:
-        return evaluate(candidate, splits, truth, deadline, begin_split)
+        return evaluate(candidate, splits, scored, deadline, begin_split)
     except OutOfTimeError as error:
         return FailedMethod(candidate.name, candidate.kind, str(error))
     except Exception as error:  # one method never sinks the comparison; the reason is recorded
@@ -216,10 +190,10 @@ def try_candidate(
 def evaluate(
     candidate: Candidate,
     splits: Sequence[Split],
-    truth: Truth,
+    scored: PredictionSet,
     deadline: float = float("inf"),
     begin_split: Callable[[int], None] | None = None,
-) -> tuple[MethodResult, FloatArray]:
+) -> tuple[MethodResult, HeldOut]:
     """Fit, tune and score a candidate on every split.
 
     Parameters
@@ -228,8 +202,8 @@ def evaluate(
         What is scored.
     splits : sequence of Split
         On which splits.
-    truth : Truth
-        Of all scored rows.
+    scored : PredictionSet
+        All scored rows, with their truth.
     deadline : float, default=inf
         Value of ``time.monotonic()`` after which no further split is begun.
     begin_split : callable, optional
@@ -237,8 +211,8 @@ def evaluate(
 
     Returns
     -------
-    (MethodResult, ndarray of float32, shape (n_samples, n_labels))
-        The result and its held-out scores.
+    (MethodResult, HeldOut)
+        The result, and its held-out scores and chosen decisions.
 
     Raises
     ------
@@ -246,57 +220,64 @@ def evaluate(
         If the deadline passed before the last split.
     """
     meter = _Meter()
+    truth = scored.truth
     shape = truth.y_true.shape
     y_score = np.empty(shape, dtype=np.float32)
     decisions = {name: np.zeros(shape, dtype=bool) for name in DECISIONS}
-    fitted: list[FittedRules] = []
-    combiners: list[Combiner] = []
+    fitted: list[StackingEnsemble] = []
+    singles: list[float] = []
     for number, split in enumerate(splits):
         if time.monotonic() > deadline:
             raise OutOfTimeError(f"the time limit was reached after {number} of {len(splits)} splits")
         if begin_split is not None:
             begin_split(number)
-        seconds = (deadline - time.monotonic()) / (len(splits) - number)
-        cross_fitted, test_score, combiner = _score_split(candidate, split, seconds)
-        rules = fit_rules(cross_fitted, split.fit_side, split.inner_folds)
-        y_score[split.rows] = test_score
-        for name, decided in rules.decide(test_score).items():
-            decisions[name][split.rows] = decided
-        fitted.append(rules)
-        combiners += [] if combiner is None else [combiner]
+        unfitted = _limit_time(candidate.build(), (deadline - time.monotonic()) / (len(splits) - number))
+        ensemble, tuned_on = unfitted.fit_cross_fitted(split.fit_side, folds=split.inner_folds)
+        y_score[split.rows] = ensemble.predict_proba(split.test_side)
+        thresholds = {"chosen": ensemble.thresholds_, **_fixed_thresholds(ensemble, tuned_on)}
+        for name, limits in thresholds.items():
+            decisions[name][split.rows] = ensemble.decide(y_score[split.rows], limits)
+        singles.append(float(thresholds["single"][0]))
+        fitted.append(ensemble)
     counts = {name: DecisionCounts.count(decided, truth) for name, decided in decisions.items()}
+    held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"])
     cpu, wall, peak = meter.read()
+    combiners = [ensemble.combiner_ for ensemble in fitted]
     result = MethodResult(
         candidate.name,
         candidate.kind,
         counts,
-        ScoreHistogram.count(y_score, truth),
-        tuple(fitted),
-        _mean_weights(combiners),
-        cpu,
-        wall,
-        peak,
-        _options(combiners),
-        _notes(combiners),
+        held_out.histogram,
+        rules=tuple(str(ensemble.report_["rule"]) for ensemble in fitted),
+        single_thresholds=tuple(singles),
+        weights=_mean_weights(combiners),
+        cpu_seconds=cpu,
+        wall_seconds=wall,
+        peak_memory_mb=peak,
+        options={} if candidate.kind == "member" else _options(combiners),
+        notes=_notes(fitted),
     )
-    return result, y_score
+    return result, held_out
 
 
-def _score_split(candidate: Candidate, split: Split, seconds: float) -> tuple[FloatArray, FloatArray, Combiner | None]:
-    """Return cross-fitted scores of the fitting side and scores of the test side."""
-    if candidate.build is None:
-        fit_score, test_score = (_member_scores(side, candidate.member) for side in (split.fit_side, split.test_side))
-        return fit_score, test_score, None
-    unfitted = candidate.build()
-    if np.isfinite(seconds) and "time_limit" in unfitted.get_params(deep=False):
-        unfitted.set_params(time_limit=max(seconds, 1.0))
-    combiner, cross_fitted = unfitted.fit_cross_fitted(split.fit_side, folds=split.inner_folds)
-    return cross_fitted, combiner.predict_proba(split.test_side), combiner
+def _limit_time(ensemble: StackingEnsemble, seconds: float) -> StackingEnsemble:
+    """Leave an ensemble, or the combiner that it was given, no more time than there is."""
+    if np.isfinite(seconds):
+        method = ensemble.method
+        bounded = method if isinstance(method, Combiner) else ensemble
+        own = bounded.get_params(deep=False).get("time_limit", np.inf)
+        if own != np.inf:
+            bounded.set_params(time_limit=max(min(seconds, np.inf if own is None else own), 1.0))
+    return ensemble
 
 
-def _member_scores(predictions: PredictionSet, model: str) -> FloatArray:
-    """Read one model's scores; a label it does not answer scores 0."""
-    return np.nan_to_num(predictions.model_scores(model), nan=0.0)
+def _fixed_thresholds(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, npt.NDArray[np.float64]]:
+    """Tune the rules that are scored beside the chosen one, on the same scores."""
+    chosen = ensemble.report_["rule"]
+    return {
+        name: ensemble.thresholds_ if rule == chosen else tune_rule(tuned_on.y_score, tuned_on.predictions.truth, rule)
+        for name, rule in FIXED_RULES.items()
+    }
 
 
 def _mean_weights(combiners: Sequence[Combiner]) -> npt.NDArray[np.float64] | None:
@@ -311,16 +292,14 @@ def _mean_weights(combiners: Sequence[Combiner]) -> npt.NDArray[np.float64] | No
 
 def _options(combiners: Sequence[Combiner]) -> dict[str, Any]:
     """Return the constructor parameters as plain values."""
-    if not combiners:
-        return {}
     plain = (str, int, float, bool, type(None))
     parameters = combiners[0].get_params(deep=False)
     return {key: value if isinstance(value, plain) else repr(value)[:200] for key, value in parameters.items()}
 
 
-def _notes(combiners: Sequence[Combiner]) -> tuple[str, ...]:
-    """Collect what fitted combiners say about themselves; what only some folds say names the fold."""
-    told = [[str(note) for note in getattr(combiner, "notes_", ())] for combiner in combiners]
+def _notes(ensembles: Sequence[StackingEnsemble]) -> tuple[str, ...]:
+    """Collect what fitted ensembles say about themselves; what only some folds say names the fold."""
+    told = [[str(note) for note in ensemble.report_["notes"]] for ensemble in ensembles]
     shared = [note for note in (told[0] if told else []) if all(note in notes for notes in told)]
     own = [f"fold {fold}: {note}" for fold, notes in enumerate(told, start=1) for note in notes if note not in shared]
     return (*dict.fromkeys(shared), *own)

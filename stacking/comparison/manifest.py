@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stacking.comparison.evaluation import MethodResult
 from stacking.comparison.splits import Split
 from stacking.predictions import PredictionSet
@@ -51,21 +49,23 @@ def write_manifest(
         Plain values.
     """
     scored = predictions if holdout is None else splits[0].test_side
-    units = scored.n_samples if scored.groups is None else len(np.unique(scored.groups))
+    rules = plan.ensemble["image_rules"]
+    units, has_groups = scored.truth.n_units, scored.truth.groups is not None
     return {
         "protocol": "nested" if holdout is None else "holdout",
         "n_splits": len(splits),
         "n_inner_splits": plan.n_splits,
         "n_fitted": predictions.n_samples,
         "n_scored": scored.n_samples,
-        "n_groups": None if scored.groups is None else units,
+        "n_groups": units if has_groups else None,
         "bootstrap": {
             "n_bootstrap": plan.n_bootstrap,
             "level": 0.95,
-            "units": f"{units:,} {'samples' if scored.groups is None else 'groups'}",
+            "units": f"{units:,} {'groups' if has_groups else 'samples'}",
         },
         "random_state": plan.random_state,
         "time_limit": plan.time_limit,
+        "ensemble": {**plan.ensemble, "image_rules": None if rules is None else rules.as_dict()},
         "fingerprint": predictions.fingerprint,
         "holdout_fingerprint": None if holdout is None else holdout.fingerprint,
         "models": list(predictions.models),

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.comparison.evaluation import FailedMethod, Kind, MethodResult
-from stacking.comparison.ladder import Ladder
+from stacking.comparison.candidates import Kind
+from stacking.comparison.evaluation import FailedMethod, MethodResult
+from stacking.comparison.held_out import HeldOut
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
 from stacking.metrics.bootstrap import percentile_interval
-from stacking.metrics.counts import Truth
+from stacking.metrics.gain_ladder import Ladder
+from stacking.truth import Truth
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from stacking.report import Report, Section
 
-__all__ = ["Comparison", "Difference", "HeldOut", "LeaderboardRow"]
+__all__ = ["Comparison", "Difference", "LeaderboardRow"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class LeaderboardRow:
         Name, and "member", "vote", "meta" or "auto".
     score, low, high : float
         With the rule that cross-fitting chose, and its 95 % bootstrap limits.
-    rule : {"single", "per_label"}
-        That rule (the more frequent one over the splits).
+    rule : str
+        That decision rule (the most frequent one over the splits).
     score_single, low_single, high_single : float
         With one threshold for all labels.
     score_per_label, low_per_label, high_per_label : float
@@ -101,25 +103,6 @@ class LeaderboardRow:
     peak_memory_mb: float | None
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Scores and decisions of a method on samples that tuned nothing.
-
-    Attributes
-    ----------
-    ids : ndarray of str, shape (n_samples,)
-        The samples.
-    y_score : ndarray of float32, shape (n_samples, n_labels)
-        Scores.
-    y_pred : ndarray of bool, shape (n_samples, n_labels)
-        Decisions of the chosen rule, each sample by the thresholds of its split.
-    """
-
-    ids: npt.NDArray[np.str_]
-    y_score: npt.NDArray[np.float32]
-    y_pred: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -261,7 +244,7 @@ class Comparison:
         Returns
         -------
         HeldOut
-            Scores, decisions and ids.
+            Scores, and decisions of the chosen rule, each sample by the thresholds of its split.
 
         Raises
         ------

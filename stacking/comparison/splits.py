@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking.folds import stratified_group_folds
-from stacking.metrics import constant_labels, micro_f1_counts
-from stacking.metrics.counts import Truth, f1_score
+from stacking.folds import deal_folds
+from stacking.metrics import constant_labels
+from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.predictions import PredictionSet
+from stacking.truth import Truth
 
-__all__ = ["Split", "constant_baseline", "holdout_split", "nested_splits", "truth_of"]
+__all__ = ["Split", "constant_baseline", "holdout_split", "nested_splits"]
 
-IntArray = npt.NDArray[np.integer[Any]]
+IntArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Split:
     Attributes
     ----------
     fit_side, test_side : PredictionSet
-        Disjoint samples, the same models and labels.
+        Disjoint samples, the same models and labels; all rows of the fit side count.
     rows : ndarray of int, shape (n_test,)
         Where the rows of `test_side` stand among all scored rows.
     inner_folds : ndarray of int, shape (n_fit,)
-        Folds inside `fit_side`.
+        Folds inside `fit_side`, those that fitting an ensemble on it deals.
     """
 
     fit_side: PredictionSet
@@ -63,16 +63,10 @@ class Split:
         )
 
 
-def _labels_of(predictions: PredictionSet) -> npt.NDArray[np.uint8]:
-    """Return the truth of a set that must carry it."""
-    if predictions.y_true is None:
-        raise ValueError("predictions must carry y_true: pass y_true or a PredictionSet that carries it.")
-    return predictions.y_true
-
-
-def _inner_folds(fit_side: PredictionSet, n_splits: int, random_state: int) -> IntArray:
-    """Split the side that is fitted on, for cross-fitted scores."""
-    return stratified_group_folds(_labels_of(fit_side), n_splits, groups=fit_side.groups, random_state=random_state)
+def _fit_side(predictions: PredictionSet, n_splits: int, random_state: int) -> tuple[PredictionSet, IntArray]:
+    """Keep what counts of the side that is fitted on, and deal the folds that `StackingEnsemble.fit` deals."""
+    counted = predictions.only_counted()
+    return counted, deal_folds(counted.truth, n_splits, random_state=random_state)
 
 
 def nested_splits(predictions: PredictionSet, n_splits: int, random_state: int) -> list[Split]:
@@ -83,7 +77,7 @@ def nested_splits(predictions: PredictionSet, n_splits: int, random_state: int) 
     predictions : PredictionSet
         With the truth.
     n_splits : int
-        Number of outer and of inner folds.
+        Number of outer and of inner folds; fewer where there are fewer samples or groups.
     random_state : int
         Seed.
 
@@ -91,14 +85,24 @@ def nested_splits(predictions: PredictionSet, n_splits: int, random_state: int) 
     -------
     list of Split
         One per outer fold; every row is scored once.
+
+    Raises
+    ------
+    ValueError
+        If all samples that count lie in one group, so that nothing can be held out.
     """
-    y_true, groups = _labels_of(predictions), predictions.groups
-    outer = stratified_group_folds(y_true, n_splits, groups=groups, random_state=random_state)
+    outer = deal_folds(predictions.truth, n_splits, random_state=random_state)
+    if not outer.any():
+        unit = "samples" if predictions.truth.groups is None else "groups"
+        raise ValueError(
+            f"predictions must hold at least 2 {unit} that count to be compared: got {predictions.truth.n_units}; give "
+            "more, or a holdout."
+        )
     splits = []
     for fold in np.unique(outer):
         rows = np.flatnonzero(outer == fold)
-        fit_side = predictions.subset(samples=np.flatnonzero(outer != fold))
-        inner = _inner_folds(fit_side, n_splits, random_state + 1 + int(fold))
+        side = predictions.subset(samples=np.flatnonzero(outer != fold))
+        fit_side, inner = _fit_side(side, n_splits, random_state)
         splits.append(Split(fit_side, predictions.subset(samples=rows), rows, inner))
     return splits
 
@@ -134,8 +138,8 @@ def holdout_split(predictions: PredictionSet, holdout: PredictionSet, n_splits: 
             "it would tune what it scores."
         )
     aligned = holdout.subset(models=list(predictions.models), labels=list(predictions.labels))
-    inner = _inner_folds(predictions, n_splits, random_state + 1)
-    return Split(predictions, aligned, np.arange(holdout.n_samples), inner)
+    fit_side, inner = _fit_side(predictions, n_splits, random_state)
+    return Split(fit_side, aligned, np.arange(holdout.n_samples), inner)
 
 
 def _default_ids(*sets: PredictionSet) -> bool:
@@ -143,32 +147,15 @@ def _default_ids(*sets: PredictionSet) -> bool:
     return all(part.ids[0] == "sample0" and part.ids[-1] == f"sample{part.n_samples - 1}" for part in sets)
 
 
-def truth_of(predictions: PredictionSet) -> Truth:
-    """Take the truth of a set.
-
-    Parameters
-    ----------
-    predictions : PredictionSet
-        With the truth.
-
-    Returns
-    -------
-    Truth
-        The truth as booleans, False where not annotated.
-    """
-    y_true = _labels_of(predictions).astype(bool)
-    if predictions.y_known is not None:
-        y_true &= predictions.y_known
-    return Truth(y_true, predictions.y_known, predictions.sample_weight)
-
-
-def constant_baseline(splits: Sequence[Split]) -> float:
+def constant_baseline(splits: Sequence[Split], truth: Truth) -> float:
     """Score the best fixed label set, chosen on each fitting side, on its test side.
 
     Parameters
     ----------
     splits : sequence of Split
         As the methods see them.
+    truth : Truth
+        Of all scored rows.
 
     Returns
     -------
@@ -177,9 +164,11 @@ def constant_baseline(splits: Sequence[Split]) -> float:
     """
     totals = np.zeros(3)
     for split in splits:
-        chosen = constant_labels(_labels_of(split.fit_side), y_known=split.fit_side.y_known)
-        side = split.test_side
-        truth = _labels_of(side)
-        answer = np.broadcast_to(chosen, truth.shape)
-        totals += micro_f1_counts(truth, answer, y_known=side.y_known, sample_weight=side.sample_weight)
+        seen = split.fit_side.truth
+        chosen = constant_labels(seen.y_true, y_known=seen.y_known, sample_weight=seen.sample_weight)
+        answer = np.zeros(truth.y_true.shape, dtype=bool)
+        answer[split.rows] = chosen
+        counts = DecisionCounts.count(answer, truth)
+        totals += [counts.label_hits.sum(), counts.label_predicted.sum(), 0.0]
+    totals[2] = truth.label_positives.sum()
     return float(f1_score(*totals))

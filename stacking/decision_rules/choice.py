@@ -15,12 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stacking.cross_fitting import nested_decisions
-from stacking.decision_rules import apply_thresholds, tune_thresholds
+from stacking.decision_rules import apply_thresholds, get_decision_rule
+from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
 from stacking.predictions import PredictionSet
+from stacking.truth import Truth
 
-__all__ = ["RULES", "ThresholdChoice", "choose_thresholds"]
+__all__ = ["RULES", "Decide", "ThresholdChoice", "choose_thresholds", "nested_decisions", "tune_rule"]
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Decide = Callable[..., BoolArray]
+"""``decide(y_score, thresholds)`` returns the decisions that count, for example with image rules."""
 
 RULES = ("half", "single", "cross-validated", "exact-micro-f1")
 """Decision rules that may be chosen, the steadier first."""
@@ -50,7 +57,7 @@ def choose_thresholds(
     predictions: PredictionSet,
     folds: npt.NDArray[np.integer],
     *,
-    decide: Callable[..., npt.NDArray[np.bool_]] = apply_thresholds,
+    decide: Decide = apply_thresholds,
     rule: str = "auto",
 ) -> ThresholdChoice:
     """Choose a rule by cross-fitting and tune it on all rows.
@@ -82,22 +89,73 @@ def choose_thresholds(
     chosen = rule
     if rule == "auto":
         chosen = _steadiest(counts) if counts else "single"
-    thresholds = tune_thresholds(
-        y_score,
-        np.asarray(predictions.y_true),
-        chosen,
-        y_known=predictions.y_known,
-        sample_weight=predictions.sample_weight,
-    )
+    thresholds = tune_rule(y_score, predictions.truth, chosen)
     scores = {name: count.micro_f1 for name, count in counts.items()}
     return ThresholdChoice(np.asarray(thresholds, np.float64), chosen, scores)
 
 
 def _steadiest(counts: dict[str, UnitCounts]) -> str:
     """Return the steadiest rule that no other clearly beats."""
-    gain = paired_gain(counts["single"], counts["half"])
-    chosen = "single" if gain.gain > 0 else "half"
+    chosen = "single" if paired_gain(counts["single"], counts["half"]).exceeds(0.0) else "half"
     for rule in RULES[2:]:
-        gain = paired_gain(counts[rule], counts[chosen])
-        chosen = rule if gain.gain > gain.standard_error else chosen
+        chosen = rule if paired_gain(counts[rule], counts[chosen]).exceeds(1.0) else chosen
     return chosen
+
+
+def tune_rule(y_score: FloatArray, truth: Truth, rule: str) -> npt.NDArray[np.float64]:
+    """Tune the thresholds of a rule.
+
+    Parameters
+    ----------
+    y_score : ndarray of float32, shape (n_samples, n_labels)
+        Scores in [0, 1].
+    truth : Truth
+        Of the same rows.
+    rule : str
+        A decision rule's name.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_labels,)
+        Thresholds, +inf for never.
+    """
+    return np.asarray(get_decision_rule(rule).tune(LabelledScores.of(y_score, truth)), np.float64)
+
+
+def nested_decisions(
+    y_score: FloatArray,
+    predictions: PredictionSet,
+    folds: npt.NDArray[np.intp],
+    *,
+    rule: str = "single",
+    decide: Decide = apply_thresholds,
+) -> BoolArray:
+    """Decide each fold with thresholds tuned on the other folds' held-out scores.
+
+    Parameters
+    ----------
+    y_score : ndarray of shape (n_samples, n_labels)
+        Held-out scores, as `Combiner.cross_fit_predict` gives them.
+    predictions : PredictionSet
+        Its truth, known cells, weights and groups tune the thresholds.
+    folds : ndarray of int, shape (n_samples,)
+        The folds of `y_score`.
+    rule : str, default "single"
+        A decision rule's name.
+    decide : callable, default=apply_thresholds
+        ``decide(y_score, thresholds)`` returns the decisions.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_samples, n_labels)
+        Decisions that saw neither their row's scores nor its truth.
+    """
+    decided = np.zeros(y_score.shape, dtype=bool)
+    for fold in np.unique(folds):
+        held = folds == fold
+        if rule in ADDITIVE_RULES:  # without a copy of the other folds' rows
+            thresholds = ScoreBlocks(y_score.__getitem__, predictions, ~held).tune(rule)
+        else:
+            thresholds = tune_rule(y_score[~held], predictions.truth.rows(~held), rule)
+        decided[held] = decide(y_score[held], thresholds)
+    return decided

@@ -11,9 +11,10 @@ from stacking.decision_rules.exact_micro_f1 import cut_exactly
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import ScoreHistograms, count_scores
-from stacking.folds import stratified_group_folds
+from stacking.folds import deal_folds
+from stacking.ties import exceeds
 
-__all__ = ["deal_rows", "tune_cross_validated", "tune_cross_validated_over_blocks"]
+__all__ = ["tune_cross_validated", "tune_cross_validated_over_blocks"]
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -26,7 +27,6 @@ def tune_cross_validated(
     scores: LabelledScores,
     n_splits: int = 5,
     margin: float = 1.0,
-    groups: npt.ArrayLike | None = None,
     random_state: int | np.random.Generator | None = 0,
 ) -> npt.NDArray[np.float64]:
     """Choose for each label its exact or the single threshold by the gain on held-out folds.
@@ -38,13 +38,11 @@ def tune_cross_validated(
     Parameters
     ----------
     scores : LabelledScores
-        Scores and truth.
+        Scores and truth; groups share a fold.
     n_splits : int, default 5
         Number of stratified folds, at least 2; fewer are used if there are fewer samples or groups.
     margin : float, default 1.0
         Standard errors by which a label's own threshold must win, at least 0; less follows noise more.
-    groups : array of shape (n_samples,), optional
-        Samples with an equal value share a fold.
     random_state : int, Generator or None, default 0
         Seed of the folds.
 
@@ -56,43 +54,14 @@ def tune_cross_validated(
     Raises
     ------
     ValueError
-        If `n_splits` is below 2, `margin` is negative, or `groups` has another length.
+        If `n_splits` is below 2 or `margin` is negative.
     """
     if margin < 0:
         raise ValueError(f"margin must not be negative: got {margin}.")
-    folds = deal_rows(scores.y_true, n_splits, groups=groups, random_state=random_state)
+    if n_splits < 2:
+        raise ValueError(f"n_splits must be at least 2: got {n_splits}.")
+    folds = deal_folds(scores.truth, n_splits, random_state=random_state)
     return tune_cross_validated_over_blocks(scores.iter_blocks, folds, margin)
-
-
-def deal_rows(
-    y_true: npt.NDArray[np.uint8],
-    n_splits: int = 5,
-    *,
-    groups: npt.ArrayLike | None = None,
-    random_state: int | np.random.Generator | None = 0,
-) -> IntArray:
-    """Deal rows into stratified folds, fewer where there are fewer samples or groups.
-
-    Parameters
-    ----------
-    y_true : ndarray of uint8, shape (n_samples, n_labels)
-        The truth.
-    n_splits : int, default 5
-        Number of folds, at least 2.
-    groups : array of shape (n_samples,), optional
-        Samples with an equal value share a fold.
-    random_state : int, Generator or None, default 0
-        Seed of the folds.
-
-    Returns
-    -------
-    ndarray of int, shape (n_samples,)
-        The fold of each row; all 0 where there is one sample or group only.
-    """
-    n_items = len(y_true) if groups is None else len(np.unique(np.asarray(groups)))
-    if n_items < 2:
-        return np.zeros(len(y_true), dtype=np.intp)
-    return stratified_group_folds(y_true, min(n_splits, n_items), groups=groups, random_state=random_state)
 
 
 def tune_cross_validated_over_blocks(read_blocks: ReadBlocks, folds: IntArray, margin: float = 1.0) -> Float64Array:
@@ -130,10 +99,12 @@ def tune_cross_validated_over_blocks(read_blocks: ReadBlocks, folds: IntArray, m
         own = tuning.cut_labels()
         more = [np.subtract(block.counts_at(own), block.counts_at(shared)) for block in read_blocks(mask)]
         more_hits, more_fired = np.sum(more, axis=0)
-        advantages.append(2.0 * more_hits - price * more_fired)
+        earned, paid = 2.0 * more_hits, price * more_fired
+        advantages.append(np.where(exceeds(np.abs(earned - paid), 0.0, scale=earned), earned - paid, 0.0))
     mean = np.mean(advantages, axis=0)
     error = np.std(advantages, axis=0, ddof=1) / np.sqrt(len(advantages))
-    return np.where(mean > margin * error, everything.cut_labels(), single)
+    # A gain in a single fold equals its standard error exactly: not more, whatever rounding says.
+    return np.where(exceeds(mean, margin * error), everything.cut_labels(), single)
 
 
 class _Rows:

@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_mask, check_sample_weight, check_y_score, check_y_true
+from stacking._checks import check_y_score
+from stacking.truth import Truth
 
 __all__ = ["LabelledScores"]
 
@@ -22,26 +23,21 @@ class LabelledScores:
     ----------
     y_score : ndarray of float32, shape (n_samples, n_labels)
         Scores in [0, 1].
-    y_true : ndarray of uint8, shape (n_samples, n_labels)
-        The truth, 0 or 1.
-    y_known : ndarray of bool, shape (n_samples, n_labels), or (0, 0)
-        False where a cell is not annotated; the empty array stands for "all known".
-    sample_weight : ndarray of float64, shape (n_samples,), or (0,)
-        Weights of the samples; the empty array stands for 1 each.
+    truth : Truth
+        What counts of the same rows; every row does.
     """
 
     y_score: npt.NDArray[np.float32]
-    y_true: npt.NDArray[np.uint8]
-    y_known: npt.NDArray[np.bool_]
-    sample_weight: npt.NDArray[np.float64]
+    truth: Truth
 
     @classmethod
     def check(
         cls,
         y_score: npt.ArrayLike,
         y_true: npt.ArrayLike,
-        y_known: npt.ArrayLike | None,
-        sample_weight: npt.ArrayLike | None,
+        y_known: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
     ) -> Self:
         """Check the arrays and bring them to their one form.
 
@@ -55,11 +51,13 @@ class LabelledScores:
             False where a cell is not annotated.
         sample_weight : array of shape (n_samples,), optional
             Weights of the samples.
+        groups : array of int or str, shape (n_samples,), optional
+            Samples that belong together.
 
         Returns
         -------
         LabelledScores
-            The checked arrays.
+            The checked arrays, without the rows that do not count.
 
         Raises
         ------
@@ -67,17 +65,46 @@ class LabelledScores:
             If shapes differ, there is no cell, or a value is out of range.
         """
         scores = check_y_score(y_score)
-        n_samples, n_labels = scores.shape
         if not scores.size:
             raise ValueError(f"y_score must hold at least one sample and one label: got shape {scores.shape}.")
-        truth = check_y_true(y_true, n_samples=n_samples, n_labels=n_labels)
-        known = np.empty((0, 0), dtype=bool)
-        if y_known is not None:
-            known = check_mask(y_known, n_samples=n_samples, n_labels=n_labels)
-        weight = np.empty(0)
-        if sample_weight is not None:
-            weight = check_sample_weight(sample_weight, n_samples)
-        return cls(scores, truth, known, weight)
+        shape = (scores.shape[0], scores.shape[1])
+        return cls.of(
+            scores, Truth.check(y_true, y_known=y_known, sample_weight=sample_weight, groups=groups, shape=shape)
+        )
+
+    @classmethod
+    def of(cls, y_score: npt.NDArray[np.float32], truth: Truth) -> Self:
+        """Put scores beside their truth; rows that do not count are left out.
+
+        Parameters
+        ----------
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Scores in [0, 1].
+        truth : Truth
+            Of the same rows.
+
+        Returns
+        -------
+        LabelledScores
+            No copy where all rows count.
+        """
+        return cls(y_score, truth) if truth.counted is None else cls(y_score[truth.counted], truth.only_counted())
+
+    @property
+    def y_true(self) -> npt.NDArray[np.uint8]:
+        """The truth as the kernels read it, 0 where it is not known."""
+        return np.ascontiguousarray(self.truth.y_true).view(np.uint8)
+
+    @property
+    def y_known(self) -> npt.NDArray[np.bool_]:
+        """The known cells as the kernels read them: the empty array stands for "all known"."""
+        known = self.truth.y_known
+        return np.empty((0, 0), dtype=bool) if known is None else np.ascontiguousarray(known)
+
+    @property
+    def sample_weight(self) -> npt.NDArray[np.float64]:
+        """The weights as the kernels read them: the empty array stands for 1 each."""
+        return np.empty(0) if self.truth.sample_weight is None else self.truth.sample_weight
 
     @property
     def n_labels(self) -> int:
@@ -105,9 +132,7 @@ class LabelledScores:
                 block = start + np.flatnonzero(kept[block])
             if not isinstance(block, slice) and not len(block):
                 continue
-            known = self.y_known[block] if len(self.y_known) else self.y_known
-            weight = self.sample_weight[block] if len(self.sample_weight) else self.sample_weight
-            yield type(self)(self.y_score[block], self.y_true[block], known, weight)
+            yield type(self)(self.y_score[block], self.truth.rows(block))
 
     def pooled(self) -> Self:
         """Return all cells as one label, row by row.
@@ -117,9 +142,13 @@ class LabelledScores:
         LabelledScores
             A single column of n_samples · n_labels cells.
         """
-        weight = np.repeat(self.sample_weight, self.n_labels)
-        known = self.y_known.reshape(-1, 1) if len(self.y_known) else self.y_known
-        return type(self)(self.y_score.reshape(-1, 1), self.y_true.reshape(-1, 1), known, weight)
+        known, weight = self.truth.y_known, self.truth.sample_weight
+        cells = Truth(
+            self.truth.y_true.reshape(-1, 1),
+            None if known is None else known.reshape(-1, 1),
+            None if weight is None else np.repeat(weight, self.n_labels),
+        )
+        return type(self)(self.y_score.reshape(-1, 1), cells)
 
     def counts_at(self, thresholds: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return each label's weighted true positives and predicted positives at given thresholds.
@@ -135,9 +164,6 @@ class LabelledScores:
             True positives and predicted positives.
         """
         fired = self.y_score >= thresholds
-        if len(self.y_known):
-            fired &= self.y_known
-        hits = fired & self.y_true.view(np.bool_)
-        if len(self.sample_weight):
-            return self.sample_weight @ hits, self.sample_weight @ fired
-        return hits.sum(axis=0, dtype=np.float64), fired.sum(axis=0, dtype=np.float64)
+        if self.truth.y_known is not None:
+            fired &= self.truth.y_known
+        return self.truth.sum_rows(fired & self.truth.y_true), self.truth.sum_rows(fired)

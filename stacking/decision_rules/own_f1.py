@@ -54,9 +54,8 @@ def tune_own_f1(
     cuts, chosen, value = maximise_own_f1(scores)
     thresholds = cuts.thresholds(chosen)
     given_up = (value < fbr) & (cuts.positives > 0)
-    top = (
-        scores.y_score.max(axis=0, where=scores.y_known, initial=0.0) if len(scores.y_known) else scores.y_score.max(0)
-    )
+    known = scores.truth.y_known
+    top = scores.y_score.max(axis=0) if known is None else scores.y_score.max(axis=0, where=known, initial=0.0)
     thresholds[given_up] = np.inf if below == "never" else top[given_up]
     return thresholds
 

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_y_score
-from stacking.decision_rules.cross_validated import deal_rows, tune_cross_validated_over_blocks
+from stacking.decision_rules.cross_validated import tune_cross_validated_over_blocks
 from stacking.decision_rules.exact_micro_f1 import tune_exact_over_blocks
 from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
 from stacking.predictions.sources import rows_per_block
 
@@ -36,7 +37,7 @@ class ScoreBlocks:
         Takes rows (a slice, or positions), returns their scores, shape (n_rows, n_labels); rows do not depend on each
         other.
     predictions : PredictionSet
-        With the truth; unknown cells and weights are honoured.
+        With the truth; unknown cells, weights and groups are honoured.
     kept : ndarray of bool, shape (n_samples,), optional
         The rows to look at; all by default.
     block : int, optional
@@ -67,24 +68,20 @@ class ScoreBlocks:
             raise ValueError("predictions must carry y_true: thresholds are tuned on it; use with_truth(y_true).")
         self.read = read
         self.predictions = predictions
-        self.kept = kept
+        counted = predictions.truth.counted
+        self.kept = counted if kept is None else kept if counted is None else kept & counted
         self.block = rows_per_block(predictions.n_labels) if block is None else block
 
     def __iter__(self) -> Iterator[LabelledScores]:
         """Yield the blocks that hold any row."""
-        facts = self.predictions
-        for start in range(0, facts.n_samples, self.block):
-            rows: Any = slice(start, min(start + self.block, facts.n_samples))
+        truth = self.predictions.truth
+        for start in range(0, self.predictions.n_samples, self.block):
+            rows: Any = slice(start, min(start + self.block, self.predictions.n_samples))
             if self.kept is not None and not self.kept[rows].all():
                 rows = start + np.flatnonzero(self.kept[rows])
                 if not len(rows):
                     continue
-            yield LabelledScores(
-                check_y_score(self.read(rows)),
-                np.ascontiguousarray(np.asarray(facts.y_true)[rows]),
-                np.empty((0, 0), bool) if facts.y_known is None else np.ascontiguousarray(facts.y_known[rows]),
-                np.empty(0) if facts.sample_weight is None else facts.sample_weight[rows],
-            )
+            yield LabelledScores(check_y_score(self.read(rows)), truth.rows(rows))
 
     def tune(self, rule: str = "exact-micro-f1") -> DoubleArray:
         """Tune the thresholds of an additive rule.
@@ -121,13 +118,12 @@ class ScoreBlocks:
 
     def _tune_cross_validated(self) -> DoubleArray:
         """Deal the kept rows into folds and tune over their blocks."""
-        facts = self.predictions
-        kept = np.ones(facts.n_samples, dtype=bool) if self.kept is None else self.kept
-        folds = np.full(facts.n_samples, -1, dtype=np.intp)
-        folds[kept] = deal_rows(np.asarray(facts.y_true)[kept])
+        kept = np.ones(self.predictions.n_samples, dtype=bool) if self.kept is None else self.kept
+        folds = np.full(len(kept), -1, dtype=np.intp)
+        folds[kept] = deal_folds(self.predictions.truth.rows(kept))
 
         def read_blocks(rows: BoolArray) -> ScoreBlocks:
-            return ScoreBlocks(self.read, facts, rows, block=self.block)
+            return ScoreBlocks(self.read, self.predictions, rows, block=self.block)
 
         return tune_cross_validated_over_blocks(read_blocks, folds)
 

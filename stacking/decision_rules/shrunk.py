@@ -43,6 +43,7 @@ def tune_shrunk(scores: LabelledScores, n_pseudo_positives: float = 100.0) -> np
     """
     if not 0.0 <= n_pseudo_positives < np.inf:
         raise ValueError(f"n_pseudo_positives must be finite and not negative: got {n_pseudo_positives}.")
+    n_pseudo_positives *= scores.truth.mean_weight  # hits and fired are sums of weights
     pooled = scores.pooled()
     pool_histogram = count_scores(pooled)
     reachable = pool_histogram.reachable_micro_f1()

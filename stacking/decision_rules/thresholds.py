@@ -13,9 +13,6 @@ from stacking.named_arrays import align_by_name, read_array
 
 __all__ = ["apply_thresholds", "never_predicted", "tune_thresholds"]
 
-_ROW_OPTIONS = ("groups", "folds")
-"""Options of rules that hold one value per row."""
-
 
 def tune_thresholds(
     y_score: npt.ArrayLike,
@@ -24,6 +21,7 @@ def tune_thresholds(
     *,
     y_known: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
     **options: Any,
 ) -> npt.NDArray[np.float64]:
     """Choose one threshold per label by a named rule.
@@ -41,9 +39,12 @@ def tune_thresholds(
     y_known : array of bool, shape (n_samples, n_labels), optional
         False where a cell is not annotated; such a cell counts neither way.
     sample_weight : array of shape (n_samples,), optional
-        Weights of the samples; 1 by default.
+        Weights of the samples, in any unit; 1 by default.
+    groups : array of int or str, shape (n_samples,), optional
+        Samples with an equal value belong together: a rule that splits rows, as ``"cross-validated"`` does, never
+        splits them.
     **options : dict
-        Options of the rule, such as ``fbr`` of ``"own-f1"`` or ``groups`` of ``"cross-validated"``.
+        Options of the rule, such as ``fbr`` of ``"own-f1"``.
 
     Returns
     -------
@@ -70,14 +71,11 @@ def tune_thresholds(
             takes = ", ".join(known) if known else "none"
             hint = did_you_mean(option, known)
             raise TypeError(f"options must be those of rule {rule!r} ({takes}): got {option!r}.{hint}")
-    named = {name: options[name] for name in _ROW_OPTIONS if name in options}
-    y_score, y_true, y_known, sample_weight, *values = align_by_name(
-        y_score=y_score, y_true=y_true, y_known=y_known, sample_weight=sample_weight, **named
+    y_score, y_true, y_known, sample_weight, groups = align_by_name(
+        y_score=y_score, y_true=y_true, y_known=y_known, sample_weight=sample_weight, groups=groups
     )
-    options |= dict(zip(named, values, strict=True))
-    thresholds: npt.NDArray[np.float64] = found.tune(
-        LabelledScores.check(y_score, y_true, y_known, sample_weight), **options
-    )
+    scores = LabelledScores.check(y_score, y_true, y_known, sample_weight, groups)
+    thresholds: npt.NDArray[np.float64] = found.tune(scores, **options)
     return thresholds
 
 

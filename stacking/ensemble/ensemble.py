@@ -6,20 +6,20 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_choice, check_frequency, check_label_groups
 from stacking.combiners.auto.budget import plan_budget
-from stacking.combiners.auto.ladder import describe_rungs
+from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, method_kind
-from stacking.cross_fitting import make_folds
 from stacking.decision_rules import (
     ImageRules,
     apply_image_rules,
@@ -33,13 +33,12 @@ from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.untrusted import damage_of
+from stacking.folds import deal_folds
+from stacking.metrics.gain_ladder import describe_gain
 from stacking.named_arrays import AxisNames, align_by_name
 from stacking.predictions import PredictionSet, as_prediction_set
 
-if TYPE_CHECKING:
-    from stacking.combiners.combiner import Combiner
-
-__all__ = ["EnsembleReport", "StackingEnsemble"]
+__all__ = ["CrossFitted", "EnsembleReport", "StackingEnsemble"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -55,8 +54,16 @@ class EnsembleReport(dict[str, Any]):
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
             lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [*describe_rungs(self.get("rungs", [])), *(str(note) for note in self["notes"])]
+        lines += [*describe_gain(self.get("rungs", [])), *(str(note) for note in self["notes"])]
         return "\n".join(lines)
+
+
+class CrossFitted(NamedTuple):
+    """The rows that thresholds were tuned on, with scores that did not see them."""
+
+    predictions: PredictionSet
+    y_score: FloatArray
+    folds: npt.NDArray[np.intp]
 
 
 class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
@@ -68,8 +75,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    method : str, default="auto"
-        One of `stacking.combiners.registry.list_methods()`.
+    method : str or Combiner, default="auto"
+        One of `stacking.combiners.registry.list_methods()`, or an unfitted combiner, which is cloned.
     random_state : int or None, default=0
         Seed of the folds and of the method.
     time_limit : float or None, default=None
@@ -97,6 +104,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Names in fitted order.
     label_groups_ : tuple of str
         Group of each label, empty for a label of none.
+    label_ids_ : tuple of str or None
+        The data set's id of each label, where the predictions that were fitted on have them.
     fitted_ids_ : ndarray of uint64, shape (n_samples,), or None
         Hashes of the samples it was fitted on; None in folders that do not hold them.
     report_ : EnsembleReport
@@ -115,7 +124,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        method: str = "auto",
+        method: str | Combiner = "auto",
         *,
         random_state: int | None = 0,
         time_limit: float | None = None,
@@ -141,10 +150,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores in [0, 1] that no model produced for its own training rows.
-        y_true : array of shape (n_samples, n_labels), optional
-            The truth, 0 or 1; needed unless the prediction set carries it.
+        y_true : array or data frame of shape (n_samples, n_labels), optional
+            The truth, 0 or 1; needed unless the prediction set carries it. A data frame is matched by its index and
+            columns, as frames of scores are; where a masked array masks a cell, it counts neither way.
         groups : array of shape (n_samples,), optional
             Samples of one group share a fold; by default the groups of the prediction set.
 
@@ -159,34 +169,99 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If the method or the rule is unknown, the truth is missing or does not fit, a label is covered by no model,
             or no image could keep the image rules.
         """
+        given = as_prediction_set(predictions, y_true)
+        return self.fit_cross_fitted(given if groups is None else given.with_groups(groups))[0]
+
+    def fit_cross_fitted(
+        self, predictions: PredictionSet, *, folds: npt.NDArray[np.intp] | None = None
+    ) -> tuple[Self, CrossFitted]:
+        """Fit the combiner and tune the thresholds, and give the held-out scores that they were tuned on.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            As `fit` takes it.
+        folds : ndarray of int, shape (n_samples,), optional
+            The folds that `fit` would deal, if they are known already; only where every row counts.
+
+        Returns
+        -------
+        ensemble : StackingEnsemble
+            Itself, fitted as `fit` does.
+        tuned_on : CrossFitted
+            The rows that the thresholds were tuned on, with their cross-fitted scores and folds.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`.
+        """
         started = time.monotonic()
-        learned = as_prediction_set(predictions, y_true)
-        if learned.y_true is None:
+        if predictions.y_true is None:
             raise ValueError(
                 "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
             )
-        if groups is not None:
-            learned = learned.with_groups(groups)
-        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
-        self.label_groups_ = group_of_labels(learned.labels, learned.label_groups)
-        if self.image_rules is not None:
-            self.image_rules.check(learned.labels, self.label_groups_)
-        self.fitted_on_ = learned.fingerprint
-        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(learned.ids))
-        if method_kind(self.method) == "auto":
-            self._fit_auto(learned, started)
+        self.label_groups_ = self.check_parameters(predictions.labels, predictions.label_groups)
+        self.label_ids_ = predictions.label_ids
+        self.fitted_on_ = predictions.fingerprint
+        counted = predictions.only_counted()
+        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(counted.ids))
+        if isinstance(self.method, Combiner):
+            tuned_on = self._fit_method(counted, clone(self.method), folds)
+        elif method_kind(self.method) == "auto":
+            tuned_on = self._fit_auto(counted, started, folds)
         else:
-            self._fit_method(learned, create_method(self.method, random_state=self.random_state))
+            tuned_on = self._fit_method(counted, create_method(self.method, random_state=self.random_state), folds)
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
-        return self
+        return self, tuned_on
 
-    def _fit_method(self, predictions: PredictionSet, combiner: Combiner) -> None:
+    def check_parameters(
+        self, labels: Sequence[str] | None = None, label_groups: Sequence[str] | None = None
+    ) -> tuple[str, ...]:
+        """Check all parameters, before anything is read or fitted.
+
+        Parameters
+        ----------
+        labels : sequence of str, optional
+            Names of the labels; without them the image rules are not checked.
+        label_groups : sequence of str, optional
+            Their groups.
+
+        Returns
+        -------
+        tuple of str
+            Group of each label, empty for a label of none.
+
+        Raises
+        ------
+        ValueError
+            If the method or the rule is unknown, a number is out of range, or no image could keep the image rules.
+        """
+        if not isinstance(self.method, Combiner):
+            method_kind(self.method)
+        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        if self.n_splits < 2:
+            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
+        if self.time_limit is not None and not self.time_limit >= 0:
+            raise ValueError(f"time_limit must be a number of seconds or None: got {self.time_limit}.")
+        if labels is None:
+            return ()
+        groups = group_of_labels(labels, label_groups)
+        if self.image_rules is not None:
+            self.image_rules.check(labels, groups)
+        return groups
+
+    def _fit_method(
+        self, predictions: PredictionSet, combiner: Combiner, folds: npt.NDArray[np.intp] | None
+    ) -> CrossFitted:
         """Fit a combiner, and tune the thresholds on its cross-fitted scores."""
-        folds = make_folds(predictions, self.n_splits, random_state=self.random_state)
+        if folds is None:
+            folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
         self.combiner_, held_out = combiner.fit_cross_fitted(predictions, folds=folds)
         self._tune(predictions, held_out, folds)
+        return CrossFitted(predictions, held_out, folds)
 
-    def _fit_auto(self, predictions: PredictionSet, started: float) -> None:
+    def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
         from stacking.combiners.auto.race import AutoCombiner
 
@@ -195,11 +270,13 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        auto = AutoCombiner(time_limit=limit, random_state=self.random_state)
-        self._fit_method(budget.predictions, auto)
-        if budget.predictions is not predictions:
-            auto.refit(predictions, left())
-            self.report_["notes"] = list(auto.notes_)
+        auto = AutoCombiner(time_limit=limit, random_state=self.random_state, image_rules=self.image_rules)
+        if budget.predictions is predictions:
+            return self._fit_method(predictions, auto, folds)
+        tuned_on = self._fit_method(budget.predictions, auto, None)
+        auto.refit(predictions, left())
+        self.report_["notes"] = list(auto.notes_)
+        return tuned_on
 
     def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
         """Combine the members' scores, matched by name.
@@ -285,13 +362,49 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ValueError
             If an earlier version saved the ensemble, which does not know how often it predicts, or `how` is unknown.
         """
+        return rematch_thresholds(self.thresholds_, self.check_rematch(), self._align(y_score=y_score)[0], how)
+
+    def check_rematch(self) -> npt.NDArray[np.float64]:
+        """Raise where thresholds cannot be rematched, before scores are computed.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_labels,)
+            `predicted_share_`.
+
+        Raises
+        ------
+        ValueError
+            If an earlier version saved the ensemble, which does not know how often it predicts.
+        """
         check_is_fitted(self)
         if self.predicted_share_ is None:
             raise ValueError(
                 "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
                 "one; fit it again."
             )
-        return rematch_thresholds(self.thresholds_, self.predicted_share_, self._align(y_score=y_score)[0], how)
+        return self.predicted_share_
+
+    def check_names(self, models: Sequence[str], labels: Sequence[str], *, without: Collection[str] = ()) -> None:
+        """Raise where prediction would refuse members or labels, before scores are computed.
+
+        Parameters
+        ----------
+        models, labels : sequence of str
+            What the predictions will hold.
+        without : collection of str, default=()
+            Members to do without.
+
+        Raises
+        ------
+        ValueError
+            If a member or label is missing, or `without` names an unknown member.
+        """
+        check_is_fitted(self)
+        blank = np.zeros((len(models), 1, len(labels)), np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # prediction warns of members and labels too many
+            self.combiner_._align(PredictionSet(blank, models=list(models), labels=list(labels)), without)
 
     def _align(self, **arguments: Any) -> tuple[Any, ...]:
         """Bring arrays about labels into fitted order where they have names."""
@@ -334,6 +447,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             "models": list(self.models_),
             "labels": list(self.labels_),
             "label_groups": list(self.label_groups_),
+            "label_ids": None if self.label_ids_ is None else list(self.label_ids_),
             "report": dict(self.report_),
             "fitted_on": self.fitted_on_,
         }
@@ -376,6 +490,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
+        label_ids = description.get("label_ids")
+        ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
         if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
             raise ValueError("its manifest names other models or labels than its combiner")
@@ -399,9 +515,14 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
         return digest.hexdigest()
 
+    @property
+    def _method_name(self) -> str:
+        """The method's name; the class of a combiner that was given."""
+        return self.method if isinstance(self.method, str) else type(self.method).__name__
+
     def _parameters(self) -> dict[str, Any]:
         """Return the constructor parameters as plain data; those at their defaults as older folders held them."""
-        parameters: dict[str, Any] = self.get_params()
+        parameters: dict[str, Any] = {**self.get_params(deep=False), "method": self._method_name}
         rules = parameters.pop("image_rules")
         if self.rule == "auto":
             del parameters["rule"]
@@ -413,14 +534,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.thresholds_ = choice.thresholds
         fired = apply_thresholds(held_out, choice.thresholds)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
-        rungs = list(getattr(self.combiner_, "rungs_", ()))
-        if rungs and "single" in choice.scores:
-            gain = choice.scores[choice.rule] - choice.scores["single"]
-            rungs.append(
-                {"cause": "thresholds", "gain": gain, "explanation": f"{choice.rule} instead of one threshold"}
-            )
+        steps = [dict(step) for step in getattr(self.combiner_, "gain_steps_", ())]
+        if steps and "single" in choice.scores:  # the race ends with one threshold, the ensemble with its rule
+            steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores["single"]
         self.report_ = EnsembleReport(
-            method=self.method,
+            method=self._method_name,
             rule=choice.rule,
             rules=choice.scores,
             cross_fitted_micro_f1=choice.scores.get(choice.rule),
@@ -428,5 +546,5 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             n_labels=predictions.n_labels,
             n_never_predicted=int(never_predicted(self.thresholds_).sum()),
             notes=list(getattr(self.combiner_, "notes_", ())),
-            rungs=rungs,
+            rungs=steps,
         )

@@ -3,7 +3,7 @@
 Micro-F1 is a ratio of sums over samples, so a resample needs no predictions, only how often each sample was drawn:
 one matrix product of the draws with the per-sample counts of all methods gives every method's score in every
 resample. All methods see the same draws, hence differences are paired. Samples that belong together (photos of one
-shop, tracks of one artist) are drawn together: then groups are the units.
+shop, tracks of one artist) are drawn together: then groups are the units. What does not count is no unit.
 
 References
 ----------
@@ -14,57 +14,49 @@ and 16. For groups: A. C. Davison and D. V. Hinkley, Bootstrap Methods and their
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["bootstrap_totals", "percentile_interval", "unit_sums"]
+from stacking.metrics.counts import DecisionCounts, f1_score
+from stacking.truth import Truth
+
+__all__ = ["bootstrap_micro_f1", "bootstrap_totals", "percentile_interval"]
 
 Float64Array = npt.NDArray[np.float64]
 
 _DRAWS_IN_MEMORY = 4_000_000
 
 
-def unit_sums(
-    counts: npt.ArrayLike, *, groups: npt.ArrayLike | None = None, sample_weight: npt.ArrayLike | None = None
+def bootstrap_micro_f1(
+    truth: Truth, counts: Sequence[DecisionCounts], *, n_bootstrap: int = 1000, random_state: int = 0
 ) -> Float64Array:
-    """Add up per-sample counts to the units that are resampled.
+    """Resample rows, or groups, and score sets of decisions on each resample.
 
     Parameters
     ----------
-    counts : array of shape (n_samples, n_columns)
-        Per-sample counts.
-    groups : array of shape (n_samples,), optional
-        Samples of one group form one unit; without it every sample is a unit.
-    sample_weight : array of shape (n_samples,), optional
-        Weight of each sample.
+    truth : Truth
+        What counts, with groups and weights.
+    counts : sequence of DecisionCounts
+        Of each set of decisions on these rows.
+    n_bootstrap : int, default=1000
+        Number of resamples.
+    random_state : int, default=0
+        Seed of the draws.
 
     Returns
     -------
-    ndarray of float64, shape (n_units, n_columns)
-        Sums per unit, units in sorted order of their group.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ.
-
-    Examples
-    --------
-    >>> unit_sums([[1], [2], [4]], groups=["a", "b", "a"]).tolist()
-    [[5.0], [2.0]]
+    ndarray of float64, shape (len(counts), n_bootstrap)
+        Micro-F1, all sets on the same draws.
     """
-    values = np.asarray(counts, dtype=np.float64)
-    for name, given in (("groups", groups), ("sample_weight", sample_weight)):
-        if given is not None and len(np.asarray(given)) != len(values):
-            raise ValueError(f"{name} must hold one value per sample: got {len(np.asarray(given))} for {len(values)}.")
-    if sample_weight is not None:
-        values = values * np.asarray(sample_weight, dtype=np.float64)[:, None]
-    if groups is None:
-        return values
-    _, unit = np.unique(np.asarray(groups), return_inverse=True)
-    n_units = int(unit.max()) + 1
-    columns = [np.bincount(unit.ravel(), weights=column, minlength=n_units) for column in values.T]
-    return np.stack(columns, axis=1)
+    columns: list[npt.NDArray[Any]] = [truth.sample_positives]
+    for each in counts:
+        columns += [each.sample_hits, each.sample_predicted]
+    units = truth.sum_units(np.stack(columns, axis=1))
+    totals = bootstrap_totals(units, n_bootstrap=n_bootstrap, random_state=random_state)
+    return np.stack([f1_score(totals[:, 1 + 2 * k], totals[:, 2 + 2 * k], totals[:, 0]) for k in range(len(counts))])
 
 
 def bootstrap_totals(unit_counts: npt.ArrayLike, *, n_bootstrap: int = 1000, random_state: int = 0) -> Float64Array:

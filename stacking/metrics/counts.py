@@ -8,63 +8,16 @@ keeps a few megabytes per method.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DecisionCounts", "ScoreHistogram", "Truth", "f1_score"]
+from stacking.truth import Truth
+
+__all__ = ["DecisionCounts", "ScoreHistogram", "f1_score"]
 
 Float64Array = npt.NDArray[np.float64]
 N_BINS = 100
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The truth that decisions are scored on.
-
-    Attributes
-    ----------
-    y_true : ndarray of bool, shape (n_samples, n_labels)
-        The truth, False where not annotated.
-    y_known : ndarray of bool, shape (n_samples, n_labels), or None
-        False = not annotated: counts neither way.
-    sample_weight : ndarray of shape (n_samples,), or None
-        Weight of each sample; 1 by default.
-    """
-
-    y_true: npt.NDArray[np.bool_]
-    y_known: npt.NDArray[np.bool_] | None = None
-    sample_weight: Float64Array | None = None
-
-    @cached_property
-    def sample_positives(self) -> npt.NDArray[np.int64]:
-        """Count the positives of each sample.
-
-        Returns
-        -------
-        ndarray of int64, shape (n_samples,)
-            Not weighted.
-        """
-        return self.y_true.sum(axis=1, dtype=np.int64)
-
-    @cached_property
-    def label_positives(self) -> Float64Array:
-        """Count the positives of each label, weighted.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_labels,)
-            Sums of sample weights.
-        """
-        return _weighted_sum(self.y_true, self.sample_weight)
-
-
-def _weighted_sum(cells: npt.NDArray[np.bool_], sample_weight: Float64Array | None) -> Float64Array:
-    """Sum over samples."""
-    if sample_weight is None:
-        return np.count_nonzero(cells, axis=0).astype(np.float64)
-    return sample_weight @ cells
 
 
 def f1_score(true_positives: npt.ArrayLike, predicted: npt.ArrayLike, positives: npt.ArrayLike) -> Float64Array:
@@ -93,7 +46,7 @@ class DecisionCounts:
     sample_hits, sample_predicted : ndarray of uint16, shape (n_samples,)
         True positives and predicted positives of each sample.
     label_hits, label_predicted : ndarray of float64, shape (n_labels,)
-        The same of each label, weighted by `sample_weight`.
+        The same of each label, in sums of weights.
     """
 
     sample_hits: npt.NDArray[np.uint16]
@@ -122,8 +75,8 @@ class DecisionCounts:
         return cls(
             np.count_nonzero(hits, axis=1).astype(np.uint16),
             np.count_nonzero(predicted, axis=1).astype(np.uint16),
-            _weighted_sum(hits, truth.sample_weight),
-            _weighted_sum(predicted, truth.sample_weight),
+            truth.sum_rows(hits),
+            truth.sum_rows(predicted),
         )
 
     def micro_f1(self, truth: Truth) -> float:
@@ -170,7 +123,10 @@ class DecisionCounts:
             Samples-F1 in [0, 1].
         """
         scores = f1_score(self.sample_hits, self.sample_predicted, truth.sample_positives)
-        return float(np.average(scores, weights=truth.sample_weight))
+        if truth.counted is None:
+            return float(np.average(scores, weights=truth.sample_weight))
+        weight = None if truth.sample_weight is None else truth.sample_weight[truth.counted]
+        return float(np.average(scores[truth.counted], weights=weight))
 
 
 @dataclass(frozen=True)
@@ -180,7 +136,8 @@ class ScoreHistogram:
     Attributes
     ----------
     cells, positives, score_sum : ndarray of shape (101,)
-        Per bin of width .01 (the last one holds scores of exactly 1): known cells, true ones, and their summed scores.
+        Per bin of width .01 (the last one holds scores of exactly 1): known cells, true ones, and their summed scores,
+        each cell with its row's weight over the mean weight.
     """
 
     cells: Float64Array
@@ -208,14 +165,23 @@ class ScoreHistogram:
         for start in range(0, len(y_score), block):
             rows = slice(start, start + block)
             score, true = y_score[rows].ravel(), truth.y_true[rows].ravel()
+            weight = None
+            if truth.sample_weight is not None:
+                weight = np.repeat(truth.sample_weight[rows] / truth.mean_weight, y_score.shape[1])
             if truth.y_known is not None:
                 known = truth.y_known[rows].ravel()
                 score, true = score[known], true[known]
+                weight = None if weight is None else weight[known]
             # The small shift puts .29f, stored as .28999, into the bin that starts at .29.
             bins = np.minimum((score * N_BINS + 1e-4).astype(np.intp), N_BINS)
-            cells += np.bincount(bins, minlength=N_BINS + 1)
-            positives += np.bincount(bins[true], minlength=N_BINS + 1)
-            score_sum += np.bincount(bins, weights=score, minlength=N_BINS + 1)
+            if weight is None:
+                cells += np.bincount(bins, minlength=N_BINS + 1)
+                positives += np.bincount(bins[true], minlength=N_BINS + 1)
+                score_sum += np.bincount(bins, weights=score, minlength=N_BINS + 1)
+            else:
+                cells += np.bincount(bins, weights=weight, minlength=N_BINS + 1)
+                positives += np.bincount(bins, weights=weight * true, minlength=N_BINS + 1)
+                score_sum += np.bincount(bins, weights=weight * score, minlength=N_BINS + 1)
         return cls(cells, positives, score_sum)
 
     def threshold_curve(self) -> tuple[Float64Array, Float64Array]:

@@ -6,6 +6,7 @@ import numpy.typing as npt
 from stacking._checks import check_mask
 from stacking.metrics._cells import check_cells, ratio, row_weight, weighted_mean
 from stacking.named_arrays import align_by_name
+from stacking.ties import exceeds
 
 __all__ = [
     "constant_answer",
@@ -356,7 +357,9 @@ def constant_answer(
     return micro_f1(test, np.broadcast_to(chosen, test.shape), y_known=y_known_test)
 
 
-def constant_labels(y_true: npt.ArrayLike, *, y_known: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
+def constant_labels(
+    y_true: npt.ArrayLike, *, y_known: npt.ArrayLike | None = None, sample_weight: npt.ArrayLike | None = None
+) -> npt.NDArray[np.bool_]:
     """Find the fixed label set with the highest micro-F1.
 
     Parameters
@@ -365,6 +368,8 @@ def constant_labels(y_true: npt.ArrayLike, *, y_known: npt.ArrayLike | None = No
         Truth.
     y_known : array of bool, shape (n_samples, n_labels), optional
         False where a cell is not annotated.
+    sample_weight : array of shape (n_samples,), optional
+        Weight of each sample, not negative; 1 by default.
 
     Returns
     -------
@@ -376,9 +381,10 @@ def constant_labels(y_true: npt.ArrayLike, *, y_known: npt.ArrayLike | None = No
     ValueError
         If the truth holds anything but 0 and 1.
     """
-    truth, _, known, _ = check_cells(y_true, y_true, y_known, None)
-    n_known = np.full(truth.shape[1], len(truth)) if known is None else np.count_nonzero(known, axis=0)
-    positives = np.count_nonzero(truth, axis=0)
+    truth, _, known, weight = check_cells(y_true, y_true, y_known, sample_weight)
+    weight = np.ones(len(truth)) if weight is None else weight
+    n_known = np.full(truth.shape[1], weight.sum()) if known is None else weight @ known
+    positives = weight @ truth
     chosen = np.zeros(truth.shape[1], dtype=bool)
     value = -1.0
     while True:
@@ -387,7 +393,7 @@ def constant_labels(y_true: npt.ArrayLike, *, y_known: npt.ArrayLike | None = No
         if reached <= value:
             break
         value = reached
-        chosen = 2.0 * positives > value * n_known
+        chosen = exceeds(2.0 * positives, value * n_known)
     return chosen
 
 

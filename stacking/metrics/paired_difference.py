@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from stacking.ties import exceeds
+
 if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
 
@@ -58,7 +60,8 @@ class UnitCounts:
             Sums to 0.
         """
         size = self.counts[:, 1] + self.counts[:, 2]
-        return (2 * self.counts[:, 0] - self.micro_f1 * size) / max(float(size.sum()), 1.0)
+        total = float(size.sum())
+        return (2 * self.counts[:, 0] - self.micro_f1 * size) / (total if total > 0 else 1.0)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,23 @@ class PairedGain:
         """
         from scipy.stats import t
 
-        return self.gain > float(t.ppf(confidence, max(self.effective_units / 3, 1.0))) * self.standard_error
+        return self.exceeds(float(t.ppf(confidence, max(self.effective_units / 3, 1.0))))
+
+    def exceeds(self, n_errors: float) -> bool:
+        """Say whether the gain is above some standard errors, by more than rounding.
+
+        Parameters
+        ----------
+        n_errors : float
+            How many, at least 0.
+
+        Returns
+        -------
+        bool
+            False where both are equal.
+        """
+        # Both come from micro-F1s of the order of 1, so that is what their rounding is relative to.
+        return bool(exceeds(self.gain, n_errors * self.standard_error, scale=1e-3))
 
 
 def count_units(decided: npt.NDArray[np.bool_], predictions: PredictionSet) -> UnitCounts:
@@ -105,23 +124,14 @@ def count_units(decided: npt.NDArray[np.bool_], predictions: PredictionSet) -> U
     decided : ndarray of bool, shape (n_samples, n_labels)
         Decisions.
     predictions : PredictionSet
-        With the truth; cells that are not annotated do not count.
+        With the truth and what counts of it.
 
     Returns
     -------
     UnitCounts
-        One row per sample or group.
+        One row per sample or group that counts.
     """
-    truth = np.asarray(predictions.y_true, dtype=bool)
-    if predictions.y_known is not None:
-        truth, decided = truth & predictions.y_known, decided & predictions.y_known
-    counts = np.stack([(truth & decided).sum(1), decided.sum(1), truth.sum(1)], axis=1).astype(np.float64)
-    if predictions.sample_weight is not None:
-        counts *= predictions.sample_weight[:, None]
-    if predictions.groups is None:
-        return UnitCounts(counts)
-    _, unit = np.unique(np.asarray(predictions.groups), return_inverse=True)
-    return UnitCounts(np.stack([np.bincount(unit, weights=column) for column in counts.T], axis=1))
+    return UnitCounts(predictions.truth.count(decided))
 
 
 def paired_gain(counts: UnitCounts, reference: UnitCounts) -> PairedGain:

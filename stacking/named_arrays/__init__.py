@@ -6,8 +6,8 @@ first and sees plain arrays only. Names that merely count (pandas' 0, 1, 2 …, 
 this package gives to plain arrays) are names only where the other side has the same ones. Row numbers in another order
 beside an array without names are refused: nobody knows whether the array was shuffled with them.
 
-Masked arrays: the mask of a truth becomes `y_known`, the mask of scores becomes NaN (a missing score); everywhere else
-a masked value is refused, since what lies under a mask means nothing.
+Masked arrays: the mask of a truth becomes `y_known`, that of scores NaN (a missing score), that of groups a blank one;
+everywhere else a masked value is refused, since what lies under a mask means nothing.
 """
 
 from stacking.named_arrays.arguments import align_by_name, find_names

@@ -14,6 +14,7 @@ from stacking.named_arrays.reading import NamedArray, read_array
 __all__ = ["align_by_name", "find_names"]
 
 _AXES: dict[str, tuple[str, ...]] = {
+    "y": ("row", "label"),
     "y_true": ("row", "label"),
     "y_known": ("row", "label"),
     "y_pred": ("row", "label"),
@@ -30,6 +31,9 @@ _AXES: dict[str, tuple[str, ...]] = {
     "weights": ("model", "label"),
     "start": ("model", "label"),
     "member_costs": ("model",),
+    "samples": ("row",),
+    "models": ("model",),
+    "labels": ("label",),
     "y_true_train": ("training row", "label"),
     "y_known_train": ("training row", "label"),
     "y_true_test": ("test row", "label"),
@@ -41,7 +45,7 @@ _MASK_GOES_TO = {"y_true": "y_known", "y_true_train": "y_known_train", "y_true_t
 
 
 def align_by_name(
-    names: Mapping[str, tuple[str, AxisNames | None]] | None = None, /, **arguments: Any
+    names: Mapping[str, tuple[str, AxisNames | None]] | None = None, shuffled: str = "refuse", /, **arguments: Any
 ) -> tuple[Any, ...]:
     """Bring arguments that describe the same rows and labels to plain arrays in one order.
 
@@ -50,8 +54,11 @@ def align_by_name(
     names : mapping of str to (str, AxisNames), optional
         Who gives the order of an axis (``"row"``, ``"label"``, ``"model"``), and the names in that order. An axis that
         is not among them takes the order of the first argument that names it.
+    shuffled : {"refuse", "position"}, default="refuse"
+        What row numbers in another order beside something without names are: refused, or by position, as scikit-learn
+        takes features and target.
     **arguments : array-like, data frame, series, mapping, masked array or None
-        By the names in which this package calls them: ``y_true``, ``y_score``, ``sample_weight``, ``groups`` …
+        By the names in which this package calls them: ``y_true``, ``y_score``, ``sample_weight``, ``groups`` ….
 
     Returns
     -------
@@ -75,11 +82,14 @@ def align_by_name(
     [[[0.9, 0.2]], [[1, 0]]]
     """
     given = dict(names or {})
-    shuffled = any(axis is not None and axis.is_shuffled_count for _, axis in given.values())
-    if not shuffled and all(value is None or type(value) is np.ndarray for value in arguments.values()):
+    is_shuffled = any(axis is not None and axis.is_shuffled_count for _, axis in given.values())
+    if not is_shuffled and all(value is None or type(value) is np.ndarray for value in arguments.values()):
         return tuple(arguments.values())
     read = {name: read_array(value, name) for name, value in arguments.items() if value is not None}
     for axis in dict.fromkeys(axis for name in read for axis in _AXES[name]):
+        if shuffled == "refuse":
+            _refuse_shuffled(read, axis, given.get(axis))
+        _refuse_mappings(read, axis, given.get(axis))
         _align_axis(read, axis, given.get(axis))
     _move_masks(read, arguments)
     return tuple(_plain(value, read.get(name)) for name, value in arguments.items())
@@ -96,17 +106,43 @@ def _align_axis(read: dict[str, NamedArray], axis: str, given: tuple[str, AxisNa
     found = {name: read[name].axis(where) for name, where in place.items()}
     named = {name: names for name, names in found.items() if names is not None}
     first, wanted = find_first(named)
-    bare = [name for name in place if name not in named] + ([given[0]] if given and given[1] is None else [])
     to_given = None
     if first is not None and given is not None and given[1] is not None:
         to_given = match_axis(wanted, given[1], who=first, what=axis, of=given[0])
-    elif first is not None and bare:
-        match_axis(wanted, None, who=first, what=axis, of=bare[0])
-    elif given is not None and bare:
-        match_axis(None, given[1], who=bare[0], what=axis, of=given[0])
     for name, names in named.items():
         to_first = None if name == first else match_axis(names, wanted, who=name, what=axis, of=str(first))
         read[name] = read[name].take(to_first, place[name]).take(to_given, place[name])
+
+
+def _names_of(
+    read: Mapping[str, NamedArray], axis: str, given: tuple[str, AxisNames | None] | None
+) -> dict[str, AxisNames | None]:
+    """List the names of one axis by who has them, None for who does not name it."""
+    found = {name: read[name].axis(_AXES[name].index(axis)) for name in read if axis in _AXES[name]}
+    return found if given is None else found | {given[0]: given[1]}
+
+
+def _refuse_shuffled(read: Mapping[str, NamedArray], axis: str, given: tuple[str, AxisNames | None] | None) -> None:
+    """Refuse row numbers in another order beside something that does not name the axis."""
+    found = _names_of(read, axis, given)
+    bare = [name for name, names in found.items() if names is None]
+    first, names = find_first(found)
+    if bare and first is not None:
+        match_axis(names, None, who=first, what=axis, of=bare[0])
+
+
+def _refuse_mappings(read: Mapping[str, NamedArray], axis: str, given: tuple[str, AxisNames | None] | None) -> None:
+    """Refuse a mapping where nothing else names what it maps: it has no order of its own."""
+    found = _names_of(read, axis, given)
+    for name, names in found.items():
+        if name not in read or not read[name].is_mapping or names is None:
+            continue
+        others = [other for key, other in found.items() if key != name and other is not None]
+        if all(other.is_made_up and set(other.names) != set(names.names) for other in others):
+            raise ValueError(
+                f"{name} must be an array here: got a mapping, and nothing else names the {axis}s that it maps; name "
+                "them, or give the values in order."
+            )
 
 
 def find_names(axis: str, arguments: Mapping[str, Any]) -> list[str] | None:
@@ -133,9 +169,14 @@ def find_names(axis: str, arguments: Mapping[str, Any]) -> list[str] | None:
 
 
 def _move_masks(read: dict[str, NamedArray], arguments: Mapping[str, Any]) -> None:
-    """Turn the mask of a truth into `y_known`; refuse every other."""
+    """Turn the mask of a truth into `y_known` and that of groups into blank ones; refuse every other."""
     for name, array in list(read.items()):
         if array.mask is None:
+            continue
+        if name == "groups":  # a blank group: that sample stands alone
+            values = array.values.astype(object)
+            values[array.mask] = None
+            read[name] = NamedArray(values, array.axes)
             continue
         target = _MASK_GOES_TO.get(name)
         if target is None or target not in arguments:

@@ -124,7 +124,18 @@ def find_own_names(axis: AxisNames | None) -> list[str] | None:
 
 
 def find_first(found: Mapping[str, AxisNames | None]) -> tuple[str | None, AxisNames | None]:
-    """Find who gives the order of an axis: the first with names of its own, else the first that counts positions."""
+    """Find who gives the order of an axis: the first with names of its own, else the first that counts positions.
+
+    Parameters
+    ----------
+    found : mapping of str to AxisNames or None
+        The names by who has them.
+
+    Returns
+    -------
+    tuple of (str, AxisNames), or (None, None)
+        Who, and the names.
+    """
     named = [(name, names) for name, names in found.items() if names is not None]
     return next(((name, names) for name, names in named if not names.is_made_up), named[0] if named else (None, None))
 

@@ -27,14 +27,15 @@ class NamedArray:
         The names along each axis, None where it has none.
     mask : ndarray of bool or None
         True where a value is masked; None where none is.
-    is_bare : bool, default=False
-        True where it came as values only.
+    is_bare, is_mapping : bool, default=False
+        True where it came as values only, or as a mapping of names to values.
     """
 
     values: npt.NDArray[Any]
     axes: tuple[AxisNames | None, ...]
     mask: BoolArray | None = None
     is_bare: bool = False
+    is_mapping: bool = False
 
     def axis(self, number: int) -> AxisNames | None:
         """Give the names along one axis.
@@ -136,7 +137,7 @@ def _read_mapping(values: Mapping[Any, Any], name: str) -> NamedArray:
             f"{name} must be an array or a data frame: got a {type(values).__name__} of columns; make it a data frame "
             "(pandas.DataFrame) with the ids as its index."
         )
-    return NamedArray(np.asarray(entries), (AxisNames.of(values),))
+    return NamedArray(np.asarray(entries), (AxisNames.of(values),), is_mapping=True)
 
 
 def _read_frame(frame: Any, name: str) -> NamedArray:
@@ -146,7 +147,7 @@ def _read_frame(frame: Any, name: str) -> NamedArray:
         raise ValueError(
             f"{name} must have one level of column names: got {columns[0]!r}; give one data frame per model."
         )
-    numbers = all(isinstance(column, int | np.integer) for column in columns)
+    numbers = all(isinstance(column, int | np.integer) and not isinstance(column, bool) for column in columns)
     labels = AxisNames.of(columns if numbers else [str(column) for column in columns])
     index = getattr(frame, "index", None)
     rows = None if index is None or callable(index) else AxisNames.of(index)
@@ -176,6 +177,17 @@ def _column_values(column: Any) -> npt.NDArray[Any]:
 
 
 def holds_named(values: Sequence[Any]) -> bool:
-    """Tell whether a list holds frames, series, mappings or masked arrays."""
+    """Tell whether a list holds frames, series, mappings or masked arrays.
+
+    Parameters
+    ----------
+    values : sequence
+        Anything.
+
+    Returns
+    -------
+    bool
+        True if one of its values does.
+    """
     kinds = {type(value): value for value in values}
     return any(hasattr(value, "to_numpy") or isinstance(value, np.ma.MaskedArray | Mapping) for value in kinds.values())

@@ -1,6 +1,7 @@
 """Bring predictions and truth of different files together by id and label name, never by position."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,16 @@ from stacking._checks import (
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
 from stacking.predictions.selection import take
 from stacking.predictions.sources import ALL, ScoreSource, StackedSource, ViewSource, rows_per_block
+
+_CHANGES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+    ("zeros in front", "write ids as text everywhere", lambda name: name.lstrip("0") or "0"),
+    ("spaces around them", "write ids without spaces everywhere", str.strip),
+    ("a fraction of zero", "write ids as text everywhere", lambda name: name.removesuffix(".0")),
+    ("an apostrophe", "write predictions without --guard", lambda name: name.removeprefix("'")),
+    ("folder or suffix", "write ids alike everywhere", lambda name: re.sub(r"^.*/|\.[A-Za-z]{3,4}$", "", name)),
+    ("capital letters", "write ids alike everywhere", str.casefold),
+)
+"""What programs do to names, what to do about it, and what is left of a name without it."""
 
 _SAMPLE_FACTS = ("y_true", "y_known", "sample_weight", "groups", "folds")
 
@@ -116,7 +127,7 @@ def match_names(
         raise ValueError(
             f"{who} lacks {len(missing)} of {len(needed)} {what}s, first {what} {missing[0]!r}: "
             f"it has {len(there)}, such as {first_names(there.tolist())}; "
-            f"{_lost_zeros(missing[0], place) or f'all files must name the same {what}s'}."
+            f"{_difference(missing[0], place) or f'all files must name the same {what}s'}."
         )
     if len(there) > len(needed):
         unknown = sorted(set(place) - set(needed.tolist()))
@@ -163,11 +174,14 @@ def check_source(predictions: PredictionSet) -> BoolArray:
     return covers
 
 
-def _lost_zeros(missing: str, found: Iterable[str]) -> str:
-    """Say so where a name is there but for zeros in front, which programs drop that read ids as numbers."""
-    bare = missing.lstrip("0") or "0"
-    other = next((name for name in found if (name.lstrip("0") or "0") == bare), None)
-    return "" if other is None else f"{missing!r} and {other!r} differ by zeros in front: write ids as text everywhere"
+def _difference(missing: str, found: Iterable[str]) -> str:
+    """Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes."""
+    for what, remedy, bare in _CHANGES:
+        wanted = bare(missing)
+        other = next((name for name in found if bare(name) == wanted), None)
+        if other is not None:
+            return f"{missing!r} and {other!r} differ by {what}: {remedy}"
+    return ""
 
 
 def _blocks(predictions: PredictionSet) -> Any:
@@ -214,9 +228,9 @@ def _collect_facts(
     whole = columns is None or bool((columns >= 0).all())
     own: dict[str, Any] = {key: take(getattr(part, key), rows) for key in _SAMPLE_FACTS}
     own["train_frequency"] = take(part.train_frequency, columns) if whole else None
-    own["label_groups"] = None
-    if part.label_groups is not None and whole:
-        own["label_groups"] = part.label_groups if columns is None else [part.label_groups[i] for i in columns]
+    for key in ("label_groups", "label_ids"):
+        values = getattr(part, key) if whole else None
+        own[key] = values if values is None or columns is None else [values[i] for i in columns]
     for key in ("y_true", "y_known"):
         own[key] = take(own[key], columns, 1) if whole else None
     earlier: dict[str, Any] = facts  # type: ignore[assignment]

@@ -6,7 +6,7 @@ code runs on an array in memory and on a store that does not fit it.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypedDict
@@ -17,35 +17,33 @@ import numpy.typing as npt
 from stacking._checks import (
     BoolArray,
     DoubleArray,
-    FloatArray,
     LabelArray,
     StringArray,
     check_folds,
     check_frequency,
+    check_groups,
     check_label_groups,
     check_mask,
     check_model_scores,
     check_names,
     check_or_make_names,
-    check_per_sample,
     check_sample_weight,
     check_y_scores,
     check_y_true,
     find_covered,
 )
-from stacking.named_arrays import AxisNames, align_by_name, find_names, find_own_names, place_scores, read_scores
+from stacking.folds import sample_rows
+from stacking.named_arrays import find_own_names, place_scores, read_scores
+from stacking.predictions.named_axes import NamedAxes
+from stacking.predictions.score_reader import ScoreReader
 from stacking.predictions.selection import Selection, select_positions, take
 from stacking.predictions.sources import (
-    ALL,
-    BLOCK_BYTES,
     ArraySource,
     ScoreSource,
     ViewSource,
     hash_scores,
-    rows_per_block,
 )
-
-SLOW_LABEL_BYTES = 8 * BLOCK_BYTES
+from stacking.truth import Truth, number_groups, relative_weights
 
 
 class PredictionFacts(TypedDict, total=False):
@@ -58,11 +56,12 @@ class PredictionFacts(TypedDict, total=False):
     folds: npt.ArrayLike | None
     covers: npt.ArrayLike | None
     label_groups: npt.ArrayLike | None
+    label_ids: npt.ArrayLike | None
     train_frequency: npt.ArrayLike | None
     extras: Mapping[str, Any] | None
 
 
-class PredictionSet:
+class PredictionSet(NamedAxes, ScoreReader):
     """
     Scores of several models for the same samples and labels; lazy.
 
@@ -86,13 +85,15 @@ class PredictionSet:
     sample_weight : array-like of shape (n_samples,), optional
         Non-negative weights of the samples, any scale.
     groups : array-like of int or str, shape (n_samples,), optional
-        Samples with equal values must share a fold.
+        Samples with equal values must share a fold; one whose value is blank (None, NaN, "") stands alone.
     folds : array-like of int, shape (n_samples,), optional
         Which fold's model scored the row, −1 for one model for all.
     covers : array-like of bool, shape (n_models, n_labels), optional
         Which labels each model answers.
     label_groups : array-like of str, shape (n_labels,), optional
         The group of every label, such as ``color``.
+    label_ids : array-like of str, shape (n_labels,), optional
+        The id of every label in the data set, where it is not its name; kept for files that need it.
     train_frequency : array-like of shape (n_labels,), optional
         Share of positives in the data that the members were trained on, in [0, 1].
     extras : mapping, optional
@@ -108,7 +109,7 @@ class PredictionSet:
         As given: uint8, bool, float64, int64 or str, int64 and float64.
     covers : ndarray of bool, shape (n_models, n_labels)
         Always an array.
-    label_groups : tuple of str or None
+    label_groups, label_ids : tuple of str or None
         As given.
     extras : dict
         As given.
@@ -147,6 +148,7 @@ class PredictionSet:
         folds: npt.ArrayLike | None = None,
         covers: npt.ArrayLike | None = None,
         label_groups: npt.ArrayLike | None = None,
+        label_ids: npt.ArrayLike | None = None,
         train_frequency: npt.ArrayLike | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
@@ -178,11 +180,14 @@ class PredictionSet:
         self.sample_weight: DoubleArray | None = None
         if sample_weight is not None:
             self.sample_weight = check_sample_weight(sample_weight, n_samples)
-        self.groups = None if groups is None else check_per_sample(groups, n_samples, "groups")
+        self.groups = None if groups is None else check_groups(groups, n_samples)
         self.folds = None if folds is None else check_folds(folds, n_samples)
         self.label_groups: tuple[str, ...] | None = None
         if label_groups is not None:
             self.label_groups = check_label_groups(label_groups, n_labels)
+        self.label_ids: tuple[str, ...] | None = None
+        if label_ids is not None:
+            self.label_ids = tuple(check_names(label_ids, n_labels, name="label_ids").tolist())
         self.train_frequency: DoubleArray | None = None
         if train_frequency is not None:
             self.train_frequency = check_frequency(train_frequency, n_labels)
@@ -223,6 +228,8 @@ class PredictionSet:
         """
         digest = hashlib.sha256()
         names = {"ids": self.ids.tolist(), "models": self.models, "labels": self.labels, "groups": self.label_groups}
+        if self.label_ids is not None:
+            names["label_ids"] = self.label_ids
         digest.update(json.dumps(names).encode())
         for model in range(self.n_models):
             digest.update(hash_scores(self._source, model).encode())
@@ -234,87 +241,93 @@ class PredictionSet:
                 digest.update(f"{name}{values.shape}{values.dtype.kind}".encode() + content)
         return digest.hexdigest()
 
-    def iter_rows(self, block: int | None = None) -> Iterator[tuple[slice, FloatArray]]:
+    @cached_property
+    def truth(self) -> Truth:
         """
-        Go through the samples in order, a block of rows at a time.
-
-        Parameters
-        ----------
-        block : int, optional
-            Rows per block; by default as many as fill 64 MiB.
-
-        Yields
-        ------
-        rows : slice
-            Which samples.
-        scores : ndarray of float32, shape (n_models, n_rows, n_labels)
-            Their scores, C-ordered, NaN exactly where not covered; read-only by agreement.
-
-        Notes
-        -----
-        Costs one sequential read of the scores. An array in memory that fits one block is handed out without a copy.
-        """
-        block = self._block(block, rows_per_block(self.n_models * self.n_labels))
-        if block >= self.n_samples and isinstance(self._source, ArraySource):
-            yield slice(0, self.n_samples), self._source.y_scores
-            return
-        for start in range(0, self.n_samples, block):
-            rows = slice(start, min(start + block, self.n_samples))
-            yield rows, self._read(rows, ALL)
-
-    def iter_labels(self, block: int = 1) -> Iterator[tuple[slice, FloatArray]]:
-        """
-        Go through the labels in order, a few at a time, with all samples of each.
-
-        Parameters
-        ----------
-        block : int, default=1
-            Labels per block.
-
-        Yields
-        ------
-        labels : slice
-            Which labels.
-        scores : ndarray of float32, shape (n_models, n_samples, n_block)
-            Their scores, C-ordered; read-only by agreement.
-
-        Notes
-        -----
-        Memory is bounded by two panels of labels, each of one block or, where more fits, 64 MiB (512 MiB for files
-        without a by-label copy). Such files are read once per panel: with 6 models and 228 labels of a million rows
-        (5.5 GB) that is 11 times. A store with a by-label copy (``labelstack pack --by-label``) is read once.
-        """
-        block = self._block(block, 1)
-        budget = BLOCK_BYTES if self._source.reads_labels_fast else SLOW_LABEL_BYTES
-        fits = rows_per_block(self.n_models * self.n_samples, budget)
-        step = max(block, fits // block * block)
-        for start in range(0, self.n_labels, step):
-            stop = min(start + step, self.n_labels)
-            panel = self._read_panel(slice(start, stop))
-            for first in range(start, stop, block):
-                part = panel[first - start : min(first + block, stop) - start]
-                yield slice(first, first + len(part)), np.ascontiguousarray(part.transpose(1, 2, 0))
-
-    def model_scores(self, model: int | str) -> FloatArray:
-        """
-        Read one model's whole matrix.
-
-        Parameters
-        ----------
-        model : int or str
-            The model's position or name.
+        Give the truth with what counts of it: known cells, weights without their unit, groups.
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Its scores, NaN where not covered; read-only by agreement.
+        Truth
+            What everything that is fitted, tuned, dealt or scored looks at.
+
+        Raises
+        ------
+        ValueError
+            If the set has no truth.
         """
-        position = int(select_positions([model], self.models, "models")[0])
-        if isinstance(self._source, ArraySource):
-            return self._source.y_scores[position]
-        scores = np.empty((self.n_samples, self.n_labels), np.float32)
-        self._source.read(position, slice(0, self.n_samples), ALL, scores)
-        return scores
+        if self.y_true is None:
+            raise ValueError("predictions must carry y_true: use with_truth(y_true).")
+        weight = None if self.sample_weight is None else relative_weights(self.sample_weight)
+        groups = None if self.groups is None else number_groups(self.groups)
+        return Truth(self.y_true.view(np.bool_), self.y_known, weight, groups)
+
+    @property
+    def counted(self) -> BoolArray | None:
+        """
+        Tell which rows count.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,), or None
+            True where a row weighs something and holds a known cell; None if all do.
+        """
+        if self.y_true is not None:
+            return self.truth.counted
+        return None if self.sample_weight is None or self.sample_weight.all() else self.sample_weight > 0
+
+    def only_counted(self) -> "PredictionSet":
+        """
+        Keep what counts: no row of weight 0 or without a known cell, no truth that is not known, no unit of weights.
+
+        Returns
+        -------
+        PredictionSet
+            A view, or the set itself where all counts already.
+
+        Raises
+        ------
+        ValueError
+            If all rows weigh 0.
+        """
+        if self.sample_weight is None and self.y_known is None and self.groups is None:
+            return self
+        if self.sample_weight is not None and not self.sample_weight.any():
+            raise ValueError(f"sample_weight must not be 0 for all samples: got {self.n_samples} zeros.")
+        kept = self if self.counted is None else self.subset(samples=self.counted)
+        if self.y_true is None:
+            weight = None if kept.sample_weight is None else relative_weights(kept.sample_weight)
+            return kept._with(sample_weight=weight)
+        truth = self.truth.only_counted()
+        y_true = truth.y_true.view(np.uint8)
+        return kept._with(y_true=y_true, y_known=truth.y_known, sample_weight=truth.sample_weight, groups=truth.groups)
+
+    def sample(
+        self,
+        max_rows: int | None,
+        *,
+        stratified: bool = False,
+        random_state: int | np.random.Generator | None = 0,
+    ) -> "PredictionSet":
+        """
+        Draw rows that count, whole groups only (`stacking.folds.sample_rows`).
+
+        Parameters
+        ----------
+        max_rows : int or None
+            Upper limit; None takes all.
+        stratified : bool, default=False
+            Whether every label's positives are drawn in the same share.
+        random_state : int, Generator or None, default=0
+            Which rows.
+
+        Returns
+        -------
+        PredictionSet
+            A view of them in their order.
+        """
+        rows = sample_rows(self.truth, max_rows, stratified=stratified, random_state=random_state)
+        return self if rows is None else self.subset(samples=rows)
 
     def subset(
         self, *, samples: Selection | None = None, models: Selection | None = None, labels: Selection | None = None
@@ -325,7 +338,8 @@ class PredictionSet:
         Parameters
         ----------
         samples : array-like of bool or int, or slice, optional
-            A mask over the samples, or positions in the order wanted (a position may repeat, as in a bootstrap).
+            A mask over the samples (a series is matched by its index), or positions in the order wanted (a position may
+            repeat, as in a bootstrap).
         models, labels : array-like of str, int or bool, or slice, optional
             Names, positions or a mask, in the order wanted, each at most once.
 
@@ -339,6 +353,7 @@ class PredictionSet:
         ValueError
             If a name or position does not exist, is repeated, or nothing is left.
         """
+        samples, models, labels = self._align_masks(samples=samples, models=models, labels=labels)
         rows = None if samples is None else select_positions(samples, self.n_samples, "samples")
         members = None if models is None else select_positions(models, self.models, "models")
         columns = None if labels is None else select_positions(labels, self.labels, "labels")
@@ -357,21 +372,10 @@ class PredictionSet:
         view.covers = take(take(self.covers, members), columns, 1)
         if self.label_groups is not None and columns is not None:
             view.label_groups = tuple(self.label_groups[i] for i in columns)
+        if self.label_ids is not None and columns is not None:
+            view.label_ids = tuple(self.label_ids[i] for i in columns)
         view.train_frequency = take(self.train_frequency, columns)
         return view
-
-    def to_array(self) -> FloatArray:
-        """
-        Read all scores.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_models, n_samples, n_labels)
-            The scores, C-ordered; the set's own array where it is in memory already: read-only by agreement.
-        """
-        if isinstance(self._source, ArraySource):
-            return self._source.y_scores
-        return self._read(slice(0, self.n_samples), ALL)
 
     def in_memory(self) -> "PredictionSet":
         """
@@ -414,7 +418,7 @@ class PredictionSet:
         Parameters
         ----------
         groups : array-like of shape (n_samples,) or None
-            Samples with an equal value share a fold.
+            Samples with an equal value share a fold; one whose value is blank (None, NaN, "") stands alone.
 
         Returns
         -------
@@ -423,31 +427,8 @@ class PredictionSet:
         """
         other = self._copy()
         (groups,) = other._align_and_name(groups=groups)
-        other.groups = None if groups is None else check_per_sample(groups, self.n_samples, "groups")
+        other.groups = None if groups is None else check_groups(groups, self.n_samples)
         return other
-
-    def align(self, **arguments: Any) -> tuple[Any, ...]:
-        """
-        Bring arrays about the set's samples, labels or models into its order.
-
-        Parameters
-        ----------
-        **arguments : array-like, data frame, series, mapping or None
-            By the names that they have as arguments: ``folds``, ``y_true`` …
-
-        Returns
-        -------
-        tuple
-            The arguments in the order given, without names.
-
-        Raises
-        ------
-        ValueError
-            If one has names that are not the set's; one without names goes by position.
-        """
-        if all(value is None or type(value) is np.ndarray for value in arguments.values()):
-            return tuple(arguments.values())
-        return align_by_name({axis: ("the predictions", names) for axis, names in self._axes().items()}, **arguments)
 
     def facts(self) -> PredictionFacts:
         """
@@ -466,6 +447,7 @@ class PredictionSet:
             folds=self.folds,
             covers=self.covers,
             label_groups=self.label_groups,
+            label_ids=self.label_ids,
             train_frequency=self.train_frequency,
             extras=self.extras,
         )
@@ -479,34 +461,21 @@ class PredictionSet:
         )
 
     def _copy(self) -> "PredictionSet":
-        """Copy the set without its arrays and without the cached fingerprint."""
+        """Copy the set without its arrays and without what is cached."""
         other = object.__new__(type(self))
-        other.__dict__.update({key: value for key, value in self.__dict__.items() if key != "fingerprint"})
+        other.__dict__.update(
+            {key: value for key, value in self.__dict__.items() if key not in ("fingerprint", "truth")}
+        )
         other.extras = dict(self.extras)
         return other
 
-    def _axes(self) -> dict[str, AxisNames]:
-        """Give the names along each axis as arguments are matched with them."""
-        return {
-            "row": AxisNames.of(self.ids.tolist(), "sample"),
-            "label": AxisNames.of(self.labels, "label"),
-            "model": AxisNames.of(self.models, "model"),
-        }
-
-    def _align_and_name(self, **arguments: Any) -> tuple[Any, ...]:
-        """Bring arguments into the set's order; where it has no names of its own it takes theirs."""
-        aligned = self.align(**arguments)
-        if all(one is other for one, other in zip(aligned, arguments.values(), strict=True)):
-            return aligned
-        own = self._axes()
-        found = {axis: find_names(axis, arguments) if own[axis].is_made_up else None for axis in own}
-        if found["row"] is not None:
-            self.ids = check_names(found["row"], self.n_samples, name="ids")
-        if found["label"] is not None:
-            self.labels = tuple(check_names(found["label"], self.n_labels, name="labels").tolist())
-        if found["model"] is not None:
-            self.models = tuple(check_names(found["model"], self.n_models, name="models").tolist())
-        return aligned
+    def _with(self, **facts: Any) -> "PredictionSet":
+        """Copy the set with other facts; the set itself where they are the same."""
+        if all(getattr(self, name) is value for name, value in facts.items()):
+            return self
+        other = self._copy()
+        other.__dict__.update(facts)
+        return other
 
     def _set_truth(self, y_true: npt.ArrayLike | None, y_known: npt.ArrayLike | None) -> None:
         """Check and keep a truth."""
@@ -527,29 +496,6 @@ class PredictionSet:
             for name, matrix, columns in zip(self.models, self._source.y_scores, known, strict=True):
                 check_model_scores(matrix, columns, model=name, ids=self.ids, labels=self.labels)
         return known
-
-    def _block(self, block: int | None, default: int) -> int:
-        """Check a block size."""
-        if block is None:
-            return default
-        if block < 1:
-            raise ValueError(f"block must be at least 1: got {block}.")
-        return int(block)
-
-    def _read(self, rows: slice, labels: slice) -> FloatArray:
-        """Read the scores of all models for some rows and labels into new memory."""
-        n_labels = len(range(*labels.indices(self.n_labels)))
-        scores = np.empty((self.n_models, rows.stop - rows.start, n_labels), np.float32)
-        for model in range(self.n_models):
-            self._source.read(model, rows, labels, scores[model])
-        return scores
-
-    def _read_panel(self, labels: slice) -> FloatArray:
-        """Read some labels of all samples, label first, so that one label lies together."""
-        panel = np.empty((labels.stop - labels.start, self.n_models, self.n_samples), np.float32)
-        for model in range(self.n_models):
-            self._source.read(model, slice(0, self.n_samples), labels, panel[:, model].T)
-        return panel
 
 
 def as_prediction_set(predictions: Any, y_true: npt.ArrayLike | None = None) -> PredictionSet:

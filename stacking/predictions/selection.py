@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import IntArray, did_you_mean
+from stacking._checks import IntArray, did_you_mean, refuse_mask
 
 Selection = npt.ArrayLike | slice
 
@@ -71,6 +71,7 @@ def _index(selection: npt.ArrayLike, size: int, names: Sequence[str] | None, wha
     """Turn a mask, positions or names into positions."""
     if isinstance(selection, str):
         raise TypeError(f"{what} must be a list: got the single name {selection!r}; put it in a list.")
+    refuse_mask(selection, what)
     array = selection if isinstance(selection, np.ndarray) else np.asarray(selection, dtype=object)
     if array.ndim != 1:
         raise ValueError(f"{what} must be one-dimensional: got shape {array.shape}.")

@@ -14,15 +14,16 @@ def rows_of(path):
         return list(csv.reader(file))
 
 
-def test_labels_form_guards_names(tmp_path):
-    write_labels_csv(tmp_path / "p.csv", ["a,b", "@b", "-7"], LABELS, Y_PRED)
+def test_labels_form_guards_names_where_it_is_asked_for(tmp_path):
+    write_labels_csv(tmp_path / "p.csv", ["a,b", "@b", "-7"], LABELS, Y_PRED, guard=True)
     assert rows_of(tmp_path / "p.csv") == [["id", "labels"], ["a,b", "red|blue"], ["'@b", "'=cmd()"], ["-7", ""]]
 
 
-def test_guard_can_be_switched_off_and_submission_is_never_guarded(tmp_path):
-    write_labels_csv(tmp_path / "p.csv", ["@a", "b", "c"], LABELS, Y_PRED, guard=False)
+def test_nothing_is_guarded_by_default_and_a_submission_never(tmp_path):
+    write_labels_csv(tmp_path / "p.csv", ["@a", "b", "c"], LABELS, Y_PRED)
     assert rows_of(tmp_path / "p.csv")[1:3] == [["@a", "red|blue"], ["b", "=cmd()"]]
-    write_labels_csv(tmp_path / "s.csv", ["1", "2", "-3"], ["7", "12", "228"], Y_PRED, csv_format="submission")
+    ids = ["7", "12", "228"]
+    write_labels_csv(tmp_path / "s.csv", ["1", "2", "-3"], ids, Y_PRED, csv_format="submission", guard=True)
     assert (tmp_path / "s.csv").read_bytes() == b"image_id,label_id\n1,7 228\n2,12\n-3,\n"
 
 

@@ -106,16 +106,16 @@ OUT_OF_FOLD = (
 STACKING = (
     Mutant(
         "a combiner is cross-fitted on all rows",
-        "stacking/cross_fitting.py",
+        "stacking/combiners/combiner.py",
         "combiner.fit(predictions.subset(samples=~held)).predict_proba(",
         "combiner.fit(predictions).predict_proba(",
         (f"{MEMORY}::test_cross_fitted_scores_of_a_memory_are_chance",),
     ),
     Mutant(
         "groups split by the folds of an ensemble",
-        "stacking/cross_fitting.py",
-        "stratified_group_folds(truth, n_splits, groups=predictions.groups,",
-        "stratified_group_folds(truth, n_splits, groups=None,",
+        "stacking/folds.py",
+        "stratified_group_folds(truth.y_true, n_splits, groups=truth.groups,",
+        "stratified_group_folds(truth.y_true, n_splits, groups=None,",
         (
             f"{MEMORY}::test_an_ensemble_reports_what_its_memory_is_worth_on_new_rows",
             f"{STACK}/test_cross_fitting.py::test_groups_stay_together",
@@ -123,23 +123,23 @@ STACKING = (
     ),
     Mutant(
         "thresholds tuned on the rows that they judge",
-        "stacking/cross_fitting.py",
+        "stacking/decision_rules/choice.py",
         "ScoreBlocks(y_score.__getitem__, predictions, ~held)",
         "ScoreBlocks(y_score.__getitem__, predictions, held | True)",
         (f"{STACK}/test_cross_fitting.py::test_thresholds_are_tuned_on_the_other_folds_only",),
     ),
     Mutant(
         "weights dropped in nested decisions",
-        "stacking/cross_fitting.py",
-        "sample_weight=None if predictions.sample_weight is None else predictions.sample_weight[~held],",
-        "sample_weight=None,",
+        "stacking/decision_rules/choice.py",
+        "tune_rule(y_score[~held], predictions.truth.rows(~held), rule)",
+        "tune_rule(y_score[~held], Truth(predictions.truth.y_true[~held]), rule)",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
         "unknown cells tune nested decisions",
-        "stacking/cross_fitting.py",
-        "y_known=None if predictions.y_known is None else predictions.y_known[~held],",
-        "y_known=None,",
+        "stacking/truth.py",
+        "self.y_true & self.y_known",
+        "self.y_true",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
@@ -152,15 +152,15 @@ STACKING = (
     Mutant(
         "groups split by the folds of a comparison",
         "stacking/comparison/splits.py",
-        "stratified_group_folds(y_true, n_splits, groups=groups,",
-        "stratified_group_folds(y_true, n_splits, groups=None,",
+        "deal_folds(predictions.truth, n_splits,",
+        "deal_folds(predictions.with_groups(None).truth, n_splits,",
         (f"{STACK}/comparison/test_compare.py::test_groups_are_not_split_and_are_resampled_together",),
     ),
     Mutant(
         "groups split by the folds of the classifier",
         "stacking/multilabel_classifier.py",
-        "stratified_group_folds(indicators, n_splits, groups=groups,",
-        "stratified_group_folds(indicators, n_splits, groups=None,",
+        "sample_weight=sample_weight, groups=groups)",
+        "sample_weight=sample_weight)",
         (f"{MEMORY}::test_bases_that_remember_hand_on_chance",),
     ),
     Mutant(
@@ -173,9 +173,9 @@ STACKING = (
     ),
     Mutant(
         "intervals from samples where groups err together",
-        "stacking/comparison/compare.py",
-        "groups=scored.groups, sample_weight=truth.sample_weight)",
-        "groups=None, sample_weight=truth.sample_weight)",
+        "stacking/truth.py",
+        "        if groups is None:\n            return values",
+        "        return values",
         (f"{STACK}/comparison/test_intervals.py::test_copies_in_one_group_make_nothing_surer",),
     ),
     Mutant(
@@ -205,6 +205,53 @@ STACKING = (
         "if np.array_equal(there, needed):",
         "if len(there) == len(needed):",
         (f"{STACK}/predictions/forms/test_loading.py::test_tables_are_aligned_by_id_and_label",),
+    ),
+)
+
+COUNTS = f"{STACK}/test_what_counts.py"
+
+TRUTH = (
+    Mutant(
+        "weights have a unit",
+        "stacking/truth.py",
+        "np.maximum(sample_weight / least, 1.0)",
+        "sample_weight",
+        (f"{COUNTS}::test_weights_keep_their_ratios_and_lose_their_unit", f"{COUNTS}::test_metrics"),
+    ),
+    Mutant(
+        "rows of weight 0 deal folds",
+        "stacking/truth.py",
+        "            counted &= self.sample_weight > 0\n",
+        "            pass\n",
+        (f"{COUNTS}::test_folds_holdouts_and_samples",),
+    ),
+    Mutant(
+        "blank groups are one group",
+        "stacking/truth.py",
+        "        number[blank] = len(names) - 1 + np.arange(np.count_nonzero(blank))\n",
+        "",
+        (f"{COUNTS}::test_a_blank_group_is_a_group_of_its_own",),
+    ),
+    Mutant(
+        "rounding decides ties",
+        "stacking/ties.py",
+        "value - bound > TIED * size",
+        "value - bound > 0",
+        (f"{COUNTS}::test_what_only_rounding_tells_apart_is_a_tie",),
+    ),
+    Mutant(
+        "image rules left out of the estimate",
+        "stacking/ensemble/ensemble.py",
+        "choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)",
+        "choose_thresholds(held_out, predictions, folds, rule=self.rule)",
+        (f"{COUNTS}::test_the_estimate_keeps_the_image_rules",),
+    ),
+    Mutant(
+        "image rules of the final estimator forgotten",
+        "stacking/multilabel_classifier.py",
+        "return self.final_estimator_.decide(y_score, self.thresholds_)",
+        "return y_score >= self.thresholds_",
+        (f"{COUNTS}::test_the_classifier_keeps_the_image_rules_of_its_final_estimator",),
     ),
 )
 
@@ -253,16 +300,16 @@ DECISIONS = (
     ),
     Mutant(
         "y_known ignored by standard errors",
-        "stacking/metrics/paired_difference.py",
-        "truth, decided = truth & predictions.y_known, decided & predictions.y_known",
-        "truth, decided = truth, decided",
+        "stacking/truth.py",
+        "decided = decided & self.y_known",
+        "decided = decided",
         (f"{STACK}/metrics/test_paired_difference.py::test_unknown_cells_and_weights_count",),
     ),
     Mutant(
         "per-label thresholds without proof",
         "stacking/decision_rules/choice.py",
-        "gain.gain > gain.standard_error",
-        "gain.gain > -1.0",
+        "paired_gain(counts[rule], counts[chosen]).exceeds(1.0)",
+        "paired_gain(counts[rule], counts[chosen]).gain > -1.0",
         (f"{STACK}/decision_rules/test_choice.py",),
     ),
 )
@@ -557,7 +604,7 @@ PHOTOS = (
     Mutant(
         "ids that are paths",
         "base_models/manifest/annotations.py",
-        "            check_photo_id(photo_id, self.source)\n",
+        "            check_photo_id(photo_id, self.source, folders=bool(self.paths))\n",
         "",
         (f"{MANIFEST}::test_ids_that_are_no_file_names_are_refused",),
     ),
@@ -643,4 +690,4 @@ NETWORK = (
     ),
 )
 
-MUTANTS = (*OUT_OF_FOLD, *STACKING, *DECISIONS, *FILES, *STRANGERS, *TRAINING, *PHOTOS, *NETWORK)
+MUTANTS = (*OUT_OF_FOLD, *STACKING, *TRUTH, *DECISIONS, *FILES, *STRANGERS, *TRAINING, *PHOTOS, *NETWORK)

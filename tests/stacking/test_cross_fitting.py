@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from stacking._checks import check_folds
-from stacking.cross_fitting import make_folds, nested_decisions, sample_rows
 from stacking.decision_rules import apply_thresholds, tune_thresholds
+from stacking.decision_rules.choice import nested_decisions
+from stacking.folds import deal_folds
 from stacking.metrics import micro_f1
 from stacking.predictions import PredictionSet
 from stacking.testing import make_predictions
@@ -20,7 +21,7 @@ def test_folds_are_checked():
 def test_groups_stay_together():
     predictions = make_predictions(n_samples=100)
     groups = np.arange(100) // 7
-    folds = make_folds(predictions.with_groups(groups), 4)
+    folds = deal_folds(predictions.with_groups(groups).truth, 4)
     assert len(np.unique(folds)) == 4
     for group in np.unique(groups):
         assert len(np.unique(folds[groups == group])) == 1
@@ -28,19 +29,19 @@ def test_groups_stay_together():
 
 def test_nothing_to_split_gives_one_fold():
     predictions = make_predictions(n_samples=20)
-    assert make_folds(predictions.with_groups(np.zeros(20, int))).max() == 0
-    assert len(np.unique(make_folds(predictions.with_groups(np.arange(20) // 10), 5))) == 2
+    assert deal_folds(predictions.with_groups(np.zeros(20, int)).truth).max() == 0
+    assert len(np.unique(deal_folds(predictions.with_groups(np.arange(20) // 10).truth, 5))) == 2
 
 
 def test_a_sample_keeps_rows_whole():
     predictions = make_predictions(n_samples=200)
-    sample = sample_rows(predictions, 50, random_state=3)
+    sample = predictions.sample(50, random_state=3)
     assert sample.n_samples == 50
     places = [list(predictions.ids).index(name) for name in sample.ids]
     assert places == sorted(places)
     np.testing.assert_array_equal(sample.to_array(), predictions.to_array()[:, places])
     np.testing.assert_array_equal(sample.y_true, predictions.y_true[places])
-    assert sample_rows(predictions, None).n_samples == 200
+    assert predictions.sample(None).n_samples == 200
 
 
 def test_thresholds_are_tuned_on_the_other_folds_only(rng):

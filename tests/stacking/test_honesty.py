@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from stacking import PredictionSet, StackingEnsemble, compare, load_predictions
 from stacking.combiners.registry import create_method, list_methods, method_kind
-from stacking.cross_fitting import make_folds, nested_decisions
-from stacking.folds import holdout_rows
+from stacking.decision_rules.choice import nested_decisions
+from stacking.folds import deal_folds, holdout_rows
 from stacking.metrics import micro_f1
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_random_labels_score_chance_out_of_fold(method, rng):
     """The scores know nothing of the truth; a fit that saw its rows, or their other labels, would do better."""
     y_true = correlated_truth(rng, 400, 5)
     predictions = PredictionSet(noisy_scores(rng, np.zeros_like(y_true), 3), y_true=y_true)
-    folds = make_folds(predictions, 4)
+    folds = deal_folds(predictions.truth, 4)
     y_score = create_method(method).cross_fit_predict(predictions, folds=folds)
     assert roc_auc_score(y_true, y_score, average="macro") < 0.56
     share = y_true.mean()

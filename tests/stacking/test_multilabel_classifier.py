@@ -279,5 +279,5 @@ def test_a_multiclass_target_is_refused(data):
     X, *_ = data
     with pytest.raises(ValueError, match="Only binary classification is supported"):
         StackingMultilabelClassifier(BASES).fit(X, np.arange(len(X)) % 3)
-    with pytest.raises(ValueError, match="must be a matrix of 0 and 1"):
+    with pytest.raises(ValueError, match="y must hold only 0 and 1: got 2"):
         StackingMultilabelClassifier(BASES).fit(X, np.column_stack([np.arange(len(X)) % 3] * 2))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stacking.cross_fitting import make_folds, sample_rows
+from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
 
 __all__ = ["Budget", "plan_budget"]
@@ -71,13 +71,13 @@ def plan_budget(
     """
     if time_limit is None:
         kept = predictions.n_samples <= max_rows
-        return Budget(predictions if kept else sample_rows(predictions, max_rows, random_state=random_state), 0.0)
+        return Budget(predictions if kept else predictions.sample(max_rows, random_state=random_state).in_memory(), 0.0)
     plain, tuning = _run_pilot(predictions, random_state)
     n_rows = min(max_rows, rows_in_time(predictions, time_limit, plain))
     reserve = 1.3 * tuning * min(n_rows, predictions.n_samples)
     if n_rows >= predictions.n_samples:
         return Budget(predictions, reserve)
-    return Budget(sample_rows(predictions, n_rows, random_state=random_state), reserve)
+    return Budget(predictions.sample(n_rows, random_state=random_state).in_memory(), reserve)
 
 
 def rows_in_time(predictions: PredictionSet, time_limit: float, plain: float) -> int:
@@ -113,11 +113,11 @@ def _run_pilot(predictions: PredictionSet, random_state: int | None) -> tuple[fl
     from stacking.decision_rules.choice import choose_thresholds
 
     n_rows = min(PILOT_ROWS, predictions.n_samples)
-    warm_up = sample_rows(predictions, min(50, n_rows), random_state=random_state)
-    choose_thresholds(np.nan_to_num(warm_up.to_array()).mean(axis=0), warm_up, make_folds(warm_up, 2))
+    warm_up = predictions.sample(min(50, n_rows), random_state=random_state).in_memory()
+    choose_thresholds(np.nan_to_num(warm_up.to_array()).mean(axis=0), warm_up, deal_folds(warm_up.truth, 2))
     begun = time.monotonic()
-    few = sample_rows(predictions, n_rows, random_state=random_state)
-    folds = make_folds(few, random_state=random_state)
+    few = predictions.sample(n_rows, random_state=random_state).in_memory()
+    folds = deal_folds(few.truth, random_state=random_state)
     mean = np.nan_to_num(few.to_array()).mean(axis=0)
     tuning = time.monotonic()
     choose_thresholds(mean, few, folds)

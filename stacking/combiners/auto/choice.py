@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from stacking.combiners.blend import average_scores
 from stacking.metrics.paired_difference import UnitCounts, paired_gain
+from stacking.ties import exceeds, first_best
 
 __all__ = ["Choice", "choose_shares"]
 
@@ -71,26 +72,36 @@ def choose_shares(
     Choice
         The shares and the reason.
     """
-    order = sorted(counts, key=lambda name: -counts[name].micro_f1)
-    best, mean = order[0], counts["mean"]
+    mean = counts["mean"]
+    order = _rank(counts)
+    best = order[0]
     if paired_gain(counts[best], mean).is_proven():
         return _near_best(best, held_out, counts, judge)
     halves: dict[str, float] = {}
-    for name in [name for name in order if counts[name].micro_f1 > mean.micro_f1][:MOST_HALVES]:
+    above = [name for name in order if exceeds(counts[name].micro_f1, mean.micro_f1)]
+    for name in above[:MOST_HALVES]:
         gain = paired_gain(judge(average_scores([held_out["mean"], held_out[name]])), mean)
         if gain.is_proven():
             halves[name] = gain.gain
     if halves:
-        name = max(halves, key=lambda key: halves[key])
+        name = list(halves)[first_best(list(halves.values()))]
         reason = f"{name} alone is not proven better than the plain mean, its even average with the mean is"
         return Choice({"mean": 0.5, name: 0.5}, reason)
     reason = "no candidate beats the plain mean beyond doubt"
     if "geometric" in counts:
         behind = paired_gain(mean, counts["geometric"])
-        if behind.gain <= behind.standard_error:
+        if not behind.exceeds(1.0):
             reason += "; an eighth of the geometric mean, which learns nothing either, holds back lone high scores"
             return Choice({"mean": 1 - GEOMETRIC_SHARE, "geometric": GEOMETRIC_SHARE}, reason)
     return Choice({"mean": 1.0}, reason)
+
+
+def _rank(counts: Mapping[str, UnitCounts]) -> list[str]:
+    """Sort the candidates, the best first; those that only rounding tells apart in the order of the race."""
+    left, order = list(counts), []
+    while left:
+        order.append(left.pop(first_best([counts[name].micro_f1 for name in left])))
+    return order
 
 
 def _near_best(
@@ -101,11 +112,11 @@ def _near_best(
 ) -> Choice:
     """Average what is within one standard error of the best, unless that scores less than the best alone."""
     gains = {name: paired_gain(counts[best], own) for name, own in counts.items()}
-    near = [name for name, gain in gains.items() if gain.gain <= gain.standard_error]
+    near = [name for name, gain in gains.items() if not gain.exceeds(1.0)]
     if len(near) == 1:
         reason = f"{best} is proven better than the plain mean, and no other is within one standard error"
         return Choice({best: 1.0}, reason)
-    if judge(average_scores([held_out[name] for name in near])).micro_f1 < counts[best].micro_f1:
+    if exceeds(counts[best].micro_f1, judge(average_scores([held_out[name] for name in near])).micro_f1):
         reason = f"{best} is proven better than the plain mean, and its average with those near it scores less"
         return Choice({best: 1.0}, reason)
     reason = f"they are within one standard error of the best, {best}, which is proven better than the plain mean"

@@ -10,29 +10,34 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_folds
 from stacking.combiners.auto.choice import choose_shares
-from stacking.combiners.auto.ladder import climb, recalibrated_member
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import create_method, find_method, list_methods, register_method
 from stacking.combiners.state import pack_combiners, unpack_combiners
-from stacking.cross_fitting import make_folds, nested_decisions
 from stacking.deadline import TimeLimitReached, within
+from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds
+from stacking.decision_rules.choice import Decide, nested_decisions, tune_rule
+from stacking.decision_rules.image_rules import group_of_labels
+from stacking.folds import deal_folds, sample_rows
+from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, State, attribute_gain
 from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
-from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions import PredictionSet
+from stacking.ties import first_best
 
 __all__ = ["AutoCombiner", "AutoEntry"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +107,8 @@ class AutoCombiner(Combiner):
         Race on a random sample where there are more rows; what was chosen is then fitted on all of them.
     random_state : int or None, default=0
         Seed of the folds and of the candidates.
+    image_rules : ImageRules or None, default=None
+        What the labels of every image must keep: the candidates are judged by decisions that keep it.
 
     Attributes
     ----------
@@ -111,8 +118,9 @@ class AutoCombiner(Combiner):
         Share of each of them in the average; they sum to 1.
     entries_ : list of dict
         The race: `AutoEntry` of each candidate, best first.
-    rungs_ : list of dict
-        What label shift, mixing, label correlation and the choice brought (`stacking.combiners.auto.ladder`).
+    gain_steps_ : list of dict
+        What label shift, mixing, label correlation, thresholds and the choice brought, decided with one threshold
+        (`stacking.metrics.gain_ladder`).
     notes_ : list of str
         The race as lines to read.
 
@@ -136,7 +144,7 @@ class AutoCombiner(Combiner):
     chosen_: list[Combiner]
     shares_: list[float]
     entries_: list[dict[str, Any]]
-    rungs_: list[dict[str, Any]]
+    gain_steps_: list[dict[str, Any]]
     notes_: list[str]
 
     def __init__(
@@ -147,77 +155,39 @@ class AutoCombiner(Combiner):
         n_splits: int = 5,
         max_rows: int | None = 50_000,
         random_state: int | None = 0,
+        image_rules: ImageRules | None = None,
     ) -> None:
+        self.image_rules = image_rules
         self.time_limit = time_limit
         self.methods = methods
         self.n_splits = n_splits
         self.max_rows = max_rows
         self.random_state = random_state
 
-    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
-        """Average the chosen candidates' held-out scores.
-
-        Parameters
-        ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Scores by fits that did not see the row; only the choice of candidates saw all rows.
-        """
-        fresh = type(self)(**self.get_params(deep=False))
-        learned = as_prediction_set(predictions)
-        return fresh.fit_cross_fitted(
-            learned, folds=check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
-        )[1]
-
-    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
-        """Race the candidates on given folds.
-
-        Parameters
-        ----------
-        predictions : PredictionSet
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in.
-
-        Returns
-        -------
-        combiner : Self
-            Fitted on all rows.
-        y_score : ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1].
-        """
-        self._given_folds = np.asarray(folds)
-        try:
-            self.fit(predictions)
-            return self, self._held_out
-        finally:
-            del self._given_folds
-            self.__dict__.pop("_held_out", None)
-
     def _fit(self, predictions: PredictionSet) -> None:
-        """Run the race, then average the candidates near the best."""
-        folds = getattr(self, "_given_folds", None)
-        if folds is None:
-            folds = make_folds(predictions, self.n_splits, random_state=self.random_state)
+        """Run the race on folds of its own."""
+        folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
+        self._race_and_choose(predictions, folds)
+
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+        """Run the race on given folds; only the choice of candidates sees all rows."""
+        fitted = self._race_and_choose(predictions, folds)
+        return average_scores([held_out for _, held_out in fitted], shares=self.shares_)
+
+    def _race_and_choose(self, predictions: PredictionSet, folds: IntArray) -> list[tuple[Combiner, FloatArray]]:
+        """Race, choose, and fit what was chosen on all rows; return it with its held-out scores."""
         raced, raced_folds = self._sample(predictions, folds)
-        runners, skipped = self._race(raced, raced_folds)
+        judge = _Judge(raced, raced_folds, self._decide(raced))
+        runners, skipped = self._race(judge)
         by_name = {runner.name: runner for runner in runners}
         choice = choose_shares(
             {name: runner.held_out for name, runner in by_name.items()},
             {name: runner.counts for name, runner in by_name.items()},
-            lambda y_score: count_units(_decide(y_score, raced, raced_folds), raced),
+            judge.count,
         )
         fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
         answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
-        scores = {name: runner.counts.micro_f1 for name, runner in by_name.items()}
-        scores["auto"] = count_units(_decide(answer, raced, raced_folds), raced).micro_f1
-        self.rungs_ = climb(scores | self._first_rung(by_name, raced, raced_folds))
+        self.gain_steps_ = self._attribute_gain(by_name, answer, judge)
         if raced is not predictions:
             fitted = [self._create(name).fit_cross_fitted(predictions, folds=folds) for name in choice.shares]
         self.chosen_, self.shares_ = [combiner for combiner, _ in fitted], list(choice.shares.values())
@@ -226,8 +196,7 @@ class AutoCombiner(Combiner):
         self._names, self._n_raced = list(choice.shares), raced.n_samples
         self._told = _describe(ranked, skipped, choice.reason)
         self.notes_ = [*self._told, *_notes_of(self.chosen_)]
-        if hasattr(self, "_given_folds"):
-            self._held_out = average_scores([held_out for _, held_out in fitted], shares=self.shares_)
+        return fitted
 
     def refit(self, predictions: PredictionSet, time_limit: float) -> None:
         """Fit the chosen candidates on more rows than the race had, one by one as long as the time allows.
@@ -257,40 +226,65 @@ class AutoCombiner(Combiner):
         ]
         self.notes_ = [*self._told, *told, *_notes_of(self.chosen_)]
 
-    def _first_rung(
-        self, runners: Mapping[str, _Runner], predictions: PredictionSet, folds: npt.NDArray[np.intp]
-    ) -> dict[str, float]:
-        """Score the best member alone, recalibrated per label; nothing where the time is used or it has holes."""
-        single, mixing = runners.get("best-single"), runners.get("logistic")
-        if single is None or mixing is None:
-            return {}
-        prepared = recalibrated_member(predictions, single.combiner.weights_)
-        if prepared is None:
-            return {}
+    def _attribute_gain(
+        self, runners: Mapping[str, _Runner], answer: FloatArray, judge: _Judge
+    ) -> list[dict[str, Any]]:
+        """Tell what each cause brought, from candidates that ran anyway; nothing without the best member."""
+        if "best-single" not in runners or not judge.can_hold_out:
+            return []
+        reached: dict[str, FloatArray] = {}
+        recalibrated = self._recalibrate_best_member(runners, judge)
+        if recalibrated is not None:
+            reached["label shift"] = recalibrated
+        if "logistic" in runners and judge.predictions.n_models > 1:
+            reached["mixing"] = runners["logistic"].held_out
+        context = next((name for name in CONTEXT_LEARNERS if name in runners), "")
+        if context:
+            reached["label correlation"] = runners[context].held_out
+        states = {cause: State(judge.count(y_score).micro_f1) for cause, y_score in reached.items()}
+        if reached:
+            last = reached[list(reached)[-1]]
+            states["thresholds"] = State(judge.count(last, "exact-micro-f1").micro_f1)
+        ends = State(runners["best-single"].counts.micro_f1), State(judge.count(answer).micro_f1)
+        ladder = attribute_gain(("best-single", "auto"), ends, states, context=context)
+        return [asdict(step) for step in ladder.rungs]
+
+    def _recalibrate_best_member(self, runners: Mapping[str, _Runner], judge: _Judge) -> FloatArray | None:
+        """Cross-fit the mixing learner on the best member alone; None where the time is used or it has holes."""
+        single = runners["best-single"].combiner
+        member = int(np.argmax(np.asarray(single.weights_).sum(axis=1)))
+        if "logistic" not in runners or not judge.predictions.covers[member].all():
+            return None
         left = None if self.time_limit is None else self.time_limit - sum(one.seconds for one in runners.values())
+        alone = judge.predictions.subset(models=[member])
         try:
             with within(left):
-                y_score = prepared[0].cross_fit_predict(prepared[1], folds=folds)
+                return self._create("logistic").cross_fit_predict(alone, folds=judge.folds)
         except TimeLimitReached:
-            return {}
-        return {"recalibrated": count_units(_decide(y_score, predictions, folds), predictions).micro_f1}
+            return None
 
-    def _sample(
-        self, predictions: PredictionSet, folds: npt.NDArray[np.intp]
-    ) -> tuple[PredictionSet, npt.NDArray[np.intp]]:
+    def _sample(self, predictions: PredictionSet, folds: IntArray) -> tuple[PredictionSet, IntArray]:
         """Return the rows to race on with their folds: all, or a random sample held in memory."""
-        if self.max_rows is None or predictions.n_samples <= self.max_rows:
-            return predictions, folds
-        rng = np.random.default_rng(self.random_state)
-        rows = np.sort(rng.choice(predictions.n_samples, size=self.max_rows, replace=False))
-        return predictions.subset(samples=rows).in_memory(), folds[rows]
+        rows = sample_rows(predictions.truth, self.max_rows, random_state=self.random_state)
+        return (predictions, folds) if rows is None else (predictions.subset(samples=rows).in_memory(), folds[rows])
 
-    def _race(self, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> tuple[list[_Runner], list[AutoEntry]]:
+    def _decide(self, predictions: PredictionSet) -> Decide:
+        """Return how scores and thresholds become decisions."""
+        if self.image_rules is None:
+            return apply_thresholds
+        groups = group_of_labels(predictions.labels, predictions.label_groups)
+        return partial(apply_image_rules, rules=self.image_rules, label_groups=groups)
+
+    def _race(self, judge: _Judge) -> tuple[list[_Runner], list[AutoEntry]]:
         """Cross-fit the candidates in their order as long as the time allows."""
+        predictions, folds = judge.predictions, judge.folds
         started = time.monotonic()
         runners: list[_Runner] = []
         skipped: list[AutoEntry] = []
         for name, cost in self._racers(predictions.n_models):
+            if runners and not judge.can_hold_out:
+                skipped.append(_left_out(name, "there is one sample or group only, so nothing can be held out"))
+                continue
             pace = max((runner.seconds / runner.cost for runner in runners if runner.cost >= 1.0), default=0.0)
             left = float("inf") if self.time_limit is None else self.time_limit - (time.monotonic() - started)
             if runners and (left <= 0 or pace * cost > 2 * left):  # one that is begun may still be cut off
@@ -309,8 +303,7 @@ class AutoCombiner(Combiner):
                 _log.warning("auto leaves out %s: %s", name, error)
                 skipped.append(_left_out(name, str(error)))
                 continue
-            counts = count_units(_decide(held_out, predictions, folds), predictions)
-            runners.append(_Runner(name, cost, combiner, held_out, counts, time.monotonic() - begun))
+            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), time.monotonic() - begun))
         return runners, skipped
 
     def _racers(self, n_models: int) -> list[tuple[str, float]]:
@@ -334,12 +327,15 @@ class AutoCombiner(Combiner):
     def _state(self) -> CombinerState:
         """Nest the chosen candidates' states under numbered names."""
         parameters = self.get_params(deep=False)
+        rules = parameters.pop("image_rules")
+        if rules is not None:
+            parameters["image_rules"] = rules.as_dict()
         values: dict[str, Any] = {
             "parameters": parameters,
             "entries": self.entries_,
             "notes": self.notes_,
             "shares": self.shares_,
-            "rungs": self.rungs_,
+            "rungs": self.gain_steps_,
         }
         values |= {"models": self.models_, "labels": self.labels_}
         nested, arrays, texts = pack_combiners(self.chosen_)
@@ -348,11 +344,12 @@ class AutoCombiner(Combiner):
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the chosen candidates."""
-        auto = cls(**values["parameters"])
+        rules = values["parameters"].get("image_rules")
+        auto = cls(**values["parameters"] | {"image_rules": None if rules is None else ImageRules(**rules)})
         auto.models_, auto.labels_ = tuple(values["models"]), tuple(values["labels"])
         auto.covers_, auto.entries_, auto.notes_ = arrays["covers"], values["entries"], values["notes"]
         auto.chosen_ = unpack_combiners(values["chosen"], arrays, texts)
-        auto.rungs_ = values.get("rungs", [])
+        auto.gain_steps_ = values.get("rungs", [])
         auto.shares_ = values.get("shares") or [1.0 / len(auto.chosen_)] * len(auto.chosen_)
         return auto
 
@@ -381,25 +378,31 @@ def _as_record(entry: AutoEntry) -> dict[str, Any]:
     }
 
 
-def _decide(held_out: FloatArray, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> BoolArray:
-    """Decide with one threshold tuned on the other folds; on all rows where there is one fold only."""
-    from stacking.decision_rules import apply_thresholds, tune_thresholds
+@dataclass(frozen=True)
+class _Judge:
+    """Counts what scores would decide, by thresholds tuned on the other folds; on all rows if there is one fold."""
 
-    if len(np.unique(folds)) > 1:
-        return nested_decisions(held_out, predictions, folds)
-    thresholds = tune_thresholds(
-        held_out,
-        np.asarray(predictions.y_true),
-        "single",
-        y_known=predictions.y_known,
-        sample_weight=predictions.sample_weight,
-    )
-    return apply_thresholds(held_out, thresholds)
+    predictions: PredictionSet
+    folds: IntArray
+    decide: Decide
+
+    @property
+    def can_hold_out(self) -> bool:
+        """Whether there is more than one fold."""
+        return len(np.unique(self.folds)) > 1
+
+    def count(self, y_score: FloatArray, rule: str = "single") -> UnitCounts:
+        """Count the decisions of a rule."""
+        if self.can_hold_out:
+            decided = nested_decisions(y_score, self.predictions, self.folds, rule=rule, decide=self.decide)
+        else:
+            decided = self.decide(y_score, tune_rule(y_score, self.predictions.truth, rule))
+        return count_units(decided, self.predictions)
 
 
 def _rank(runners: Sequence[_Runner], shares: Mapping[str, float]) -> list[AutoEntry]:
     """Record the candidates that ran, best first."""
-    best = max(runners, key=lambda runner: runner.counts.micro_f1)
+    best = runners[first_best([runner.counts.micro_f1 for runner in runners])]
     entries = []
     for runner in runners:
         gain = paired_gain(best.counts, runner.counts)

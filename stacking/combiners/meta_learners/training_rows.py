@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stacking.cross_fitting import make_folds, sample_rows
+from stacking.folds import deal_folds
 from stacking.links import logit
 
 if TYPE_CHECKING:
@@ -111,28 +111,19 @@ def prepare_rows(
         Everything in memory.
     """
     rng = np.random.default_rng(random_state)
-    sample = sample_rows(predictions, max_rows, random_state=rng)
-    y_true = np.asarray(sample.y_true, dtype=np.float64)
-    weight = None if sample.y_known is None else np.asarray(sample.y_known, dtype=np.float64)
-    if sample.sample_weight is not None:
-        scaled = sample.sample_weight / max(float(sample.sample_weight.mean()), 1e-12)
+    sample = predictions.sample(max_rows, random_state=rng).in_memory()
+    truth = sample.truth
+    y_true = truth.y_true.astype(np.float64)
+    weight = None if truth.y_known is None else truth.y_known.astype(np.float64)
+    if truth.sample_weight is not None:
+        scaled = truth.sample_weight / truth.mean_weight
         weight = np.broadcast_to(scaled[:, None], y_true.shape) * (1.0 if weight is None else weight)
-    if sample.y_known is not None and weight is not None:
+    if truth.y_known is not None and weight is not None:
         frequency = (y_true * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
-        y_true = np.where(sample.y_known, y_true, frequency)
+        y_true = np.where(truth.y_known, y_true, frequency)
     covers = np.asarray(sample.covers, dtype=bool)
     logits = np.nan_to_num(logit(sample.to_array()), copy=False)
-    if weight is not None:
-        _even_out(logits, y_true, weight)
-    return TrainingRows(logits, y_true, weight, covers.T.copy(), make_folds(sample, n_folds, random_state=rng))
-
-
-def _even_out(logits: FloatArray, y_true: DoubleArray, weight: DoubleArray) -> None:
-    """Give rows without weight the average of the others, in place: then no unweighted mean is moved by them."""
-    silent = weight.max(axis=1) <= 0
-    if silent.any() and not silent.all():
-        logits[:, silent] = logits[:, ~silent].mean(axis=1, dtype=np.float64)[:, None]
-        y_true[silent] = y_true[~silent].mean(axis=0)
+    return TrainingRows(logits, y_true, weight, covers.T.copy(), deal_folds(truth, n_folds, random_state=rng))
 
 
 def fill_gaps(scores: FloatArray, covers: BoolArray, centers: DoubleArray, expected: BoolArray) -> FloatArray:

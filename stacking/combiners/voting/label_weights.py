@@ -116,7 +116,7 @@ def search_label_weights(
     """
     covers = np.asarray(predictions.covers, dtype=bool)
     groups = [np.flatnonzero(group_of == group) for group in range(int(group_of.max()) + 1)]
-    positives = np.bincount(group_of, weights=_count_positives(predictions))
+    positives = np.bincount(group_of, weights=predictions.truth.positives())
     columns = np.repeat(shared[:, None], len(groups), axis=1)
     if search.objective.startswith("micro-f1"):
         columns = _iterate_prices(predictions, columns, group_of, search)
@@ -142,10 +142,11 @@ def _iterate_prices(
     if value == 0.0:
         return columns
     parts = list(_split(cells, covers, group_of, search.allowed))
+    pull = max(search.shrinkage, _LEAST_PULL) * predictions.truth.mean_weight  # gains are sums of weights
     for _ in range(_MOST_ROUNDS):
         found = columns.copy()
         for group, part, own_covers, kept in parts:
-            gain = _Gain(part, own_covers, kept, (value, max(search.shrinkage, _LEAST_PULL)), shared)
+            gain = _Gain(part, own_covers, kept, (value, pull), shared)
             found[:, group] = _search_one(gain, kept, columns[:, group], search)
         reached = _micro_f1(cells, found[:, group_of], covers)
         if reached <= value:
@@ -207,13 +208,3 @@ def _micro_f1(cells: LabelCells, weights: Float64Array, covers: BoolArray) -> fl
     """Return the micro-F1 of weights per label at the best thresholds per label."""
     candidate = covered_weights(weights, covers)[None]
     return float(cells.micro_f1(np.ascontiguousarray(candidate, dtype=np.float32))[0])
-
-
-def _count_positives(predictions: PredictionSet) -> Float64Array:
-    """Return the weight of each label's known positives."""
-    truth = np.asarray(predictions.y_true).astype(bool)
-    if predictions.y_known is not None:
-        truth = truth & predictions.y_known
-    weight = np.ones(len(truth)) if predictions.sample_weight is None else predictions.sample_weight
-    positives: Float64Array = weight @ truth
-    return positives

@@ -22,7 +22,6 @@ from stacking.combiners.voting.member_limits import MemberLimits, MemberSubset, 
 from stacking.combiners.voting.objectives.objective import WeightObjective
 from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
 from stacking.combiners.voting.objectives.registry import create_objective
-from stacking.folds import holdout_rows
 from stacking.predictions import PredictionSet
 
 __all__ = ["WeightedVoting"]
@@ -70,7 +69,8 @@ class WeightedVoting(Combiner):
         Most members with weight. Greedy search keeps this limit and `max_cost` at each step; after any other optimizer
         the search is repeated on the heaviest members that fit.
     max_rows : int or None, default 100_000
-        Most rows to search on; more are sampled, stratified by label. None uses all, at the memory's cost.
+        Most rows to search on; more are sampled, stratified by label, groups whole. None uses all, at the memory's
+        cost.
     optimizer_options : mapping, optional
         Options of the optimizer, such as ``{"n_iterations": 50}``.
     weights_per : {"model", "group", "label"}, default "model"
@@ -165,10 +165,7 @@ class WeightedVoting(Combiner):
         limits = MemberLimits.check(self.models_, self.max_members, self.member_costs, self.max_cost)
         group_of = None if self.weights_per == "model" else find_label_groups(predictions, self.weights_per)
         rng = np.random.default_rng(self.random_state)
-        if self.max_rows is not None and predictions.n_samples > self.max_rows:
-            share = self.max_rows / predictions.n_samples
-            sampled = holdout_rows(np.asarray(predictions.y_true), share, random_state=rng)
-            predictions = predictions.subset(samples=np.flatnonzero(sampled)[: self.max_rows])
+        predictions = predictions.sample(self.max_rows, stratified=True, random_state=rng)
         self.n_tuning_rows_ = predictions.n_samples
         result = self._search(create_objective(self.objective, predictions, self.mean), limits, rng)
         self.shared_weights_ = np.asarray(result.weights, dtype=np.float64)

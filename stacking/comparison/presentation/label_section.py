@@ -59,15 +59,15 @@ def label_section(comparison: Comparison) -> Section | None:
     shown = shown_methods(comparison)[:2]
     if not shown:
         return None
-    positives = comparison.truth.label_positives
+    positives = comparison.truth.positives()
     f1 = {result.name: result.counts["chosen"].f1_per_label(comparison.truth) for result in shown}
     blocks: list[Block] = []
     if positives.any():
         chart = label_f1_figure(f1, positives, comparison.labels)
         caption = "F1 of every label against its number of positive held-out samples; lines join the two methods."
         blocks.append(Figure(chart, caption))
-        blocks.append(_frequency_table(shown[0], positives))
-    predicted = shown[0].counts["chosen"].label_predicted
+        blocks.append(_frequency_table(comparison, shown[0], positives))
+    predicted = shown[0].counts["chosen"].label_predicted / comparison.truth.mean_weight
     never = never_predicted_table(comparison.labels, predicted, positives, method=shown[0].name)
     blocks.append(never if never.rows else Paragraph(never.caption))
     blocks.append(_label_table(comparison, shown[0], f1))
@@ -81,9 +81,9 @@ def _rates(hits: float, predicted: float, positives: float) -> list[Cell]:
     return [precision, recall, float(f1_score(hits, predicted, positives)) if positives else None]
 
 
-def _frequency_table(result: MethodResult, positives: Float64Array) -> Table:
+def _frequency_table(comparison: Comparison, result: MethodResult, positives: Float64Array) -> Table:
     """Pool labels of like frequency: hits, false alarms, misses and their rates."""
-    counts = result.counts["chosen"]
+    counts, weight = result.counts["chosen"], comparison.truth.mean_weight
     edges = [*_FREQUENCY_LIMITS, np.inf]
     rows: list[list[Cell]] = []
     for low, high in pairwise(edges):
@@ -92,7 +92,8 @@ def _frequency_table(result: MethodResult, positives: Float64Array) -> Table:
             continue
         name = f"{low:,.0f} or more" if np.isinf(high) else f"{low:,.0f} to {high - 1:,.0f}"
         hits, predicted, true = (
-            float(values[inside].sum()) for values in (counts.label_hits, counts.label_predicted, positives)
+            float(values[inside].sum())
+            for values in (counts.label_hits / weight, counts.label_predicted / weight, positives)
         )
         rows.append([name, int(inside.sum()), hits, predicted - hits, true - hits, *_rates(hits, predicted, true)])
     columns = [
@@ -110,10 +111,11 @@ def _frequency_table(result: MethodResult, positives: Float64Array) -> Table:
 
 def _label_table(comparison: Comparison, result: MethodResult, f1: dict[str, Float64Array]) -> Table:
     """List every label, the most frequent first."""
-    counts, positives = result.counts["chosen"], comparison.truth.label_positives
+    counts, positives = result.counts["chosen"], comparison.truth.positives()
+    weight = comparison.truth.mean_weight
     rows: list[list[Cell]] = []
     for label in np.argsort(-positives, kind="stable").tolist():
-        hits, predicted = float(counts.label_hits[label]), float(counts.label_predicted[label])
+        hits, predicted = (float(of[label]) / weight for of in (counts.label_hits, counts.label_predicted))
         rates = _rates(hits, predicted, float(positives[label]))[:2]
         scores: list[Cell] = [float(values[label]) for values in f1.values()]
         rows.append([comparison.labels[label], float(positives[label]), predicted, *rates, *scores])

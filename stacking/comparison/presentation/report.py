@@ -32,7 +32,12 @@ from stacking.report.writing import write_gain, write_interval, write_score
 
 __all__ = ["comparison_report", "comparison_sections", "write_verdict"]
 
-_RULE_NAMES = {"single": "one", "per_label": "per label"}
+_RULE_NAMES = {
+    "half": ".5",
+    "single": "one",
+    "cross-validated": "per label where they hold up",
+    "exact-micro-f1": "per label",
+}
 _WORTH_SAYING = 0.0005
 _NOTES = (
     "What the methods report about themselves. A race of auto lists cross-fitted micro-F1, the difference to the best "
@@ -178,9 +183,10 @@ def _leaderboard(comparison: Comparison) -> Section:
     blocks: list[Block] = [Figure(chart, caption), _leaderboard_table(comparison)]
     blocks.append(
         Paragraph(
-            "Score uses the decision rule that cross-fitting on the fitting side preferred; the next two columns give "
-            "one threshold for all labels, and exact per-label thresholds. Seconds are CPU seconds for fitting, "
-            "cross-fitting, tuning and scoring on all splits; the model read first pays for loading compiled code.",
+            "Score is that of the predictor as fit ships it, with the decision rule that cross-fitting on the fitting "
+            "side chose; the next two columns give one threshold for all labels, and exact per-label thresholds. "
+            "Seconds are CPU seconds for fitting, cross-fitting, tuning and scoring on all splits; the model read "
+            "first pays for loading compiled code.",
             "note",
         )
     )
@@ -247,7 +253,7 @@ def _cost_table(comparison: Comparison) -> Table:
         [
             row.method,
             row.kind,
-            _RULE_NAMES[row.rule],
+            _RULE_NAMES.get(row.rule, row.rule),
             row.never_predicted,
             row.samples_f1,
             row.cpu_seconds,
@@ -336,8 +342,8 @@ def _protocol(comparison: Comparison) -> Section:
     manifest = comparison.manifest
     if manifest["protocol"] == "holdout":
         how = (
-            f"Every method was fitted on the same {manifest['n_fitted']:,} samples. Thresholds, and the choice between "
-            f"one and per-label thresholds, were tuned on scores cross-fitted in {manifest['n_inner_splits']} folds of "
+            f"Every method was fitted on the same {manifest['n_fitted']:,} samples. Thresholds, and the choice of the "
+            f"decision rule, were tuned on scores cross-fitted in {manifest['n_inner_splits']} folds of "
             f"them. The {manifest['n_scored']:,} holdout samples were used once, to score."
         )
     else:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from stacking._checks import StringArray, did_you_mean, first_names
 from stacking.links import sigmoid_in_place
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import load_bundle, save_bundle
+from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
+from stacking.predictions.forms.name_lists import existing_file, read_ids, read_label_list
 from stacking.predictions.forms.store import load_store, write_store
 from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame, read_numbers
-from stacking.predictions.forms.truth import LabelList, Truth, read_ids, read_label_list, read_truth, spell_out
+from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import take
 from stacking.predictions.sources import ArraySource, ScoreSource, SigmoidSource
@@ -32,7 +34,7 @@ def load_predictions(
     truth: PathLike | npt.ArrayLike | None = None,
     models: Sequence[Any] | None = None,
     ids: PathLike | npt.ArrayLike | None = None,
-    labels: PathLike | npt.ArrayLike | None = None,
+    labels: PathLike | npt.ArrayLike | LabelList | None = None,
     from_logits: bool | Collection[str] = False,
     verify: bool | None = None,
 ) -> PredictionSet:
@@ -47,10 +49,11 @@ def load_predictions(
     path : path-like, optional
         A bundle (``.npz``) or a store (folder). Either this or `models`.
     truth : path-like, data frame or array-like, optional
-        A matrix (``.npy``, ``.npz``, a table with one column per label, an array), or a table ``id,labels`` with the
-        labels joined by ``|`` or ids separated by spaces. Replaces a truth that came with the predictions. An array has
-        the rows and columns of `ids` and `labels`, or of the bundle or store at `path`; a data frame has the ids as its
-        index and one column per label.
+        A matrix (``.npy``, ``.npz``, a table with one column per label, an array), a table ``id,labels`` with the
+        labels of a sample in one cell (joined by ``|``, commas, semicolons, label ids by spaces, or a list), or a table
+        with one row per sample and label, names or ids in a column called ``label``. Replaces a truth that came with
+        the predictions. An array has the rows and columns of `ids` and `labels`, or of the bundle or store at `path`; a
+        data frame has the ids as its index and one column per label.
     models : sequence of path-like, (name, path-like) or (name, data frame), optional
         One file per model: a table whose first column is the id, or a raw ``.npy`` matrix with the rows of `ids` and
         the columns of `labels`. Bundles and stores add all their models. Unnamed files are called by their stem. A data
@@ -59,7 +62,7 @@ def load_predictions(
         The samples and their order; needed for raw matrices.
     labels : path-like or array-like of str, optional
         The labels and their order, or a table with their names, ids and groups; needed for raw matrices and for a truth
-        of label ids.
+        of label ids. The ids are kept, for files that need them.
     from_logits : bool or collection of str, default=False
         True where the scores are logits, or the names of the models whose scores are; it is never guessed.
     verify : bool, optional
@@ -80,21 +83,24 @@ def load_predictions(
     """
     if (path is None) == (not models):
         raise ValueError("load_predictions needs either path (a bundle or a store) or models (one file per model).")
+    members = [_split_name(member) for member in ([path] if path is not None else models or ())]
+    _check_files_exist({"truth": truth, "id list": ids, "label list": labels}, [where for _, where in members])
     wanted_ids = None if ids is None else read_ids(ids)
     wanted = None if labels is None else read_label_list(labels)
-    by_order = _has_no_names(truth) and path is not None
-    raw_truth = None
-    if truth is not None and not by_order:
-        raw_truth = read_truth(truth, ids=wanted_ids, labels=None if wanted is None else wanted.names)
-    members = [_split_name(member) for member in ([path] if path is not None else models or ())]
     logits = _names_of_logits(from_logits, [name for name, _ in members])
     sets = [
-        _load_one(name, where, wanted_ids, wanted, from_logits=name in logits, verify=verify) for name, where in members
+        _by_name(_load_one(name, where, wanted_ids, wanted, from_logits=name in logits, verify=verify), wanted)
+        for name, where in members
     ]
     for part, (name, _) in zip(sets, members, strict=True):
         if name in logits:
             _warn_of_probabilities(part)
-    names = wanted.names if wanted is not None else (None if raw_truth is None else raw_truth.labels)
+    by_order = _has_no_names(truth) and path is not None
+    raw_truth = None
+    if truth is not None and not by_order:
+        given = None if wanted is None else wanted.names
+        raw_truth = read_truth(truth, ids=wanted_ids, labels=given, known=wanted or _labels_of(sets))
+    names = _order_of_labels(wanted, raw_truth)
     if names is None:
         _warn_of_union(sets)
     predictions = align_predictions(sets, ids=wanted_ids, labels=names)
@@ -104,11 +110,10 @@ def load_predictions(
         and predictions.n_models * predictions.n_samples * predictions.n_labels * 4 <= IN_MEMORY_BYTES
     ):
         predictions = predictions.in_memory()
-    if wanted is not None and wanted.groups is not None and predictions.label_groups is None:
-        predictions = _with(predictions, label_groups=wanted.groups)
+    predictions = _with_facts_of_labels(predictions, wanted)
     if truth is not None and by_order:
         raw_truth = read_truth(truth, ids=predictions.ids, labels=predictions.labels)
-    return predictions if raw_truth is None else attach_truth(predictions, raw_truth, wanted)
+    return predictions if raw_truth is None else attach_truth(predictions, raw_truth)
 
 
 def save_predictions(
@@ -154,7 +159,7 @@ def save_predictions(
     return write_store(predictions, path, dtype=dtype, overwrite=overwrite)
 
 
-def attach_truth(predictions: PredictionSet, truth: Truth, labels: LabelList | None = None) -> PredictionSet:
+def attach_truth(predictions: PredictionSet, truth: Truth) -> PredictionSet:
     """
     Match a truth with predictions by id and label name.
 
@@ -164,8 +169,6 @@ def attach_truth(predictions: PredictionSet, truth: Truth, labels: LabelList | N
         The predictions.
     truth : Truth
         As `read_truth` read it.
-    labels : LabelList, optional
-        The labels with their ids, for a truth of label ids.
 
     Returns
     -------
@@ -177,13 +180,49 @@ def attach_truth(predictions: PredictionSet, truth: Truth, labels: LabelList | N
     ValueError
         If the truth lacks a sample or label of the predictions or has others; the error names one.
     """
-    spelled = spell_out(truth, LabelList(predictions.labels) if labels is None else labels)
-    rows = match_names(spelled.ids, predictions.ids, who="truth", what="row")
-    columns = match_names(spelled.labels or (), predictions.labels, who="truth", what="label")
-    changes: dict[str, Any] = {key: take(values, rows) for key, values in spelled.facts.items()}
-    changes["y_true"] = take(take(spelled.y_true, rows), columns, 1)
-    changes["y_known"] = take(take(spelled.y_known, rows), columns, 1)
+    rows = match_names(truth.ids, predictions.ids, who="truth", what="row")
+    columns = match_names(truth.labels, predictions.labels, who="truth", what="label")
+    changes: dict[str, Any] = {key: take(values, rows) for key, values in truth.facts.items()}
+    changes["y_true"] = take(take(truth.y_true, rows), columns, 1)
+    changes["y_known"] = take(take(truth.y_known, rows), columns, 1)
     return _with(predictions, **changes)
+
+
+def _labels_of(sets: Sequence[PredictionSet]) -> LabelList:
+    """List the labels that models answer, with the ids that came with them."""
+    names = tuple(dict.fromkeys(label for part in sets for label in part.labels))
+    ids: dict[str, str] = {}
+    for part in sets:
+        ids |= dict(zip(part.labels, part.label_ids or (), strict=False))
+    whole = len(ids) == len(names) == len(set(ids.values()))
+    return LabelList(names, tuple(ids[name] for name in names) if whole else None)
+
+
+def _check_files_exist(lists: Mapping[str, Any], members: Sequence[Any]) -> None:
+    """Refuse missing files before any is read: the last may stand behind an hour of the others."""
+    for what, source in lists.items():
+        if isinstance(source, str | os.PathLike):
+            existing_file(source, what)
+    for where in members:
+        if not is_frame(where) and not Path(where).exists():
+            raise FileNotFoundError(f"{where} must be a file or folder of predictions: it does not exist.")
+
+
+def _order_of_labels(wanted: LabelList | None, truth: Truth | None) -> tuple[str, ...] | None:
+    """Say which labels in which order: those of the label list, or of a truth that names them."""
+    if wanted is not None:
+        return wanted.names
+    return truth.labels if truth is not None and truth.names_labels else None
+
+
+def _with_facts_of_labels(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
+    """Add what a label list knows of its labels."""
+    changes: dict[str, Any] = {}
+    if labels is not None and labels.groups is not None and predictions.label_groups is None:
+        changes["label_groups"] = labels.groups
+    if labels is not None and labels.ids is not None:
+        changes["label_ids"] = labels.ids
+    return _with(predictions, **changes) if changes else predictions
 
 
 def _has_no_names(truth: object) -> bool:
@@ -234,8 +273,6 @@ def _load_one(
         if from_logits:
             raise ValueError(f"{path} is a store, which always holds probabilities: leave out from_logits.")
         return _renamed(load_store(path, verify=verify), name, path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} must be a file or folder of predictions: it does not exist.")
     if path.suffix.lower() == ".npz":
         return _renamed(load_bundle(path, from_logits=from_logits), name, path)
     model = str(name)
@@ -246,6 +283,17 @@ def _load_one(
     raise ValueError(
         f"predictions must be a .npz bundle, a store folder, or .csv, .tsv, .parquet or .npy files: got {path.name!r}."
     )
+
+
+def _by_name(part: PredictionSet, labels: LabelList | None) -> PredictionSet:
+    """Call the labels of a model by their names where they are label ids."""
+    if labels is None or labels.ids is None:
+        return part
+    names = labels.to_names(part.labels, f"model {part.models[0]!r}")
+    if names == part.labels:
+        return part
+    facts: Any = part.facts()
+    return PredictionSet(part.source, part.ids, part.models, names, **facts)
 
 
 def _from_table(table: Table, model: str, *, from_logits: bool) -> PredictionSet:

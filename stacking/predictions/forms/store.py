@@ -292,6 +292,7 @@ class StoreWriter:
             scores=scores,
             content=content,
             label_groups=None if frame.label_groups is None else list(frame.label_groups),
+            label_ids=None if frame.label_ids is None else list(frame.label_ids),
             facts=facts,
             extras=extras,
             files={name: describe_file(folder / name) for name in named},
@@ -384,9 +385,8 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
     facts: dict[str, Any] = {key: _load_array(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
     extras = {key: _load_array(place / name) for key, name in index.extras.items()}
     ids = _load_array(place / "ids.npy")
-    return PredictionSet(
-        source, ids, index.models, index.labels, label_groups=index.label_groups, extras=extras, **facts
-    )
+    facts |= {"label_groups": index.label_groups, "label_ids": index.label_ids}
+    return PredictionSet(source, ids, index.models, index.labels, extras=extras, **facts)
 
 
 def verify_store(folder: str | os.PathLike[str]) -> None:

@@ -44,8 +44,8 @@ class StoreIndex:
         The content hash of every model's scores.
     by_label : list of str
         The second copy of every model's scores, in which a label lies together; empty where there is none.
-    label_groups : list of str or None
-        The group of every label.
+    label_groups, label_ids : list of str or None
+        The group and the data set's id of every label.
     facts, extras : dict of str to str
         The file of every optional array.
     files : dict
@@ -60,6 +60,7 @@ class StoreIndex:
     content: list[str]
     by_label: list[str] = field(default_factory=list)
     label_groups: list[str] | None = None
+    label_ids: list[str] | None = None
     facts: dict[str, str] = field(default_factory=dict)
     extras: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)

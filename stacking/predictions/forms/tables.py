@@ -1,12 +1,18 @@
 """Tables: one CSV or Parquet file per model, the first column the id, one column per label.
 
-Ids are text whatever they look like: ``007`` and ``NA`` survive. pandas is loaded only when a table is read.
+Ids are text whatever they look like: ``007`` and ``NA`` survive. Cells are separated by commas, or by semicolons or
+tabs where the header is. pandas is loaded only when a table is read.
 """
 
+import csv
+import gzip
+import json
 import os
 import re
 import warnings
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +22,31 @@ from stacking._checks import FloatArray, StringArray, check_names, first_duplica
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet")
-ID_NAMES = ("id", "ids", "image", "image_id", "imageid", "photo", "photo_id", "sample", "sample_id", "sampleid")
+ID_NAMES = (
+    *(
+        "id",
+        "ids",
+        "image",
+        "images",
+        "image_id",
+        "imageid",
+        "image_name",
+        "imagename",
+        "image_path",
+        "imagepath",
+        "img",
+    ),
+    *("file", "filename", "file_name", "filepath", "file_path", "path", "photo", "photos", "photo_id", "photoid"),
+    *("sample", "sample_id", "sampleid"),
+)
+"""How people call the column of ids, in lower case."""
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
+CELL_SEPARATORS = (",", ";", "\t")
 _FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
+_HEAD_BYTES = 2**18
+"""How much of a file is looked at to find what separates its cells."""
+_HEAD_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -109,7 +136,7 @@ def read_frame(frame: Any, who: str) -> Table:
     return Table(ids, columns, np.require(values, requirements=["C", "W"]))
 
 
-def read_header_row(path: str | os.PathLike[str]) -> tuple[str, ...]:
+def read_header_row(path: str | os.PathLike[str], *, first_is_id: bool = True) -> tuple[str, ...]:
     """
     Read the column names of a table.
 
@@ -117,11 +144,13 @@ def read_header_row(path: str | os.PathLike[str]) -> tuple[str, ...]:
     ----------
     path : path-like
         The file.
+    first_is_id : bool, default=True
+        Whether the first column must hold the ids, so that row numbers there are an error.
 
     Returns
     -------
     tuple of str
-        All names, that of the id column first.
+        All names.
 
     Raises
     ------
@@ -133,16 +162,11 @@ def read_header_row(path: str | os.PathLike[str]) -> tuple[str, ...]:
         If it has no table, fewer than two columns, or a name twice.
     """
     place = Path(path)
-    if not place.is_file():
-        raise FileNotFoundError(f"{place} must be a table: there is no such file.")
-    if place.suffix.lower() == ".parquet":
-        names = [str(name) for name in _parquet(place).columns]
-    else:
-        first = _csv(place, header=None, nrows=1, dtype=str, keep_default_na=False)
-        names = [str(name).strip() for name in first.iloc[0].tolist()]
+    names = read_columns(place)
     if len(names) < 2:
         raise ValueError(
-            f"{place} must have an id column and at least one more: got {names}; is it separated by commas?"
+            f"{place} must have an id column and at least one more: got columns {', '.join(names) or 'none'}; "
+            "is it separated by commas?"
         )
     if len(set(names)) < len(names):
         raise ValueError(f"{place} must name every column once: got {first_duplicate(names)!r} twice; rename one.")
@@ -151,24 +175,85 @@ def read_header_row(path: str | os.PathLike[str]) -> tuple[str, ...]:
             f"{place} must name its columns in the first row: got numbers such as {names[1]!r}; add names."
         )
     later = [name for name in names[1:] if name.lower() in ID_NAMES]
-    if later and names[0] in ROW_NUMBERS:
+    if first_is_id and later and names[0] in ROW_NUMBERS:
         raise ValueError(
             f"{place} must hold the ids in its first column: got row numbers there and {later[0]!r} after them; "
             "save it without the row numbers (pandas: index=False)."
         )
-    return tuple(names)
+    return names
 
 
-def read_numbers(path: str | os.PathLike[str], leave_out: tuple[str, ...] = ()) -> Table:
+def read_columns(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """
+    Read the first row of a table, as it is.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    tuple of str
+        The names without spaces around them; a blank one that is not the first gets its number.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If a Parquet file is read without pyarrow.
+    ValueError
+        If it cannot be read.
+    """
+    place = Path(path)
+    if not place.is_file():
+        raise FileNotFoundError(f"{place} must be a table: there is no such file.")
+    if _is_parquet(place):
+        return tuple(str(name) for name in _parquet(place).columns)
+    names = [name.strip() for name in next(iterate_rows(place))[1]]
+    return tuple(name or (f"Unnamed: {number}" if number else "") for number, name in enumerate(names))
+
+
+def find_id_column(header: Sequence[str], labels: Collection[str] = ()) -> str:
+    """
+    Find the column that holds the ids.
+
+    Parameters
+    ----------
+    header : sequence of str
+        The columns.
+    labels : collection of str, default=()
+        Names of labels, which are no ids.
+
+    Returns
+    -------
+    str
+        The first column, unless another one alone is called as ids are.
+
+    Examples
+    --------
+    >>> find_id_column(["split", "image_id", "labels"]), find_id_column(["shop", "labels"])
+    ('image_id', 'shop')
+    """
+    called = [name for name in header if name.lower() in ID_NAMES and name not in labels]
+    return header[0] if not called or header[0] in called else called[0]
+
+
+def read_numbers(
+    path: str | os.PathLike[str], leave_out: Collection[str] = (), *, id_column: str | None = None
+) -> Table:
     """
     Read a table of numbers.
 
     Parameters
     ----------
     path : path-like
-        A CSV, TSV or Parquet file; the first column holds the ids.
-    leave_out : tuple of str, default=()
+        A CSV, TSV or Parquet file.
+    leave_out : collection of str, default=()
         Columns to skip.
+    id_column : str, optional
+        The column that holds the ids; the first by default.
 
     Returns
     -------
@@ -185,12 +270,13 @@ def read_numbers(path: str | os.PathLike[str], leave_out: tuple[str, ...] = ()) 
         If an id appears twice, or a cell is not a number; the error names file, row and column.
     """
     place = Path(path)
-    names = read_header_row(place)
-    columns = tuple(name for name in names[1:] if name not in leave_out)
-    if place.suffix.lower() == ".parquet":
+    names = read_header_row(place, first_is_id=id_column is None)
+    id_name = names[0] if id_column is None else id_column
+    columns = tuple(name for name in names if name != id_name and name not in leave_out)
+    if _is_parquet(place):
         frame = _parquet(place)
         frame.columns = list(names)
-        ids = _ids(frame[names[0]].tolist(), place)
+        ids = _ids(frame[id_name].tolist(), place)
         values = np.empty((len(ids), len(columns)), np.float32)
         for position, name in enumerate(columns):
             try:
@@ -198,21 +284,28 @@ def read_numbers(path: str | os.PathLike[str], leave_out: tuple[str, ...] = ()) 
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{place} must hold numbers: column {name!r} does not ({error}).") from error
         return Table(ids, columns, values)
+    kinds: dict[str, Any] = {id_name: str} | dict.fromkeys(columns, np.float32) | dict.fromkeys(leave_out, str)
+    options: dict[str, Any] = {"dtype": kinds, "keep_default_na": False, "na_values": dict.fromkeys(columns, BLANKS)}
     try:
-        kinds: dict[str, Any] = {names[0]: str} | dict.fromkeys(columns, np.float32)
-        blanks = dict.fromkeys(columns, BLANKS)
-        kinds |= dict.fromkeys(leave_out, str)
-        frame = _csv(place, names=list(names), header=0, dtype=kinds, keep_default_na=False, na_values=blanks)
+        frame = _csv(place, names=list(names), header=0, **options)
     except ValueError as error:
-        raise _explain(place, names, columns, error) from error
+        frame = _with_decimal_commas(place, names, options)
+        if frame is None:
+            raise _explain(place, names, columns, id_name, error) from error
     return Table(
-        _ids(frame[names[0]].tolist(), place),
+        _ids(frame[id_name].tolist(), place),
         columns,
         np.require(frame[list(columns)].to_numpy(np.float32), requirements=["C", "W"]),
     )
 
 
-def read_texts(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+def read_texts(
+    path: str | os.PathLike[str],
+    columns: Sequence[str] | None = None,
+    *,
+    names_in: Collection[str] = (),
+    n_rows: int | None = None,
+) -> dict[str, list[str]]:
     """
     Read a table as text, cell by cell.
 
@@ -220,11 +313,17 @@ def read_texts(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     ----------
     path : path-like
         A CSV, TSV or Parquet file.
+    columns : sequence of str, optional
+        The columns to read; all by default.
+    names_in : collection of str, default=()
+        Columns that hold names or lists of names: there a Parquet file must hold neither nulls nor fractions.
+    n_rows : int, optional
+        Read only so many rows.
 
     Returns
     -------
     dict of str to list of str
-        The columns by name, the id column first; blank cells are empty strings.
+        The columns by name, as in the file; blank cells are empty strings. A list in a Parquet file is written as JSON.
 
     Raises
     ------
@@ -236,29 +335,147 @@ def read_texts(path: str | os.PathLike[str]) -> dict[str, list[str]]:
         If it cannot be read.
     """
     place = Path(path)
-    names = read_header_row(place)
-    if place.suffix.lower() == ".parquet":
+    names = read_columns(place)
+    wanted = [name for name in names if columns is None or name in columns]
+    if _is_parquet(place):
         frame = _parquet(place)
-        return {str(name): [_cell_text(cell) for cell in frame[name].tolist()] for name in frame.columns}
-    frame = _csv(place, names=list(names), header=0, dtype=str, keep_default_na=False)
-    if frame.isna().to_numpy().any():
-        row = int(frame.isna().to_numpy().any(axis=1).argmax())
-        raise ValueError(f"{place} must have {len(names)} cells in every row: row {row + 1} has fewer.")
-    return {name: [str(cell) for cell in frame[name].tolist()] for name in names}
+        frame.columns = list(names)
+        held: dict[str, list[Any]] = {name: frame[name].iloc[:n_rows].tolist() for name in wanted}
+        for name in names_in:
+            _check_cells(held[name], place, name)
+        return {name: [_cell_text(cell) for cell in held[name]] for name in wanted}
+    found: dict[str, list[str]] = {name: [] for name in wanted}
+    takers = [(found[name].append, number) for number, name in enumerate(names) if name in found]
+    for line, cells in islice(iterate_rows(place), 1, None if n_rows is None else n_rows + 1):
+        if len(cells) != len(names):
+            raise ValueError(
+                f"{place} must be a table with equally long rows, {len(names)} cells each: line {line} has "
+                f"{len(cells)}."
+            )
+        for take, number in takers:
+            take(cells[number])
+    return found
+
+
+def iterate_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """
+    Go through the rows of a text file that are not empty, the header first.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV or TSV file, plain or gzipped.
+
+    Yields
+    ------
+    line : int
+        Number of the line on which the row ends.
+    cells : list of str
+        Its cells, as they are.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, no text in UTF-8, or damaged.
+    """
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    empty = True
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=find_cell_separator(path))
+            for cells in reader:
+                if cells:
+                    empty = False
+                    yield reader.line_num, cells
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
+    except (csv.Error, OSError, EOFError) as error:
+        raise ValueError(f"{path} must be an undamaged table: {error}.") from error
+    if empty:
+        raise ValueError(f"{path} must hold a table: it is empty.")
 
 
 def _cell_text(cell: object) -> str:
-    """Write a cell of a Parquet file as text; a list of labels is joined as it would be in a CSV file."""
+    """Write a cell of a Parquet file as text; a list of labels as JSON, so that its labels may hold anything."""
     if isinstance(cell, list | tuple | np.ndarray):
-        return "|".join(str(part) for part in cell)
-    return "" if cell is None else str(cell)
+        return json.dumps([str(part) for part in cell], ensure_ascii=False)
+    return "" if _is_null(cell) else str(cell)
+
+
+def _is_null(cell: object) -> bool:
+    """Tell whether a cell of a Parquet file holds nothing."""
+    return cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType")
+
+
+def _check_cells(cells: list[Any], path: Path, name: str) -> None:
+    """Refuse cells of a Parquet file that name nothing, or something else than they say."""
+    for row, cell in enumerate(cells):
+        if isinstance(cell, list | tuple | np.ndarray):
+            continue
+        if isinstance(cell, float | np.floating) or _is_null(cell):
+            raise ValueError(
+                f"{path}, row {row}, column {name!r}: the cell must be text or a whole number: got "
+                f"{None if _is_null(cell) else cell!r}; write an empty list or text where there is no label."
+            )
+
+
+def _is_parquet(path: Path) -> bool:
+    """Tell a Parquet file from a text file by its name."""
+    return path.suffix.lower() == ".parquet"
+
+
+def find_cell_separator(path: Path) -> str:
+    """
+    Find what separates the cells of a text file: what the header holds, outside quotes.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV or TSV file, plain or gzipped.
+
+    Returns
+    -------
+    str
+        A comma, a semicolon or a tab. Where the header holds several of them, the one under which the rows that follow
+        have as many cells as the header; a comma where nothing tells.
+    """
+    if ".tsv" in path.suffixes:
+        return "\t"
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
+    except (OSError, EOFError):
+        return ","  # whoever reads the file says what is wrong with it
+    lines = head.splitlines(keepends=True)
+    lines = lines if len(head) < _HEAD_BYTES // 4 or len(lines) < 2 else lines[:-1]
+    widths: dict[str, list[int]] = {}
+    for separator in CELL_SEPARATORS:
+        try:
+            rows = [row for row in islice(csv.reader(lines, delimiter=separator), _HEAD_ROWS) if row]
+        except csv.Error:
+            continue
+        widths[separator] = [len(row) for row in rows]
+    several = [separator for separator, found in widths.items() if found and found[0] > 1]
+    even = [separator for separator in several if len(set(widths[separator])) == 1]
+    return (even or several or [","])[0]
+
+
+def _with_decimal_commas(path: Path, names: tuple[str, ...], options: dict[str, Any]) -> Any:
+    """Read a file whose numbers have decimal commas, as files separated by semicolons do; None where they have not."""
+    if find_cell_separator(path) == ",":
+        return None
+    try:
+        return _csv(path, names=list(names), header=0, decimal=",", **options)
+    except ValueError:
+        return None
 
 
 def _csv(path: Path, **options: Any) -> Any:
     """Read a CSV or TSV file with pandas; its warnings about lost cells are errors."""
     import pandas as pd
 
-    separator = "\t" if ".tsv" in path.suffixes else ","
+    separator = find_cell_separator(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
@@ -266,6 +483,8 @@ def _csv(path: Path, **options: Any) -> Any:
             return pd.read_csv(path, sep=separator, encoding="utf-8-sig", index_col=False, **options)
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path} must be an undamaged table: {error}.") from error
         except pd.errors.EmptyDataError as error:
             raise ValueError(f"{path} must hold a table: it is empty.") from error
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
@@ -297,12 +516,14 @@ def _ids(values: list[Any], path: Path) -> StringArray:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _explain(path: Path, names: tuple[str, ...], columns: tuple[str, ...], error: ValueError) -> ValueError:
+def _explain(
+    path: Path, names: tuple[str, ...], columns: tuple[str, ...], id_name: str, error: ValueError
+) -> ValueError:
     """Find the cell that is not a number."""
     import pandas as pd
 
     try:
-        texts = read_texts(path)
+        texts = read_texts(path, names)
     except ValueError as other:
         return other
     for name in columns:
@@ -310,6 +531,6 @@ def _explain(path: Path, names: tuple[str, ...], columns: tuple[str, ...], error
         wrong = numbers & ~np.isin(np.array(texts[name], dtype=object), np.array(BLANKS, dtype=object))
         if wrong.any():
             row = int(wrong.argmax())
-            where = f"row {texts[names[0]][row]!r}, column {name!r}"
+            where = f"row {texts[id_name][row]!r}, column {name!r}"
             return ValueError(f"{path}, {where}: the cell must be a number: got {texts[name][row]!r}.")
     return error

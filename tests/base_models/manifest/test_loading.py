@@ -234,14 +234,14 @@ def test_json_encodings(contest_folder):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("photo,labels\n1,1\n", "must have the column 'image': got columns photo, labels"),
-        ("image,labels,seller,split\n007,1,s\n", "line 2 has 3"),
+        ("photo,labels\n1,1\n", "must have the column 'seller': got columns photo, labels"),
+        ("image,labels,seller,split\n007,1,s\n", "4 cells each: line 2 has 3"),
         (
             "image,labels,seller,split\n007,1,s,holdout\n",
             "must name splits 'train', 'validation' or 'test': got 'holdout'",
         ),
         ("image,labels,seller,split\n007.jpg,1,s,train\n007.png,1,s,train\n", "got '007' more than once"),
-        ("", "got columns none"),
+        ("", "must hold a table: it is empty"),
     ],
 )
 def test_wrong_tables_get_one_sentence(table_folder, table_config, text, reason):
@@ -256,15 +256,24 @@ def test_missing_files_are_named(table_folder, table_config, part):
         load_manifest(replace(table_config, **{part: "nowhere"}), table_folder)
 
 
-def test_equal_stems_are_an_error_in_folders_and_shards(table_folder):
-    paint(table_folder / "photos" / "other" / "8.png")
-    with pytest.raises(ValueError, match=r"every photo id once .*8\.jpg and other/8\.png"):
+def test_equal_paths_are_an_error_in_folders_and_shards(table_folder):
+    paint(table_folder / "photos" / "8.png")
+    with pytest.raises(ValueError, match=r"every photo id once .*8\.jpg and 8\.png"):
         scan_folder(table_folder / "photos")
+    with tarfile.open(table_folder / "a.tar", "w") as shard:
+        for name in ("8.jpg", "8.png"):
+            shard.add(table_folder / "photos" / name, arcname=name)
+    with pytest.raises(ValueError, match=r"every photo id once .*8\.png"):
+        scan_tar_shards(table_folder)
+
+
+def test_equal_names_in_folders_are_told_apart_by_their_paths(table_folder):
+    paint(table_folder / "photos" / "other" / "8.png")
+    assert scan_folder(table_folder / "photos")[0] == ["007", "8", "other/8", "sub/NA", "v1.2"]
     with tarfile.open(table_folder / "a.tar", "w") as shard:
         for name in ("8.jpg", "other/8.png"):
             shard.add(table_folder / "photos" / name, arcname=name)
-    with pytest.raises(ValueError, match=r"every photo id once .*other/8\.png"):
-        scan_tar_shards(table_folder)
+    assert scan_tar_shards(table_folder)[0] == ["8", "other/8"]
 
 
 def test_damaged_and_compressed_shards_are_refused(table_folder):

@@ -46,11 +46,16 @@ def test_select_keeps_the_order_given_and_the_fingerprint_sees_order():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("labelId,label\n1,a\n", "must have a column 'name'"),
-        ("labelId,name\n1,a\n1,b\n", "ids must be unique: got '1' twice"),
-        ("labelId,name\n1,a\n2,a\n", "names must be unique: got 'a' twice"),
-        ("labelId,name\n", "at least one label"),
-        ("name,labelId\na\n", "one id and one unique name per line"),
+        ("labelId,word\n1,a\n", r"labels\.csv must have a column of label names \('name'\): it has 'labelId', 'word'"),
+        ("labelId,name\n1,a\n1,b\n", "label ids must be unique: got '1' 2 times"),
+        ("labelId,name\n1,a\n2,a\n", "labels must be unique: got 'a' 2 times"),
+        ("labelId,name\n", "at least one name"),
+        ("name,labelId\na\n", "equally long rows, 2 cells each: line 2 has 1"),
+        ("labelId,name\n1,a\n2,\n", "labels must not be empty strings: got one at position 1"),
+        ("labelId,name\n1,a\n ,b\n", "label ids must not be empty strings: got one at position 1"),
+        ("labelId,name\n1,a\n2,b|c\n", r"label names must hold no '\|' and no line break, .* got 'b\|c'"),
+        ('labelId,name\n1,a\n2,"b\nc"\n', r"label names must hold no '\|' and no line break, .* got 'b\\nc'"),
+        ("red\nblue\n", "must name its one column in the first row, such as 'name': got 'red'"),
     ],
 )
 def test_bad_files_get_one_sentence(tmp_path, text, reason):

@@ -4,13 +4,13 @@ import pytest
 from base_models.manifest import load_manifest
 from base_models.recipe.data import DataConfig
 from experiments.fashionblocks import synthesize
-from experiments.reports.evaluation import HeldOutAnswer
 from experiments.reports.training_report import (
     judged_tags,
     learning_curves_section,
     photos_section,
     worst_errors_section,
 )
+from stacking.comparison.held_out import HeldOut
 from stacking.report import ImageGrid, Paragraph, Report, Table, render_html, render_markdown
 
 
@@ -35,7 +35,7 @@ def answer(manifest):
     y_score[3] = 1 - y_score[3]  # the worst photo
     y_score[5, 0] = 0.999 if y_true[5, 0] == 0 else 0.001  # the most confident single mistake
     labels = tuple(str(name) for name in manifest.vocabulary.names)
-    return HeldOutAnswer("mean", manifest.ids[rows], labels, y_true, y_score, y_score >= 0.5)
+    return HeldOut("mean", manifest.ids[rows], labels, y_true, y_score, y_score >= 0.5)
 
 
 def blocks(section, kind):

@@ -4,7 +4,7 @@ import pytest
 from stacking import StackingEnsemble
 from stacking.combiners.blend import Blend
 from stacking.combiners.registry import create_method
-from stacking.cross_fitting import make_folds
+from stacking.folds import deal_folds
 from stacking.links import logit, sigmoid
 from stacking.testing import make_predictions
 
@@ -14,7 +14,7 @@ METHODS = ("rank", "ridge-context")
 @pytest.mark.parametrize("scale", ["probability", "logit"])
 def test_a_blend_is_the_average_of_its_methods(scale):
     predictions = make_predictions()
-    folds = make_folds(predictions)
+    folds = deal_folds(predictions.truth)
     blend, held_out = Blend(METHODS, scale=scale).fit_cross_fitted(predictions, folds=folds)
     parts = [create_method(name).fit_cross_fitted(predictions, folds=folds) for name in METHODS]
 

@@ -6,6 +6,7 @@ import pytest
 
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, list_methods
+from stacking.predictions import as_prediction_set
 from stacking.testing import check_combiner, list_combiner_checks, make_predictions
 
 ORDER_MATTERS = {
@@ -47,7 +48,15 @@ class Broken(Combiner):
     def __init__(self, fault="none"):
         self.fault = fault
 
+    def fit(self, predictions, y_true=None, *, groups=None):
+        # What `_fit` is given holds neither unknown truths nor rows of weight 0: only who goes round it can be wrong.
+        self._raw = as_prediction_set(predictions, y_true)
+        return super().fit(predictions, y_true, groups=groups)
+
     def _fit(self, predictions):
+        raw = vars(self).pop("_raw", None)
+        if self.fault in ("unknown cells", "weights"):
+            predictions = raw
         truth = np.asarray(predictions.y_true)
         known, weight = np.ones(truth.shape), np.ones((len(truth), 1))
         if predictions.y_known is not None and self.fault != "unknown cells":

@@ -15,7 +15,7 @@ def names(methods):
         labels=["x", "y"],
         y_true=np.eye(2, dtype=np.uint8)[[0, 1, 0, 1]],
     )
-    return [candidate.name for candidate in find_candidates(predictions, methods, random_state=0)]
+    return [candidate.name for candidate in find_candidates(predictions, methods, {})]
 
 
 def test_all_leaves_out_the_dear_methods():

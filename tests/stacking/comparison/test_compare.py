@@ -205,7 +205,7 @@ def test_wrong_input_is_refused(make, combiners, rng):
     predictions = make(rng, n_samples=60)
     with pytest.raises(ValueError, match="y_true must be given"):
         compare(predictions.to_array(), combiners)
-    with pytest.raises(TypeError, match="methods must map names to combiners: got str for 'a'"):
+    with pytest.raises(TypeError, match="methods must map names to combiners or ensembles: got str for 'a'"):
         compare(predictions, {"a": "mean"})
     named = PredictionSet(predictions.to_array(), ids=[f"p{i}" for i in range(60)], y_true=predictions.y_true)
     with pytest.raises(ValueError, match="holdout must share no sample with predictions: got 10 shared ids"):

@@ -1,28 +1,8 @@
-"""The ladder adds up, whatever could be measured, and says what could not."""
+"""The ladder of a comparison adds up, whatever could be measured, and says what could not."""
 
-import numpy as np
 import pytest
 
 from stacking.comparison import compare
-from stacking.comparison.ladder import Step, build_ladder
-
-
-def test_rungs_are_differences_and_add_up(rng):
-    scores = {"a": 0.5, "b": 0.55, "d": 0.61, "e": 0.6}
-    draws = {key: value + rng.normal(0, 0.01, 500) for key, value in scores.items()}
-    steps = [
-        Step("one", "x", "b"),
-        Step("two", "", None, "the method c did not run"),
-        Step("three", "y", "d"),
-        Step("four", "z", "e"),
-    ]
-    ladder = build_ladder(("member", "final"), "a", steps, scores, draws)
-    gains = [rung.gain for rung in ladder.rungs]
-    assert gains == pytest.approx([0.05, None, 0.06, -0.01])
-    assert sum(gain for gain in gains if gain is not None) == pytest.approx(ladder.final - ladder.start)
-    assert ladder.rungs[1].explanation == "the method c did not run"
-    low, high = np.quantile(draws["d"] - draws["b"], [0.025, 0.975])
-    assert (ladder.rungs[2].low, ladder.rungs[2].high) == pytest.approx((low, high))
 
 
 def test_ladder_of_a_comparison_starts_at_the_best_member_and_ends_at_the_ensemble(make, combiners, rng):

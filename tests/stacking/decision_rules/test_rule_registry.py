@@ -146,7 +146,7 @@ def test_a_collision_raises():
         ({"rule": "micro-macro-f1", "weight": -1.0}, ValueError, "weight must be finite and not negative"),
         ({"rule": "cyclic", "max_cycles": 0}, ValueError, "max_cycles must be at least 1"),
         ({"rule": "shrunk", "n_pseudo_positives": -1}, ValueError, "n_pseudo_positives must be finite"),
-        ({"rule": "cross-validated", "n_splits": 1}, ValueError, "n_splits must lie between 2"),
+        ({"rule": "cross-validated", "n_splits": 1}, ValueError, "n_splits must be at least 2: got 1"),
         ({"rule": "cross-validated", "margin": -1}, ValueError, "margin must not be negative"),
         ({"y_score": [[0.5, 1.5]]}, ValueError, r"y_score must hold probabilities in \[0, 1\]"),
         ({"y_score": [[0.5, np.nan]]}, ValueError, r"y_score must hold probabilities in \[0, 1\]"),

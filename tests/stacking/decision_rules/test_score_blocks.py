@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from stacking import WeightedVoting, tune_thresholds
-from stacking.cross_fitting import nested_decisions
 from stacking.decision_rules import apply_thresholds
+from stacking.decision_rules.choice import nested_decisions
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 from stacking.metrics import micro_f1
 from stacking.predictions import PredictionSet, load_predictions

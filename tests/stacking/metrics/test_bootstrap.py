@@ -5,8 +5,9 @@ import pytest
 from sklearn.metrics import f1_score as sklearn_f1
 
 from stacking.metrics import macro_f1, micro_f1, samples_f1
-from stacking.metrics.bootstrap import bootstrap_totals, percentile_interval, unit_sums
-from stacking.metrics.counts import DecisionCounts, ScoreHistogram, Truth, f1_score
+from stacking.metrics.bootstrap import bootstrap_micro_f1, bootstrap_totals, percentile_interval
+from stacking.metrics.counts import DecisionCounts, ScoreHistogram
+from stacking.truth import Truth
 
 
 @pytest.fixture
@@ -17,16 +18,11 @@ def decided(rng):
     return y_true, first, second
 
 
-def resample(decided, *, n_bootstrap=1000, groups=None, sample_weight=None, random_state=0):
+def resample(decided, *, n_bootstrap=1000, groups=None, random_state=0):
     y_true, first, second = decided
-    truth = Truth(y_true)
+    truth = Truth.check(y_true, groups=groups)
     counts = [DecisionCounts.count(y_pred, truth) for y_pred in (first, second)]
-    columns = [truth.sample_positives]
-    for count in counts:
-        columns += [count.sample_hits, count.sample_predicted]
-    units = unit_sums(np.stack(columns, axis=1), groups=groups, sample_weight=sample_weight)
-    totals = bootstrap_totals(units, n_bootstrap=n_bootstrap, random_state=random_state)
-    return f1_score(totals[:, 1], totals[:, 2], totals[:, 0]), f1_score(totals[:, 3], totals[:, 4], totals[:, 0])
+    return bootstrap_micro_f1(truth, counts, n_bootstrap=n_bootstrap, random_state=random_state)
 
 
 def plainly(decided, groups=None, n_bootstrap=1000, seed=99):
@@ -79,15 +75,16 @@ def test_draws_do_not_depend_on_how_many_fit_in_memory(decided, monkeypatch):
     assert np.allclose(whole, resample(decided, n_bootstrap=50))
 
 
-def test_weights_equal_repetition():
-    counts = np.array([[1.0], [2.0], [5.0]])
-    assert unit_sums(counts, sample_weight=[1, 2, 0]).tolist() == [[1.0], [4.0], [0.0]]
-    assert unit_sums(counts, groups=["b", "a", "b"], sample_weight=[1, 2, 3]).tolist() == [[4.0], [16.0]]
+def test_weights_equal_repetition_and_a_row_of_weight_0_is_no_unit():
+    counts, y_true = np.array([[1.0], [2.0], [5.0]]), np.ones((3, 1), np.uint8)
+    assert Truth.check(y_true, sample_weight=[1, 2, 0]).sum_units(counts).tolist() == [[1.0], [4.0]]
+    truth = Truth.check(y_true, groups=["b", "a", "b"], sample_weight=[1, 2, 3])
+    assert truth.sum_units(counts).tolist() == [[4.0], [16.0]]
 
 
 def test_wrong_input_is_refused():
-    with pytest.raises(ValueError, match="groups must hold one value per sample: got 2 for 3"):
-        unit_sums(np.ones((3, 1)), groups=[1, 2])
+    with pytest.raises(ValueError, match=r"groups must hold one value per sample: got shape \(2,\) for 3"):
+        Truth.check(np.ones((3, 1), np.uint8), groups=[1, 2])
     with pytest.raises(ValueError, match="at least one unit"):
         bootstrap_totals(np.ones((0, 2)))
     with pytest.raises(ValueError, match="n_bootstrap must be at least 1: got 0"):
@@ -100,7 +97,7 @@ def test_counts_give_the_averages_of_the_metrics(decided, rng, masked, weighted)
     y_true, y_pred, _ = decided
     y_known = rng.random(y_true.shape) < 0.8 if masked else None
     weight = rng.random(len(y_true)) if weighted else None
-    truth = Truth(y_true if y_known is None else y_true & y_known, y_known, weight)
+    truth = Truth.check(y_true, y_known=y_known, sample_weight=weight)
     counts = DecisionCounts.count(y_pred, truth)
     options = {"y_known": y_known, "sample_weight": weight}
     assert counts.micro_f1(truth) == pytest.approx(micro_f1(y_true, y_pred, **options))
@@ -134,5 +131,5 @@ def test_reliability_of_true_probabilities_is_the_diagonal(rng):
 def test_unknown_cells_count_in_no_curve(rng):
     y_known = rng.random((100, 4)) < 0.5
     y_score = rng.random((100, 4)).astype(np.float32)
-    histogram = ScoreHistogram.count(y_score, Truth(np.ones((100, 4), bool) & y_known, y_known))
+    histogram = ScoreHistogram.count(y_score, Truth(np.ones((100, 4), bool), y_known))
     assert histogram.cells.sum() == histogram.positives.sum() == y_known.sum()

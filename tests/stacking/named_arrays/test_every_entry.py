@@ -6,6 +6,7 @@ import pytest
 
 from stacking import PredictionSet, SoftVoting, StackingEnsemble, WeightedVoting, compare, metrics, tune_thresholds
 from stacking.calibration import PlattScaling, PriorShift
+from stacking.combiners.registry import create_method
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, rematch_thresholds
 from stacking.folds import holdout_rows, stratified_group_folds
 
@@ -83,6 +84,8 @@ BESIDE_A_SET = {
     "compare": (board, {"y_true": TRUTH, "groups": GROUPS}),
     "cross-fitting": (lambda folds: WeightedVoting().cross_fit_predict(predictions(y_true=TRUTH), folds=folds).tolist(),
                       {"folds": np.arange(N) % 3}),
+    "blending": (lambda folds: create_method("pair-blend").fit_cross_fitted(predictions(y_true=TRUTH), folds=folds)[1]
+                 .tolist(), {"folds": np.arange(N) % 3}),
     "weights": (lambda weights: SoftVoting(weights=weights).fit(predictions()).weights_.tolist(),
                 {"weights": np.array([[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]])}),
     "start": (lambda start: WeightedVoting("hill-climbing", optimizer_options={"n_iterations": 2}, start=start)
@@ -95,10 +98,8 @@ BESIDE_A_SET = {
 ALONE = {
     "decision metrics": (decision_metrics,
                          {"y_true": TRUTH, "y_pred": DECIDED, "y_known": KNOWN, "sample_weight": WEIGHT}),
-    "score metrics": (
-        score_metrics,
-        {"y_true": TRUTH, "y_score": SCORES[0], "y_known": KNOWN, "sample_weight": WEIGHT},
-    ),
+    "score metrics": (score_metrics,
+                      {"y_true": TRUTH, "y_score": SCORES[0], "y_known": KNOWN, "sample_weight": WEIGHT}),
     "constant answer": (metrics.constant_answer, {"y_true_train": TRUTH, "y_true_test": TRUTH * DECIDED}),
     "tune_thresholds": (lambda **facts: tune_thresholds(**facts).tolist(),
                         {"y_score": SCORES[0], "y_true": TRUTH, "y_known": KNOWN, "sample_weight": WEIGHT}),
@@ -276,3 +277,41 @@ def test_what_cannot_be_read_by_name_is_refused(given, message):
 def test_scores_that_do_not_fit_each_other_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         PredictionSet(given)
+
+
+def test_masks_over_samples_go_by_their_index():
+    found = predictions()
+    wanted = pd.Series(np.arange(N) < 5, index=IDS).iloc[::-1]
+    for mask in (wanted, wanted.astype("boolean"), wanted.astype("bool[pyarrow]"), (np.arange(N) < 5).tolist()):
+        assert found.subset(samples=mask).ids.tolist() == IDS[:5]
+    assert found.subset(labels=pd.Series([True, False, True], index=LABELS[::-1])).labels == ("dress", "striped")
+    assert found.subset(labels=pd.Series(["red"], index=["any"])).labels == ("red",)
+    with pytest.raises(ValueError, match="samples must have the 60 rows of the predictions"):
+        found.subset(samples=wanted.iloc[1:])
+    for masked in (
+        np.ma.masked_array(np.arange(N) < 5, mask=np.arange(N) == 3),
+        np.ma.masked_array([1, 2], mask=[1, 0]),
+    ):
+        with pytest.raises(ValueError, match="samples must not hold masked values"):
+            found.subset(samples=masked)
+
+
+def test_a_holdout_without_names_is_refused():
+    with pytest.raises(TypeError, match=r"holdout must be a PredictionSet, .* got ndarray"):
+        compare(predictions(y_true=TRUTH), ["mean"], holdout=SCORES)
+
+
+def test_mappings_need_names_on_the_other_side():
+    named = predictions(
+        groups=dict(zip(IDS[::-1], GROUPS[::-1], strict=True)), label_groups={"red": "b", "dress": "a", "striped": "c"}
+    )
+    assert named.groups.tolist() == GROUPS.tolist() and named.label_groups == ("a", "b", "c")
+    weight = dict(zip(IDS, WEIGHT, strict=True))
+    right = metrics.micro_f1(TRUTH, DECIDED, sample_weight=WEIGHT)
+    assert metrics.micro_f1(name(TRUTH), DECIDED, sample_weight=weight) == right
+    with pytest.raises(
+        ValueError, match="sample_weight must be an array here: got a mapping, and nothing else names the rows"
+    ):
+        metrics.micro_f1(TRUTH, DECIDED, sample_weight=weight)
+    with pytest.raises(ValueError, match="label_groups must be an array here: got a mapping"):
+        PredictionSet(SCORES, label_groups={"red": "b", "dress": "a", "striped": "c"})

@@ -80,7 +80,6 @@ REFUSED = {
     "y_known": lambda: metrics.micro_f1(TRUTH, TRUTH, y_known=CELLS),
     "sample_weight": lambda: metrics.micro_f1(TRUTH, TRUTH, sample_weight=ROWS),
     "y_score": lambda: tune_thresholds(np.ma.masked_array(SCORES[0], mask=UNKNOWN), TRUTH),
-    "groups": lambda: PredictionSet(SCORES, groups=ROWS),
     "folds": lambda: PredictionSet(SCORES, folds=ROWS),
     "covers": lambda: PredictionSet(SCORES, covers=np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2))),
     "ids": lambda: PredictionSet(SCORES, ids=np.ma.masked_array(np.arange(N), mask=HALF)),
@@ -89,6 +88,13 @@ REFUSED = {
     "weights": lambda: SoftVoting(weights=np.ma.masked_array([0.5, 0.5], mask=[0, 1])).fit(SCORES),
     "y_true": lambda: stratified_group_folds(CELLS, 2),
 }
+
+
+def test_a_masked_group_is_blank():
+    groups = np.ma.masked_array(np.zeros(N, int), mask=HALF)
+    found = PredictionSet(SCORES, y_true=TRUTH, groups=groups)
+    assert found.truth.n_units == HALF.sum() + 1
+    assert PredictionSet(SCORES, y_true=TRUTH).with_groups(groups).truth.n_units == HALF.sum() + 1
 
 
 @pytest.mark.parametrize("argument", REFUSED)

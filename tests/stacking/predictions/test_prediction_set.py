@@ -108,7 +108,7 @@ def test_coverage_given_must_agree_with_the_scores(rng):
     ({"sample_weight": [1, -1, 1]}, ValueError, "sample_weight must be finite and not negative: got -1.0 at row 1"),
     ({"sample_weight": [0, 0, 0]}, ValueError, "sample_weight must not be zero everywhere"),
     ({"groups": [1, 2]}, ValueError, "groups must hold one value per sample"),
-    ({"groups": [1.0, 2.0, 3.5]}, TypeError, "groups must be integers or strings: got dtype float64"),
+    ({"groups": [1.0, 2.0, 3.5]}, TypeError, "groups must be integers or strings: got 3.5"),
     ({"folds": [0, 1, -2]}, ValueError, "folds must be integers from −1 up: got -2"),
     ({"folds": ["a", "b", "c"]}, ValueError, "folds must be integers"),
     ({"covers": np.ones((3, 2))}, ValueError, "covers must have 2 rows: got 3"),
@@ -153,7 +153,7 @@ def test_a_block_must_be_positive(full_set, method):
 
 
 def test_iter_labels_goes_in_panels_when_memory_is_short(full_set, monkeypatch):
-    monkeypatch.setattr("stacking.predictions.prediction_set.BLOCK_BYTES", 3 * 40 * 4 * 2)
+    monkeypatch.setattr("stacking.predictions.score_reader.BLOCK_BYTES", 3 * 40 * 4 * 2)
     for block in (1, 2, 4):
         found = np.concatenate([scores for _, scores in full_set.iter_labels(block)], axis=2)
         np.testing.assert_array_equal(found, full_set.to_array())

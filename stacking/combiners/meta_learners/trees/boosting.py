@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking.ties import exceeds
+
 DoubleArray = npt.NDArray[np.float64]
 
 
@@ -95,4 +97,4 @@ def best_rounds(curves: DoubleArray) -> int:
     mean = gains.mean(axis=0)
     rounds = int(np.argmax(mean))
     error = gains[:, rounds].std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return rounds if mean[rounds] > error else 0
+    return rounds if exceeds(mean[rounds], error) else 0

@@ -17,8 +17,8 @@ from stacking.combiners.meta_learners.batched_logistic import apply_logistic, fi
 from stacking.combiners.meta_learners.logit_stacker import logit_penalty
 from stacking.combiners.meta_learners.pooled_logits import fuse_logits, fusing_weights
 from stacking.combiners.meta_learners.training_rows import TrainingRows, prepare_rows
-from stacking.cross_fitting import make_folds
 from stacking.files.result_cache import current_folder, digest_of, recall
+from stacking.folds import deal_folds, sample_rows
 from stacking.links import logit
 from stacking.predictions import PredictionSet
 
@@ -144,9 +144,11 @@ def feed_from_predictions(
     """
     rng = np.random.default_rng(random_state)
     n_samples, n_labels = predictions.n_samples, predictions.n_labels
-    drawn = np.sort(rng.choice(n_samples, size=min(BASE_ROWS, n_samples), replace=False))
+    truth = predictions.truth
+    drawn = sample_rows(truth, BASE_ROWS, random_state=rng)
+    drawn = np.arange(n_samples) if drawn is None else drawn
     if folds is None:
-        folds = make_folds(predictions, n_folds, random_state=rng)
+        folds = deal_folds(truth, n_folds, random_state=rng)
     base = prepare_rows(predictions.subset(samples=drawn), max_rows=None, n_folds=1, random_state=rng)
     base = TrainingRows(base.logits, base.y_true, base.weight, base.usable, folds[drawn])
     fusing, fused = fusing_weights(base), np.empty((n_samples, n_labels), np.float32)
@@ -161,21 +163,18 @@ def feed_from_predictions(
             for place, scores in predictions.subset(labels=labels).iter_labels():
                 yield int(labels[place.start]), np.nan_to_num(logit(scores[:, :, 0]), copy=False)
 
-    scale = 1.0 if predictions.sample_weight is None else max(float(predictions.sample_weight.mean()), 1e-12)
-
     def weigh(label: int) -> tuple[DoubleArray, DoubleArray | None]:
-        truth = np.asarray(predictions.y_true)[:, label].astype(np.float64)
-        known = None if predictions.y_known is None else predictions.y_known[:, label]
-        if known is None and predictions.sample_weight is None:
-            return truth, None
-        weight = np.ones(n_samples) if predictions.sample_weight is None else predictions.sample_weight / scale
-        weight = weight if known is None else weight * known
-        return np.where(weight > 0, truth, (truth @ weight) / max(weight.sum(), 1e-12)), weight
+        own = truth.y_true[:, label].astype(np.float64)
+        if truth.y_known is None and truth.sample_weight is None:
+            return own, None
+        weight = np.ones(n_samples) if truth.sample_weight is None else truth.sample_weight / truth.mean_weight
+        weight = weight if truth.y_known is None else weight * truth.y_known[:, label]
+        return np.where(weight > 0, own, (own @ weight) / max(weight.sum(), 1e-12)), weight
 
     sizes = np.empty((2, n_labels))
     for label in range(n_labels):
-        truth, weight = weigh(label)
-        sizes[:, label] = (truth.sum(), n_samples) if weight is None else (truth @ weight, weight.sum())
+        own, weight = weigh(label)
+        sizes[:, label] = (own.sum(), n_samples) if weight is None else (own @ weight, weight.sum())
     masks = [folds == fold for fold in np.unique(folds)] if len(np.unique(folds)) > 1 else []
     facts = (read_logits, fused, fusing, weigh, base.usable, masks, sums / n_samples, sizes[0], sizes[1])
     return LabelFeed(*facts, *_fit_bases(base))

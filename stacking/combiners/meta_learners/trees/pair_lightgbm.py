@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_folds
 from stacking.combiners.meta_learners.batched_logistic import fit_logistic
 from stacking.combiners.meta_learners.training_rows import (
     TrainingRows,
@@ -31,8 +30,9 @@ from stacking.combiners.meta_learners.trees.boosting import best_rounds, log_los
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
 from stacking.combiners.meta_learners.trees.tree_text import load_booster
 from stacking.combiners.registry import register_method
+from stacking.folds import sample_rows
 from stacking.links import logit, sigmoid
-from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions import PredictionSet
 
 __all__ = ["PairLightGBM"]
 
@@ -148,59 +148,21 @@ class PairLightGBM(TreeCombiner):
         self.max_rows = max_rows
         self.random_state = random_state
 
-    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
-        """Score every row by the trees of its fold, which one fit gives for all folds.
-
-        Parameters
-        ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in, at least two different values.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1].
-        """
-        learned = as_prediction_set(predictions)
-        fresh = type(self)(**self.get_params(deep=False))
-        return fresh.fit_cross_fitted(
-            learned, folds=check_folds(learned.align(folds=folds)[0], learned.n_samples, least=2)
-        )[1]
-
-    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
-        """Fit, and give the held-out scores that the same folds' trees give without further work.
-
-        Parameters
-        ----------
-        predictions : PredictionSet
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in.
-
-        Returns
-        -------
-        combiner : Self
-            Fitted on all rows.
-        y_score : ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1]; how many rounds are kept is chosen on the other folds.
-        """
-        if len(np.unique(np.asarray(folds))) < 2:
-            return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
-        try:
-            self.fit(predictions)
-            return self, self._held_out
-        finally:
-            del self._given_folds
-            self.__dict__.pop("_held_out", None)
-
     def _fit(self, predictions: PredictionSet) -> None:
         """Grow each fold's trees on the other folds' pairs."""
+        self._grow_trees(predictions, None)
+
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+        """Fit, and score every row by the trees of its fold, the rounds that are kept chosen on the other folds."""
+        by_fold, curves = self._grow_trees(predictions, folds)
+        return self._score_held_out(predictions, folds, by_fold, curves)
+
+    def _grow_trees(
+        self, predictions: PredictionSet, given: IntArray | None
+    ) -> tuple[dict[int, tuple[int, Any]], DoubleArray]:
+        """Grow each fold's trees; return them by fold with their number, and their held-out losses."""
         _check_parameters(self.n_trees, self.negatives_per_positive)
         rng = np.random.default_rng(self.random_state)
-        given = getattr(self, "_given_folds", None)
         rows = self._read(predictions, given, rng)
         masks = rows.fold_masks
         self.n_rows_fitted_ = len(rows.y_true)
@@ -221,18 +183,15 @@ class PairLightGBM(TreeCombiner):
         }
         self._report(rows)
         self._load_boosters()
-        if given is not None:
-            by_fold = dict(
-                zip(np.unique(rows.folds).tolist(), enumerate(booster for booster, _ in grown), strict=False)
-            )
-            self._held_out = self._score_held_out(predictions, given, by_fold, curves)
+        boosters = enumerate(booster for booster, _ in grown)
+        return dict(zip(np.unique(rows.folds).tolist(), boosters, strict=False)), curves
 
     def _read(self, predictions: PredictionSet, given: IntArray | None, rng: np.random.Generator) -> TrainingRows:
         """Read (a sample of) the rows, with the given folds or folds of its own."""
         if given is None:
             return prepare_rows(predictions, max_rows=self.max_rows, n_folds=self.n_folds, random_state=rng)
-        if self.max_rows is not None and predictions.n_samples > self.max_rows:
-            chosen = np.sort(rng.choice(predictions.n_samples, size=self.max_rows, replace=False))
+        chosen = sample_rows(predictions.truth, self.max_rows, random_state=rng)
+        if chosen is not None:
             predictions, given = predictions.subset(samples=chosen), given[chosen]
         rows = prepare_rows(predictions, max_rows=None, n_folds=1, random_state=rng)
         return dataclasses.replace(rows, folds=given)

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_folds
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic
 from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits
 from stacking.combiners.meta_learners.training_rows import (
@@ -136,52 +135,6 @@ class PerLabelStacker(TreeCombiner):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def cross_fit_predict(self, predictions: Any, *, folds: npt.ArrayLike) -> FloatArray:
-        """Score every row by trees and regressions of the other folds; one fit gives all of them.
-
-        Parameters
-        ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in, at least two different values.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1].
-        """
-        if not isinstance(predictions, PredictionSet) or self._samples(predictions):
-            return super().cross_fit_predict(predictions, folds=folds)
-        feed = self._feed(predictions, check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2))
-        return self._boost(feed, _nearest_labels(feed.fused, self.n_context), wants_scores=True)[1]
-
-    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
-        """Fit, and give the held-out scores that the same folds' trees give without further work.
-
-        Parameters
-        ----------
-        predictions : PredictionSet
-            With the truth.
-        folds : array of int, shape (n_samples,)
-            The fold each row is held out in.
-
-        Returns
-        -------
-        combiner : Self
-            Fitted on all rows.
-        y_score : ndarray of float32, shape (n_samples, n_labels)
-            Held-out scores in [0, 1].
-        """
-        if self._samples(predictions) or len(np.unique(np.asarray(folds))) < 2:
-            return super().fit_cross_fitted(predictions, folds=folds)
-        self._given_folds = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
-        try:
-            self.fit(predictions)
-            return self, self._held_out
-        finally:
-            del self._given_folds, self._held_out
-
     def _samples(self, predictions: PredictionSet) -> bool:
         """Say whether fitting would draw a sample of the rows."""
         return self.max_rows is not None and predictions.n_samples > self.max_rows
@@ -196,20 +149,30 @@ class PerLabelStacker(TreeCombiner):
 
     def _fit(self, predictions: PredictionSet) -> None:
         """Fit the regressions on all rows and grow the trees fold by fold."""
-        given = getattr(self, "_given_folds", None)
-        feed = self._feed(predictions, given)
+        self._grow_trees(predictions, None)
+
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: npt.NDArray[np.intp]) -> FloatArray:
+        """Fit, and score every row by trees and regressions of the other folds; a sampled fit by clones."""
+        if self._samples(predictions):
+            y_score = self._score_by_clones(predictions, folds)
+            self._fit(predictions)
+            return y_score
+        return self._grow_trees(predictions, folds)
+
+    def _grow_trees(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> FloatArray:
+        """Fit the regressions and the trees; return held-out scores where folds are given, else nothing."""
+        feed = self._feed(predictions, folds)
         self.centers_, self.fusing_ = feed.centers, feed.fusing
         self.coefficients_ = feed.coefficients
         self.context_ = _nearest_labels(feed.fused, self.n_context)
-        models, held_out = self._boost(feed, self.context_, wants_scores=given is not None)
+        models, held_out = self._boost(feed, self.context_, wants_scores=folds is not None)
         self.boosted_ = np.array([bool(texts) for texts in models])
         self._texts = {f"{j}/{k}": text for j, texts in enumerate(models) for k, text in enumerate(texts)}
         self.fallback_report_, self.notes_ = describe_fallback(
             "lightgbm", ~self.boosted_, feed.positives, "logistic regression"
         )
         self._load_boosters()
-        if given is not None:
-            self._held_out = held_out
+        return held_out
 
     def _boost(
         self, feed: LabelFeed, context: npt.NDArray[np.intp], *, wants_scores: bool

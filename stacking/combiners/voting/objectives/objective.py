@@ -51,7 +51,7 @@ class WeightObjective(ABC):
     Parameters
     ----------
     predictions : PredictionSet
-        Scores with their truth; `y_known` and `sample_weight` are honoured.
+        Scores with their truth and what counts of it.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
     per_label : bool, default False
@@ -70,7 +70,7 @@ class WeightObjective(ABC):
         if predictions.y_true is None:
             raise ValueError("predictions must carry y_true: weights are searched on it; use with_truth(y_true).")
         check_choice(mean, ("arithmetic", "geometric"), name="mean")
-        self.predictions = predictions
+        self.predictions = predictions = predictions.only_counted()
         self.mean = mean
         self.covers = np.asarray(predictions.covers, dtype=bool)
         self.shared = bool(self.covers.all()) and not per_label

@@ -29,7 +29,7 @@ class LabelObjective(WeightObjective):
     Parameters
     ----------
     predictions : PredictionSet
-        Scores with their truth; `y_known` and `sample_weight` are honoured.
+        Scores with their truth and what counts of it.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
 

@@ -6,8 +6,8 @@ import pytest
 
 from stacking.combiners.meta_learners import LabelContextStacker, LabelwiseLogistic, PerLabelStacker, RidgeContext
 from stacking.combiners.voting import SoftVoting
-from stacking.cross_fitting import make_folds
 from stacking.decision_rules import apply_thresholds, tune_thresholds
+from stacking.folds import deal_folds
 from stacking.metrics import log_loss, mean_average_precision, micro_f1
 from stacking.predictions import PredictionSet
 from stacking.testing import make_predictions
@@ -28,7 +28,7 @@ def dependent(rng, n_samples=1500, n_labels=8):
 def test_random_labels_score_chance_out_of_fold(rng, stacker):
     y_true = (rng.random((600, 4)) < 0.3).astype(np.uint8)
     predictions = PredictionSet(rng.random((4, 600, 4)), y_true=y_true)
-    y_score = stacker().cross_fit_predict(predictions, folds=make_folds(predictions))
+    y_score = stacker().cross_fit_predict(predictions, folds=deal_folds(predictions.truth))
     assert mean_average_precision(y_true, y_score) == pytest.approx(y_true.mean(), abs=0.05)
     base_rate = log_loss(y_true, np.broadcast_to(y_true.mean(axis=0), y_true.shape))
     assert base_rate - 0.003 < log_loss(y_true, y_score) < base_rate + 0.03
@@ -40,7 +40,7 @@ def test_a_memorised_key_gains_nothing(rng, stacker):
     predictions = make_predictions(n_samples=600)
     keys = np.tile(np.linspace(0.001, 0.999, 600, dtype=np.float32)[:, None], (1, 4))
     with_keys = PredictionSet(np.concatenate([predictions.to_array(), keys[None]]), y_true=predictions.y_true)
-    folds = make_folds(predictions)
+    folds = deal_folds(predictions.truth)
     plain = log_loss(predictions.y_true, stacker().cross_fit_predict(predictions, folds=folds))
     assert log_loss(predictions.y_true, stacker().cross_fit_predict(with_keys, folds=folds)) > plain - 0.003
 

@@ -221,10 +221,9 @@ def test_blank_truth_is_not_known(a, tmp_path):
     ("id,dress,red\n7,1,2\n007,0,0\nNA,0,0\n", r"t\.csv must hold only 0 and 1: got 2"),
     ("id,dress,rot\n7,1,1\n007,0,0\nNA,0,0\n", "model 'a' has 1 unknown labels, first label 'red'"),
     ("id,dress,red\n7,1,0.5\n007,0,0\nNA,0,0\n", r"got 0\.5 at row 0, column 1; these look like scores"),
-    ("id,labels\n7,red;dress\n007,\nNA,\n", r"labels are joined by \|, or label ids by spaces: got ';' between them"),
-    ("id,labels\n7,\"['red', 'dress']\"\n007,\nNA,\n", "got ',' between them"),
+    ("id,labels\n7,red;dress\n007,red\nNA,dress&red\n", "row 'NA': label 'dress&red' must be one of the 2 known"),
     ("id,labels\n7,1 2\n007,\nNA,\n", "give a table with the columns labelId,labelName as labels="),
-    ("id,tags\n7,red|dress\n007,\nNA,\n", "If 'tags' lists the labels of a sample, call it 'labels'"),
+    ("id,styles\n7,red|dress\n007,\nNA,\n", "If 'styles' lists the labels of a sample, call it 'labels'"),
 ])  # fmt: skip
 def test_bad_truths(a, tmp_path, text, message):
     with pytest.raises(ValueError, match=message):

@@ -31,7 +31,7 @@ def test_by_label_copy(full_set, store, same_sets, monkeypatch):
     kind = type(loaded.source.matrices[0])
     read = kind.read
     monkeypatch.setattr(kind, "read", lambda self, *rest: (reads.append(self.by_column), read(self, *rest))[1])
-    monkeypatch.setattr("stacking.predictions.prediction_set.BLOCK_BYTES", 1)
+    monkeypatch.setattr("stacking.predictions.score_reader.BLOCK_BYTES", 1)
     for labels, scores in loaded.iter_labels():
         np.testing.assert_array_equal(scores, full_set.to_array()[:, :, labels])
     assert reads and all(reads)

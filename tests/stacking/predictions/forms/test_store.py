@@ -178,7 +178,7 @@ def test_there_is_no_store_without_an_index(store, tmp_path):
 @pytest.mark.parametrize("name", ["scores/0001.npy", "ids.npy", "y_true.npy", "covers.npy", "extras/0000.npy"])
 def test_one_flipped_bit_names_the_file(store, name):
     data = bytearray((store / name).read_bytes())
-    data[-1] ^= 1
+    data[-4 if name == "ids.npy" else -1] ^= 2 if name == "ids.npy" else 1  # the last character of an id, not its plane
     (store / name).write_bytes(data)
     with pytest.raises(ValueError, match=rf"{name} is damaged: its SHA-256"):
         load_store(store)
@@ -349,7 +349,7 @@ def test_memory_of_a_pass_is_one_block(big_store):
 
 
 def test_memory_of_a_pass_by_label_is_bounded(big_store, monkeypatch):
-    monkeypatch.setattr("stacking.predictions.prediction_set.SLOW_LABEL_BYTES", 16_000_000)
+    monkeypatch.setattr("stacking.predictions.score_reader.SLOW_LABEL_BYTES", 16_000_000)
     predictions = load_store(big_store, verify=False)
     tracemalloc.start()
     try:
