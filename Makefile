@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast mutants check lint types layers docs format bench gpu clean
+.PHONY: help setup demo test test-fast mutants kills check lint types layers docs format bench gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test-fast: $(VENV)/.installed ## Run the tests that take seconds
 
 mutants: $(VENV)/.installed ## Break important lines one at a time; the suite must notice each (15 minutes)
 	nice $(BIN)/python tests/mutants/run.py
+
+kills: $(VENV)/.installed ## Kill every command that writes, 20 times each; nothing may be in parts or lost (20 minutes)
+	$(BIN)/python -W ignore tests/kills/run.py --kills 20
 
 check: lint types layers docs test ## All that CI asks: lint, types, layers, documentation, tests
 

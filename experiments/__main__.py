@@ -1,6 +1,25 @@
-"""Run the command line with ``python -m experiments``."""
+"""Run the command line with ``python -m experiments``.
 
-from experiments.cli import main
+Python then looks for modules in the working directory first. That is put right before anything else is imported; what
+Python itself imports earlier, only ``python -P -m experiments`` or the command ``labelstack`` keeps safe.
+"""
+
+import os
+import sys
+
+
+def _leave_working_directory_out() -> None:
+    """Take the working directory off the search path; where the packages lie in it, search it last."""
+    here, house = os.getcwd(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH109, PTH120
+    if sys.path and sys.path[0] in ("", here) and not sys.flags.safe_path:
+        del sys.path[0]
+        if os.path.realpath(here) == os.path.realpath(house) and house not in sys.path:
+            sys.path.append(house)
+
 
 if __name__ == "__main__":
+    _leave_working_directory_out()
+
+    from experiments.cli import main
+
     main()

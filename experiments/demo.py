@@ -6,6 +6,7 @@ Everything is kept in one folder and the same command goes on where it was stopp
     demo-run/run        members, out-of-fold and test predictions
     demo-run/ensemble   the fitted ensemble
     demo-run/report     report.html, report.md, leaderboard.json
+    demo-run/demo.json  says that the folder is the demo's
 """
 
 import time
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from experiments.estimates.doctor import duration
 from experiments.reports.comparison_files import write_comparison
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
 N_TRAIN, N_TEST = 1800, 600
+FORMAT = "labelstack demo"
+DEMO = ResultKind("a demo", "demo.json", lambda marker: () if marker.get("format") == FORMAT else None)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,18 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     -------
     list of str
         Five lines: what happened, and where the report is.
+
+    Raises
+    ------
+    OutputRefusedError
+        If the folder holds something else than an earlier demo.
     """
+    with work_folder(out, DEMO, {"format": FORMAT}) as place:
+        return _run(place, plan or DemoPlan())
+
+
+def _run(out: Path, plan: DemoPlan) -> list[str]:
+    """Go through the steps in a folder that is the demo's."""
     from base_models import run_training
     from base_models.manifest import load_manifest
     from experiments.fashionblocks import synthesize
@@ -78,7 +94,6 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     from stacking.predictions import load_predictions
 
     started = time.monotonic()
-    out, plan = Path(out), plan or DemoPlan()
     data, run = out / "data", out / "run"
     recipe = load_recipe(plan.recipe)
     plan.say(f"drawing {plan.n_train + plan.n_test:,} photos …")
@@ -87,11 +102,13 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
     run_training(recipe, run, recipe_folder=data, progress=plan.progress)
     fitting, held_out = load_predictions(run / "oof"), load_predictions(run / "test")
     plan.say("fitting the ensemble …")
-    StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit).fit(fitting).save(out / "ensemble")
+    ensemble = StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit).fit(fitting)
+    ensemble.save(out / "ensemble", overwrite=True)  # of an earlier demo: the folder is its own
     plan.say("comparing on held-out photos …")
     found = compare(fitting, holdout=held_out, random_state=0, time_limit=plan.time_limit)
     sections = _photo_sections(run, load_manifest(recipe.data, data), found, (fitting, held_out))
-    write_comparison(found, out / "report", title="FashionBlocks: the demo", extra_sections=sections)
+    title = "FashionBlocks: the demo"
+    write_comparison(found, out / "report", title=title, extra_sections=sections, overwrite=True)
     return [
         f"drew {plan.n_train:,} training and {plan.n_test:,} held-out photos",
         f"trained {len(recipe.members)} members ({recipe.folds.n_networks} networks each)",

@@ -1,13 +1,24 @@
 """Label samples with a fitted ensemble and write what it says."""
 
-from collections.abc import Callable, Sequence
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from experiments.reports.result_manifest import build_manifest
 from experiments.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
-from stacking.files.atomic_files import check_writable
+from stacking.files.atomic_files import (
+    OutputRefusedError,
+    atomic_writer,
+    check_writable,
+    sha256_file,
+)
+from stacking.files.output_folder import hash_request
+from stacking.files.output_rules import ResultKind, check_output_file, read_manifest
+from stacking.predictions.forms.bundle import check_bundle_target, write_bundle
 
 if TYPE_CHECKING:
     from base_models.training.progress import TrainingEvent
@@ -31,36 +42,143 @@ class LabelCounts:
     labels_per_sample: float
 
 
-def check_targets(out: Path, scores_out: Path | None, csv_format: str) -> None:
-    """Raise before any work if the results could not be written.
+@dataclass(frozen=True)
+class LabelTarget:
+    """The files of one labeling: the labels, the scores if wanted, and the manifest that names both.
 
-    Parameters
+    Attributes
     ----------
     out : Path
-        CSV file.
-    scores_out : Path or None
+        CSV file; ``<out>.manifest.json`` beside it says how it was made, and that it may be replaced when asked.
+    scores_out : Path, optional
         Bundle of scores.
-    csv_format : str
+    csv_format : {'labels', 'submission'}, default='labels'
         Form of the CSV file.
-
-    Raises
-    ------
-    ValueError
-        If a path is a folder, the scores are no ``.npz``, or the form is unknown.
-    OSError
-        If a folder cannot be written or its disk is full.
+    guard : bool, default=False
+        See `write_labels_csv`.
+    texts : sequence of str, optional
+        What the CSV file calls the ensemble's labels, see `choose_label_texts`, which is asked by default.
+    overwrite : bool, default=False
+        Replace the files of an earlier labeling.
+    inputs : sequence of Path
+        What is read; none of it is written to.
     """
-    check_csv_format(csv_format)
-    if out.is_dir():
-        raise ValueError(
-            f"--out must be a file for the labels: {str(out)!r} is a folder; write {str(out / 'labels.csv')!r}."
-        )
-    if scores_out is not None and scores_out.suffix != ".npz":
-        raise ValueError(f"--scores-out must end in .npz: got {str(scores_out)!r}.")
-    for path in (out, scores_out):
-        if path is not None:
+
+    out: Path
+    scores_out: Path | None = None
+    csv_format: str = "labels"
+    guard: bool = False
+    texts: Sequence[str] | None = None
+    overwrite: bool = False
+    inputs: Sequence[Path] = ()
+
+    @property
+    def manifest(self) -> Path:
+        """Return the file that says how the others were made."""
+        return self.out.with_name(self.out.name + ".manifest.json")
+
+    @property
+    def files(self) -> list[Path]:
+        """Return the labels and, if wanted, the scores."""
+        return [self.out] if self.scores_out is None else [self.out, self.scores_out]
+
+    def check(self) -> None:
+        """Raise before any work if the results could not be written.
+
+        Raises
+        ------
+        ValueError
+            If a path is a folder, a link, no regular file or an input, the scores are no ``.npz``, or the form is
+            unknown.
+        OSError
+            If a folder cannot be written or its disk is full.
+        """
+        check_csv_format(self.csv_format)
+        if self.out.is_dir() and not self.out.is_symlink():
+            raise ValueError(
+                f"--out must be a file for the labels: {str(self.out)!r} is a folder; write "
+                f"{str(self.out / 'labels.csv')!r}."
+            )
+        if self.scores_out is not None and self.scores_out.suffix != ".npz":
+            raise ValueError(f"--scores-out must end in .npz: got {str(self.scores_out)!r}.")
+        if self.scores_out is not None and self.scores_out.absolute() == self.out.absolute():
+            raise ValueError(f"--scores-out must differ from --out: both are {str(self.out)!r}.")
+        for path in (*self.files, self.manifest):
+            check_output_file(path, overwrite=True, inputs=self.inputs)
             check_writable(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
+
+    def holds(self, manifest: Mapping[str, Any]) -> bool:
+        """Return whether the very result is there already; refuse to replace anything that was not to be.
+
+        Parameters
+        ----------
+        manifest : mapping
+            From `build_manifest`, before the work.
+
+        Returns
+        -------
+        bool
+            True where nothing is to be done.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that is not ours, or that was not to be replaced.
+        """
+        earlier = read_manifest(self.manifest.parent, ResultKind("labels", self.manifest.name, _files_of))
+        if earlier is not None and earlier.get("request") == hash_request(manifest):
+            hashes = earlier["files"]
+            there = [path for path in self.files if path.exists()]
+            if all(
+                sha256_file(path) == hashes.get(str(number)) for number, path in enumerate(self.files) if path in there
+            ):
+                return len(there) == len(self.files) and not self.overwrite
+        for path in (*self.files, self.manifest):
+            check_output_file(path, overwrite=self.overwrite)
+        for path in (self.out, self.manifest):
+            if path.exists() and earlier is None:
+                raise OutputRefusedError(
+                    f"{path} is no file that labelstack wrote, by {self.manifest.name}: choose another name."
+                )
+        if self.scores_out is not None:
+            check_bundle_target(self.scores_out, overwrite=self.overwrite)
+        return False
+
+    def write(self, table: bytes, scores: "PredictionSet | None", manifest: Mapping[str, Any]) -> None:
+        """Write all files, then give them their names, the manifest first, since it says which are ours.
+
+        Parameters
+        ----------
+        table : bytes
+            The labels, as `write_labels_csv` writes them.
+        scores : PredictionSet, optional
+            The scores.
+        manifest : mapping
+            From `build_manifest`.
+        """
+        with ExitStack() as stack:
+            written = [stack.enter_context(atomic_writer(path, replace=path.exists())) for path in self.files]
+            written[0].write(table)
+            if scores is not None:
+                write_bundle(scores, written[1])
+            hashes = {str(number): _hash(file) for number, file in enumerate(written)}
+            last = stack.enter_context(atomic_writer(self.manifest))  # closed, and so renamed, before the others
+            content = {**manifest, "files": hashes, "request": hash_request(manifest)}
+            last.write((json.dumps(content, indent=1) + "\n").encode("utf-8"))
+
+
+def _files_of(manifest: Mapping[str, Any]) -> list[str] | None:
+    """Return the files of a labeling by its manifest."""
+    files = manifest.get("files")
+    return list(files) if manifest.get("command") == "predict" and isinstance(files, dict) else None
+
+
+def _hash(file: BinaryIO) -> str:
+    """Bring a file to the disk and hash it."""
+    file.flush()
+    os.fsync(file.fileno())
+    return sha256_file(file.name)
 
 
 def label_ids_of(names: Sequence[str], labels: Path | None) -> tuple[str, ...] | None:
@@ -165,17 +283,14 @@ def score_images(
     return predict(run, images, device=device, progress=progress)
 
 
-def label_samples(  # noqa: PLR0913 - the options of one command
+def label_samples(
     ensemble: "StackingEnsemble",
     predictions: "PredictionSet",
-    out: Path,
+    target: LabelTarget,
+    manifest: Mapping[str, Any],
     *,
-    scores_out: Path | None = None,
-    csv_format: str = "labels",
     without: tuple[str, ...] = (),
     rematch: str = "none",
-    guard: bool = False,
-    texts: Sequence[str] | None = None,
 ) -> LabelCounts:
     """Predict labels and write them, with the scores if asked for.
 
@@ -185,45 +300,37 @@ def label_samples(  # noqa: PLR0913 - the options of one command
         A fitted ensemble.
     predictions : PredictionSet
         Scores of its members.
-    out : Path
-        CSV file; ``<out>.manifest.json`` beside it says how it was made.
-    scores_out : Path, optional
-        Bundle with one model ``ensemble``; truth and groups are carried over.
-    csv_format : {'labels', 'submission'}, default='labels'
-        Form of the CSV file.
+    target : LabelTarget
+        Where to. The bundle of scores has one model ``ensemble``; truth and groups are carried over.
+    manifest : mapping
+        How the labels are made, from `build_manifest`.
     without : tuple of str, default=()
         Members to leave out.
     rematch : {'none', 'shift', 'per-label'}, default='none'
         Whether thresholds are moved until these samples are predicted as often as those the ensemble was fitted on.
-    guard : bool, default=False
-        See `write_labels_csv`.
-    texts : sequence of str, optional
-        What the CSV file calls the ensemble's labels, see `choose_label_texts`, which is asked by default.
 
     Returns
     -------
     LabelCounts
         Samples and labels written.
     """
-    from stacking.files.atomic_files import atomic_write_json
-    from stacking.predictions import PredictionSet, save_predictions
+    from stacking.predictions import PredictionSet
 
-    form = cast(CsvFormat, csv_format)
+    form, texts = cast(CsvFormat, target.csv_format), target.texts
     if texts is None:
         texts = choose_label_texts(ensemble.labels_, ensemble.label_ids_ or predictions.label_ids, form)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score, None if rematch == "none" else ensemble.rematch(y_score, rematch))
-    write_labels_csv(out, predictions.ids, texts, y_pred, csv_format=form, guard=guard)
-    aligned = predictions.subset(labels=list(ensemble.labels_))
-    if scores_out is not None:
+    table = io.BytesIO()
+    write_labels_csv(table, predictions.ids, texts, y_pred, csv_format=form, guard=target.guard)
+    scores = None
+    if target.scores_out is not None:
+        aligned = predictions.subset(labels=list(ensemble.labels_))
         facts: dict[str, Any] = {
             name: getattr(aligned, name)
             for name in ("y_true", "y_known", "sample_weight", "groups", "label_groups", "label_ids", "train_frequency")
         }
         facts["label_ids"] = facts["label_ids"] or ensemble.label_ids_
         scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **facts)
-        save_predictions(scores, scores_out)
-    inputs = {"ensemble": ensemble.fingerprint, "predictions": predictions.fingerprint}
-    options = {"without": without, "format": csv_format, "guard": guard, "rematch": rematch}
-    atomic_write_json(out.with_name(out.name + ".manifest.json"), build_manifest("predict", inputs, options))
+    target.write(table.getvalue(), scores, manifest)
     return LabelCounts(len(y_pred), float(y_pred.sum(axis=1).mean()))

@@ -5,18 +5,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.row_split import hold_back
+from stacking.files.output_rules import check_not_input
 from stacking.predictions import (
     PredictionSet,
     add_by_label_copy,
-    add_models,
     align_predictions,
-    drop_models,
     is_store,
     load_predictions,
     pack_predictions,
     save_predictions,
 )
+from stacking.predictions.forms.bundle import check_bundle_target
 from stacking.predictions.forms.label_cells import LabelList
+from stacking.predictions.forms.packing import change_store, holds_predictions
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ class PackingPlan:
     by_label : bool, default=False
         Also write a store's copy for reading label by label.
     overwrite : bool, default=False
-        Replace a store that is already there.
+        Replace a store or bundle that is already there.
     share : float, optional
         Share of the rows that is kept; the rest goes to `rest_out`.
     rest_out : Path, optional
         Where the rest goes.
     random_state : int, default=0
         Seed of that split.
+    inputs : tuple of Path, default=()
+        What is read; none of it is written to, but for a store that is changed in place.
     """
 
     added: Mapping[str, Path] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class PackingPlan:
     share: float | None = None
     rest_out: Path | None = None
     random_state: int = 0
+    inputs: tuple[Path, ...] = ()
 
 
 def repack(
@@ -80,8 +84,13 @@ def repack(
         If the plan does not fit together, or a model is unknown or there already.
     """
     _check_plan(out, plan)
+    in_place = source is not None and is_store(out) and source.resolve() == out.resolve()
+    inputs = [path for path in plan.inputs if not (in_place and path == source)]
+    for path in (out, plan.rest_out):
+        if path is not None:
+            check_not_input(path, inputs, is_folder=not _is_bundle(path))
     added = _load_added(predictions, plan)
-    if source is not None and is_store(out) and source.resolve() == out.resolve():
+    if in_place:
         return [(out, _change_in_place(out, added, plan))]
     if added is not None:
         _check_new(predictions, added)
@@ -100,7 +109,7 @@ def _check_plan(out: Path, plan: PackingPlan) -> None:
         raise ValueError("--split and --rest-out belong together: say where the rows that are held back go.")
     if plan.rest_out is not None and plan.rest_out.resolve() == out.resolve():
         raise ValueError(f"--rest-out must differ from --out: both are {str(out)!r}.")
-    if plan.by_label and out.suffix.lower() == ".npz":
+    if plan.by_label and _is_bundle(out):
         raise ValueError(f"--by-label needs a store: {str(out)!r} is a bundle; give --out a folder.")
 
 
@@ -129,10 +138,8 @@ def _change_in_place(store: Path, added: PredictionSet | None, plan: PackingPlan
     """Add and drop models of a store where it lies."""
     if plan.share is not None:
         raise ValueError(f"--split cannot write into the store it reads: {str(store)!r}; give another --out.")
-    if plan.dropped:
-        drop_models(store, list(plan.dropped))
-    if added is not None:
-        add_models(store, added)
+    if plan.dropped or added is not None:
+        change_store(store, added=added, dropped=plan.dropped)
     if plan.by_label:
         add_by_label_copy(store)
     return load_predictions(store)
@@ -147,11 +154,29 @@ def _without(predictions: PredictionSet, dropped: tuple[str, ...]) -> Prediction
     return predictions.subset(models=kept)
 
 
+def _is_bundle(path: Path) -> bool:
+    """Tell whether a path is for a bundle."""
+    return path.suffix.lower() == ".npz"
+
+
 def _write(predictions: PredictionSet, out: Path, plan: PackingPlan) -> PredictionSet:
-    """Write one set."""
+    """Write one set, unless the very same is there."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix.lower() == ".npz":
-        save_predictions(predictions, out)
+    if _is_bundle(out):
+        if plan.overwrite or not _is_there(out, predictions):
+            save_predictions(predictions, out, overwrite=plan.overwrite)
+    elif not plan.overwrite and holds_predictions(out, predictions):
+        if plan.by_label:
+            add_by_label_copy(out)
     else:
         pack_predictions(predictions, out, by_label=plan.by_label, overwrite=plan.overwrite)
     return predictions
+
+
+def _is_there(bundle: Path, predictions: PredictionSet) -> bool:
+    """Return whether a bundle holds these very predictions, so that a command begun again has nothing to do."""
+    try:
+        check_bundle_target(bundle, overwrite=True)
+        return bundle.is_file() and load_predictions(bundle).fingerprint == predictions.fingerprint
+    except (OSError, ValueError):
+        return False

@@ -1,8 +1,8 @@
 """Notice a user's own file or folder that hides one of the four packages.
 
-The packages have everyday names. With ``python -m experiments`` the working directory comes first on the search path,
-and so does ``PYTHONPATH``; a file ``optimizers.py`` there would be imported in place of ours and fail with a puzzling
-``ImportError``. This module imports none of the packages, so it can run before them.
+The packages have everyday names. ``PYTHONPATH`` comes first on the search path; a file ``optimizers.py`` in a folder of
+it would be imported in place of ours and fail with a puzzling ``ImportError``. (The working directory is left out of
+the path, see ``experiments/__main__.py``.) This module imports none of the packages, so it can run before them.
 """
 
 import importlib.util

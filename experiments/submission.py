@@ -9,7 +9,7 @@ would run as a formula; such a file names other ids and labels, and is not to be
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +23,21 @@ _SEPARATORS = {"labels": "|", "submission": " "}
 
 
 def write_labels_csv(
-    path: str | Path,
+    path: str | Path | BinaryIO,
     ids: Sequence[str] | NDArray[np.str_],
     labels: Sequence[str],
     y_pred: NDArray[np.bool_],
     *,
     csv_format: CsvFormat = "labels",
     guard: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Write one row per sample with its predicted labels.
 
     Parameters
     ----------
-    path : str or Path
-        File to write; it is complete or absent, never half written.
+    path : str, Path or binary file
+        File to write; under a name it is complete or absent, never half written.
     ids : sequence of str, shape (n_samples,)
         Names of the samples.
     labels : sequence of str, shape (n_labels,)
@@ -48,11 +49,14 @@ def write_labels_csv(
     guard : bool, default=False
         Put an apostrophe before a cell that starts with ``= + - @``, tab or carriage return and is no number. The
         contest's form is never guarded.
+    overwrite : bool, default=False
+        Replace a file that is there.
 
     Raises
     ------
     ValueError
-        If the shapes disagree, the form is unknown, or a label name holds the separator.
+        If the shapes disagree, the form is unknown, a label name holds the separator, or a file is there that was not
+        to be replaced.
 
     Examples
     --------
@@ -62,7 +66,8 @@ def write_labels_csv(
     >>> file.read_text().splitlines()
     ['id,labels', 'a,red|blue', 'b,']
     """
-    from stacking.files.atomic_files import atomic_write_text
+    from stacking.files.atomic_files import atomic_write_bytes
+    from stacking.files.output_rules import check_output_file
 
     check_csv_format(csv_format)
     if y_pred.shape != (len(ids), len(labels)):
@@ -76,7 +81,12 @@ def write_labels_csv(
     for sample, row in zip(ids, y_pred, strict=True):
         cells = (str(sample), separator.join(labels[int(label)] for label in np.flatnonzero(row)))
         rows.append([guard_cell(cell) for cell in cells] if guard else cells)
-    atomic_write_text(Path(path), to_csv(rows))
+    data = to_csv(rows).encode("utf-8")
+    if isinstance(path, str | Path):
+        check_output_file(path, overwrite=overwrite)
+        atomic_write_bytes(path, data, replace=overwrite)
+    else:
+        path.write(data)
 
 
 def choose_label_texts(labels: Sequence[str], label_ids: Sequence[str] | None, csv_format: str) -> tuple[str, ...]:

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.reports.result_manifest import build_manifest, write_manifest
+from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 
 if TYPE_CHECKING:
+    from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
 
 def search_weights(
     predictions: "PredictionSet",
-    folder: str | Path,
+    folder: "str | Path | OutputFolder",
     *,
     optimizer: str = "greedy",
     objective: str = "micro-f1-best",
@@ -31,8 +32,8 @@ def search_weights(
     ----------
     predictions : PredictionSet
         Scores and truth.
-    folder : str or Path
-        Made if it is absent.
+    folder : str, Path or OutputFolder
+        Made if it is absent; an earlier search is replaced only in a folder that was claimed for that.
     optimizer : str, default='greedy'
         A name of `optimizers.list_optimizers`.
     objective : str, default='micro-f1-best'
@@ -70,28 +71,27 @@ def search_weights(
         "random_state": random_state,
     }
     options |= limits or {}
-    vote = WeightedVoting(**options)
-    vote.fit(predictions)
-    blocks = ScoreBlocks(lambda rows: vote.predict_proba(predictions.subset(samples=rows)), predictions)
-    thresholds = blocks.tune("single")
-    score = blocks.micro_f1(thresholds)
-    result = {
-        "models": list(predictions.models),
-        "weights": [float(weight) for weight in vote.shared_weights_],
-        "optimizer": optimizer,
-        "objective": objective,
-        "loss": vote.loss_,
-        "n_evaluations": vote.n_evaluations_,
-        "n_tuning_rows": vote.n_tuning_rows_,
-        "threshold": float(thresholds[0]),
-        "in_sample_micro_f1": float(score),
-    }
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_write_json(folder / "weights.json", result)
-    atomic_write_text(folder / "history.csv", _history_csv(vote.history_))
-    atomic_write_text(folder / "history.svg", search_figure({optimizer: vote.history_}, loss=objective))
-    write_manifest(folder, build_manifest("optimize", {"predictions": predictions.fingerprint}, options))
+    with claimed(folder, "optimize") as output:
+        vote = WeightedVoting(**options)
+        vote.fit(predictions)
+        blocks = ScoreBlocks(lambda rows: vote.predict_proba(predictions.subset(samples=rows)), predictions)
+        thresholds = blocks.tune("single")
+        score = blocks.micro_f1(thresholds)
+        result = {
+            "models": list(predictions.models),
+            "weights": [float(weight) for weight in vote.shared_weights_],
+            "optimizer": optimizer,
+            "objective": objective,
+            "loss": vote.loss_,
+            "n_evaluations": vote.n_evaluations_,
+            "n_tuning_rows": vote.n_tuning_rows_,
+            "threshold": float(thresholds[0]),
+            "in_sample_micro_f1": float(score),
+        }
+        atomic_write_json(output.path_of("weights.json"), result)
+        atomic_write_text(output.path_of("history.csv"), _history_csv(vote.history_))
+        atomic_write_text(output.path_of("history.svg"), search_figure({optimizer: vote.history_}, loss=objective))
+        commit_result(output, build_manifest("optimize", {"predictions": predictions.fingerprint}, options))
     return result
 
 

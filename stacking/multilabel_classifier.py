@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, clone, is_classifier
 from sklearn.utils import _safe_indexing, get_tags
@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 )
 
 from stacking._checks import check_names, refuse_mask
+from stacking.child_processes import run_parallel
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
 from stacking.multilabel_target import holds_text, name_rows, read_target, refuse_gaps
@@ -201,14 +202,15 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         indicators = truth.y_true.view(np.uint8)
         weight = None if truth.sample_weight is None else truth.sample_weight / truth.mean_weight
         jobs = [(base, fold) for base in range(len(self._parts)) for fold in np.unique(folds)]
-        held_out = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_and_score)(self._parts[base][1], X, indicators, folds == fold, weight) for base, fold in jobs
+        held_out = run_parallel(
+            (delayed(fit_and_score)(self._parts[base][1], X, indicators, folds == fold, weight) for base, fold in jobs),
+            self.n_jobs,
         )
         scores = np.empty((len(self._parts), *indicators.shape), np.float32)
         for (base, fold), rows in zip(jobs, held_out, strict=True):
             scores[base, folds == fold] = rows
-        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts
+        self.estimators_ = run_parallel(
+            (delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts), self.n_jobs
         )
         facts = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
         self._fit_final(final, self._as_predictions(scores, **facts))

@@ -77,9 +77,11 @@ def test_make_help_lists_the_commands():
         "test",
         "test-fast",
         "mutants",
+        "kills",
         "check",
         "format",
         "bench",
+        "gpu",
         "clean",
     ]
 

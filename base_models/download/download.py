@@ -22,8 +22,10 @@ from base_models.download.ledger import LEDGER_NAME, Ledger, LedgerRow
 from base_models.download.options import DownloadOptions
 from base_models.manifest.imaterialist_json import read_photo_urls
 from base_models.photos.decoding import photo_format
-from stacking.files.atomic_files import atomic_write_bytes, check_writable, run_lock, sweep_stale_temps
+from stacking.files.atomic_files import atomic_write_bytes, check_writable
 from stacking.files.ending import ending_with
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind
 
 if TYPE_CHECKING:
     import aiohttp
@@ -34,6 +36,9 @@ __all__ = ["DownloadEstimate", "DownloadReport", "download_photos", "estimate_do
 
 ASSUMED_BYTES = 100_000
 """Bytes of a photo as long as none was measured: a shop's photo of 600 × 800 pixels."""
+
+DOWNLOAD = ResultKind("a download", LEDGER_NAME, None)
+"""The ledger, a database, is the marker: whether it is one of ours, it says itself before anything is changed."""
 
 _MEASURED_ENOUGH = 50
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp"}
@@ -165,7 +170,7 @@ def download_photos(
     Raises
     ------
     ValueError
-        If the annotation file or the ledger is no such file.
+        If the annotation file or the ledger is no such file, or the folder holds something else than a download.
     OSError
         If another run works in the folder, it cannot be written, or the disk is full.
 
@@ -176,20 +181,18 @@ def download_photos(
     """
     options = options or DownloadOptions()
     urls = read_photo_urls(annotations)
-    with run_lock(out):
-        sweep_stale_temps(out)
-        with Ledger(out / LEDGER_NAME) as ledger:
-            ledger.enrol(urls)
-            del urls
-            ledger.forget_lost(out)
-            if options.retry_failed:
-                ledger.let_unreachable_wait()
-            _check_space(ledger, out, options)
-            (out / "photos").mkdir(exist_ok=True)
-            run = _Run(out, ledger, options, progress)
-            with ending_with(lambda: ledger.write_failures(out / "failures.csv")):
-                asyncio.run(run.work())
-            return run.report()
+    with work_folder(out, DOWNLOAD, inputs=[annotations]), Ledger(out / LEDGER_NAME) as ledger:
+        ledger.enrol(urls)
+        del urls
+        ledger.forget_lost(out)
+        if options.retry_failed:
+            ledger.let_unreachable_wait()
+        _check_space(ledger, out, options)
+        (out / "photos").mkdir(exist_ok=True)
+        run = _Run(out, ledger, options, progress)
+        with ending_with(lambda: ledger.write_failures(out / "failures.csv")):
+            asyncio.run(run.work())
+        return run.report()
 
 
 def _check_space(ledger: Ledger, out: Path, options: DownloadOptions) -> None:

@@ -7,18 +7,16 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-import base_models
 from base_models.ingest.options import IngestOptions
+from stacking.child_processes import module_command, module_environment
 from stacking.files.ending import run_all
 
 __all__ = ["DecoderPool"]
@@ -97,16 +95,14 @@ class DecoderPool:
 
     def _start(self, request: dict[str, str], selector: selectors.BaseSelector) -> _Child:
         """Start a child on its first photo."""
-        root = str(Path(base_models.__file__).parents[1])
-        path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
         single = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         process = subprocess.Popen(
-            [sys.executable, "-m", "base_models.ingest.decoder"],
+            module_command("base_models.ingest.decoder"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, "PYTHONPATH": path, **single},
+            env=module_environment(single),
         )
         child = _Child(process, errors)
         selector.register(process.stdout, selectors.EVENT_READ, child)  # type: ignore[arg-type]  # a pipe, not None

@@ -35,16 +35,19 @@ from stacking.files.atomic_files import (
     atomic_write_json,
     atomic_write_text,
     check_writable,
-    run_lock,
     sha256_file,
-    sweep_stale_temps,
 )
 from stacking.files.csv_cells import guard_cell, to_csv
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind, check_work_folder
 from stacking.files.versions import installed_versions
 
 __all__ = ["IngestReport", "ingest_photos"]
 
 SCHEMA_VERSION = 1
+INGEST = ResultKind(
+    "the result of an ingest", "ingest.json", lambda marker: () if isinstance(marker.get("options"), dict) else None
+)
 _BYTES_PER_PIXEL = 0.25  # of a letterboxed JPEG of quality 85, measured on shop photos; rounded up
 _STATUSES = ("kept", "duplicate", "blank", "failed", "missing")
 Progress = Callable[..., None]
@@ -106,7 +109,8 @@ def ingest_photos(
     Raises
     ------
     ValueError
-        If the folder or the annotations cannot be read, no photo could be kept, or `out` holds photos of other options.
+        If the folder or the annotations cannot be read, no photo could be kept, or `out` holds photos of
+        other options or something else.
     OSError
         If another run works in `out`, it cannot be written, or the disk is full.
 
@@ -123,10 +127,11 @@ def ingest_photos(
     found, photos = scan_folder(source)
     ids, paths = (found, found) if annotations is None else read_photo_ids(annotations, options)
     places = _find_photos(ids, paths, found, photos, annotations)
+    inputs = [source, annotations]
+    check_work_folder(out, INGEST, inputs=inputs)
     _check_options(out, options)
     check_writable(out, round(len(places) * _BYTES_PER_PIXEL * options.size**2))
-    with run_lock(out):
-        sweep_stale_temps(out)
+    with work_folder(out, INGEST, inputs=inputs):
         run = _Run(out, ids, places, photos, options)
         atomic_write_json(out / "ingest.json", {"schema_version": SCHEMA_VERSION, "options": options.of_the_result()})
         with IngestLedger(out / "ledger.sqlite") as ledger:

@@ -11,11 +11,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from stacking.files.atomic_files import check_regular
 from stacking.files.ending import run_all
 
 __all__ = ["SqliteLedger"]
@@ -54,6 +55,9 @@ class SqliteLedger:
     probe: ClassVar[str]
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        check_regular(path)
+        if not read_only:
+            self._check_own(path)
         self.path = path
         self._uncommitted = 0
         self._committed_at = time.monotonic()
@@ -66,9 +70,22 @@ class SqliteLedger:
             self._connection.execute(self.probe)
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise ValueError(
-                f"{path} must be the ledger of {self.kind}: SQLite says {error}; move it away to begin anew."
-            ) from error
+            raise self._foreign(path, error) from error
+
+    def _check_own(self, path: Path) -> None:
+        """Refuse a database of something else before anything in it is changed; one without tables is a fresh one."""
+        if not path.exists() or not path.stat().st_size:
+            return
+        try:
+            with closing(sqlite3.connect(_address(path, read_only=True), uri=True)) as connection:
+                if connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+                    connection.execute(self.probe)
+        except sqlite3.DatabaseError as error:
+            raise self._foreign(path, error) from error
+
+    def _foreign(self, path: Path, error: sqlite3.DatabaseError) -> ValueError:
+        """Say that a file is no such ledger."""
+        return ValueError(f"{path} must be the ledger of {self.kind}: SQLite says {error}; move it away to begin anew.")
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from base_models.device import loader_workers
 from base_models.photos.decoding import letterbox
+from stacking.child_processes import safe_path
 
 __all__ = ["PhotoReader", "PhotoTensors", "check_photos"]
 
@@ -194,7 +195,8 @@ class _Loader:
     def serve(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, dict[int, str]]]:
         """Decode batch by batch, in order."""
         self._batches[:] = batches
-        return iter(self._loader)
+        with safe_path():  # the first pass starts the processes
+            return iter(self._loader)
 
 
 def check_photos(source: PhotoTensors, on_photos: Callable[[int], None] | None = None) -> dict[int, str]:

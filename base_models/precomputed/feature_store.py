@@ -25,13 +25,18 @@ from numpy.typing import NDArray
 
 from stacking.files.atomic_files import (
     LOCK_NAME,
+    OutputRefusedError,
     atomic_write_json,
+    check_regular,
+    is_temporary_name,
     preallocate,
+    run_lock,
     sha256_file,
     sweep_stale_temps,
     sync_folder,
 )
 from stacking.files.ending import run_all
+from stacking.files.output_rules import check_folder
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
 
@@ -202,22 +207,27 @@ def store_lock(folder: Path) -> Iterator[None]:
 
     Raises
     ------
+    OutputRefusedError
+        If the folder holds something else, or is a link.
     OSError
         If the folder cannot be written.
     """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("%s: waiting for another process that computes these features", folder)
-        lock.acquire(poll_interval=0.5)
-    try:
+    _check_folder(folder)
+    told = "%s: waiting for another process that computes these features"
+    with run_lock(folder, wait=lambda: logger.info(told, folder)):
+        _check_folder(folder)
         yield
-    finally:
-        lock.release()
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that holds what no store does; the hash in its own name says whose the rest is."""
+    check_folder(folder, "the folder of a feature store")
+    own = {INDEX, LEDGER, LOCK_NAME, *(f"{variant}.npy{end}" for variant in VARIANTS for end in ("", ".part"))}
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    for name in names:
+        if name not in own and not is_temporary_name(name):
+            raise OutputRefusedError(f"{folder} must hold nothing but features: it holds {name!r}; move that.")
+        check_regular(folder / name)
 
 
 class FeatureWriter:

@@ -26,15 +26,15 @@ from base_models.recipe.folds import FoldConfig
 from base_models.recipe.run import TrainingRun
 from base_models.training.distributed import Processes
 from stacking.files.atomic_files import (
-    LOCK_NAME,
+    OutputRefusedError,
     atomic_write_bytes,
     atomic_write_json,
     atomic_write_text,
     check_writable,
-    run_lock,
-    sweep_stale_temps,
 )
 from stacking.files.csv_cells import guard_cell, to_csv
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind, check_folder, check_work_folder
 from stacking.files.versions import installed_versions
 
 __all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "write_npz"]
@@ -42,7 +42,7 @@ __all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "writ
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-OWN_FILES = (LOCK_NAME, "recipe.toml")  # what a run killed in its first moments may leave
+RUN = ResultKind("a run folder", "manifest.json", lambda manifest: () if "recipe_hash" in manifest else None)
 BYTES_PER_NETWORK = 60 * 2**20
 OOF_WORDS = {
     "out-of-fold": "each row scored by the fold model that did not see it",
@@ -143,30 +143,32 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
         use. The recipe it was begun with may have gained members: those are added to the run.
     """
     _check_place(out, recipe)
+    claim = work_folder(out, RUN)
     try:
         check_writable(out, _expected_bytes(recipe))
-        lock = run_lock(out)
-        lock.__enter__()
+        claim.__enter__()
+    except OutputRefusedError:
+        raise
     except OSError as error:
         raise ValueError(f"out must be a free folder with room: {out}: {error.strerror}.") from error
     try:
-        for inner in [out, *(path for path in out.rglob("*") if path.is_dir())]:
-            sweep_stale_temps(inner)
         path = out / "manifest.json"
         if path.is_file():
             folder = RunFolder(out, json.loads(path.read_text(encoding="utf-8")))
         else:
             folder = RunFolder(out, _new_manifest(recipe, n_threads, device))
+        changes: dict[str, Any] = {}
         if folder.manifest["recipe_hash"] != recipe_hash(recipe):
             logger.info("members are added to the run in %s", out)
-            folder.record(recipe_hash=recipe_hash(recipe), recipe=canonical_recipe(recipe), finished=False)
-            (out / "recipe.toml").unlink(missing_ok=True)
-        if not (out / "recipe.toml").is_file():
-            atomic_write_text(out / "recipe.toml", to_toml(canonical_recipe(recipe)))
+            changes = {"recipe_hash": recipe_hash(recipe), "recipe": canonical_recipe(recipe), "finished": False}
+        folder.record(**changes)  # first, since it says whose the folder is
+        text = to_toml(canonical_recipe(recipe))
+        if not (out / "recipe.toml").is_file() or (out / "recipe.toml").read_text(encoding="utf-8") != text:
+            atomic_write_text(out / "recipe.toml", text)
         folder.record(runs_started=int(folder.manifest.get("runs_started", 0)) + 1)
         yield folder
     finally:
-        lock.__exit__(None, None, None)
+        claim.__exit__(None, None, None)
 
 
 @contextlib.contextmanager
@@ -246,8 +248,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 def _check_place(out: Path, recipe: TrainingRun) -> None:
     """Refuse a place that cannot become or go on being this run's folder, before any work."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must be a folder: {out} is a file; give another name.")
+    check_folder(out)
     manifest = out / "manifest.json"
     if manifest.is_file():
         recorded = json.loads(manifest.read_text(encoding="utf-8"))
@@ -260,8 +261,8 @@ def _check_place(out: Path, recipe: TrainingRun) -> None:
                 f"out must belong to this recipe: in {out}, {difference}; give another folder, or the recipe it "
                 "was begun with."
             )
-    elif out.is_dir() and any(entry.name not in OWN_FILES for entry in out.iterdir()):
-        raise ValueError(f"out must be new, empty or a run folder: {out} holds other files; give another folder.")
+    else:
+        check_work_folder(out, RUN)
 
 
 def _only_adds_members(there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:

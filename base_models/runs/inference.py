@@ -127,7 +127,7 @@ def _score_by_network(
         scores = score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=record.flip_tta)
         if progress is not None:
             message = f"{name}: network {fold + 1} of {n_networks} has scored {len(source)} photos"
-            progress(TrainingEvent("fold", name, fold, n_networks, message=message))
+            progress(TrainingEvent("fold", name, fold=fold, n_folds=n_networks, message=message))
         yield scores
 
 

@@ -196,12 +196,10 @@ def train_out_of_fold(
             mark_done(trained, task, place, labels, spent, files)
         if progress is not None:
             message = f"{member.name}: fold {fold + 1} of {data.n_folds} is done"
-            progress(
-                TrainingEvent("fold", member.name, fold, data.n_folds, n_epochs=member.training.epochs, message=message)
-            )
+            progress(task.event("fold", message=message))
     if progress is not None:
         message = f"{member.name} is done"
-        progress(TrainingEvent("member", member.name, data.n_folds - 1, data.n_folds, message=message))
+        progress(TrainingEvent("member", member.name, fold=data.n_folds - 1, n_folds=data.n_folds, message=message))
 
 
 def choose_device(device: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 MARKER = "last.json"
+_FILE_NAME = re.compile(r"last-\d{3,}(\.average)?\.safetensors|last-\d{3,}\.optimizer\.pt|best-\d{3,}\.safetensors")
 
 
 @dataclass
@@ -236,6 +238,6 @@ def _write_history(folder: Path, history: list[dict[str, Any]]) -> None:
 def _sweep(folder: Path, named: set[str]) -> None:
     """Delete checkpoint files that the marker does not name."""
     for path in [*folder.glob("last-*"), *folder.glob("best-*")]:
-        if path.name not in named:
+        if _FILE_NAME.fullmatch(path.name) and path.name not in named:
             logger.debug("sweep %s", path)
             path.unlink()

@@ -238,12 +238,7 @@ def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, prog
     )
     logger.warning(message)
     if progress is not None:
-        member = task.member
-        progress(
-            TrainingEvent(
-                "memory", member.name, task.fold, task.n_folds, epoch + 1, member.training.epochs, message=message
-            )
-        )
+        progress(task.event("memory", epoch + 1, message=message))
 
 
 def _targets(task: MemberTask, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
@@ -260,15 +255,5 @@ def _targets(task: MemberTask, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor 
 
 def _step_event(task: MemberTask, epoch: int, step: int, n_steps: int, speed: float) -> TrainingEvent:
     """Report a step."""
-    return TrainingEvent(
-        "step",
-        task.member.name,
-        task.fold,
-        task.n_folds,
-        epoch + 1,
-        task.member.training.epochs,
-        step,
-        n_steps,
-        speed,
-        message=f"{task.place(epoch + 1)}, step {step}/{n_steps}, {speed:.0f} images/s",
-    )
+    message = f"{task.place(epoch + 1)}, step {step}/{n_steps}, {speed:.0f} images/s"
+    return task.event("step", epoch + 1, step=step, n_steps=n_steps, images_per_second=speed, message=message)

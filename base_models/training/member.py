@@ -39,7 +39,7 @@ from base_models.training.checkpoints import (
 from base_models.training.distributed import Processes
 from base_models.training.epoch import train_epoch
 from base_models.training.learner import Learner, create_learner
-from base_models.training.progress import Progress, TrainingEvent
+from base_models.training.progress import Progress
 from base_models.training.sampling import share_of_rows
 from base_models.training.schedules import plateau_reduction
 from base_models.training.scoring import compute_logits, score_photos, validation_micro_f1
@@ -304,13 +304,9 @@ def _report_epoch(task: MemberTask, row: dict[str, Any], progress: Progress | No
     logger.info(message)
     if progress is not None:
         progress(
-            TrainingEvent(
+            task.event(
                 "epoch",
-                task.member.name,
-                task.fold,
-                task.n_folds,
                 int(row["epoch"]),
-                task.member.training.epochs,
                 images_per_second=row["images_per_second"],
                 validation_micro_f1=row["validation_micro_f1"],
                 message=message,

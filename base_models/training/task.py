@@ -13,6 +13,7 @@ from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.feature_rows import FeatureRows
 from base_models.photos.tensors import PhotoTensors
 from base_models.recipe.member import MemberConfig
+from base_models.training.progress import TrainingEvent
 
 __all__ = ["MemberTask", "TrainedMember", "base_rates", "check_task", "known_truth", "positive_counts"]
 
@@ -63,6 +64,28 @@ class MemberTask:
             Member, fold and epoch.
         """
         return f"{self.member.name}, fold {self.fold + 1}/{self.n_folds}, epoch {epoch}/{self.member.training.epochs}"
+
+    def event(self, kind: str, epoch: int = 0, **news: Any) -> TrainingEvent:
+        """Make a report of this training.
+
+        Parameters
+        ----------
+        kind : str
+            What was reached.
+        epoch : int, default 0
+            The epoch, from 1.
+        **news : object
+            Other fields of ``TrainingEvent``.
+
+        Returns
+        -------
+        TrainingEvent
+            With member, fold and numbers of folds and epochs filled in.
+        """
+        epochs = self.member.training.epochs
+        return TrainingEvent(
+            kind, self.member.name, fold=self.fold, n_folds=self.n_folds, epoch=epoch, n_epochs=epochs, **news
+        )
 
 
 @dataclass(frozen=True)

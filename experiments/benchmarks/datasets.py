@@ -83,7 +83,10 @@ def prepare_simulation(plan: Plan) -> Path | None:
         raw = plan.scratch / "simulation-raw.npz"
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         subprocess.run(
-            [sys.executable, str(script), str(raw), "--seed", "0"], check=True, capture_output=True, env=environment
+            [sys.executable, "-P", str(script), str(raw), "--seed", "0"],
+            check=True,
+            capture_output=True,
+            env=environment,
         )
         with np.load(raw) as data:
             y_scores, y_true = data["y_scores"], data["y_true"]

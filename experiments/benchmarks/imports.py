@@ -34,10 +34,10 @@ def measure_imports(plan: Plan) -> list[Row]:
         Imports, the command line, first calls.
     """
     commands = {
-        "python -c pass": [sys.executable, "-c", "pass"],
-        "import sklearn.ensemble": [sys.executable, "-c", "import sklearn.ensemble"],
-        "import stacking": [sys.executable, "-c", "import stacking"],
-        "from stacking import StackingEnsemble": [sys.executable, "-c", "from stacking import StackingEnsemble"],
+        "python -c pass": [sys.executable, "-P", "-c", "pass"],
+        "import sklearn.ensemble": [sys.executable, "-P", "-c", "import sklearn.ensemble"],
+        "import stacking": [sys.executable, "-P", "-c", "import stacking"],
+        "from stacking import StackingEnsemble": [sys.executable, "-P", "-c", "from stacking import StackingEnsemble"],
         "labelstack --help": [*_command_line(), "--help"],
     }
     costs = time_commands(plan, commands)
@@ -101,7 +101,7 @@ def _time_command(arguments: list[str], variables: dict[str, str], folder: Path)
 def _command_line() -> list[str]:
     """Find the installed command, or the module where there is none."""
     script = shutil.which("labelstack", path=str(Path(sys.executable).parent))
-    return [script] if script else [sys.executable, "-m", "experiments"]
+    return [script] if script else [sys.executable, "-P", "-m", "experiments"]
 
 
 def _with_ratio(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, Any]:

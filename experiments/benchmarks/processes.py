@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from stacking.child_processes import module_command, module_environment
 
 ONE_THREAD = {
     name: "1"
@@ -166,8 +166,7 @@ def environment(cache: Path) -> dict[str, str]:
     dict of str to str
         The variables.
     """
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, **ONE_THREAD, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(paths)}
+    return module_environment({**ONE_THREAD, "NUMBA_CACHE_DIR": str(cache)})
 
 
 def _run_worker(plan: Plan, job: str, arguments: dict[str, Any], repeats: int, cache: Path) -> dict[str, Any]:
@@ -182,7 +181,7 @@ def _run_worker(plan: Plan, job: str, arguments: dict[str, Any], repeats: int, c
     }
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "experiments.benchmarks.worker"],
+            module_command("experiments.benchmarks.worker"),
             input=json.dumps(request, default=str),
             env=environment(cache),
             cwd=plan.scratch,  # some peers write logs where they run

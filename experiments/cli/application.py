@@ -9,18 +9,11 @@ from typing import Any
 
 import typer
 
-from experiments.cli.ablating import ablation
-from experiments.cli.comparing import compare
-from experiments.cli.data import download, ingest, synthesize
-from experiments.cli.demonstration import demo
-from experiments.cli.describing import describe
+from experiments.cli.data import describe, download, ingest, synthesize
 from experiments.cli.ensembles import evaluate, fit, predict
-from experiments.cli.explaining import explain
 from experiments.cli.failures import GuardedGroup
-from experiments.cli.machine import doctor
-from experiments.cli.packing import pack
-from experiments.cli.training import train
-from experiments.cli.weights import optimize
+from experiments.cli.members import ablation, demo, doctor, explain, train
+from experiments.cli.predictions import compare, optimize, pack
 
 SECONDS_TO_THE_NEXT_TRY = 0.1
 
@@ -75,6 +68,7 @@ def labelstack(
 
 def main() -> None:
     """Run the command line; the console script and ``python -m experiments`` call this."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # for every process that is started from here
     signal.signal(signal.SIGTERM, _terminate)
     sys.unraisablehook = _stop_again
     app()

@@ -1,24 +1,22 @@
 """The commands `fit`, `predict` and `evaluate`."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from experiments.cli.options import (
-    FromLogits,
-    Ids,
-    Labels,
-    LogitsOf,
-    Models,
+    GivenPredictions,
     OutFolder,
-    Predictions,
+    Overwrite,
     Quiet,
     Seed,
-    Truth,
     check_out_folder,
-    choose_logits,
-    open_predictions,
+    input_paths,
+    is_there,
+    takes_predictions,
 )
 from experiments.cli.reporting import session
 
@@ -68,9 +66,10 @@ def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
     return limits
 
 
+@takes_predictions
 def fit(
+    *,
     out: OutFolder,
-    predictions: Predictions = None,
     method: Annotated[str, typer.Option(help="auto, or the name of one method as `compare` lists them.")] = "auto",
     time_limit: Annotated[float | None, typer.Option(help="Seconds that auto may take.")] = None,
     rule: Annotated[
@@ -90,32 +89,28 @@ def fit(
         Path | None,
         typer.Option(help="Keep finished labels in this folder; after a kill the same command goes on from there."),
     ] = None,
-    truth: Truth = None,
-    model: Models = None,
-    ids: Ids = None,
-    labels: Labels = None,
-    from_logits: FromLogits = False,
-    logits_of: LogitsOf = None,
+    given: GivenPredictions,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
     with session(quiet) as show:
+        from experiments.reports.result_manifest import build_manifest
         from stacking.decision_rules import ImageRules
         from stacking.ensemble.ensemble import StackingEnsemble
-        from stacking.ensemble.folder import check_ensemble_folder
+        from stacking.ensemble.folder import ensemble_folder
+        from stacking.files.output_rules import check_folder, check_not_input
         from stacking.files.result_cache import keep_pieces
 
         check_out_folder(out)
-        check_ensemble_folder(out)
+        inputs = given.paths
         StackingEnsemble(method, rule=rule).check_parameters()
         limits = {
             "min_per_group": split_group_limits(min_per_group, "--min-per-group"),
             "max_per_group": split_group_limits(max_per_group, "--max-per-group"),
         }
-        opened = open_predictions(
-            predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
-        )
+        opened = given.open()
         rules = ImageRules(
             min_labels=min_labels,
             max_labels=max_labels,
@@ -126,19 +121,28 @@ def fit(
         )
         kept = rules if rules.is_active else None
         ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)
-        with show.progress("fitting"), keep_pieces(work):
-            ensemble.fit(opened)
-        ensemble.save(out)
+        options = {**ensemble.get_params(), "image_rules": rules.as_dict() if kept else None}
+        request = build_manifest("fit", {"predictions": opened.fingerprint}, options)
+        with ensemble_folder(out, overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            if work is not None:
+                check_folder(work, "--work")
+                check_not_input(work, [*inputs, out], is_folder=True)
+            with show.progress("fitting"), keep_pieces(work):
+                ensemble.fit(opened)
+            ensemble.save(output)
         show.result(str(ensemble.report_))
         show.result(f"ensemble: {out}")
         if work is not None:
             show.note(f"the finished labels in {work} are not needed any more")
 
 
+@partial(takes_predictions, without=["truth"])
 def predict(
+    *,
     ensemble: Ensemble,
     out: Annotated[Path, typer.Option(help="CSV file for the predicted labels.")],
-    predictions: Predictions = None,
     run: Annotated[Path | None, typer.Option(help="Run folder whose networks score the photos of --images.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of new photos.")] = None,
     scores_out: Annotated[Path | None, typer.Option(help="Also write the scores, as a bundle (.npz).")] = None,
@@ -153,12 +157,9 @@ def predict(
             "by one shift, or per-label. For new samples that are like those, hundreds at least."
         ),
     ] = "none",
-    model: Models = None,
-    ids: Ids = None,
-    labels: Labels = None,
-    from_logits: FromLogits = False,
-    logits_of: LogitsOf = None,
+    given: GivenPredictions,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
+    overwrite: Overwrite = False,
     guard: Annotated[
         bool,
         typer.Option(
@@ -171,18 +172,25 @@ def predict(
     """Label samples with a saved ensemble, from predictions or from new photos."""
     with session(quiet) as show:
         from experiments.label_table import (
+            LabelTarget,
             check_run,
-            check_targets,
             ids_in_order,
             label_ids_of,
             label_samples,
             score_images,
         )
+        from experiments.reports.result_manifest import build_manifest, hash_files
         from experiments.submission import choose_label_texts
         from stacking.decision_rules.rematch import REMATCHES
         from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.files.atomic_files import sha256_file
+        from stacking.files.output_folder import hash_request
 
-        check_targets(out, scores_out, csv_format)
+        inputs = input_paths(ensemble, run, images, *given.paths)
+        target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs)
+        target.check()
+        left_out = tuple(without or ())
+        options = {"without": left_out, "format": csv_format, "guard": guard, "rematch": rematch}
         if rematch not in ("none", *REMATCHES):
             raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
         loaded = StackingEnsemble.load(ensemble)
@@ -190,78 +198,79 @@ def predict(
             loaded.check_rematch()
         if (run is None) != (images is None):
             raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
-        label_ids = label_ids_of(loaded.labels_, labels) or loaded.label_ids_
+        label_ids = label_ids_of(loaded.labels_, given.labels) or loaded.label_ids_
         if run is not None and images is not None:
-            if predictions is not None or model:
+            if given.predictions is not None or given.model:
                 raise ValueError("give either predictions or --run with --images, not both.")
-            of_run = check_run(loaded, run, tuple(without or ()))
+            of_run = check_run(loaded, run, left_out)
             texts = choose_label_texts(loaded.labels_, label_ids or of_run, csv_format)
+            hashes = {"run": sha256_file(run / "manifest.json"), "images": hash_request(hash_files(images))}
+        else:
+            opened = given.open()
+            loaded.check_names(opened.models, opened.labels, without=left_out)
+            label_ids = label_ids or ids_in_order(loaded.labels_, opened.labels, opened.label_ids)
+            texts = choose_label_texts(loaded.labels_, label_ids, csv_format)
+            hashes = {"predictions": opened.fingerprint}
+        manifest = build_manifest(
+            "predict",
+            {"ensemble": loaded.fingerprint, **hashes},
+            {**options, "labels": texts, "scores": bool(scores_out)},
+        )
+        if target.holds(manifest):
+            show.result(f"the result of the same inputs and options is there already: {out}")
+            return
+        if run is not None and images is not None:
             with show.training() as progress:
                 opened = score_images(run, images, device=device, progress=progress)
             unreadable = opened.extras.get("unreadable", ())
             if len(unreadable):
                 show.note(f"{len(unreadable)} photos cannot be read and get no row: {', '.join(unreadable[:5])}")
-        else:
-            opened = open_predictions(
-                predictions, None, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
-            )
-            label_ids = label_ids or ids_in_order(loaded.labels_, opened.labels, opened.label_ids)
-            texts = choose_label_texts(loaded.labels_, label_ids, csv_format)
-        counts = label_samples(
-            loaded,
-            opened,
-            out,
-            scores_out=scores_out,
-            csv_format=csv_format,
-            without=tuple(without or ()),
-            rematch=rematch,
-            guard=guard,
-            texts=texts,
-        )
+        target = replace(target, texts=texts)
+        counts = label_samples(loaded, opened, target, manifest, without=left_out, rematch=rematch)
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:
             show.result(f"scores: {scores_out}")
 
 
+@takes_predictions
 def evaluate(
+    *,
     ensemble: Ensemble,
     out: OutFolder,
-    predictions: Predictions = None,
-    truth: Truth = None,
-    model: Models = None,
-    ids: Ids = None,
-    labels: Labels = None,
-    from_logits: FromLogits = False,
-    logits_of: LogitsOf = None,
+    given: GivenPredictions,
     without: Without = None,
     drop_seen: Annotated[
         bool, typer.Option("--drop-seen", help="Leave out samples that the ensemble was fitted on.")
     ] = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Score a saved ensemble on truth that it has not seen; write a leaderboard and a report."""
     with session(quiet) as show:
         from experiments.reports.evaluation import evaluate_ensemble, write_evaluation
+        from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.ensemble.ensemble import StackingEnsemble
 
         check_out_folder(out)
         loaded = StackingEnsemble.load(ensemble)
-        opened = open_predictions(
-            predictions, truth, model, ids, labels, from_logits=choose_logits(from_logits, logits_of)
-        )
+        opened = given.open()
         left_out = tuple(without or ())
         if loaded.fitted_ids_ is None:
             show.note("an earlier version saved this ensemble: whether it was fitted on these samples cannot be told")
-        leaderboard, report = evaluate_ensemble(
-            loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed
-        )
-        if leaderboard["n_seen_dropped"]:
-            show.note(f"{leaderboard['n_seen_dropped']:,} samples left out: the ensemble was fitted on them")
-        inputs = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
-        write_evaluation(
-            out, leaderboard, report, inputs, {"without": left_out, "drop_seen": drop_seen, "random_state": seed}
-        )
+        hashes = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
+        options = {"without": left_out, "drop_seen": drop_seen, "random_state": seed}
+        request = build_manifest("evaluate", hashes, options)
+        inputs = input_paths(ensemble, *given.paths)
+        with result_folder(out, "evaluate", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            leaderboard, report = evaluate_ensemble(
+                loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed
+            )
+            if leaderboard["n_seen_dropped"]:
+                show.note(f"{leaderboard['n_seen_dropped']:,} samples left out: the ensemble was fitted on them")
+            write_evaluation(output, leaderboard, report, hashes, options)
         for row in leaderboard["rows"]:
             show.result(f"{row['score']:.4f}  {row['low']:.4f} to {row['high']:.4f}  {row['method']}")
         show.result(f"report: {out / 'report.html'}")

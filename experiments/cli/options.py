@@ -4,13 +4,18 @@ Predictions are one path (a bundle ``.npz`` or a store folder), or one table or 
 beside ``--truth``.
 """
 
-from collections.abc import Collection, Sequence
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from experiments.cli.reporting import Reporter
+    from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
 Predictions = Annotated[
@@ -43,6 +48,9 @@ LogitsOf = Annotated[
     typer.Option("--logits-of", metavar="MODEL", help="Only this model's scores are logits. May be repeated."),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is absent.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result; it stays until the new one is whole.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors only.")]
 
@@ -119,15 +127,63 @@ def check_out_folder(out: Path) -> None:
     Raises
     ------
     ValueError
-        If it is a file.
+        If it is a file or a link.
     OSError
         If it cannot be written or its disk is full.
     """
     from stacking.files.atomic_files import check_writable
+    from stacking.files.output_rules import check_folder
 
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out must be a folder: {str(out)!r} is a file; choose another name.")
+    check_folder(out, "--out")
     check_writable(out)
+
+
+def is_there(output: "OutputFolder", show: "Reporter") -> bool:
+    """Say so if the very result that was asked for is there already: nothing is to be done then.
+
+    Parameters
+    ----------
+    output : OutputFolder
+        The claimed folder.
+    show : Reporter
+        Of the command.
+
+    Returns
+    -------
+    bool
+        False where the result is to be made, or made anew.
+    """
+    if output.overwrite or not output.is_there:
+        return False
+    show.result(f"the result of the same inputs and options is there already: {output.path}")
+    return True
+
+
+def input_paths(*given: Path | Sequence[str] | None) -> list[Path]:
+    """List what a command reads, so that it is not written to.
+
+    Parameters
+    ----------
+    *given : Path, sequence of str, or None
+        Paths, and values of ``--model``.
+
+    Returns
+    -------
+    list of Path
+        Each path once given.
+
+    Examples
+    --------
+    >>> [path.name for path in input_paths(Path("truth.csv"), ["resnet=a.csv", "b.npy"], None)]
+    ['truth.csv', 'a.csv', 'b.npy']
+    """
+    paths = []
+    for value in given:
+        if isinstance(value, Path):
+            paths.append(value)
+        elif value is not None:
+            paths += [split_model_option(option)[1] for option in value]
+    return paths
 
 
 def open_predictions(
@@ -176,3 +232,76 @@ def open_predictions(
         if names.count(name) > 1:
             raise ValueError(f"--model names must differ: {name!r} is given twice; write --model OTHER=FILE.")
     return load_predictions(path, models=named or None, truth=truth, ids=ids, labels=labels, from_logits=from_logits)
+
+
+@dataclass(frozen=True)
+class GivenPredictions:
+    """Where the command line says that predictions are.
+
+    Attributes
+    ----------
+    predictions : Path or None
+        A bundle or a store.
+    truth : Path, optional
+        Truth.
+    model : list of str, optional
+        Values of ``--model``.
+    ids, labels : Path, optional
+        Files with the names.
+    from_logits, logits_of : bool, list of str or None
+        Which scores are logits.
+    """
+
+    predictions: Predictions = None
+    truth: Truth = None
+    model: Models = None
+    ids: Ids = None
+    labels: Labels = None
+    from_logits: FromLogits = False
+    logits_of: LogitsOf = None
+
+    def open(self) -> "PredictionSet":
+        """Open them.
+
+        Returns
+        -------
+        PredictionSet
+            Aligned by name.
+        """
+        logits = choose_logits(self.from_logits, self.logits_of)
+        return open_predictions(self.predictions, self.truth, self.model, self.ids, self.labels, from_logits=logits)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return what is read, so that it is not written to."""
+        return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels)
+
+
+def takes_predictions(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
+    """Give a command the options that say where predictions are, in the place of its parameter `given`.
+
+    Parameters
+    ----------
+    command : callable
+        All of its parameters are keyword-only; one is ``given: GivenPredictions``.
+    without : collection of str, default ()
+        Options that it does not take.
+
+    Returns
+    -------
+    callable
+        The command as typer reads it.
+    """
+    shared = [p for name, p in inspect.signature(GivenPredictions).parameters.items() if name not in without]
+    options: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        options += shared if name == "given" else [parameter]
+    options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        command(given=GivenPredictions(**{one.name: values.pop(one.name) for one in shared}), **values)
+
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,20 @@ from PIL import Image
 
 from experiments.fashionblocks.annotation import annotate
 from experiments.fashionblocks.drawing import draw_photo
-from experiments.fashionblocks.wardrobe import LABELS, draw_garment_plan
-from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from experiments.fashionblocks.wardrobe import LABELS, Garment, draw_garment_plan
+from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind, check_work_folder
 
 __all__ = ["draw_sample", "synthesize"]
 
-_SPLITS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
-_MARKER = "fashionblocks.json"
-_OWN_NAMES = frozenset({"photos", "labels.csv", *(f"{split}.json" for split in _SPLITS)})
+Split = Literal["train", "validation", "test"]
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+_MARKER, _BEGUN = "fashionblocks.json", "unfinished.json"
+DATA_SET, BEGUN = (
+    ResultKind("a FashionBlocks data set", name, lambda marker: () if "n_train" in marker else None)
+    for name in (_MARKER, _BEGUN)
+)
 _QUALITY = 90
 _VERSION = 1
 
@@ -58,12 +64,17 @@ def draw_sample(split: str, number: int, size: int, seed: int) -> tuple[Image.Im
     >>> photo.size, any(label.startswith("gender:") for label in labels)
     ((64, 64), True)
     """
+    garment, labels, rng = _plan_sample(split, number, seed)
+    return draw_photo(garment, size, rng), labels
+
+
+def _plan_sample(split: str, number: int, seed: int) -> tuple[Garment, list[str], np.random.Generator]:
+    """Decide what a photo shows and how it is annotated; the generator goes on with the drawing."""
     # a generator per photo: any part of the data set can be made alone
     rng = np.random.default_rng((seed, _SPLITS.index(split), number))
     world: Literal["training", "shifted"] = "training" if split == "train" else "shifted"
     garment = draw_garment_plan(rng, world)
-    labels = annotate(garment, rng, world)
-    return draw_photo(garment, size, rng), labels
+    return garment, annotate(garment, rng, world), rng
 
 
 def synthesize(
@@ -119,6 +130,17 @@ def synthesize(
     facts = {"version": _VERSION, "size": size, "seed": seed, **{f"n_{name}": count for name, count in counts.items()}}
     if _is_there(out, facts):
         return out
+    with work_folder(out, BEGUN, facts):
+        _write(out, counts, facts, progress)
+        (out / _BEGUN).unlink()
+    return out
+
+
+def _write(
+    out: Path, counts: dict[Split, int], facts: dict[str, Any], progress: Callable[[int, int], None] | None
+) -> None:
+    """Draw the photos that are not there, write the annotations and, last, that the set is whole."""
+    size, seed = facts["size"], facts["seed"]
     total, done = sum(counts.values()), 0
     label_counts = np.zeros(len(LABELS), dtype=np.int64)
     for split, count in counts.items():
@@ -126,11 +148,13 @@ def synthesize(
         folder.mkdir(parents=True, exist_ok=True)
         annotations: list[dict[str, object]] = []
         for number in range(count):
-            photo, labels = draw_sample(split, number, size, seed)
             photo_id = f"{split}-{number:06d}"
-            buffer = io.BytesIO()
-            photo.save(buffer, "JPEG", quality=_QUALITY)
-            (folder / f"{photo_id}.jpg").write_bytes(buffer.getvalue())
+            path = folder / f"{photo_id}.jpg"
+            garment, labels, rng = _plan_sample(split, number, seed)
+            if not path.is_file():  # one that is there is whole
+                buffer = io.BytesIO()
+                draw_photo(garment, size, rng).save(buffer, "JPEG", quality=_QUALITY)
+                atomic_write_bytes(path, buffer.getvalue(), sync=False)
             columns = sorted({LABELS.index(label) for label in labels})
             label_counts[columns] += split == "train"
             annotations.append({"imageId": photo_id, "labelId": [str(column + 1) for column in columns]})
@@ -141,24 +165,19 @@ def synthesize(
             _write_split(out, split, annotations)
     _write_labels(out, label_counts)
     atomic_write_json(out / _MARKER, facts)
-    return out
 
 
-def _is_there(out: Path, facts: dict[str, int]) -> bool:
-    """Return whether the data set is complete; refuse a folder that holds another."""
-    if (out / _MARKER).is_file():
-        present = json.loads((out / _MARKER).read_text(encoding="utf-8"))
-        if present != facts:
-            raise ValueError(
-                f"out must be a new folder or hold this data set: {str(out)!r} holds {present}; choose another."
-            )
-        return True
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must be a folder: got the file {str(out)!r}; choose another.")
-    strangers = sorted(p.name for p in out.iterdir() if p.name not in _OWN_NAMES) if out.is_dir() else []
-    if strangers:
-        raise ValueError(f"out must be a new or empty folder: {str(out)!r} holds {strangers[0]!r}; choose another.")
-    return False
+def _is_there(out: Path, facts: dict[str, Any]) -> bool:
+    """Return whether the data set is complete; refuse a folder that holds another, or something else."""
+    is_whole = (out / _MARKER).is_file()
+    check_work_folder(out, DATA_SET if is_whole else BEGUN)
+    marker = out / (_MARKER if is_whole else _BEGUN)
+    present = json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else facts
+    if present != facts:
+        raise ValueError(
+            f"out must be a new folder or hold this data set: {str(out)!r} holds {present}; choose another."
+        )
+    return is_whole
 
 
 def _write_split(out: Path, split: str, annotations: list[dict[str, object]]) -> None:

@@ -19,10 +19,12 @@ from stacking.metrics import recall_at_k
 
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
+    from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
     from stacking.report import Report, Section
 
 REQUIRED = ("oof", "test")
+REQUIRED_FILES = ("manifest.json", *(f"{name}/index.json" for name in REQUIRED))
 INTRODUCTION = (
     "Each row is one member of the run; its recipe is that of the baseline but for what the second column says. "
     "Scores are micro-F1 on the test split, which tuned nothing, with 95 % bootstrap limits; differences are paired. "
@@ -221,25 +223,28 @@ def ablation_report(ablation: Ablation) -> "Report":
     return Report(f"Ablation: {ablation.run}", sections, verdict=_verdict(ablation))
 
 
-def write_ablation(ablation: Ablation, folder: str | Path) -> None:
-    """Write ``ablation.json``, ``ablation.md`` and ``ablation.html``.
+def write_ablation(ablation: Ablation, folder: "str | Path | OutputFolder", *, overwrite: bool = False) -> None:
+    """Write ``ablation.json``, ``ablation.md``, ``ablation.html`` and, last, ``manifest.json``.
 
     Parameters
     ----------
     ablation : Ablation
         What was measured.
-    folder : str or Path
+    folder : str, Path or OutputFolder
         Made if it is absent.
+    overwrite : bool, default=False
+        Replace an earlier ablation; nothing else is ever replaced.
     """
+    from experiments.reports.result_manifest import build_manifest, claimed, commit_result
     from stacking.files.atomic_files import atomic_write_json, atomic_write_text
     from stacking.report import render_html, render_markdown
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     report = ablation_report(ablation)
-    atomic_write_text(folder / "ablation.html", render_html(report))
-    atomic_write_text(folder / "ablation.md", render_markdown(report))
-    atomic_write_json(folder / "ablation.json", ablation.as_dict())
+    with claimed(folder, "ablation", overwrite=overwrite) as output:
+        atomic_write_text(output.path_of("ablation.html"), render_html(report))
+        atomic_write_text(output.path_of("ablation.md"), render_markdown(report))
+        atomic_write_json(output.path_of("ablation.json"), ablation.as_dict())
+        commit_result(output, build_manifest("ablation", {}, {"run": ablation.run, "baseline": ablation.baseline}))
 
 
 def describe_change(recipe: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.reports.result_manifest import write_manifest
+from experiments.reports.result_manifest import claimed, commit_result
 
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
+    from stacking.files.output_folder import OutputFolder
     from stacking.report import Section
 
 
 def write_comparison(
     comparison: "Comparison",
-    folder: str | Path,
+    folder: "str | Path | OutputFolder",
     *,
+    overwrite: bool = False,
     title: str = "Comparison of ensembles",
     extra_sections: Sequence["Section"] = (),
 ) -> None:
@@ -24,16 +26,17 @@ def write_comparison(
     ----------
     comparison : Comparison
         What `stacking.compare` found.
-    folder : str or Path
+    folder : str, Path or OutputFolder
         Made if it is absent.
+    overwrite : bool, default=False
+        Replace an earlier comparison; nothing else is ever replaced.
     title : str, default='Comparison of ensembles'
         Title of the report.
     extra_sections : sequence of Section, default=()
         Further sections, such as photos and learning curves.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    comparison.to_html(folder / "report.html", title, extra_sections)
-    comparison.to_markdown(folder / "report.md", title, extra_sections)
-    comparison.to_json(folder / "leaderboard.json")
-    write_manifest(folder, {"command": "compare", **comparison.manifest})
+    with claimed(folder, "compare", overwrite=overwrite) as output:
+        comparison.to_html(output.path_of("report.html"), title, extra_sections)
+        comparison.to_markdown(output.path_of("report.md"), title, extra_sections)
+        comparison.to_json(output.path_of("leaderboard.json"))
+        commit_result(output, {"command": "compare", **comparison.manifest})

@@ -3,10 +3,12 @@
 Counts are of all photos; sizes and pixel values are measured on a sample, whose size is stated.
 """
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ from stacking.report.figures.canvas import ACCENT, BAD, GOOD, INK, SERIES, draw,
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
+
+    from stacking.files.output_folder import OutputFolder
 
 SPLITS = ("train", "validation", "test")
 MOST_BARS = 30
@@ -328,19 +332,52 @@ def _values_painter(histograms: NDArray[np.float64]) -> Callable[["Canvas"], Non
     return paint
 
 
-def write_description(report: Report, folder: Path) -> None:
+def hash_data(manifest: Manifest) -> str:
+    """Hash what a data set holds: ids, sizes of the photos, labels, splits and groups.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The data set.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+    """
+    columns = (manifest.ids, manifest.split, manifest.groups)
+    names = [None if column is None else [str(value) for value in column] for column in columns]
+    digest = hashlib.sha256(json.dumps([*names, list(manifest.vocabulary.names)]).encode())
+    digest.update(np.ascontiguousarray(manifest.photos.sizes).tobytes())
+    digest.update(np.ascontiguousarray(manifest.y_true).tobytes())
+    return digest.hexdigest()
+
+
+def write_description(
+    report: Report,
+    folder: "Path | OutputFolder",
+    options: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
     """Write the report as one HTML page and as Markdown.
 
     Parameters
     ----------
     report : Report
         As `describe_data` made it.
-    folder : Path
-        Made if it is absent; gets ``report.html`` and ``report.md``.
+    folder : Path or OutputFolder
+        Made if it is absent; gets ``report.html``, ``report.md`` and, last, ``manifest.json``.
+    options : mapping, optional
+        How it was made, for the manifest.
+    overwrite : bool, default=False
+        Replace an earlier description; nothing else is ever replaced.
     """
+    from experiments.reports.result_manifest import build_manifest, claimed, commit_result
     from stacking.files.atomic_files import atomic_write_text
     from stacking.report import render_html, render_markdown
 
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(folder / "report.md", render_markdown(report))
-    atomic_write_text(folder / "report.html", render_html(report))
+    with claimed(folder, "data describe", overwrite=overwrite) as output:
+        atomic_write_text(output.path_of("report.md"), render_markdown(report))
+        atomic_write_text(output.path_of("report.html"), render_html(report))
+        commit_result(output, build_manifest("data describe", {}, options or {}))

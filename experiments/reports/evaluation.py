@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.reports.result_manifest import build_manifest, write_manifest
+from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.rematch import REMATCHES
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
@@ -30,6 +30,7 @@ from stacking.report.figures import label_f1_figure, never_predicted_table, reli
 
 if TYPE_CHECKING:
     from stacking.ensemble.ensemble import StackingEnsemble
+    from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
 N_BINS = 20
@@ -179,13 +180,19 @@ def scores_section(answers: list[HeldOut]) -> Section:
 
 
 def write_evaluation(
-    folder: str | Path, leaderboard: dict[str, Any], report: Report, inputs: dict[str, str], options: dict[str, Any]
+    folder: "str | Path | OutputFolder",
+    leaderboard: dict[str, Any],
+    report: Report,
+    inputs: dict[str, str],
+    options: dict[str, Any],
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write ``leaderboard.json``, ``report.html``, ``report.md`` and, last, ``manifest.json``.
 
     Parameters
     ----------
-    folder : str or Path
+    folder : str, Path or OutputFolder
         Made if it is absent.
     leaderboard : dict
         From `evaluate_ensemble`.
@@ -195,14 +202,15 @@ def write_evaluation(
         Hashes of what was read.
     options : dict
         Options as used.
+    overwrite : bool, default=False
+        Replace an earlier evaluation; nothing else is ever replaced.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     manifest = build_manifest("evaluate", inputs, options)
-    atomic_write_text(folder / "report.html", render_html(report))
-    atomic_write_text(folder / "report.md", render_markdown(report))
-    atomic_write_json(folder / "leaderboard.json", {**leaderboard, "manifest": manifest})
-    write_manifest(folder, manifest)
+    with claimed(folder, "evaluate", overwrite=overwrite) as output:
+        atomic_write_text(output.path_of("report.html"), render_html(report))
+        atomic_write_text(output.path_of("report.md"), render_markdown(report))
+        atomic_write_json(output.path_of("leaderboard.json"), {**leaderboard, "manifest": manifest})
+        commit_result(output, manifest)
 
 
 def _member_answer(predictions: "PredictionSet", model: str) -> HeldOut:

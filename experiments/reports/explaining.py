@@ -21,13 +21,15 @@ from base_models.photos.tensors import PhotoTensors
 from base_models.runs.folder import write_npz
 from base_models.runs.inference import find_readable, load_member, open_photos
 from base_models.runs.out_of_fold import choose_device
-from experiments.reports.result_manifest import build_manifest, write_manifest
+from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 from stacking._checks import did_you_mean
+from stacking.files.atomic_files import atomic_writer
 from stacking.report import Block, Column, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
 from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
     from base_models.runs.inference import MemberNetworks
+    from stacking.files.output_folder import OutputFolder
 
 PICTURE_SIDE = 224
 MOST_SHOWN = 48
@@ -96,9 +98,11 @@ class ExplainedPhotos:
 def explain_images(
     run: Path,
     images: Path,
-    out: Path,
+    out: "Path | OutputFolder",
     plan: ExplainPlan,
     progress: Callable[..., None] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> ExplainedPhotos:
     """Explain photos and write what was found.
 
@@ -108,12 +112,14 @@ def explain_images(
         Folder of a finished run.
     images : Path
         Folder of photos.
-    out : Path
+    out : Path or OutputFolder
         Made if it is absent; gets ``pictures/``, ``maps.npz``, ``report.html``, ``report.md`` and ``manifest.json``.
     plan : ExplainPlan
         What to explain.
     progress : callable, optional
         Called with the number of photos done and of all.
+    overwrite : bool, default=False
+        Replace an earlier explanation; nothing else is ever replaced.
 
     Returns
     -------
@@ -132,16 +138,17 @@ def explain_images(
     if not 1 <= plan.top <= len(member.labels):
         raise ValueError(f"top must lie in 1 … {len(member.labels)}, the labels of {member.name!r}: got {plan.top}.")
     ids, reader, _ = open_photos(images)
-    readable, unreadable = find_readable(ids, reader, 0)
-    (out / "pictures").mkdir(parents=True, exist_ok=True)
-    source = PhotoTensors(reader, readable, explainer.size)
-    rows = np.arange(len(readable))
-    y_score = explainer.score(source, rows)
-    columns = np.tile(named, (len(rows), 1)) if len(named) else np.argsort(-y_score, axis=1, kind="stable")
-    columns = columns if len(named) else columns[:, : plan.top]
-    found = ExplainedPhotos(explainer, ids[readable], unreadable, columns, np.take_along_axis(y_score, columns, axis=1))
-    _draw_all(found, source, out, progress)
-    _write_results(found, run, images, out, plan)
+    with claimed(out, "explain", overwrite=overwrite) as output:
+        readable, unreadable = find_readable(ids, reader, 0)
+        source = PhotoTensors(reader, readable, explainer.size)
+        rows = np.arange(len(readable))
+        y_score = explainer.score(source, rows)
+        columns = np.tile(named, (len(rows), 1)) if len(named) else np.argsort(-y_score, axis=1, kind="stable")
+        columns = columns if len(named) else columns[:, : plan.top]
+        shown = np.take_along_axis(y_score, columns, axis=1)
+        found = ExplainedPhotos(explainer, ids[readable], unreadable, columns, shown)
+        _draw_all(found, source, output, progress)
+        _write_results(found, run, images, output, plan)
     return found
 
 
@@ -156,7 +163,9 @@ def _columns_of(labels: tuple[str, ...], member: "MemberNetworks") -> NDArray[np
     return np.array([member.labels.index(label) for label in dict.fromkeys(labels)], dtype=np.int64)
 
 
-def _draw_all(found: ExplainedPhotos, source: PhotoTensors, out: Path, progress: Callable[..., None] | None) -> None:
+def _draw_all(
+    found: ExplainedPhotos, source: PhotoTensors, output: "OutputFolder", progress: Callable[..., None] | None
+) -> None:
     """Compute the maps batch by batch, and write each picture as soon as its map is there."""
     maps, names = [], _FileNames()
     for places, heat in found.explainer.iter_maps(source, np.arange(len(source)), found.columns):
@@ -167,7 +176,8 @@ def _draw_all(found: ExplainedPhotos, source: PhotoTensors, out: Path, progress:
             labels = [found.explainer.member.labels[column] for column in found.columns[place]]
             files = [f"pictures/{names.of(str(found.ids[place]), label)}.png" for label in labels]
             for file, picture in zip(files, drawn, strict=True):
-                Image.fromarray(picture).save(out / file)
+                with atomic_writer(output.path_of(file), sync=False) as target:
+                    Image.fromarray(picture).save(target, "PNG")
             found.pictures.append(files)
             if place < MOST_SHOWN:
                 tags = [f"score {write_score(float(score), 2)}" for score in found.scores[place]]
@@ -255,7 +265,7 @@ def how_to_read(explainer: MemberExplainer, shape: tuple[int, ...]) -> str:
     )
 
 
-def _write_results(found: ExplainedPhotos, run: Path, images: Path, out: Path, plan: ExplainPlan) -> None:
+def _write_results(found: ExplainedPhotos, run: Path, images: Path, output: "OutputFolder", plan: ExplainPlan) -> None:
     """Write the maps, the report and, last, the manifest."""
     import json
 
@@ -264,7 +274,7 @@ def _write_results(found: ExplainedPhotos, run: Path, images: Path, out: Path, p
 
     names = np.array(found.explainer.member.labels, dtype=np.str_)
     write_npz(
-        out / "maps.npz",
+        output.path_of("maps.npz"),
         ids=found.ids,
         labels=names[found.columns],
         scores=found.scores,
@@ -272,8 +282,8 @@ def _write_results(found: ExplainedPhotos, run: Path, images: Path, out: Path, p
         pictures=np.array(found.pictures, dtype=np.str_),
     )
     report = _report(found, plan)
-    atomic_write_text(out / "report.html", render_html(report))
-    atomic_write_text(out / "report.md", render_markdown(report))
+    atomic_write_text(output.path_of("report.html"), render_html(report))
+    atomic_write_text(output.path_of("report.md"), render_markdown(report))
     recorded = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     options = {
         "images": images,
@@ -284,7 +294,7 @@ def _write_results(found: ExplainedPhotos, run: Path, images: Path, out: Path, p
         "layer": found.explainer.layer,
     }
     inputs = {"run": recorded["recipe_hash"], "weights": found.explainer.member.record.files["weights.safetensors"]}
-    write_manifest(out, build_manifest("explain", inputs, options))
+    commit_result(output, build_manifest("explain", inputs, options))
 
 
 def _report(found: ExplainedPhotos, plan: ExplainPlan) -> Report:

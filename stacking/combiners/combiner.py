@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
 from stacking._checks import check_folds, did_you_mean, first_names
+from stacking.child_processes import run_parallel
 from stacking.deadline import check_deadline
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
@@ -347,14 +348,14 @@ def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IntArr
     ndarray of float32, shape (n_samples, n_labels)
         Held-out scores in [0, 1], the same however the folds run.
     """
-    from joblib import Parallel, delayed, effective_n_jobs
+    from joblib import delayed, effective_n_jobs
 
     masks = [folds == fold for fold in np.unique(folds)]
     answers: Iterable[FloatArray]
     if effective_n_jobs(None) == 1:  # then one fold's scores at a time are enough
         answers = (_fit_and_score(clone(combiner), predictions, held) for held in masks)
     else:
-        answers = Parallel()(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
+        answers = run_parallel(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
     y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
     for held, answer in zip(masks, answers, strict=True):
         check_deadline()

@@ -14,6 +14,7 @@ from stacking.comparison.candidates import Kind
 from stacking.comparison.evaluation import FailedMethod, MethodResult
 from stacking.comparison.held_out import HeldOut
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.output_rules import check_output_file
 from stacking.metrics.bootstrap import percentile_interval
 from stacking.metrics.gain_ladder import Ladder
 from stacking.truth import Truth
@@ -274,15 +275,23 @@ class Comparison:
         plain: dict[str, Any] = _plain(content)
         return plain
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
+    def to_json(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write ``leaderboard.json``.
 
         Parameters
         ----------
         path : path-like
             Its folder must exist.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
         """
-        atomic_write_json(path, self.to_dict())
+        check_output_file(path, overwrite=overwrite)
+        atomic_write_json(path, self.to_dict(), replace=overwrite)
 
     def verdict(self) -> str:
         """Say the result in one paragraph.
@@ -332,6 +341,8 @@ class Comparison:
         path: str | os.PathLike[str],
         title: str = "Comparison of ensembles",
         extra_sections: Sequence[Section] = (),
+        *,
+        overwrite: bool = False,
     ) -> None:
         """Write the report as one self-contained HTML file.
 
@@ -343,16 +354,26 @@ class Comparison:
             Its title.
         extra_sections : sequence of Section, default=()
             Put before the section on the protocol.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
         """
         from stacking.report import render_html
 
-        atomic_write_text(path, render_html(self.report(title, extra_sections)))
+        check_output_file(path, overwrite=overwrite)
+        atomic_write_text(path, render_html(self.report(title, extra_sections)), replace=overwrite)
 
     def to_markdown(
         self,
         path: str | os.PathLike[str],
         title: str = "Comparison of ensembles",
         extra_sections: Sequence[Section] = (),
+        *,
+        overwrite: bool = False,
     ) -> None:
         """Write the report as Markdown.
 
@@ -364,10 +385,18 @@ class Comparison:
             Its title.
         extra_sections : sequence of Section, default=()
             Put before the section on the protocol.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
         """
         from stacking.report import render_markdown
 
-        atomic_write_text(path, render_markdown(self.report(title, extra_sections)))
+        check_output_file(path, overwrite=overwrite)
+        atomic_write_text(path, render_markdown(self.report(title, extra_sections)), replace=overwrite)
 
 
 def _plain(value: Any) -> Any:

@@ -30,8 +30,9 @@ from stacking.decision_rules import (
 )
 from stacking.decision_rules.choice import choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
-from stacking.ensemble.folder import read_ensemble_folder, write_ensemble_folder
+from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.seen_samples import find_seen, hash_ids
+from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
 from stacking.metrics.gain_ladder import describe_gain
@@ -433,13 +434,24 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return np.zeros(len(ids), dtype=np.bool_) if self.fitted_ids_ is None else find_seen(ids, self.fitted_ids_)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str] | OutputFolder, *, overwrite: bool = False) -> None:
         """Write the ensemble to a folder of JSON, npy and text files.
 
         Parameters
         ----------
         folder : path
-            New, empty, or an earlier ensemble, which is replaced.
+            New or empty, or an earlier ensemble to replace.
+        overwrite : bool, default=False
+            Replace an earlier ensemble; it stays until the new one is whole. Other files in the folder are never
+            touched.
+
+        Raises
+        ------
+        OutputRefusedError
+            If the folder holds an ensemble that was not to be replaced, or something else; a ValueError and a
+            FileExistsError.
+        OSError
+            If it cannot be written, or another run works in it.
         """
         check_is_fitted(self)
         description = {
@@ -455,7 +467,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         for name, array in (("fitted_ids", self.fitted_ids_), ("predicted_share", self.predicted_share_)):
             if array is not None:
                 beside[name] = array
-        write_ensemble_folder(folder, description, self.combiner_, beside)
+        if isinstance(folder, OutputFolder):  # claimed by the caller before the fit
+            write_ensemble_folder(folder, description, self.combiner_, beside)
+            return
+        with ensemble_folder(folder, overwrite=overwrite) as output:
+            write_ensemble_folder(output, description, self.combiner_, beside)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:

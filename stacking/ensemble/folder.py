@@ -1,8 +1,9 @@
 """A fitted combiner and its thresholds as a folder: JSON, npy and text, each file's sha256 in a manifest, no pickle.
 
-The manifest is written last, so a folder without it is no ensemble. Hashes are checked before any file is parsed, which
-finds accidents. Ensembles of strangers may be opened, and a stranger can hash what he changed: so every file is read as
-if it were hostile, and what was read must be able to score before it is handed out.
+The manifest is written last, so a folder without it is no ensemble, and one that replaces another has files of other
+names until its manifest takes the place of the old one. Hashes are checked before any file is parsed, which finds
+accidents. Ensembles of strangers may be opened, and a stranger can hash what he changed: so every file is read as if it
+were hostile, and what was read must be able to score before it is handed out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import os
 import re
 import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,100 +28,125 @@ from stacking.files.atomic_files import (
     check_writable,
     sha256_file,
 )
+from stacking.files.output_folder import OutputFolder
+from stacking.files.output_rules import ResultKind
 from stacking.files.untrusted import check_plain_file, damage_of, parse_json, parse_npy, read_json
 from stacking.files.versions import installed_versions
 from stacking.memory import check_memory
 from stacking.predictions import PredictionSet
 
 __all__ = [
+    "ENSEMBLE",
     "SCHEMA_VERSION",
     "FolderContent",
-    "check_ensemble_folder",
+    "ensemble_folder",
     "read_ensemble_folder",
     "try_combiner",
     "write_ensemble_folder",
 ]
 
+FORMAT = "labelstack ensemble"
 SCHEMA_VERSION = 1
-OWN_NAMES = frozenset({"manifest.json", "combiner.json", "arrays", "texts"})
-"""What a folder may hold to be replaced; without its manifest it is the remains of a save that was stopped."""
-_FILE_NAME = re.compile(r"combiner\.json|arrays/[0-9]{4,}\.npy|texts/[0-9]{4,}\.txt")
+MANIFEST = "manifest.json"
+
+
+def _files_of(manifest: Mapping[str, Any]) -> list[str] | None:
+    """Return the files of an ensemble by its manifest."""
+    hashes = manifest.get("sha256")
+    return list(hashes) if manifest.get("format") == FORMAT and isinstance(hashes, dict) else None
+
+
+def _rename(manifest: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a manifest with other names of its files."""
+    return {
+        **manifest,
+        "combiner": names.get(manifest["combiner"], manifest["combiner"]),
+        **{part: {key: names.get(name, name) for key, name in manifest[part].items()} for part in ("arrays", "texts")},
+        "sha256": {names.get(name, name): digest for name, digest in manifest["sha256"].items()},
+    }
+
+
+ENSEMBLE = ResultKind("an ensemble", MANIFEST, _files_of, _rename)
+_FILE_NAME = re.compile(r"combiner([0-9]{4})?\.json|arrays/[0-9]{4,}\.npy|texts/[0-9]{4,}\.txt")
 FloatArray = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[Any]]
 FolderContent = tuple[dict[str, Any], Combiner, Arrays]
 
 
-def check_ensemble_folder(folder: str | os.PathLike[str]) -> None:
-    """Check before work starts that an ensemble can be written to a folder.
+def ensemble_folder(
+    folder: str | os.PathLike[str] | OutputFolder,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str | os.PathLike[str] | None] = (),
+    request: Mapping[str, Any] | None = None,
+) -> OutputFolder:
+    """Say where an ensemble is to go; it is claimed when the block that it opens is entered.
 
     Parameters
     ----------
-    folder : path
-        New, empty, or an earlier ensemble.
+    folder : path or OutputFolder
+        New or empty, or an earlier ensemble to replace; what was claimed before is given back as it is.
+    overwrite : bool, default=False
+        Replace an earlier ensemble.
+    inputs : iterable of path or None
+        What it is fitted on; none of it may lie in the folder.
+    request : mapping, optional
+        JSON-able facts that decide the ensemble.
 
-    Raises
-    ------
-    ValueError
-        If the folder holds something that is not part of an ensemble.
-    OSError
-        If the folder cannot be written or its disk is full.
+    Returns
+    -------
+    OutputFolder
+        A context manager.
     """
-    root = Path(folder)
-    foreign = sorted(entry.name for entry in root.iterdir() if entry.name not in OWN_NAMES) if root.is_dir() else []
-    if foreign:
-        raise ValueError(
-            f"out must be a new or empty folder, or an ensemble to replace: got {root}, which holds {foreign[0]!r}."
-        )
-    check_writable(root)
+    if isinstance(folder, OutputFolder):
+        return folder
+    return OutputFolder(folder, ENSEMBLE, overwrite=overwrite, inputs=inputs, request=request)
 
 
 def write_ensemble_folder(
-    folder: str | os.PathLike[str], description: dict[str, Any], combiner: Combiner, beside: Arrays
+    output: OutputFolder, description: dict[str, Any], combiner: Combiner, extra_arrays: Arrays
 ) -> None:
-    """Write a fitted combiner, the arrays beside it and a description.
+    """Write a fitted combiner, further arrays and a description.
 
     Parameters
     ----------
-    folder : path
-        New, empty, or an earlier ensemble, which is replaced.
+    output : OutputFolder
+        A claimed folder; see `ensemble_folder`.
     description : dict
         JSON-able facts kept in the manifest.
     combiner : Combiner
         Fitted.
-    beside : dict of str to ndarray
+    extra_arrays : dict of str to ndarray
         Arrays that are not the combiner's, such as the thresholds; their names hold no slash.
 
     Raises
     ------
-    ValueError
-        If the folder holds something that is not part of an ensemble.
     OSError
         If the folder cannot be written.
     """
-    check_ensemble_folder(folder)
-    root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
     saved_class = class_name(combiner)
     values, arrays, texts = combiner._state()
     arrays = {
-        **beside,
+        **extra_arrays,
         **{f"state/{name}": array for name, array in arrays.items()},
     }
-    check_writable(root, sum(array.nbytes for array in arrays.values()) + sum(map(len, texts.values())) + 2**20)
-    (root / "manifest.json").unlink(missing_ok=True)
-    files = _write_parts(root, arrays, texts)
-    atomic_write_json(root / "combiner.json", {"class": saved_class, "values": values})
-    files["combiner.json"] = sha256_file(root / "combiner.json")
-    manifest = {
-        "format": "labelstack ensemble",
-        "schema_version": SCHEMA_VERSION,
-        "labelstack": installed_versions(("labelstack",), absent="unknown")["labelstack"],
-        "description": description,
-        "arrays": {name: file for name, file in zip(arrays, _file_names("arrays", arrays, "npy"), strict=True)},
-        "texts": {name: file for name, file in zip(texts, _file_names("texts", texts, "txt"), strict=True)},
-        "sha256": files,
-    }
-    atomic_write_json(root / "manifest.json", manifest)
+    n_bytes = sum(array.nbytes for array in arrays.values()) + sum(map(len, texts.values())) + 2**20
+    check_writable(output.path, n_bytes)
+    array_names, text_names = _file_names("arrays", arrays, "npy"), _file_names("texts", texts, "txt")
+    atomic_write_json(output.path_of("combiner.json"), {"class": saved_class, "values": values})
+    files = ["combiner.json", *_write_parts(output, _rekeyed(arrays, array_names), _rekeyed(texts, text_names))]
+    output.commit(
+        {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "labelstack": installed_versions(("labelstack",), absent="unknown")["labelstack"],
+            "description": description,
+            "combiner": "combiner.json",
+            "arrays": array_names,
+            "texts": text_names,
+            "sha256": {file: sha256_file(output.path_of(file)) for file in files},
+        }
+    )
 
 
 def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
@@ -145,10 +172,10 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
         If it is no ensemble folder, a file is missing or changed, or a later version wrote it.
     """
     root = Path(folder)
-    if not (root / "manifest.json").is_file():
-        raise ValueError(f"ensemble must be a folder written by `labelstack fit`: {root} has no manifest.json.")
-    manifest = read_json(root / "manifest.json", f"ensemble {root}, manifest.json")
-    if manifest.get("format") != "labelstack ensemble":
+    if not (root / MANIFEST).is_file():
+        raise ValueError(f"ensemble must be a folder written by `labelstack fit`: {root} has no {MANIFEST}.")
+    manifest = read_json(root / MANIFEST, f"ensemble {root}, {MANIFEST}")
+    if manifest.get("format") != FORMAT:
         raise ValueError(f"ensemble must be a folder written by `labelstack fit`: {root} holds another manifest.")
     with damage_of(f"ensemble {root}", "fit it again"):
         version = manifest["schema_version"]
@@ -162,7 +189,7 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
             name: parse_npy(contents[file], f"ensemble {root}, {name}") for name, file in manifest["arrays"].items()
         }
         texts = {name: contents[file].decode("utf-8") for name, file in manifest["texts"].items()}
-        stored = parse_json(contents["combiner.json"], f"ensemble {root}, combiner.json")
+        stored = parse_json(contents[manifest.get("combiner", "combiner.json")], f"ensemble {root}, combiner.json")
         beside = {name: array for name, array in arrays.items() if not name.startswith("state/")}
         state = {name.removeprefix("state/"): array for name, array in arrays.items() if name not in beside}
         _check_state(state)
@@ -220,23 +247,23 @@ def _read_parts(root: Path, manifest: dict[str, Any]) -> dict[str, bytes]:
     return {name: _read_checked(root, name, digest) for name, digest in digests.items()}
 
 
-def _write_parts(root: Path, arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> dict[str, str]:
-    """Write arrays and texts under numbered names; return the hash of each file."""
-    for part in ("arrays", "texts"):
-        (root / part).mkdir(exist_ok=True)
-        for old in (root / part).iterdir():
-            old.unlink()
-    for file, array in zip(_file_names("arrays", arrays, "npy"), arrays.values(), strict=True):
-        atomic_write_npy(root / file, array)
-    for file, text in zip(_file_names("texts", texts, "txt"), texts.values(), strict=True):
-        atomic_write_bytes(root / file, text.encode("utf-8"))
-    names = [*_file_names("arrays", arrays, "npy"), *_file_names("texts", texts, "txt")]
-    return {file: sha256_file(root / file) for file in names}
+def _write_parts(output: OutputFolder, arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str]) -> list[str]:
+    """Write arrays and texts by file name; return the names."""
+    for name, array in arrays.items():
+        atomic_write_npy(output.path_of(name), array)
+    for name, text in texts.items():
+        atomic_write_bytes(output.path_of(name), text.encode("utf-8"))
+    return [*arrays, *texts]
 
 
-def _file_names(part: str, entries: dict[str, Any], suffix: str) -> list[str]:
+def _rekeyed(entries: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return entries by the names of their files."""
+    return {names[key]: entry for key, entry in entries.items()}
+
+
+def _file_names(part: str, entries: Mapping[str, Any], suffix: str) -> dict[str, str]:
     """Return numbered file names: the entries' own names may hold anything."""
-    return [f"{part}/{number:04d}.{suffix}" for number in range(len(entries))]
+    return {name: f"{part}/{number:04d}.{suffix}" for number, name in enumerate(entries)}
 
 
 def _read_checked(root: Path, name: str, digest: str) -> bytes:

@@ -21,12 +21,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.files.atomic_files import atomic_write_bytes, run_lock, sweep_stale_temps
+from stacking.files.atomic_files import atomic_write_bytes, check_regular
+from stacking.files.output_folder import work_folder
+from stacking.files.output_rules import ResultKind
 
 __all__ = ["current_folder", "digest_of", "keep_pieces", "recall"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+FORMAT = "labelstack kept pieces"
+PIECES = ResultKind(
+    "a folder of kept pieces", "pieces.json", lambda marker: () if marker.get("format") == FORMAT else None
+)
 _FOLDER: ContextVar[Path | None] = ContextVar("stacking_kept_pieces", default=None)
 
 
@@ -37,7 +43,8 @@ def keep_pieces(folder: str | PathLike[str] | None) -> Iterator[None]:
     Parameters
     ----------
     folder : path-like or None
-        Made if it is absent; delete it when the fit has been saved. None keeps nothing.
+        Made if it is absent; else it must be empty or hold kept pieces. Delete it when the fit has been saved. None
+        keeps nothing.
 
     Yields
     ------
@@ -48,6 +55,8 @@ def keep_pieces(folder: str | PathLike[str] | None) -> Iterator[None]:
     ------
     FolderInUseError
         If another run uses the folder.
+    OutputRefusedError
+        If the folder holds something else, or is a link.
     OSError
         If the folder cannot be written.
 
@@ -61,8 +70,7 @@ def keep_pieces(folder: str | PathLike[str] | None) -> Iterator[None]:
         yield
         return
     place = Path(folder).absolute()
-    with run_lock(place):
-        sweep_stale_temps(place)
+    with work_folder(place, PIECES, {"format": FORMAT}):
         token = _FOLDER.set(place)
         try:
             yield
@@ -129,6 +137,7 @@ def recall(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, 
     if folder is None:
         return dict(compute())
     path = folder / f"{digest}.npz"
+    check_regular(path)
     if path.exists():
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:

@@ -2,7 +2,11 @@
 
 # mypy: ignore-errors
 
-from numba import njit
+from stacking.kernels.numba_settings import load_numba
+
+load_numba()
+
+from numba import njit  # noqa: E402 - after the settings are safe
 
 
 def _compile(kernel, **options):

@@ -36,6 +36,8 @@ NO_BIT = f"{CANARY}::test_the_truth_of_held_out_rows_moves_no_bit_of_the_network
 SHARED_GROUPS = f"{BASE}/runs/test_out_of_fold.py::test_folds_share_no_group_and_validation_rows_come_from_the_folds_own_training_part"  # noqa: E501
 DAMAGED = "tests/test_damaged_files.py::test_every_file_is_checked_by_its_bytes_and_not_by_its_time"
 ATOMIC = f"{STACK}/files/test_atomic_files.py"
+OUTPUT = "tests/experiments/cli/test_output_rules.py"
+PLANTED = "tests/experiments/cli/test_planted_files.py"
 STORE = f"{STACK}/predictions/forms/test_store.py"
 RESUMED = f"{BASE}/training/test_member.py::test_an_interrupted_training_equals_an_uninterrupted_one"
 DECODING = f"{BASE}/photos/test_decoding.py"
@@ -318,8 +320,8 @@ FILES = (
     Mutant(
         "an atomic write without fsync",
         "stacking/files/atomic_files.py",
-        "            os.fsync(file.fileno())\n        temporary.replace(target)",
-        "        temporary.replace(target)",
+        "            if sync:\n                os.fsync(file.fileno())\n",
+        "",
         (f"{ATOMIC}::test_the_file_is_synced_before_it_is_renamed",),
     ),
     Mutant(
@@ -332,7 +334,7 @@ FILES = (
     Mutant(
         "an atomic write under the final name",
         "stacking/files/atomic_files.py",
-        "    temporary = temporary_path(target.parent)\n    try:",
+        "    temporary = temporary_path(target.parent, target.name)\n    try:",
         "    temporary = target\n    target.unlink(missing_ok=True)\n    try:",
         (f"{ATOMIC}::test_an_exception_keeps_the_old_file",),
     ),
@@ -346,15 +348,15 @@ FILES = (
     Mutant(
         "the sweep takes what only looks like a temporary file",
         "stacking/files/atomic_files.py",
-        "            if _TEMP_NAME.fullmatch(name):",
-        '            if name.startswith(".tmp-"):',
+        "    return _TEMP_NAME.fullmatch(name) is not None",
+        '    return name.startswith(".tmp-")',
         (f"{ATOMIC}::test_sweep_removes_only_temporaries",),
     ),
     Mutant(
         "free space is not asked for",
         "stacking/files/atomic_files.py",
-        "if free < n_bytes + SPARE_BYTES:",
-        "if free < SPARE_BYTES:",
+        "    if free < needed:\n",
+        "    if free < SPARE_BYTES:\n",
         (f"{ATOMIC}::test_too_little_space",),
     ),
     Mutant(
@@ -422,11 +424,60 @@ FILES = (
         (f"{STORE}::test_a_damaged_index",),
     ),
     Mutant(
-        "the index of a store is written first",
-        "stacking/predictions/forms/store.py",
-        "            (self.folder / INDEX_NAME).unlink(missing_ok=True)\n",
-        "",
+        "the manifest is moved first",
+        "stacking/files/output_folder.py",
+        "moves = [*sorted(written), marker]",
+        "moves = [marker, *sorted(written)]",
         (f"{STORE}::test_killed_at_any_moment",),
+    ),
+    Mutant(
+        "a result of someone else is replaced",
+        "stacking/files/output_folder.py",
+        "        if not owned and foreign:\n",
+        "        if False:\n",
+        (f"{OUTPUT}::test_one_file_of_the_users_is_enough",),
+    ),
+    Mutant(
+        "an earlier result is replaced unasked",
+        "stacking/files/output_folder.py",
+        "        if owned and not self.overwrite and not self.is_there:\n",
+        "        if False:\n",
+        (f"{OUTPUT}::test_an_earlier_result_is_replaced_only_when_asked",),
+    ),
+    Mutant(
+        "a manifest may name files elsewhere for deletion",
+        "stacking/files/output_rules.py",
+        "    if not pure.parts or pure.is_absolute() or",
+        "    if False and",
+        (f"{OUTPUT}::test_a_manifest_that_names_files_elsewhere_deletes_nothing",),
+    ),
+    Mutant(
+        "an output may be its input",
+        "stacking/files/output_rules.py",
+        "if target.exists() and source.exists() and target.samefile(source):",
+        "if False:",
+        (f"{OUTPUT}::test_an_output_that_is_an_input_by_another_spelling",),
+    ),
+    Mutant(
+        "links, devices and pipes are replaced",
+        "stacking/files/atomic_files.py",
+        "    if stat.S_ISREG(mode):\n        return\n    place",
+        "    if not stat.S_ISDIR(mode):\n        return\n    place",
+        (f"{OUTPUT}::test_what_is_no_file_of_ours_is_never_replaced",),
+    ),
+    Mutant(
+        "Python files of the working directory are run",
+        "experiments/__main__.py",
+        "        del sys.path[0]\n",
+        "        pass\n",
+        (f"{PLANTED}::test_python_m_experiments",),
+    ),
+    Mutant(
+        "children run Python files of the working directory",
+        "experiments/cli/application.py",
+        '    os.environ["PYTHONSAFEPATH"] = "1"',
+        '    os.environ.pop("PYTHONSAFEPATH", None)',
+        (f"{PLANTED}::test_commands_on_predictions", f"{PLANTED}::test_commands_on_photos"),
     ),
     Mutant(
         "a row of a store may be written twice",

@@ -7,6 +7,7 @@ the same set twice gives the same bytes.
 import os
 import warnings
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice, first_names
-from stacking.files.atomic_files import atomic_writer, check_writable
+from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable
+from stacking.files.output_rules import check_output_file
 from stacking.links import sigmoid_in_place
 from stacking.predictions.forms.matrix_files import header_bytes
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
 from stacking.predictions.sources import ALL, rows_per_block
 
+MARK = b"labelstack predictions"
+"""Comment of the first array in the archive, which tells a bundle of ours from other files."""
 REQUIRED = ("y_scores", "ids", "models", "labels")
 OPTIONAL = tuple(key for key in PredictionFacts.__annotations__ if key != "extras")
 
@@ -69,7 +73,9 @@ def load_bundle(path: str | os.PathLike[str], *, from_logits: bool = False) -> P
         raise ValueError(f"{path}: {error}") from error
 
 
-def save_bundle(predictions: PredictionSet, path: str | os.PathLike[str], *, dtype: str = "float32") -> Path:
+def save_bundle(
+    predictions: PredictionSet, path: str | os.PathLike[str], *, dtype: str = "float32", overwrite: bool = False
+) -> Path:
     """
     Write predictions into one ``.npz`` file, a block of rows at a time.
 
@@ -78,9 +84,11 @@ def save_bundle(predictions: PredictionSet, path: str | os.PathLike[str], *, dty
     predictions : PredictionSet
         The predictions.
     path : path-like
-        The file; replaced where it exists.
+        The file.
     dtype : {"float32", "float16"}, default="float32"
         Type of the scores on disk.
+    overwrite : bool, default=False
+        Replace a file that this function has written before.
 
     Returns
     -------
@@ -89,13 +97,43 @@ def save_bundle(predictions: PredictionSet, path: str | os.PathLike[str], *, dty
 
     Raises
     ------
+    OutputRefusedError
+        If another file is there that is not to be replaced, or no bundle of ours.
     OSError
         If the folder cannot be written or the disk has too little space.
     TypeError
         If an entry of ``extras`` would need pickle.
     """
-    check_choice(dtype, ("float32", "float16"), name="dtype")
     target = Path(path)
+    check_bundle_target(target, overwrite=overwrite)
+    shape = (predictions.n_models, predictions.n_samples, predictions.n_labels)
+    check_writable(target.parent, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    with atomic_writer(target, replace=overwrite) as file:
+        write_bundle(predictions, file, dtype=dtype)
+    return target
+
+
+def write_bundle(predictions: PredictionSet, file: BinaryIO, *, dtype: str = "float32") -> None:
+    """
+    Write predictions as a bundle into an open file, a block of rows at a time.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        The predictions.
+    file : file object
+        Open for reading and writing bytes.
+    dtype : {"float32", "float16"}, default="float32"
+        Type of the scores on disk.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    TypeError
+        If an entry of ``extras`` would need pickle.
+    """
+    check_choice(dtype, ("float32", "float16"), name="dtype")
     arrays: dict[str, Any] = {
         "ids": predictions.ids,
         "models": np.array(predictions.models),
@@ -108,16 +146,45 @@ def save_bundle(predictions: PredictionSet, path: str | os.PathLike[str], *, dty
         if array.dtype.hasobject:
             raise TypeError(f"{key} must hold numbers or strings to be saved: got dtype {array.dtype}; remove it.")
     shape = (predictions.n_models, predictions.n_samples, predictions.n_labels)
-    size = sum(array.nbytes for array in plain.values()) + int(np.prod(shape)) * np.dtype(dtype).itemsize
-    check_writable(target.parent, size)
-    with atomic_writer(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        with _member(archive, "y_scores") as member:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with _member(archive, "y_scores", MARK) as member:
             member.write(header_bytes(shape, dtype))
             _write_scores(predictions, member, dtype)
         for key, array in plain.items():
             with _member(archive, key) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
-    return target
+
+
+def check_bundle_target(path: Path, *, overwrite: bool, inputs: Iterable[str | os.PathLike[str] | None] = ()) -> None:
+    """
+    Refuse a file that a bundle must not replace, before any work.
+
+    Parameters
+    ----------
+    path : Path
+        Where the bundle is to go.
+    overwrite : bool
+        Whether an earlier bundle may be replaced.
+    inputs : iterable of path-like or None
+        What it is made from.
+
+    Raises
+    ------
+    OutputRefusedError
+        If something is there that is not to be replaced, is not ours, or is an input.
+    """
+    check_output_file(path, overwrite=overwrite, inputs=inputs)
+    if path.exists() and not _is_ours(path):
+        raise OutputRefusedError(f"{path} is no bundle that labelstack wrote: choose another name.")
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether `save_bundle` has written a file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()[0].comment == MARK
+    except (OSError, ValueError, IndexError, zipfile.BadZipFile, NotImplementedError):
+        return False
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
@@ -160,9 +227,11 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
         raise ValueError(f"{place} must be an undamaged .npz file: {error or type(error).__name__}.") from error
 
 
-def _member(archive: zipfile.ZipFile, key: str) -> Any:
+def _member(archive: zipfile.ZipFile, key: str, comment: bytes = b"") -> Any:
     """Open one array of an archive for writing, with a fixed date so that equal contents give equal bytes."""
-    return archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True)
+    entry = zipfile.ZipInfo(f"{key}.npy")
+    entry.comment = comment
+    return archive.open(entry, "w", force_zip64=True)
 
 
 def _write_scores(predictions: PredictionSet, member: BinaryIO, dtype: str) -> None:

@@ -127,11 +127,11 @@ def save_predictions(
     predictions : PredictionSet
         The predictions.
     path : path-like
-        With the suffix ``.npz`` a bundle, which replaces an existing file; otherwise the folder of a store.
+        With the suffix ``.npz`` a bundle; otherwise the folder of a store.
     dtype : {"float32", "float16"}, default="float32"
         Type of the scores on disk; float16 rounds to about three digits.
     overwrite : bool, default=False
-        Replace a store that is already there.
+        Replace a bundle or a store that is already there; it stays until the new one is whole.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def save_predictions(
     Raises
     ------
     FileExistsError
-        If there is a store already, or the folder holds something else.
+        If other predictions are there already, or something that is no bundle or store of this package.
     OSError
         If the folder cannot be written or the disk has too little space.
 
@@ -155,7 +155,7 @@ def save_predictions(
     ('dress', 'red')
     """
     if Path(path).suffix.lower() == ".npz":
-        return save_bundle(predictions, path, dtype=dtype)
+        return save_bundle(predictions, path, dtype=dtype, overwrite=overwrite)
     return write_store(predictions, path, dtype=dtype, overwrite=overwrite)
 
 

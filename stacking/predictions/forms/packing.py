@@ -1,11 +1,10 @@
 """Change prediction stores: pack predictions into one, add or drop models, add the copy for reading label by label.
 
-A change writes new files first, then the index, then removes what the index no longer names: a store is whole at every
-moment.
+A change writes new files first, then the index, then removes what the old index named and the new one does not: a store
+is whole at every moment, and a change that a kill stopped may be asked for once more.
 """
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from stacking._checks import BoolArray, check_model_scores
-from stacking.files.atomic_files import (
-    atomic_write_npy,
-    atomic_writer,
-    check_writable,
-    preallocate,
-    run_lock,
-    sync_folder,
-)
+from stacking.files.atomic_files import atomic_write_npy, atomic_writer, check_writable, preallocate
+from stacking.files.output_folder import OutputFolder, hash_request
 from stacking.predictions.alignment import align_predictions
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
-from stacking.predictions.forms.store import hash_matrix, load_store, remove_unlisted, write_at, write_store
-from stacking.predictions.forms.store_index import StoreIndex, describe_file, read_index
+from stacking.predictions.forms.store import hash_matrix, load_store, next_number, write_at, write_store
+from stacking.predictions.forms.store_index import STORE, StoreIndex, describe_file, is_store, read_index
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import select_positions
 from stacking.predictions.sources import ALL, rows_per_block
@@ -54,7 +47,7 @@ def pack_predictions(
     by_label : bool, default=False
         Also write the copy for reading label by label, which doubles the size.
     overwrite : bool, default=False
-        Replace a store that is already there.
+        Replace a store that is already there; it stays until the new one is whole.
 
     Returns
     -------
@@ -64,15 +57,54 @@ def pack_predictions(
     Raises
     ------
     FileExistsError
-        If there is a store already, or the folder holds something else.
+        If there is a store already, or the folder holds something else. A store of these very predictions whose copy
+        by label a kill has cut short is gone on with.
     OSError
         If another run works in the folder, it cannot be written, or the disk has too little space.
     """
-    with run_lock(folder):
-        write_store(predictions, folder, dtype=dtype, overwrite=overwrite)
+    begun = by_label and _is_begun(Path(folder)) and holds_predictions(folder, predictions, dtype=dtype)
+    with OutputFolder(folder, STORE, overwrite=overwrite or begun) as output:
+        if not begun:
+            write_store(predictions, output, dtype=dtype, wants_by_label=by_label)
         if by_label:
-            _add_by_label(Path(folder))
-    return Path(folder)
+            _add_by_label(output)
+    return output.path
+
+
+def _is_begun(folder: Path) -> bool:
+    """Return whether a kill has cut the writing of the copy by label short."""
+    try:
+        index = read_index(folder, verify=False)
+    except (OSError, ValueError):
+        return False
+    return index.wants_by_label and not index.by_label
+
+
+def holds_predictions(folder: PathLike, predictions: PredictionSet, *, dtype: str = "float32") -> bool:
+    """
+    Tell whether a folder is a store of these very predictions.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where a store may be.
+    predictions : PredictionSet
+        The predictions.
+    dtype : {"float32", "float16"}, default="float32"
+        Type of the scores on disk.
+
+    Returns
+    -------
+    bool
+        True where writing them once more would change nothing.
+    """
+    if not is_store(folder):
+        return False
+    try:
+        index = read_index(folder)
+        return index.dtype == dtype and load_store(folder, verify=False).fingerprint == predictions.fingerprint
+    except (OSError, ValueError):  # damaged: it is no such store
+        return False
 
 
 def add_models(folder: PathLike, predictions: PredictionSet) -> Path:
@@ -100,33 +132,7 @@ def add_models(folder: PathLike, predictions: PredictionSet) -> Path:
     ValueError
         If a model is there already, or samples or labels do not match.
     """
-    place = Path(folder)
-    read_index(place, verify=False)
-    with run_lock(place):
-        index = read_index(place)
-        old = load_store(place, verify=False)
-        joined = align_predictions([old, predictions], ids=old.ids, labels=old.labels)
-        new = joined.subset(models=list(predictions.models))
-        copies = 2 if index.by_label else 1
-        check_writable(place, copies * new.n_models * new.n_samples * new.n_labels * np.dtype(index.dtype).itemsize)
-        names: list[str] = []
-        content: list[str] = []
-        for model in range(new.n_models):
-            names.append(f"scores/{_next_number(index, len(names)):04d}.npy")
-            _write_rows(new, model, place / names[-1], index.dtype)
-            content.append(hash_matrix(MatrixFile.open(place / names[-1])))
-        grown = replace(
-            index,
-            models=[*index.models, *new.models],
-            scores=[*index.scores, *names],
-            content=[*index.content, *content],
-            files=index.files | {name: describe_file(place / name) for name in names},
-        )
-        grown = _with_covers(place, grown, joined.covers)
-        if index.by_label:
-            grown = _with_by_label(place, grown)
-        _commit(place, grown)
-    return place
+    return change_store(folder, added=predictions)
 
 
 def drop_models(folder: PathLike, models: Sequence[str]) -> Path:
@@ -154,26 +160,102 @@ def drop_models(folder: PathLike, models: Sequence[str]) -> Path:
     ValueError
         If a model is not there, or none would stay.
     """
+    return change_store(folder, dropped=models)
+
+
+def change_store(folder: PathLike, *, added: PredictionSet | None = None, dropped: Sequence[str] = ()) -> Path:
+    """
+    Drop models of a store and add others, in one step: the store is as before or as asked.
+
+    Parameters
+    ----------
+    folder : path-like
+        The store. Where its last change was this very one, nothing happens.
+    added : PredictionSet, optional
+        New models, for the same samples in any order; labels that they lack are not covered.
+    dropped : sequence of str
+        Names of models to remove; at least one must be there in the end.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    OSError
+        If another run works in the folder, it cannot be written, or the disk has too little space.
+    ValueError
+        If a model to add is there already, one to drop is not, none would stay, or samples or labels do not match.
+    """
     place = Path(folder)
     read_index(place, verify=False)
-    with run_lock(place):
+    with _claim(place) as output:
         index = read_index(place)
-        dropped = set(select_positions(list(models), index.models, "models").tolist())
-        kept = [position for position in range(len(index.models)) if position not in dropped]
-        if not kept:
+        change = hash_request({"added": added.fingerprint if added else None, "dropped": sorted(dropped)})
+        if index.change == change:
+            return place
+        covers = load_store(place, verify=False).covers
+        changed = replace(index, change=change)
+        if dropped:
+            changed, covers = _without(changed, covers, dropped)
+        if added is not None:
+            changed, covers = _grown(output, changed, covers, added)
+        if not changed.models:
             raise ValueError(
-                f"models must leave at least one in the store: got all {len(dropped)}; delete the folder instead."
+                f"models must leave at least one in the store: got all {len(index.models)}; delete the folder instead."
             )
-        covers = load_store(place, verify=False).covers[kept]
-        shrunk = replace(
-            index,
-            models=[index.models[position] for position in kept],
-            scores=[index.scores[position] for position in kept],
-            content=[index.content[position] for position in kept],
-            by_label=[index.by_label[position] for position in kept] if index.by_label else [],
-        )
-        _commit(place, _with_covers(place, shrunk, covers))
+        changed = _with_covers(output, changed, covers)
+        if index.by_label:
+            changed = _with_by_label(output, changed)
+        output.commit(_tidy(changed).as_dict())
     return place
+
+
+def _claim(folder: Path) -> OutputFolder:
+    """Say that a store is to be changed."""
+    return OutputFolder(folder, STORE, overwrite=True)
+
+
+def _without(index: StoreIndex, covers: BoolArray, models: Sequence[str]) -> tuple[StoreIndex, BoolArray]:
+    """Leave models out of an index."""
+    dropped = set(select_positions(list(models), index.models, "models").tolist())
+    kept = [position for position in range(len(index.models)) if position not in dropped]
+    shrunk = replace(
+        index,
+        models=[index.models[position] for position in kept],
+        scores=[index.scores[position] for position in kept],
+        content=[index.content[position] for position in kept],
+        by_label=[index.by_label[position] for position in kept] if index.by_label else [],
+    )
+    return shrunk, covers[kept]
+
+
+def _grown(
+    output: OutputFolder, index: StoreIndex, covers: BoolArray, predictions: PredictionSet
+) -> tuple[StoreIndex, BoolArray]:
+    """Write the scores of new models and name them in an index."""
+    place = output.path
+    old = load_store(place, verify=False)
+    stays = [old.subset(models=index.models)] if index.models else []
+    joined = align_predictions([*stays, predictions], ids=old.ids, labels=old.labels)
+    new = joined.subset(models=list(predictions.models))
+    copies = 2 if index.by_label else 1
+    check_writable(place, copies * new.n_models * new.n_samples * new.n_labels * np.dtype(index.dtype).itemsize)
+    first = next_number(place, "scores", "by_label")
+    names = [f"scores/{first + model:04d}.npy" for model in range(new.n_models)]
+    for model, name in enumerate(names):
+        _write_rows(new, model, output.path_of(name), index.dtype)
+    grown = replace(
+        index,
+        models=[*index.models, *new.models],
+        scores=[*index.scores, *names],
+        content=[*index.content, *(hash_matrix(MatrixFile.open(output.path_of(name))) for name in names)],
+        files=index.files | {name: describe_file(output.path_of(name)) for name in names},
+    )
+    return grown, np.concatenate([covers, new.covers])
 
 
 def add_by_label_copy(folder: PathLike) -> Path:
@@ -202,29 +284,44 @@ def add_by_label_copy(folder: PathLike) -> Path:
     """
     place = Path(folder)
     read_index(place, verify=False)
-    with run_lock(place):
-        _add_by_label(place)
+    with _claim(place) as output:
+        _add_by_label(output)
     return place
 
 
-def _add_by_label(folder: Path) -> None:
-    """Add the copy to a store that is locked."""
-    index = read_index(folder)
-    if not index.by_label:
-        check_writable(folder, sum(index.files[name]["bytes"] for name in index.scores))
-        _commit(folder, _with_by_label(folder, index))
+def _add_by_label(output: OutputFolder) -> None:
+    """Add the copy to a claimed store, file by file, so that a run after a kill goes on with those that lack."""
+    index = read_index(output.path)
+    if index.by_label:
+        return
+    names = {source: _copy_name(source) for source in index.scores}
+    lacking = [source for source, name in names.items() if name not in index.files]
+    check_writable(output.path, sum(index.files[source]["bytes"] for source in lacking))
+    for source in lacking:
+        index = _with_copy(output, index, source)
+        output.commit(index.as_dict())
+    output.commit(_tidy(replace(index, by_label=list(names.values()), wants_by_label=False)).as_dict())
 
 
-def _with_by_label(folder: Path, index: StoreIndex) -> StoreIndex:
+def _with_by_label(output: OutputFolder, index: StoreIndex) -> StoreIndex:
     """Write the label-major copies that are missing and name them in the index."""
-    (folder / "by_label").mkdir(exist_ok=True)
-    names = [name.replace("scores/", "by_label/") for name in index.scores]
-    for source, name in zip(index.scores, names, strict=True):
-        if name not in index.files:
-            _write_by_label(MatrixFile.open(folder / source), folder / name)
-    sync_folder(folder / "by_label")
-    new = {name: describe_file(folder / name) for name in names if name not in index.files}
-    return replace(index, by_label=names, files=index.files | new)
+    for source in index.scores:
+        if _copy_name(source) not in index.files:
+            index = _with_copy(output, index, source)
+    return replace(index, by_label=[_copy_name(source) for source in index.scores])
+
+
+def _with_copy(output: OutputFolder, index: StoreIndex, source: str) -> StoreIndex:
+    """Write the label-major copy of one file and describe it."""
+    name = _copy_name(source)
+    there = output.path / source
+    _write_by_label(MatrixFile.open(there if there.exists() else output.path_of(source)), output.path_of(name))
+    return replace(index, files=index.files | {name: describe_file(output.path_of(name))})
+
+
+def _copy_name(source: str) -> str:
+    """Return the name of a score file's label-major copy."""
+    return source.replace("scores/", "by_label/")
 
 
 def _write_by_label(matrix: MatrixFile, path: Path) -> None:
@@ -262,27 +359,19 @@ def _write_rows(predictions: PredictionSet, model: int, path: Path, dtype: str) 
             file.write(np.ascontiguousarray(scores, dtype=dtype).data.cast("B"))
 
 
-def _with_covers(folder: Path, index: StoreIndex, covers: BoolArray) -> StoreIndex:
+def _with_covers(output: OutputFolder, index: StoreIndex, covers: BoolArray) -> StoreIndex:
     """Write the coverage under a new name, since the old file belongs to the index that still holds."""
     facts = {key: name for key, name in index.facts.items() if key != "covers"}
     if covers.all():
         return replace(index, facts=facts)
-    old = index.facts.get("covers", "covers.npy")
-    name = f"covers{int(re.sub(r'[^0-9]', '', old) or 0) + 1:04d}.npy"
-    atomic_write_npy(folder / name, covers)
-    files = index.files | {name: describe_file(folder / name)}
+    taken = [int(path.stem.removeprefix("covers") or 0) for path in output.path.glob("covers*.npy")]
+    name = f"covers{max(taken, default=0) + 1:04d}.npy"
+    atomic_write_npy(output.path_of(name), covers)
+    files = index.files | {name: describe_file(output.path_of(name))}
     return replace(index, facts=facts | {"covers": name}, files=files)
 
 
-def _next_number(index: StoreIndex, offset: int) -> int:
-    """Give the next free number of a score file."""
-    return max(int(Path(name).stem) for name in index.scores) + 1 + offset
-
-
-def _commit(folder: Path, index: StoreIndex) -> None:
-    """Write the index with the files it names, then remove the others."""
-    named = {"ids.npy", *index.scores, *index.by_label, *index.facts.values(), *index.extras.values()}
-    final = replace(index, files={name: entry for name, entry in index.files.items() if name in named})
-    sync_folder(folder / "scores")
-    final.write(folder)
-    remove_unlisted(folder, final)
+def _tidy(index: StoreIndex) -> StoreIndex:
+    """Leave out of an index the files that it has no use for."""
+    named = {index.ids, *index.scores, *index.by_label, *index.facts.values(), *index.extras.values()}
+    return replace(index, files={name: entry for name, entry in index.files.items() if name in named})

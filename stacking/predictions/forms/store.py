@@ -4,7 +4,6 @@
 ``load_store`` reads nothing but names, truth and headers; scores are read when they are asked for.
 """
 
-import contextlib
 import hashlib
 import os
 import threading
@@ -17,27 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import BoolArray, FloatArray, IntArray, check_choice, check_model_scores, first_names
-from stacking.files.atomic_files import (
-    LOCK_NAME,
-    atomic_write_npy,
-    check_writable,
-    create_file,
-    preallocate,
-    sweep_stale_temps,
-    sync_folder,
-    temporary_path,
-)
+from stacking.files.atomic_files import atomic_write_npy, check_writable, create_file, preallocate
+from stacking.files.output_folder import OutputFolder
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, header_bytes
-from stacking.predictions.forms.store_index import (
-    ARRAY_FACTS,
-    FOLDERS,
-    INDEX_NAME,
-    StoreIndex,
-    describe_file,
-    is_store,
-    is_store_file,
-    read_index,
-)
+from stacking.predictions.forms.store_index import ARRAY_FACTS, STORE, StoreIndex, describe_file, read_index
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
 from stacking.predictions.selection import select_positions
 from stacking.predictions.sources import (
@@ -60,8 +42,8 @@ class StoreWriter:
 
     Parameters
     ----------
-    folder : path-like
-        The store; created where it does not exist.
+    folder : path-like or OutputFolder
+        The store; created where it does not exist. It is locked until the commit. One that was claimed before stays so.
     ids, models, labels : array-like of str or int
         Unique names.
     dtype : {"float32", "float16"}, default="float32"
@@ -76,7 +58,7 @@ class StoreWriter:
     FileExistsError
         If there is a store already, or the folder holds something else.
     OSError
-        If the folder cannot be written or the disk has too little space.
+        If the folder cannot be written, another run works in it, or the disk has too little space.
     ValueError
         If names or facts are invalid.
 
@@ -92,7 +74,7 @@ class StoreWriter:
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | OutputFolder,
         ids: npt.ArrayLike,
         models: npt.ArrayLike,
         labels: npt.ArrayLike,
@@ -103,7 +85,6 @@ class StoreWriter:
     ) -> None:
         check_choice(dtype, ("float32", "float16"), name="dtype")
         shape = (len(np.asarray(models)), len(np.asarray(ids)), len(np.asarray(labels)))
-        self.folder = Path(folder)
         self._frame = PredictionSet(PendingSource(shape), ids, models, labels, **facts)
         self._extras = _plain_extras(self._frame.extras)
         self._dtype = np.dtype(dtype)
@@ -111,14 +92,19 @@ class StoreWriter:
         self._lock = threading.Lock()
         self._header = header_bytes(shape[1:], self._dtype)
         self._files: list[BinaryIO] = []
-        self._temporary: list[Path] = []
-        _check_target(self.folder, overwrite=overwrite)
+        self.wants_by_label = False
+        self._is_own = not isinstance(folder, OutputFolder)
+        self._output = folder if isinstance(folder, OutputFolder) else OutputFolder(folder, STORE, overwrite=overwrite)
+        self.folder = self._output.path
+        self._output.check()
         size = len(self._header) + shape[1] * shape[2] * self._dtype.itemsize
         check_writable(self.folder, size * shape[0])
-        (self.folder / "scores").mkdir(parents=True, exist_ok=True)
+        if self._is_own:
+            self._output.__enter__()
         try:
-            for _ in self._frame.models:
-                self._reserve(size)
+            self._scores = [f"scores/{position:04d}.npy" for position in range(self._frame.n_models)]
+            for name in self._scores:
+                self._reserve(name, size)
         except BaseException:
             self.abort()
             raise
@@ -187,33 +173,27 @@ class StoreWriter:
         """
         try:
             self._check_complete()
-            content = [self._finish(position) for position in range(self._frame.n_models)]
-            (self.folder / INDEX_NAME).unlink(missing_ok=True)
-            index = self._publish(content)
-            index.write(self.folder)
-        except BaseException:
+            index = self._describe([self._finish(position) for position in range(self._frame.n_models)])
+            if not self._is_there(index):
+                self._output.commit(index.as_dict())
+        finally:
             self.abort()
-            raise
-        remove_unlisted(self.folder, index)
         return self.folder
 
     def abort(self) -> None:
         """Remove what was written and give up; a store that was there before stays."""
         for file in self._files:
             file.close()
-        for path in self._temporary:
-            path.unlink(missing_ok=True)
-        self._files, self._temporary = [], []
-        for place in (self.folder / "scores", self.folder):
-            with contextlib.suppress(OSError):
-                place.rmdir()
+        self._files = []
+        if self._is_own:
+            self._output.close()
+        else:
+            self._output.discard()
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, name: str, size: int) -> None:
         """Create one model's file at its full size."""
-        path = temporary_path(self.folder / "scores")
-        file = create_file(path)
+        file = create_file(self._output.path_of(name))
         self._files.append(file)
-        self._temporary.append(path)
         preallocate(file, size)
         file.write(self._header)
         file.flush()
@@ -259,48 +239,58 @@ class StoreWriter:
 
     def _finish(self, position: int) -> str:
         """Sync one model's file and hash its scores."""
+        if not self._files:
+            raise ValueError("the store must still be open for writing: it was committed or aborted.")
         os.fsync(self._files[position].fileno())
         self._files[position].close()
-        return hash_matrix(MatrixFile.open(self._temporary[position]))
+        return hash_matrix(MatrixFile.open(self._output.path_of(self._scores[position])))
 
-    def _publish(self, content: list[str]) -> StoreIndex:
-        """Bring all files to their final names and describe them."""
-        folder, frame = self.folder, self._frame
-        scores = [f"scores/{position:04d}.npy" for position in range(frame.n_models)]
-        for temporary, name in zip(self._temporary, scores, strict=True):
-            temporary.replace(folder / name)
-        self._temporary = []
-        sync_folder(folder / "scores")
-        atomic_write_npy(folder / "ids.npy", frame.ids)
+    def _describe(self, content: list[str]) -> StoreIndex:
+        """Write the arrays beside the scores; describe all files."""
+        frame = self._frame
+        arrays: dict[str, npt.NDArray[Any]] = {"ids.npy": frame.ids}
         facts = {}
         for key in ARRAY_FACTS:
             values = getattr(frame, key)
             if values is not None and not (key == "covers" and values.all()):
                 facts[key] = f"{key}.npy"
-                atomic_write_npy(folder / facts[key], values)
+                arrays[facts[key]] = values
         extras = {key: f"extras/{number:04d}.npy" for number, key in enumerate(self._extras)}
-        if extras:
-            (folder / "extras").mkdir(exist_ok=True)
-        for key, name in extras.items():
-            atomic_write_npy(folder / name, self._extras[key])
-        named = ["ids.npy", *scores, *facts.values(), *extras.values()]
+        arrays |= {name: self._extras[key] for key, name in extras.items()}
+        for name, values in arrays.items():
+            atomic_write_npy(self._output.path_of(name), values)
         return StoreIndex(
             n_samples=frame.n_samples,
             models=list(frame.models),
             labels=list(frame.labels),
             dtype=self._dtype.name,
-            scores=scores,
+            scores=self._scores,
             content=content,
             label_groups=None if frame.label_groups is None else list(frame.label_groups),
             label_ids=None if frame.label_ids is None else list(frame.label_ids),
             facts=facts,
             extras=extras,
-            files={name: describe_file(folder / name) for name in named},
+            wants_by_label=self.wants_by_label,
+            files={name: describe_file(self._output.path_of(name)) for name in [*self._scores, *arrays]},
         )
+
+    def _is_there(self, index: StoreIndex) -> bool:
+        """Return whether the folder holds these very predictions, so that a run that goes on changes no byte."""
+        if self._output.earlier is None:
+            return False
+        try:
+            return read_index(self.folder, verify=True).contents == index.contents
+        except (OSError, ValueError):  # damaged: it is replaced
+            return False
 
 
 def write_store(
-    predictions: PredictionSet, folder: str | os.PathLike[str], *, dtype: str = "float32", overwrite: bool = False
+    predictions: PredictionSet,
+    folder: str | os.PathLike[str] | OutputFolder,
+    *,
+    dtype: str = "float32",
+    overwrite: bool = False,
+    wants_by_label: bool = False,
 ) -> Path:
     """
     Write a set as a store, a block at a time.
@@ -309,12 +299,14 @@ def write_store(
     ----------
     predictions : PredictionSet
         The scores; they may be in another store.
-    folder : path-like
+    folder : path-like or OutputFolder
         Where to.
     dtype : {"float32", "float16"}, default="float32"
         Type on disk.
     overwrite : bool, default=False
         Replace a store that is already there.
+    wants_by_label : bool, default=False
+        Note that a copy by label is to follow, so that it is gone on with after a kill.
 
     Returns
     -------
@@ -331,7 +323,8 @@ def write_store(
     names = (predictions.ids, predictions.models, predictions.labels)
     with StoreWriter(folder, *names, dtype=dtype, overwrite=overwrite, **predictions.facts()) as writer:
         copy_scores(predictions, writer)
-    return Path(folder)
+        writer.wants_by_label = wants_by_label
+    return writer.folder
 
 
 def copy_scores(predictions: PredictionSet, writer: StoreWriter) -> None:
@@ -384,7 +377,7 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
         raise ValueError(f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}.")
     facts: dict[str, Any] = {key: _load_array(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
     extras = {key: _load_array(place / name) for key, name in index.extras.items()}
-    ids = _load_array(place / "ids.npy")
+    ids = _load_array(place / index.ids)
     facts |= {"label_groups": index.label_groups, "label_ids": index.label_ids}
     return PredictionSet(source, ids, index.models, index.labels, extras=extras, **facts)
 
@@ -471,40 +464,24 @@ def write_at(descriptor: int, block: npt.NDArray[Any], position: int) -> None:
         done += os.pwrite(descriptor, view[done:], position + done)
 
 
-def _check_target(folder: Path, *, overwrite: bool) -> None:
-    """Refuse to write where something else is; sweep what a killed writer left."""
-    if is_store(folder) and not overwrite:
-        raise FileExistsError(f"{folder} already holds a store: choose another folder or pass overwrite=True.")
-    if folder.is_dir():
-        sweep_stale_temps(folder)
-        own = {INDEX_NAME, LOCK_NAME}
-        foreign = [name for name in _file_names(folder) if name not in own and not is_store_file(name)]
-        if foreign:
-            raise FileExistsError(f"{folder} must be empty: it holds {first_names(foreign)}; choose another folder.")
-
-
-def _file_names(folder: Path) -> list[str]:
-    """List what is in a folder, with the contents of the sub-folders that stores have."""
-    names = [path.name for path in folder.iterdir() if not (path.is_dir() and path.name in FOLDERS)]
-    return sorted(names) + sorted(
-        path.relative_to(folder).as_posix() for part in FOLDERS for path in folder.glob(f"{part}/*")
-    )
-
-
-def remove_unlisted(folder: Path, index: StoreIndex) -> None:
+def next_number(folder: Path, *parts: str) -> int:
     """
-    Remove files of an older state of a store that its index does not name.
+    Return the number after the last that a file of these sub-folders has.
 
     Parameters
     ----------
     folder : Path
         The store.
-    index : StoreIndex
-        The index in force.
+    *parts : str
+        Sub-folders that share their numbers.
+
+    Returns
+    -------
+    int
+        0 where they hold none.
     """
-    for name in _file_names(folder):
-        if is_store_file(name) and name not in index.files:
-            (folder / name).unlink(missing_ok=True)
+    taken = [int(path.stem) for part in parts for path in (folder / part).glob("*.npy") if path.stem.isdecimal()]
+    return max(taken, default=-1) + 1
 
 
 def _plain_extras(extras: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:

@@ -7,12 +7,14 @@ be mistaken for predictions. Names of models and labels live only here, since re
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stacking._checks import first_names
-from stacking.files.atomic_files import atomic_write_json, sha256_file
+from stacking.files.atomic_files import sha256_file
+from stacking.files.output_rules import ResultKind
 
 FORMAT = "labelstack-predictions"
 SCHEMA_VERSION = 1
@@ -42,6 +44,8 @@ class StoreIndex:
         The score file of every model, relative to the folder.
     content : list of str
         The content hash of every model's scores.
+    ids : str
+        The file of the samples' names; a store that replaces another has files of other names than that one.
     by_label : list of str
         The second copy of every model's scores, in which a label lies together; empty where there is none.
     label_groups, label_ids : list of str or None
@@ -50,6 +54,10 @@ class StoreIndex:
         The file of every optional array.
     files : dict
         Size in bytes and SHA-256 of every file.
+    change : str
+        Hash of the change in place that made this state, so that the same change begun again is known to be done.
+    wants_by_label : bool
+        Whether the copy by label was asked for and is still being written.
     """
 
     n_samples: int
@@ -58,25 +66,70 @@ class StoreIndex:
     dtype: str
     scores: list[str]
     content: list[str]
+    ids: str = "ids.npy"
     by_label: list[str] = field(default_factory=list)
     label_groups: list[str] | None = None
     label_ids: list[str] | None = None
     facts: dict[str, str] = field(default_factory=dict)
     extras: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    change: str = ""
+    wants_by_label: bool = False
 
-    def write(self, folder: Path) -> None:
+    def as_dict(self) -> dict[str, Any]:
         """
-        Write the index, which makes the folder a store.
+        Return what ``index.json`` holds.
 
-        Parameters
-        ----------
-        folder : Path
-            The folder; every file named is complete in it.
+        Returns
+        -------
+        dict
+            The fields, with format and version.
         """
         layout = "row-major and label-major" if self.by_label else "row-major"
-        head = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "layout": layout}
-        atomic_write_json(folder / INDEX_NAME, head | asdict(self))
+        seldom = {"ids": "ids.npy", "change": "", "wants_by_label": False}
+        entries = {key: value for key, value in asdict(self).items() if key not in seldom or value != seldom[key]}
+        return {"format": FORMAT, "schema_version": SCHEMA_VERSION, "layout": layout} | entries
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """
+        Return what the store holds, whatever its files are called.
+
+        Returns
+        -------
+        dict
+            Names, and the hash of every array; the copy by label is no part of it.
+        """
+        hashes = {name: entry["sha256"] for name, entry in self.files.items()}
+        return {
+            "names": [self.n_samples, self.models, self.labels, self.label_groups, self.dtype],
+            "scores": [hashes[name] for name in self.scores],
+            "ids": hashes[self.ids],
+            "facts": {key: hashes[name] for key, name in self.facts.items()},
+            "extras": {key: hashes[name] for key, name in self.extras.items()},
+        }
+
+
+def _files_of(index: Mapping[str, Any]) -> list[str] | None:
+    """Return the files of a store by its index."""
+    files = index.get("files")
+    if index.get("format") != FORMAT or not isinstance(files, dict):
+        return None
+    return [name for name in files if is_store_file(name)]
+
+
+def _rename(index: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return an index with other names of its files."""
+    return {
+        **index,
+        **{part: [names.get(name, name) for name in index[part]] for part in ("scores", "by_label")},
+        **{part: {key: names.get(name, name) for key, name in index[part].items()} for part in ("facts", "extras")},
+        "ids": names.get(index.get("ids", "ids.npy"), "ids.npy"),
+        "files": {names.get(name, name): entry for name, entry in index["files"].items()},
+    }
+
+
+STORE = ResultKind("a store", INDEX_NAME, _files_of, _rename)
 
 
 def is_store(folder: str | os.PathLike[str]) -> bool:
@@ -177,7 +230,7 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 def _check_shape_of(index: StoreIndex) -> None:
     """Check that the index agrees with itself and names no file outside the folder."""
-    named = [*index.scores, *index.by_label, *index.facts.values(), *index.extras.values(), "ids.npy"]
+    named = [*index.scores, *index.by_label, *index.facts.values(), *index.extras.values(), index.ids]
     if not all(is_store_file(name) for name in [*named, *index.files]):
         raise ValueError("it names a file that no store has")
     if set(named) - set(index.files):

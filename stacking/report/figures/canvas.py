@@ -115,10 +115,15 @@ def draw(width: float, height: float, paint: Callable[[Figure], None], descripti
 
 @contextmanager
 def _quiet_settings() -> Iterator[None]:
-    """Set matplotlib's defaults for one drawing; glyphs its measuring font lacks are the reader's font's affair."""
+    """Draw with matplotlib's own defaults and ours; glyphs its measuring font lacks are the reader's font's affair.
+
+    A ``matplotlibrc`` in the working directory decides nothing: it could have every text pass through LaTeX.
+    """
     import matplotlib
 
-    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support")
         yield

@@ -67,7 +67,7 @@ def test_other_peoples_folders_are_refused(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "manifest.json").write_text("{}")
     for name, message in {
-        "thesis": "holds other files",
+        "thesis": "holds .* and no manifest.json, so it is not a run folder",
         "file": "is a file",
         "store": "belongs to something else",
     }.items():

@@ -167,10 +167,10 @@ def test_a_name_that_is_too_long_is_one_sentence(labelstack, request, command, t
 
 
 def test_no_working_folder_is_written_to(labelstack, make_disk, request, monkeypatch, tmp_path):
-    commands = [COMMANDS[name](request.getfixturevalue, tmp_path) for name in ("fit", "compare", "pack", "predict")]
+    out = tmp_path / "out"
+    commands = [COMMANDS[name](request.getfixturevalue, out) for name in ("fit", "compare", "pack", "predict")]
     monkeypatch.chdir(make_disk(MIB, read_only=True))
     for arguments in commands:
-        shutil.rmtree(tmp_path / "store", ignore_errors=True)
         done = labelstack(*arguments)
         assert done.exit_code == 0, done.output
 

@@ -15,6 +15,7 @@ import pytest
 from stacking.files import atomic_files
 from stacking.files.atomic_files import (
     FolderInUseError,
+    OutputRefusedError,
     atomic_write_bytes,
     atomic_write_json,
     atomic_write_npy,
@@ -186,3 +187,110 @@ def test_the_lock_dies_with_its_process(tmp_path):
             process.kill()
     with run_lock(tmp_path):
         pass
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (
+        ("link", "is a link to .*target: links are not followed"),
+        ("folder", "folder"),
+        ("pipe", "pipe"),
+    ):
+        with pytest.raises(OutputRefusedError, match=reason):
+            atomic_write_text(tmp_path / name, "x")
+    assert (tmp_path / "target").read_text() == "mine" and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe", "target"]
+
+
+def test_a_file_that_comes_to_be_meanwhile_is_not_replaced(tmp_path):
+    path = tmp_path / "f"
+    with (
+        pytest.raises(OutputRefusedError, match="has come to be meanwhile"),
+        atomic_writer(path, replace=False) as file,
+    ):
+        file.write(b"ours")
+        path.write_text("mine")
+    assert path.read_text() == "mine" and list(tmp_path.iterdir()) == [path]
+    path.unlink()
+    atomic_write_text(path, "ours", replace=False)
+    assert path.read_text() == "ours" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_that_comes_to_be_meanwhile_is_not_followed(tmp_path):
+    path, target = tmp_path / "f", tmp_path / "target"
+    target.write_text("mine")
+    with pytest.raises(OutputRefusedError, match="is a link to"), atomic_writer(path) as file:
+        file.write(b"ours")
+        path.symlink_to(target)
+    assert target.read_text() == "mine" and path.is_symlink()
+
+
+def test_files_that_are_being_written_are_not_swept(tmp_path):
+    with atomic_writer(tmp_path / "f") as file:
+        assert sweep_stale_temps(tmp_path) == [] == sweep_stale_temps(tmp_path, "f")
+        file.write(b"x")
+    assert (tmp_path / "f").read_bytes() == b"x"
+
+
+def test_stale_files_are_swept_by_the_name_that_they_were_to_have(tmp_path):
+    stale = [atomic_files.temporary_path(tmp_path, name) for name in ("f", "g")]
+    for path in stale:
+        path.write_text("part")
+    assert sweep_stale_temps(tmp_path, "f") == stale[:1]
+    assert list(tmp_path.iterdir()) == stale[1:]
+
+
+def test_stale_folders_are_swept_and_links_to_others_stay(tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "f").write_text("mine")
+    place = tmp_path / "place"
+    stale = atomic_files.temporary_path(place)
+    stale.mkdir(parents=True)
+    (stale / "f").write_text("part")
+    atomic_files.temporary_path(place).symlink_to(mine)
+    sweep_stale_temps(place)
+    assert not stale.exists() and (mine / "f").read_text() == "mine"
+
+
+def test_the_space_that_is_said_to_be_needed_is_more_than_what_is_free(tmp_path, monkeypatch):
+    free = 5 * 2**20
+    monkeypatch.setattr(atomic_files.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
+    with pytest.raises(OSError, match=r"too little space: 5\.1 MiB needed, 5\.0 MiB free"):
+        check_writable(tmp_path, free - atomic_files.SPARE_BYTES + 1)
+    check_writable(tmp_path, free - atomic_files.SPARE_BYTES)
+
+
+def test_no_lock_file_is_left(tmp_path):
+    with run_lock(tmp_path / "run"):
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert not list((tmp_path / "run").iterdir())
+
+
+RACE = """
+import sys, time
+from pathlib import Path
+from stacking.files.atomic_files import FolderInUseError, run_lock
+place, wins = Path(sys.argv[1]), 0
+end = time.monotonic() + 0.5
+while time.monotonic() < end:
+    try:
+        with run_lock(place):
+            (place / "owner").mkdir()  # fails if another holds the folder
+            (place / "owner").rmdir()
+            wins += 1
+    except FolderInUseError:
+        pass
+print(wins)
+"""
+
+
+def test_a_lock_whose_file_is_removed_still_lets_one_in_at_a_time(tmp_path):
+    command = [sys.executable, "-c", RACE, tmp_path / "run"]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert sum(int(out) for out, _ in outputs) > 10

@@ -143,7 +143,7 @@ def test_a_killed_fit_repeats_at_most_one_label(tmp_path):
     assert running.wait() == -signal.SIGKILL
     kept = {path.name: path.stat().st_mtime_ns for path in work.glob("*.npz")}
     assert 8 <= len(kept) < 6 + N_LABELS - 1  # six regressions, then the labels that grow trees
-    assert not (tmp_path / "killed").exists()
+    assert not (tmp_path / "killed" / "manifest.json").exists()
     subprocess.run([*command, "resumed"], cwd=tmp_path, check=True, timeout=120)
     after = {path.name: path.stat().st_mtime_ns for path in work.glob("*.npz")}
     assert len(after) == 6 + N_LABELS - 1

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking.child_processes import run_parallel
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic
 from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits
 from stacking.combiners.meta_learners.training_rows import (
@@ -178,7 +179,7 @@ class PerLabelStacker(TreeCombiner):
         self, feed: LabelFeed, context: npt.NDArray[np.intp], *, wants_scores: bool
     ) -> tuple[list[tuple[str, ...]], FloatArray]:
         """Grow trees for all labels; return each one's models and, where wanted, the held-out scores."""
-        from joblib import Parallel, delayed
+        from joblib import delayed
 
         seed = self.random_state if isinstance(self.random_state, int) else 0
         fewest = np.minimum(feed.positives, feed.total - feed.positives)
@@ -194,7 +195,7 @@ class PerLabelStacker(TreeCombiner):
         grown = np.flatnonzero(is_grown)
         models: list[tuple[str, ...]] = [()] * len(fewest)
         held_out = np.empty(feed.fused.shape if wants_scores else (0, 0), np.float32)
-        answers = Parallel(n_jobs=self.n_jobs)(job(label, logits) for label, logits in feed.read_logits(grown))
+        answers = run_parallel((job(label, logits) for label, logits in feed.read_logits(grown)), self.n_jobs)
         for label, (texts, scores) in zip(grown.tolist(), answers, strict=True):
             models[label] = texts
             if wants_scores:

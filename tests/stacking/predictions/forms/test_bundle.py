@@ -38,9 +38,13 @@ def test_numpy_reads_it_without_pickle(full_set, tmp_path):
         assert archive["label_groups"].tolist() == list(full_set.label_groups)
 
 
-def test_an_existing_bundle_is_replaced(full_set, tmp_path):
+def test_an_existing_bundle_is_replaced_when_asked(full_set, tmp_path):
     save_predictions(full_set, tmp_path / "p.npz")
-    save_predictions(PredictionSet([[[0.5]]]), tmp_path / "p.npz")
+    with pytest.raises(FileExistsError, match=r"p\.npz is there already: choose another name"):
+        save_predictions(PredictionSet([[[0.5]]]), tmp_path / "p.npz")
+    with np.load(tmp_path / "p.npz") as kept:
+        assert kept["ids"].tolist() == full_set.ids.tolist()
+    save_predictions(PredictionSet([[[0.5]]]), tmp_path / "p.npz", overwrite=True)
     assert load_predictions(tmp_path / "p.npz").to_array().tolist() == [[[0.5]]]
     assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
 

@@ -1,0 +1,160 @@
+"""The commands about members: `demo`, `train`, `ablation`, `explain` and `doctor`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.cli.options import OutFolder, Overwrite, Quiet, check_out_folder, is_there
+from experiments.cli.reporting import session
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for data, run, ensemble and report.")] = Path("demo-run"),
+    quiet: Quiet = False,
+) -> None:
+    """Do the main job on embedded data, offline; the same command goes on where it was stopped."""
+    with session(quiet) as show:
+        from experiments.demo import DemoPlan, run_demo
+
+        with show.training() as training:
+            lines = run_demo(out, DemoPlan(say=show.note, progress=training))
+        for line in lines:
+            show.result(line)
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="TOML file with the data and the members.")],
+    out: Annotated[Path, typer.Option(help="Run folder; the same command resumes an unfinished run.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Train the members of a recipe; write their predictions of rows that they did not see, and of the test split."""
+    from base_models.training.distributed import is_first_process
+
+    with session(quiet or not is_first_process()) as show:
+        from base_models import run_training
+        from experiments.recipe import load_recipe
+
+        run = load_recipe(recipe)
+        with show.training() as progress:
+            run_training(run, out, recipe_folder=recipe.resolve().parent, device=device, progress=progress)
+        if not is_first_process():
+            return
+        show.result(f"run: {out}")
+        kind = "out-of-fold" if run.folds.scheme == "out-of-fold" else "holdout"
+        show.result(f"{kind} predictions: {out / 'oof'}")
+        if (out / "test").is_dir():
+            show.result(f"test predictions: {out / 'test'}")
+
+
+def ablation(
+    run: Annotated[Path, typer.Argument(help="Run folder whose members differ from a baseline in one setting each.")],
+    baseline: Annotated[str, typer.Option(help="The member that the others are held against.")],
+    out: OutFolder,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what each change of a recipe brings: the members of a run beside one of them, on its test split."""
+    with session(quiet) as show:
+        from experiments.reports.ablation import REQUIRED_FILES, measure_ablation, write_ablation
+        from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
+
+        check_out_folder(out)
+        request = build_manifest("ablation", hash_files(run, REQUIRED_FILES), {"baseline": baseline})
+        with result_folder(out, "ablation", overwrite=overwrite, inputs=[run], request=request) as output:
+            if is_there(output, show):
+                return
+            found = measure_ablation(run, baseline)
+            write_ablation(found, output)
+        for row in found.rows:
+            show.result(f"{row.score:.4f}  {row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]  {row.member}")
+        show.result(f"report: {out / 'ablation.html'}")
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="Run folder, as labelstack train left it.")],
+    images: Annotated[Path, typer.Option(help="Folder of photos.")],
+    out: OutFolder,
+    member: Annotated[str | None, typer.Option(help="Member to explain; else the one that validated best.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Label to show in every photo. May be repeated. Else see --top.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="grad-cam; attention, for members with that head; or auto, attention where there is.")
+    ] = "auto",
+    top: Annotated[
+        int | None, typer.Option(help="Show this many labels with the highest scores of each photo; 3 if not given.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show which places of photos speak for a label: pictures, maps and a report."""
+    with session(quiet) as show:
+        from dataclasses import asdict
+
+        from experiments.reports.explaining import DEFAULT_TOP, ExplainPlan, explain_images
+        from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
+
+        if label and top is not None:
+            raise ValueError("give either --label or --top, not both: --top takes the labels with the highest scores.")
+        plan = ExplainPlan(
+            member,
+            tuple(label or ()),
+            DEFAULT_TOP if top is None else top,
+            method,  # type: ignore[arg-type]  # the library checks it
+            device,
+        )
+        check_out_folder(out)
+        request = build_manifest("explain", hash_files(run, ["manifest.json"]) | hash_files(images), asdict(plan))
+        with result_folder(out, "explain", overwrite=overwrite, inputs=[run, images], request=request) as output:
+            if is_there(output, show):
+                return
+            with show.progress("explaining photos") as progress:
+                found = explain_images(run, images, output, plan, progress)
+        n_photos, n_asked = found.columns.shape
+        how = f"{found.explainer.method} of {found.explainer.member.name}"
+        if found.unreadable:
+            show.note(f"{len(found.unreadable)} photos cannot be read: {', '.join(found.unreadable[:5])}")
+        show.result(f"{n_photos:,} photos, {n_asked} labels each, by {how}")
+        show.result(f"pictures: {out / 'pictures'}")
+        show.result(f"report: {out / 'report.html'}")
+
+
+def doctor(
+    target: Annotated[
+        Path | None, typer.Argument(help="Also estimate time and memory: a recipe (.toml), or predictions with truth.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="The same for a recipe, whatever its name ends in.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder whose disk will be written to.")] = Path(),
+    quiet: Quiet = False,
+) -> None:
+    """Show versions, devices, threads, memory and disk; estimate what a recipe or a set of predictions costs here."""
+    with session(quiet) as show:
+        from experiments.estimates.doctor import as_text, examine
+
+        if target is not None and recipe is not None:
+            raise ValueError(f"give one recipe: got {str(target)!r} and --recipe {str(recipe)!r}.")
+        if target is not None and target.suffix.lower() == ".toml":
+            target, recipe = None, target
+        facts = []
+        if target is not None:  # first, as looking for devices loads torch, whose memory fit and compare do without
+            from experiments.cli.options import open_predictions
+            from experiments.estimates.estimate_predictions import estimate_predictions
+
+            opened = open_predictions(target)
+            show.note("trying every method on a few rows …")
+            facts = estimate_predictions(opened)
+        for line in as_text([*examine(out), *facts]):
+            show.result(line)
+        if recipe is not None:
+            from base_models.manifest import load_manifest
+            from experiments.estimates.estimate import estimate
+            from experiments.recipe import load_recipe
+
+            run = load_recipe(recipe)
+            manifest = load_manifest(run.data, recipe.resolve().parent)
+            show.note("training every member on a few batches …")
+            for line in as_text(estimate(run, manifest)):
+                show.result(line)

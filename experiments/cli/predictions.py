@@ -1,0 +1,236 @@
+"""The commands about predictions: `pack`, `optimize` and `compare`."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.cli.options import (
+    FromLogits,
+    GivenPredictions,
+    Ids,
+    Labels,
+    LogitsOf,
+    Models,
+    OutFolder,
+    Overwrite,
+    Predictions,
+    Quiet,
+    Seed,
+    Truth,
+    check_out_folder,
+    choose_logits,
+    input_paths,
+    is_there,
+    open_predictions,
+    split_model_option,
+    takes_predictions,
+)
+from experiments.cli.reporting import session
+
+Add = Annotated[list[str] | None, typer.Option(metavar="[NAME=]FILE", help="Add this model. May be repeated.")]
+Drop = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this model out. May be repeated.")]
+
+
+def _share_out(
+    logits: bool | tuple[str, ...], added: Collection[str]
+) -> tuple[bool | tuple[str, ...], bool | tuple[str, ...]]:
+    """Say which of the opened and which of the added scores are logits; --from-logits is about the added if any."""
+    if isinstance(logits, bool):
+        return logits and not added, logits and bool(added)
+    return tuple(name for name in logits if name not in added), tuple(name for name in logits if name in added)
+
+
+def pack(
+    out: Annotated[Path, typer.Option(help="A folder for a store, or a file ending in .npz for a bundle.")],
+    predictions: Predictions = None,
+    truth: Truth = None,
+    model: Models = None,
+    ids: Ids = None,
+    labels: Labels = None,
+    add: Add = None,
+    drop: Drop = None,
+    from_logits: FromLogits = False,
+    logits_of: LogitsOf = None,
+    by_label: Annotated[bool, typer.Option("--by-label", help="Add a copy that is fast to read per label.")] = False,
+    split: Annotated[float | None, typer.Option(help="Share of rows for --out. No group is split.")] = None,
+    rest_out: Annotated[Path | None, typer.Option(help="Where the rows that --split holds back go.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store or bundle that is there.")] = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Convert predictions of any form to a store or bundle; add or drop models; hold rows back.
+
+    With --out naming the store that is read, models are added and dropped in place. With --add, --from-logits is about
+    the added files.
+    """
+    with session(quiet) as show:
+        from experiments.packing import PackingPlan, repack
+
+        added = dict(split_model_option(value) for value in add or [])
+        logits = choose_logits(from_logits, logits_of)
+        of_opened, of_added = _share_out(logits, added)
+        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=of_opened)
+        inputs = tuple(input_paths(predictions, truth, model, ids, labels, add))
+        plan = PackingPlan(added, of_added, tuple(drop or ()), by_label, overwrite, split, rest_out, seed, inputs)
+        for path, packed in repack(opened, out, plan, source=predictions):
+            models = "1 model" if packed.n_models == 1 else f"{packed.n_models} models"
+            size = f"{models} × {packed.n_samples:,} samples × {packed.n_labels} labels"
+            show.result(f"{size}: {path}")
+
+
+@takes_predictions
+def optimize(
+    *,
+    out: OutFolder,
+    optimizer: Annotated[str, typer.Option(help="greedy, hill-climbing, pso or slsqp.")] = "greedy",
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="micro-f1-best (one threshold), micro-f1-half (.5), micro-f1-per-label, macro-f1, "
+            "mean-average-precision or log-loss."
+        ),
+    ] = "micro-f1-best",
+    mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
+    start: Annotated[str, typer.Option(help="Weights to start from: uniform, convex or greedy.")] = "uniform",
+    max_members: Annotated[int | None, typer.Option(help="Most members with weight.")] = None,
+    member_cost: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=COST", help="What a member costs, any unit. Once per member.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Most that members with weight may cost together.")] = None,
+    given: GivenPredictions,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Search the weights of a vote; write weights.json, history.csv and history.svg."""
+    with session(quiet) as show:
+        from experiments.reports.result_manifest import build_manifest, result_folder
+        from experiments.weight_search import search_weights
+
+        check_out_folder(out)
+        opened = given.open()
+        limits = {
+            "start": start,
+            "max_members": max_members,
+            "member_costs": split_member_costs(member_cost),
+            "max_cost": max_cost,
+        }
+        options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": seed}
+        request = build_manifest("optimize", {"predictions": opened.fingerprint}, {**options, "limits": limits})
+        inputs = given.paths
+        with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            found = search_weights(
+                opened, output, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
+            )
+        for name, weight in zip(found["models"], found["weights"], strict=True):
+            show.result(f"{weight:.4f}  {name}")
+        show.result(
+            f"micro-F1 {found['in_sample_micro_f1']:.4f} at threshold {found['threshold']:.3f}, on the rows that chose "
+            f"the weights ({found['n_evaluations']:,} evaluations)"
+        )
+        show.result(f"weights: {out / 'weights.json'}")
+
+
+def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
+    """Read ``NAME=COST`` options; a name may hold an equals sign itself.
+
+    Parameters
+    ----------
+    values : list of str or None
+        What was given to ``--member-cost``.
+
+    Returns
+    -------
+    dict of str to float or None
+        Cost by name; None where none is given.
+
+    Raises
+    ------
+    ValueError
+        If a value has another form or a name is given twice.
+
+    Examples
+    --------
+    >>> split_member_costs(["resnet=12.5", "vit=40"])
+    {'resnet': 12.5, 'vit': 40.0}
+    """
+    if not values:
+        return None
+    costs: dict[str, float] = {}
+    for value in values:
+        name, _, cost = value.rpartition("=")
+        try:
+            number = float(cost)
+        except ValueError:
+            name = ""
+        if not name or name in costs:
+            raise ValueError(f"--member-cost must be NAME=COST, once per member: got {value!r}.")
+        costs[name] = number
+    return costs
+
+
+@takes_predictions
+def compare(
+    *,
+    out: OutFolder,
+    holdout: Annotated[
+        Path | None, typer.Option(help="Fit on PREDICTIONS and score on these, instead of nested cross-validation.")
+    ] = None,
+    methods: Annotated[str, typer.Option(help="Names joined by commas, or all.")] = "all",
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Leave out all other members. May be repeated.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Outer and inner folds.")] = 5,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is begun.")] = None,
+    given: GivenPredictions,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
+    with session(quiet) as show:
+        from experiments.reports.comparison_files import write_comparison
+        from experiments.reports.result_manifest import build_manifest, result_folder
+        from stacking.combiners.registry import method_kind
+        from stacking.comparison import compare as compare_methods
+        from stacking.predictions import load_predictions
+
+        check_out_folder(out)
+        chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        for name in chosen if isinstance(chosen, list) else ():
+            method_kind(name)  # unknown names before anything is read
+        if holdout is not None and not holdout.exists():
+            raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
+        opened = given.open()
+        held_out = None if holdout is None else load_predictions(holdout)
+        if only:
+            opened = opened.subset(models=only)
+            held_out = None if held_out is None else held_out.subset(models=only)
+        hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
+        options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed}
+        request = build_manifest("compare", hashes, options)
+        inputs = input_paths(holdout, *given.paths)
+        with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            with show.progress("comparing") as progress:
+                found = compare_methods(
+                    opened,
+                    chosen,
+                    holdout=held_out,
+                    n_splits=folds,
+                    random_state=seed,
+                    time_limit=time_limit,
+                    progress=progress,
+                )
+            write_comparison(found, output)
+        for row in found.rows:
+            show.result(f"{row.score:.4f}  {row.low:.4f} to {row.high:.4f}  {row.method}")
+        for failure in found.failures:
+            show.note(f"not scored: {failure.name}: {failure.reason}")
+        show.result(f"constant answer: {found.constant_answer:.4f}")
+        show.result(f"report: {out / 'report.html'}")
