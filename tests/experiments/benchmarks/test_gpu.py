@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from experiments.benchmarks import gpu  # noqa: E402
+from experiments.benchmarks import gpu
 
 REPORT = """<testsuites><testsuite>
 <testcase name="good"><properties><property name="logits" value="1e-9"/><property name="same_bytes" value="True"/>
