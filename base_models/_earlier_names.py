@@ -36,8 +36,6 @@ MODULES: dict[str, Homes] = {
     "base_models.member_task": "base_models.training.task",
     "base_models.optimization": "base_models.training.optimization",
     "base_models.out_of_fold": "base_models.runs.out_of_fold",
-    "base_models.precomputed.feature_rows": "base_models.photos.feature_rows",
-    "base_models.precomputed.head_network": "base_models.networks.head_network",
     "base_models.precomputed.member_features": "base_models.runs.features",
     "base_models.precomputed.settings": "base_models.recipe.member",
     "base_models.processes": "base_models.training.distributed",
