@@ -16,21 +16,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = [
-    "AUTO_WORKERS",
-    "arithmetic",
-    "autocast",
-    "channel_values",
-    "is_cuda",
-    "is_out_of_memory",
-    "loader_workers",
-    "own_generators",
-    "release_memory",
-    "send",
-    "send_photos",
-    "synchronize",
-]
-
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """The arithmetics that torch's autocast carries out; float32 and tf32 need no other type."""
 

@@ -21,8 +21,6 @@ from base_models.device import loader_workers
 from base_models.photos.decoding import letterbox
 from stacking.child_processes import safe_path
 
-__all__ = ["PhotoReader", "PhotoTensors", "check_photos"]
-
 logger = logging.getLogger(__name__)
 
 GIB = 2**30

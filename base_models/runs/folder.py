@@ -38,8 +38,6 @@ from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_folder, check_work_folder
 from stacking.files.versions import installed_versions
 
-__all__ = ["RunFolder", "open_run_folder", "read_npz", "share_run_folder", "write_npz"]
-
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1

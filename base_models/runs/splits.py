@@ -23,8 +23,6 @@ from base_models.recipe.run import TrainingRun
 from base_models.runs.folder import RunFolder, read_npz, write_npz
 from base_models.training.progress import Progress, TrainingEvent
 
-__all__ = ["RunData", "prepare_run_data"]
-
 logger = logging.getLogger(__name__)
 
 CHECKED_SIZE = 16  # photos are decoded whole, but kept small, when they are only checked

@@ -47,8 +47,6 @@ from base_models.training.scoring import score_photos, validation_micro_f1
 from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth
 from stacking.files.atomic_files import atomic_write_json
 
-__all__ = ["check_sizes", "train_member"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -24,8 +24,6 @@ from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, a
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_work_folder
 
-__all__ = ["draw_sample", "synthesize"]
-
 Split = Literal["train", "validation", "test"]
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _MARKER, _BEGUN = "fashionblocks.json", "unfinished.json"

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
 from stacking.truth import Truth
 
-__all__ = ["HeldOut"]
-
 
 @dataclass(frozen=True)
 class HeldOut:

@@ -25,8 +25,6 @@ from stacking.files.atomic_files import atomic_write_bytes, check_regular
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind
 
-__all__ = ["current_folder", "digest_of", "keep_pieces", "recall"]
-
 Arrays = dict[str, npt.NDArray[Any]]
 
 FORMAT = "labelstack kept pieces"

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
 from stacking.combiners.meta_learners.context_regression import Moments, held_out_fit, measure_moments, ridge_weights
 from stacking.combiners.meta_learners.logit_stacker import LogitStacker
@@ -20,9 +21,6 @@ from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_l
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 
 STRENGTHS = (30.0, 300.0, 3_000.0, 10_000.0, 30_000.0)
 """Ridge strengths to choose from, on standardised fused logits."""

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from stacking._checks import FloatArray, StringArray, check_names, first_duplicate
+from stacking._checks import check_names, first_duplicate
+from stacking._typing import FloatArray, StringArray
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet")
