@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast mutants kills check lint types layers docs format bench gpu clean
+.PHONY: help setup demo test test-fast fuzz mutants kills check bandit audit lint types layers docs format bench gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,17 +31,26 @@ test: $(VENV)/.installed ## Run the whole test suite
 test-fast: $(VENV)/.installed ## Run the tests that take seconds
 	$(PYTEST) -m 'not slow'
 
+fuzz: $(VENV)/.installed ## Throw 30 times as many made-up files at every reader and writer (an hour)
+	LABELSTACK_FUZZ=long $(PYTEST) -m fuzz --timeout 7200
+
 mutants: $(VENV)/.installed ## Break important lines one at a time; the suite must notice each (15 minutes)
 	nice $(BIN)/python tests/mutants/run.py
 
 kills: $(VENV)/.installed ## Kill every command that writes, 20 times each; nothing may be in parts or lost (20 minutes)
 	$(BIN)/python -W ignore tests/kills/run.py --kills 20
 
-check: lint types layers docs test ## All that CI asks: lint, types, layers, documentation, tests
+check: lint types layers bandit docs test ## All that CI asks: lint, types, layers, documentation, tests
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bandit: $(VENV)/.installed # dangerous calls in our own code
+	$(BIN)/bandit -q -ll -r $(PACKAGES)
+
+audit: $(VENV)/.installed ## Look up known faults of the installed packages, where their list can be reached
+	bash .ci/audit $(BIN)
 
 types: $(VENV)/.installed
 	$(BIN)/mypy

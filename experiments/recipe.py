@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optimizers.registry import nearest_name
+from stacking.files.untrusted import check_depth
 
 if typing.TYPE_CHECKING:
     from base_models.recipe.run import TrainingRun
@@ -86,8 +87,12 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"the recipe must be a TOML file: there is none at {str(path)!r}.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        check_depth(document)
+        return document
+    except RecursionError as error:
+        raise ValueError(f"the recipe {str(path)!r} must be a recipe: it is nested too deeply.") from error
+    except ValueError as error:  # of TOML, of UTF-8, of numbers with thousands of digits
         raise ValueError(f"the recipe {str(path)!r} must be valid TOML: {error}.") from error
 
 

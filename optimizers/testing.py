@@ -235,9 +235,9 @@ def _check_same_seed_same_result(name: str) -> None:
 
 
 def _check_survives_pickling(name: str) -> None:
-    objective = pickle.loads(pickle.dumps(_quadratic()))
+    objective = pickle.loads(pickle.dumps(_quadratic()))  # nosec B301
     first, second = _search(_quadratic(), name), _search(objective, name)
-    _require(_equal(first, pickle.loads(pickle.dumps(second))), name, "changed its result through pickling")
+    _require(_equal(first, pickle.loads(pickle.dumps(second))), name, "changed its result through pickling")  # nosec B301
 
 
 def _check_leaves_the_process_alone(name: str) -> None:

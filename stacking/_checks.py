@@ -328,6 +328,8 @@ def check_per_sample(values: npt.ArrayLike, n_samples: int, name: str) -> npt.ND
         raise ValueError(f"{name} must hold one value per sample: got shape {array.shape} for {n_samples} samples.")
     if array.dtype.kind not in "iuUb":
         raise TypeError(f"{name} must be integers or strings: got dtype {array.dtype}.")
+    if array.dtype.kind == "U":
+        check_unicode(array.tolist(), name=name)
     return array if array.dtype.kind == "U" else array.astype(np.int64)
 
 
@@ -385,6 +387,7 @@ def check_label_groups(values: npt.ArrayLike, n_labels: int) -> tuple[str, ...]:
     groups = tuple(str(value) for value in np.asarray(values).tolist())
     if len(groups) != n_labels:
         raise ValueError(f"label_groups must hold one group per label: got {len(groups)} for {n_labels} labels.")
+    check_unicode(groups, name="label_groups")
     return groups
 
 
@@ -523,6 +526,11 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     if len(texts) and "\0" in "".join(texts.tolist()):
         raise ValueError(f"{name} must not hold NUL characters: got one; rename it.")
     return texts
+
+
+def check_unicode(texts: Sequence[str], *, name: str) -> None:
+    """Refuse text that no file can hold."""
+    _check_characters(np.array(texts, dtype=np.str_), name)
 
 
 def _check_characters(texts: StringArray, name: str) -> None:

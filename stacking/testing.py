@@ -402,9 +402,13 @@ def _check_state(build: Builder, tolerance: float) -> None:
 def _check_pickling(build: Builder, tolerance: float) -> None:
     """Require that a combiner survives pickling, as processes and clusters need it, fitted or not."""
     predictions = make_predictions()
-    fresh, combiner = pickle.loads(pickle.dumps(build())), build().fit(predictions)
+    fresh = pickle.loads(pickle.dumps(build()))  # nosec B301
+    combiner = build().fit(predictions)
     expected = combiner.predict_proba(predictions)
-    for name, other in (("a fitted", pickle.loads(pickle.dumps(combiner))), ("an unfitted", fresh.fit(predictions))):
+    for name, other in (
+        ("a fitted", pickle.loads(pickle.dumps(combiner))),
+        ("an unfitted", fresh.fit(predictions)),
+    ):  # nosec B301
         _require(np.array_equal(other.predict_proba(predictions), expected), f"{name} combiner must survive pickling")
 
 

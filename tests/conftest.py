@@ -1,6 +1,7 @@
 """Fixtures shared by every test folder."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,3 +20,46 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"no measuring data at {folder}; set LABELSTACK_SHARED_DATA to its folder")
     return folder
+
+
+ALLOWED_SKIPS = (
+    r"no measuring data at",  # it lies beside the checkout and is not part of it
+    r"root may write everywhere|only root may mount|needs Linux's mount|needs a folder that not even root",
+    r"needs folder permissions|needs /proc|reads the kernel's list|through /proc|no named pipes|KiB on Linux only",
+    r"needs openssl|needs a CUDA device|no GPU",
+    # cases of a matrix that do not apply
+    r"weighs labels itself|the last bytes of this format hold no picture|a seeded walk is another walk",
+    r"its folds are stratified on the truth as given|seeded folds depend on the order",
+)
+"""Why a test may be skipped in CI. Any other skip, such as a package that failed to import, hides what is untested."""
+_unexpected: list[str] = []
+
+
+def _look_at(report):
+    """Remember a skip whose reason is not listed."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("LABELSTACK_SKIPS") == "listed":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(re.search(allowed, reason) for allowed in ALLOWED_SKIPS):
+            _unexpected.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_runtest_logreport(report):
+    _look_at(report)
+
+
+def pytest_collectreport(report):
+    _look_at(report)
+
+
+def pytest_sessionfinish(session):
+    if (
+        _unexpected
+        and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
+        and not hasattr(session.config, "workerinput")
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in sorted(set(_unexpected)):
+        terminalreporter.write_line(f"UNEXPECTED SKIP {line}", red=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import platform
 import time
 from collections import Counter
@@ -40,6 +39,7 @@ from stacking.files.atomic_files import (
 from stacking.files.csv_cells import guard_cell, to_csv
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_work_folder
+from stacking.files.untrusted import read_json
 from stacking.files.versions import installed_versions
 
 SCHEMA_VERSION = 1
@@ -154,7 +154,7 @@ def _check_options(out: Path, options: IngestOptions) -> None:
     path = out / "ingest.json"
     if not path.is_file():
         return
-    before = json.loads(path.read_text(encoding="utf-8")).get("options", {})
+    before = read_json(path, f"the folder's {path}").get("options", {})
     for name, value in options.of_the_result().items():
         if name in before and before[name] != value:
             raise ValueError(

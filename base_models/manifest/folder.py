@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 
 from base_models.manifest.annotations import list_some
 from base_models.manifest.photo_names import name_photos, writable
-from base_models.photos.decoding import PHOTO_SUFFIXES, UnreadablePhotoError
+from base_models.photos.decoding import MAX_BYTES, PHOTO_SUFFIXES, UnreadablePhotoError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,17 @@ class FolderPhotos:
         UnreadablePhotoError
             If the file cannot be read.
         """
+        path = Path(self.root) / str(self.paths[row])
         try:
-            return (Path(self.root) / str(self.paths[row])).read_bytes()
+            if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+                raise UnreadablePhotoError(f"{self.paths[row]}: it is no file any more")
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise UnreadablePhotoError(f"{self.paths[row]}: {error.strerror or error}") from error
+        if len(data) > MAX_BYTES:
+            raise UnreadablePhotoError(f"{self.paths[row]}: more than the limit of {MAX_BYTES:,} bytes")
+        return data
 
     def select(self, rows: NDArray[np.int64]) -> FolderPhotos:
         """Return the source of some photos, in the order given.
@@ -151,13 +162,24 @@ def scan_folder(root: Path) -> tuple[list[str], FolderPhotos]:
     return ids, photos
 
 
-def _walk(folder: str, below: str) -> Iterator[tuple[str, int]]:
-    """Yield path relative to the root, with slashes, and size of every photo."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, f"{below}{entry.name}/")
-            elif os.path.splitext(entry.name)[1].lower() in PHOTO_SUFFIXES and entry.is_file():  # noqa: PTH122 - a million names
-                yield below + entry.name, entry.stat().st_size
+def _walk(root: str, below: str) -> Iterator[tuple[str, int]]:
+    """Yield path relative to the root, with slashes, and size of every photo; what cannot be looked at is left out."""
+    waiting, unreadable = [(root, below)], 0
+    while waiting:
+        folder, inner = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            logger.warning("the folder %r is left out: %s", folder, error.strerror or error)
+            continue
+        for entry in listed:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{inner}{entry.name}/"))
+                elif os.path.splitext(entry.name)[1].lower() in PHOTO_SUFFIXES and entry.is_file():  # noqa: PTH122 - a million names
+                    yield inner + entry.name, entry.stat().st_size
+            except OSError:  # a link that leads to itself, or a file that has gone
+                unreadable += 1
+    if unreadable:
+        logger.warning("%d files below %r are left out, since they cannot be looked at", unreadable, root)

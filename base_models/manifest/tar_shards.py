@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from base_models.manifest.annotations import list_some
 from base_models.manifest.photo_names import can_be_named, name_photos
-from base_models.photos.decoding import PHOTO_SUFFIXES, UnreadablePhotoError
+from base_models.photos.decoding import MAX_BYTES, PHOTO_SUFFIXES, UnreadablePhotoError
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,8 @@ class TarPhotos:
             If the shard cannot be read or ends before the photo does.
         """
         size = int(self.sizes[row])
+        if size > MAX_BYTES:
+            raise UnreadablePhotoError(f"{self.describe(row)}: more than the limit of {MAX_BYTES:,} bytes")
         try:
             with (Path(self.root) / self.shards[self.shard_of[row]]).open("rb", buffering=0) as file:
                 file.seek(int(self.offsets[row]))
@@ -190,15 +192,28 @@ def scan_tar_shards(root: Path) -> tuple[list[str], TarPhotos]:
 
 
 def _members(path: Path) -> list[tuple[str, int, int]]:
-    """Return name, offset and size of every photo in one shard."""
-    found = []
+    """Return name, offset and size of every photo in one shard; links and sparse members are no photos."""
+    found: list[tuple[str, int, int]] = []
+    sparse: list[str] = []
+    last = -1
     try:
         with tarfile.open(path, "r:") as shard:
             for member in shard:
-                name = member.name
+                if member.offset <= last or member.size < 0:
+                    raise tarfile.ReadError("its members overlap")
+                last, name = member.offset, member.name
                 hidden = PurePosixPath(name).name.startswith(".")
-                if member.isreg() and not hidden and PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES:
+                if not member.isreg() or hidden or PurePosixPath(name).suffix.lower() not in PHOTO_SUFFIXES:
+                    continue
+                if member.issparse():
+                    sparse.append(name)
+                else:
                     found.append((name, member.offset_data, member.size))
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise ValueError(f"{path.name} must be a plain, whole tar file: {error}; copy it again.") from error
+    except Exception as error:  # tarfile raises almost anything on damage
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path.name} must be a plain, whole tar file: {reason}; copy it again.") from error
+    if sparse:
+        logger.warning(
+            "%d members of %s are left out, since they are sparse: %s", len(sparse), path.name, list_some(sparse)
+        )
     return found

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from stacking.files.atomic_files import sha256_file
+from stacking.files.untrusted import check_unpacked_size
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ def read_weight_file(path: Path) -> dict[str, Tensor]:
         )
     if not path.is_file():
         raise ValueError(f"weights must name a file that exists: {path} is not there.")
+    check_unpacked_size(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

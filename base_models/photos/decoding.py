@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,13 @@ MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
+MAX_SCANS = 100
+"""Progressive JPEGs of cameras and the web have at most a dozen scans; each is a pass over the whole picture."""
+MAX_SCANNED_PIXELS = 20 * MAX_PIXELS
+"""Scans times pixels: decoding takes about 10 ns for each, so at most about ten seconds."""
+
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+"""A marker within coded data, where 0xFF is stuffed with 0 and restart markers may stand."""
 _WHITE = (255, 255, 255)
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -80,8 +88,10 @@ def decode_photo(data: bytes, *, name: str = "photo", at_least: int = 0) -> Imag
                 raise UnreadablePhotoError(
                     f"{name}: {image.width} × {image.height} pixels are more than the limit of {MAX_PIXELS:,}"
                 )
-            if at_least and kind == "JPEG":
-                _draft(image, at_least)
+            if kind == "JPEG":
+                _check_scans(data, image.width * image.height, name)
+                if at_least:
+                    _draft(image, at_least)
             image.load()
             return _to_rgb(_turned(image))
     except UnreadablePhotoError:
@@ -145,6 +155,35 @@ def photo_format(data: bytes) -> str | None:
     if data.startswith(b"BM"):
         return "BMP"
     return None
+
+
+def _check_scans(data: bytes, n_pixels: int, name: str) -> None:
+    """Refuse a JPEG of so many scans that decoding it would take minutes."""
+    most = min(MAX_SCANS, MAX_SCANNED_PIXELS // max(1, n_pixels))
+    if data.count(b"\xff\xda") <= most:  # counts thumbnails too, in no time
+        return
+    n_scans = _count_scans(data)
+    if n_scans > most:
+        raise UnreadablePhotoError(
+            f"{name}: {n_scans} scans of {n_pixels:,} pixels are more than the limits of {MAX_SCANS} and of "
+            f"{MAX_SCANNED_PIXELS:,} pixels in all"
+        )
+
+
+def _count_scans(data: bytes) -> int:
+    """Count the scans of a JPEG without decoding: segments are stepped over, so those of a thumbnail do not count."""
+    n_scans, place = 0, 2
+    while True:
+        found = _MARKER.search(data, place)
+        if found is None:
+            return n_scans
+        marker, place = found.group(1)[0], found.end()
+        if marker == 0xD9:  # the end of the image
+            return n_scans
+        if marker == 0x01 or marker == 0xD8:  # markers without a segment
+            continue
+        n_scans += marker == 0xDA
+        place += int.from_bytes(data[place : place + 2], "big")
 
 
 def _draft(image: Image.Image, at_least: int) -> None:

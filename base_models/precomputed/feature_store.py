@@ -37,6 +37,7 @@ from stacking.files.atomic_files import (
 )
 from stacking.files.ending import run_all
 from stacking.files.output_rules import check_folder
+from stacking.files.untrusted import read_json
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
 
@@ -152,7 +153,7 @@ def read_index(folder: Path, facts: FeatureFacts) -> dict[str, Any] | None:
     path = folder / INDEX
     if not path.is_file():
         return None
-    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    index = read_json(path, f"the feature store's {path}")
     if index.get("schema_version") != SCHEMA_VERSION or index.get("facts") != _plain(facts):
         raise ValueError(f"a feature store must belong to its network and photos: {path} does not; delete {folder}.")
     return index
@@ -339,7 +340,7 @@ class FeatureWriter:
     def _read_ledger(self) -> dict[str, Any]:
         """Read what an earlier process finished."""
         path = self.folder / LEDGER
-        ledger = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        ledger = read_json(path, f"the feature store's {path}") if path.is_file() else {}
         return ledger if ledger.get("facts") == _plain(self.facts) else {}
 
     def _reserve(self, variant: str) -> BinaryIO:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from base_models.recipe.member import HeadName
 from stacking.files.atomic_files import atomic_write_json, sha256_file
+from stacking.files.untrusted import damage_of, read_json
 
 FILE = "done.json"
 
@@ -85,15 +85,16 @@ class FoldRecord:
         ValueError
             If it does not say what the network is.
         """
-        stored = json.loads((place / FILE).read_text(encoding="utf-8"))
+        stored = read_json(place / FILE, f"the fold's {place / FILE}")
         names = {entry.name: entry for entry in dataclasses.fields(cls) if entry.name != "figures"}
         known = {name: value for name, value in stored.items() if name in names}
         missing = [name for name, entry in names.items() if _is_needed(entry) and name not in known]
         if missing:
             raise ValueError(f"{place / FILE} must hold {missing[0]!r}: it does not; train the fold again.")
-        known |= {name: tuple(known[name]) for name in ("labels", "hidden", "label_epochs") if name in known}
-        figures = {name: value for name, value in stored.items() if name not in names}
-        return cls(**known, figures=figures)
+        with damage_of(f"the fold's {place / FILE}", "train the fold again"):
+            known |= {name: tuple(known[name]) for name in ("labels", "hidden", "label_epochs") if name in known}
+            figures = {name: value for name, value in stored.items() if name not in names}
+            return cls(**known, figures=figures)
 
     def write(self, place: Path) -> None:
         """Write the record, which says that the fold is done.
@@ -136,8 +137,10 @@ def fold_is_done(place: Path) -> bool:
     marker = place / FILE
     if not marker.is_file():
         return False
-    for name, digest in json.loads(marker.read_text(encoding="utf-8"))["files"].items():
-        if not (place / name).is_file() or sha256_file(place / name) != digest:
+    with damage_of(f"the fold's {marker}", f"delete {place} to train it again"):
+        files = dict(read_json(marker, f"the fold's {marker}")["files"])
+    for name, digest in files.items():
+        if Path(name).name != name or not (place / name).is_file() or sha256_file(place / name) != digest:
             raise ValueError(
                 f"a finished fold must be whole: {place / name} is missing or damaged; delete {place} to train "
                 "it again."

@@ -36,6 +36,7 @@ from stacking.files.csv_cells import guard_cell, to_csv
 from stacking.files.ending import ending_with
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_folder, check_work_folder
+from stacking.files.untrusted import read_json
 from stacking.files.versions import installed_versions
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
     with ending_with(lambda: claim.__exit__(None, None, None)):
         path = out / "manifest.json"
         if path.is_file():
-            folder = RunFolder(out, json.loads(path.read_text(encoding="utf-8")))
+            folder = RunFolder(out, read_json(path, f"the run folder's {path}"))
         else:
             folder = RunFolder(out, _new_manifest(recipe, n_threads, device))
         changes: dict[str, Any] = {}
@@ -194,7 +195,7 @@ def share_run_folder(
     """
     if not processes.is_first:
         processes.wait()
-        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(out / "manifest.json", f"the run folder's {out / 'manifest.json'}")
         yield RunFolder(out, manifest, writes=False)
         return
     with open_run_folder(out, recipe, n_threads=n_threads, device=device) as folder:
@@ -226,29 +227,12 @@ def write_npz(path: Path, **arrays: NDArray[Any]) -> None:
     atomic_write_bytes(path, buffer.getvalue())
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what ``write_npz`` wrote.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Arrays by name.
-    """
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
 def _check_place(out: Path, recipe: TrainingRun) -> None:
     """Refuse a place that cannot become or go on being this run's folder, before any work."""
     check_folder(out)
     manifest = out / "manifest.json"
     if manifest.is_file():
-        recorded = json.loads(manifest.read_text(encoding="utf-8"))
+        recorded = read_json(manifest, f"the run folder's {manifest}")
         if "recipe_hash" not in recorded:
             raise ValueError(f"out must be a run folder: {manifest} belongs to something else; give another folder.")
         here = canonical_recipe(recipe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from base_models.training.checkpoints import read_tensors
 from base_models.training.progress import Progress, TrainingEvent
 from base_models.training.scoring import score_photos
 from optimizers.registry import did_you_mean
+from stacking.files.untrusted import damage_of, read_json
 from stacking.predictions import PredictionSet, load_predictions
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _read_run(run: Path) -> dict[str, Any]:
     path = run / "manifest.json"
     if not path.is_file():
         raise ValueError(f"run must be the folder of a training run: {run} holds no manifest.json.")
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path, f"the run folder's {path}")
     if "recipe_hash" not in manifest:
         raise ValueError(f"run must be the folder of a training run: {path} belongs to something else.")
     if not manifest.get("finished"):
@@ -277,13 +277,19 @@ def load_network(place: Path, record: FoldRecord, device: str) -> MultilabelNetw
     MultilabelNetwork or LabelwiseNetwork
         As it was trained.
     """
+    with damage_of(f"the trained network in {place}", "copy the run folder again"):
+        return _network_of(place, record).to(device).to(memory_format=torch.channels_last)
+
+
+def _network_of(place: Path, record: FoldRecord) -> MultilabelNetwork | LabelwiseNetwork:
+    """Build what a fold's record describes and fill it with its weights."""
     member = MemberConfig(record.member, record.network, record.size, head=record.head, hidden=record.hidden)
     epochs = record.label_epochs or (0,)
     networks = {k: create_network(member, np.full(len(record.labels), 0.5), load_weights=False) for k in set(epochs)}
     network = networks[0] if record.label_epochs is None else LabelwiseNetwork(networks, epochs)
     network.load_state_dict(read_tensors(place / "weights.safetensors"))
     network.mean, network.std = tuple(record.normalisation["mean"]), tuple(record.normalisation["std"])
-    return network.to(device).to(memory_format=torch.channels_last)
+    return network
 
 
 @dataclass(frozen=True)

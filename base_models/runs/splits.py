@@ -20,8 +20,9 @@ from base_models.manifest import Manifest
 from base_models.photos.tensors import PhotoTensors, check_photos
 from base_models.recipe.folds import FoldConfig
 from base_models.recipe.run import TrainingRun
-from base_models.runs.folder import RunFolder, read_npz, write_npz
+from base_models.runs.folder import RunFolder, write_npz
 from base_models.training.progress import Progress, TrainingEvent
+from stacking.files.untrusted import read_npz
 
 logger = logging.getLogger(__name__)
 

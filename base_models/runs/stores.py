@@ -16,9 +16,10 @@ from base_models.recipe.folds import FoldConfig
 from base_models.recipe.run import TrainingRun
 from base_models.runs.fold_chunks import SCORED_SPLITS
 from base_models.runs.fold_record import FoldRecord
-from base_models.runs.folder import RunFolder, read_npz
+from base_models.runs.folder import RunFolder
 from base_models.runs.splits import RunData
 from base_models.training.progress import Progress, TrainingEvent
+from stacking.files.untrusted import read_npz
 from stacking.links import SMALLEST_SCORE
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ Whatever it does not name is left over from a kill and is swept. Weights are saf
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, atomic_write_text, sha256_file
+from stacking.files.untrusted import damage_of, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -160,14 +160,15 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     if not (folder / MARKER).is_file():
         _sweep(folder, set())
         return None
-    marker = json.loads((folder / MARKER).read_text())
-    for entry in marker["files"].values():
-        path = folder / entry["name"]
-        if not path.is_file() or sha256_file(path) != entry["sha256"]:
-            raise ValueError(
-                f"a checkpoint must be whole: {path} is missing or damaged; delete {folder} to train it again."
-            )
-    names = {role: entry["name"] for role, entry in marker["files"].items()}
+    marker = read_json(folder / MARKER, f"the checkpoint {folder / MARKER}")
+    remedy = f"delete {folder} to train it again"
+    with damage_of(f"the checkpoint {folder / MARKER}", remedy):
+        names = {str(role): str(entry["name"]) for role, entry in marker["files"].items()}
+        digests = {entry["name"]: entry["sha256"] for entry in marker["files"].values()}
+    for name, digest in digests.items():
+        path = folder / name
+        if path.parent != folder or not path.is_file() or sha256_file(path) != digest:
+            raise ValueError(f"a checkpoint must be whole: {path} is missing or damaged; {remedy}.")
     _sweep(folder, set(names.values()))
     return Checkpoint(
         epoch=int(marker["epoch"]),
@@ -197,7 +198,7 @@ def best_weights_file(folder: Path, epoch: int | None = None) -> Path:
     pathlib.Path
         A safetensors file.
     """
-    marker = json.loads((folder / MARKER).read_text())
+    marker = read_json(folder / MARKER, f"the checkpoint {folder / MARKER}")
     return folder / str(marker["files"]["best" if epoch is None else f"epoch-{epoch:03d}"]["name"])
 
 

@@ -7,7 +7,6 @@ next but what a checkpoint holds.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -46,6 +45,7 @@ from base_models.training.schedules import plateau_reduction
 from base_models.training.scoring import score_photos, validation_micro_f1
 from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth
 from stacking.files.atomic_files import atomic_write_json
+from stacking.files.untrusted import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -201,8 +201,7 @@ def _read_or_decide_start(
     """Record where the weights came from and which arithmetic is used, so that a resumed training uses the same."""
     path = folder / "start.json"
     if resumed and path.is_file():
-        recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return recorded
+        return read_json(path, f"the fold's {path}")
     precision: str = task.member.training.precision
     if precision == "auto":
         plain = "tf32" if is_cuda(device) else "float32"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.estimates.doctor import Fact, duration
-from stacking.memory import peak_memory, reset_peak_memory
+from stacking.memory import available_memory, peak_memory, reset_peak_memory
 from stacking.predictions import PredictionSet
 
 TRIED_ROWS = (300, 900)
@@ -107,8 +107,12 @@ def estimate_predictions(predictions: PredictionSet, n_folds: int = N_FOLDS) -> 
     dearest = sorted(costs.values(), key=lambda cost: cost.cross_fitted(n_rows), reverse=True)[:3]
     facts = [Fact(f"method {cost.name}", f"{duration(cost.cross_fitted(n_rows))} to cross-fit") for cost in dearest]
     size = f"{predictions.n_models} models × {n_rows:,} samples × {predictions.n_labels} labels"
-    facts.append(Fact("fit", f"{size}: about {duration(fit)} with auto, {_memory(predictions, 'fit')}"))
-    facts.append(Fact("compare", f"about {duration(compare)} with all methods, {_memory(predictions, 'compare')}"))
+    needs = _needs(names, predictions)
+    facts += _refused(needs)
+    facts.append(Fact("fit", f"{size}: about {duration(fit)} with auto, {_memory(predictions, needs, 'fit')}"))
+    facts.append(
+        Fact("compare", f"about {duration(compare)} with all methods, {_memory(predictions, needs, 'compare')}")
+    )
     return facts
 
 
@@ -176,10 +180,36 @@ def _race_rows() -> int:
     return int(AutoCombiner().max_rows or 0)
 
 
-def _memory(predictions: PredictionSet, command: str) -> str:
-    """Say the memory of a command: what trying took, and copies of the scores."""
+def _needs(names: list[str], predictions: PredictionSet) -> dict[str, float]:
+    """Return the bytes that each method says it needs on these predictions."""
+    from stacking.combiners.registry import create_method
+
+    size = (predictions.n_models, predictions.n_samples, predictions.n_labels)
+    return {name: create_method(name).memory_needed(*size) for name in names}
+
+
+def _refused(needs: dict[str, float]) -> list[Fact]:
+    """Name the methods that need more memory than there is: the commands will do without them."""
+    available = available_memory()
+    if available is None:
+        return []
+    return [
+        Fact(
+            f"memory of {name}",
+            f"{needed / GIB:.1f} GiB, of which {available / GIB:.1f} GiB are available",
+            "it will be refused: take fewer labels or rows",
+        )
+        for name, needed in needs.items()
+        if needed > available
+    ]
+
+
+def _memory(predictions: PredictionSet, needs: dict[str, float], command: str) -> str:
+    """Say the memory of a command: what trying took, and copies of the scores or the most that a method takes."""
     base = peak_memory()
     if base is None:
         return "memory unknown on this system"
     scores = predictions.n_models * predictions.n_samples * predictions.n_labels * BYTES_PER_SCORE
-    return f"{(base + COPIES[command] * scores) / GIB:.2f} GiB of memory"
+    available = available_memory()
+    most = max((needed for needed in needs.values() if available is None or needed <= available), default=0.0)
+    return f"{(base + max(COPIES[command] * scores, most)) / GIB:.2f} GiB of memory"

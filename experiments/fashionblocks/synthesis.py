@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from experiments.fashionblocks.wardrobe import LABELS, Garment, draw_garment_pla
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_work_folder
+from stacking.files.untrusted import read_json
 
 Split = Literal["train", "validation", "test"]
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -170,7 +170,7 @@ def _is_there(out: Path, facts: dict[str, Any]) -> bool:
     is_whole = (out / _MARKER).is_file()
     check_work_folder(out, DATA_SET if is_whole else BEGUN)
     marker = out / (_MARKER if is_whole else _BEGUN)
-    present = json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else facts
+    present = read_json(marker, f"the folder's {marker}") if marker.is_file() else facts
     if present != facts:
         raise ValueError(
             f"out must be a new folder or hold this data set: {str(out)!r} holds {present}; choose another."

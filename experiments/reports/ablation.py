@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stacking.files.untrusted import read_json
 from stacking.metrics import recall_at_k
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def measure_ablation(run: str | Path, baseline: str) -> Ablation:
 
     run = Path(run)
     _check_run(run)
-    recorded = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    recorded = read_json(run / "manifest.json", f"the run folder's {run / 'manifest.json'}")
     recipe = recorded["recipe"]
     recipes = {member["name"]: member for member in (*recipe["members"], *recipe.get("derived", ()))}
     fitting, held_out = load_predictions(run / "oof"), load_predictions(run / "test")

@@ -24,6 +24,7 @@ from base_models.runs.out_of_fold import choose_device
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 from optimizers.registry import did_you_mean
 from stacking.files.atomic_files import atomic_writer
+from stacking.files.untrusted import read_json
 from stacking.report import Block, Column, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
 from stacking.report.writing import write_score
 
@@ -267,8 +268,6 @@ def how_to_read(explainer: MemberExplainer, shape: tuple[int, ...]) -> str:
 
 def _write_results(found: ExplainedPhotos, run: Path, images: Path, output: "OutputFolder", plan: ExplainPlan) -> None:
     """Write the maps, the report and, last, the manifest."""
-    import json
-
     from stacking.files.atomic_files import atomic_write_text
     from stacking.report import render_html, render_markdown
 
@@ -284,7 +283,7 @@ def _write_results(found: ExplainedPhotos, run: Path, images: Path, output: "Out
     report = _report(found, plan)
     atomic_write_text(output.path_of("report.html"), render_html(report))
     atomic_write_text(output.path_of("report.md"), render_markdown(report))
-    recorded = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    recorded = read_json(run / "manifest.json", f"the run folder's {run / 'manifest.json'}")
     options = {
         "images": images,
         "member": found.explainer.member.name,

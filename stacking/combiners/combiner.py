@@ -20,6 +20,7 @@ from stacking._checks import check_folds, first_names
 from stacking._typing import BoolArray, FloatArray, IndexArray
 from stacking.child_processes import run_parallel
 from stacking.deadline import check_deadline
+from stacking.memory import check_memory
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 
@@ -90,8 +91,35 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         predictions = as_prediction_set(predictions, y_true)
         if groups is not None:
             predictions = predictions.with_groups(groups)
+        size = (predictions.n_models, predictions.n_samples, predictions.n_labels)
+        name = getattr(self, "method", type(self).__name__)
+        check_memory(
+            self.memory_needed(*size),
+            f"fitting {name} on {size[1]:,} rows of {size[2]:,} labels by {size[0]} models",
+            "take fewer labels or rows (max_rows), or a vote such as 'greedy', which needs little",
+        )
         self._fit(self._remember(predictions))
         return self
+
+    def memory_needed(self, n_models: int, n_samples: int, n_labels: int) -> float:
+        """Estimate the memory that fitting takes; `fit` refuses to begin what the system cannot hold.
+
+        Parameters
+        ----------
+        n_models, n_samples, n_labels : int
+            Size of the predictions.
+
+        Returns
+        -------
+        float
+            Bytes beyond what the predictions take: of a vote those of one block and of the scores, of a learner those
+            of the rows it reads (logits, truth, weights and one feature table).
+        """
+        if self.fits_from == "counts":
+            return 8.0 * n_samples * n_labels
+        max_rows = getattr(self, "max_rows", None)
+        n_rows = n_samples if max_rows is None else min(n_samples, max_rows)
+        return 8.0 * n_samples * n_labels + n_rows * n_labels * (8.0 * n_models + 32.0)
 
     def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
         """Combine the members' scores, matched to the fitted ones by name.

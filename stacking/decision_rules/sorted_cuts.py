@@ -6,15 +6,20 @@ comes from one pass of histograms over the scores' leading bits. The pruning los
 distinct scores.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import DoubleArray, IntArray
 from stacking.decision_rules.labelled_scores import LabelledScores
+
+FINE_LABELS = 500
+"""Up to so many labels bins are fine; adding up fine histograms of more costs more than they prune (measured)."""
+MOST_COARSER = 4
+"""One bin an octave at least."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,14 @@ class ScoreHistograms:
         Their weight.
     positive : ndarray of float64, shape (n_labels, n_bins)
         Weight of the positives among them.
+    shift : int
+        Scores that differ in so many last bits only share a bin.
     """
 
     entries: IntArray
     mass: DoubleArray
     positive: DoubleArray
+    shift: int
 
     @property
     def positives(self) -> DoubleArray:
@@ -42,7 +50,8 @@ class ScoreHistograms:
 
     def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
         """Merge with the histograms of other rows."""
-        return ScoreHistograms(self.entries + other.entries, self.mass + other.mass, self.positive + other.positive)
+        sums = (self.entries + other.entries, self.mass + other.mass, self.positive + other.positive)
+        return ScoreHistograms(*sums, self.shift)
 
     def pooled(self) -> "ScoreHistograms":
         """Add all labels up.
@@ -52,8 +61,8 @@ class ScoreHistograms:
         ScoreHistograms
             Those of all cells as one label.
         """
-        parts = (part.sum(axis=0, keepdims=True) for part in (self.entries, self.mass, self.positive))
-        return ScoreHistograms(*parts)
+        entries, mass, positive = (part.sum(axis=0, keepdims=True) for part in (self.entries, self.mass, self.positive))
+        return ScoreHistograms(entries, mass, positive, self.shift)
 
     def above_edges(self) -> tuple[DoubleArray, DoubleArray]:
         """Return the weight of positives and of all entries at or above each bin's lower edge, highest bin first.
@@ -167,14 +176,23 @@ def count_scores(scores: LabelledScores) -> ScoreHistograms:
     """
     from stacking.kernels import cuts as _kernels
 
-    shape = (scores.n_labels, _kernels.N_BINS)
+    shift = _histogram_shift(scores.n_labels)
+    shape = (scores.n_labels, ((_kernels.ONE_PATTERN - _kernels.LOWEST_PATTERN) >> shift) + 1)
     entries = np.zeros(shape, dtype=np.int64)
     weighted = len(scores.sample_weight) > 0
     mass = np.zeros(shape if weighted else (0, 0))
     positive = np.zeros(shape)
-    bits = scores.y_score.view(np.uint32)
-    _kernels.score_histograms(bits, scores.y_true, scores.y_known, scores.sample_weight, entries, mass, positive)
-    return ScoreHistograms(entries, mass if weighted else entries.astype(np.float64), positive)
+    facts = (scores.y_score.view(np.uint32), scores.y_true, scores.y_known, scores.sample_weight)
+    _kernels.score_histograms(*facts, entries, mass, positive, shift)
+    return ScoreHistograms(entries, mass if weighted else entries.astype(np.float64), positive, shift)
+
+
+def _histogram_shift(n_labels: int) -> int:
+    """Return how many low bits a bin ignores: 16 bins an octave, fewer where many labels would make many bins."""
+    from stacking.kernels import cuts as _kernels
+
+    coarser = math.ceil(math.log2(max(1.0, n_labels / FINE_LABELS)))
+    return int(_kernels.FINEST_SHIFT) + min(coarser, MOST_COARSER)
 
 
 def sort_cuts(scores: LabelledScores, histograms: ScoreHistograms, limit: DoubleArray) -> SortedCuts:
@@ -270,7 +288,7 @@ class SortedEntries:
         """
         from stacking.kernels import cuts as _kernels
 
-        floors, kept = _kernels.lowest_floors(histograms.entries, histograms.mass, limit)
+        floors, kept = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
         start = np.concatenate([[0], np.cumsum(kept)])
         packed, fill = np.empty(start[-1], np.uint64), start[:-1].copy()
         weights, first_row = [], 0
@@ -279,8 +297,9 @@ class SortedEntries:
             _kernels.gather_entries(*facts, floors, first_row, packed, fill)
             weights.append(block.sample_weight)
             first_row += len(block.y_score)
-        for begin, end in pairwise(start.tolist()):
-            packed[begin:end].sort()
+        _kernels.sort_short_segments(packed, start)
+        for label in np.flatnonzero(kept > _kernels.SHORT).tolist():
+            packed[start[label] : start[label + 1]].sort()
         return cls(packed, start, floors, np.concatenate(weights))
 
     def of_rows(
@@ -304,7 +323,7 @@ class SortedEntries:
         """
         from stacking.kernels import cuts as _kernels
 
-        floors, _ = _kernels.lowest_floors(histograms.entries, histograms.mass, limit)
+        floors, _ = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
         if (floors < self.floors).any():
             return None
         kept = rows[(self.packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)]
@@ -327,7 +346,6 @@ class SortedEntries:
         """
         from stacking.kernels import cuts as _kernels
 
-        found = _kernels.cumulate_cuts(self.packed, self.start, self.weight, self.floors)
-        cut_start, score, lower, hits, fired = found
+        cut_start, score, lower, hits, fired = _kernels.cumulate_cuts(self.packed, self.start, self.weight)
         threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
         return SortedCuts(cut_start, threshold, hits, fired, positives)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from stacking.files.atomic_files import atomic_write_bytes, check_regular
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind
+from stacking.files.untrusted import read_npz
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -138,9 +138,8 @@ def recall(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, 
     check_regular(path)
     if path.exists():
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                return {name: kept[name] for name in kept.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return read_npz(path)
+        except (OSError, ValueError) as error:
             raise ValueError(f"the kept piece {path} must be whole: it cannot be read; delete it.") from error
     arrays = dict(compute())
     buffer = io.BytesIO()

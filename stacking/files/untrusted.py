@@ -6,11 +6,14 @@ hundreds of times its size, JSON nested thousands deep, a link in the place of a
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
 import os
+import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +65,7 @@ def damage_of(what: str, remedy: str) -> Iterator[None]:
         if isinstance(error, ValueError) and str(error).startswith(what):
             raise
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(". ") or type(error).__name__
-        raise ValueError(f"{what} is damaged or was made by someone else's tool ({reason}); {remedy}.") from error
+        raise ValueError(f"{what} is damaged ({reason}); {remedy}.") from error
 
 
 def check_plain_file(path: Path, root: Path, what: str) -> None:
@@ -147,17 +150,17 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     try:
         text = data.decode("utf-8-sig")
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-        _check_depth(value)
+        check_depth(value)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError as error:
-        raise ValueError(f"{what} must be nested at most {MOST_DEPTH} deep: its JSON is deeper.") from error
+        raise ValueError(f"{what} is damaged: its JSON is nested deeper than {MOST_DEPTH} levels.") from error
     except UnicodeError as error:
-        raise ValueError(f"{what} must be valid UTF-8: it holds bytes or surrogates that are not.") from error
+        raise ValueError(f"{what} is damaged: it holds what is no UTF-8 text.") from error
     except ValueError as error:
-        raise ValueError(f"{what} must be valid JSON: {error}.") from error
+        raise ValueError(f"{what} is damaged: it must be valid JSON ({error}).") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{what} must be a JSON object: got {type(value).__name__}.")
+        raise ValueError(f"{what} is damaged: it must be a JSON object, got {type(value).__name__}.")
     return value
 
 
@@ -244,12 +247,62 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
                 for entry in entries:
                     with archive.open(entry) as member:
                         name = entry.filename.removesuffix(".npy")
-                        arrays[name] = _read_array(member, entry.file_size, f"{place}, {name}")
+                        arrays[name] = _read_array(member, entry.file_size, f"array {name!r}")
                 return arrays
     except Exception as error:  # zipfile and numpy's header parser raise almost anything on damage
         if isinstance(error, ValueError) and str(error).startswith(str(place)):
             raise
         raise ValueError(f"{place} must be an undamaged .npz file: {str(error) or type(error).__name__}.") from error
+
+
+def check_unpacked_size(path: str | os.PathLike[str]) -> None:
+    """Refuse a packed file that would unpack to much more than an honest one can hold; others are let through.
+
+    Parameters
+    ----------
+    path : path-like
+        Any file; only zip archives (``.npz``, PyTorch's ``.pth``) and gzip files are looked at.
+
+    Raises
+    ------
+    ValueError
+        If it unpacks to more than 64 MiB and 100 times its size, or to more than the memory.
+    """
+    place = Path(path)
+    with place.open("rb") as file:
+        start = file.read(4)
+        if start.startswith(b"PK"):
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    entries = archive.infolist()
+            except (zipfile.BadZipFile, ValueError, OSError, EOFError):
+                return  # whoever reads it will say what is wrong
+            _check_archive(entries, place)
+    if start.startswith(b"\x1f\x8b"):
+        _check_gzip(place)
+
+
+def _check_gzip(place: Path) -> None:
+    """Unpack a gzip file into nothing until it has become too large: its announced size can be any."""
+    packed = max(1, place.stat().st_size)
+    most = max(SMALL_ARCHIVE, MOST_RATIO * packed)
+    unpacked = 0
+    try:
+        with gzip.open(place, "rb") as file:
+            while piece := file.read(2**20):
+                unpacked += len(piece)
+                if unpacked > most:
+                    raise ValueError(_too_large(place, unpacked // packed, unpacked))
+    except (OSError, EOFError, zlib.error):
+        return  # whoever reads it will say what is wrong
+
+
+def _too_large(place: Path, ratio: int, size: int) -> str:
+    """Say why a bomb is not opened."""
+    return (
+        f"{place} would unpack to {ratio} times its size or more, {size / 2**20:,.0f} MiB, and is not opened: "
+        "if it is yours, save it without compression."
+    )
 
 
 def _check_archive(entries: list[zipfile.ZipInfo], place: Path) -> None:
@@ -259,21 +312,49 @@ def _check_archive(entries: list[zipfile.ZipInfo], place: Path) -> None:
         raise ValueError(f"{place} must hold at most {MOST_MEMBERS} arrays, each once: got {len(names)}.")
     unpacked, packed = sum(entry.file_size for entry in entries), max(1, place.stat().st_size)
     if unpacked > SMALL_ARCHIVE and unpacked > MOST_RATIO * packed:
-        raise ValueError(
-            f"{place} would unpack to {unpacked // packed} times its size, {unpacked / 2**20:,.0f} MiB, "
-            "and is not opened: if it is yours, save it without compression (numpy.savez)."
-        )
+        raise ValueError(_too_large(place, unpacked // packed, unpacked))
     check_memory(unpacked, f"{place}", "pack its source into a store instead (labelstack pack)")
+
+
+def read_npy_header(file: BinaryIO | Any, what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an array as numpy writes it.
+
+    Parameters
+    ----------
+    file : binary file
+        At the beginning of the array; left where its values begin.
+    what : str
+        What it is, the beginning of the error.
+
+    Returns
+    -------
+    shape : tuple of int
+        The array's shape, as it claims.
+    by_column : bool
+        True for Fortran order.
+    dtype : numpy.dtype
+        The values' type, as it claims.
+
+    Raises
+    ------
+    ValueError
+        If it is no header of version 1, 2 or 3.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, by_column, dtype = read(file)
+    except Exception as error:  # numpy's header parser raises almost anything on damage
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{what} must be a .npy file written by numpy: {reason[:200]}") from error
+    return shape, by_column, dtype
 
 
 def _read_array(file: BinaryIO | Any, size: int, what: str) -> npt.NDArray[Any]:
     """Read an array whose header agrees with the size of its file."""
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_column, dtype = read(file)
-    except Exception as error:  # numpy's header parser raises almost anything on damage
-        raise ValueError(f"{what} is damaged: it must begin as numpy writes arrays ({error}).") from error
+    shape, by_column, dtype = read_npy_header(file, what)
     if dtype.hasobject:
         raise ValueError(
             f"{what} holds Python objects, which are never loaded: save names with dtype str, scores with float32."
@@ -309,8 +390,19 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
 
 
-def _check_depth(value: object) -> None:
-    """Refuse what is nested deeper than recursive code can follow."""
+def check_depth(value: object) -> None:
+    """Refuse what is nested deeper than recursive code can follow.
+
+    Parameters
+    ----------
+    value : object
+        Dicts and lists, as JSON and TOML are read.
+
+    Raises
+    ------
+    RecursionError
+        If it has more than 64 levels.
+    """
     level = [value]
     for _ in range(MOST_DEPTH):
         level = [

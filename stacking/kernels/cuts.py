@@ -12,14 +12,17 @@ import numpy as np
 
 from stacking.kernels.compiling import compiled
 
-SCORE_SHIFT = 19
-"""How many low bits of a score's pattern a histogram bin ignores."""
+LOWEST_PATTERN = (127 - 24) << 23
+"""The bits of 2**-24 as float32: smaller scores share bin 0 of a histogram."""
 
-LOWEST_BIN = (127 - 24) << 4
-"""The bin of 2**-24 before the offset: smaller scores share bin 0."""
+FINEST_SHIFT = 19
+"""Histogram bins ignore so many low bits of a score's pattern, or more: 16 bins an octave. Only speed depends on it."""
 
-N_BINS = (0x3F800000 >> SCORE_SHIFT) - LOWEST_BIN + 1
-"""Bins from 2**-24 to 1.0 inclusive."""
+ONE_PATTERN = 127 << 23
+"""The bits of 1.0."""
+
+SHORT = 96
+"""Most entries that are sorted by insertion: only speed depends on it."""
 
 ROW_SHIFT = 34
 """A packed entry holds the score's 30 bits above the row's 33, and the truth in bit 0."""
@@ -29,8 +32,12 @@ NEVER = np.uint32(0xFFFFFFFF)
 
 
 @compiled
-def score_histograms(bits, truth, known, weight, entries, mass, positive):
-    """Add each label's rows, their weight and the weight of its positives to histograms of the score's bin."""
+def score_histograms(bits, truth, known, weight, entries, mass, positive, shift):
+    """Add each label's rows, their weight and the weight of its positives to histograms of the score's bin.
+
+    A bin holds the scores that differ in their last `shift` bits only.
+    """
+    lowest = np.int64(LOWEST_PATTERN >> shift)
     masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
     w = 1.0
     for row in range(bits.shape[0]):
@@ -41,7 +48,7 @@ def score_histograms(bits, truth, known, weight, entries, mass, positive):
         for label in range(bits.shape[1]):
             if masked and not known[row, label]:
                 continue
-            b = max(np.int64((bits[row, label] & np.uint32(0x7FFFFFFF)) >> np.uint32(SCORE_SHIFT)) - LOWEST_BIN, 0)
+            b = max((np.int64(bits[row, label] & np.uint32(0x7FFFFFFF)) >> shift) - lowest, 0)
             entries[label, b] += 1
             if weighted:
                 mass[label, b] += w
@@ -50,13 +57,14 @@ def score_histograms(bits, truth, known, weight, entries, mass, positive):
 
 
 @compiled
-def lowest_floors(entries, mass, limit):
+def lowest_floors(entries, mass, limit, shift):
     """Return per label the smallest score pattern worth sorting, and how many entries lie at or above it.
 
     A cut of label l whose weight exceeds ``limit[l]`` cannot be optimal; one more filled bin is kept so that every
     useful cut has its next lower score at hand.
     """
     n_labels, n_bins = mass.shape
+    lowest = np.int64(LOWEST_PATTERN >> shift)
     floors = np.empty(n_labels, np.uint32)
     kept = np.zeros(n_labels, np.int64)
     for label in range(n_labels):
@@ -69,7 +77,7 @@ def lowest_floors(entries, mass, limit):
                 continue
             kept[label] += entries[label, b]
             total += mass[label, b]
-            floors[label] = np.uint32((b + LOWEST_BIN) << SCORE_SHIFT) if b > 0 else np.uint32(0)
+            floors[label] = np.uint32((b + lowest) << shift) if b > 0 else np.uint32(0)
             if last:
                 break
             last = total >= limit[label]
@@ -94,7 +102,21 @@ def gather_entries(bits, truth, known, weight, floors, first_row, packed, fill):
 
 
 @compiled
-def cumulate_cuts(packed, start, weight, floors):
+def sort_short_segments(packed, start):
+    """Sort the entries of every label that has few of them, by insertion."""
+    for label in range(len(start) - 1):
+        if start[label + 1] - start[label] > SHORT:
+            continue
+        for place in range(start[label] + 1, start[label + 1]):
+            entry, hole = packed[place], place
+            while hole > start[label] and packed[hole - 1] > entry:
+                packed[hole] = packed[hole - 1]
+                hole -= 1
+            packed[hole] = entry
+
+
+@compiled
+def cumulate_cuts(packed, start, weight):
     """Turn sorted entries into cuts between distinct scores, descending; only cuts that gain a positive are kept.
 
     Returns per cut the pattern of its lowest score and of the next lower one, and the weights of the true positives and
@@ -125,8 +147,11 @@ def cumulate_cuts(packed, start, weight, floors):
                 entry -= 1
             if hit > before:
                 score[n_cuts] = pattern
-                ended = entry < start[label]
-                lower[n_cuts] = floors[label] if ended else np.uint32(packed[entry] >> np.uint64(ROW_SHIFT))
+                if entry >= start[label]:
+                    lower[n_cuts] = np.uint32(packed[entry] >> np.uint64(ROW_SHIFT))
+                else:  # nothing is lower: a little below, whatever the bins were
+                    low = (np.int64(pattern) >> FINEST_SHIFT) << FINEST_SHIFT
+                    lower[n_cuts] = np.uint32(low if low > LOWEST_PATTERN else 0)
                 hits[n_cuts] = hit
                 fired[n_cuts] = total
                 n_cuts += 1

@@ -26,7 +26,13 @@ from stacking.combiners.meta_learners.logit_stacker import (
     usable_with_context,
 )
 from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits, fusing_weights
-from stacking.combiners.meta_learners.ridge_context import add_moments, fit_ridge_stage, moments_by_fold
+from stacking.combiners.meta_learners.ridge_stage import (
+    add_moments,
+    apply_ridge,
+    fit_ridge_stage,
+    moments_by_fold,
+    ridge_bytes,
+)
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
@@ -59,7 +65,7 @@ class LabelContextStacker(LogitStacker):
     ----------
     fusing_ : ndarray of float64, shape (n_models,)
         Weights of the members in the fused logits, on the simplex.
-    ridge_ : ndarray of float64, shape (n_labels + 1, n_labels)
+    ridge_, ridge_outputs_ : ndarray of float64
         First stage: weights on the fused logits, intercepts last.
     first_coefficients_ : ndarray of float64, shape (n_labels, n_models + 2)
         First stage: members' logits, the ridge's answer, intercept.
@@ -97,6 +103,7 @@ class LabelContextStacker(LogitStacker):
 
     fusing_: DoubleArray
     ridge_: DoubleArray
+    ridge_outputs_: DoubleArray
     first_coefficients_: DoubleArray
     to_truth_: DoubleArray
     to_logit_: DoubleArray
@@ -106,7 +113,7 @@ class LabelContextStacker(LogitStacker):
         """Fit the stages one after the other, each on held-out answers of the one before."""
         self.fusing_ = fusing_weights(rows)
         fused = fuse_logits(rows.logits, rows.usable, self.fusing_)
-        self.ridge_, context = fit_ridge_stage(fused, rows)
+        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(fused, rows)
         self.first_coefficients_ = fit_on_logits(rows, [context], penalty)
         features, usable = [*rows.logits, context], usable_with_context(rows.usable, 1)
         first = sigmoid(cross_fit_logits(features, rows, usable, penalty, start=self.first_coefficients_))
@@ -117,15 +124,24 @@ class LabelContextStacker(LogitStacker):
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Apply the first stage and the joint regression."""
         fused = fuse_logits(logits, self.covers_.T, self.fusing_)
-        context = fused @ self.ridge_[:-1] + self.ridge_[-1]
+        context = apply_ridge(fused, self.ridge_, self.ridge_outputs_)
         first = sigmoid(apply_logistic([*logits, context], self.first_coefficients_))
         joint = JointRegression(self.to_truth_, self.to_logit_)
         return [context, *_neighbor_features(joint, self.moments_, fused, first)]
 
+    def _added_bytes(self, n_rows: int, n_labels: int) -> float:
+        """Count the matrices of the ridge, then of the joint regression, which spans logits and truths."""
+        joint = 8.0 * (2 * n_labels) ** 2 * (self.n_folds + 7)
+        return max(ridge_bytes(n_rows, n_labels, self.n_folds), joint) + 24.0 * n_rows * n_labels
+
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
-        """Rebuild the stacker; earlier versions weighed all members alike."""
-        return super()._from_state(values, {"fusing_": equal_weights(arrays["covers_"]), **arrays}, texts)
+        """Rebuild the stacker; earlier versions weighed all members alike and solved every ridge among the labels."""
+        earlier = {
+            "fusing_": equal_weights(arrays["covers_"]),
+            "ridge_outputs_": np.empty((0, arrays["covers_"].shape[-1])),
+        }
+        return super()._from_state(values, {**earlier, **arrays}, texts)
 
 
 def fit_joint_stage(

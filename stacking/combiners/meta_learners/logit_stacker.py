@@ -102,6 +102,26 @@ class LogitStacker(Combiner):
         """Return what is added to the logits of new rows."""
         raise NotImplementedError(f"{type(self).__name__} must implement _features")
 
+    def memory_needed(self, n_models: int, n_samples: int, n_labels: int) -> float:
+        """Estimate the memory that fitting takes, the added features' included.
+
+        Parameters
+        ----------
+        n_models, n_samples, n_labels : int
+            Size of the predictions.
+
+        Returns
+        -------
+        float
+            Bytes beyond what the predictions take.
+        """
+        n_rows = n_samples if self.max_rows is None else min(n_samples, self.max_rows)
+        return super().memory_needed(n_models, n_samples, n_labels) + self._added_bytes(n_rows, n_labels)
+
+    def _added_bytes(self, n_rows: int, n_labels: int) -> float:
+        """Return the memory of what a subclass adds."""
+        return 0.0
+
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Apply the regressions to a block of rows."""
         logits = fill_gaps(scores, covers, self.centers_, self.covers_)

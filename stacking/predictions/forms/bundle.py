@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from stacking._checks import check_choice, first_names
 from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable
 from stacking.files.output_rules import check_output_file
+from stacking.files.untrusted import read_npz
 from stacking.links import sigmoid_in_place
 from stacking.predictions.forms.matrix_files import header_bytes
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
@@ -52,7 +52,7 @@ def load_bundle(path: str | os.PathLike[str], *, from_logits: bool = False) -> P
     ValueError
         If the file is damaged, holds Python objects, lacks a key, or its contents are invalid.
     """
-    arrays = read_arrays(path)
+    arrays = read_npz(path)
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         held = first_names(list(arrays), 9)
@@ -185,46 +185,6 @@ def _is_ours(path: Path) -> bool:
             return archive.infolist()[0].comment == MARK
     except (OSError, ValueError, IndexError, zipfile.BadZipFile, NotImplementedError):
         return False
-
-
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """
-    Read all arrays of a ``.npz`` file.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    dict of str to ndarray
-        The arrays by name.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no ``.npz`` file, is damaged, or holds Python objects.
-    """
-    place = Path(path)
-    if not place.is_file():
-        raise FileNotFoundError(f"{place} must be a .npz file: there is no such file.")
-    try:
-        with place.open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise ValueError("it is not one, or was cut short")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
-                return {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}
-    except Exception as error:  # numpy's header parser raises almost anything on damage
-        if str(error).startswith("Object arrays"):
-            raise ValueError(
-                f"{place} holds Python objects, which are never loaded: save names with dtype str, scores with float32."
-            ) from error
-        raise ValueError(f"{place} must be an undamaged .npz file: {error or type(error).__name__}.") from error
 
 
 def _member(archive: zipfile.ZipFile, key: str, comment: bytes = b"") -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import FloatArray
+from stacking.files.untrusted import read_npy_header
 from stacking.predictions.sources import Index, as_span
 
 CHUNK_BYTES = 4 * 2**20
@@ -307,12 +308,7 @@ def read_header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
         If it is no ``.npy`` file of version 1, 2 or 3.
     """
     with path.open("rb") as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, by_column, dtype = read(file)
-        except Exception as error:  # numpy's header parser raises almost anything on damage
-            raise ValueError(f"{path} must be a .npy file written by numpy: {error}") from error
+        shape, by_column, dtype = read_npy_header(file, f"{path}")
         return shape, by_column, dtype, file.tell()
 
 

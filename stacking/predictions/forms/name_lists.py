@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_names, first_names
 from stacking._typing import StringArray
+from stacking.files.untrusted import read_npy
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.tables import (
     ID_NAMES,
@@ -182,7 +182,7 @@ def load_npy(path: Path) -> npt.NDArray[Any]:
         If it is damaged or holds Python objects.
     """
     try:
-        return np.load(path, allow_pickle=False)
+        return read_npy(path)
     except Exception as error:  # numpy's header parser raises almost anything on damage
         raise ValueError(f"{path} must be an undamaged .npy file of numbers or strings: {error}.") from error
 

@@ -20,6 +20,8 @@ from stacking._typing import BoolArray, FloatArray, IntArray
 from stacking.files.atomic_files import atomic_write_npy, check_writable, create_file, preallocate
 from stacking.files.ending import ending_with, run_all
 from stacking.files.output_folder import OutputFolder
+from stacking.files.untrusted import damage_of, read_npy
+from stacking.predictions.checked_source import CheckedSource
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, header_bytes
 from stacking.predictions.forms.store_index import ARRAY_FACTS, STORE, StoreIndex, describe_file, read_index
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
@@ -364,14 +366,18 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
     """
     place = Path(folder)
     index = read_index(place, verify=verify)
-    source = open_scores(place, index)
-    if source.shape != (len(index.models), index.n_samples, len(index.labels)):
-        raise ValueError(f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}.")
-    facts: dict[str, Any] = {key: _load_array(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
-    extras = {key: _load_array(place / name) for key, name in index.extras.items()}
-    ids = _load_array(place / index.ids)
-    facts |= {"label_groups": index.label_groups, "label_ids": index.label_ids}
-    return PredictionSet(source, ids, index.models, index.labels, extras=extras, **facts)
+    with damage_of(f"{place}", "write the store again"):
+        source = open_scores(place, index)
+        if source.shape != (len(index.models), index.n_samples, len(index.labels)):
+            raise ValueError(
+                f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}."
+            )
+        facts: dict[str, Any] = {key: read_npy(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
+        extras = {key: read_npy(place / name) for key, name in index.extras.items()}
+        facts |= {"label_groups": index.label_groups, "label_ids": index.label_ids, "extras": extras}
+        frame = PredictionSet(source, read_npy(place / index.ids), index.models, index.labels, **facts)
+        checked = CheckedSource(source, frame.covers, frame.ids, frame.models, frame.labels)
+        return PredictionSet(checked, frame.ids, frame.models, frame.labels, **frame.facts())
 
 
 def verify_store(folder: str | os.PathLike[str]) -> None:
@@ -483,11 +489,3 @@ def _plain_extras(extras: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
         if array.dtype.hasobject:
             raise TypeError(f"extras[{key!r}] must hold numbers or strings: got dtype {array.dtype}; remove it.")
     return arrays
-
-
-def _load_array(path: Path) -> npt.NDArray[Any]:
-    """Read a small array whole."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except Exception as error:  # numpy's header parser raises almost anything on damage
-        raise ValueError(f"{path} is damaged: {error}; write the store again.") from error

@@ -4,7 +4,6 @@ The index is written last. A folder without it is no store, so a process killed 
 be mistaken for predictions. Names of models and labels live only here, since real model names hold ``/``.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stacking._checks import first_names
+from stacking._checks import first_duplicate, first_names
 from stacking.files.atomic_files import sha256_file
 from stacking.files.output_rules import ResultKind
+from stacking.files.untrusted import check_plain_file, damage_of, read_json
 
 FORMAT = "labelstack-predictions"
 SCHEMA_VERSION = 1
@@ -176,16 +176,17 @@ def read_index(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
     if not is_store(place):
         state = "no index.json, perhaps an interrupted run" if place.is_dir() else "no such folder"
         raise FileNotFoundError(f"{place} must be a prediction store: got {state}; write it with `labelstack pack`.")
-    try:
-        raw = json.loads((place / INDEX_NAME).read_text(encoding="utf-8"))
+    where = place / INDEX_NAME
+    with damage_of(f"{where}", "write the store again"):
+        raw = read_json(where, f"{where}")
         if raw["format"] != FORMAT:
-            raise ValueError(f"format is {raw['format']!r}")
-        version = int(raw["schema_version"])
+            raise ValueError(f"format is {str(raw['format'])[:40]!r}")
+        version = raw["schema_version"]
+        if type(version) is not int:
+            raise ValueError(f"schema_version must be a whole number: got {str(version)[:40]!r}")
         if version <= SCHEMA_VERSION:
             index = StoreIndex(**{key: raw[key] for key in StoreIndex.__dataclass_fields__ if key in raw})
             _check_shape_of(index)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{place / INDEX_NAME} is damaged ({error}); write the store again.") from error
     if version > SCHEMA_VERSION:
         raise ValueError(
             f"{place} has schema {version}, of a newer version: this one reads up to {SCHEMA_VERSION}; upgrade."
@@ -230,16 +231,43 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 def _check_shape_of(index: StoreIndex) -> None:
     """Check that the index agrees with itself and names no file outside the folder."""
+    _check_types(index)
     named = [*index.scores, *index.by_label, *index.facts.values(), *index.extras.values(), index.ids]
     if not all(is_store_file(name) for name in [*named, *index.files]):
         raise ValueError("it names a file that no store has")
+    if len(set(named)) < len(named):
+        raise ValueError(f"it names {first_duplicate(named)!r} twice")
     if set(named) - set(index.files):
         raise ValueError(f"no hash for {first_names(sorted(set(named) - set(index.files)))}")
     n_models = len(index.models)
     if not len(index.scores) == len(index.content) == n_models or len(index.by_label) not in (0, n_models):
         raise ValueError("it must list one score file per model")
+    if not n_models:
+        raise ValueError("it must list at least one model")
     if index.dtype not in ("float32", "float16"):
         raise ValueError(f"dtype is {index.dtype!r}")
+
+
+def _check_types(index: StoreIndex) -> None:
+    """Check that every entry has the type that our own writer gives it."""
+    for key in ("models", "labels", "scores", "content", "by_label", "label_groups", "label_ids"):
+        values = getattr(index, key)
+        optional = key in ("label_groups", "label_ids") and values is None
+        if not optional and not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+            raise ValueError(f"{key} must be a list of texts")
+    for key in ("facts", "extras", "files"):
+        if not isinstance(getattr(index, key), dict):
+            raise ValueError(f"{key} must be an object")
+    if not all(isinstance(name, str) for name in [index.ids, *index.facts.values(), *index.extras.values()]):
+        raise ValueError("ids, facts and extras must name files")
+    if not isinstance(index.change, str) or not isinstance(index.wants_by_label, bool):
+        raise ValueError("change must be a text and wants_by_label true or false")
+    for name, entry in index.files.items():
+        size, digest = (entry.get("bytes"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
+        if type(size) is not int or size < 0 or not isinstance(digest, str):
+            raise ValueError(f"files must hold bytes and sha256 of {name[:40]!r}")
+    if type(index.n_samples) is not int or index.n_samples < 0:
+        raise ValueError(f"n_samples must be a whole number: got {str(index.n_samples)[:40]!r}")
 
 
 def _check_files(folder: Path, index: StoreIndex, verify: bool | None) -> None:
@@ -250,6 +278,7 @@ def _check_files(folder: Path, index: StoreIndex, verify: bool | None) -> None:
         path = folder / name
         if not path.is_file():
             raise ValueError(f"{path} is missing from the store: restore it, or write the store again.")
+        check_plain_file(path, folder, f"the store {folder}")
         wanted, found = entry["bytes"], path.stat().st_size
         if found != wanted:
             raise ValueError(f"{path} is damaged: it must have {wanted} bytes and has {found}; write the store again.")

@@ -20,6 +20,7 @@ import numpy as np
 
 from stacking._checks import check_names, first_duplicate
 from stacking._typing import FloatArray, StringArray
+from stacking.files.untrusted import check_unpacked_size
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet")
@@ -476,6 +477,7 @@ def _csv(path: Path, **options: Any) -> Any:
     """Read a CSV or TSV file with pandas; its warnings about lost cells are errors."""
     import pandas as pd
 
+    check_unpacked_size(path)
     separator = find_cell_separator(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)

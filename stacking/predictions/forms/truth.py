@@ -17,10 +17,14 @@ import numpy.typing as npt
 from optimizers.registry import did_you_mean
 from stacking._checks import check_y_true, first_names
 from stacking._typing import StringArray
-from stacking.predictions.forms.bundle import read_arrays
+from stacking.files.untrusted import read_npz
 from stacking.predictions.forms.label_cells import Keys, LabelList, match_label_keys
 from stacking.predictions.forms.label_tables import LabelTable, read_label_table
-from stacking.predictions.forms.name_lists import check_file_names, existing_file, load_npy
+from stacking.predictions.forms.name_lists import (
+    check_file_names,
+    existing_file,
+    load_npy,
+)
 from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame
 
 SAMPLE_COLUMNS = {
@@ -160,7 +164,7 @@ def _remedy(name: str, labels: LabelList) -> str:
 
 def _from_arrays(path: Path, ids: StringArray | None, labels: Sequence[str] | None) -> Truth:
     """Read a truth from a ``.npz`` file."""
-    arrays = read_arrays(path)
+    arrays = read_npz(path)
     if "y_true" not in arrays:
         raise ValueError(f"{path} must hold y_true: it holds {first_names(list(arrays), 9)}.")
     own_ids = check_file_names(arrays["ids"], path, "ids") if "ids" in arrays else ids

@@ -189,3 +189,43 @@ def test_cut_jpegs_are_found_at_every_scale(picture):
         for at_least in (16, 64, 0):
             with pytest.raises(UnreadablePhotoError, match="cannot be decoded"):
                 decode_photo(cut, at_least=at_least)
+
+
+def with_scans(n_scans, side=64):
+    """Repeat the last scan of a progressive JPEG."""
+    data = encoded(Image.linear_gradient("L").convert("RGB").resize((side, side)), "JPEG", progressive=True)
+    end = data.rindex(b"\xff\xd9")
+    start = data.rindex(b"\xff\xda")
+    return data[:end] + data[start:end] * (n_scans - data.count(b"\xff\xda")) + data[end:]
+
+
+def test_a_progressive_photo_of_many_scans_is_refused_before_it_is_decoded(monkeypatch):
+    assert decode_photo(with_scans(40)).size == (64, 64)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(UnreadablePhotoError, match="1500 scans of 4,096 pixels are more than the limits"):
+        decode_photo(with_scans(1500))
+    with pytest.raises(UnreadablePhotoError, match="1500 scans"):
+        decode_photo(with_scans(1500), at_least=8)
+
+
+def test_scans_of_large_photos_count_by_their_pixels(monkeypatch):
+    monkeypatch.setattr(photos, "MAX_SCANNED_PIXELS", 20 * 4096)
+    assert decode_photo(with_scans(20)).size == (64, 64)
+    with pytest.raises(UnreadablePhotoError, match="21 scans"):
+        decode_photo(with_scans(21))
+
+
+def test_scans_of_thumbnails_do_not_count():
+    data = with_scans(12)
+    thumbnail = b"Exif\0\0" + b"\xff\xda" * 5000
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    assert photos._count_scans(data[:2] + segment + data[2:]) == 12
+    assert decode_photo(data[:2] + segment + data[2:]).size == (64, 64)
+
+
+def test_a_text_bomb_in_a_png_is_refused():
+    data = encoded(Image.new("RGB", (4, 4)), "PNG")
+    bomb = b"k\0\0" + zlib.compress(b"a" * 100_000_000, 9)
+    chunk = struct.pack(">I", len(bomb)) + b"zTXt" + bomb + struct.pack(">I", zlib.crc32(b"zTXt" + bomb))
+    with pytest.raises(UnreadablePhotoError, match="Decompressed data too large"):
+        decode_photo(data[:33] + chunk + data[33:])

@@ -121,3 +121,13 @@ def test_doctor_takes_predictions_or_a_recipe_but_not_both(labelstack, bundle):
     assert "fit: 3 models × 160 samples × 5 labels: about " in done.stdout
     both = labelstack("doctor", bundle, "--recipe", "r.toml")
     assert both.exit_code == 2 and "give one recipe" in both.stderr
+
+
+def test_methods_that_do_not_fit_in_memory_are_named(make_predictions, monkeypatch):
+    from experiments.estimates import estimate_predictions as module
+    from stacking.combiners.meta_learners.label_context import LabelContextStacker
+
+    monkeypatch.setattr(LabelContextStacker, "memory_needed", lambda self, *size: 1e15)
+    facts = {fact.topic: fact for fact in module.estimate_predictions(make_predictions())}
+    assert "refused" in facts["memory of label-context"].trouble
+    assert "of memory" in facts["fit"].finding

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models.manifest import load_manifest  # noqa: E402
-from base_models.runs.folder import read_npz  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 from experiments.reports.label_explanations import explanation_section  # noqa: E402
+from stacking.files.untrusted import read_npz  # noqa: E402
 from stacking.predictions import PredictionSet, load_predictions  # noqa: E402
 from stacking.report import ImageGrid, Table  # noqa: E402
 

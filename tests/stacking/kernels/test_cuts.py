@@ -2,40 +2,55 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from stacking.kernels import cuts as _kernels
 
 NO_MASK, NO_WEIGHT = np.empty((0, 0), dtype=bool), np.empty(0)
 
 
-def test_bins_are_monotone_and_hold_the_ends():
+@pytest.mark.parametrize("shift", [19, 21, 23])
+def test_bins_are_monotone_and_hold_the_ends(shift):
     scores = np.sort(np.concatenate([[0.0, -0.0, 1e-30, 2.0**-24, 0.5, 1.0], np.geomspace(1e-9, 1, 500)])).astype(
         np.float32
     )
-    entries = np.zeros((len(scores), _kernels.N_BINS), dtype=np.int64)
+    n_bins = ((_kernels.ONE_PATTERN - _kernels.LOWEST_PATTERN) >> shift) + 1
+    entries = np.zeros((len(scores), n_bins), dtype=np.int64)
     positive = np.zeros(entries.shape)
     truth = np.ones((1, len(scores)), dtype=np.uint8)
-    _kernels.score_histograms(scores[None].view(np.uint32), truth, NO_MASK, NO_WEIGHT, entries, positive, positive)
+    bits = scores[None].view(np.uint32)
+    _kernels.score_histograms(bits, truth, NO_MASK, NO_WEIGHT, entries, positive, positive, shift)
     bins = entries.argmax(axis=1)
     assert (entries.sum(axis=1) == 1).all()
     assert (np.diff(bins) >= 0).all()
     assert bins[0] == 0
-    assert bins[-1] == _kernels.N_BINS - 1
+    assert bins[-1] == n_bins - 1
 
 
 def test_floors_keep_the_limit_and_one_bin_more():
     entries = np.array([[5, 0, 3, 0, 2, 1]])
-    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([2.0]))
+    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([2.0]), 19)
     assert kept.tolist() == [6]  # 1 + 2 reach the limit, the 3 below give the next lower score
-    assert floors[0] == (2 + _kernels.LOWEST_BIN) << _kernels.SCORE_SHIFT
-    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([np.inf]))
+    assert floors[0] == (2 << 19) + _kernels.LOWEST_PATTERN
+    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([np.inf]), 19)
     assert kept.tolist() == [11]
     assert floors[0] == 0
-    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([0.0]))
+    floors, kept = _kernels.lowest_floors(entries, entries.astype(float), np.array([0.0]), 19)
     assert kept.tolist() == [0]
     assert floors[0] == _kernels.NEVER
+
+
+def test_short_segments_are_sorted_and_long_ones_left(rng):
+    start = np.array([0, 0, 1, 40, 40 + _kernels.SHORT + 1, 40 + 2 * _kernels.SHORT + 1])
+    packed = rng.integers(0, 50, start[-1]).astype(np.uint64)
+    before = packed.copy()
+    _kernels.sort_short_segments(packed, start)
+    for label, (begin, end) in enumerate(pairwise(start.tolist())):
+        expected = before[begin:end] if label == 3 else np.sort(before[begin:end])
+        np.testing.assert_array_equal(packed[begin:end], expected)
 
 
 def test_kernels_compile_where_nothing_can_be_cached(tmp_path):

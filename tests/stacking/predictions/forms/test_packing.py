@@ -28,7 +28,7 @@ def test_by_label_copy(full_set, store, same_sets, monkeypatch):
     assert copy.flags.f_contiguous
     np.testing.assert_array_equal(copy, full_set.to_array()[1])
     reads = []
-    kind = type(loaded.source.matrices[0])
+    kind = type(loaded.source.base.matrices[0])
     read = kind.read
     monkeypatch.setattr(kind, "read", lambda self, *rest: (reads.append(self.by_column), read(self, *rest))[1])
     monkeypatch.setattr("stacking.predictions.score_reader.BLOCK_BYTES", 1)

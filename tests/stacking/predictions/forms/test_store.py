@@ -27,7 +27,7 @@ def test_round_trip(full_set, store, same_sets):
     loaded = load_store(store)
     same_sets(loaded, full_set)
     assert loaded.fingerprint == full_set.fingerprint
-    assert type(loaded.source).__name__ == "FileSource"
+    assert type(loaded.source).__name__ == "CheckedSource"
     same_sets(pickle.loads(pickle.dumps(loaded)), full_set)
 
 

@@ -1,0 +1,23 @@
+"""Many labels: coarse histograms prune less and choose the same cuts; cells cost alike whatever their shape."""
+
+import numpy as np
+import pytest
+
+from stacking.decision_rules import sorted_cuts, tune_thresholds
+
+
+@pytest.mark.parametrize("rule", ["exact-micro-f1", "cross-validated", "single", "own-f1"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_width_of_the_bins_changes_no_threshold(rule, weighted, rng, monkeypatch):
+    truth = (rng.random((150, 40)) < 0.1).astype(np.uint8)
+    scores = (1 / (1 + np.exp(-(2 * truth - 2 + rng.normal(size=truth.shape))))).astype(np.float32)
+    facts = {"sample_weight": rng.integers(0, 4, 150) / 2} if weighted else {}
+    fine = tune_thresholds(scores, truth, rule, **facts)
+    monkeypatch.setattr(sorted_cuts, "FINE_LABELS", 1)
+    assert sorted_cuts._histogram_shift(40) == 23
+    np.testing.assert_array_equal(tune_thresholds(scores, truth, rule, **facts), fine)
+
+
+def test_histograms_of_many_labels_stay_small():
+    assert sorted_cuts._histogram_shift(500) == 19
+    assert sorted_cuts._histogram_shift(10**6) == 19 + 4
