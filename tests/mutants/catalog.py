@@ -377,15 +377,15 @@ FILES = (
     Mutant(
         "a checkpoint's hash is not checked",
         "base_models/training/checkpoints.py",
-        'if not path.is_file() or sha256_file(path) != entry["sha256"]:',
-        "if not path.is_file():",
+        "if path.parent != folder or not path.is_file() or sha256_file(path) != digest:",
+        "if path.parent != folder or not path.is_file():",
         (DAMAGED,),
     ),
     Mutant(
         "a fold's hash is not checked",
         "base_models/runs/fold_record.py",
-        "if not (place / name).is_file() or sha256_file(place / name) != digest:",
-        "if not (place / name).is_file():",
+        "not (place / name).is_file() or sha256_file(place / name) != digest:",
+        "not (place / name).is_file():",
         (DAMAGED,),
     ),
     Mutant(
