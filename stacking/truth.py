@@ -100,7 +100,7 @@ class Truth:
 
     @cached_property
     def counted(self) -> BoolArray | None:
-        """Rows that weigh something and hold a known cell; None if all do (or none holds a known cell)."""
+        """Return the rows that weigh something and hold a known cell; None if all do (or none holds a known cell)."""
         counted = np.ones(len(self.y_true), dtype=bool)
         if self.sample_weight is not None:
             counted &= self.sample_weight > 0
@@ -191,12 +191,12 @@ class Truth:
 
     @cached_property
     def label_positives(self) -> DoubleArray:
-        """Sums of weights of each label's positives."""
+        """Return the sums of weights of each label's positives."""
         return self.sum_rows(self.y_true)
 
     @cached_property
     def sample_positives(self) -> IndexArray:
-        """Numbers of positives of each row."""
+        """Return the number of positives of each row."""
         return np.count_nonzero(self.y_true, axis=1)
 
     def positives(self) -> DoubleArray:

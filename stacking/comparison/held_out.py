@@ -46,7 +46,7 @@ class HeldOut:
 
     @cached_property
     def counts(self) -> DecisionCounts:
-        """Counts of the decisions."""
+        """Return the counts of the decisions."""
         return DecisionCounts.count(self.y_pred, self.truth)
 
     @cached_property
