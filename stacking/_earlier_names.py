@@ -110,6 +110,7 @@ MODULES: dict[str, Homes] = {
     "stacking.comparison.counts": ("stacking.metrics.counts", "stacking.truth"),
     "stacking.comparison.label_section": "stacking.comparison.presentation.label_section",
     "stacking.comparison.ladder": "stacking.metrics.gain_ladder",
+    "stacking.comparison.manifest": "stacking.comparison.plan",
     "stacking.comparison.rules": "stacking.decision_rules.choice",
     "stacking.comparison.weight_section": "stacking.comparison.presentation.weight_section",
     "stacking.cross_fitting": (

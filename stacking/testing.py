@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from stacking._typing import FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.predictions import PredictionSet
 
 __all__ = ["check_combiner", "check_what_counts", "list_combiner_checks", "make_predictions", "make_uncounted"]
 
-FloatArray = npt.NDArray[np.float32]
 Builder = Callable[[], Combiner]
 Answer = Callable[[PredictionSet], npt.ArrayLike]
 

@@ -16,16 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "PHOTO_SUFFIXES",
-    "UnreadablePhotoError",
-    "decode_photo",
-    "letterbox",
-    "photo_format",
-]
-
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from stacking._checks import FloatArray, StringArray, check_names, first_duplicate
+from stacking._checks import check_names, first_duplicate
+from stacking._typing import FloatArray, StringArray
 from stacking.files.untrusted import check_unpacked_size
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
