@@ -6,6 +6,9 @@ The names below are imported when they are first used, so that reading manifests
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from base_models._earlier_names import MODULES
+from stacking._earlier_names import find_earlier_modules
+
 if TYPE_CHECKING:
     from base_models.manifest import Manifest as Manifest
     from base_models.manifest import load_manifest as load_manifest
@@ -47,3 +50,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+find_earlier_modules(MODULES)

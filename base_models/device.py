@@ -11,16 +11,21 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 __all__ = [
     "AUTO_WORKERS",
+    "ahead",
     "arithmetic",
     "autocast",
     "channel_values",
+    "free_memory",
     "is_cuda",
     "is_out_of_memory",
     "loader_workers",
@@ -30,6 +35,9 @@ __all__ = [
     "send_photos",
     "synchronize",
 ]
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """The arithmetics that torch's autocast carries out; float32 and tf32 need no other type."""
@@ -217,6 +225,59 @@ def release_memory(device: str | torch.device) -> None:
     """
     if is_cuda(device):
         torch.cuda.empty_cache()
+
+
+def free_memory(device: str | torch.device) -> int:
+    """Return how much of a GPU's memory torch could still take.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        A GPU.
+
+    Returns
+    -------
+    int
+        Bytes: what nobody holds, and what torch holds without using it.
+    """
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def ahead(make: Callable[[S], T], items: Iterable[S], n_ahead: int = 2) -> Iterator[T]:
+    """Make things in order in a thread, some before they are asked for.
+
+    Parameters
+    ----------
+    make : callable
+        Makes one thing; it should spend its time without Python's lock, as torch's copies do.
+    items : iterable
+        What each is made of.
+    n_ahead : int, default=2
+        Things that may wait.
+
+    Yields
+    ------
+    object
+        What was made.
+
+    Examples
+    --------
+    >>> list(ahead(abs, [-2, 1, -3]))
+    [2, 1, 3]
+    """
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for item in items:
+                waiting.append(thread.submit(make, item))
+                if len(waiting) > n_ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
 
 
 def synchronize(device: str | torch.device) -> None:

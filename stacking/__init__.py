@@ -1,5 +1,6 @@
 """Combine the predictions of several multi-label models into one predictor, and say by how much it is better."""
 
+from stacking._earlier_names import MODULES, find_earlier_modules
 from stacking.combiners.meta_learners.trees.per_label_lightgbm import PerLabelStacker
 from stacking.combiners.voting import SoftVoting, WeightedVoting
 from stacking.comparison import compare
@@ -22,3 +23,5 @@ __all__ = [
     "save_predictions",
     "tune_thresholds",
 ]
+
+find_earlier_modules(MODULES)

@@ -67,7 +67,7 @@ def read_photo_ids(annotations: Path, options: IngestOptions) -> tuple[list[str]
         table, _ = read_imaterialist_json(annotations)
         table.check_ids()
         return table.ids, table.ids
-    ids, paths = read_row_names(annotations, options.id_column)
+    ids, paths = read_row_names(annotations, options.id_column, options.labels_column)
     table = AnnotationTable(annotations.name)
     for photo_id, path in dict.fromkeys(zip(ids, paths, strict=True)):  # a long table repeats its photos
         table.add(photo_id, ())
@@ -97,7 +97,7 @@ def write_kept(annotations: Path, target: Path, kept: Set[str], options: IngestO
                 content[name] = [entry for entry in content[name] if _entry_id(entry) in kept]
         atomic_write_text(target, json.dumps(content, ensure_ascii=False) + "\n")
         return
-    ids, _ = read_row_names(annotations, options.id_column)
+    ids, _ = read_row_names(annotations, options.id_column, options.labels_column)
     buffer = io.StringIO()
     if annotations.suffix.lower() == ".parquet":
         columns = read_texts(annotations)

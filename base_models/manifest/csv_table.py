@@ -83,7 +83,9 @@ def read_csv_table(path: Path, config: DataConfig, labels: LabelList | None = No
     return table
 
 
-def read_row_names(path: Path, id_column: str) -> tuple[list[str], list[str]]:
+def read_row_names(
+    path: Path, id_column: str, labels_column: str = _DEFAULT.labels_column
+) -> tuple[list[str], list[str]]:
     """Read the photo ids and paths of a table row by row, whatever its labels are.
 
     Parameters
@@ -92,6 +94,8 @@ def read_row_names(path: Path, id_column: str) -> tuple[list[str], list[str]]:
         The table.
     id_column : str
         The column of ids or file names; at its default another usual name will do.
+    labels_column : str
+        The column of labels, which must be there if it has another name than the usual ones.
 
     Returns
     -------
@@ -103,7 +107,8 @@ def read_row_names(path: Path, id_column: str) -> tuple[list[str], list[str]]:
     ValueError
         If the file is missing or no table, or has no such column.
     """
-    column = _find_id_column(path, DataConfig("folder", "", id_column=id_column), None)
+    config = DataConfig("folder", "", id_column=id_column, labels_column=labels_column)
+    column = _find_id_column(path, config, None)
     paths = [normalise_path(value) for value in read_texts(path, [column], names_in=(column,))[column]]
     return name_photos(paths), paths
 

@@ -23,8 +23,9 @@ from base_models.manifest.photo_names import match_photos, name_photos, normalis
 from base_models.manifest.tar_shards import TarPhotos, list_tar_photos, scan_tar_shards
 from base_models.photos.vocabulary import Vocabulary, load_vocabulary
 from base_models.recipe.data import DataConfig
-from stacking._checks import check_names
+from stacking._checks import check_groups, check_names
 from stacking.predictions.forms.label_cells import LabelList
+from stacking.truth import number_groups
 
 __all__ = ["load_manifest", "load_photo_folder"]
 
@@ -186,7 +187,9 @@ def _draw_groups(
     rng = np.random.default_rng(seed)
     if groups is None:
         return rng.permutation(train)[:n_train]
-    _, group_of_row, sizes = np.unique(groups[train], return_inverse=True, return_counts=True)
+    numbers = number_groups(check_groups(groups[train], len(train)))  # a photo of no group is a group of its own
+    numbers = np.arange(len(train)) if numbers is None else numbers
+    _, group_of_row, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     chosen = np.zeros(len(sizes), dtype=bool)
     left = n_train
     for group in rng.permutation(len(sizes)):

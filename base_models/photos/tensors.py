@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from base_models.device import loader_workers
+from base_models.device import ahead, free_memory, is_cuda, is_out_of_memory, loader_workers, send
 from base_models.photos.decoding import letterbox
 from stacking.child_processes import safe_path
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 GIB = 2**30
 DECODE_BATCH = 256
+SHARE_OF_DEVICE = 0.25  # of a GPU's free memory, for photos; the rest is for activations
 
 
 class PhotoReader(Protocol):
@@ -89,6 +91,8 @@ class PhotoTensors:
         self.in_memory = cache == "memory" or (cache == "auto" and n_bytes <= cache_gib * GIB)
         self._decoder = _Decoder(reader, indices, size)
         self._kept: Tensor | None = None
+        self._there: Tensor | None = None  # the same on a GPU
+        self._gathers_ahead = False
         self._idle: _Loader | None = None
 
     def __len__(self) -> int:
@@ -121,14 +125,50 @@ class PhotoTensors:
         Yields
         ------
         tuple of ndarray and Tensor
-            The rows and their photos, (n_rows, 3, size, size) uint8, channels last in memory.
+            The rows and their photos, (n_rows, 3, size, size) uint8, channels last in memory; on the GPU that
+            ``serve`` has put them on.
         """
         self.keep()
         if self._kept is None:
             yield from self.decode(batches)
+        elif not self._gathers_ahead:
+            for rows in batches:
+                kept = self._kept if self._there is None else self._there  # it may leave the device meanwhile
+                yield rows, kept[send(torch.from_numpy(rows), kept.device)].permute(0, 3, 1, 2)
+        else:
+            yield from ahead(partial(self._gather_pinned, self._kept), batches)
+
+    def serve(self, device: str) -> None:
+        """Prepare to serve kept photos to a device: from its own memory where they take little of it.
+
+        Parameters
+        ----------
+        device : str
+            Where batches go. For a GPU, photos that take less than ``SHARE_OF_DEVICE`` of what is free are copied
+            there, and others are gathered by a thread while the GPU computes. For a CPU nothing changes.
+        """
+        if self._kept is None or not is_cuda(device) or self._there is not None or self._gathers_ahead:
             return
-        for rows in batches:
-            yield rows, self._kept[torch.from_numpy(rows)].permute(0, 3, 1, 2)
+        self._gathers_ahead = self._kept.nbytes > SHARE_OF_DEVICE * free_memory(device)
+        if not self._gathers_ahead:
+            try:
+                self._there = self._kept.to(device)
+                logger.info("%d photos of %d pixels lie on %s", len(self), self.size, device)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._gathers_ahead = True
+
+    def leave_device(self) -> None:
+        """Give back a device's memory that photos lie in; they are then gathered from the program's."""
+        self._gathers_ahead = self._gathers_ahead or self._there is not None
+        self._there = None
+
+    def _gather_pinned(self, kept: Tensor, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Tensor]:
+        """Gather kept photos in memory that a GPU can fetch them from."""
+        found = torch.empty((len(rows), *kept.shape[1:]), dtype=kept.dtype, pin_memory=torch.cuda.is_available())
+        torch.index_select(kept, 0, torch.from_numpy(rows), out=found)
+        return rows, found.permute(0, 3, 1, 2)
 
     def decode(
         self, batches: Sequence[NDArray[np.int64]], on_photos: Callable[[int], None] | None = None

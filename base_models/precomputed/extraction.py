@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from base_models.device import arithmetic, is_out_of_memory, release_memory, send_photos
+from base_models.networks.logits import compute_logits
 from base_models.networks.network import MultilabelNetwork
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureFacts, FeatureWriter
-from base_models.training.scoring import compute_logits
 from stacking.files.ending import ending_with
 from stacking.files.versions import installed_versions
 

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from base_models.networks.feature_maps import run_body
-from base_models.networks.head_network import BodyNetwork
 from base_models.networks.network import create_network
-from base_models.photos.feature_rows import GIB, FeatureRows
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.extraction import write_features
+from base_models.precomputed.feature_rows import GIB, FeatureRows
 from base_models.precomputed.feature_store import VARIANTS, FeatureFacts, open_matrices, read_index, store_lock
+from base_models.precomputed.head_network import BodyNetwork
 from base_models.recipe.member import MemberConfig, feature_augmentation, needs_mirror, needs_of_head
 from base_models.recipe.run import TrainingRun
 from base_models.runs.folder import RunFolder

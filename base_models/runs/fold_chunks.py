@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.networks.head_network import join_body
 from base_models.networks.per_label import LabelwiseNetwork
+from base_models.precomputed.head_network import join_body
 from base_models.runs.fold_record import FoldRecord
 from base_models.runs.folder import write_npz
 from base_models.runs.splits import RunData

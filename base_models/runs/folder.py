@@ -33,6 +33,7 @@ from stacking.files.atomic_files import (
     check_writable,
 )
 from stacking.files.csv_cells import guard_cell, to_csv
+from stacking.files.ending import ending_with
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_folder, check_work_folder
 from stacking.files.untrusted import read_json
@@ -152,7 +153,7 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
         raise
     except OSError as error:
         raise ValueError(f"out must be a free folder with room: {out}: {error.strerror}.") from error
-    try:
+    with ending_with(lambda: claim.__exit__(None, None, None)):
         path = out / "manifest.json"
         if path.is_file():
             folder = RunFolder(out, read_json(path, f"the run folder's {path}"))
@@ -168,8 +169,6 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
             atomic_write_text(out / "recipe.toml", text)
         folder.record(runs_started=int(folder.manifest.get("runs_started", 0)) + 1)
         yield folder
-    finally:
-        claim.__exit__(None, None, None)
 
 
 @contextlib.contextmanager

@@ -18,10 +18,10 @@ import torch
 
 from base_models.device import loader_workers
 from base_models.manifest import load_manifest
-from base_models.networks.head_network import BodyNetwork, HeadNetwork
 from base_models.networks.network import create_network
-from base_models.photos.feature_rows import FeatureRows
 from base_models.photos.tensors import PhotoTensors
+from base_models.precomputed.feature_rows import FeatureRows
+from base_models.precomputed.head_network import BodyNetwork, HeadNetwork
 from base_models.recipe.member import MemberConfig, suit_member
 from base_models.recipe.run import TrainingRun
 from base_models.recipe.specialists import covered_labels

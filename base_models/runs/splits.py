@@ -257,6 +257,7 @@ def _check_validation_split(split: NDArray[np.str_], groups: NDArray[np.str_] | 
             f"{held.sum()} and {train.sum()} photos that can be read; use scheme 'holdout', or name the split."
         )
     shared = np.intersect1d(groups[held], groups[train]) if groups is not None else np.empty(0, np.str_)
+    shared = shared[shared != ""]  # photos of no group stand alone
     if len(shared):
         raise ValueError(
             f"the validation split must share no group with the training split to be the holdout: {len(shared)} groups "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,15 @@ from torch import Tensor, nn
 
 from base_models.device import arithmetic, is_out_of_memory, release_memory, send, send_photos
 from base_models.networks.heads.auxiliary import AUXILIARY_WEIGHT
+from base_models.networks.logits import compute_logits
+from base_models.photos.tensors import PhotoTensors
 from base_models.photos.transforms import augment_photos, mix_photos, shrink_photos, training_size
 from base_models.training.distributed import Processes
 from base_models.training.learner import Learner
 from base_models.training.optimization import claim_state, set_learning_rates
 from base_models.training.progress import Progress, TrainingEvent
 from base_models.training.sampling import share_of_rows
-from base_models.training.scoring import compute_logits, split_evenly
+from base_models.training.scoring import split_evenly
 from base_models.training.task import MemberTask
 
 __all__ = ["Learner", "train_epoch"]
@@ -62,6 +65,10 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     batches = [learner.processes.share(rows) for rows in whole]
     _check_shares(batches, task, learner.processes)
     task.photos.keep()  # so that decoding does not count as training
+    if isinstance(task.photos, PhotoTensors):
+        task.photos.serve(learner.device)
+    if learner.graphs is not None:
+        learner.graphs.begin_epoch()
     started, cpu_started = time.monotonic(), time.process_time()
     told, n_seen = started, 0
     losses: list[Tensor] = []  # read at the end: reading a GPU's waits for it
@@ -90,6 +97,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
         "learning_rate": learner.optimizer.param_groups[-1]["lr"],  # the head's, at the last step
         **sampled,
         **({"batch_parts": learner.n_parts} if learner.n_parts > 1 else {}),
+        **({"replayed_steps": learner.graphs.n_replayed} if learner.graphs is not None else {}),
     }
 
 
@@ -195,18 +203,28 @@ def _add_gradients(
     weights, total = weighed
     loss_sum = torch.zeros((), device=learner.device)
     for part in batch.parts(learner.n_parts):
-        photos, target, mask = _show(learner, task, batch, part, epoch)
+        shown = _show(learner, task, batch, part, epoch)
         share = float(weights[torch.from_numpy(part)].sum()) / total if total else 0.0
-        with arithmetic(learner.precision, learner.device):
-            logits = compute_logits(learner.network, photos, learner.precision)
-            loss = learner.loss(logits, target, mask) * share
-            auxiliary = learner.network.take_auxiliary_logits()
-            if auxiliary is not None:
-                loss = loss + AUXILIARY_WEIGHT * share * learner.loss(auxiliary, target, mask)
-            scaled = loss if learner.scaler is None else learner.scaler.scale(loss)
-            scaled.backward()
-        loss_sum += loss.detach()
+        passes = partial(_pass_through, learner, share)
+        reads = learner.loss.entries is None and shown[2] is not None  # ranking asks which rows have known labels
+        if learner.graphs is None or share != 1 or reads:
+            loss_sum += passes(*shown)
+        else:  # a whole batch
+            loss_sum += learner.graphs.add_gradients(shown, passes)
     return loss_sum
+
+
+def _pass_through(learner: Learner, share: float, photos: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """Pass forward and backward, and return the loss; its share in a batch's counts."""
+    with arithmetic(learner.precision, learner.device):
+        logits = compute_logits(learner.network, photos, learner.precision)
+        loss = learner.loss(logits, target, mask) * share
+        auxiliary = learner.network.take_auxiliary_logits()
+        if auxiliary is not None:
+            loss = loss + AUXILIARY_WEIGHT * share * learner.loss(auxiliary, target, mask)
+        scaled = loss if learner.scaler is None else learner.scaler.scale(loss)
+        scaled.backward()
+    return loss.detach()
 
 
 def _step(learner: Learner, clip_norm: float) -> None:
@@ -231,6 +249,10 @@ def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, prog
             f"size of member {task.member.name!r} must fit into the memory of {learner.device}: fewer than four photos "
             f"of {task.member.size} pixels at once do not; choose a smaller size or network."
         )
+    if isinstance(task.photos, PhotoTensors):
+        task.photos.leave_device()
+    if learner.graphs is not None:
+        learner.graphs.clear()
     release_memory(learner.device)
     message = (
         f"{task.place(epoch + 1)}: out of memory on {learner.device}; each batch of {n_rows} photos now goes through "

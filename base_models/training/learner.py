@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from base_models.device import is_cuda
 from base_models.networks.network import MultilabelNetwork
 from base_models.training.distributed import Processes
 from base_models.training.losses import MultilabelLoss, create_loss
 from base_models.training.optimization import create_average, create_optimizer, create_scaler
 from base_models.training.sampling import LabelSampler, create_sampler
+from base_models.training.step_graph import StepGraphs
 from base_models.training.task import MemberTask, known_truth, positive_counts
 
 __all__ = ["Learner", "create_learner"]
@@ -45,6 +47,8 @@ class Learner:
         Those that share every batch.
     scaler : torch.amp.GradScaler or None
         Keeps the gradients of float16 within its range; None for every other arithmetic.
+    graphs : StepGraphs or None
+        Replays steps on a single GPU; None launches every kernel, as several processes and float16's scale need.
     """
 
     network: MultilabelNetwork
@@ -58,6 +62,7 @@ class Learner:
     n_parts: int = 1
     processes: Processes = field(default_factory=Processes)
     scaler: Any = None
+    graphs: StepGraphs | None = None
 
 
 def create_learner(
@@ -84,6 +89,8 @@ def create_learner(
         Loss, moving average, optimizer and sampler as the recipe says, all on the device.
     """
     config = task.member.training
+    scaler = create_scaler(precision, device)
+    alone = processes is None or processes.count == 1
     return Learner(
         network,
         create_optimizer(network, config),
@@ -93,7 +100,8 @@ def create_learner(
         device,
         _sampler_of(task),
         processes=Processes(device=device) if processes is None else processes,
-        scaler=create_scaler(precision, device),
+        scaler=scaler,
+        graphs=StepGraphs(network, device) if is_cuda(device) and alone and scaler is None else None,
     )
 
 

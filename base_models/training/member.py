@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from base_models.device import arithmetic, is_cuda, is_out_of_memory, own_generators, release_memory, synchronize
-from base_models.networks.head_network import suit_network
+from base_models.networks.logits import compute_logits
 from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork, choose_label_epochs, label_log_losses
+from base_models.precomputed.head_network import suit_network
 from base_models.recipe.member import MemberConfig
 from base_models.recipe.training import TrainingConfig
 from base_models.training.checkpoints import (
@@ -41,7 +42,7 @@ from base_models.training.learner import Learner, create_learner
 from base_models.training.progress import Progress
 from base_models.training.sampling import share_of_rows
 from base_models.training.schedules import plateau_reduction
-from base_models.training.scoring import compute_logits, score_photos, validation_micro_f1
+from base_models.training.scoring import score_photos, validation_micro_f1
 from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.untrusted import read_json

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base_models.device import arithmetic, autocast, is_cuda, is_out_of_memory, release_memory, send_photos
+from base_models.device import arithmetic, is_cuda, is_out_of_memory, release_memory, send_photos
+from base_models.networks.logits import compute_logits
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
-from base_models.photos.feature_rows import FeatureRows
 from base_models.photos.tensors import PhotoTensors
-from base_models.photos.transforms import normalise_photos
+from base_models.precomputed.feature_rows import FeatureRows
 
-__all__ = ["compute_logits", "score_photos", "split_evenly", "validation_micro_f1"]
+__all__ = ["score_photos", "split_evenly", "validation_micro_f1"]
 
 
 logger = logging.getLogger(__name__)
@@ -120,30 +120,6 @@ def _batch_size_of(device: str, photos: PhotoTensors | FeatureRows) -> int:
     if not is_cuda(device):
         return 128  # larger ones are no faster, and scores of a CPU stay bit for bit what they were
     return int(np.clip(PIXELS_IN_FLIGHT // photos.size**2, 32, 2048))
-
-
-def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor, precision: str) -> Tensor:
-    """Normalise photos and compute their logits.
-
-    Parameters
-    ----------
-    network : MultilabelNetwork or LabelwiseNetwork
-        The network.
-    photos : Tensor
-        Shape (n_rows, 3, size, size), values in [0, 255]; precomputed features for a network that takes those.
-    precision : {"float32", "tf32", "bfloat16", "float16"}
-        Arithmetic of the body.
-
-    Returns
-    -------
-    Tensor
-        Shape (n_rows, n_labels), float32.
-    """
-    if network.takes_photos:
-        photos = normalise_photos(photos, network.mean, network.std)
-        photos = photos.contiguous(memory_format=torch.channels_last)
-    with autocast(precision, photos.device):
-        return network(photos)
 
 
 def validation_micro_f1(

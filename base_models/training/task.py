@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
-from base_models.photos.feature_rows import FeatureRows
 from base_models.photos.tensors import PhotoTensors
+from base_models.precomputed.feature_rows import FeatureRows
 from base_models.recipe.member import MemberConfig
 from base_models.training.progress import TrainingEvent
 

@@ -124,7 +124,7 @@ class LoopBench:
 
     def loop(
         self, case: Case, *, kept: bool, augmentation: Literal["mirror", "light", "strong"] = "mirror"
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Measure ``labelstack train``'s own epoch.
 
         Parameters
@@ -155,7 +155,9 @@ class LoopBench:
         def epoch(number: int) -> None:
             train_epoch(learner, task, number)
 
-        return self._speeds(epoch, case.n_photos)
+        graphs = learner.graphs
+        speeds = self._speeds(epoch, case.n_photos)
+        return speeds if graphs is None else {**speeds, "replayed_steps": graphs.n_replayed, "note": graphs.note}
 
     def synthetic(self, case: Case) -> dict[str, float]:
         """Measure the same network, loss and step on one batch that is on the device.
@@ -178,8 +180,9 @@ class LoopBench:
         target = (torch.rand(case.batch_size, self.n_labels, device=self.device) < 0.03).float()
 
         def epoch(_number: int) -> None:
-            for _ in range(case.n_steps):
-                _plain_step(network, optimizer, photos, target, case.precision)
+            with arithmetic(case.precision, self.device):
+                for _ in range(case.n_steps):
+                    _plain_step(network, optimizer, photos, target, case.precision)
 
         return self._speeds(epoch, case.n_photos)
 
@@ -468,26 +471,28 @@ def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[s
     if quick:
         small, large = Case("test_resnet", 32, 8, 2), Case("test_vit", 160, 4, 2)
     found: dict[str, Callable[[], dict[str, Any]]] = {}
-    for case in (small, large):
-        place = f"{case.network} at {case.size} px, batches of {case.batch_size}, {case.precision}"
-        fewer = replace(case, n_steps=max(2, case.n_steps // 4))
+    places = {
+        case: f"{case.network} at {case.size} px, batches of {case.batch_size}, {case.precision}"
+        for case in (small, large)
+    }
+    for case, place in places.items():
         found[f"{place}: ours against synthetic tensors"] = partial(_beside_synthetic, bench, case)
         found[f"{place}: a step's parts"] = partial(bench.parts_of_a_step, case)
+        found[f"{place}: ours, augmentation light"] = partial(bench.loop, case, kept=True, augmentation="light")
         found[f"{place}: scoring"] = partial(bench.scoring, case)
+    for precision in ("tf32", "float16", "float32"):
+        case = replace(large, precision=precision, n_steps=max(2, large.n_steps // 3))
+        found[f"{large.network} at {large.size} px: ours in {precision}"] = partial(bench.loop, case, kept=True)
+    for case, place in places.items():
+        fewer = replace(case, n_steps=max(2, case.n_steps // 4))
         found[f"{place}: ours, decoded every epoch"] = partial(bench.loop, fewer, kept=False)
         found[f"{place}: timm's loop, decoded every epoch"] = partial(bench.timm, fewer)
-    for size in (64, 128, 224, 299)[: 1 if quick else None]:
+    network = "test_resnet" if quick else "resnet50"
+    found[f"checkpoint of {network}"] = partial(bench.checkpoint, network, scratch / "checkpoint")
+    for size in (64, 224)[: 1 if quick else None]:
         n_photos = 64 if quick else 4096
         found[f"loading at {size} px, from memory"] = partial(bench.loading, size, kept=True, n_photos=n_photos)
         found[f"loading at {size} px, from JPEG"] = partial(bench.loading, size, kept=False, n_photos=n_photos)
-    network = "test_resnet" if quick else "resnet50"
-    found[f"checkpoint of {network}"] = partial(bench.checkpoint, network, scratch / "checkpoint")
-    found[f"{small.network} at {small.size} px: ours, augmentation light"] = partial(
-        bench.loop, small, kept=True, augmentation="light"
-    )
-    for precision in ("float32", "tf32", "float16"):
-        case = replace(large, precision=precision, n_steps=max(2, large.n_steps // 3))
-        found[f"{large.network} at {large.size} px: ours in {precision}"] = partial(bench.loop, case, kept=True)
     return found
 
 

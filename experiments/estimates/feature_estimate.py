@@ -51,8 +51,8 @@ def estimate_features(members: Sequence["MemberConfig"], n_photos: int) -> list[
     import numpy as np
     import torch
 
-    from base_models.networks.head_network import BodyNetwork
     from base_models.networks.network import create_network
+    from base_models.precomputed.head_network import BodyNetwork
     from base_models.runs.features import store_key, wanted_variants
 
     costs = []
@@ -89,8 +89,8 @@ def features_in_memory(learner: "Learner", task: "MemberTask") -> "tuple[Learner
     import numpy as np
     import torch
 
-    from base_models.networks.head_network import BodyNetwork, HeadNetwork
     from base_models.precomputed.extraction import compute_features
+    from base_models.precomputed.head_network import BodyNetwork, HeadNetwork
     from base_models.recipe.member import suit_member
     from base_models.training.optimization import create_average, create_optimizer
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,9 @@ from stacking.combiners.combiner import Combiner
 from stacking.comparison.candidates import Candidate, find_candidates
 from stacking.comparison.evaluation import DECISIONS, FailedMethod, MethodResult, try_candidate
 from stacking.comparison.held_out import HeldOut
-from stacking.comparison.manifest import write_manifest
-from stacking.comparison.result import Comparison, LeaderboardRow
+from stacking.comparison.plan import ComparisonPlan, Progress, write_manifest
+from stacking.comparison.result import Comparison
+from stacking.comparison.results import LeaderboardRow
 from stacking.comparison.splits import Split, constant_baseline, holdout_split, nested_splits
 from stacking.decision_rules import ImageRules, list_decision_rules
 from stacking.decision_rules.image_rules import group_of_labels
@@ -28,49 +28,10 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
 
-__all__ = ["Progress", "compare"]
-
-Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called with (number of steps done, number of steps, name of the method); a step is one method on one split."""
+__all__ = ["compare"]
 
 Float64Array = npt.NDArray[np.float64]
 _SHIFT = "recalibrated best member"
-
-
-@dataclass(frozen=True)
-class ComparisonPlan:
-    """The options of a comparison.
-
-    Attributes
-    ----------
-    n_splits : int
-        Outer and inner folds.
-    random_state : int
-        Seed of folds, methods and bootstrap.
-    n_bootstrap : int
-        Number of resamples.
-    time_limit : float or None
-        Seconds after which no further split is begun.
-    ensemble : dict
-        Keyword arguments of `StackingEnsemble` that every method is fitted with.
-    progress : callable or None
-        Told what runs.
-    """
-
-    n_splits: int
-    random_state: int
-    n_bootstrap: int
-    time_limit: float | None
-    ensemble: dict[str, Any]
-    progress: Progress | None
-
-    def __post_init__(self) -> None:
-        if self.n_splits < 2:
-            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
-        if self.n_bootstrap < 1:
-            raise ValueError(f"n_bootstrap must be at least 1: got {self.n_bootstrap}.")
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise ValueError(f"time_limit must be a positive number of seconds or None: got {self.time_limit}.")
 
 
 def compare(  # noqa: PLR0913 - the public call: all options are keyword-only and go into one ComparisonPlan

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from stacking.comparison.held_out import HeldOut
 from stacking.comparison.splits import Split
 from stacking.decision_rules.choice import tune_rule
 from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+from stacking.memory import peak_memory, reset_peak_memory
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
 from stacking.predictions import PredictionSet
 
@@ -118,37 +118,19 @@ class _Meter:
 
     wall: float = field(default_factory=time.perf_counter)
     cpu: float = field(default_factory=lambda: _cpu_seconds())
-    resettable: bool = field(default_factory=lambda: _reset_peak_memory())
+    resettable: bool = field(default_factory=reset_peak_memory)
 
     def read(self) -> tuple[float, float, float | None]:
         """Return (cpu seconds, wall seconds, peak memory in MB or None)."""
-        peak = _peak_memory_mb() if self.resettable else None
-        return _cpu_seconds() - self.cpu, time.perf_counter() - self.wall, peak
+        peak = peak_memory() if self.resettable else None
+        megabytes = None if peak is None else peak / 2**20
+        return _cpu_seconds() - self.cpu, time.perf_counter() - self.wall, megabytes
 
 
 def _cpu_seconds() -> float:
     """CPU seconds of this process and of its finished children."""
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
-
-
-def _reset_peak_memory() -> bool:
-    """Reset the high-water mark of the process; Linux only."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return False
-    return True
-
-
-def _peak_memory_mb() -> float | None:
-    """Read the high-water mark of the process."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    marks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return float(marks[0]) / 1024 if marks else None
 
 
 def try_candidate(

@@ -10,7 +10,13 @@ import numpy.typing as npt
 from stacking.decision_rules.exact_micro_f1 import cut_exactly
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
-from stacking.decision_rules.sorted_cuts import ScoreHistograms, count_scores
+from stacking.decision_rules.sorted_cuts import (
+    ScoreHistograms,
+    SortedCuts,
+    SortedEntries,
+    count_scores,
+    sort_cuts_of_blocks,
+)
 from stacking.folds import deal_folds
 from stacking.ties import exceeds
 
@@ -19,6 +25,10 @@ __all__ = ["tune_cross_validated", "tune_cross_validated_over_blocks"]
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
+SPARE = 1.3
+"""How much lower than all rows need is sorted, so that most parts of them need no sort of their own;
+only speed depends on it."""
+
 ReadBlocks = Callable[[BoolArray], Iterable[LabelledScores]]
 
 
@@ -83,20 +93,22 @@ def tune_cross_validated_over_blocks(read_blocks: ReadBlocks, folds: IntArray, m
 
     Notes
     -----
-    Every row is read 2 · n_folds + 2 times; memory holds histograms, a block, and the entries that can matter.
+    Every row is read four times, and once more for each part whose optimum lies lower than what was sorted for all;
+    memory holds histograms, a block, and 16 bytes for each entry that can matter.
     """
     masks = [folds == fold for fold in np.unique(folds[folds >= 0])]
     parts = [reduce(operator.add, map(count_scores, read_blocks(mask))) for mask in masks]
-    everything = _Rows(read_blocks, folds >= 0, reduce(operator.add, parts))
-    single, _ = everything.cut_pooled()
+    kept, whole = folds >= 0, reduce(operator.add, parts)
+    rows = _Rows(read_blocks, kept, whole)
+    single, _ = rows.cut_pooled(kept, whole)
     if len(masks) < 2:
         return single
     advantages = []
     for number, mask in enumerate(masks):
         others = [part for other, part in enumerate(parts) if other != number]
-        tuning = _Rows(read_blocks, (folds >= 0) & ~mask, reduce(operator.add, others))
-        shared, price = tuning.cut_pooled()
-        own = tuning.cut_labels()
+        tuning, counted = kept & ~mask, reduce(operator.add, others)
+        shared, price = rows.cut_pooled(tuning, counted)
+        own = rows.cut_labels(tuning, counted)
         more = [np.subtract(block.counts_at(own), block.counts_at(shared)) for block in read_blocks(mask)]
         more_hits, more_fired = np.sum(more, axis=0)
         earned, paid = 2.0 * more_hits, price * more_fired
@@ -104,23 +116,47 @@ def tune_cross_validated_over_blocks(read_blocks: ReadBlocks, folds: IntArray, m
     mean = np.mean(advantages, axis=0)
     error = np.std(advantages, axis=0, ddof=1) / np.sqrt(len(advantages))
     # A gain in a single fold equals its standard error exactly: not more, whatever rounding says.
-    return np.where(exceeds(mean, margin * error), everything.cut_labels(), single)
+    return np.where(exceeds(mean, margin * error), rows.cut_labels(kept, whole), single)
 
 
 class _Rows:
-    """Some of the rows, with their histograms."""
+    """Some of the rows, with their histograms; sorted once for all parts of them."""
 
     def __init__(self, read_blocks: ReadBlocks, kept: BoolArray, histograms: ScoreHistograms) -> None:
         self.read_blocks = read_blocks
         self.kept = kept
         self.histograms = histograms
+        self.n_labels = len(histograms.positives)
+        self.labels = self._sort(histograms, lambda: read_blocks(kept))
+        self.pool = self._sort(histograms.pooled(), lambda: (block.pooled() for block in read_blocks(kept)))
 
-    def cut_pooled(self) -> tuple[Float64Array, float]:
-        """Return the best single threshold, for each label, and the micro-F1 that it reaches."""
-        pooled = (block.pooled() for block in self.read_blocks(self.kept))
-        threshold, value = cut_exactly(self.histograms.pooled(), pooled)
-        return np.full(len(self.histograms.positives), threshold[0]), value
+    def _sort(self, histograms: ScoreHistograms, read: Callable[[], Iterable[LabelledScores]]) -> SortedEntries | None:
+        """Sort what can matter to any part of the rows, with some to spare; None without positives."""
+        price = histograms.reachable_micro_f1()
+        if price == 0.0:
+            return None
+        return SortedEntries.gather(read(), histograms, SPARE * 2.0 * histograms.positives / price)
 
-    def cut_labels(self) -> Float64Array:
-        """Return the best thresholds per label."""
-        return cut_exactly(self.histograms, self.read_blocks(self.kept))[0]
+    def cut_pooled(self, part: BoolArray, histograms: ScoreHistograms) -> tuple[Float64Array, float]:
+        """Return the best single threshold of a part, for each label, and the micro-F1 that it reaches."""
+        cells = np.repeat(part[self.kept], self.n_labels)
+
+        def sort(limit: Float64Array) -> SortedCuts:
+            found = None if self.pool is None else self.pool.of_rows(cells, pooled, limit)
+            blocks = (block.pooled() for block in self.read_blocks(part))
+            return sort_cuts_of_blocks(blocks, pooled, limit) if found is None else found.cuts(pooled.positives)
+
+        pooled = histograms.pooled()
+        threshold, value = cut_exactly(pooled, sort)
+        return np.full(self.n_labels, threshold[0]), value
+
+    def cut_labels(self, part: BoolArray, histograms: ScoreHistograms) -> Float64Array:
+        """Return the best thresholds per label of a part."""
+
+        def sort(limit: Float64Array) -> SortedCuts:
+            found = None if self.labels is None else self.labels.of_rows(part[self.kept], histograms, limit)
+            if found is None:
+                return sort_cuts_of_blocks(self.read_blocks(part), histograms, limit)
+            return found.cuts(histograms.positives)
+
+        return cut_exactly(histograms, sort)[0]

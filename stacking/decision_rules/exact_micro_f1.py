@@ -68,18 +68,20 @@ def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabelledScores]]) 
         Thresholds halfway between distinct scores, +inf for never.
     """
     histograms = reduce(operator.add, map(count_scores, read_blocks()))
-    return cut_exactly(histograms, read_blocks())[0]
+    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit))[0]
 
 
-def cut_exactly(histograms: ScoreHistograms, blocks: Iterable[LabelledScores]) -> tuple[npt.NDArray[np.float64], float]:
+def cut_exactly(
+    histograms: ScoreHistograms, sort: Callable[[npt.NDArray[np.float64]], SortedCuts]
+) -> tuple[npt.NDArray[np.float64], float]:
     """Choose the thresholds of rows whose histograms are known already.
 
     Parameters
     ----------
     histograms : ScoreHistograms
-        The sum of the blocks' histograms.
-    blocks : iterable of LabelledScores
-        The rows; read once.
+        Of the rows.
+    sort : callable
+        Takes the weight of fired entries that each label's cuts must reach, returns the cuts.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def cut_exactly(histograms: ScoreHistograms, blocks: Iterable[LabelledScores]) -
     price = histograms.reachable_micro_f1()
     if price == 0.0:
         return np.full(len(histograms.positives), np.inf), 0.0
-    cuts = sort_cuts_of_blocks(blocks, histograms, 2.0 * histograms.positives / price)
+    cuts = sort(2.0 * histograms.positives / price)
     chosen, value = maximise_micro_f1(cuts, price)
     return cuts.thresholds(chosen), value
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from stacking.decision_rules.labelled_scores import LabelledScores
 
-__all__ = ["ScoreHistograms", "SortedCuts", "count_scores", "sort_cuts", "sort_cuts_of_blocks"]
+__all__ = ["ScoreHistograms", "SortedCuts", "SortedEntries", "count_scores", "sort_cuts", "sort_cuts_of_blocks"]
 
 FINE_LABELS = 500
 """Up to so many labels bins are fine; adding up fine histograms of more costs more than they prune (measured)."""
@@ -246,21 +246,110 @@ def sort_cuts_of_blocks(
     -----
     Memory: eight bytes for each entry within the limits, besides one block.
     """
-    from stacking.kernels import cuts as _kernels
+    return SortedEntries.gather(blocks, histograms, limit).cuts(histograms.positives)
 
-    floors, kept = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
-    start = np.concatenate([[0], np.cumsum(kept)])
-    packed, fill = np.empty(start[-1], np.uint64), start[:-1].copy()
-    weights, first_row = [], 0
-    for block in blocks:
-        facts = (block.y_score.view(np.uint32), block.y_true, block.y_known, block.sample_weight)
-        _kernels.gather_entries(*facts, floors, first_row, packed, fill)
-        weights.append(block.sample_weight)
-        first_row += len(block.y_score)
-    _kernels.sort_short_segments(packed, start)
-    for label in np.flatnonzero(kept > _kernels.SHORT).tolist():
-        packed[start[label] : start[label + 1]].sort()
-    weight = np.concatenate(weights)
-    cut_start, score, lower, hits, fired = _kernels.cumulate_cuts(packed, start, weight)
-    threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
-    return SortedCuts(cut_start, threshold, hits, fired, histograms.positives)
+
+@dataclass(frozen=True)
+class SortedEntries:
+    """The entries that can matter, sorted by score within each label: cuts are read off them, for some rows or all.
+
+    Parameters
+    ----------
+    packed : ndarray of uint64, shape (n_entries,)
+        Score, row and truth of each entry in one number, ascending within a label.
+    start : ndarray of int64, shape (n_labels + 1,)
+        Where each label's entries begin.
+    floors : ndarray of uint32, shape (n_labels,)
+        Bit pattern of the lowest score that was looked at.
+    weight : ndarray of float64, shape (n_rows,), or (0,)
+        Weights of the rows; the empty array stands for 1 each.
+    """
+
+    packed: npt.NDArray[np.uint64]
+    start: IntArray
+    floors: npt.NDArray[np.uint32]
+    weight: Float64Array
+
+    @classmethod
+    def gather(
+        cls, blocks: Iterable[LabelledScores], histograms: ScoreHistograms, limit: Float64Array
+    ) -> "SortedEntries":
+        """Gather and sort, as `sort_cuts_of_blocks` takes its arguments.
+
+        Parameters
+        ----------
+        blocks : iterable of LabelledScores
+            Scores and truth of some rows each.
+        histograms : ScoreHistograms
+            The sum of the blocks' histograms.
+        limit : ndarray of float64, shape (n_labels,)
+            Weight of fired entries to reach down to.
+
+        Returns
+        -------
+        SortedEntries
+            Of all rows.
+        """
+        from stacking.kernels import cuts as _kernels
+
+        floors, kept = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
+        start = np.concatenate([[0], np.cumsum(kept)])
+        packed, fill = np.empty(start[-1], np.uint64), start[:-1].copy()
+        weights, first_row = [], 0
+        for block in blocks:
+            facts = (block.y_score.view(np.uint32), block.y_true, block.y_known, block.sample_weight)
+            _kernels.gather_entries(*facts, floors, first_row, packed, fill)
+            weights.append(block.sample_weight)
+            first_row += len(block.y_score)
+        _kernels.sort_short_segments(packed, start)
+        for label in np.flatnonzero(kept > _kernels.SHORT).tolist():
+            packed[start[label] : start[label + 1]].sort()
+        return cls(packed, start, floors, np.concatenate(weights))
+
+    def of_rows(
+        self, rows: npt.NDArray[np.bool_], histograms: ScoreHistograms, limit: Float64Array
+    ) -> "SortedEntries | None":
+        """Keep some rows, down to a limit of their own, without sorting again.
+
+        Parameters
+        ----------
+        rows : ndarray of bool, shape (n_rows,)
+            The rows to keep.
+        histograms : ScoreHistograms
+            Of these rows.
+        limit : ndarray of float64, shape (n_labels,)
+            Weight of fired entries to reach down to.
+
+        Returns
+        -------
+        SortedEntries or None
+            What `gather` finds on these rows; None where that reaches lower than what is here.
+        """
+        from stacking.kernels import cuts as _kernels
+
+        floors, _ = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
+        if (floors < self.floors).any():
+            return None
+        kept = rows[(self.packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)]
+        kept &= (self.packed >> np.uint64(_kernels.ROW_SHIFT)) >= np.repeat(floors, np.diff(self.start))
+        start = np.concatenate([[0], np.cumsum(kept)])[self.start]
+        return SortedEntries(self.packed[kept], start, floors, self.weight)
+
+    def cuts(self, positives: Float64Array) -> SortedCuts:
+        """Read off the cuts.
+
+        Parameters
+        ----------
+        positives : ndarray of float64, shape (n_labels,)
+            Weight of each label's positives in these rows.
+
+        Returns
+        -------
+        SortedCuts
+            Of every label.
+        """
+        from stacking.kernels import cuts as _kernels
+
+        cut_start, score, lower, hits, fired = _kernels.cumulate_cuts(self.packed, self.start, self.weight)
+        threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
+        return SortedCuts(cut_start, threshold, hits, fired, positives)

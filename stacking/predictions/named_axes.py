@@ -46,8 +46,20 @@ class NamedAxes:
             "model": AxisNames.of(self.models, "model"),
         }
 
-    def _align_masks(self, **selections: Any) -> tuple[Any, ...]:
-        """Bring masks that carry names into the set's order; positions and names are no masks."""
+    def align_masks(self, **selections: Any) -> tuple[Any, ...]:
+        """
+        Bring masks that carry names into the set's order.
+
+        Parameters
+        ----------
+        **selections : array-like, slice or None
+            ``samples``, ``models`` or ``labels``; positions and names are no masks and stay as they are.
+
+        Returns
+        -------
+        tuple
+            The selections in the order given.
+        """
         kinds = ("bool", "boolean", "bool[pyarrow]")
         masks = {key: value for key, value in selections.items() if str(getattr(value, "dtype", "")) in kinds}
         aligned = dict(zip(masks, self.align(**masks), strict=True))

@@ -353,7 +353,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         ValueError
             If a name or position does not exist, is repeated, or nothing is left.
         """
-        samples, models, labels = self._align_masks(samples=samples, models=models, labels=labels)
+        samples, models, labels = self.align_masks(samples=samples, models=models, labels=labels)
         rows = None if samples is None else select_positions(samples, self.n_samples, "samples")
         members = None if models is None else select_positions(models, self.models, "models")
         columns = None if labels is None else select_positions(labels, self.labels, "labels")

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models.device import is_out_of_memory  # noqa: E402
-from base_models.networks.head_network import BodyNetwork  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.precomputed.extraction import compute_features  # noqa: E402
+from base_models.precomputed.head_network import BodyNetwork  # noqa: E402
 from base_models.training import epoch as epochs  # noqa: E402
 from base_models.training import scoring  # noqa: E402
 from base_models.training.learner import create_learner  # noqa: E402
@@ -129,13 +129,13 @@ def test_scoring_and_features_go_on_in_smaller_parts(device, message, make_task,
 def test_a_card_that_is_really_full_trains_and_scores_in_parts(device, make_task, record_property):
     task = make_task("resnet50", size=224, batch_size=48, augmentation="light")
     total = torch.cuda.get_device_properties(0).total_memory
+    train(task, device)  # cuDNN tries its algorithms here, some with gigabytes of their own
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    whole = train(task, device)
-    peak = torch.cuda.max_memory_allocated()
-    del whole
+    train(task, device)
+    peak = torch.cuda.max_memory_allocated()  # of the step itself
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(0.55 * peak / total)
+    torch.cuda.set_per_process_memory_fraction(0.6 * peak / total)
     learner, row, _ = train(task, device)
     record_property("batch_parts", learner.n_parts)
     assert learner.n_parts > 1 and np.isfinite(row["loss"])

@@ -36,6 +36,8 @@ NO_BIT = f"{CANARY}::test_the_truth_of_held_out_rows_moves_no_bit_of_the_network
 SHARED_GROUPS = f"{BASE}/runs/test_out_of_fold.py::test_folds_share_no_group_and_validation_rows_come_from_the_folds_own_training_part"  # noqa: E501
 DAMAGED = "tests/test_damaged_files.py::test_every_file_is_checked_by_its_bytes_and_not_by_its_time"
 ATOMIC = f"{STACK}/files/test_atomic_files.py"
+OUTPUT = "tests/experiments/cli/test_output_rules.py"
+PLANTED = "tests/experiments/cli/test_planted_files.py"
 STORE = f"{STACK}/predictions/forms/test_store.py"
 RESUMED = f"{BASE}/training/test_member.py::test_an_interrupted_training_equals_an_uninterrupted_one"
 DECODING = f"{BASE}/photos/test_decoding.py"
@@ -176,7 +178,7 @@ STACKING = (
         "stacking/truth.py",
         "        if groups is None:\n            return values",
         "        return values",
-        (f"{STACK}/comparison/test_compare.py::test_groups_are_not_split_and_are_resampled_together",),
+        (f"{STACK}/comparison/test_intervals.py::test_copies_in_one_group_make_nothing_surer",),
     ),
     Mutant(
         "a kept piece that ignores the truth",
@@ -205,6 +207,53 @@ STACKING = (
         "if np.array_equal(there, needed):",
         "if len(there) == len(needed):",
         (f"{STACK}/predictions/forms/test_loading.py::test_tables_are_aligned_by_id_and_label",),
+    ),
+)
+
+COUNTS = f"{STACK}/test_what_counts.py"
+
+TRUTH = (
+    Mutant(
+        "weights have a unit",
+        "stacking/truth.py",
+        "np.maximum(sample_weight / least, 1.0)",
+        "sample_weight",
+        (f"{COUNTS}::test_weights_keep_their_ratios_and_lose_their_unit", f"{COUNTS}::test_metrics"),
+    ),
+    Mutant(
+        "rows of weight 0 deal folds",
+        "stacking/truth.py",
+        "            counted &= self.sample_weight > 0\n",
+        "            pass\n",
+        (f"{COUNTS}::test_folds_holdouts_and_samples",),
+    ),
+    Mutant(
+        "blank groups are one group",
+        "stacking/truth.py",
+        "        number[blank] = len(names) - 1 + np.arange(np.count_nonzero(blank))\n",
+        "",
+        (f"{COUNTS}::test_a_blank_group_is_a_group_of_its_own",),
+    ),
+    Mutant(
+        "rounding decides ties",
+        "stacking/ties.py",
+        "value - bound > TIED * size",
+        "value - bound > 0",
+        (f"{COUNTS}::test_what_only_rounding_tells_apart_is_a_tie",),
+    ),
+    Mutant(
+        "image rules left out of the estimate",
+        "stacking/ensemble/ensemble.py",
+        "choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)",
+        "choose_thresholds(held_out, predictions, folds, rule=self.rule)",
+        (f"{COUNTS}::test_the_estimate_keeps_the_image_rules",),
+    ),
+    Mutant(
+        "image rules of the final estimator forgotten",
+        "stacking/multilabel_classifier.py",
+        "return self.final_estimator_.decide(y_score, self.thresholds_)",
+        "return y_score >= self.thresholds_",
+        (f"{COUNTS}::test_the_classifier_keeps_the_image_rules_of_its_final_estimator",),
     ),
 )
 
@@ -271,8 +320,8 @@ FILES = (
     Mutant(
         "an atomic write without fsync",
         "stacking/files/atomic_files.py",
-        "            os.fsync(file.fileno())\n        temporary.replace(target)",
-        "        temporary.replace(target)",
+        "            if sync:\n                os.fsync(file.fileno())\n",
+        "",
         (f"{ATOMIC}::test_the_file_is_synced_before_it_is_renamed",),
     ),
     Mutant(
@@ -285,7 +334,7 @@ FILES = (
     Mutant(
         "an atomic write under the final name",
         "stacking/files/atomic_files.py",
-        "    temporary = temporary_path(target.parent)\n    try:",
+        "    temporary = temporary_path(target.parent, target.name)\n    try:",
         "    temporary = target\n    target.unlink(missing_ok=True)\n    try:",
         (f"{ATOMIC}::test_an_exception_keeps_the_old_file",),
     ),
@@ -299,15 +348,15 @@ FILES = (
     Mutant(
         "the sweep takes what only looks like a temporary file",
         "stacking/files/atomic_files.py",
-        "            if _TEMP_NAME.fullmatch(name):",
-        '            if name.startswith(".tmp-"):',
+        "    return _TEMP_NAME.fullmatch(name) is not None",
+        '    return name.startswith(".tmp-")',
         (f"{ATOMIC}::test_sweep_removes_only_temporaries",),
     ),
     Mutant(
         "free space is not asked for",
         "stacking/files/atomic_files.py",
-        "if free < n_bytes + SPARE_BYTES:",
-        "if free < SPARE_BYTES:",
+        "    if free < needed:\n",
+        "    if free < SPARE_BYTES:\n",
         (f"{ATOMIC}::test_too_little_space",),
     ),
     Mutant(
@@ -375,11 +424,60 @@ FILES = (
         (f"{STORE}::test_a_damaged_index",),
     ),
     Mutant(
-        "the index of a store is written first",
-        "stacking/predictions/forms/store.py",
-        "            (self.folder / INDEX_NAME).unlink(missing_ok=True)\n",
-        "",
+        "the manifest is moved first",
+        "stacking/files/output_folder.py",
+        "moves = [*sorted(written), marker]",
+        "moves = [marker, *sorted(written)]",
         (f"{STORE}::test_killed_at_any_moment",),
+    ),
+    Mutant(
+        "a result of someone else is replaced",
+        "stacking/files/output_folder.py",
+        "        if not owned and foreign:\n",
+        "        if False:\n",
+        (f"{OUTPUT}::test_one_file_of_the_users_is_enough",),
+    ),
+    Mutant(
+        "an earlier result is replaced unasked",
+        "stacking/files/output_folder.py",
+        "        if owned and not self.overwrite and not self.is_there:\n",
+        "        if False:\n",
+        (f"{OUTPUT}::test_an_earlier_result_is_replaced_only_when_asked",),
+    ),
+    Mutant(
+        "a manifest may name files elsewhere for deletion",
+        "stacking/files/output_rules.py",
+        "    if not pure.parts or pure.is_absolute() or",
+        "    if False and",
+        (f"{OUTPUT}::test_a_manifest_that_names_files_elsewhere_deletes_nothing",),
+    ),
+    Mutant(
+        "an output may be its input",
+        "stacking/files/output_rules.py",
+        "if target.exists() and source.exists() and target.samefile(source):",
+        "if False:",
+        (f"{OUTPUT}::test_an_output_that_is_an_input_by_another_spelling",),
+    ),
+    Mutant(
+        "links, devices and pipes are replaced",
+        "stacking/files/atomic_files.py",
+        "    if stat.S_ISREG(mode):\n        return\n    place",
+        "    if not stat.S_ISDIR(mode):\n        return\n    place",
+        (f"{OUTPUT}::test_what_is_no_file_of_ours_is_never_replaced",),
+    ),
+    Mutant(
+        "Python files of the working directory are run",
+        "experiments/__main__.py",
+        "        del sys.path[0]\n",
+        "        pass\n",
+        (f"{PLANTED}::test_python_m_experiments",),
+    ),
+    Mutant(
+        "children run Python files of the working directory",
+        "experiments/cli/application.py",
+        '    os.environ["PYTHONSAFEPATH"] = "1"',
+        '    os.environ.pop("PYTHONSAFEPATH", None)',
+        (f"{PLANTED}::test_commands_on_predictions", f"{PLANTED}::test_commands_on_photos"),
     ),
     Mutant(
         "a row of a store may be written twice",
@@ -398,10 +496,8 @@ FILES = (
     Mutant(
         "a saved class is looked up anywhere",
         "stacking/combiners/state.py",
-        "    if found is None:\n",
-        "    if found is None:\n        from importlib import import_module\n\n"
-        '        return getattr(import_module(name.partition(":")[0]), name.partition(":")[2])\n'
-        "    if found is None:\n",
+        'found = _classes().get(name.rpartition(":")[2])',
+        'found = getattr(__import__(name.partition(":")[0], fromlist=["x"]), name.partition(":")[2], None)',
         (f"{STACK}/ensemble/test_ensemble.py::test_a_class_of_somebody_else_is_not_imported",),
     ),
     Mutant(
@@ -424,6 +520,54 @@ FILES = (
         'return "\'" + cell if cell.startswith(_FORMULA_STARTS) and not _is_number(cell) else cell',
         "return cell",
         ("tests/experiments/test_submission.py",),
+    ),
+)
+
+TREES = f"{STACK}/combiners/meta_learners/trees/test_tree_text.py"
+NAMED = f"{STACK}/named_arrays"
+
+STRANGERS = (
+    Mutant(
+        "a node of a stranger's tree leads anywhere",
+        "stacking/combiners/meta_learners/trees/tree_text.py",
+        "        if not fine.all():\n",
+        "        if False:\n",
+        (f"{TREES}::test_what_is_no_sound_model_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "a node of a stranger's tree has two parents",
+        "stacking/combiners/meta_learners/trees/tree_text.py",
+        "    if not np.array_equal(parents, expected):\n",
+        "    if False:\n",
+        (f"{TREES}::test_what_is_no_sound_model_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "a stranger's tree reads features that are not there",
+        "stacking/combiners/meta_learners/trees/tree_text.py",
+        "    if len(features) and not (features.min()",
+        "    if False and not (features.min()",
+        (f"{TREES}::test_what_is_no_sound_model_is_refused_with_its_reason",),
+    ),
+    Mutant(
+        "an ensemble is handed out untried",
+        "stacking/ensemble/folder.py",
+        "        try_combiner(combiner)\n",
+        "",
+        (f"{STACK}/ensemble/test_strangers_ensembles.py",),
+    ),
+    Mutant(
+        "data frames go by position",
+        "stacking/named_arrays/arguments.py",
+        "read[name] = read[name].take(to_first, place[name]).take(to_given, place[name])",
+        "read[name] = read[name]",
+        (f"{NAMED}/test_every_entry.py",),
+    ),
+    Mutant(
+        "a mask is dropped",
+        "stacking/named_arrays/reading.py",
+        "mask if mask.any() else None",
+        "None",
+        (f"{NAMED}/test_masks_and_values.py",),
     ),
 )
 
@@ -511,7 +655,7 @@ PHOTOS = (
     Mutant(
         "ids that are paths",
         "base_models/manifest/annotations.py",
-        "            check_photo_id(photo_id, self.source)\n",
+        "            check_photo_id(photo_id, self.source, folders=bool(self.paths))\n",
         "",
         (f"{MANIFEST}::test_ids_that_are_no_file_names_are_refused",),
     ),
@@ -540,10 +684,10 @@ NETWORK = (
         (f"{ADDRESSES}::test_a_name_that_leads_to_a_private_address_is_refused",),
     ),
     Mutant(
-        "private addresses behind NAT64 and in IPv6",
+        "private addresses behind NAT64",
         "base_models/download/addresses.py",
-        "        if value in _NAT64:",
-        "        if False:",
+        "return is_public(str(ipaddress.IPv4Address(int(value) & 0xFFFFFFFF)))",
+        "return True",
         (f"{ADDRESSES}::test_private_addresses_in_every_form",),
     ),
     Mutant(
@@ -597,4 +741,4 @@ NETWORK = (
     ),
 )
 
-MUTANTS = (*OUT_OF_FOLD, *STACKING, *DECISIONS, *FILES, *TRAINING, *PHOTOS, *NETWORK)
+MUTANTS = (*OUT_OF_FOLD, *STACKING, *TRUTH, *DECISIONS, *FILES, *STRANGERS, *TRAINING, *PHOTOS, *NETWORK)

@@ -91,15 +91,9 @@ def _run_in_child(folder: Path, said: Path, tests: tuple[str, ...]) -> NoReturn:
             os.dup2(file.fileno(), 2)
         os.chdir(folder)
         os.environ["PYTHONPATH"] = sys.path[0] = str(folder)
-        options = (
-            "-x",
-            "-q",
-            "--tb=short",
-            "-p",
-            "no:cacheprovider",
-            "-W",
-            "ignore::pytest.PytestAssertRewriteWarning",
-        )
+        options = ["-x", "-q", "--tb=short", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        for plugin in ("cacheprovider", "unraisableexception"):  # what a broken line leaves open says nothing more
+            options += ["-p", f"no:{plugin}"]
         status = int(pytest.main([*options, *tests]))
     except BaseException:
         traceback.print_exc()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stacking.comparison.result import Comparison
+from stacking.comparison.results import ComparisonResults
 from stacking.metrics.counts import f1_score
 from stacking.report import Block, Cell, Column, Figure, Paragraph, Section, Table
 from stacking.report.figures import label_f1_figure, never_predicted_table
@@ -23,12 +23,12 @@ Float64Array = npt.NDArray[np.float64]
 _FREQUENCY_LIMITS = (1, 20, 200, 2000)
 
 
-def shown_methods(comparison: Comparison) -> list[MethodResult]:
+def shown_methods(comparison: ComparisonResults) -> list[MethodResult]:
     """Pick the methods that charts of single labels and curves show.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : ComparisonResults
         What was found.
 
     Returns
@@ -43,12 +43,12 @@ def shown_methods(comparison: Comparison) -> list[MethodResult]:
     return [comparison.results[name] for name in names]
 
 
-def label_section(comparison: Comparison) -> Section | None:
+def label_section(comparison: ComparisonResults) -> Section | None:
     """Describe how single labels fare.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : ComparisonResults
         What was found.
 
     Returns
@@ -81,7 +81,7 @@ def _rates(hits: float, predicted: float, positives: float) -> list[Cell]:
     return [precision, recall, float(f1_score(hits, predicted, positives)) if positives else None]
 
 
-def _frequency_table(comparison: Comparison, result: MethodResult, positives: Float64Array) -> Table:
+def _frequency_table(comparison: ComparisonResults, result: MethodResult, positives: Float64Array) -> Table:
     """Pool labels of like frequency: hits, false alarms, misses and their rates."""
     counts, weight = result.counts["chosen"], comparison.truth.mean_weight
     edges = [*_FREQUENCY_LIMITS, np.inf]
@@ -109,7 +109,7 @@ def _frequency_table(comparison: Comparison, result: MethodResult, positives: Fl
     return Table(columns, rows, caption=f"{result.name}: rare and frequent labels, pooled by how often they occur.")
 
 
-def _label_table(comparison: Comparison, result: MethodResult, f1: dict[str, Float64Array]) -> Table:
+def _label_table(comparison: ComparisonResults, result: MethodResult, f1: dict[str, Float64Array]) -> Table:
     """List every label, the most frequent first."""
     counts, positives = result.counts["chosen"], comparison.truth.positives()
     weight = comparison.truth.mean_weight

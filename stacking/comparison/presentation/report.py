@@ -8,7 +8,7 @@ from typing import Any
 
 from stacking.comparison.presentation.label_section import label_section, shown_methods
 from stacking.comparison.presentation.weight_section import weight_section
-from stacking.comparison.result import Comparison, LeaderboardRow
+from stacking.comparison.results import ComparisonResults, LeaderboardRow
 from stacking.report import (
     Block,
     Cell,
@@ -45,12 +45,12 @@ _NOTES = (
 )
 
 
-def comparison_report(comparison: Comparison, title: str, extra_sections: Sequence[Section]) -> Report:
+def comparison_report(comparison: ComparisonResults, title: str, extra_sections: Sequence[Section]) -> Report:
     """Build the whole report.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : ComparisonResults
         What was found.
     title : str
         Its title.
@@ -79,12 +79,12 @@ def comparison_report(comparison: Comparison, title: str, extra_sections: Sequen
     )
 
 
-def comparison_sections(comparison: Comparison) -> list[Section]:
+def comparison_sections(comparison: ComparisonResults) -> list[Section]:
     """Describe the comparison section by section.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : ComparisonResults
         What was found.
 
     Returns
@@ -98,12 +98,12 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
     return [*sections, _protocol(comparison)]
 
 
-def write_verdict(comparison: Comparison) -> str:
+def write_verdict(comparison: ComparisonResults) -> str:
     """Say the result in one paragraph.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : ComparisonResults
         What was found.
 
     Returns
@@ -140,7 +140,7 @@ def write_verdict(comparison: Comparison) -> str:
     return ". ".join(sentences) + "."
 
 
-def _against(comparison: Comparison, row: LeaderboardRow, other: str, name: str) -> str:
+def _against(comparison: ComparisonResults, row: LeaderboardRow, other: str, name: str) -> str:
     """Compare a row with another one in words, saying when the interval does not decide."""
     difference = comparison.difference(row.method, other)
     side = "above" if difference.value >= 0 else "below"
@@ -149,7 +149,7 @@ def _against(comparison: Comparison, row: LeaderboardRow, other: str, name: str)
     return f"{write_score(abs(difference.value), 3)} {side} {name} ({limits}{unsettled})"
 
 
-def _key_figures(comparison: Comparison) -> list[KeyFigure]:
+def _key_figures(comparison: ComparisonResults) -> list[KeyFigure]:
     """Pick the numbers on top."""
     items = []
     for name, row in (("ensemble", comparison.ensemble), ("best member", comparison.best_member)):
@@ -164,7 +164,7 @@ def _key_figures(comparison: Comparison) -> list[KeyFigure]:
     return items
 
 
-def _leaderboard(comparison: Comparison) -> Section:
+def _leaderboard(comparison: ComparisonResults) -> Section:
     """Rank the methods."""
     rows = comparison.rows
     chart = leaderboard_figure(
@@ -200,7 +200,7 @@ def _leaderboard(comparison: Comparison) -> Section:
     return Section("Leaderboard", blocks)
 
 
-def _leaderboard_table(comparison: Comparison) -> Table:
+def _leaderboard_table(comparison: ComparisonResults) -> Table:
     """List every row with its differences."""
     columns = [
         Column("method"),
@@ -237,7 +237,7 @@ def _leaderboard_table(comparison: Comparison) -> Table:
     return Table(columns, rows, strong=strong)
 
 
-def _cost_table(comparison: Comparison) -> Table:
+def _cost_table(comparison: ComparisonResults) -> Table:
     """List what every method decided with and what it cost."""
     columns = [
         Column("method"),
@@ -266,7 +266,7 @@ def _cost_table(comparison: Comparison) -> Table:
     return Table(columns, rows, caption=caption, folded=True)
 
 
-def _gain(comparison: Comparison) -> Section | None:
+def _gain(comparison: ComparisonResults) -> Section | None:
     """Attribute the gain."""
     ladder = comparison.ladder
     if ladder is None:
@@ -299,7 +299,7 @@ def _gain(comparison: Comparison) -> Section | None:
     return Section("Where the gain comes from", [Figure(chart, caption), table])
 
 
-def _curves(comparison: Comparison) -> Section | None:
+def _curves(comparison: ComparisonResults) -> Section | None:
     """Show threshold and reliability curves."""
     shown = shown_methods(comparison)
     if not shown:
@@ -325,7 +325,7 @@ def _curves(comparison: Comparison) -> Section | None:
     )
 
 
-def _protocol_name(comparison: Comparison) -> str:
+def _protocol_name(comparison: ComparisonResults) -> str:
     """Name the protocol in a few words."""
     if comparison.manifest["protocol"] == "holdout":
         return "scored on a holdout that tuned nothing"
@@ -337,7 +337,7 @@ def _groups_name(manifest: Mapping[str, Any]) -> str:
     return "" if manifest["n_groups"] is None else f" in {manifest['n_groups']:,} groups"
 
 
-def _protocol(comparison: Comparison) -> Section:
+def _protocol(comparison: ComparisonResults) -> Section:
     """Say how it was measured."""
     manifest = comparison.manifest
     if manifest["protocol"] == "holdout":

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stacking.comparison.result import Comparison
+from stacking.comparison.results import ComparisonResults
 from stacking.report import Block, Cell, Column, Figure, Paragraph, Section, Table
 from stacking.report.figures import weight_bars_figure, weights_figure
 
@@ -23,12 +23,12 @@ _NOT_SHOWN = (
 )
 
 
-def weight_section(comparison: Comparison) -> Section | None:
+def weight_section(comparison: ComparisonResults) -> Section | None:
     """Show the weights that the votes learned.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : ComparisonResults
         What was found.
 
     Returns

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from stacking._checks import BoolArray, FloatArray, IntArray, check_choice, check_model_scores, first_names
 from stacking.files.atomic_files import atomic_write_npy, check_writable, create_file, preallocate
+from stacking.files.ending import ending_with, run_all
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of, read_npy
 from stacking.predictions.checked_source import CheckedSource
@@ -107,8 +108,8 @@ class StoreWriter:
             self._scores = [f"scores/{position:04d}.npy" for position in range(self._frame.n_models)]
             for name in self._scores:
                 self._reserve(name, size)
-        except BaseException:
-            self.abort()
+        except BaseException as error:
+            run_all(self.abort, after=error)
             raise
 
     def __enter__(self) -> "StoreWriter":
@@ -122,7 +123,7 @@ class StoreWriter:
         if kind is None:
             self.commit()
         else:
-            self.abort()
+            run_all(self.abort, after=error)
 
     def write(self, model: int | str, rows: npt.ArrayLike | slice, scores: npt.ArrayLike) -> None:
         """
@@ -133,9 +134,10 @@ class StoreWriter:
         model : int or str
             The model's position or name.
         rows : array-like of int or bool, or slice
-            Which rows, in the order of `scores`.
-        scores : array-like of shape (n_rows, n_labels)
-            Probabilities in [0, 1], NaN exactly where the model does not cover the label.
+            Which rows, in the order of `scores`; a mask that is a series is matched by its index.
+        scores : array-like or data frame of shape (n_rows, n_labels)
+            Probabilities in [0, 1], NaN exactly where the model does not cover the label; a data frame is matched by
+            its index and columns.
 
         Raises
         ------
@@ -144,7 +146,10 @@ class StoreWriter:
         """
         position = int(select_positions([model], self._frame.models, "models")[0])
         name = self._frame.models[position]
+        (rows,) = self._frame.align_masks(samples=rows)
         index = select_positions(rows, self._frame.n_samples, "rows")
+        if type(scores) is not np.ndarray:
+            (scores,) = self._frame.subset(samples=index).align(y_score=scores)
         block = np.asarray(scores)
         if block.shape != (len(index), self._frame.n_labels):
             raise ValueError(
@@ -173,24 +178,17 @@ class StoreWriter:
         ValueError
             If a row was never written; the error names model and row, and nothing is left behind.
         """
-        try:
+        with ending_with(self.abort):
             self._check_complete()
             index = self._describe([self._finish(position) for position in range(self._frame.n_models)])
             if not self._is_there(index):
                 self._output.commit(index.as_dict())
-        finally:
-            self.abort()
         return self.folder
 
     def abort(self) -> None:
         """Remove what was written and give up; a store that was there before stays."""
-        for file in self._files:
-            file.close()
-        self._files = []
-        if self._is_own:
-            self._output.close()
-        else:
-            self._output.discard()
+        files, self._files = self._files, []
+        run_all(*(file.close for file in files), self._output.close if self._is_own else self._output.discard)
 
     def _reserve(self, name: str, size: int) -> None:
         """Create one model's file at its full size."""

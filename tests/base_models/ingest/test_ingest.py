@@ -245,3 +245,22 @@ def test_a_decoder_loads_little(tmp_path):
     code = "import base_models.ingest.decoder, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"torch", "sklearn", "pandas", "scipy", "stacking"} & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_equal_file_names_in_folders_and_long_tables(tmp_path, separator):
+    rng = np.random.default_rng(0)
+    for name in ("p1/view1.png", "p2/view1.png", "p2/view2.png"):
+        (tmp_path / "raw" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "raw" / name)
+    rows = [("path", "label"), ("p2/view1.png", "red"), ("p2/view1.png", "blue"), ("p1/view1.png", "red")]
+    (tmp_path / "t.csv").write_text("".join(separator.join(row) + "\n" for row in rows))
+    report = ingest_photos(tmp_path / "raw", tmp_path / "clean", tmp_path / "t.csv", IngestOptions(size=32))
+    assert report.annotations is not None and report.annotations.read_text() == (tmp_path / "t.csv").read_text()
+    assert {name for name in ledger_of(tmp_path / "clean")} == {"p1/view1", "p2/view1"}
+    manifest = load_manifest(DataConfig("csv", "clean/photos", "clean/annotations.csv"), tmp_path)
+    assert manifest.ids.tolist() == ["p2/view1", "p1/view1"] and manifest.y_true.tolist() == [[1, 1], [0, 1]]
+    with pytest.raises(ValueError, match="must have the column 'tags': got columns path, label"):
+        ingest_photos(
+            tmp_path / "raw", tmp_path / "c2", tmp_path / "t.csv", IngestOptions(size=32, labels_column="tags")
+        )

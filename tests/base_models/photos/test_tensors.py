@@ -84,3 +84,27 @@ def test_two_passes_at_once_do_not_disturb_each_other(manifest):
     pairs = zip(source.iter_batches(batches), source.iter_batches(batches[::-1]), strict=True)
     for place, ((_, forward), (_, backward)) in enumerate(pairs):
         assert torch.equal(forward, expected[place]) and torch.equal(backward, expected[-1 - place])
+
+
+def test_photos_gathered_ahead_or_from_a_device_are_the_same(manifest, monkeypatch):
+    from base_models.photos import tensors
+
+    batches = [np.array([3, 0]), np.array([1, 6, 2])]
+    source, expected = serve(manifest, cache="memory")
+    source.serve("cpu")
+    assert source._there is None and not source._gathers_ahead
+    monkeypatch.setattr(tensors, "is_cuda", lambda _: True)
+    monkeypatch.setattr(tensors, "free_memory", lambda _: 10**9)
+    source.serve("cpu")
+    assert source._there is not None
+    there = [photos for _, photos in source.iter_batches(batches)]
+    source.leave_device()
+    assert source._there is None and source._gathers_ahead
+    gathered = [photos for _, photos in source.iter_batches(batches)]
+    little, _ = serve(manifest, cache="memory")
+    monkeypatch.setattr(tensors, "free_memory", lambda _: 1000)
+    little.serve("cpu")
+    assert little._there is None and little._gathers_ahead
+    for one, two, (_, three) in zip(there, gathered, expected, strict=True):
+        assert torch.equal(one, three) and torch.equal(two, three)
+        assert two.stride() == three.stride() == one.stride()

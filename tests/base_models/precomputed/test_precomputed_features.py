@@ -20,10 +20,11 @@ from PIL import Image  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from base_models.manifest import load_manifest  # noqa: E402
-from base_models.networks.head_network import join_body, suit_network  # noqa: E402
+from base_models.networks.logits import compute_logits  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.precomputed import extraction, feature_store  # noqa: E402
+from base_models.precomputed.head_network import join_body, suit_network  # noqa: E402
 from base_models.recipe.canonical import recipe_hash  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
@@ -34,7 +35,7 @@ from base_models.runs.inference import load_network, predict  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.runs.splits import prepare_run_data  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
-from base_models.training.scoring import compute_logits, score_photos  # noqa: E402
+from base_models.training.scoring import score_photos  # noqa: E402
 from stacking.files.untrusted import read_npz  # noqa: E402
 from stacking.predictions import load_predictions  # noqa: E402
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stacking.decision_rules import apply_thresholds, tune_thresholds
+from stacking.decision_rules import apply_thresholds, never_predicted, tune_thresholds
 from stacking.metrics import f1_per_label, macro_f1, micro_f1
 
 
@@ -217,3 +217,15 @@ def test_duplicated_rows_equal_doubled_weights(scored):
         repeated = tune_thresholds(np.repeat(y_score, times, axis=0), np.repeat(y_true, times, axis=0), rule)
         weighted = tune_thresholds(y_score, y_true, rule, sample_weight=times)
         np.testing.assert_allclose(weighted, repeated)
+
+
+@pytest.mark.parametrize("rule", ["exact-micro-f1", "cyclic", "own-f1", "macro-f1", "micro-macro-f1"])
+def test_a_label_without_positives_is_never_predicted_and_is_listed(rule, rng):
+    y_true = (rng.random((80, 4)) < 0.4).astype(np.uint8)
+    y_true[:, 2] = 0
+    y_score = np.clip(0.3 * y_true + rng.random((80, 4)), 0, 1)
+    y_score[:5, 2] = 1.0
+    thresholds = tune_thresholds(y_score, y_true, rule)
+    assert thresholds[2] == np.inf
+    assert never_predicted(thresholds).tolist() == [False, False, True, False]
+    assert not apply_thresholds(y_score, thresholds)[:, 2].any()

@@ -90,7 +90,9 @@ ENDS_SAFELY = re.compile(
     | for\ .*:\n\s+(\w+\.\w+\ =\ \w+|\w+\.remove\(\)) # of several
     | \w+\.(remove|release|cancel)\(\)               # hooks, locks and tasks, which do no input or output
     | _\w+\.reset\(\w+\)                             # context variables
-    | (lock\.__exit__\(None,\ None,\ None\))
+    | with\ contextlib\.suppress\(OSError\):\n\s+path\.unlink\(\)
+    | if\ before\ is\ None:\n\s+os\.environ\.pop\(_VARIABLE,\ None\)\nelse:\n\s+os\.environ\[_VARIABLE\]\ =\ before
+    | if\ here\ is\ not\ None:\n\s+os\.chdir\(here\)  # back to where the process was a moment ago
     | (os\.close\(descriptor\))
     | torch\.set_(num_threads|float32_matmul_precision)\(\w+\)
     | body\.train\(was_training\)

@@ -9,6 +9,7 @@ from stacking.calibration import PlattScaling, PriorShift
 from stacking.combiners.registry import create_method
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, rematch_thresholds
 from stacking.folds import holdout_rows, stratified_group_folds
+from stacking.predictions import StoreWriter, load_store
 
 N = 60
 IDS = [f"photo{i:02d}" for i in range(N)]
@@ -315,3 +316,14 @@ def test_mappings_need_names_on_the_other_side():
         metrics.micro_f1(TRUTH, DECIDED, sample_weight=weight)
     with pytest.raises(ValueError, match="label_groups must be an array here: got a mapping"):
         PredictionSet(SCORES, label_groups={"red": "b", "dress": "a", "striped": "c"})
+
+
+def test_a_store_takes_frames_by_name(tmp_path):
+    with StoreWriter(tmp_path / "store", IDS, MODELS, LABELS) as writer:
+        writer.write("cnn", slice(0, N), name(SCORES[0], order=True))
+        first = pd.Series(np.arange(N) < 30, index=IDS)
+        writer.write("vit", first.iloc[::-1], name(SCORES[1]).iloc[29::-1, [2, 0, 1]])
+        with pytest.raises(ValueError, match="y_score must have the 30 rows of the predictions"):
+            writer.write("vit", ~first, name(SCORES[1]).iloc[:30])
+        writer.write("vit", np.arange(30, N), SCORES[1][30:])
+    np.testing.assert_array_equal(load_store(tmp_path / "store").to_array(), SCORES)

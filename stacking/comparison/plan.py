@@ -1,24 +1,59 @@
-"""What a comparison was made from, so that it can be made again."""
+"""The options of a comparison, and the manifest that says what it was made from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from stacking.comparison.evaluation import MethodResult
 from stacking.comparison.splits import Split
+from stacking.files.versions import installed_versions
 from stacking.predictions import PredictionSet
 
-if TYPE_CHECKING:
-    from stacking.comparison.compare import ComparisonPlan
-
-__all__ = ["write_manifest"]
-
 _PACKAGES = ("labelstack", "numpy", "scipy", "scikit-learn", "lightgbm", "numba", "pyswarms")
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""Called with (number of steps done, number of steps, name of the method); a step is one method on one split."""
+
+
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """The options of a comparison.
+
+    Attributes
+    ----------
+    n_splits : int
+        Outer and inner folds.
+    random_state : int
+        Seed of folds, methods and bootstrap.
+    n_bootstrap : int
+        Number of resamples.
+    time_limit : float or None
+        Seconds after which no further split is begun.
+    ensemble : dict
+        Keyword arguments of `StackingEnsemble` that every method is fitted with.
+    progress : callable or None
+        Told what runs.
+    """
+
+    n_splits: int
+    random_state: int
+    n_bootstrap: int
+    time_limit: float | None
+    ensemble: dict[str, Any]
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        if self.n_splits < 2:
+            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
+        if self.n_bootstrap < 1:
+            raise ValueError(f"n_bootstrap must be at least 1: got {self.n_bootstrap}.")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ValueError(f"time_limit must be a positive number of seconds or None: got {self.time_limit}.")
 
 
 def write_manifest(
@@ -72,7 +107,7 @@ def write_manifest(
         "labels": list(predictions.labels),
         "ids_sha256": _hash_names(scored.ids.tolist()),
         "labels_sha256": _hash_names(predictions.labels),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **installed_versions(_PACKAGES, absent="not installed")},
         "machine": f"{platform.system()} {platform.machine()}",
         "options": {result.name: result.options for result in results if result.options},
     }
@@ -81,11 +116,3 @@ def write_manifest(
 def _hash_names(names: Sequence[str]) -> str:
     """Hash names in their order."""
     return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
-
-
-def _version(package: str) -> str:
-    """Return the installed version of a distribution."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

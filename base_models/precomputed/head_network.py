@@ -15,8 +15,8 @@ from base_models.networks.feature_maps import run_body
 from base_models.networks.heads import BodyOutput
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
-from base_models.photos.feature_rows import FeatureRows
 from base_models.photos.tensors import PhotoTensors
+from base_models.precomputed.feature_rows import FeatureRows
 
 __all__ = ["BodyNetwork", "HeadNetwork", "join_body", "suit_network"]
 

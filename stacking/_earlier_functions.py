@@ -1,0 +1,21 @@
+"""Two functions of version 0.1 as they were called then, for one more version; see `stacking._earlier_names`."""
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking.folds import deal_folds
+from stacking.predictions import PredictionSet
+
+
+def make_folds(
+    predictions: PredictionSet, n_splits: int = 5, *, random_state: int | np.random.Generator | None = 0
+) -> npt.NDArray[np.intp]:
+    """Deal folds of a prediction set: now `stacking.folds.deal_folds` of its truth."""
+    return deal_folds(predictions.truth, n_splits, random_state=random_state)
+
+
+def sample_rows(
+    predictions: PredictionSet, max_rows: int | None, *, random_state: int | np.random.Generator | None = 0
+) -> PredictionSet:
+    """Draw rows of a prediction set: now its method `sample`."""
+    return predictions.sample(max_rows, random_state=random_state)
