@@ -377,15 +377,15 @@ FILES = (
     Mutant(
         "a checkpoint's hash is not checked",
         "base_models/training/checkpoints.py",
-        'if not path.is_file() or sha256_file(path) != entry["sha256"]:',
-        "if not path.is_file():",
+        "not path.is_file() or sha256_file(path) != digest:",
+        "not path.is_file():",
         (DAMAGED,),
     ),
     Mutant(
         "a fold's hash is not checked",
         "base_models/runs/fold_record.py",
-        "if not (place / name).is_file() or sha256_file(place / name) != digest:",
-        "if not (place / name).is_file():",
+        "not (place / name).is_file() or sha256_file(place / name) != digest:",
+        "not (place / name).is_file():",
         (DAMAGED,),
     ),
     Mutant(
@@ -554,6 +554,25 @@ STRANGERS = (
         "        try_combiner(combiner)\n",
         "",
         (f"{STACK}/ensemble/test_strangers_ensembles.py::test_any_part_of_the_state_may_be_another",),
+    ),
+    Mutant(
+        "an archive may unpack to anything",
+        "stacking/files/untrusted.py",
+        "    if unpacked > SMALL_ARCHIVE and unpacked > MOST_RATIO * packed:\n",
+        "    if False:\n",
+        (
+            f"{STACK}/predictions/forms/test_strangers_stores.py::test_a_bomb_is_refused_by_its_ratio_before_it_is_unpacked",
+        ),
+    ),
+    Mutant(
+        "JSON of a stranger may be nested as deep as it likes",
+        "stacking/files/untrusted.py",
+        "        _check_depth(value)\n",
+        "",
+        (
+            f"{STACK}/predictions/forms/test_strangers_stores.py::test_index_nested_thousands_deep",
+            "tests/test_fuzz.py::test_json",
+        ),
     ),
     Mutant(
         "data frames go by position",
