@@ -567,7 +567,7 @@ STRANGERS = (
     Mutant(
         "JSON of a stranger may be nested as deep as it likes",
         "stacking/files/untrusted.py",
-        "        _check_depth(value)\n",
+        "        check_depth(value)\n",
         "",
         (
             f"{STACK}/predictions/forms/test_strangers_stores.py::test_index_nested_thousands_deep",
@@ -628,6 +628,13 @@ PHOTOS = (
         "if image.width * image.height > MAX_PIXELS:",
         "if False:",
         (f"{DECODING}::test_bombs_are_refused_by_their_header",),
+    ),
+    Mutant(
+        "a JPEG may have any number of scans",
+        "base_models/photos/decoding.py",
+        "    if n_scans > most:\n",
+        "    if False:\n",
+        (f"{DECODING}::test_a_progressive_photo_of_many_scans_is_refused_before_it_is_decoded",),
     ),
     Mutant(
         "the limit of bytes removed",
