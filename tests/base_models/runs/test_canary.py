@@ -28,11 +28,11 @@ from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.run import DerivedMember, TrainingRun  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
 from base_models.runs.fold_record import FoldRecord  # noqa: E402
-from base_models.runs.folder import read_npz  # noqa: E402
 from base_models.runs.inference import load_network  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.training.scoring import score_photos  # noqa: E402
 from stacking import StackingEnsemble, load_predictions  # noqa: E402
+from stacking.files.untrusted import read_npz  # noqa: E402
 from stacking.metrics import micro_f1  # noqa: E402
 
 N_PHOTOS, N_TEST, N_LABELS, SIDE = 48, 16, 6, 16
