@@ -19,6 +19,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from stacking.files.ending import ending_with
+
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -249,18 +251,15 @@ def ahead(make: Callable[[S], T], items: Iterable[S], n_ahead: int = 2) -> Itera
     >>> list(ahead(abs, [-2, 1, -3]))
     [2, 1, 3]
     """
-    with ThreadPoolExecutor(1, "ahead") as thread:
-        waiting: deque[Future[T]] = deque()
-        try:
-            for item in items:
-                waiting.append(thread.submit(make, item))
-                if len(waiting) > n_ahead:
-                    yield waiting.popleft().result()
-            while waiting:
+    waiting: deque[Future[T]] = deque()
+    thread = ThreadPoolExecutor(1, "ahead")
+    with ending_with(lambda: thread.shutdown(cancel_futures=True)):
+        for item in items:
+            waiting.append(thread.submit(make, item))
+            if len(waiting) > n_ahead:
                 yield waiting.popleft().result()
-        finally:
-            for left in waiting:
-                left.cancel()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def synchronize(device: str | torch.device) -> None:
