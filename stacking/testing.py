@@ -406,7 +406,7 @@ def _check_pickling(build: Builder, tolerance: float) -> None:
     combiner = build().fit(predictions)
     expected = combiner.predict_proba(predictions)
     for name, other in (
-        ("a fitted", pickle.loads(pickle.dumps(combiner))),
+        ("a fitted", pickle.loads(pickle.dumps(combiner))),  # nosec B301
         ("an unfitted", fresh.fit(predictions)),
     ):  # nosec B301
         _require(np.array_equal(other.predict_proba(predictions), expected), f"{name} combiner must survive pickling")
