@@ -120,6 +120,7 @@ MODULES: dict[str, Homes] = {
         "stacking.decision_rules.choice",
     ),
     "stacking.csv_cells": "stacking.files.csv_cells",
+    "stacking.deadline": "stacking.process.deadline",
     "stacking.ensemble_folder": ("stacking.ensemble.folder", "stacking.combiners.state"),
     "stacking.kept_pieces": "stacking.files.result_cache",
     "stacking.meta_learners": "stacking.combiners.meta_learners",

@@ -29,11 +29,11 @@ from sklearn.utils.validation import (
 
 from stacking._checks import check_names, refuse_mask
 from stacking._typing import FloatArray
-from stacking.child_processes import run_parallel
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
 from stacking.multilabel_target import holds_text, name_rows, read_target, refuse_gaps
 from stacking.named_arrays import align_by_name
+from stacking.process.child_processes import run_parallel
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags

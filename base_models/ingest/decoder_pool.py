@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from base_models.ingest.options import IngestOptions
-from stacking.child_processes import module_command, module_environment
 from stacking.files.ending import run_all
+from stacking.process.child_processes import module_command, module_environment
 
 _START_SECONDS = 60.0
 _PIECE = 2**16

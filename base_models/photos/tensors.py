@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from base_models.device import ahead, free_memory, is_cuda, is_out_of_memory, loader_workers, send
 from base_models.photos.decoding import letterbox
-from stacking.child_processes import safe_path
+from stacking.process.child_processes import safe_path
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stacking.child_processes import module_command, module_environment
+from stacking.process.child_processes import module_command, module_environment
 
 ONE_THREAD = {
     name: "1"

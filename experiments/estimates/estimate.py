@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.estimates.doctor import Fact, duration
 from experiments.estimates.feature_estimate import estimate_features, features_in_memory
-from stacking.memory import peak_memory, reset_peak_memory
+from stacking.process.memory import peak_memory, reset_peak_memory
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest

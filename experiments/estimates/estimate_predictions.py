@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.estimates.doctor import Fact, duration
-from stacking.memory import available_memory, peak_memory, reset_peak_memory
 from stacking.predictions import PredictionSet
+from stacking.process.memory import available_memory, peak_memory, reset_peak_memory
 
 TRIED_ROWS = (300, 900)
 TRIED_LABELS = 48

@@ -18,11 +18,11 @@ from sklearn.exceptions import NotFittedError
 from optimizers.registry import did_you_mean
 from stacking._checks import check_folds, first_names
 from stacking._typing import BoolArray, FloatArray, IndexArray
-from stacking.child_processes import run_parallel
-from stacking.deadline import check_deadline
-from stacking.memory import check_memory
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.process.child_processes import run_parallel
+from stacking.process.deadline import check_deadline
+from stacking.process.memory import check_memory
 
 CombinerState = tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]
 """What a fitted combiner is made of: JSON-able values, arrays, and texts (LightGBM models)."""

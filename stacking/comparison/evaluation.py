@@ -23,9 +23,9 @@ from stacking.comparison.held_out import HeldOut
 from stacking.comparison.splits import Split
 from stacking.decision_rules.choice import tune_rule
 from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
-from stacking.memory import peak_memory, reset_peak_memory
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
 from stacking.predictions import PredictionSet
+from stacking.process.memory import peak_memory, reset_peak_memory
 
 FIXED_RULES = {"single": "single", "per_label": "exact-micro-f1"}
 """Column of the table → decision rule."""

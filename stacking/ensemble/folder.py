@@ -32,8 +32,8 @@ from stacking.files.output_folder import OutputFolder
 from stacking.files.output_rules import ResultKind
 from stacking.files.untrusted import check_plain_file, damage_of, parse_json, parse_npy, read_json
 from stacking.files.versions import installed_versions
-from stacking.memory import check_memory
 from stacking.predictions import PredictionSet
+from stacking.process.memory import check_memory
 
 FORMAT = "labelstack ensemble"
 SCHEMA_VERSION = 1

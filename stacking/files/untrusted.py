@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from stacking.memory import check_memory
+from stacking.process.memory import check_memory
 
 MOST_JSON_BYTES = 2**28
 """Our own files of 10,000 labels and 100 models are below 2**24."""

@@ -384,8 +384,8 @@ FILES = (
     Mutant(
         "a fold's hash is not checked",
         "base_models/runs/fold_record.py",
-        "not (place / name).is_file() or sha256_file(place / name) != digest:",
-        "not (place / name).is_file():",
+        "if Path(name).name != name or not (place / name).is_file() or sha256_file(place / name) != digest:",
+        "if Path(name).name != name or not (place / name).is_file():",
         (DAMAGED,),
     ),
     Mutant(

@@ -1,8 +1,8 @@
 """Auto: race the methods; leave the plain mean only as far as something beats it beyond doubt.
 
 Candidates run, those first that usually gain most for their time, until it is used; one that has not ended by then is
-cut off (`stacking.deadline`). Each is scored by cross-fitting, its threshold tuned on the other folds. What is averaged
-then, and with what shares, is decided in `stacking.combiners.auto.choice`.
+cut off (`stacking.process.deadline`). Each is scored by cross-fitting, its threshold tuned on the other folds. What
+is averaged then, and with what shares, is decided in `stacking.combiners.auto.choice`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import create_method, find_method, list_methods, register_method
 from stacking.combiners.state import pack_combiners, unpack_combiners
-from stacking.deadline import TimeLimitReached, within
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds
 from stacking.decision_rules.choice import Decide, nested_decisions, tune_rule
 from stacking.decision_rules.image_rules import group_of_labels
@@ -31,6 +30,7 @@ from stacking.folds import deal_folds, sample_rows
 from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, State, attribute_gain
 from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
 from stacking.predictions import PredictionSet
+from stacking.process.deadline import TimeLimitReached, within
 from stacking.ties import first_best
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray
-from stacking.deadline import check_deadline
+from stacking.process.deadline import check_deadline
 
 _BLOCK_CELLS = 300_000
 _MAX_STEPS = 30

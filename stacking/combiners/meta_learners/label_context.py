@@ -35,8 +35,8 @@ from stacking.combiners.meta_learners.ridge_stage import (
 )
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
-from stacking.deadline import check_deadline
 from stacking.links import sigmoid
+from stacking.process.deadline import check_deadline
 
 STRENGTHS = ((30.0, 100.0), (300.0, 300.0), (1_000.0, 1_000.0), (3_000.0, 3_000.0), (10_000.0, 3_000.0))
 """Ridge strengths on logits and on truths to choose from; the last one all but switches the context off."""

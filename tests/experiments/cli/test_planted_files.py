@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import experiments
-from stacking.child_processes import module_command, module_environment
+from stacking.process.child_processes import module_command, module_environment
 
 HOUSE = Path(experiments.__file__).parents[1]
 MODULES = (

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray, FloatArray
-from stacking.child_processes import run_parallel
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic
 from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits
 from stacking.combiners.meta_learners.training_rows import describe_fallback, fill_gaps, prepare_rows
@@ -31,10 +30,11 @@ from stacking.combiners.meta_learners.trees.label_feed import (
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
 from stacking.combiners.meta_learners.trees.tree_text import load_booster
 from stacking.combiners.registry import register_method
-from stacking.deadline import check_deadline
 from stacking.files.result_cache import current_folder
 from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
+from stacking.process.child_processes import run_parallel
+from stacking.process.deadline import check_deadline
 
 _CORRELATED_ROWS = 50_000
 

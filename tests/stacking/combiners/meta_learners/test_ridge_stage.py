@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from stacking import StackingEnsemble, memory
+from stacking import StackingEnsemble
 from stacking.combiners.meta_learners import ridge_stage
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import create_method, list_methods
+from stacking.process import memory
 from stacking.testing import make_predictions
 
 

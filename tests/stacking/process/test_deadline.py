@@ -8,7 +8,7 @@ import pytest
 from stacking import PredictionSet, StackingEnsemble
 from stacking.combiners.auto.budget import plan_budget, rows_in_time
 from stacking.combiners.registry import create_method
-from stacking.deadline import TimeLimitReached, check_deadline, seconds_left, within
+from stacking.process.deadline import TimeLimitReached, check_deadline, seconds_left, within
 from stacking.testing import make_predictions
 
 

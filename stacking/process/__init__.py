@@ -1,0 +1,1 @@
+"""What a process may take and start: time, memory, and other processes."""
