@@ -82,7 +82,7 @@ class WeightObjective(ABC):
         Parameters
         ----------
         candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
-            Weights; renormalised per label over the models that cover it.
+            Weights; renormalized per label over the models that cover it.
 
         Returns
         -------
@@ -118,7 +118,7 @@ class WeightObjective(ABC):
         return np.ascontiguousarray(weights, dtype=np.float32)
 
     def _iter_rows(self) -> Iterator[RowBlock]:
-        """Yield blocks of rows with truth, mask and weights beside the scores."""
+        """Yield blocks of rows: the scores with their truth, mask and weights."""
         facts = self.predictions
         truth = np.asarray(facts.y_true)
         for rows, scores in facts.iter_rows():
