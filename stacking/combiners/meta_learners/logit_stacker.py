@@ -15,6 +15,8 @@ from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 
 PENALTIES = (1.0, 30.0, 1000.0)
+"""Candidates of ``penalty="auto"``, from hardly any draw to the pooled coefficients to a strong one. A choice; no
+measurement is on record."""
 
 
 class LogitStacker(Combiner):
@@ -173,7 +175,7 @@ def usable_with_context(usable: BoolArray, n_context: int) -> BoolArray:
 
 
 def logit_penalty(strength: float, n_models: int) -> LogisticPenalty:
-    """Penalise members' logits on their shared scale.
+    """Penalize members' logits on their shared scale.
 
     Parameters
     ----------
