@@ -56,6 +56,7 @@ class TemperatureScaling(Calibrator):
             curvature = (weight * logits**2 * chance * (1 - chance)).sum(axis=0)
             if not self.per_label:
                 slope, curvature = np.full_like(slope, slope.sum()), np.full_like(curvature, curvature.sum())
+            # A label without curvature has no rows that tell, or only logits of 0: it stays at 1.
             step = np.divide(slope, curvature, out=np.zeros_like(slope), where=curvature > 1e-12)
             # Newton may overshoot where the curvature is low: 1/T at most halves or doubles in a step, in [.01, 100].
             moved = np.clip(sharpness - step, np.maximum(sharpness / 2, 0.01), np.minimum(sharpness * 2, 100.0))

@@ -106,6 +106,7 @@ def rows_in_time(predictions: PredictionSet, time_limit: float, plain: float) ->
     # features that a stacker adds, and the intercept.
     for per_cell, per_pair, per_cube in LEARNERS.values():
         per_row = pace * n_labels * (per_cell * (n_models + 5) ** 2 + per_pair * n_labels)
+        # LEARNER_SHARE · time_limit = rows · per_row + pace · per_cube · n_labels³, solved for the rows.
         rows = (LEARNER_SHARE * time_limit - pace * per_cube * n_labels**3) / per_row
         if rows >= max(FEW_ROWS, 5 * n_labels):
             return int(max(PILOT_ROWS, min(fitting, rows)))

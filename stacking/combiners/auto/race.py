@@ -206,6 +206,7 @@ class AutoCombiner(Combiner):
         for position, name in enumerate(self._names):
             left = time_limit - (time.monotonic() - started)
             seconds = next(entry["seconds"] for entry in self.entries_ if entry["name"] == name)
+            # Cross-fitting took about as long as n_splits fits; a fit is taken to grow with its rows.
             needed = seconds / self.n_splits * predictions.n_samples / self._n_raced
             try:
                 if needed > left:

@@ -173,7 +173,7 @@ def _find_scaling(
         if counts.any():
             variance[:, position] = variance[counts, position].mean()
     scale = np.sqrt(variance)
-    return _Scaling(center, np.where(scale > 1e-9, scale, 1.0))
+    return _Scaling(center, np.where(scale > 1e-9, scale, 1.0))  # less than 1e-9 is the rounding of a constant
 
 
 def _weighted_mean(values: DoubleArray, weight: DoubleArray) -> DoubleArray:
@@ -300,8 +300,8 @@ def _pooled_coefficients(
 ) -> DoubleArray:
     """Fit one set of coefficients for all labels, with an intercept per label, on evenly spaced rows.
 
-    Newton on a block-arrow system: each label's intercept is eliminated by its Schur complement. A penalty of 1e-3 on
-    every coefficient keeps it solvable.
+    Newton on a block-arrow system: each label's intercept is eliminated by its Schur complement. 1e-3 on the
+    diagonal, for the shared coefficients a penalty as well, keeps it solvable.
     """
     n_labels, n_features = usable.shape
     n_pool = max(500, _POOL_CELLS // n_labels)  # 500 rows at least, however many labels: a choice, as `_POOL_CELLS` is
@@ -337,6 +337,7 @@ def _pooled_coefficients(
         move *= min(1.0, 2.0 / max(largest, 1e-12))
         shared = shared - move
         intercepts = intercepts - np.clip((levels[:, 0] - links @ move) / levels[:, 1], -2.0, 2.0)
+        # Where the largest move is so small, the next would be about its square; 12 steps are a guard.
         if largest < 1e-4:
             break
     return shared

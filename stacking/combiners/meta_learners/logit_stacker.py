@@ -105,18 +105,7 @@ class LogitStacker(Combiner):
         raise NotImplementedError(f"{type(self).__name__} must implement _features")
 
     def memory_needed(self, n_models: int, n_samples: int, n_labels: int) -> float:
-        """Estimate the memory that fitting takes, the added features' included.
-
-        Parameters
-        ----------
-        n_models, n_samples, n_labels : int
-            Size of the predictions.
-
-        Returns
-        -------
-        float
-            Bytes beyond what the predictions take.
-        """
+        """Estimate the memory that fitting takes, the added features' included, see `Combiner.memory_needed`."""
         n_rows = n_samples if self.max_rows is None else min(n_samples, self.max_rows)
         return super().memory_needed(n_models, n_samples, n_labels) + self._added_bytes(n_rows, n_labels)
 

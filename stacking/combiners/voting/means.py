@@ -14,7 +14,7 @@ from stacking.links import SMALLEST_SCORE
 
 Mean = Literal["arithmetic", "geometric", "harmonic", "rank", "majority"]
 
-_SMALLEST = np.float32(SMALLEST_SCORE)
+_SMALLEST = np.float32(SMALLEST_SCORE)  # in the precision of the scores
 
 
 def list_means() -> list[str]:

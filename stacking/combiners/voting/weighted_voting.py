@@ -199,6 +199,7 @@ class WeightedVoting(Combiner):
         n_models = len(self.models_)
         options = self._starting_options(objective, limits, rng)
         if self.optimizer == "greedy":
+            # A greedy step asks for the best of its batch only.
             if isinstance(objective, MicroF1AtBest):
                 objective.is_race = True
             return minimize(within_limits(objective, limits), n_models, "greedy", random_state=rng, **options)

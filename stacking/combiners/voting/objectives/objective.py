@@ -163,5 +163,6 @@ class WeightObjective(ABC):
             start = np.concatenate([[0], np.cumsum(counts)])
             values, weight = _kernels.gather_undecided(rows.scores, rows.truth, rows.weight, tier_of, self.group, start)
             values = to_mixing_space(values, self.mean)
+            # The tiers of a block share its values; each has its own part of the starts.
             ends = (start[tier * per_tier : (tier + 1) * per_tier + 1] for tier in range(len(lows)))
             yield [CellBlock(values, end, weight) for end in ends], positives

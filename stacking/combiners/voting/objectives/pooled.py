@@ -148,6 +148,7 @@ class MicroF1AtBest(WeightObjective):
         """Yield each tier with its floor; those that are not stored are read as they are used."""
         n_stored = len(self._tiers)
         yield from zip(self._floors[:n_stored], self._tiers, strict=True)
+        # What follows is read between its low and the one above, and last of all what lies below every low.
         for low, above, floor in zip(
             [*self._lows[n_stored:], BELOW], self._lows[n_stored - 1 :], [*self._floors[n_stored:], 0], strict=True
         ):
