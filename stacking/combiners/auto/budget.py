@@ -88,7 +88,7 @@ def rows_in_time(predictions: PredictionSet, time_limit: float, plain: float) ->
     Parameters
     ----------
     predictions : PredictionSet
-        Its shape counts.
+        Read for its shape only.
     time_limit : float
         Seconds for everything.
     plain : float

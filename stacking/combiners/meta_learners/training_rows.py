@@ -138,7 +138,7 @@ def describe_fallback(
     Parameters
     ----------
     method : str
-        Its name.
+        Name of the meta-learner, for the note.
     fell_back : ndarray of bool, shape (n_labels,)
         Labels left to something simpler.
     positives : ndarray of float64, shape (n_labels,)

@@ -75,9 +75,9 @@ class LabelFeed:
         Parameters
         ----------
         label : int
-            The label.
+            Position of the label.
         logits : ndarray of float32, shape (n_models, n_samples)
-            Its logits.
+            The members' logits for it.
 
         Returns
         -------
