@@ -10,7 +10,7 @@ from optimizers.registry import nearest_name
 
 RandomState = int | np.random.Generator | None
 
-_ON_SIMPLEX = 1e-6  # how far a caller's weights may be from the simplex, dimensionless
+_ON_SIMPLEX = 1e-6  # how far a caller's weights, such as printed ones, may be from the simplex; a choice, dimensionless
 
 
 def check_positive_int(name: str, value: object, minimum: int = 1) -> int:

@@ -74,6 +74,7 @@ def cma_es(
         free = points @ basis + center
         weights = project_to_simplex(free)
         losses = search.evaluate(weights)
+        # In units of the generation's spread, so that the penalty does not depend on the unit of the loss.
         charged = losses + penalty * np.ptp(losses) * ((free - weights) ** 2).sum(axis=1)
         gaussian.tell(list(zip(points, charged.tolist(), strict=True)))
         if gaussian.should_stop():

@@ -61,6 +61,7 @@ def differential_evolution(
     import scipy.optimize
 
     check_positive_int("n_iterations", n_iterations)
+    # scipy takes five members or more, and F below 2.
     check_positive_int("population_size", population_size, minimum=5)
     check_number("mutation", mutation, low=0.0, high=1.999, open_low=True)
     check_number("crossover", crossover, low=0.0, high=1.0)

@@ -2,7 +2,7 @@
 Greedy ensemble selection with replacement (Caruana et al. 2004), as a search over weights.
 
 A bag of members grows by one copy at a time: the copy that lowers the loss of the bag's average most. Weights are
-copies divided by the size of the bag, at most n_iterations, which is itself a regulariser. Three safeguards: the best
+copies divided by the size of the bag, at most n_iterations, which is itself a regularizer. Three safeguards: the best
 bag seen is kept, not the last one; among equal losses a member that is already in wins; the number of distinct members
 can be limited.
 

@@ -83,7 +83,7 @@ def hill_climbing(
             losses = search.evaluate(moves)
             success += learning_rate * (np.mean(losses < loss) - success)
             sigma *= np.exp((success - target) / (1.0 - target) / damping)
-            sigma = min(sigma, 1.0)
+            sigma = min(sigma, 1.0)  # longer moves leave the simplex, and are projected to its corners and edges
             if losses.min() < loss:
                 incumbent, loss = moves[np.argmin(losses)], losses.min()
     return f"all {n_restarts + 1} climbs converged"
@@ -92,7 +92,7 @@ def hill_climbing(
 def _next_foot(
     search: Search, climb: int, waiting: list[int], starts: FloatArray, losses: FloatArray
 ) -> tuple[FloatArray, float]:
-    """Take the best start left and a random point in turn, since good starts often share one summit."""
+    """Take the best start left and a random point in turn, since good starts often share one local optimum."""
     if waiting and climb % 2 == 0:
         index = waiting.pop(0)
         return starts[index], float(losses[index])

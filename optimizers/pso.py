@@ -1,13 +1,13 @@
 """
-Particle swarm optimisation with a global best, through the library pyswarms.
+Particle swarm optimization with a global best, through the library pyswarms.
 
 Each particle remembers its own best point and is drawn to it and to the swarm's best point:
 v ← w·v + c1·r1·(own best − x) + c2·r2·(global best − x), x ← x + v, with r1, r2 uniform in [0, 1]. The defaults
 are the constriction coefficients of Clerc and Kennedy. Particles fly in free space and are judged at their projections.
 
-What pyswarms does to its process is undone here. It draws from numpy's global generator: that one is lent a private bit
-generator and given back, also while the objective runs. And at import and at every construction it opens `report.log`
-in the working directory and reconfigures the root logger: that is switched off.
+What pyswarms changes in its process is undone here. It draws from numpy's global generator: that one is lent a private
+bit generator and given back, also while the objective runs. And at import and at every construction it opens
+`report.log` in the working directory and reconfigures the root logger: that is switched off.
 
 References
 ----------

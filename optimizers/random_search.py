@@ -45,7 +45,7 @@ def random_search(
     """
     check_positive_int("n_candidates", n_candidates)
     check_positive_int("batch_size", batch_size)
-    # Below .01 numpy's gamma variates underflow to zero, and a candidate would have no sum.
+    # Below .01 numpy's gamma variates underflow to zero, and a candidate has no sum; at 1e6 all are nearly uniform.
     alpha = np.full(search.n_dimensions, check_number("concentration", concentration, low=0.01, high=1e6))
     search.evaluate_starts()
     candidates = search.rng.dirichlet(alpha, size=n_candidates)

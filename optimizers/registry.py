@@ -1,6 +1,6 @@
 """Registries, and the one of the optimizers: a taken name raises, an unknown one gets a suggestion.
 
-The rooms above keep theirs in the same way: voting objectives, combining methods and decision rules.
+The packages above keep theirs in the same way: voting objectives, combining methods and decision rules.
 """
 
 import inspect

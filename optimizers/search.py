@@ -2,7 +2,7 @@
 One running search: the only way from a method to the objective.
 
 A method proposes batches of weights; this object evaluates them, counts them, keeps the best, writes the history,
-honours the budget and the caller's callback. So no method can lose its best iterate or miscount, and the file of each
+honors the budget and the caller's callback. So no method can lose its best iterate or miscount, and the file of each
 method shows its published algorithm only.
 """
 
@@ -263,6 +263,7 @@ class Search:
                 f"candidates must have shape (k, {self.n_dimensions}): the optimizer proposed shape {candidates.shape}."
             )
         sums = candidates.sum(axis=1)
+        # 1e-9 is for the rounding of a sum; a caller's own weights (`_checks`) may have been printed and read again.
         if not ((candidates >= 0.0).all() and (np.abs(sums - 1.0) <= 1e-9).all()):
             raise ValueError(
                 "candidates must be on the simplex: the optimizer proposed weights that are negative, not finite or do "

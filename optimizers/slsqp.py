@@ -1,7 +1,7 @@
 """
 Sequential least squares programming: the optimum of a smooth loss by its gradient.
 
-At each step a quadratic model of the loss is minimised on the simplex. For a convex loss, such as the log loss of a
+At each step a quadratic model of the loss is minimized on the simplex. For a convex loss, such as the log loss of a
 weighted mean of probabilities, the answer is the global optimum, in tens of gradients where a swarm takes thousands of
 evaluations.
 
@@ -50,7 +50,7 @@ def slsqp(search: Search, *, n_iterations: int = 200, tolerance: float = 1e-12) 
     check_positive_int("n_iterations", n_iterations)
     check_number("tolerance", tolerance, low=0.0, high=1.0, open_low=True)
     starts, losses = search.evaluate_starts()
-    # Half way to the centre: at a corner a gradient may be infinite, and the log loss flat in clipped scores.
+    # Half way to the center: at a corner a gradient may be infinite, and the log loss flat in clipped scores.
     start = (starts[np.argmin(losses)] + 1.0 / search.n_dimensions) / 2.0
     _, slope = search.value_and_gradient(start)
     scale = float(np.ptp(slope)) or 1.0

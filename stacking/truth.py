@@ -144,12 +144,12 @@ class Truth:
         Parameters
         ----------
         index : slice, mask or positions
-            Which.
+            The rows, in the order wanted.
 
         Returns
         -------
         Truth
-            Of those.
+            What counts of them.
         """
         parts = (self.y_true, self.y_known, self.sample_weight, self.groups)
         return Truth(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
@@ -160,12 +160,12 @@ class Truth:
         Parameters
         ----------
         index : slice, mask or positions
-            Which.
+            The labels, in the order wanted.
 
         Returns
         -------
         Truth
-            Of those.
+            What counts of them.
         """
         known = None if self.y_known is None else self.y_known[:, index]
         return Truth(self.y_true[:, index], known, self.sample_weight, self.groups)

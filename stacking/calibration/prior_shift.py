@@ -2,7 +2,7 @@
 
 Assumes that the photos *of* a label look the same in both worlds and only its frequency differs. Then Bayes' rule
 moves every odds by one factor per label. The new frequency is given, counted on annotated rows, or found without any
-truth by expectation maximisation (Saerens, Latinne & Decaestecker, 2002).
+truth by expectation maximization (Saerens, Latinne & Decaestecker, 2002).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PriorShift(Calibrator):
     Notes
     -----
     p′ = p·r / (p·r + (1 − p)·s) with r = π′/π and s = (1 − π′)/(1 − π). EM repeats π′ ← mean of p′, which climbs the
-    likelihood of the unlabelled scores. It trusts the scores to be calibrated for `train_frequency`. Scores 0 and 1
+    likelihood of the unlabeled scores. It trusts the scores to be calibrated for `train_frequency`. Scores 0 and 1
     stay.
 
     References
@@ -88,7 +88,7 @@ class PriorShift(Calibrator):
             )
         if not (frequency.min() >= 0 and frequency.max() <= 1):
             raise ValueError(f"{name} must be shares in [0, 1]: got {frequency.min()} to {frequency.max()}.")
-        return np.clip(frequency, 1e-6, 1 - 1e-6)
+        return np.clip(frequency, 1e-6, 1 - 1e-6)  # so that odds are finite
 
     def _transform(self, y_score: DoubleArray) -> DoubleArray:
         """Multiply the odds."""
@@ -102,7 +102,7 @@ def _shift_odds(y_score: DoubleArray, shift: DoubleArray) -> DoubleArray:
 
 
 def _estimate_frequency(y_score: DoubleArray, weight: DoubleArray, old: DoubleArray, n_iterations: int) -> DoubleArray:
-    """Estimate the frequencies by EM, all labels at once."""
+    """Estimate the frequencies by EM, all labels at once, until none moves by 1e-7 or more."""
     total = np.maximum(weight.sum(axis=0), 1e-12)
     new = old.copy()
     for _ in range(n_iterations):

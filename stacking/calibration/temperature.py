@@ -50,13 +50,15 @@ class TemperatureScaling(Calibrator):
         logits = logit(y_score).astype(np.float64)
         truth = np.zeros_like(logits) if y_true is None else y_true
         sharpness = np.ones(self.n_labels_)
-        for _ in range(50):
+        for _ in range(50):  # a guard; steps converge quadratically once they are not clipped
             chance = sigmoid(logits * sharpness)
             slope = (weight * logits * (chance - truth)).sum(axis=0)
             curvature = (weight * logits**2 * chance * (1 - chance)).sum(axis=0)
             if not self.per_label:
                 slope, curvature = np.full_like(slope, slope.sum()), np.full_like(curvature, curvature.sum())
+            # A label without curvature has no rows that tell, or only logits of 0: it stays at 1.
             step = np.divide(slope, curvature, out=np.zeros_like(slope), where=curvature > 1e-12)
+            # Newton may overshoot where the curvature is low: 1/T at most halves or doubles in a step, in [.01, 100].
             moved = np.clip(sharpness - step, np.maximum(sharpness / 2, 0.01), np.minimum(sharpness * 2, 100.0))
             done = np.abs(moved - sharpness).max() < 1e-9
             sharpness = moved

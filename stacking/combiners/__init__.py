@@ -1,1 +1,1 @@
-"""Combiners: what turns the scores of several members into one, by votes or by learning; told from the contract up."""
+"""Combiners: what turns the scores of several members into one, by votes or by learning, on one contract."""

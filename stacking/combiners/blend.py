@@ -43,7 +43,7 @@ class Blend(Combiner):
 
     Notes
     -----
-    Costs what its methods cost. Held-out scores average the methods' held-out scores on the same folds.
+    Cost: the sum of its methods' costs. Held-out scores average the methods' held-out scores on the same folds.
 
     Examples
     --------

@@ -146,7 +146,7 @@ def takes_sample_weight(estimator: Any) -> bool:
     Parameters
     ----------
     estimator : scikit-learn classifier
-        Any.
+        A classifier, or a pipeline that ends in one.
 
     Returns
     -------

@@ -33,9 +33,10 @@ class Method:
     kind : {"vote", "meta", "auto"}
         Weighted or plain vote, meta-learner, or a choice among methods.
     cost : float
-        Usual time beside the others', in any unit; lists are sorted by it and auto's time limit goes by it.
+        Usual time relative to the others', in any unit, a rough estimate; lists are sorted by it and auto's time limit
+        goes by it.
     is_slow : bool
-        Whether it takes many times as long as the others, or an extra; a comparison of "all" leaves it out.
+        Whether it is slow or needs an optional dependency; a comparison of "all" leaves it out.
     combiner : type
         The class to build.
     parameters : mapping
@@ -103,7 +104,7 @@ def register_method(
     kind : {"vote", "meta", "auto"}
         Weighted or plain vote, meta-learner, or a choice among methods.
     cost : float
-        Usual time beside the others', see `Method`.
+        Usual time relative to the others', see `Method`.
     is_slow : bool, default=False
         Whether a comparison of "all" leaves it out.
     **parameters : object
@@ -142,7 +143,7 @@ def list_methods(*, with_dear: bool = True) -> list[str]:
     Parameters
     ----------
     with_dear : bool, default=True
-        Whether methods are listed that take many times as long as the others, or an extra.
+        Whether methods are listed that are slow or need an optional dependency.
 
     Returns
     -------

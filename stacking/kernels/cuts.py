@@ -25,7 +25,8 @@ SHORT = 96
 """Most entries that are sorted by insertion: only speed depends on it."""
 
 ROW_SHIFT = 34
-"""A packed entry holds the score's 30 bits above the row's 33, and the truth in bit 0."""
+"""A packed entry holds the score's 30 bits above the row's 33, and the truth in bit 0: sorted as whole numbers, entries
+are in order of score, then of row. (No pattern of a score in [0, 1] needs more than 30 bits.)"""
 
 NEVER = np.uint32(0xFFFFFFFF)
 """A floor above every score: nothing of that label is gathered."""
@@ -37,7 +38,7 @@ def score_histograms(bits, truth, known, weight, entries, mass, positive, shift)
 
     A bin holds the scores that differ in their last `shift` bits only.
     """
-    lowest = np.int64(LOWEST_PATTERN >> shift)
+    lowest = np.int64(LOWEST_PATTERN >> shift)  # the bin number of 2**-24; smaller scores fall into bin 0 as well
     masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
     w = 1.0
     for row in range(bits.shape[0]):
@@ -48,6 +49,7 @@ def score_histograms(bits, truth, known, weight, entries, mass, positive, shift)
         for label in range(bits.shape[1]):
             if masked and not known[row, label]:
                 continue
+            # The mask drops the sign bit, so that −0.0 is 0.
             b = max((np.int64(bits[row, label] & np.uint32(0x7FFFFFFF)) >> shift) - lowest, 0)
             entries[label, b] += 1
             if weighted:
@@ -71,7 +73,7 @@ def lowest_floors(entries, mass, limit, shift):
         floors[label] = NEVER
         if limit[label] <= 0.0:
             continue
-        total, last = 0.0, False
+        total, last = 0.0, False  # `last`: the limit is reached, and the next filled bin is the last one kept
         for b in range(n_bins - 1, -1, -1):
             if entries[label, b] == 0:
                 continue
@@ -92,7 +94,7 @@ def gather_entries(bits, truth, known, weight, floors, first_row, packed, fill):
         if weighted and weight[row] == 0.0:
             continue
         for label in range(bits.shape[1]):
-            pattern = bits[row, label] & np.uint32(0x7FFFFFFF)
+            pattern = bits[row, label] & np.uint32(0x7FFFFFFF)  # without the sign of a zero
             if pattern < floors[label] or (masked and not known[row, label]):
                 continue
             hit = np.uint64(1) if truth[row, label] else np.uint64(0)
@@ -124,7 +126,7 @@ def cumulate_cuts(packed, start, weight):
     """
     weighted = weight.shape[0] > 0
     n_labels = len(start) - 1
-    capacity = 0
+    capacity = 0  # a cut that is kept gains a positive, so there are at most as many cuts as positives
     for entry in packed:
         capacity += np.int64(entry & np.uint64(1))
     cut_start = np.zeros(n_labels + 1, np.int64)
@@ -140,6 +142,7 @@ def cumulate_cuts(packed, start, weight):
             pattern = packed[entry] >> np.uint64(ROW_SHIFT)
             before = hit
             while entry >= start[label] and packed[entry] >> np.uint64(ROW_SHIFT) == pattern:
+                # The mask takes the row's 33 bits out of the entry.
                 w = weight[(packed[entry] >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)] if weighted else 1.0
                 total += w
                 if packed[entry] & np.uint64(1):
@@ -161,7 +164,7 @@ def cumulate_cuts(packed, start, weight):
 
 @compiled
 def best_cuts(cut_start, hits, fired, price):
-    """Return per label the cut that maximises 2 hits − price · fired, −1 if none is above 0; fewest fired if tied."""
+    """Return per label the cut that maximizes 2 hits − price · fired, −1 if none is above 0; fewest fired if tied."""
     n_labels = len(cut_start) - 1
     chosen = np.full(n_labels, -1, np.int64)
     for label in range(n_labels):
@@ -207,6 +210,7 @@ def cycle_cuts(cut_start, hits, fired, positives, chosen, max_cycles):
                 never = cut < cut_start[label]
                 h, n = (0.0, 0.0) if never else (hits[cut], fired[cut])
                 f1 = 2.0 * (other_hits + h) / (positives + other_fired + n)
+                # A gain of a few rounding errors is none: two equal cuts would take turns until the last cycle.
                 if f1 > best_f1 + 1e-15:
                     best, best_f1 = (-1 if never else cut), f1
             if best != now:

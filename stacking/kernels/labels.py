@@ -18,16 +18,19 @@ import numpy as np
 from stacking.kernels.compiling import compiled
 
 BLOCK = 1024
-"""Cells mixed at a time: a block of all models stays in the first-level cache."""
+"""Cells mixed at a time: a block of all models stays in the first-level cache. Only speed depends on it."""
 
 FIRST_BLOCK = 128
-"""Negatives in a label's first block; each further block holds a quarter of those before it, and at least as many."""
+"""Negatives in a label's first block; each further block holds a quarter of those before it, and at least as many.
+Only speed depends on it: what is counted before a label is done, not what it is worth."""
 
 CEILING_MARGIN = 1e-4
-"""Relative margin of a block's ceiling for what rounding adds to a mean."""
+"""Relative margin of a block's ceiling for what rounding adds to a mean: a float32 sum of n scores is off by about
+n · 6e-8 of its size. A wider margin costs time, no result."""
 
 ORDER_SHIFT = 18
-"""Low bits of a score that the order of the negatives ignores: 32 steps an octave."""
+"""Low bits of a score that the order of the negatives ignores: 32 steps an octave. Only speed depends on it, since the
+ceilings are taken from the scores themselves."""
 
 GAIN = 0
 """Worth of a label: the largest 2 hits − price · fired, 0 for never."""
@@ -90,6 +93,8 @@ def order_negatives(values, start, weight, is_logit, block_start, ceiling):
     order = np.empty(longest, np.int64)
     moved = np.empty(longest, np.float32)
     moved_weight = np.empty(longest if weighted else 0, np.float64)
+    # Counting sort by the leading bits of the highest score: bins from the pattern of 2**-24, which holds all smaller
+    # scores as well, to that of 1.0 (0x3F800000), filled from the highest score down.
     lowest = np.int64((127 - 24) << (23 - ORDER_SHIFT))
     n_bins = np.int64(0x3F800000 >> ORDER_SHIFT) - lowest + 1
     place = np.empty(n_bins + 1, np.int64)
@@ -121,6 +126,8 @@ def order_negatives(values, start, weight, is_logit, block_start, ceiling):
             for j in range(n):
                 moved_weight[j] = weight[first + order[j]]
             weight[first : first + n] = moved_weight[:n]
+        # A block's ceiling is the highest score from its first cell to the label's last one: within a bin, and so
+        # between neighboring blocks, cells are in no order.
         for j in range(n):
             moved[j] = top[order[j]]
         highest = moved[:n].view(np.uint32)
@@ -135,6 +142,8 @@ def order_negatives(values, start, weight, is_logit, block_start, ceiling):
             while j >= begins[block]:
                 pattern = max(pattern, highest[j])
                 j -= 1
+            # Through `bits`, top[0] becomes the score of the pattern. 1e-30 is the margin of scores so small that
+            # float32 no longer rounds them relative to their size.
             top[0] = np.float32(0.0)
             bits[0] = pattern
             top[0] = top[0] * np.float32(1.0 + CEILING_MARGIN) + np.float32(1e-30)
@@ -153,7 +162,7 @@ def _sort_positives(bits, n, weight, scratch, hits):
     low, high = bits[0], bits[0]
     for j in range(1, n):
         low, high = min(low, bits[j]), max(high, bits[j])
-    shift = np.uint32(0)
+    shift = np.uint32(0)  # of the bits that a bucket ignores, so that there are at most 2 n buckets
     while np.int64((high - low) >> shift) >= 2 * n:
         shift += np.uint32(1)
     n_buckets = np.int64((high - low) >> shift) + 1
@@ -165,13 +174,15 @@ def _sort_positives(bits, n, weight, scratch, hits):
     for j in range(n):
         below = high - bits[j]
         b = np.int64(below >> shift)
+        # How far below the highest score, in the upper half, above the place in the lower: ascending order is that of
+        # descending scores.
         packed[bucket[b]] = (np.uint64(below) << np.uint64(32)) | np.uint64(j)
         bucket[b] += 1
     n_cuts = begin = 0
     for b in range(n_buckets):
         end = bucket[b]
         bucket[b] = n_cuts
-        if end - begin > 16:
+        if end - begin > 16:  # short buckets are sorted by insertion: only speed depends on the limit
             packed[begin:end].sort()
         else:
             for j in range(begin + 1, end):
@@ -186,6 +197,7 @@ def _sort_positives(bits, n, weight, scratch, hits):
                 edge[n_cuts] = pattern
                 hits[n_cuts] = 0.0
                 n_cuts += 1
+            # The mask takes the place out of the packed entry.
             hits[n_cuts - 1] += weight[np.int64(packed[j] & np.uint64(0xFFFFFFFF))] if weighted else 1.0
         begin = end
     bucket[n_buckets] = n_cuts
@@ -204,7 +216,7 @@ def _add_negatives(bits, n, weight, edge, bucket, lowest, high, shift, fired):
         if pattern < high:
             b = np.int64((high - pattern) >> shift)
             low, end = bucket[b], bucket[b + 1]
-            while end - low > 8:
+            while end - low > 8:  # halve the range while it is long, then walk: only speed depends on the limit
                 middle = (low + end) // 2
                 if edge[middle] > pattern:
                     low = middle + 1
@@ -219,7 +231,9 @@ def _add_negatives(bits, n, weight, edge, bucket, lowest, high, shift, fired):
 def _final_cuts(edge, hits, fired, n_cuts, ceiling, criterion, price, positives):
     """Return how many cuts suffice if no negative above `ceiling` is left to count, or −1 if more must be counted.
 
-    A lower cut hits all positives at best, and fires them and at least the negatives counted above it.
+    A lower cut hits all positives at best, and fires them and at least the negatives counted above it. Both worths rise
+    with the hits (a price is a micro-F1, at most 1), so `rest` bounds what any lower cut is worth. Average precision
+    adds up over all cuts, so none can be left out.
     """
     if criterion == AVERAGE_PRECISION:
         return -1
@@ -353,6 +367,8 @@ def best_micro_f1(cut_start, n_cuts, hits, fired, positives, price, reached):
     A candidate that stays below `price` gets a micro-F1 that some of its cuts reach.
     """
     for c in range(len(reached)):
+        # At price λ every label takes the cut with the largest 2 TP − λ PP. The micro-F1 of these cuts is the next λ;
+        # where it no longer rises, no choice of cuts has a higher one.
         value = price
         while positives > 0.0:
             all_hits = all_fired = 0.0

@@ -19,7 +19,7 @@ def load_numba() -> None:
     -----
     Where such a file lies in the working directory, the import happens in the folder of this package.
     """
-    if "numba" in sys.modules:  # the user's own import, and so the user's affair
+    if "numba" in sys.modules:  # the user's own import, and so the user's responsibility
         return
     here = Path.cwd() if Path(_FILE).exists() else None
     if here is not None:

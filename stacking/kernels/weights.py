@@ -12,10 +12,11 @@ from stacking.links import SMALLEST_SCORE
 #
 # Cells are stored by segment: one per group of labels that share weights, for F1 one each for negatives and positives.
 # ``values`` is (n_models, n_cells), ``start`` (n_segments + 1,). Candidates come as float32 (n_candidates, n_models,
-# n_groups), already renormalised for coverage. All candidates share one pass over the cells.
+# n_groups), already renormalized for coverage. All candidates share one pass over the cells.
 
 BLOCK = 1024
-"""Cells worked on at a time: a block of all models stays in the first-level cache."""
+"""Cells worked on at a time: a block of all models stays in the first-level cache. Only speed depends on it, and the
+rounding of sums; a multiple of 32, since that many probabilities share a logarithm."""
 
 GRID_SHIFT = 17
 """Low bits that the threshold grid ignores: 64 cuts an octave of the odds, at both ends of [0, 1]."""
@@ -24,10 +25,10 @@ GRID_LOWEST = (127 - 24) << 6
 """The bit pattern of 2**-24 after the shift: the lowest cut, mirrored at 1 − 2**-24."""
 
 GRID_HALF = (0x3F000000 >> GRID_SHIFT) - GRID_LOWEST
-"""Grid position of .5; there are 2 · GRID_HALF + 1 positions."""
+"""Grid position of .5, whose bit pattern is 0x3F000000; there are 2 · GRID_HALF + 1 positions."""
 
 LOGIT_RANGE = 17.0
-"""Logits of clipped scores lie within ± this."""
+"""Logits of clipped scores lie within ± this: logit(1 − 1e-7) is 16.1."""
 
 SMALLEST_PROBABILITY = np.float32(SMALLEST_SCORE)
 """Probabilities of the truth are clipped to this from below."""
@@ -57,6 +58,7 @@ def count_undecided(block, truth, known, weight, lows, high, ceiling, group, cou
     """
     n_rows, n_labels = truth.shape
     masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
+    # Where the first tier takes every score there is nothing to compare: 0, as `top` and `bottom` stay, lies in it.
     everything = lows[0] < np.float32(0.0) and ceiling > np.float32(1.0)
     lowest = lows[-1]
     positives = 0.0
@@ -113,7 +115,7 @@ def gather_undecided(block, truth, weight, tier_of, group, start):
             scores, stored = block[model, row], values[model]
             for k in range(n_kept):
                 value = scores[kept[k]]
-                stored[place[k]] = value if value == value else np.float32(0.0)
+                stored[place[k]] = value if value == value else np.float32(0.0)  # only NaN differs from itself
         if weighted:
             for k in range(n_kept):
                 cell_weight[place[k]] = weight[row]
@@ -242,10 +244,11 @@ def log_likelihoods(values, start, weight, candidates, is_logit, totals):
                     for j in range(n):
                         totals[c] += weight[first + j] * np.log(np.float64(mixed[j]))
                     continue
-                mixed[n:] = np.float32(1.0)
+                mixed[n:] = np.float32(1.0)  # fills the last block up; its logarithm is 0
                 for j in range(BLOCK // 4):
                     pair = mixed[j] * mixed[j + BLOCK // 4]
                     wide[j] = np.float64(pair * (mixed[j + BLOCK // 2] * mixed[j + 3 * BLOCK // 4]))
+                # Fold the 256 products in half three times: 32 are left, each of 8 of them.
                 half = BLOCK // 8
                 while half >= BLOCK // 32:
                     for j in range(half):

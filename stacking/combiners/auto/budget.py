@@ -2,8 +2,8 @@
 
 A pilot on few rows measures what the simplest answer costs on this machine, now: dealing folds, the plain mean, tuning
 every decision rule. Costs of the candidates are proportional to known operation counts (their Notes say which); the
-pilot tells how fast those run here. The race is held on as many rows as let the dearest candidate that is worth it,
-`label-context`, end in time; where not even a few rows do, `ridge-context` sets the size.
+pilot tells how fast those run here. The race is held on as many rows as let the most expensive candidate that is worth
+it, `label-context`, end in time; where not even a few rows do, `ridge-context` sets the size.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
 
 PILOT_ROWS = 1_000
+"""Rows of the pilot, and the fewest of a race. A choice; no measurement is on record."""
+
 FEW_ROWS = 2_000
-"""A stacker that sees fewer rows than these, or than five times the labels, is not worth shrinking the race for."""
+"""A stacker that sees fewer rows than these, or than five times the labels, is not worth shrinking the race for. A
+choice; no measurement is on record."""
 
 PLAIN_SHARE, LEARNER_SHARE = 0.25, 0.45
-"""Shares of the limit that the simplest answer, and the learner that sets the size, may take."""
+"""Shares of the limit that the simplest answer, and the learner that sets the size, may take; the rest is for the other
+candidates. A choice; no measurement is on record."""
 
 PILOT_COST = 1.2e-6
 """Seconds per row and label that the pilot takes where the costs below were measured."""
@@ -72,7 +76,7 @@ def plan_budget(
         return Budget(predictions if kept else predictions.sample(max_rows, random_state=random_state).in_memory(), 0.0)
     plain, tuning = _run_pilot(predictions, random_state)
     n_rows = min(max_rows, rows_in_time(predictions, time_limit, plain))
-    reserve = 1.3 * tuning * min(n_rows, predictions.n_samples)
+    reserve = 1.3 * tuning * min(n_rows, predictions.n_samples)  # the pilot is short and measured once: 30 % to spare
     if n_rows >= predictions.n_samples:
         return Budget(predictions, reserve)
     return Budget(predictions.sample(n_rows, random_state=random_state).in_memory(), reserve)
@@ -84,7 +88,7 @@ def rows_in_time(predictions: PredictionSet, time_limit: float, plain: float) ->
     Parameters
     ----------
     predictions : PredictionSet
-        Its shape counts.
+        Read for its shape only.
     time_limit : float
         Seconds for everything.
     plain : float
@@ -98,8 +102,11 @@ def rows_in_time(predictions: PredictionSet, time_limit: float, plain: float) ->
     n_models, n_labels = predictions.n_models, predictions.n_labels
     pace = plain / (n_labels * PILOT_COST)
     fitting = PLAIN_SHARE * time_limit / plain
+    # A Newton step of a label's regression costs its number of features squared: the members' logits, up to four
+    # features that a stacker adds, and the intercept.
     for per_cell, per_pair, per_cube in LEARNERS.values():
         per_row = pace * n_labels * (per_cell * (n_models + 5) ** 2 + per_pair * n_labels)
+        # LEARNER_SHARE · time_limit = rows · per_row + pace · per_cube · n_labels³, solved for the rows.
         rows = (LEARNER_SHARE * time_limit - pace * per_cube * n_labels**3) / per_row
         if rows >= max(FEW_ROWS, 5 * n_labels):
             return int(max(PILOT_ROWS, min(fitting, rows)))
@@ -111,6 +118,7 @@ def _run_pilot(predictions: PredictionSet, random_state: int | None) -> tuple[fl
     from stacking.decision_rules.choice import choose_thresholds
 
     n_rows = min(PILOT_ROWS, predictions.n_samples)
+    # A first run on a few rows pays for imports and compilation, which the race does not pay again.
     warm_up = predictions.sample(min(50, n_rows), random_state=random_state).in_memory()
     choose_thresholds(np.nan_to_num(warm_up.to_array()).mean(axis=0), warm_up, deal_folds(warm_up.truth, 2))
     begun = time.monotonic()

@@ -86,7 +86,7 @@ class AutoEntry:
 
 @register_method("auto", "race of the others, averaged near the best", kind="auto", cost=100.0)
 class AutoCombiner(Combiner):
-    """Choose among the methods by cross-fitting, and average what cannot be told apart.
+    """Choose among the methods by cross-fitting, and average those that do not differ beyond doubt.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class AutoCombiner(Combiner):
     Notes
     -----
     The scores decide only which candidates enter the average; what it is worth is measured on rows that chose nothing
-    (`stacking.compare`, or the cross-fitted estimate of `StackingEnsemble`, optimistic by the choice among eleven).
+    (`stacking.compare`, or the cross-fitted estimate of `StackingEnsemble`, optimistic by the choice of candidates).
 
     Examples
     --------
@@ -206,6 +206,7 @@ class AutoCombiner(Combiner):
         for position, name in enumerate(self._names):
             left = time_limit - (time.monotonic() - started)
             seconds = next(entry["seconds"] for entry in self.entries_ if entry["name"] == name)
+            # Cross-fitting took about as long as n_splits fits; a fit is taken to grow with its rows.
             needed = seconds / self.n_splits * predictions.n_samples / self._n_raced
             try:
                 if needed > left:
@@ -279,9 +280,12 @@ class AutoCombiner(Combiner):
             if runners and not judge.can_hold_out:
                 skipped.append(_left_out(name, "there is one sample or group only, so nothing can be held out"))
                 continue
+            # Seconds per unit of cost: the slowest pace so far, so that expectations are rather too long. Methods of
+            # cost below 1 take so little time that theirs says nothing.
             pace = max((runner.seconds / runner.cost for runner in runners if runner.cost >= 1.0), default=0.0)
             left = float("inf") if self.time_limit is None else self.time_limit - (time.monotonic() - started)
-            if runners and (left <= 0 or pace * cost > 2 * left):  # one that is begun may still be cut off
+            # Twice the time left: costs are rough, and what does not end in time is cut off.
+            if runners and (left <= 0 or pace * cost > 2 * left):
                 skipped.append(_left_out(name, f"the time limit left {max(left, 0):.0f} s"))
                 continue
             begun = time.monotonic()
@@ -305,7 +309,7 @@ class AutoCombiner(Combiner):
         wanted = list(RACERS if self.methods is None else self.methods)
         names = ["mean", *(name for name in wanted if name != "mean" and (n_models > 1 or name not in VOTES))]
         costs = {name: find_method(name).cost for name in list_methods()} | {"best-single": 0.3}
-        return [(name, costs.get(name, 5.0)) for name in names]
+        return [(name, costs.get(name, 5.0)) for name in names]  # any cost will do for a name that `_create` refuses
 
     def _create(self, name: str) -> Combiner:
         """Build a candidate."""

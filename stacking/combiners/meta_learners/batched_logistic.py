@@ -21,10 +21,18 @@ from stacking._typing import BoolArray, DoubleArray
 from stacking.process.deadline import check_deadline
 
 _BLOCK_CELLS = 300_000
+"""Numbers of a design at a time. Only speed and memory depend on it, but for steps that gain less than `_LAST_GAIN`: a
+block ends when all its labels have converged."""
+
 _MAX_STEPS = 30
+"""A guard: Newton's method takes about eight."""
+
 _LAST_GAIN = 1e-6
 """Relative to the loss: the step that gains less is the last, for the next would gain about its square."""
+
 _POOL_CELLS = 250_000
+"""Cells that the pooled regression is fitted on, for one slope a feature and one intercept a label. A choice; no
+measurement is on record."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ def fit_logistic(
     positives = (y_true if weight is None else y_true * weight).sum(axis=0)
     share = (positives + 0.5) / (total + 1.0)
     coefficients[:, -1] = np.log(share) - np.log1p(-share)
-    learnable = np.flatnonzero((positives > 0) & (positives < total - 1e-9))
+    learnable = np.flatnonzero((positives > 0) & (positives < total - 1e-9))  # 1e-9: weights add up with rounding
     if start is not None:
         first = np.concatenate([start[:, :-1] * scaling.scale, _centered_intercept(start, scaling)[:, None]], axis=1)
     else:
@@ -165,7 +173,7 @@ def _find_scaling(
         if counts.any():
             variance[:, position] = variance[counts, position].mean()
     scale = np.sqrt(variance)
-    return _Scaling(center, np.where(scale > 1e-9, scale, 1.0))
+    return _Scaling(center, np.where(scale > 1e-9, scale, 1.0))  # less than 1e-9 is the rounding of a constant
 
 
 def _weighted_mean(values: DoubleArray, weight: DoubleArray) -> DoubleArray:
@@ -193,10 +201,10 @@ def _newton(
     strength: float,
     first: DoubleArray,
 ) -> DoubleArray:
-    """Minimise the penalised log loss of a block of labels."""
+    """Minimize the penalized log loss of a block of labels, by Newton's method with step halving."""
     n_features = prior.shape[1]
     ridge = np.full(n_features + 1, strength)
-    ridge[-1] = 1e-6
+    ridge[-1] = 1e-6  # intercepts are free: too weak to move one, this keeps the system solvable where no cell counts
     goal = np.concatenate([prior, first[:, -1:]], axis=1)
     fitted = first.copy()
     loss, chance = _penalised_loss(design, truth, weight, fitted - goal, ridge, fitted)
@@ -205,8 +213,11 @@ def _newton(
         slope += ridge * (fitted - goal)
         curvature += np.diag(ridge)
         move = np.linalg.solve(curvature, slope[:, :, None])[:, :, 0]
+        # Twice what the quadratic model promises, relative to the loss. A label without gain stays where it is while
+        # the others of its block go on.
         gain = (slope * move).sum(axis=1) / (1.0 + np.abs(loss))
         length = np.where(gain > 1e-12, 1.0, 0.0)
+        # Halve the steps that make the loss worse by more than rounding; 25 halvings leave 3e-8 of a step.
         for _ in range(25):
             trial = fitted - length[:, None] * move
             trial_loss, trial_chance = _penalised_loss(design, truth, weight, trial - goal, ridge, trial)
@@ -228,7 +239,7 @@ def _penalised_loss(
     ridge: DoubleArray,
     coefficients: DoubleArray,
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Return each label's penalised log loss and the probabilities."""
+    """Return each label's penalized log loss and the probabilities."""
     logits = np.matmul(coefficients[:, None, :], design)[:, 0]
     small = np.exp(-np.abs(logits))
     losses = np.maximum(logits, 0.0) - truth * logits + np.log1p(small)
@@ -241,7 +252,8 @@ def _penalised_loss(
 def _derivatives(
     design: DoubleArray, truth: DoubleArray, weight: DoubleArray | None, chance: DoubleArray
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Return gradient (n_labels, n_features + 1) and Hessian of the unpenalised loss."""
+    """Return gradient (n_labels, n_features + 1) and Hessian of the loss without its penalty."""
+    # The floor keeps the curvature above 0 where probabilities have rounded to 0 or 1.
     error, spread = chance - truth, np.maximum(chance * (1.0 - chance), 1e-10)
     if weight is not None:
         error, spread = error * weight, spread * weight
@@ -288,10 +300,11 @@ def _pooled_coefficients(
 ) -> DoubleArray:
     """Fit one set of coefficients for all labels, with an intercept per label, on evenly spaced rows.
 
-    Newton on a block-arrow system: each label's intercept is eliminated by its Schur complement.
+    Newton on a block-arrow system: each label's intercept is eliminated by its Schur complement. 1e-3 on the
+    diagonal, for the shared coefficients a penalty as well, keeps it solvable.
     """
     n_labels, n_features = usable.shape
-    n_pool = max(500, _POOL_CELLS // n_labels)
+    n_pool = max(500, _POOL_CELLS // n_labels)  # 500 rows at least, however many labels: a choice, as `_POOL_CELLS` is
     rows = np.unique(np.linspace(0, len(y_true) - 1, min(len(y_true), n_pool)).astype(np.intp))
     thinned = [np.asarray(feature[rows], dtype=np.float64) for feature in features]
     truth, cells = y_true[rows], None if weight is None else weight[rows]
@@ -319,9 +332,12 @@ def _pooled_coefficients(
             curvature = curvature + (h[:, :-1, :-1] - outer).sum(axis=0)
         move = np.linalg.solve(curvature, slope)
         largest = np.abs(move).max()
+        # No step is halved here; instead none moves a coefficient by more than 2 logits, where a quadratic model of the
+        # loss has long ceased to hold.
         move *= min(1.0, 2.0 / max(largest, 1e-12))
         shared = shared - move
         intercepts = intercepts - np.clip((levels[:, 0] - links @ move) / levels[:, 1], -2.0, 2.0)
+        # Where the largest move is so small, the next would be about its square; 12 steps are a guard.
         if largest < 1e-4:
             break
     return shared

@@ -44,24 +44,13 @@ class Moments:
 
     @property
     def means(self) -> DoubleArray:
-        """Give the column means.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_columns,)
-            Weighted means.
-        """
+        """Return the weighted column means."""
         return self.sums / max(self.total, 1e-12)
 
     @property
     def scales(self) -> DoubleArray:
-        """Give the columns' standard deviations, 1 for constant columns.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_columns,)
-            All positive.
-        """
+        """Return the columns' standard deviations, 1 for constant columns."""
+        # One positive in a million rows is a variance of 1e-6; below 1e-12 there is rounding only.
         variance = np.diag(self.products) / max(self.total, 1e-12) - self.means**2
         return np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 1e-12)), 1.0)
 
@@ -104,7 +93,7 @@ def measure_moments(columns: DoubleArray, row_weight: DoubleArray | None = None)
 
 
 def ridge_weights(moments: Moments, n_inputs: int, strengths: tuple[float, ...]) -> DoubleArray:
-    """Solve ridge regressions of the last columns on the first, for several strengths at the price of one.
+    """Solve ridge regressions of the last columns on the first, for several strengths at the cost of one.
 
     Parameters
     ----------
@@ -113,22 +102,23 @@ def ridge_weights(moments: Moments, n_inputs: int, strengths: tuple[float, ...])
     n_inputs : int
         How many columns are inputs.
     strengths : tuple of float
-        Ridge strengths λ on standardised inputs.
+        Ridge strengths λ on standardized inputs.
 
     Returns
     -------
     ndarray of float64, shape (n_strengths, n_inputs, n_targets)
-        Weights for standardised inputs and targets.
+        Weights for standardized inputs and targets.
     """
     products = moments.standardised()
     values, vectors = np.linalg.eigh(products[:n_inputs, :n_inputs])
+    # X'X = V diag(values) V': one decomposition serves every strength. Rounding may leave an eigenvalue below 0.
     turned = vectors.T @ products[:n_inputs, n_inputs:]
     return np.stack([vectors @ (turned / (np.maximum(values, 0.0) + s)[:, None]) for s in strengths])
 
 
 @dataclass(frozen=True)
 class JointRegression:
-    """Conditional regressions among fused logits and truths, for standardised columns.
+    """Conditional regressions among fused logits and truths, for standardized columns.
 
     Attributes
     ----------
@@ -142,14 +132,14 @@ class JointRegression:
     to_logit: DoubleArray
 
     def features(self, logits: DoubleArray, truths: DoubleArray) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
-        """Give what a label's context says, for standardised columns.
+        """Give what a label's context says, for standardized columns.
 
         Parameters
         ----------
         logits : ndarray of float64, shape (n_samples, n_labels)
-            Standardised fused logits.
+            Standardized fused logits.
         truths : ndarray of float64, shape (n_samples, n_labels)
-            Standardised truths or probabilities.
+            Standardized truths or probabilities.
 
         Returns
         -------

@@ -1,7 +1,7 @@
 """The convolutional stacker of the second place of iMaterialist Fashion 2018.
 
 The members' scores for one photo are a picture, members down and labels across. Convolutions of height three and width
-one slide over the members and mix neighbours the same way for every label; a dense layer then lets all labels speak to
+one slide over the members and mix neighbors the same way for every label; a dense layer then connects all labels with
 all labels. In the contest it took nine networks from .64 to .714 micro-F1, ahead of boosted trees at .703 (cybercore,
 kaggle.com/c/imaterialist-challenge-fashion-2018, discussion 57934).
 
@@ -38,13 +38,14 @@ CHANNELS = (8, 16, 32, 64)
 """Channels of the contest's four convolutions; fewer layers where there are fewer than nine members."""
 
 HEIGHT = 3
-"""Members that a convolution sees at once."""
+"""Members that a convolution sees at once, as in the contest."""
 
 PATIENCE = 3
-"""Epochs without a better held-out loss after which the search for their number stops."""
+"""Epochs without a better held-out loss after which the search for their number stops. A choice; no measurement is on
+record."""
 
 BLOCK_CELLS = 8_000_000
-"""Activations held at a time while predicting."""
+"""Activations held at a time while predicting. Only memory and speed depend on it."""
 
 
 @register_method(
@@ -57,7 +58,7 @@ BLOCK_CELLS = 8_000_000
 class ConvolutionalStacker(Combiner):
     """Stack with convolutions over the members and dense layers over the labels.
 
-    Learns which neighbouring members to trust and how labels depend on each other; wants thousands of rows. The result
+    Learns which neighboring members to trust and how labels depend on each other; wants thousands of rows. The result
     depends on the order of the members. Where no epoch lowers the loss of a held-out fold, the geometric mean of the
     members answers.
 
@@ -138,6 +139,7 @@ class ConvolutionalStacker(Combiner):
         self._check_parameters()
         _import_torch()
         rng = np.random.default_rng(self.random_state)
+        # One fold of five says how many epochs are trained.
         rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=5, random_state=rng)
         self.n_rows_fitted_ = len(rows.y_true)
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
@@ -177,6 +179,7 @@ class ConvolutionalStacker(Combiner):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = _build_net(x.shape[1], x.shape[2], self.n_hidden, self.dropout)
+            # The weight decay is a choice; no measurement is on record. (PyTorch's own default is .01.)
             optimizer = torch.optim.AdamW(net.parameters(), lr=self.learning_rate, weight_decay=1e-3)
             for _ in range(n_epochs):
                 net.train()

@@ -39,7 +39,8 @@ from stacking.links import sigmoid
 from stacking.process.deadline import check_deadline
 
 STRENGTHS = ((30.0, 100.0), (300.0, 300.0), (1_000.0, 1_000.0), (3_000.0, 3_000.0), (10_000.0, 3_000.0))
-"""Ridge strengths on logits and on truths to choose from; the last one all but switches the context off."""
+"""Ridge strengths on logits and on truths to choose from; the last one all but switches the context off. A choice; no
+measurement is on record: each label takes the pair that predicts its held-out rows best."""
 
 
 @register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=20.0)
@@ -70,7 +71,7 @@ class LabelContextStacker(LogitStacker):
     first_coefficients_ : ndarray of float64, shape (n_labels, n_models + 2)
         First stage: members' logits, the ridge's answer, intercept.
     to_truth_, to_logit_ : ndarray of float64, shape (2 · n_labels, n_labels)
-        The joint regression, on standardised columns.
+        The joint regression, on standardized columns.
     moments_ : ndarray of float64, shape (2, 2 · n_labels)
         Means and scales of fused logits and truths.
     coefficients_ : ndarray of float64, shape (n_labels, n_models + 5)

@@ -15,6 +15,8 @@ from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 
 PENALTIES = (1.0, 30.0, 1000.0)
+"""Candidates of ``penalty="auto"``, from hardly any draw to the pooled coefficients to a strong one. A choice; no
+measurement is on record."""
 
 
 class LogitStacker(Combiner):
@@ -103,18 +105,7 @@ class LogitStacker(Combiner):
         raise NotImplementedError(f"{type(self).__name__} must implement _features")
 
     def memory_needed(self, n_models: int, n_samples: int, n_labels: int) -> float:
-        """Estimate the memory that fitting takes, the added features' included.
-
-        Parameters
-        ----------
-        n_models, n_samples, n_labels : int
-            Size of the predictions.
-
-        Returns
-        -------
-        float
-            Bytes beyond what the predictions take.
-        """
+        """Estimate the memory that fitting takes, the added features' included, see `Combiner.memory_needed`."""
         n_rows = n_samples if self.max_rows is None else min(n_samples, self.max_rows)
         return super().memory_needed(n_models, n_samples, n_labels) + self._added_bytes(n_rows, n_labels)
 
@@ -173,7 +164,7 @@ def usable_with_context(usable: BoolArray, n_context: int) -> BoolArray:
 
 
 def logit_penalty(strength: float, n_models: int) -> LogisticPenalty:
-    """Penalise members' logits on their shared scale.
+    """Penalize members' logits on their shared scale.
 
     Parameters
     ----------

@@ -17,7 +17,8 @@ from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.process.deadline import check_deadline
 
 STRENGTHS = (30.0, 300.0, 3_000.0, 10_000.0, 30_000.0)
-"""Ridge strengths to choose from, on standardised fused logits."""
+"""Ridge strengths to choose from, on standardized fused logits, whose squares add up to the number of rows. A choice;
+no measurement is on record: each label takes the one that predicts its held-out rows best."""
 
 
 def row_weight(rows: TrainingRows) -> DoubleArray | None:
@@ -142,7 +143,7 @@ def apply_ridge(fused: DoubleArray, weights: DoubleArray, outputs: DoubleArray) 
 
 
 def ridge_bytes(n_rows: int, n_labels: int, n_folds: int) -> float:
-    """Estimate the memory that `fit_ridge_stage` takes beside the rows.
+    """Estimate the memory that `fit_ridge_stage` takes besides the rows.
 
     Parameters
     ----------
@@ -157,7 +158,7 @@ def ridge_bytes(n_rows: int, n_labels: int, n_folds: int) -> float:
     answers = 4.0 * len(STRENGTHS) * n_rows * n_labels
     if n_rows < n_labels:
         return answers + 8.0 * n_rows * (6 * n_labels + 4 * n_rows)
-    products = 8.0 * (2 * n_labels) ** 2 * (n_folds + 4)  # of each fold, of all, of the others, and standardised
+    products = 8.0 * (2 * n_labels) ** 2 * (n_folds + 4)  # of each fold, of all, of the others, and standardized
     return answers + products + 8.0 * n_labels**2 * (3 * len(STRENGTHS) + 3)
 
 
@@ -189,7 +190,7 @@ def _fit_dual(fused: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray, Doub
 
 @dataclass(frozen=True)
 class _DualRidge:
-    """A ridge in the directions that the rows span: X = standardised rows, X Xᵀ = U diag(values) Uᵀ."""
+    """A ridge in the directions that the rows span: X = standardized rows, X Xᵀ = U diag(values) Uᵀ."""
 
     inputs: DoubleArray  # (n_labels + 1, n_rows + 1): to the directions Xᵀ U, and a constant 1
     values: DoubleArray  # (n_rows,)
@@ -215,7 +216,7 @@ class _DualRidge:
 
 
 def _standardise(columns: DoubleArray, root: DoubleArray) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
-    """Return weighted means and scales, and the columns standardised and times the root of the weight."""
+    """Return weighted means and scales, and the columns standardized and times the root of the weight."""
     total = max(float((root**2).sum()), 1e-12)
     means = (root**2) @ columns / total
     variance = (root**2) @ (columns**2) / total - means**2

@@ -42,36 +42,18 @@ class TrainingRows:
 
     @property
     def fold_masks(self) -> list[BoolArray]:
-        """One mask of held-out rows per fold.
-
-        Returns
-        -------
-        list of ndarray of bool, shape (n_samples,)
-            Empty if there is one fold only.
-        """
+        """Return one mask of held-out rows per fold; none if there is one fold only."""
         names = np.unique(self.folds)
         return [] if len(names) < 2 else [self.folds == fold for fold in names]
 
     @property
     def positives(self) -> DoubleArray:
-        """Count the positives of each label.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_labels,)
-            Weighted by cell where there are weights.
-        """
+        """Count the positives of each label, weighted by cell where there are weights."""
         return self.y_true.sum(axis=0) if self.weight is None else (self.y_true * self.weight).sum(axis=0)
 
     @property
     def one_class(self) -> BoolArray:
-        """Tell which labels have no positive or no negative to learn from.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_labels,)
-            True where a label has one class only.
-        """
+        """Tell which labels have no positive or no negative to learn from."""
         total = len(self.y_true) if self.weight is None else self.weight.sum(axis=0)
         return (self.positives <= 0) | (self.positives >= total)
 
@@ -156,7 +138,7 @@ def describe_fallback(
     Parameters
     ----------
     method : str
-        Its name.
+        Name of the meta-learner, for the note.
     fell_back : ndarray of bool, shape (n_labels,)
         Labels left to something simpler.
     positives : ndarray of float64, shape (n_labels,)

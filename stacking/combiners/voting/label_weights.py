@@ -24,9 +24,9 @@ from stacking.combiners.voting.objectives.per_label import MicroF1PerLabel
 from stacking.combiners.voting.objectives.registry import create_objective
 from stacking.predictions import PredictionSet
 
-_MOST_ROUNDS = 6
+_MOST_ROUNDS = 6  # a guard, not tuned: the rounds end by `_ENOUGH`, or where a search finds nothing better
 _ENOUGH = 5e-3  # the iteration converges faster than linearly: the next rise would be of the order of its square
-_LEAST_PULL = 1e-4
+_LEAST_PULL = 1e-4  # in positives, far less than one: without shrinkage it only breaks ties towards the shared weights
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The means of several models' scores, with weights that renormalise over the models that answer a label.
+"""The means of several models' scores, with weights that renormalize over the models that answer a label.
 
 A model that does not cover a label has the weight 0 there, and the others share its part:
 ``w_ml = w_m c_ml / Σ_k w_k c_kl``. Arithmetic and geometric means are linear in a mixing space (the score itself, its
@@ -14,7 +14,7 @@ from stacking.links import SMALLEST_SCORE
 
 Mean = Literal["arithmetic", "geometric", "harmonic", "rank", "majority"]
 
-_SMALLEST = np.float32(SMALLEST_SCORE)
+_SMALLEST = np.float32(SMALLEST_SCORE)  # in the precision of the scores
 
 
 def list_means() -> list[str]:
@@ -34,12 +34,12 @@ def list_means() -> list[str]:
 
 
 def covered_weights(weights: DoubleArray, covers: BoolArray) -> DoubleArray:
-    """Renormalise weights per label over the models that cover it.
+    """Renormalize weights per label over the models that cover it.
 
     Parameters
     ----------
     weights : ndarray of float64, shape (..., n_models) or (..., n_models, n_labels)
-        Non-negative weights; told apart by the last axes of `covers`.
+        Non-negative weights; they are per label where their last axes are those of `covers`.
     covers : ndarray of bool, shape (n_models, n_labels)
         Which model answers which label.
 

@@ -18,6 +18,7 @@ from stacking.named_arrays import AxisNames, align_by_name
 BatchObjective = Callable[[DoubleArray], DoubleArray]
 
 _NEGLIGIBLE = 1e-6
+"""Weights up to this count as 0, such as a search by gradients leaves them. A choice; no measurement is on record."""
 
 
 @dataclass(frozen=True)

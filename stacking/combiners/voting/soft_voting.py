@@ -1,8 +1,8 @@
 """Soft voting: the plain or hand-weighted mean of the members' scores.
 
 scikit-learn's ``VotingClassifier`` refuses multi-label targets and refits its members; this one takes saved scores.
-The plain arithmetic mean is the yardstick for every other combiner: on hard data (few rows, many models) it is not
-easily beaten.
+The plain arithmetic mean is the baseline of every other combiner: on hard data (few rows, many models) it is not easily
+beaten.
 """
 
 from typing import Any, ClassVar, Literal
@@ -18,7 +18,11 @@ from stacking.combiners.voting.means import Mean, combine, covered_weights, list
 from stacking.predictions import PredictionSet
 
 _RANK_SHIFT = 15
+"""Low bits of a score that ranks ignore: 256 bins an octave, .4 % of a score each. A choice; no measurement is on
+record."""
+
 _N_RANK_BINS = (0x3F800000 >> _RANK_SHIFT) + 1
+"""Bins up to that of 1.0, whose bit pattern is 0x3F800000."""
 
 
 @register_method("mean", "arithmetic mean of the members' probabilities", kind="vote", cost=0.1, mean="arithmetic")
@@ -41,7 +45,7 @@ class SoftVoting(Combiner):
     Attributes
     ----------
     weights_ : ndarray of float64, shape (n_models, n_labels)
-        The weights in force at fit, renormalised per label over the models that cover it; columns on the simplex.
+        The weights in force at fit, renormalized per label over the models that cover it; columns on the simplex.
     rank_table_ : ndarray of float32, shape (n_models, n_bins) or (0, 0)
         Each model's fitted ranks by the leading bits of a score (relative resolution .4 %); only for ``"rank"``.
 

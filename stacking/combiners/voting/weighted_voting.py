@@ -25,7 +25,7 @@ from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
 from stacking.combiners.voting.objectives.registry import create_objective
 from stacking.predictions import PredictionSet
 
-_NEGLIGIBLE = 1e-6
+_NEGLIGIBLE = 1e-6  # as in `stacking.combiners.voting.member_limits`
 _GROUP_ITERATIONS = 10  # shrunk weights need no finer steps than tenths
 _WEIGHTS_PER = ("model", "group", "label")
 _STARTS = ("uniform", "convex", "greedy")
@@ -53,7 +53,7 @@ class WeightedVoting(Combiner):
     optimizer : str, default "greedy"
         One of `optimizers.list_optimizers`; ``"slsqp"`` needs an objective with a gradient (``"log-loss"``).
     objective : str, default "micro-f1-best"
-        What the weights optimise, one of `stacking.combiners.voting.objectives.registry.list_objectives`: micro-F1
+        What the weights optimize, one of `stacking.combiners.voting.objectives.registry.list_objectives`: micro-F1
         at the best single threshold (``"micro-f1-best"``), at .5 (``"micro-f1-half"``) or at the best thresholds per
         label (``"micro-f1-per-label"``), ``"macro-f1"`` at the latter, ``"mean-average-precision"``, or binary
         cross-entropy (``"log-loss"``).
@@ -71,13 +71,13 @@ class WeightedVoting(Combiner):
         Options of the optimizer, such as ``{"n_iterations": 50}``.
     weights_per : {"model", "group", "label"}, default "model"
         Whether all labels share the weights, or those of one of the predictions' `label_groups`, or none. Own weights
-        are searched from the shared ones; for a micro-F1 they maximise it at the best thresholds per label.
+        are searched from the shared ones; for a micro-F1 they maximize it at the best thresholds per label.
     shrinkage : float, default 300
         Strength of the shared weights, in positives, where labels or groups have their own: own weights found with p
         positives count p / (p + shrinkage), and for a micro-F1 a distance d from the shared ones costs shrinkage · d²
         positives in the search. 0 keeps own weights as found.
     start : {"uniform", "convex", "greedy"} or array of shape (n_models,), default "uniform"
-        Weights the search starts from beside uniform ones and the single members: those that minimise the log loss,
+        Weights the search starts from, besides uniform ones and the single members: those that minimize the log loss,
         those of a greedy search for the same objective, or given ones.
     member_costs : array of shape (n_models,) or mapping of str to float, optional
         What each member costs at prediction, any unit, in order or by name.
@@ -87,7 +87,7 @@ class WeightedVoting(Combiner):
     Attributes
     ----------
     weights_ : ndarray of float64, shape (n_models, n_labels)
-        The weights, renormalised per label over the models that cover it; columns on the simplex.
+        The weights, renormalized per label over the models that cover it; columns on the simplex.
     shared_weights_ : ndarray of float64, shape (n_models,)
         The weights that all labels share, before that.
     history_ : list of (int, float)
@@ -199,6 +199,7 @@ class WeightedVoting(Combiner):
         n_models = len(self.models_)
         options = self._starting_options(objective, limits, rng)
         if self.optimizer == "greedy":
+            # A greedy step asks for the best of its batch only.
             if isinstance(objective, MicroF1AtBest):
                 objective.is_race = True
             return minimize(within_limits(objective, limits), n_models, "greedy", random_state=rng, **options)

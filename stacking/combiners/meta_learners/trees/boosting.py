@@ -22,6 +22,11 @@ def tree_parameters(**own: Any) -> dict[str, Any]:
     -------
     dict
         For ``lightgbm.train``. Trees correct logits that a regression gave (``boost_from_average`` is off).
+
+    Notes
+    -----
+    The penalty on leaves, the share of features that a tree sees and the number of bins hold trees back on few rows.
+    Their values are a choice; no measurement is on record.
     """
     return {
         "objective": "binary",

@@ -23,7 +23,10 @@ from stacking.links import logit
 from stacking.predictions import PredictionSet
 
 BASE_ROWS = 100_000
+"""As many as the stackers on logits take by default (`max_rows`)."""
+
 PENALTY = 10.0
+"""The default of the stackers on logits."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ class LabelFeed:
         Parameters
         ----------
         label : int
-            The label.
+            Position of the label.
         logits : ndarray of float32, shape (n_models, n_samples)
-            Its logits.
+            The members' logits for it.
 
         Returns
         -------

@@ -1,6 +1,6 @@
-"""One LightGBM over (row, label) pairs: the same trees for all labels, told how frequent each label is.
+"""One LightGBM over (row, label) pairs: the same trees for all labels, with each label's frequency as a feature.
 
-Trees per label starve where labels are many and rows few: a label with twenty positives cannot say how to weigh forty
+Trees per label have too few rows where labels are many: a label with twenty positives cannot say how to weigh forty
 members. Asked for pairs instead, all labels teach the same trees how far a member's score, the members' disagreement
 and the label's rank in its row can be trusted; the winners of iMet Collection 2019 stacked their networks so. Most
 pairs are negatives that teach little, so only some of them are drawn. Drawing the share q of the negatives adds −log q
@@ -35,7 +35,8 @@ from stacking.links import logit, sigmoid
 from stacking.predictions import PredictionSet
 
 PATIENCE = 10
-"""Rounds without a better held-out loss after which a fold stops growing trees."""
+"""Rounds without a better held-out loss after which a fold stops growing trees: more than for the trees of one label,
+since the learning rate is half theirs. A choice; no measurement is on record."""
 
 FREQUENCY = 3
 """Column of the label's frequency, the one feature that differs from fold to fold."""
@@ -47,7 +48,7 @@ FIRST_MEMBER = 6
 """Columns before the members' logits: mean logit, spread, rank, frequency, training frequency, mean's logit."""
 
 BLOCK_CELLS = 4_000_000
-"""Feature values built at a time while the drawn pairs are gathered."""
+"""Feature values built at a time while the drawn pairs are gathered. Only memory and speed depend on it."""
 
 
 @register_method("pair-lightgbm", "one LightGBM over (row, label) pairs", kind="meta", cost=25.0, is_slow=True)
@@ -194,6 +195,8 @@ class PairLightGBM(TreeCombiner):
         import lightgbm
 
         table = self._pair_features(rows, pairs)
+        # More leaves than the trees of one label have, since pairs of all labels are many, and a lower learning rate
+        # for more rounds. The values are a choice; no measurement is on record.
         parameters = tree_parameters(learning_rate=0.05, num_leaves=15, min_data_in_leaf=50, seed=seed)
         grown, lines = [], []
         for held, frequency in zip(rows.fold_masks, self.frequency_, strict=True):

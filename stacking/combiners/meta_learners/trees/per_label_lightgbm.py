@@ -37,6 +37,7 @@ from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
 
 _CORRELATED_ROWS = 50_000
+"""Rows whose products are added at a time. Only memory depends on it."""
 
 
 @register_method("lightgbm", "LightGBM per label on own scores and label context", kind="meta", cost=15.0)

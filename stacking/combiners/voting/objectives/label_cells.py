@@ -20,6 +20,7 @@ PatternArray = npt.NDArray[np.uint32]
 Criterion = Literal["gain", "own-f1", "average-precision"]
 
 _CUTS_AT_ONCE = 4_000_000
+"""Cuts held at a time, 16 bytes each. Only memory and speed depend on it."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class LabelCells:
         """
         reached = self._micro_f1_from(candidates, guess)
         missed = reached < guess
-        if missed.any():  # what they reached is a bound from below
+        if missed.any():  # what they reached some cuts do reach, so it is a price that their optimum cannot lie below
             reached[missed] = self._micro_f1_from(candidates[missed], float(reached[missed].min()))
         return reached
 

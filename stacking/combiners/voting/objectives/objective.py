@@ -82,7 +82,7 @@ class WeightObjective(ABC):
         Parameters
         ----------
         candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
-            Weights; renormalised per label over the models that cover it.
+            Weights; renormalized per label over the models that cover it.
 
         Returns
         -------
@@ -118,7 +118,7 @@ class WeightObjective(ABC):
         return np.ascontiguousarray(weights, dtype=np.float32)
 
     def _iter_rows(self) -> Iterator[RowBlock]:
-        """Yield blocks of rows with truth, mask and weights beside the scores."""
+        """Yield blocks of rows: the scores with their truth, mask and weights."""
         facts = self.predictions
         truth = np.asarray(facts.y_true)
         for rows, scores in facts.iter_rows():
@@ -163,5 +163,6 @@ class WeightObjective(ABC):
             start = np.concatenate([[0], np.cumsum(counts)])
             values, weight = _kernels.gather_undecided(rows.scores, rows.truth, rows.weight, tier_of, self.group, start)
             values = to_mixing_space(values, self.mean)
+            # The tiers of a block share its values; each has its own part of the starts.
             ends = (start[tier * per_tier : (tier + 1) * per_tier + 1] for tier in range(len(lows)))
             yield [CellBlock(values, end, weight) for end in ends], positives

@@ -16,7 +16,11 @@ from stacking.combiners.voting.objectives.registry import register_objective
 from stacking.predictions import PredictionSet
 
 _EVERYTHING = -2.0
+"""A bound below every score: all cells are gathered."""
+
 _NEARLY = 0.9
+"""Share of the best micro-F1 so far that a candidate is first expected to reach. Only speed depends on it: candidates
+that stay below are looked at again."""
 
 
 class LabelObjective(WeightObjective):
@@ -42,18 +46,7 @@ class LabelObjective(WeightObjective):
         self.cells = LabelCells.join(parts, is_logit=self.is_logit)
 
     def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
-        """Return the losses of a batch of candidates.
-
-        Parameters
-        ----------
-        candidates : array of shape (k, n_models) or (k, n_models, n_labels)
-            Weights; renormalised per label over the models that cover it.
-
-        Returns
-        -------
-        ndarray of float64, shape (k,)
-            One minus the metric, in [0, 1].
-        """
+        """Return one minus the metric, in [0, 1]."""
         return 1.0 - self._metric(self.effective(candidates))
 
     @abstractmethod

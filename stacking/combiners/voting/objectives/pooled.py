@@ -11,10 +11,21 @@ from stacking.combiners.voting.objectives.registry import register_objective
 from stacking.predictions import PredictionSet
 
 _PROBE_CELLS = 100_000
+"""Cells of the rows from which the floors are guessed. Only speed and memory depend on it."""
+
 _EDGE = 1e-5
+"""Margin around a threshold for what rounding adds to a mean: a float32 sum of 100 scores is off by at most about 6e-6
+of its size. A wider margin costs time, no result."""
+
 _TIER = 32
+"""Grid positions between the floors of two tiers: half an octave of the odds. Only speed depends on it."""
+
 _MOST_BYTES = 9 * 2**29
+"""4.5 GiB. Only memory and speed depend on it: what is not stored is read again."""
+
 _TIED = 1e-6
+"""How far below the best of a batch, relative to it, a candidate's bound must lie to be given up in a race: far more
+than what a greedy search counts as a tie (1e-9 of the loss), so that tied candidates are all scored to the end."""
 
 
 @register_objective("micro-f1-half")
@@ -41,18 +52,7 @@ class MicroF1AtHalf(WeightObjective):
         (self._cells,), self._always, self._positives = self._gather([0.5 - _EDGE], high=0.5 + _EDGE)
 
     def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
-        """Return 1 − micro-F1 at .5.
-
-        Parameters
-        ----------
-        candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
-            Weights.
-
-        Returns
-        -------
-        ndarray of float64, shape (k,)
-            Losses in [0, 1].
-        """
+        """Return 1 − micro-F1 at .5."""
         from stacking.kernels import weights as _kernels
 
         weights = self.effective(candidates)
@@ -121,18 +121,7 @@ class MicroF1AtBest(WeightObjective):
         self._read_again: dict[bytes, float] = {}
 
     def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
-        """Return 1 − micro-F1 at the best threshold of the grid.
-
-        Parameters
-        ----------
-        candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
-            Weights.
-
-        Returns
-        -------
-        ndarray of float64, shape (k,)
-            Losses in [0, 1].
-        """
+        """Return 1 − micro-F1 at the best threshold of the grid."""
         from stacking.kernels import weights as _kernels
 
         weights = self.effective(candidates)
@@ -149,6 +138,8 @@ class MicroF1AtBest(WeightObjective):
             _kernels.best_on_grid(histograms, active, floor, self._positives, best, bound)
             if tier >= len(self._tiers):
                 self._read_again |= {weights[c].tobytes(): 1.0 - best[c] for c in active if best[c] >= bound[c]}
+            # Lower thresholds cannot lift F1 above the bound: a candidate that has reached it is done, and in a race
+            # one whose bound lies below the best of the batch cannot win.
             least = best.max(initial=0.0) * (1.0 - _TIED) if self.is_race else 0.0
             active = active[(best[active] < bound[active]) & (bound[active] >= least)]
         return 1.0 - best
@@ -157,6 +148,7 @@ class MicroF1AtBest(WeightObjective):
         """Yield each tier with its floor; those that are not stored are read as they are used."""
         n_stored = len(self._tiers)
         yield from zip(self._floors[:n_stored], self._tiers, strict=True)
+        # What follows is read between its low and the one above, and last of all what lies below every low.
         for low, above, floor in zip(
             [*self._lows[n_stored:], BELOW], self._lows[n_stored - 1 :], [*self._floors[n_stored:], 0], strict=True
         ):
@@ -186,7 +178,9 @@ class MicroF1AtBest(WeightObjective):
     def _guess_floors(self, most_bytes: int) -> tuple[list[int], int]:
         """Choose the tiers on a probe of rows, from where the plain mean is done to where every single model is.
 
-        Also says how many of them can be stored; what lies below those is one tier.
+        Also says how many of them can be stored; what lies below those is one tier. Only speed and memory depend on the
+        guess: a candidate whose bound still lies above its best goes on to the next tier, at last to one without a
+        floor, so that its loss is exact whatever was guessed here.
         """
         n_samples, n_models = self.predictions.n_samples, self.predictions.n_models
         n_probe = min(n_samples, max(_PROBE_CELLS // self.predictions.n_labels, 50))
@@ -201,8 +195,12 @@ class MicroF1AtBest(WeightObjective):
             return [0], 1
         best = _micro_f1(true, false + true, probe._positives).max(axis=1)
         bound = 2.0 * probe._positives / (2.0 * probe._positives + false)
-        floors = (bound < 0.95 * best[:, None]).sum(axis=1) - 1  # the bound rises with the cut
+        # The bound rises with the cut, so this is the highest cut below which nothing can win any more. The 5 % are for
+        # what the probe's counts differ by from those of all rows.
+        floors = (bound < 0.95 * best[:, None]).sum(axis=1) - 1
+        # A member less than half as good as the best would ask for tiers far down; it is read again where it is tried.
         good = best >= 0.5 * best.max()
+        # Row 0 is the plain mean, which usually needs the fewest cells; the single members' floors lie lower.
         first, last = max(int(floors[0]), 0), max(int(floors[good].min()), 0)
         tiers = [*range(max(first, last), last, -_TIER), last]
         top = np.fmax.reduce(sample.to_array())
@@ -237,21 +235,10 @@ class LogLoss(WeightObjective):
         super().__init__(predictions, mean, per_label=per_label)
         self._cells = self._gather([BELOW])[0][0]
         masses = [cells.weight.sum() if len(cells.weight) else cells.start[-1] for cells in self._cells]
-        self._mass = max(float(sum(masses)), 1e-300)
+        self._mass = max(float(sum(masses)), 1e-300)  # above 0, so that no known cell means a loss of 0
 
     def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
-        """Return the log losses of a batch.
-
-        Parameters
-        ----------
-        candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
-            Weights.
-
-        Returns
-        -------
-        ndarray of float64, shape (k,)
-            Losses in nats; 0 if no cell is known.
-        """
+        """Return the log losses in nats; 0 if no cell is known."""
         from stacking.kernels import weights as _kernels
 
         weights = self.effective(candidates)
@@ -271,7 +258,7 @@ class LogLoss(WeightObjective):
         Returns
         -------
         tuple of float and ndarray of float64, shape (n_models,)
-            Loss and gradient, the latter of the loss after renormalisation, so tangential to the simplex.
+            Loss and gradient, the latter of the loss after renormalization, so tangential to the simplex.
         """
         from stacking.kernels import weights as _kernels
 
@@ -287,7 +274,7 @@ class LogLoss(WeightObjective):
     def _to_shared(self, gradient: DoubleArray, weights: DoubleArray, effective: FloatArray) -> DoubleArray:
         """Apply the chain rule of w_ml = w_m c_ml / Σ_k w_k c_kl."""
         covers = np.ones((len(weights), 1), dtype=bool) if self.shared else self.covers
-        total = np.maximum((weights[:, None] * covers).sum(axis=0), 1e-12)
+        total = np.maximum((weights[:, None] * covers).sum(axis=0), 1e-12)  # above 0, where the members weigh nothing
         mean_slope = (effective * gradient).sum(axis=0)
         shared: DoubleArray = (covers * (gradient - mean_slope) / total).sum(axis=1)
         return shared
