@@ -121,35 +121,17 @@ class OutputFolder:
 
     @property
     def earlier(self) -> dict[str, Any] | None:
-        """Return the manifest of the earlier result.
-
-        Returns
-        -------
-        dict or None
-            None where there is no result of this kind.
-        """
+        """The manifest of the earlier result; None where there is no result of this kind."""
         return read_manifest(self.path, self.kind)
 
     @property
     def owned(self) -> frozenset[str]:
-        """Return what may be replaced or deleted.
-
-        Returns
-        -------
-        frozenset of str
-            The files that the earlier manifest names, itself among them.
-        """
+        """What may be replaced or deleted: the earlier manifest and the files that it names."""
         return owned_names(self.path, self.kind)
 
     @property
     def is_there(self) -> bool:
-        """Return whether the result of an equal request is there, with all its files.
-
-        Returns
-        -------
-        bool
-            True where writing it once more would change nothing.
-        """
+        """Whether the result of an equal request is there with all its files: writing it again changes nothing."""
         earlier = self.earlier
         if earlier is None or self.request is None or earlier.get("request") != self.request:
             return False
@@ -240,13 +222,7 @@ class OutputFolder:
 
     @property
     def written(self) -> set[str]:
-        """Return the names of the files that wait for their commit.
-
-        Returns
-        -------
-        set of str
-            Relative to the folder.
-        """
+        """Names of the files that wait for their commit, relative to the folder."""
         if self.staging is None:
             return set()
         return {path.relative_to(self.staging).as_posix() for path in self.staging.rglob("*") if path.is_file()}

@@ -37,25 +37,13 @@ class UnitCounts:
 
     @property
     def micro_f1(self) -> float:
-        """Micro-F1 of the decisions.
-
-        Returns
-        -------
-        float
-            2 TP / (PP + P) in [0, 1]; 0 where nothing is predicted or true.
-        """
+        """Micro-F1 of the decisions, 2 TP / (PP + P); 0 where nothing is predicted or true."""
         hits, fired, true = self.counts.sum(axis=0)
         return float(2 * hits / (fired + true)) if fired + true else 0.0
 
     @property
     def influence(self) -> DoubleArray:
-        """Influence of every unit on micro-F1.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_units,)
-            Sums to 0.
-        """
+        """Influence of every unit on micro-F1, shape (n_units,); sums to 0."""
         size = self.counts[:, 1] + self.counts[:, 2]
         total = float(size.sum())
         return (2 * self.counts[:, 0] - self.micro_f1 * size) / (total if total > 0 else 1.0)

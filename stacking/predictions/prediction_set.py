@@ -256,14 +256,7 @@ class PredictionSet(NamedAxes, ScoreReader):
 
     @property
     def counted(self) -> BoolArray | None:
-        """
-        Tell which rows count.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples,), or None
-            True where a row weighs something and holds a known cell; None if all do.
-        """
+        """Mark the rows that weigh something and hold a known cell, shape (n_samples,); None if all do."""
         if self.y_true is not None:
             return self.truth.counted
         return None if self.sample_weight is None or self.sample_weight.all() else self.sample_weight > 0

@@ -56,14 +56,7 @@ class LabelList:
 
     @property
     def keys(self) -> frozenset[str]:
-        """
-        Give all that a file may call a label.
-
-        Returns
-        -------
-        frozenset of str
-            Names and ids.
-        """
+        """Give all that a file may call a label: names and ids."""
         return frozenset(self.names) | frozenset(self.ids or ())
 
     def to_names(self, keys: Sequence[str], who: str) -> tuple[str, ...]:

@@ -226,59 +226,22 @@ class FileSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """
-        Give the size of the whole.
-
-        Returns
-        -------
-        tuple of int
-            ``(n_models, n_samples, n_labels)``.
-        """
+        """Count the matrices; all have one shape."""
         return len(self.matrices), self.matrices[0].n_rows, self.matrices[0].n_columns
 
     @property
     def reads_labels_fast(self) -> bool:
-        """
-        Tell whether one label of all rows costs no more than its own bytes.
-
-        Returns
-        -------
-        bool
-            True with a by-label copy or files in Fortran order.
-        """
+        """Whether there is a by-label copy, or every file is in Fortran order."""
         return bool(self.by_label) or all(matrix.by_column for matrix in self.matrices)
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
-        """
-        Read a piece of one model's matrix from whichever copy costs less.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-        rows, labels : slice with step 1, or ndarray of int
-            What to read, in the order wanted.
-        out : ndarray of float32, shape (n_rows, n_labels)
-            Filled with the scores.
-        """
+        """Read from whichever copy costs less; see `ScoreSource.read`."""
         copies = [self.matrices[model], *self.by_label[model : model + 1]]
         best = min(copies, key=lambda matrix: matrix.cost(rows, labels))
         best.read(rows, labels, out)
 
     def content_hash(self, model: int) -> str | None:
-        """
-        Give the recorded hash of one model's scores.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-
-        Returns
-        -------
-        str or None
-            SHA-256 of the float32 values in row order; None where nothing is recorded.
-        """
+        """Return the recorded hash, if any; see `ScoreSource.content_hash`."""
         return self.hashes[model] if self.hashes else None
 
 

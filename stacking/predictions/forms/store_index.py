@@ -92,14 +92,7 @@ class StoreIndex:
 
     @property
     def contents(self) -> dict[str, Any]:
-        """
-        Return what the store holds, whatever its files are called.
-
-        Returns
-        -------
-        dict
-            Names, and the hash of every array; the copy by label is no part of it.
-        """
+        """What the store holds, whatever its files are called: names and hashes; no copy by label."""
         hashes = {name: entry["sha256"] for name, entry in self.files.items()}
         return {
             "names": [self.n_samples, self.models, self.labels, self.label_groups, self.dtype],
