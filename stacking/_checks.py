@@ -15,6 +15,8 @@ from optimizers.registry import did_you_mean
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IntArray, LabelArray, StringArray
 
 SIMPLEX_TOLERANCE = 1e-4
+"""How far a sum of weights may lie from 1 before it counts as a mistake and not as rounding, in float32 or in a text of
+six digits; the weights are then divided by it. A choice, not tuned."""
 ROUNDING = 1e-6
 """A score this far outside [0, 1] was meant to be a probability: sums in float32 end there."""
 

@@ -16,13 +16,13 @@ _GROUP_USES = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.us
 
 
 def available_memory() -> int | None:
-    """Tell how much memory this process can still take.
+    """Find how much memory this process can still take.
 
     Returns
     -------
     int or None
         Bytes: what the system has left, what the control group (container) leaves, and what the limit of the address
-        space leaves, whichever is least; None where the system does not tell.
+        space leaves, whichever is least; None where the system does not say.
     """
     found = [size for size in (_of_system(), _of_group(), _of_address_space()) if size is not None]
     return min(found, default=None)
@@ -125,7 +125,7 @@ def peak_memory() -> int | None:
     Returns
     -------
     int or None
-        In bytes; None where the system does not tell.
+        In bytes; None where the system does not say.
     """
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

@@ -57,7 +57,7 @@ class MethodResult:
     cpu_seconds, wall_seconds : float
         For fitting, cross-fitting, tuning and scoring on all splits.
     peak_memory_mb : float or None
-        Highest resident memory of the process while it ran, where the system tells.
+        Highest resident memory of the process while it ran, where the system reports it.
     options : dict
         Constructor parameters.
     notes : tuple of str

@@ -29,6 +29,7 @@ MOST_JSON_BYTES = 2**28
 MOST_DEPTH = 64
 """Ours are nested nine deep (a blend of an average of searches)."""
 MOST_MEMBERS = 10_000
+"""Ours hold about a dozen arrays and what the user adds; a choice, against archives of millions of names."""
 MOST_RATIO = 100
 """Truth of one positive in a hundred cells packs to a fortieth; deflate cannot pack closer than to a thousandth."""
 SMALL_ARCHIVE = 2**26

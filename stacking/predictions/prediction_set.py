@@ -209,7 +209,7 @@ class PredictionSet(NamedAxes, ScoreReader):
     @cached_property
     def fingerprint(self) -> str:
         """
-        Hash all names, scores and facts, for manifests.
+        Hash all names, scores and metadata, for manifests.
 
         Equal contents have equal fingerprints whether they are in memory, in a bundle or in a float32 store.
 
@@ -455,7 +455,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         return other
 
     def _with(self, **facts: Any) -> "PredictionSet":
-        """Copy the set with other facts; the set itself where they are the same."""
+        """Copy the set with other metadata; the set itself where they are the same."""
         if all(getattr(self, name) is value for name, value in facts.items()):
             return self
         other = self._copy()

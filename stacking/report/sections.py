@@ -186,7 +186,7 @@ class Tag:
     text : str
         The label's name.
     kind : {"hit", "miss", "extra", "plain"}, default="plain"
-        Predicted rightly, missed, predicted wrongly, or without a judgement.
+        Predicted rightly, missed, predicted wrongly, or without a judgment.
     """
 
     text: str
@@ -221,7 +221,7 @@ class Photo:
 
     @property
     def media_type(self) -> str:
-        """Its media type by its first bytes, such as ``image/jpeg``; empty for any other."""
+        """The media type by its first bytes, such as ``image/jpeg``; empty for any other."""
         if self.data.startswith(b"\xff\xd8\xff"):
             return "image/jpeg"
         if self.data.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -19,7 +19,10 @@ from stacking.files.untrusted import read_npy_header
 from stacking.predictions.sources import Index, as_span
 
 CHUNK_BYTES = 4 * 2**20
+"""Lines read at a time where some of their values are picked; only memory and speed depend on it."""
 GAP_BYTES = 2**14
+"""A stretch that nobody wants is skipped where it is longer: below, reading it along costs less than another system
+call. A choice, not tuned; only speed depends on it."""
 
 
 @dataclass(frozen=True)
@@ -316,12 +319,13 @@ def _count(lines: Index, n_lines: int) -> int:
 
 
 def _positions(lines: Index) -> Iterator[int]:
-    """Go through the positions of normalised lines."""
+    """Go through the positions of normalized lines."""
     yield from range(lines.start, lines.stop) if isinstance(lines, slice) else lines.tolist()
 
 
 def _worth_narrowing(length: int, needed: int, itemsize: int) -> bool:
     """Tell whether skipping the rest of a line saves more than a system call costs."""
+    # A narrow read costs one call a line, so at least a quarter of the line must be saved, too.
     return (length - needed) * itemsize > GAP_BYTES and needed * 4 < length * 3
 
 

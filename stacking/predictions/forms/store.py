@@ -208,7 +208,7 @@ class StoreWriter:
             self._written[position, index] = True
 
     def _put(self, position: int, index: IntArray, block: npt.NDArray[Any]) -> None:
-        """Write rows at their places, neighbouring rows together."""
+        """Write rows at their places, neighboring rows together."""
         if not self._files:
             raise ValueError("the store must still be open for writing: it was committed or aborted.")
         order = np.argsort(index, kind="stable")
