@@ -62,6 +62,7 @@ def check_memory(needed: float, what: str, remedy: str) -> None:
 def _of_system() -> int | None:
     """Return what Linux says can be had without swapping."""
     try:
+        # The file says kB and counts KiB.
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, IndexError, StopIteration):

@@ -53,7 +53,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     folds, exactly as `StackingEnsemble.fit` fits them: weights, meta-learner, the choice of the decision rule,
     thresholds, image rules and the time limit of ``auto``. With a holdout every method is fitted on all of
     `predictions` and scored on the holdout. Every method is scored on the same samples, with the decision rule that
-    cross-fitting chose before scoring, and beside it with one threshold for all labels and with exact per-label
+    cross-fitting chose before scoring, and also with one threshold for all labels and with exact per-label
     thresholds. The predictions must be out-of-fold: scores of members for rows that they were trained on make every
     number too high.
 

@@ -109,6 +109,7 @@ def _find_shift(
 
     target = wanted.sum(keepdims=True) if together else wanted
     start = count(np.zeros(1))
+    # Raised where too many fire, lowered where too few do; counts only fall as thresholds rise, so bisection finds it.
     sign = np.where(start > target, 1.0, -1.0)
     near, far = np.zeros(len(target)), np.full(len(target), FARTHEST)  # too few or too many at near, matched at far
     for _ in range(N_HALVINGS):

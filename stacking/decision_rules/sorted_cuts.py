@@ -192,6 +192,7 @@ def _histogram_shift(n_labels: int) -> int:
     """Return how many low bits a bin ignores: 16 bins an octave, fewer where many labels would make many bins."""
     from stacking.kernels import cuts as _kernels
 
+    # Twice as many labels, half as many bins of each: the histograms of all stay about as large.
     coarser = math.ceil(math.log2(max(1.0, n_labels / FINE_LABELS)))
     return int(_kernels.FINEST_SHIFT) + min(coarser, MOST_COARSER)
 

@@ -290,7 +290,7 @@ def _check_gzip(place: Path) -> None:
     unpacked = 0
     try:
         with gzip.open(place, "rb") as file:
-            while piece := file.read(2**20):
+            while piece := file.read(2**20):  # only memory depends on the size of a part
                 unpacked += len(piece)
                 if unpacked > most:
                     raise ValueError(_too_large(place, unpacked // packed, unpacked))
@@ -368,7 +368,7 @@ def _read_array(file: BinaryIO | Any, size: int, what: str) -> npt.NDArray[Any]:
     view = array.view(np.uint8).data if array.nbytes else memoryview(bytearray())
     done = 0
     while done < len(view):
-        piece = file.read(min(2**24, len(view) - done))
+        piece = file.read(min(2**24, len(view) - done))  # only memory depends on the size of a part
         if not piece:
             raise ValueError(f"{what} is damaged: it ends early; write it again.")
         view[done : done + len(piece)] = piece

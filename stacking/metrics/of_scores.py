@@ -9,7 +9,7 @@ from stacking._typing import DoubleArray
 from stacking.links import SMALLEST_SCORE
 from stacking.metrics._cells import Array, check_scored_cells, ratio
 
-_BLOCK_CELLS = 1 << 20  # 8 MB of float64: only memory and speed depend on it
+_BLOCK_CELLS = 1 << 20  # 8 MB of float64: only memory and the rounding of the sum depend on it
 
 
 def mean_average_precision(

@@ -39,7 +39,7 @@ from stacking.truth import Truth, number_groups, relative_weights
 
 
 class PredictionFacts(TypedDict, total=False):
-    """What a :class:`PredictionSet` may know besides scores and names; every key is described there."""
+    """The metadata of a :class:`PredictionSet`, all optional; every key is described there."""
 
     y_true: npt.ArrayLike | None
     y_known: npt.ArrayLike | None

@@ -17,7 +17,8 @@ from stacking.links import sigmoid_in_place
 Index = slice | IntArray
 ALL = slice(None)
 BLOCK_BYTES = 64 * 2**20
-"""Scores read at a time where nobody says otherwise: a choice, not tuned; only memory and speed depend on it."""
+"""Scores read at a time where nobody says otherwise: a choice, not tuned; only memory, speed and
+the rounding of sums over blocks depend on it."""
 
 
 @runtime_checkable

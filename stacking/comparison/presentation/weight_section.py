@@ -42,6 +42,7 @@ def weight_section(comparison: ComparisonResults) -> Section | None:
             own[name] = weights
         else:
             shared[name] = common
+    # Equal weights, but for rounding, were not learned.
     learned = {name: weights for name, weights in shared.items() if not np.allclose(weights, weights[0], atol=1e-6)}
     blocks: list[Block] = []
     names = list(learned)

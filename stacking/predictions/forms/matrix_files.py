@@ -144,6 +144,7 @@ class MatrixFile:
         """Tell whether whole lines can be read straight into the target."""
         whole = isinstance(places, slice) and (places.start, places.stop) == (0, length)
         at_once = isinstance(lines, slice) and target.flags.c_contiguous
+        # Shorter lines cost less through a buffer than one system call each.
         line_by_line = target.strides[1] == 4 and 4 * length >= GAP_BYTES
         return whole and self.dtype == np.float32 and self.dtype.isnative and (at_once or line_by_line)
 
@@ -339,6 +340,7 @@ def _runs(lines: Index, most: int, gap: int) -> Iterator[tuple[int, int, Any, An
     ascending = bool((np.diff(lines) >= 0).all())
     order = None if ascending else np.argsort(lines, kind="stable")
     wanted = lines if order is None else lines[order]
+    # A stretch ends where the next line wanted lies more than a gap away, or where it has grown to the most lines.
     jumps = np.append(np.flatnonzero(np.diff(wanted) > gap) + 1, len(wanted))
     begin = 0
     for jump in jumps.tolist():
