@@ -15,6 +15,8 @@ from optimizers.registry import did_you_mean
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IntArray, LabelArray, StringArray
 
 SIMPLEX_TOLERANCE = 1e-4
+"""How far a sum of weights may lie from 1 before it counts as a mistake and not as rounding, in float32 or in a text of
+six digits; the weights are then divided by it. A choice, not tuned."""
 ROUNDING = 1e-6
 """A score this far outside [0, 1] was meant to be a probability: sums in float32 end there."""
 
@@ -535,6 +537,7 @@ def check_unicode(texts: Sequence[str], *, name: str) -> None:
 
 def _check_characters(texts: StringArray, name: str) -> None:
     """Refuse what no file could hold: halves of surrogate pairs, and in damaged arrays numbers beyond Unicode."""
+    # numpy holds UTF-32: D800 to DFFF are surrogates, 10FFFF is the last character of Unicode.
     codes = np.ascontiguousarray(texts).view(np.uint32) if texts.nbytes else np.zeros(1, np.uint32)
     wrong = (codes >= 0xD800) & ((codes <= 0xDFFF) | (codes > 0x10FFFF)) if codes.max() >= 0xD800 else np.zeros(1, bool)
     if wrong.any():

@@ -21,7 +21,7 @@ class EarlierModules(MetaPathFinder, Loader):
     """Find modules by their earlier names, after every other finder has failed."""
 
     def __init__(self, homes: Mapping[str, Homes]) -> None:
-        """Remember where each module's names live now."""
+        """Keep where each module's names live now."""
         self.homes = homes
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:

@@ -1,4 +1,4 @@
-"""Array types, told once: every module takes its names from here."""
+"""Array types, defined once: every module takes its names from here."""
 
 import numpy as np
 import numpy.typing as npt

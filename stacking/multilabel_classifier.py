@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 
 FEWEST_ROWS_TO_TUNE = 50
-"""Below, labels are decided at .5, as scikit-learn expects of probabilities: so few rows place a threshold badly."""
+"""Below, labels are decided at .5, as scikit-learn expects of probabilities: so few rows place a threshold badly.
+The number is a choice, not tuned."""
 
 
 class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: ignore[misc]

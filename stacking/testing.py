@@ -26,6 +26,7 @@ Builder = Callable[[], Combiner]
 Answer = Callable[[PredictionSet], npt.ArrayLike]
 
 TOLERANCE = 1e-5
+"""Scores that must be equal may differ by this much: sums in float32 that are taken in another order, with room."""
 
 
 def make_predictions(
@@ -198,7 +199,7 @@ def _check_scores(y_score: FloatArray, shape: tuple[int, int], what: str) -> Non
 
 
 def _check_contract(build: Builder, tolerance: float) -> None:
-    """Fit and predict change no input, keep parameters, and remember the names."""
+    """Fit and predict change no input, keep parameters, and store the names."""
     predictions = make_predictions()
     scores, truth = predictions.to_array().copy(), np.asarray(predictions.y_true).copy()
     combiner = build()

@@ -80,7 +80,7 @@ def find_candidates(
     predictions : PredictionSet
         Whose models are the members.
     methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble
-        Registered methods by name, or named combiners or ensembles; "all" leaves out the dear ones (`Method.is_slow`).
+        Registered methods by name, or named combiners or ensembles; "all" leaves out the slow ones (`Method.is_slow`).
     options : mapping of str to object
         Keyword arguments of `StackingEnsemble`, its method apart, for all that is no ensemble itself.
 

@@ -53,7 +53,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     folds, exactly as `StackingEnsemble.fit` fits them: weights, meta-learner, the choice of the decision rule,
     thresholds, image rules and the time limit of ``auto``. With a holdout every method is fitted on all of
     `predictions` and scored on the holdout. Every method is scored on the same samples, with the decision rule that
-    cross-fitting chose before scoring, and beside it with one threshold for all labels and with exact per-label
+    cross-fitting chose before scoring, and also with one threshold for all labels and with exact per-label
     thresholds. The predictions must be out-of-fold: scores of members for rows that they were trained on make every
     number too high.
 
@@ -62,7 +62,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
         Out-of-fold scores in [0, 1].
     methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble, default="all"
-        Names of registered methods ("all": those that are not dear), or named unfitted combiners or ensembles, which
+        Names of registered methods ("all": those that are not slow), or named unfitted combiners or ensembles, which
         are cloned. Members are always scored.
     y_true : array or data frame of shape (n_samples, n_labels), optional
         The truth, unless `predictions` carry it; a data frame is matched by its index and columns.
@@ -172,7 +172,7 @@ class _Run:
         self._begin(total, total, "bootstrap", 0)
 
     def recalibrate_best_member(self, candidates: Sequence[Candidate]) -> MethodResult | str:
-        """Score the ladder's first rung, the mixing learner on the best member alone; or say why not."""
+        """Score the ladder's first step, the mixing learner on the best member alone; or say why not."""
         learner = next((candidate for candidate in candidates if candidate.name == "logistic"), None)
         if "member" not in self._best:
             return "no member was scored"

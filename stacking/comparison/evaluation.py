@@ -2,7 +2,7 @@
 
 Per split the whole predictor is fitted on the fitting side, exactly as `StackingEnsemble.fit` does it: the combiner,
 the choice of the decision rule on cross-fitted scores, the thresholds; its decisions on the test side, image rules
-included, are counted. Nothing of the test side is seen before. Two fixed rules are scored beside the chosen one.
+included, are counted. Nothing of the test side is seen before. Two fixed rules are scored next to the chosen one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MethodResult:
     cpu_seconds, wall_seconds : float
         For fitting, cross-fitting, tuning and scoring on all splits.
     peak_memory_mb : float or None
-        Highest resident memory of the process while it ran, where the system tells.
+        Highest resident memory of the process while it ran, where the system reports it.
     options : dict
         Constructor parameters.
     notes : tuple of str
@@ -252,7 +252,7 @@ def _limit_time(ensemble: StackingEnsemble, seconds: float) -> StackingEnsemble:
 
 
 def _fixed_thresholds(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, npt.NDArray[np.float64]]:
-    """Tune the rules that are scored beside the chosen one, on the same scores."""
+    """Tune the rules that are scored next to the chosen one, on the same scores."""
     chosen = ensemble.report_["rule"]
     return {
         name: ensemble.thresholds_ if rule == chosen else tune_rule(tuned_on.y_score, tuned_on.predictions.truth, rule)

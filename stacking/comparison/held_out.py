@@ -14,7 +14,7 @@ from stacking.truth import Truth
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Scores and decisions of a method on samples that tuned nothing, beside the truth.
+    """Scores and decisions of a method on samples that tuned nothing, with the truth.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ class ComparisonPlan:
     ensemble : dict
         Keyword arguments of `StackingEnsemble` that every method is fitted with.
     progress : callable or None
-        Told what runs.
+        Called with what runs.
     """
 
     n_splits: int

@@ -144,37 +144,19 @@ class ComparisonResults:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The leaderboard, best first, one column per field of `LeaderboardRow`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Scores in [0, 1], seconds, MB.
-        """
+        """The leaderboard, best first, one column per field of `LeaderboardRow`."""
         import pandas as pd
 
         return pd.DataFrame([asdict(row) for row in self.rows])
 
     @property
     def best_member(self) -> LeaderboardRow | None:
-        """The member with the highest score.
-
-        Returns
-        -------
-        LeaderboardRow or None
-            None if no member was scored.
-        """
+        """The member with the highest score; None if no member was scored."""
         return next((row for row in self.rows if row.kind == "member"), None)
 
     @property
     def ensemble(self) -> LeaderboardRow | None:
-        """The method the verdict is about: the automatic choice, without it the best method that is no member.
-
-        Returns
-        -------
-        LeaderboardRow or None
-            None if only members were scored.
-        """
+        """The method the verdict is about: auto if it ran, else the best method that is no member, if any."""
         automatic = next((row for row in self.rows if row.kind == "auto"), None)
         return automatic or next((row for row in self.rows if row.kind != "member"), None)
 

@@ -1,9 +1,9 @@
 """Choose a decision rule on folds that did not tune it, the steadier first.
 
 Of .5 and one tuned threshold the better is taken: the best threshold of calibrated scores is half the micro-F1 itself
-(Lipton, Elkan and Naryanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", ECML 2014), so that .5 is
-right only where micro-F1 is near 1, and on 30 rows a tuned one already does better. Per-label thresholds must beat what
-was chosen so far by more than a standard error. Each rule's micro-F1 here comes from thresholds tuned on the other
+(Lipton, Elkan and Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", ECML 2014), so that .5
+is right only where micro-F1 is near 1, and on 30 rows a tuned one already does better. Per-label thresholds must beat
+what was chosen so far by more than a standard error. Each rule's micro-F1 here comes from thresholds tuned on the other
 folds.
 """
 
@@ -64,7 +64,7 @@ def choose_thresholds(
     y_score : ndarray of float32, shape (n_samples, n_labels)
         Scores in [0, 1] that did not see their row.
     predictions : PredictionSet
-        With the truth; unknown cells, weights and groups are honoured.
+        With the truth; unknown cells, weights and groups are honored.
     folds : ndarray of int, shape (n_samples,)
         Folds of the scores; with one fold only, a single threshold is tuned.
     decide : callable, default=apply_thresholds

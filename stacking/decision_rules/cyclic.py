@@ -1,4 +1,4 @@
-"""Cyclic optimisation of micro-F1, one label after the other: the classical baseline, which may stop too early."""
+"""Cyclic optimization of micro-F1, one label after the other: the classical baseline, which may stop too early."""
 
 import numpy as np
 import numpy.typing as npt

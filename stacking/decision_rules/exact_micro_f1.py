@@ -1,7 +1,7 @@
 """Per-label thresholds with the highest micro-F1 that any thresholds reach: the global optimum.
 
 Micro-F1 of thresholds t is 2 Σ_l TP_l(t_l) / (P + Σ_l PP_l(t_l)), a ratio of sums over labels. Dinkelbach's iteration
-solves it: for a price F, each label alone maximises 2 TP_l − F · PP_l over its own cuts; the micro-F1 reached is the
+solves it: for a price F, each label alone maximizes 2 TP_l − F · PP_l over its own cuts; the micro-F1 reached is the
 next price. It rises until it stops, in three to five rounds, at the global optimum (coordinate ascent stops below it
 in a quarter of tiny random cases).
 """
@@ -111,6 +111,7 @@ def maximise_micro_f1(cuts: SortedCuts, price: float) -> tuple[npt.NDArray[np.in
     """
     from stacking.kernels import cuts as _kernels
 
+    # Cuts that earn more than 0 at a price reach a higher micro-F1 than it; at the optimum none do, so the value stops.
     best = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, price)
     while True:
         value = cuts.micro_f1(best)

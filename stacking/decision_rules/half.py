@@ -16,7 +16,7 @@ def tune_half(scores: LabelledScores) -> npt.NDArray[np.float64]:
     Parameters
     ----------
     scores : LabelledScores
-        Scores and truth; nothing is learnt from them.
+        Scores and truth; nothing is learned from them.
 
     Returns
     -------

@@ -11,11 +11,12 @@ from stacking._checks import check_y_score
 from stacking.truth import Truth
 
 BLOCK_ROWS = 65_536
+"""Rows looked at for each block: a choice, not tuned; only memory and speed depend on it."""
 
 
 @dataclass(frozen=True)
 class LabelledScores:
-    """Scores of one model or ensemble beside the truth.
+    """Scores of one model or ensemble with the truth.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class LabelledScores:
 
     @classmethod
     def of(cls, y_score: npt.NDArray[np.float32], truth: Truth) -> Self:
-        """Put scores beside their truth; rows that do not count are left out.
+        """Put scores and their truth together; rows that do not count are left out.
 
         Parameters
         ----------

@@ -10,7 +10,7 @@ from stacking.decision_rules.registry import register
 
 @register("macro-f1", average="macro-F1")
 def tune_macro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
-    """Choose for each label the threshold with its own best F1, which maximises macro-F1 and usually ruins micro-F1.
+    """Choose for each label the threshold with its own best F1, which maximizes macro-F1 and usually ruins micro-F1.
 
     Parameters
     ----------

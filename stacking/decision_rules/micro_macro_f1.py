@@ -1,6 +1,6 @@
 """Per-label thresholds for micro-F1 and macro-F1 at once: a price between firing where it pays and no label given up.
 
-Micro-F1's optimum never predicts half of a long tail; macro-F1's ruins micro-F1. Their weighted sum is maximised from
+Micro-F1's optimum never predicts half of a long tail; macro-F1's ruins micro-F1. Their weighted sum is maximized from
 both ends and from the middle, each start improved in two ways: all labels at once, every label taking the cut that is
 best for the present price (Dinkelbach's step, with the label's own F1 added), as long as that pays; then one label at
 a time, always the one that gains most, until none does.
@@ -18,7 +18,7 @@ from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
 
 LEAST_GAIN = 1e-13
-"""Gains below this share of the highest value, 1 + weight, are rounding."""
+"""Gains below this share of the highest value, 1 + weight, are rounding: some hundred times what float64 resolves."""
 
 
 @register("micro-macro-f1", average="micro-F1 + macro-F1")
@@ -68,6 +68,7 @@ def tune_micro_macro_f1(scores: LabelledScores, weight: float = 1.0) -> DoubleAr
     cuts = sort_cuts(scores, count_scores(scores), limit)
     target = _Target.of(cuts, weight)
     starts = [maximise_micro_f1(cuts, price)[0], _own_best_cuts(cuts)]
+    # The middle: micro-F1 made linear halfway between the totals of the two ends.
     starts.append(target.answer((target.totals(starts[0]) + target.totals(starts[1])) / 2.0))
     found = [_climb(target, start) for start in starts]
     return cuts.thresholds(max(found, key=target.value))
@@ -83,7 +84,7 @@ def _own_best_cuts(cuts: SortedCuts) -> IntArray:
 
 @dataclass(frozen=True)
 class _Target:
-    """The sum to maximise, over the cuts of all labels; a cut of −1 stands for never."""
+    """The sum to maximize, over the cuts of all labels; a cut of −1 stands for never."""
 
     cuts: SortedCuts
     label: IntArray
@@ -148,14 +149,14 @@ class _Target:
 def _climb(target: _Target, start: IntArray) -> IntArray:
     """Improve a choice of cuts: all labels at once while that pays, then one at a time."""
     chosen, value = start, target.value(start)
-    while True:
+    while True:  # all labels at once: linear, so not exact where many move, and the true value is checked
         moved = target.answer(target.totals(chosen))
         reached = target.value(moved)
         if reached <= value + target.least_gain:
             break
         chosen, value = moved, reached
     chosen = chosen.copy()
-    while True:
+    while True:  # one label at a time the gain is exact
         gain, label, cut = target.best_move(chosen)
         if gain <= target.least_gain or cut == chosen[label]:
             return chosen

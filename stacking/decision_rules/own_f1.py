@@ -1,6 +1,6 @@
 """Each label's own best F1 (SCut), with the fall-back for labels that it would ruin (SCutFBR). A baseline.
 
-It optimises the macro average and wrecks micro-F1: a weak rare label reaches an F1 above zero only by firing on nearly
+It optimizes the macro average and wrecks micro-F1: a weak rare label reaches an F1 above zero only by firing on nearly
 every row. Fan & Lin's remedy: where a label's best F1 stays below `fbr`, give it up.
 """
 
@@ -83,6 +83,7 @@ def maximise_own_f1(scores: LabelledScores) -> tuple[SortedCuts, npt.NDArray[np.
     positives = histograms.positives
     total = positives[:, None] + fired
     reachable = np.divide(2.0 * hits, total, out=np.zeros_like(hits), where=total > 0).max(axis=1)
+    # 1e-12 only keeps the branch that is not taken from dividing by 0: other values are larger.
     limit = np.where(reachable > 0, positives * (2.0 / np.maximum(reachable, 1e-12) - 1.0), 0.0)
     cuts = sort_cuts(scores, histograms, limit)
     chosen, value = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, positives)

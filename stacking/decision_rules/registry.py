@@ -1,4 +1,4 @@
-"""The decision rules by name, each with the average it optimises."""
+"""The decision rules by name, each with the average it optimizes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class DecisionRule:
     name : str
         The name that `tune_thresholds` takes.
     average : str
-        What the rule optimises: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"`` or ``"none"``.
+        What the rule optimizes: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"`` or ``"none"``.
     summary : str
         One sentence on how it chooses.
     tune : callable
@@ -46,7 +46,7 @@ def register(name: str, *, average: str) -> Callable[[TuneFunction], TuneFunctio
     name : str
         Name of the rule, in kebab case.
     average : str
-        What the rule optimises: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"`` or ``"none"``.
+        What the rule optimizes: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"`` or ``"none"``.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def get_decision_rule(name: str) -> DecisionRule:
     Returns
     -------
     DecisionRule
-        The rule with the average it optimises.
+        The rule with the average it optimizes.
 
     Raises
     ------

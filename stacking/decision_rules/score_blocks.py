@@ -1,6 +1,6 @@
 """Thresholds on any number of rows: scores come a block at a time, and only counts and the entries that matter stay.
 
-The rules that maximise micro-F1 exactly read two additive things, histograms and the few entries near the top of each
+The rules that maximize micro-F1 exactly read two additive things, histograms and the few entries near the top of each
 label, so blocks of rows (or shards) merge without loss: the thresholds equal those of all rows at once.
 """
 
@@ -23,7 +23,7 @@ ADDITIVE_RULES = ("single", "exact-micro-f1", "cross-validated")
 
 
 class ScoreBlocks:
-    """One score per sample and label beside the truth, read a block of rows at a time, as often as needed.
+    """One score per sample and label with the truth, read a block of rows at a time, as often as needed.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class ScoreBlocks:
         Takes rows (a slice, or positions), returns their scores, shape (n_rows, n_labels); rows do not depend on each
         other.
     predictions : PredictionSet
-        With the truth; unknown cells, weights and groups are honoured.
+        With the truth; unknown cells, weights and groups are honored.
     kept : ndarray of bool, shape (n_samples,), optional
         The rows to look at; all by default.
     block : int, optional

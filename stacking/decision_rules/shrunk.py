@@ -1,4 +1,4 @@
-"""Per-label thresholds pulled towards the single one where a label has few positives."""
+"""Per-label thresholds pulled toward the single one where a label has few positives."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts
 def tune_shrunk(scores: LabelledScores, n_pseudo_positives: float = 100.0) -> npt.NDArray[np.float64]:
     """Choose per-label thresholds for micro-F1 as if each label also had some positives drawn from all labels pooled.
 
-    Each label maximises 2 TP − F · PP over its own rows plus the same gain of the pooled cells, scaled to
+    Each label maximizes 2 TP − F · PP over its own rows plus the same gain of the pooled cells, scaled to
     `n_pseudo_positives` positives. With few positives of its own a label follows the pool, so the single threshold;
     with many, its own rows decide.
 
@@ -57,6 +57,7 @@ def tune_shrunk(scores: LabelledScores, n_pseudo_positives: float = 100.0) -> np
     cuts = sort_cuts(scores, histograms, 2.0 * (histograms.positives + n_pseudo_positives) / price)
     place = np.searchsorted(-pool.threshold, -cuts.threshold, side="right") - 1
     gain = 2.0 * cuts.hits - price * cuts.fired + np.where(place >= 0, pool_gain[place], 0.0)
+    # The pool is sorted no further down; its gain is at most 0 there, and not known: such cuts are left out.
     gain[cuts.threshold < pool.threshold[-1]] = -np.inf
 
     hits, fired = scores.counts_at(np.full(scores.n_labels, single))

@@ -17,9 +17,10 @@ from stacking._typing import DoubleArray, IntArray
 from stacking.decision_rules.labelled_scores import LabelledScores
 
 FINE_LABELS = 500
-"""Up to so many labels bins are fine; adding up fine histograms of more costs more than they prune (measured)."""
+"""Up to so many labels bins are fine; adding up fine histograms of more costs more than they prune (measured).
+Bins decide what is sorted, not which cut is best, so only speed depends on it in the exact rules."""
 MOST_COARSER = 4
-"""One bin an octave at least."""
+"""One bin an octave at least: the finest have 2**4."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ def _histogram_shift(n_labels: int) -> int:
     """Return how many low bits a bin ignores: 16 bins an octave, fewer where many labels would make many bins."""
     from stacking.kernels import cuts as _kernels
 
+    # Twice as many labels, half as many bins of each: the histograms of all stay about as large.
     coarser = math.ceil(math.log2(max(1.0, n_labels / FINE_LABELS)))
     return int(_kernels.FINEST_SHIFT) + min(coarser, MOST_COARSER)
 
@@ -326,6 +328,7 @@ class SortedEntries:
         floors, _ = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
         if (floors < self.floors).any():
             return None
+        # The truth is bit 0, the row the 33 bits above it, the score the rest (`stacking.kernels.cuts.ROW_SHIFT`).
         kept = rows[(self.packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)]
         kept &= (self.packed >> np.uint64(_kernels.ROW_SHIFT)) >= np.repeat(floors, np.diff(self.start))
         start = np.concatenate([[0], np.cumsum(kept)])[self.start]

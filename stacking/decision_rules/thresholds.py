@@ -34,7 +34,7 @@ def tune_thresholds(
     y_true : array of shape (n_samples, n_labels)
         The truth, 0 or 1.
     rule : str, default "exact-micro-f1"
-        One of `list_decision_rules`; `get_decision_rule` says which average it optimises.
+        One of `list_decision_rules`; `get_decision_rule` says which average it optimizes.
     y_known : array of bool, shape (n_samples, n_labels), optional
         False where a cell is not annotated; such a cell counts neither way.
     sample_weight : array of shape (n_samples,), optional

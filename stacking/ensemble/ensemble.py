@@ -83,7 +83,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
     n_splits : int, default=5
         Folds of the cross-fitting.
     image_rules : ImageRules or None, default=None
-        What the labels of every image must keep; `predict` honours it, and so does the estimate in the report. Groups
+        What the labels of every image must keep; `predict` honors it, and so does the estimate in the report. Groups
         are the prediction set's label groups, or what stands before the colon of names like ``color:red``.
     rule : str, default="auto"
         Decision rule that tunes the thresholds, one of `stacking.decision_rules.list_decision_rules()`, for example

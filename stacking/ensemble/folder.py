@@ -36,7 +36,7 @@ from stacking.predictions import PredictionSet
 from stacking.process.memory import check_memory
 
 FORMAT = "labelstack ensemble"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raised when earlier versions could not read a folder
 MANIFEST = "manifest.json"
 
 
@@ -80,7 +80,7 @@ def ensemble_folder(
     inputs : iterable of path or None
         What it is fitted on; none of it may lie in the folder.
     request : mapping, optional
-        JSON-able facts that decide the ensemble.
+        JSON-able values that decide the ensemble.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def write_ensemble_folder(
     output : OutputFolder
         A claimed folder; see `ensemble_folder`.
     description : dict
-        JSON-able facts kept in the manifest.
+        JSON-able values kept in the manifest.
     combiner : Combiner
         Fitted.
     extra_arrays : dict of str to ndarray
@@ -119,6 +119,7 @@ def write_ensemble_folder(
         **extra_arrays,
         **{f"state/{name}": array for name, array in arrays.items()},
     }
+    # 1 MiB more, a choice: room for the headers of the arrays and the JSON files.
     n_bytes = sum(array.nbytes for array in arrays.values()) + sum(map(len, texts.values())) + 2**20
     check_writable(output.path, n_bytes)
     array_names, text_names = _file_names("arrays", arrays, "npy"), _file_names("texts", texts, "txt")
@@ -153,7 +154,7 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
     combiner : Combiner
         Fitted.
     beside : dict of str to ndarray
-        Arrays beside the combiner, as written; folders of earlier versions hold the thresholds only.
+        Arrays that are not the combiner's, as written; folders of earlier versions hold the thresholds only.
 
     Raises
     ------

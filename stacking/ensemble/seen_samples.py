@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 HashArray = npt.NDArray[np.uint64]
-N_BYTES = 8
+N_BYTES = 8  # of a hash: how often two ids meet by chance, `hash_ids` says
 
 
 def hash_ids(ids: Sequence[str] | npt.NDArray[np.str_]) -> HashArray:

@@ -34,7 +34,9 @@ except ImportError:  # not a POSIX system
 _TEMP_NAME = re.compile(r"\.tmp-[0-9a-f]{16}")
 LOCK_NAME = ".lock"
 SPARE_BYTES = 2**20
+"""Kept free next to what is written, for manifests, journals and folders; a disk with less counts as full. A choice."""
 SECONDS_BETWEEN_TRIES = 0.5
+"""Between two looks at a lock that is waited for: only the time of waiting depends on it."""
 
 
 class FolderInUseError(OSError):
@@ -247,7 +249,7 @@ def temporary_path(folder: Path, name: str | None = None) -> Path:
     Returns
     -------
     Path
-        A name that `sweep_stale_temps` recognises; short, so that long final names work.
+        A name that `sweep_stale_temps` recognizes; short, so that long final names work.
     """
     return folder / f".tmp-{secrets.token_hex(8) if name is None else _half_name(name) + secrets.token_hex(4)}"
 
@@ -326,7 +328,7 @@ def sweep_stale_temps(folder: str | os.PathLike[str], name: str | None = None) -
     Remove what killed runs left under temporary names.
 
     Call it while holding the folder's `run_lock`, or for the name of one file: files that a live process is writing are
-    told by a lock of theirs, folders are not.
+    known by a lock of theirs, folders are not.
 
     Parameters
     ----------
@@ -519,6 +521,8 @@ def _acquire(path: Path, wait: Callable[[], None] | None) -> "FileLock":
                 told = True
                 time.sleep(SECONDS_BETWEEN_TRIES)
                 continue
+            # The holder before may have removed the file in between: then this lock is on a file without a name, and
+            # another run can lock a new one of the same name.
             try:
                 if os.path.samestat(before, path.stat()):
                     return lock

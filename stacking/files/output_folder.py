@@ -60,7 +60,7 @@ class OutputFolder:
     inputs : iterable of path-like or None
         What the result is made from; none of it may be the folder or lie in it.
     request : mapping, optional
-        JSON-able facts that decide the result. An earlier result of an equal request needs no replacing: see
+        JSON-able values that decide the result. An earlier result of an equal request needs no replacing: see
         `is_there`.
 
     Raises
@@ -121,35 +121,17 @@ class OutputFolder:
 
     @property
     def earlier(self) -> dict[str, Any] | None:
-        """Return the manifest of the earlier result.
-
-        Returns
-        -------
-        dict or None
-            None where there is no result of this kind.
-        """
+        """The manifest of the earlier result; None where there is no result of this kind."""
         return read_manifest(self.path, self.kind)
 
     @property
     def owned(self) -> frozenset[str]:
-        """Return what may be replaced or deleted.
-
-        Returns
-        -------
-        frozenset of str
-            The files that the earlier manifest names, itself among them.
-        """
+        """What may be replaced or deleted: the earlier manifest and the files that it names."""
         return owned_names(self.path, self.kind)
 
     @property
     def is_there(self) -> bool:
-        """Return whether the result of an equal request is there, with all its files.
-
-        Returns
-        -------
-        bool
-            True where writing it once more would change nothing.
-        """
+        """Whether the result of an equal request is there with all its files: writing it again changes nothing."""
         earlier = self.earlier
         if earlier is None or self.request is None or earlier.get("request") != self.request:
             return False
@@ -226,6 +208,8 @@ class OutputFolder:
         if not written & owned or self.kind.rename is None:
             self._move(stamped, written)
             return
+        # Files with the names of the earlier result's would replace those one by one, and a reader in between would
+        # find a mixture. Under fresh names both results lie there whole, and one rename, of the manifest, swaps them.
         fresh = _fresh_names(self.path, sorted(written))
         for name, other in fresh.items():
             self.path_of(name).replace(self.path_of(other))
@@ -240,13 +224,7 @@ class OutputFolder:
 
     @property
     def written(self) -> set[str]:
-        """Return the names of the files that wait for their commit.
-
-        Returns
-        -------
-        set of str
-            Relative to the folder.
-        """
+        """The files that wait for their commit, relative to the folder."""
         if self.staging is None:
             return set()
         return {path.relative_to(self.staging).as_posix() for path in self.staging.rglob("*") if path.is_file()}
@@ -263,6 +241,8 @@ class OutputFolder:
             if name not in owned and os.path.lexists(self.path / name):
                 raise OutputRefusedError(_not_ours(self.path / name, self.kind))
         atomic_write_json(self.path_of(marker), manifest)
+        # The journal, itself complete or absent, is written when all files are: before it nothing has moved, after it
+        # every step may be done twice. The manifest is the last of the moves; stale files go when it is in place.
         source = "" if self.staging is None else self.staging.name
         stale = sorted(owned - listed - {marker})
         atomic_write_json(self.path / JOURNAL, {"from": source, "moves": moves, "stale": stale})
@@ -333,7 +313,7 @@ def work_folder(
 
 
 def hash_request(request: Mapping[str, Any]) -> str:
-    """Hash the facts that decide a result.
+    """Hash the values that decide a result.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an output may take the place of, told by looking only; see `stacking.files.output_folder`, which acts on it.
+"""What an output may take the place of, found by looking only; see `stacking.files.output_folder`, which acts on it.
 
 A result folder is new, empty, or holds an earlier result whose manifest names its files. Only those are ever replaced
 or deleted; what else lies there stays. Links are not followed, nothing but regular files is replaced, and no input is.
@@ -28,7 +28,7 @@ StrPath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class ResultKind:
-    """What tells the results of one kind from other folders.
+    """What distinguishes the results of one kind from other folders.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Pieces of a long fit, kept in a folder, so that the same fit begun again after a kill repeats at most one of them.
+"""A cache of partial results of a long fit, so that the same fit begun again after a kill repeats at most one of them.
 
-A piece is named by the hash of all that it depends on: the arrays it is computed from, its settings, the versions of
+A result is named by the hash of all that it depends on: the arrays it is computed from, its settings, the versions of
 what computes it. So a folder never answers for other data or settings, may serve several fits, and needs no record of
-how far a fit had come. Each piece is one npz file without pickle, complete or absent.
+how far a fit had come. Each result is one npz file without pickle, complete or absent.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _FOLDER: ContextVar[Path | None] = ContextVar("stacking_kept_pieces", default=No
 
 @contextmanager
 def keep_pieces(folder: str | PathLike[str] | None) -> Iterator[None]:
-    """Keep the pieces of the fits in this block in a folder, and take from it those that are there.
+    """Cache partial results of the fits in this block in a folder, and take from it those that are there.
 
     Parameters
     ----------
     folder : path-like or None
-        Made if it is absent; else it must be empty or hold kept pieces. Delete it when the fit has been saved. None
-        keeps nothing.
+        Made if it is absent; else it must be empty or a cache of this kind. Delete it when the fit has been saved. None
+        caches nothing.
 
     Yields
     ------
@@ -82,7 +82,7 @@ def current_folder() -> Path | None:
     Returns
     -------
     Path or None
-        None outside of `keep_pieces`. Jobs in other processes are told the folder as an argument.
+        None outside of `keep_pieces`. Jobs in other processes get the folder as an argument.
     """
     return _FOLDER.get()
 
@@ -93,7 +93,7 @@ def digest_of(*parts: Any) -> str:
     Parameters
     ----------
     *parts : ndarray, None, or JSON-able value
-        What a piece depends on, in a fixed order.
+        What a result depends on, in a fixed order.
 
     Returns
     -------
@@ -111,26 +111,26 @@ def digest_of(*parts: Any) -> str:
 
 
 def recall(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> Arrays:
-    """Return a kept piece, or compute and keep it.
+    """Return a cached result, or compute and cache it.
 
     Parameters
     ----------
     folder : Path or None
-        Where pieces are kept; None computes.
+        The cache; None computes.
     digest : str
-        The name of the piece, as `digest_of` gives it.
+        The key of the result, as `digest_of` gives it.
     compute : callable
-        Returns the piece: arrays by name, of numbers or bytes.
+        Returns the result: arrays by name, of numbers or bytes.
 
     Returns
     -------
     dict of str to ndarray
-        The piece.
+        The result.
 
     Raises
     ------
     ValueError
-        If the file of the piece is damaged.
+        If the file of the result is damaged.
     """
     if folder is None:
         return dict(compute())

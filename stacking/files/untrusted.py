@@ -29,6 +29,7 @@ MOST_JSON_BYTES = 2**28
 MOST_DEPTH = 64
 """Ours are nested nine deep (a blend of an average of searches)."""
 MOST_MEMBERS = 10_000
+"""Ours hold about a dozen arrays and what the user adds; a choice, against archives of millions of names."""
 MOST_RATIO = 100
 """Truth of one positive in a hundred cells packs to a fortieth; deflate cannot pack closer than to a thousandth."""
 SMALL_ARCHIVE = 2**26
@@ -289,7 +290,7 @@ def _check_gzip(place: Path) -> None:
     unpacked = 0
     try:
         with gzip.open(place, "rb") as file:
-            while piece := file.read(2**20):
+            while piece := file.read(2**20):  # only memory depends on the size of a part
                 unpacked += len(piece)
                 if unpacked > most:
                     raise ValueError(_too_large(place, unpacked // packed, unpacked))
@@ -367,7 +368,7 @@ def _read_array(file: BinaryIO | Any, size: int, what: str) -> npt.NDArray[Any]:
     view = array.view(np.uint8).data if array.nbytes else memoryview(bytearray())
     done = 0
     while done < len(view):
-        piece = file.read(min(2**24, len(view) - done))
+        piece = file.read(min(2**24, len(view) - done))  # only memory depends on the size of a part
         if not piece:
             raise ValueError(f"{what} is damaged: it ends early; write it again.")
         view[done : done + len(piece)] = piece

@@ -24,7 +24,7 @@ from stacking._typing import DoubleArray
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.truth import Truth
 
-_DRAWS_IN_MEMORY = 4_000_000
+_DRAWS_IN_MEMORY = 4_000_000  # 32 MB of float64; the draws are the same whatever it is, only memory depends on it
 
 
 def bootstrap_micro_f1(

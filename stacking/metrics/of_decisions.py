@@ -303,7 +303,7 @@ def constant_answer(
 ) -> float:
     """Score the best answer that never looks at the photo: one fixed label set, chosen on `y_true_train`.
 
-    A method that does not beat it has learnt nothing.
+    A method that does not beat it has learned nothing.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from stacking._typing import DoubleArray
 from stacking.links import SMALLEST_SCORE
 from stacking.metrics._cells import Array, check_scored_cells, ratio
 
-_BLOCK_CELLS = 1 << 20
+_BLOCK_CELLS = 1 << 20  # 8 MB of float64: only memory and the rounding of the sum depend on it
 
 
 def mean_average_precision(
@@ -75,7 +75,7 @@ def recall_at_k(
 ) -> float:
     """Measure how many of all true labels are among the k highest-scored labels of their sample.
 
-    No threshold takes part, so it tells a ranking that is poor from thresholds that are.
+    No threshold takes part, so it separates a poor ranking from poor thresholds.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def align_predictions(
     Join the models of several sets, matching rows by id and columns by label name.
 
     All sets must hold the same samples, in any order. A set may lack labels: its models do not cover them. Truth and
-    other facts come from the first set that has each. Nothing is read: the result is lazy.
+    other metadata come from the first set that has each. Nothing is read: the result is lazy.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def _covers(covers: BoolArray, columns: IntArray | None) -> BoolArray:
 def _collect_facts(
     facts: PredictionFacts, part: PredictionSet, rows: IntArray | None, columns: IntArray | None
 ) -> None:
-    """Take from one set the facts that no earlier one had; those by label only if it has every label."""
+    """Take from one set the metadata that no earlier one had; those by label only if it has every label."""
     whole = columns is None or bool((columns >= 0).all())
     own: dict[str, Any] = {key: take(getattr(part, key), rows) for key in _SAMPLE_FACTS}
     own["train_frequency"] = take(part.train_frequency, columns) if whole else None

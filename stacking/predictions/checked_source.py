@@ -47,46 +47,16 @@ class CheckedSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """
-        Give the size of the whole.
-
-        Returns
-        -------
-        tuple of int
-            ``(n_models, n_samples, n_labels)``.
-        """
+        """Give the size of the base."""
         return self.base.shape
 
     @property
     def reads_labels_fast(self) -> bool:
-        """
-        Tell whether one label of all rows costs no more than its own bytes.
-
-        Returns
-        -------
-        bool
-            What the base says.
-        """
+        """Answer for the base."""
         return self.base.reads_labels_fast
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
-        """
-        Read a piece of one model's matrix and check it.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-        rows, labels : slice with step 1, or ndarray of int
-            What to read, in the order wanted.
-        out : ndarray of float32, shape (n_rows, n_labels)
-            Filled with the scores.
-
-        Raises
-        ------
-        ValueError
-            If a score is no probability, NaN where covered, or there where not covered; names model, row and label.
-        """
+        """Read a piece and raise a ValueError that names a wrong score; see `ScoreSource.read`."""
         self.base.read(model, rows, labels, out)
         covers = self.covers[model, labels]
         if covers.all() and out.view(np.uint32).max(initial=0) <= BITS_OF_ONE:
@@ -96,17 +66,5 @@ class CheckedSource:
         )
 
     def content_hash(self, model: int) -> str | None:
-        """
-        Give the recorded hash of one model's scores.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-
-        Returns
-        -------
-        str or None
-            What the base recorded.
-        """
+        """Pass on what the base recorded; see `ScoreSource.content_hash`."""
         return self.base.content_hash(model)

@@ -39,7 +39,7 @@ from stacking.truth import Truth, number_groups, relative_weights
 
 
 class PredictionFacts(TypedDict, total=False):
-    """What a :class:`PredictionSet` may know besides scores and names; every key is described there."""
+    """The metadata of a :class:`PredictionSet`, all optional; every key is described there."""
 
     y_true: npt.ArrayLike | None
     y_known: npt.ArrayLike | None
@@ -209,7 +209,7 @@ class PredictionSet(NamedAxes, ScoreReader):
     @cached_property
     def fingerprint(self) -> str:
         """
-        Hash all names, scores and facts, for manifests.
+        Hash all names, scores and metadata, for manifests.
 
         Equal contents have equal fingerprints whether they are in memory, in a bundle or in a float32 store.
 
@@ -256,14 +256,7 @@ class PredictionSet(NamedAxes, ScoreReader):
 
     @property
     def counted(self) -> BoolArray | None:
-        """
-        Tell which rows count.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples,), or None
-            True where a row weighs something and holds a known cell; None if all do.
-        """
+        """Mark the rows that weigh something and hold a known cell, shape (n_samples,); None if all do."""
         if self.y_true is not None:
             return self.truth.counted
         return None if self.sample_weight is None or self.sample_weight.all() else self.sample_weight > 0
@@ -462,7 +455,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         return other
 
     def _with(self, **facts: Any) -> "PredictionSet":
-        """Copy the set with other facts; the set itself where they are the same."""
+        """Copy the set with other metadata; the set itself where they are the same."""
         if all(getattr(self, name) is value for name, value in facts.items()):
             return self
         other = self._copy()

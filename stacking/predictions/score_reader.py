@@ -9,6 +9,8 @@ from stacking.predictions.selection import select_positions
 from stacking.predictions.sources import ALL, BLOCK_BYTES, ArraySource, ScoreSource, rows_per_block
 
 SLOW_LABEL_BYTES = 8 * BLOCK_BYTES
+"""Scores of a panel of labels where every panel costs a pass over the whole files: a wide panel means few passes. A
+choice, not tuned; only memory and speed depend on it."""
 
 
 class ScoreReader:

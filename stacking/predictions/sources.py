@@ -17,6 +17,8 @@ from stacking.links import sigmoid_in_place
 Index = slice | IntArray
 ALL = slice(None)
 BLOCK_BYTES = 64 * 2**20
+"""Scores read at a time where nobody says otherwise: a choice, not tuned; only memory, speed and
+the rounding of sums over blocks depend on it."""
 
 
 @runtime_checkable
@@ -25,25 +27,11 @@ class ScoreSource(Protocol):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """
-        Give the size of the whole.
-
-        Returns
-        -------
-        tuple of int
-            ``(n_models, n_samples, n_labels)``.
-        """
+        """Give ``(n_models, n_samples, n_labels)``."""
 
     @property
     def reads_labels_fast(self) -> bool:
-        """
-        Tell whether one label of all rows costs no more than its own bytes.
-
-        Returns
-        -------
-        bool
-            False where reading one label means reading every row.
-        """
+        """Whether one label of all rows costs no more than its own bytes; else it means reading every row."""
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
         """
@@ -92,30 +80,12 @@ class ArraySource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """
-        Give the size of the whole.
-
-        Returns
-        -------
-        tuple of int
-            ``(n_models, n_samples, n_labels)``.
-        """
+        """Give ``(n_models, n_samples, n_labels)``."""
         n_models, n_samples, n_labels = self.y_scores.shape
         return n_models, n_samples, n_labels
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
-        """
-        Copy a piece of one model's matrix.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-        rows, labels : slice with step 1, or ndarray of int
-            What to read, in the order wanted.
-        out : ndarray of float32, shape (n_rows, n_labels)
-            Filled with the scores.
-        """
+        """Copy a piece from memory; see `ScoreSource.read`."""
         matrix = self.y_scores[model]
         if isinstance(rows, slice) or isinstance(labels, slice):
             out[...] = matrix[rows, labels]
@@ -123,19 +93,7 @@ class ArraySource:
             out[...] = matrix[rows[:, None], labels]
 
     def content_hash(self, model: int) -> str | None:
-        """
-        Give the recorded hash of one model's scores: none is recorded for an array.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-
-        Returns
-        -------
-        None
-            Always.
-        """
+        """Return None: an array records no hash; see `ScoreSource.content_hash`."""
         return None
 
 
@@ -171,14 +129,7 @@ class ViewSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """
-        Give the size of the selection.
-
-        Returns
-        -------
-        tuple of int
-            ``(n_models, n_samples, n_labels)``.
-        """
+        """Give the size of the selection."""
         n_models, n_samples, n_labels = (
             size if index is None else len(index)
             for size, index in zip(self.base.shape, (self.models, self.rows, self.labels), strict=True)
@@ -187,29 +138,11 @@ class ViewSource:
 
     @property
     def reads_labels_fast(self) -> bool:
-        """
-        Tell whether one label of all rows costs no more than its own bytes.
-
-        Returns
-        -------
-        bool
-            What the base says.
-        """
+        """Answer for the base."""
         return self.base.reads_labels_fast
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
-        """
-        Read a piece of one model's selected matrix.
-
-        Parameters
-        ----------
-        model : int
-            The model's position in the selection.
-        rows, labels : slice with step 1, or ndarray of int
-            Positions in the selection, in the order wanted.
-        out : ndarray of float32, shape (n_rows, n_labels)
-            Filled with the scores; NaN where the base lacks the label.
-        """
+        """Read a piece of the selection, NaN where the base lacks the label; see `ScoreSource.read`."""
         model = model if self.models is None else int(self.models[model])
         rows = rows if self.rows is None else as_span(self.rows[rows])
         if self.labels is None:
@@ -227,19 +160,7 @@ class ViewSource:
             out[:, present] = part
 
     def content_hash(self, model: int) -> str | None:
-        """
-        Give the recorded hash of one model's scores, which holds only where all its rows and labels are kept.
-
-        Parameters
-        ----------
-        model : int
-            The model's position in the selection.
-
-        Returns
-        -------
-        str or None
-            SHA-256 of the float32 values in row order, or None.
-        """
+        """Pass on a hash where all rows and labels are kept; see `ScoreSource.content_hash`."""
         if self.rows is not None or self.labels is not None:
             return None
         return self.base.content_hash(model if self.models is None else int(self.models[model]))
@@ -264,58 +185,21 @@ class StackedSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """
-        Give the size of the whole.
-
-        Returns
-        -------
-        tuple of int
-            ``(n_models, n_samples, n_labels)``.
-        """
+        """Count the models of all sources; rows and labels are shared."""
         return len(self._places), self.sources[0].shape[1], self.sources[0].shape[2]
 
     @property
     def reads_labels_fast(self) -> bool:
-        """
-        Tell whether one label of all rows costs no more than its own bytes.
-
-        Returns
-        -------
-        bool
-            True where every part does.
-        """
+        """Whether every part does."""
         return all(source.reads_labels_fast for source in self.sources)
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
-        """
-        Read a piece of one model's matrix.
-
-        Parameters
-        ----------
-        model : int
-            The model's position, counted over all sources.
-        rows, labels : slice with step 1, or ndarray of int
-            What to read, in the order wanted.
-        out : ndarray of float32, shape (n_rows, n_labels)
-            Filled with the scores.
-        """
+        """Read from the source that holds the model; see `ScoreSource.read`."""
         source, position = self._places[model]
         source.read(position, rows, labels, out)
 
     def content_hash(self, model: int) -> str | None:
-        """
-        Give the recorded hash of one model's scores.
-
-        Parameters
-        ----------
-        model : int
-            The model's position, counted over all sources.
-
-        Returns
-        -------
-        str or None
-            What the model's own source recorded.
-        """
+        """Pass on what the model's own source recorded; see `ScoreSource.content_hash`."""
         source, position = self._places[model]
         return source.content_hash(position)
 
@@ -339,58 +223,21 @@ class SigmoidSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """
-        Give the size of the whole.
-
-        Returns
-        -------
-        tuple of int
-            ``(n_models, n_samples, n_labels)``.
-        """
+        """Give the size of the base."""
         return self.base.shape
 
     @property
     def reads_labels_fast(self) -> bool:
-        """
-        Tell whether one label of all rows costs no more than its own bytes.
-
-        Returns
-        -------
-        bool
-            What the base says.
-        """
+        """Answer for the base."""
         return self.base.reads_labels_fast
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
-        """
-        Read a piece of one model's matrix as probabilities.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-        rows, labels : slice with step 1, or ndarray of int
-            What to read, in the order wanted.
-        out : ndarray of float32, shape (n_rows, n_labels)
-            Filled with the probabilities.
-        """
+        """Read a piece as probabilities; see `ScoreSource.read`."""
         self.base.read(model, rows, labels, out)
         sigmoid_in_place(out)
 
     def content_hash(self, model: int) -> str | None:
-        """
-        Give the recorded hash of one model's scores: none is recorded for transformed ones.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-
-        Returns
-        -------
-        None
-            Always.
-        """
+        """Return None: transformed scores have no recorded hash; see `ScoreSource.content_hash`."""
         return None
 
 
@@ -410,39 +257,11 @@ class PendingSource:
         self.shape = shape
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
-        """
-        Refuse to read.
-
-        Parameters
-        ----------
-        model : int
-            Not used.
-        rows, labels : slice with step 1, or ndarray of int
-            Not used.
-        out : ndarray of float32, shape (n_rows, n_labels)
-            Not used.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
+        """Refuse with a ValueError, always; see `ScoreSource.read`."""
         raise ValueError("scores must be written before they are read: this set only describes what is to come.")
 
     def content_hash(self, model: int) -> str | None:
-        """
-        Give the recorded hash of one model's scores: none is recorded.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-
-        Returns
-        -------
-        None
-            Always.
-        """
+        """Return None: nothing is recorded yet; see `ScoreSource.content_hash`."""
         return None
 
 

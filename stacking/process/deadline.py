@@ -48,7 +48,7 @@ def within(seconds: float | None) -> Iterator[None]:
 
 
 def seconds_left() -> float:
-    """Tell how long it is to the deadline.
+    """Return how long it is to the deadline.
 
     Returns
     -------

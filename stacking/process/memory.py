@@ -16,13 +16,13 @@ _GROUP_USES = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.us
 
 
 def available_memory() -> int | None:
-    """Tell how much memory this process can still take.
+    """Find how much memory this process can still take.
 
     Returns
     -------
     int or None
         Bytes: what the system has left, what the control group (container) leaves, and what the limit of the address
-        space leaves, whichever is least; None where the system does not tell.
+        space leaves, whichever is least; None where the system does not say.
     """
     found = [size for size in (_of_system(), _of_group(), _of_address_space()) if size is not None]
     return min(found, default=None)
@@ -62,6 +62,7 @@ def check_memory(needed: float, what: str, remedy: str) -> None:
 def _of_system() -> int | None:
     """Return what Linux says can be had without swapping."""
     try:
+        # The file says kB and counts KiB.
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, IndexError, StopIteration):
@@ -125,7 +126,7 @@ def peak_memory() -> int | None:
     Returns
     -------
     int or None
-        In bytes; None where the system does not tell.
+        In bytes; None where the system does not say.
     """
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

@@ -186,7 +186,7 @@ class Tag:
     text : str
         The label's name.
     kind : {"hit", "miss", "extra", "plain"}, default="plain"
-        Predicted rightly, missed, predicted wrongly, or without a judgement.
+        Predicted rightly, missed, predicted wrongly, or without a judgment.
     """
 
     text: str
@@ -221,13 +221,7 @@ class Photo:
 
     @property
     def media_type(self) -> str:
-        """The media type its first bytes tell, or an empty string.
-
-        Returns
-        -------
-        str
-            Such as ``image/jpeg``.
-        """
+        """The media type by its first bytes, such as ``image/jpeg``; empty for any other."""
         if self.data.startswith(b"\xff\xd8\xff"):
             return "image/jpeg"
         if self.data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -259,13 +253,7 @@ class ImageGrid:
 
     @property
     def judged(self) -> bool:
-        """Say whether any label under a photo is marked as found, missed or wrong.
-
-        Returns
-        -------
-        bool
-            Then the marks are explained.
-        """
+        """Whether any label under a photo is marked as found, missed or wrong; the marks are then explained."""
         return any(tag.kind != "plain" for photo in self.photos for tag in photo.tags)
 
 

@@ -210,4 +210,5 @@ def _write_number(value: float, kind: ColumnKind) -> str:
         return f"{100 * value:.1f} %"
     if kind == "seconds":
         return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s" if value >= 1 else f"{value:.2f} s"
+    # float64 holds every whole number up to 2**53 = 9e15, so below 1e15 all digits written are exact.
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"

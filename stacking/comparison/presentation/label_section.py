@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _FREQUENCY_LIMITS = (1, 20, 200, 2000)
+"""Positives with which the bands of rare and frequent labels begin, about one a decade: a choice; only shown."""
 
 
 def shown_methods(comparison: ComparisonResults) -> list[MethodResult]:

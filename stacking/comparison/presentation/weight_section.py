@@ -11,9 +11,9 @@ from stacking.comparison.results import ComparisonResults
 from stacking.report import Block, Cell, Column, Figure, Paragraph, Section, Table
 from stacking.report.figures import weight_bars_figure, weights_figure
 
-_MOST_PANELS = 4
-_MOST_HEAT_MAPS = 3
-_SAME_WEIGHT = 0.02  # of weights that are means over folds
+_MOST_PANELS = 4  # votes side by side in one figure: as many as a page has room for
+_MOST_HEAT_MAPS = 3  # a choice: the first ones in the order of the leaderboard
+_SAME_WEIGHT = 0.02  # a choice, not tuned: these weights are means over folds
 _NOT_SHOWN = (
     "A vote with equal weights is not shown. Where a member does not answer a label, the others share its weight there."
 )
@@ -42,6 +42,7 @@ def weight_section(comparison: ComparisonResults) -> Section | None:
             own[name] = weights
         else:
             shared[name] = common
+    # Equal weights, but for rounding, were not learned.
     learned = {name: weights for name, weights in shared.items() if not np.allclose(weights, weights[0], atol=1e-6)}
     blocks: list[Block] = []
     names = list(learned)
@@ -68,6 +69,7 @@ def _common_weights(weights: DoubleArray) -> DoubleArray | None:
     """Return the weights that all labels share but for members that do not answer them; None where they differ."""
     common = weights[:, int((weights > 0).sum(axis=0).argmax())]
     expected = np.where(weights > 0, common[:, None], 0.0)
+    # 1e-12 keeps a label that no member answers from dividing by 0.
     expected /= np.maximum(expected.sum(axis=0), 1e-12)
     return common if np.allclose(expected, weights, atol=_SAME_WEIGHT) else None
 

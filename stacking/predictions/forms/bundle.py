@@ -23,7 +23,7 @@ from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
 from stacking.predictions.sources import ALL, rows_per_block
 
 MARK = b"labelstack predictions"
-"""Comment of the first array in the archive, which tells a bundle of ours from other files."""
+"""Comment of the first array in the archive, which distinguishes a bundle of ours from other files."""
 REQUIRED = ("y_scores", "ids", "models", "labels")
 OPTIONAL = tuple(key for key in PredictionFacts.__annotations__ if key != "extras")
 

@@ -30,9 +30,10 @@ _BROKEN_LIST = re.compile(r"""\[\s*['"]""")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 MOST_ONCE = 0.5
-"""Above this share of labels that occur once, a column without a label list is said to be split wrongly, perhaps."""
+"""Above this share of labels that occur once, a column without a label list is said to be split wrongly, perhaps. A
+choice, not tuned; only a warning depends on it."""
 FEW_SAMPLES = 20
-"""Below it nearly every label occurs once, and nothing is said."""
+"""Below it nearly every label occurs once, and nothing is said. A choice, not tuned."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,7 @@ class LabelList:
 
     @property
     def keys(self) -> frozenset[str]:
-        """
-        Give all that a file may call a label.
-
-        Returns
-        -------
-        frozenset of str
-            Names and ids.
-        """
+        """Give all that a file may call a label: names and ids."""
         return frozenset(self.names) | frozenset(self.ids or ())
 
     def to_names(self, keys: Sequence[str], who: str) -> tuple[str, ...]:

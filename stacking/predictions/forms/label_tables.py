@@ -49,7 +49,8 @@ VALUE_COLUMNS = ("value", "y_true", "truth", "present", "confidence")
 _TRUTH = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0.": 0, "1.": 1, "false": 0, "true": 1}
 _BLANKS = frozenset(blank.lower() for blank in BLANKS)
 _PEEK = 1000
-"""Rows looked at to tell columns of 0 and 1 from others; the whole column is checked when it is read."""
+"""Rows looked at to tell columns of 0 and 1 from others; the whole column is checked when it is read. A
+choice, not tuned."""
 
 
 @dataclass(frozen=True)

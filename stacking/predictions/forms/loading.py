@@ -27,7 +27,10 @@ from stacking.predictions.sources import ArraySource, ScoreSource, SigmoidSource
 
 PathLike = str | os.PathLike[str]
 IN_MEMORY_BYTES = 2**30
-SIGMOID_OF_ONE = 0.73106  # rounded up
+"""Arrays that are aligned by a view are copied into one array up to this size, since every later read is faster then. A
+choice, not tuned; only memory and speed depend on it."""
+SIGMOID_OF_ONE = 0.73106
+"""Rounded up: probabilities that were taken for logits all end between .5 and this."""
 
 
 def load_predictions(
@@ -328,7 +331,7 @@ def _load_matrix(
 
 
 def _with(predictions: PredictionSet, **changes: Any) -> PredictionSet:
-    """Copy a set with other facts."""
+    """Copy a set with other metadata."""
     facts: Any = predictions.facts() | changes
     return PredictionSet(predictions.source, predictions.ids, predictions.models, predictions.labels, **facts)
 
@@ -356,6 +359,7 @@ def _all_in_memory(sets: Sequence[PredictionSet]) -> bool:
 
 def _warn_of_probabilities(logits: PredictionSet) -> None:
     """Warn where what was said to be logits lies in [0, 1], as probabilities do."""
+    # Probabilities show on any rows: 1,000 are a choice, and only a warning depends on them.
     first = logits.subset(samples=np.arange(min(logits.n_samples, 1000)))
     for model, scores in zip(first.models, first.to_array(), strict=True):
         if np.nanmin(scores) >= 0.5 and np.nanmax(scores) <= SIGMOID_OF_ONE:

@@ -19,7 +19,10 @@ from stacking.files.untrusted import read_npy_header
 from stacking.predictions.sources import Index, as_span
 
 CHUNK_BYTES = 4 * 2**20
+"""Lines read at a time where some of their values are picked; only memory and speed depend on it."""
 GAP_BYTES = 2**14
+"""A stretch that nobody wants is skipped where it is longer: below, reading it along costs less than another system
+call. A choice, not tuned; only speed depends on it."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ class MatrixFile:
         """Tell whether whole lines can be read straight into the target."""
         whole = isinstance(places, slice) and (places.start, places.stop) == (0, length)
         at_once = isinstance(lines, slice) and target.flags.c_contiguous
+        # Shorter lines cost less through a buffer than one system call each.
         line_by_line = target.strides[1] == 4 and 4 * length >= GAP_BYTES
         return whole and self.dtype == np.float32 and self.dtype.isnative and (at_once or line_by_line)
 
@@ -226,59 +230,22 @@ class FileSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """
-        Give the size of the whole.
-
-        Returns
-        -------
-        tuple of int
-            ``(n_models, n_samples, n_labels)``.
-        """
+        """Count the matrices; all have one shape."""
         return len(self.matrices), self.matrices[0].n_rows, self.matrices[0].n_columns
 
     @property
     def reads_labels_fast(self) -> bool:
-        """
-        Tell whether one label of all rows costs no more than its own bytes.
-
-        Returns
-        -------
-        bool
-            True with a by-label copy or files in Fortran order.
-        """
+        """Whether there is a by-label copy, or every file is in Fortran order."""
         return bool(self.by_label) or all(matrix.by_column for matrix in self.matrices)
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
-        """
-        Read a piece of one model's matrix from whichever copy costs less.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-        rows, labels : slice with step 1, or ndarray of int
-            What to read, in the order wanted.
-        out : ndarray of float32, shape (n_rows, n_labels)
-            Filled with the scores.
-        """
+        """Read from whichever copy costs less; see `ScoreSource.read`."""
         copies = [self.matrices[model], *self.by_label[model : model + 1]]
         best = min(copies, key=lambda matrix: matrix.cost(rows, labels))
         best.read(rows, labels, out)
 
     def content_hash(self, model: int) -> str | None:
-        """
-        Give the recorded hash of one model's scores.
-
-        Parameters
-        ----------
-        model : int
-            The model's position.
-
-        Returns
-        -------
-        str or None
-            SHA-256 of the float32 values in row order; None where nothing is recorded.
-        """
+        """Return the recorded hash, if any; see `ScoreSource.content_hash`."""
         return self.hashes[model] if self.hashes else None
 
 
@@ -353,12 +320,13 @@ def _count(lines: Index, n_lines: int) -> int:
 
 
 def _positions(lines: Index) -> Iterator[int]:
-    """Go through the positions of normalised lines."""
+    """Go through the positions of normalized lines."""
     yield from range(lines.start, lines.stop) if isinstance(lines, slice) else lines.tolist()
 
 
 def _worth_narrowing(length: int, needed: int, itemsize: int) -> bool:
     """Tell whether skipping the rest of a line saves more than a system call costs."""
+    # A narrow read costs one call a line, so at least a quarter of the line must be saved, too.
     return (length - needed) * itemsize > GAP_BYTES and needed * 4 < length * 3
 
 
@@ -372,6 +340,7 @@ def _runs(lines: Index, most: int, gap: int) -> Iterator[tuple[int, int, Any, An
     ascending = bool((np.diff(lines) >= 0).all())
     order = None if ascending else np.argsort(lines, kind="stable")
     wanted = lines if order is None else lines[order]
+    # A stretch ends where the next line wanted lies more than a gap away, or where it has grown to the most lines.
     jumps = np.append(np.flatnonzero(np.diff(wanted) > gap) + 1, len(wanted))
     begin = 0
     for jump in jumps.tolist():

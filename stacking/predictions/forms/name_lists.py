@@ -33,7 +33,7 @@ _NAME_COLUMNS = (
 _ID_COLUMNS = ("labelid", "label_id", "id", "labelids", "label_ids", "ids", "class_id", "classid", "category_id")
 _GROUP_COLUMNS = ("group", "taskname", "task_name", "task", "label_group", "label_groups", "supercategory")
 _NESTED = ("categories", "labels", "classes")
-"""Under which key JSON files keep a list of labels beside other things."""
+"""Under which key JSON files keep a list of labels among other things."""
 
 
 def read_ids(source: str | os.PathLike[str] | npt.ArrayLike) -> StringArray:

@@ -57,7 +57,7 @@ class StoreWriter:
     OSError
         If the folder cannot be written, another run works in it, or the disk has too little space.
     ValueError
-        If names or facts are invalid.
+        If names or metadata are invalid.
 
     Examples
     --------
@@ -208,7 +208,7 @@ class StoreWriter:
             self._written[position, index] = True
 
     def _put(self, position: int, index: IntArray, block: npt.NDArray[Any]) -> None:
-        """Write rows at their places, neighbouring rows together."""
+        """Write rows at their places, neighboring rows together."""
         if not self._files:
             raise ValueError("the store must still be open for writing: it was committed or aborted.")
         order = np.argsort(index, kind="stable")
@@ -240,7 +240,7 @@ class StoreWriter:
         return hash_matrix(MatrixFile.open(self._output.path_of(self._scores[position])))
 
     def _describe(self, content: list[str]) -> StoreIndex:
-        """Write the arrays beside the scores; describe all files."""
+        """Write the arrays that go with the scores; describe all files."""
         frame = self._frame
         arrays: dict[str, npt.NDArray[Any]] = {"ids.npy": frame.ids}
         facts = {}

@@ -17,9 +17,11 @@ from stacking.files.output_rules import ResultKind
 from stacking.files.untrusted import check_plain_file, damage_of, read_json
 
 FORMAT = "labelstack-predictions"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raised when earlier versions could not read a store
 INDEX_NAME = "index.json"
 HASH_ON_LOAD_BYTES = 256 * 2**20
+"""Stores below this size are hashed whenever they are opened; larger ones only on request, as every byte must be read.
+A choice, not tuned."""
 ARRAY_FACTS = ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency")
 FOLDERS = ("scores", "by_label", "extras")
 _FILE_NAME = re.compile(
@@ -92,14 +94,7 @@ class StoreIndex:
 
     @property
     def contents(self) -> dict[str, Any]:
-        """
-        Return what the store holds, whatever its files are called.
-
-        Returns
-        -------
-        dict
-            Names, and the hash of every array; the copy by label is no part of it.
-        """
+        """What the store holds, whatever its files are called: names and hashes; no copy by label."""
         hashes = {name: entry["sha256"] for name, entry in self.files.items()}
         return {
             "names": [self.n_samples, self.models, self.labels, self.label_groups, self.dtype],

@@ -47,8 +47,9 @@ ROW_NUMBERS = ("", "index", "Unnamed: 0")
 CELL_SEPARATORS = (",", ";", "\t")
 _FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
 _HEAD_BYTES = 2**18
-"""How much of a file is looked at to find what separates its cells."""
+"""How much of a file is looked at to find what separates its cells: room for a header of thousands of labels."""
 _HEAD_ROWS = 20
+"""Rows, the header among them, whose cells are counted where several separators are possible. A choice, not tuned."""
 
 
 @dataclass(frozen=True)
@@ -440,7 +441,7 @@ def find_cell_separator(path: Path) -> str:
     -------
     str
         A comma, a semicolon or a tab. Where the header holds several of them, the one under which the rows that follow
-        have as many cells as the header; a comma where nothing tells.
+        have as many cells as the header; a comma where nothing decides.
     """
     if ".tsv" in path.suffixes:
         return "\t"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# The page's colors; `_for_pages` replaces each by its variable in `_VARIABLES`.
 PAPER = "#fdfdfc"
 INK = "#22272e"
 MUTED = "#69717c"
@@ -39,6 +40,7 @@ _VARIABLES = {
     BAD: "--bad",
     **{color: f"--series-{number}" for number, color in enumerate(SERIES, start=1)},
 }
+# Two decimals of a point are finer than a screen; more only make the file larger.
 _DECIMALS = re.compile(r"(\.\d\d)\d+")
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -115,7 +117,7 @@ def _quiet_settings() -> Iterator[None]:
 
 
 def _for_pages(svg: str, description: str) -> str:
-    """Turn matplotlib's file into an element that takes on the colours and the typeface of its page."""
+    """Turn matplotlib's file into an element that takes on the colors and the typeface of its page."""
     from xml.sax.saxutils import escape, quoteattr
 
     svg = svg[svg.index("<svg") :].strip()

@@ -83,6 +83,7 @@ def _worth_naming(f1: npt.NDArray[np.floating], count: npt.NDArray[np.floating],
 def _apart(picked: list[int], count: npt.NDArray[np.floating], f1: npt.NDArray[np.floating]) -> list[int]:
     """Keep the names that would not be written over each other."""
     span = max(float(np.log(count[count > 0].max() / count[count > 0].min())) if picked else 1.0, 1e-9)
+    # Names as near as this, in shares of the axes, would overlap on a chart of this size: a choice of layout.
     kept: list[int] = []
     for label in picked:
         x, y = np.log(count[label]) / span, f1[label]

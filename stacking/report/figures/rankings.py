@@ -132,16 +132,16 @@ def _kind_legend(figure: Figure, axes: Axes, kinds: Sequence[str]) -> None:
 
 
 def ladder_figure(names: Sequence[str], gains: Sequence[float | None], start: float, start_name: str = "start") -> str:
-    """Draw how a score is built up from a start, one rung at a time.
+    """Draw how a score is built up from a start, one step at a time.
 
     Parameters
     ----------
     names : sequence of str
-        What each rung adds.
+        What each step adds.
     gains : sequence of float or None
-        Its gain; None is a rung that could not be measured.
+        Its gain; None is a step that could not be measured.
     start : float
-        Score before the first rung.
+        Score before the first step.
     start_name : str, default="start"
         What scores it.
 

@@ -44,7 +44,7 @@ def weights_figure(weights: npt.ArrayLike, models: Sequence[str], labels: Sequen
 
 
 def weight_bars_figure(votes: Mapping[str, npt.ArrayLike], models: Sequence[str]) -> str:
-    """Draw the shared weights of several votes beside each other.
+    """Draw the shared weights of several votes side by side.
 
     Parameters
     ----------
@@ -96,6 +96,7 @@ def _heat_map(matrix: npt.NDArray[np.floating], models: Sequence[str], labels: S
         axes = figure.add_subplot()
         cells, colors = [], []
         top = max(float(np.nanmax(matrix)), 1e-9)
+        # Below half a hundredth of the heaviest a cell would be drawn with an opacity of 0.
         for model, label in np.argwhere(np.nan_to_num(matrix) > 0.005 * top):
             cells.append(Rectangle((label, n_models - 1 - model + 0.06), 1, 0.88))
             colors.append(to_rgba(ACCENT, alpha=round(float(matrix[model, label]) / top, 2)))
