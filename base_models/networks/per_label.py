@@ -53,7 +53,7 @@ class LabelwiseNetwork(nn.Module):
         Parameters
         ----------
         photos : Tensor
-            Shape (n_rows, 3, size, size), normalised.
+            Shape (n_rows, 3, size, size), normalized.
 
         Returns
         -------

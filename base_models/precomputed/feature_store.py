@@ -44,7 +44,7 @@ from stacking.predictions.forms.store import write_at
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-CHUNK_ROWS = 512
+CHUNK_ROWS = 512  # what a killed process loses at most; only speed depends on it
 VARIANTS = ("photos", "mirrored")
 INDEX, LEDGER = "index.json", "progress.json"
 
@@ -62,7 +62,7 @@ class FeatureFacts:
     size : int
         Side of the photos in pixels.
     mean, std : tuple of float
-        The network's normalisation.
+        The network's normalization.
     precision : {"float32", "bfloat16"}
         Arithmetic of the body.
     needs : {"pooled", "feature_map"}
@@ -97,7 +97,7 @@ class FeatureFacts:
         Returns
         -------
         str
-            Network, size and the beginning of a hash over all facts.
+            Network, size and the beginning of a hash over all fields.
         """
         text = json.dumps([SCHEMA_VERSION, dataclasses.asdict(self)], sort_keys=True)
         network = "".join(c if c.isalnum() or c in "_-." else "-" for c in self.network)
@@ -375,6 +375,6 @@ class FeatureWriter:
 
 
 def _plain(facts: FeatureFacts) -> dict[str, Any]:
-    """Return the facts as JSON gives them back."""
+    """Return them as JSON gives them back: tuples become lists."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(facts)))
     return plain

@@ -20,12 +20,12 @@ from base_models.precomputed.feature_rows import FeatureRows
 
 
 class BodyNetwork(MultilabelNetwork):
-    """Map normalised photos to the features that a head needs.
+    """Map normalized photos to the features that a head needs.
 
     Parameters
     ----------
     network : MultilabelNetwork
-        Its body is used; put into evaluation mode, as a frozen body's normalisation statistics must not drift.
+        Its body is used; put into evaluation mode, as a frozen body's normalization statistics must not drift.
     """
 
     def __init__(self, network: MultilabelNetwork) -> None:
@@ -41,7 +41,7 @@ class BodyNetwork(MultilabelNetwork):
         Parameters
         ----------
         photos : Tensor
-            Shape (n_rows, 3, size, size), normalised.
+            Shape (n_rows, 3, size, size), normalized.
 
         Returns
         -------

@@ -132,7 +132,7 @@ def prepare_run_data(
     folder : RunFolder
         The run; gets ``splits.npz`` and ``failures.csv``.
     progress : callable, optional
-        Told how many photos were read.
+        Called with the number of photos that were read.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def prepare_run_data(
     Raises
     ------
     ValueError
-        If photos or labels changed since the run was begun, or too few photos can be read.
+        If photos or labels changed since the run was started, or too few photos can be read.
     """
     path = folder.path / "splits.npz"
     if path.is_file():

@@ -171,7 +171,7 @@ class Processes:
         Returns
         -------
         ndarray of int64
-            A run of neighbours; sizes differ by one row at most.
+            A run of neighbors; sizes differ by one row at most.
         """
         return rows if self.count == 1 else np.array_split(rows, self.count)[self.rank]
 
@@ -208,7 +208,7 @@ class Processes:
             _reduce_in_place([p.grad for p in network.parameters() if p.grad is not None], "sum")
 
     def average_buffers(self, *networks: nn.Module) -> None:
-        """Average what batch normalisation has seen, as every process has seen another part of the batches.
+        """Average what batch normalization has seen, as every process has seen another part of the batches.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Which training rows an epoch shows: all of them once, a share of them, or a draw that favours rare labels.
+"""Which training rows an epoch shows: all of them once, a share of them, or a draw that favors rare labels.
 
 Weights by label frequency follow student teams of the contest: with label counts f and an exponent alpha, the wanted
 frequencies are proportional to f ** alpha (1 changes nothing, 0 makes all labels equally frequent). From

@@ -153,7 +153,7 @@ def pyswarms_weights(path: str, objective: str) -> Job:
     path : str
         Split from `datasets`.
     objective : {"micro-f1-half", "log-loss"}
-        What it minimises.
+        What it minimizes.
 
     Returns
     -------

@@ -77,7 +77,7 @@ def weighted_voting(path: str, optimizer: str, objective: str) -> Job:
     optimizer : str
         One of ``optimizers.list_optimizers()``.
     objective : str
-        What is optimised.
+        What is optimized.
 
     Returns
     -------

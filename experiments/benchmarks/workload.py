@@ -55,7 +55,7 @@ class Law:
     bias : ndarray of shape (n_labels,)
         Label biases of the true logits.
     median : ndarray of shape (n_labels,)
-        Median true logit, towards which the models shrink.
+        Median true logit, toward which the models shrink.
     rarity : ndarray of shape (n_labels,)
         0 for the most frequent label, 1 for the rarest.
     model_bias : ndarray of shape (n_models, n_labels)

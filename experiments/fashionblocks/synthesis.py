@@ -1,6 +1,6 @@
 """FashionBlocks: a data set of drawn garments, made from a seed.
 
-It stands in for the contest's photos where there are none: offline, licence-free, any size, and hard in the same
+It stands in for the contest's photos where there are none: offline, license-free, any size, and hard in the same
 ways.
 """
 

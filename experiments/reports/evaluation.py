@@ -46,7 +46,7 @@ def evaluate_ensemble(
     n_bootstrap: int = 1000,
     random_state: int = 0,
 ) -> tuple[dict[str, Any], Report]:
-    """Score an ensemble, its members and their mean on labelled rows.
+    """Score an ensemble, its members and their mean on labeled rows.
 
     Parameters
     ----------

@@ -119,7 +119,7 @@ def _curves(
 
 
 def _member_row(name: str, folds: list[dict[str, NDArray[np.float64]]]) -> tuple[str, int, int, float, float | None]:
-    """Summarise one member."""
+    """Summarize one member."""
     best = float(np.mean([np.nanmax(fold["validation_micro_f1"]) for fold in folds]))
     seconds = float(sum(np.nansum(fold["seconds"]) for fold in folds)) if "seconds" in folds[0] else None
     return name, len(folds), max(len(fold["validation_micro_f1"]) for fold in folds), best, seconds

@@ -84,4 +84,4 @@ class AttentionHead(nn.Module):
         with torch.no_grad():
             self.bias.copy_(log_odds)
             nn.init.zeros_(self.score.weight)
-            nn.init.normal_(self.value.weight, std=0.01)
+            nn.init.normal_(self.value.weight, std=0.01)  # as in `start_linear`

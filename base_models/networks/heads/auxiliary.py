@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
-AUXILIARY_WEIGHT = 0.3
+AUXILIARY_WEIGHT = 0.3  # Szegedy et al., section 5
 
 
 class AuxiliaryHead(nn.Module):

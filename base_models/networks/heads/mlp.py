@@ -10,7 +10,7 @@ from base_models.networks.heads.body_output import BodyOutput, start_linear
 
 
 class MlpHead(nn.Module):
-    """Pass the pooled features through hidden layers, each linear → ReLU → batch normalisation.
+    """Pass the pooled features through hidden layers, each linear → ReLU → batch normalization.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ class MlpHead(nn.Module):
     n_labels : int
         Labels.
     hidden : sequence of int
-        Widths of the hidden layers.
+        Widths of the hidden layers; the default is a choice, not tuned.
     """
 
     needs = "pooled"
