@@ -31,7 +31,7 @@ DATA_SET, BEGUN = (
     ResultKind("a FashionBlocks data set", name, lambda marker: () if "n_train" in marker else None)
     for name in (_MARKER, _BEGUN)
 )
-_QUALITY = 90
+_QUALITY = 90  # of the JPEG: a choice; the pixels depend on it
 _VERSION = 1
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stacking.files.output_folder import OutputFolder
 
 SPLITS = ("train", "validation", "test")
+# As many as can be read in one chart: choices. The table lists every label.
 MOST_BARS = 30
 MOST_MAPPED = 20
 

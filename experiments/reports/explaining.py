@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from base_models.runs.inference import MemberNetworks
     from stacking.files.output_folder import OutputFolder
 
-PICTURE_SIDE = 224
-MOST_SHOWN = 48
+# Choices on which only the look and the size of the report depend.
+PICTURE_SIDE = 224  # pixels
+MOST_SHOWN = 48  # photos in the report; the pictures of all are written as files
 DEFAULT_TOP = 3
 
 

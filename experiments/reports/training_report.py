@@ -20,6 +20,7 @@ PHOTO_SIDE = 144
 """Longer side of a photo in the report, in pixels."""
 
 MOST_TAGS = 14
+"""Labels below a photo, which keep its place in the grid short: a choice."""
 
 
 def learning_curves_section(run: Path) -> Section:
