@@ -92,26 +92,14 @@ class FeatureFacts:
 
     @property
     def name(self) -> str:
-        """Return the name of the store's folder.
-
-        Returns
-        -------
-        str
-            Network, size and the beginning of a hash over all fields.
-        """
+        """Return the name of the store's folder: network, size and the beginning of a hash over all fields."""
         text = json.dumps([SCHEMA_VERSION, dataclasses.asdict(self)], sort_keys=True)
         network = "".join(c if c.isalnum() or c in "_-." else "-" for c in self.network)
         return f"{network}-{self.size}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
     def n_columns(self) -> int:
-        """Return the numbers in a row.
-
-        Returns
-        -------
-        int
-            Channels × places.
-        """
+        """Return the numbers in a row: channels × places."""
         return self.n_channels * self.n_places
 
     def n_bytes(self, n_variants: int = 1) -> int:

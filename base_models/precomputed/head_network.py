@@ -36,18 +36,7 @@ class BodyNetwork(MultilabelNetwork):
         self.eval()
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Compute the features.
-
-        Parameters
-        ----------
-        photos : Tensor
-            Shape (n_rows, 3, size, size), normalized.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_channels, n_places), float32; pooled features have one place.
-        """
+        """Compute the features: (n_rows, n_channels, n_places), float32; pooled features have one place."""
         pooled, feature_map, _ = run_body(self.body, photos, self.needs)
         features = feature_map.flatten(2) if self.needs == "feature_map" else pooled.unsqueeze(2)
         return features.float()

@@ -95,13 +95,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this is the process that writes and reports.
-
-        Returns
-        -------
-        bool
-            True for number 0.
-        """
+        """Tell whether this is the process that writes and reports: number 0."""
         return self.rank == 0
 
     def wait(self) -> None:

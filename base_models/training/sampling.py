@@ -38,13 +38,7 @@ class LabelSampler:
 
     @property
     def effective_sample_size(self) -> float:
-        """Return how many equally weighted rows would estimate a mean as well: (Σ w)² / Σ w².
-
-        Returns
-        -------
-        float
-            In [1, n_rows].
-        """
+        """Return how many equally weighted rows would estimate a mean as well: (Σ w)² / Σ w², in [1, n_rows]."""
         return float(self.weights.sum() ** 2 / (self.weights**2).sum())
 
     def draw(self, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -33,7 +33,10 @@ class BodyOutput:
 
 
 class Head(Protocol):
-    """Map what the body made to logits; a ``torch.nn.Module``."""
+    """Map what the body made to logits.
+
+    A ``torch.nn.Module`` whose ``forward`` takes a `BodyOutput` and returns logits of shape (n_rows, n_labels).
+    """
 
     needs: str
     """``"pooled"``, or what is wanted besides: ``"feature_map"``, ``"inner"`` or ``"photos"``."""

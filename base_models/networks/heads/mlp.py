@@ -35,26 +35,9 @@ class MlpHead(nn.Module):
         self.classifier = nn.Linear(n_features, n_labels)
 
     def forward(self, output: BodyOutput) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``pooled`` is used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``pooled``."""
         return self.classifier(self.hidden(output.pooled))
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make the untrained head answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make the untrained head answer base rates."""
         start_linear(self.classifier, log_odds)

@@ -81,18 +81,7 @@ class RecurrentHead(nn.Module):
         self.readout = nn.Parameter(torch.zeros(n_labels, 2 * n_hidden))
 
     def forward(self, output: BodyOutput) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``pooled`` is used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``pooled``."""
         n_rows, (n_labels, n_hidden) = len(output.pooled), self.embedding.shape
         words = self.embedding.expand(n_rows, n_labels, n_hidden)
         state = torch.tanh(self.first_state(output.pooled)).view(n_rows, 2, n_hidden).transpose(0, 1).contiguous()
@@ -100,13 +89,7 @@ class RecurrentHead(nn.Module):
         return self.linear(output.pooled) + (states * self.readout).sum(dim=2)
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make the untrained head answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make the untrained head answer base rates."""
         start_linear(self.linear, log_odds)
         nn.init.normal_(self.embedding, std=0.1)  # a choice, not tuned; `embed_labels` replaces it
         nn.init.normal_(self.readout, std=0.01)  # as in `start_linear`, so that the linear answer leads at first

@@ -99,18 +99,7 @@ class WideHead(nn.Module):
         self.classifier = nn.Linear(n_features + 100 + 3 * N_BINS, n_labels)
 
     def forward(self, output: BodyOutput) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``pooled`` and ``photos`` are used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``pooled`` and ``photos``."""
         photos = output.photos
         if photos.shape[2:] != (self.size, self.size):
             photos = functional.interpolate(photos, (self.size, self.size), mode="bilinear", antialias=True)
@@ -119,11 +108,5 @@ class WideHead(nn.Module):
         return self.classifier(torch.cat([output.pooled, self.dense(gradients), colors], dim=1))
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make the untrained head answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make the untrained head answer base rates."""
         start_linear(self.classifier, log_odds)
