@@ -1,4 +1,4 @@
-"""Whether a photo's bytes reach to its end, told by its container without decoding it.
+"""Whether a photo's bytes reach to its end, judged by its container without decoding it.
 
 A server that closes the connection early, or a file that was cut when it was uploaded, gives a photo whose lower half
 is missing. Every format says where it ends; this looks there. What lies inside is for the ingest to find out.

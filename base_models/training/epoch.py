@@ -2,7 +2,7 @@
 
 Every random number comes from a seed that names its place, so an epoch depends on nothing but what a checkpoint holds.
 A batch that does not fit into the device's memory is cut into parts whose gradients add up to its own. Batch
-normalization then sees the parts, so this is said aloud and recorded.
+normalization then sees the parts, so this is logged as a warning and recorded.
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ def _read_batch(task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64
     config, epoch = task.member.training, place[0]
     mixed = None
     if config.mixup and epoch < config.epochs - config.mixup_off_epochs:
+        # the last number keeps uses of one seed apart: 1 for RandAugment, 2 for label sampling, 3 here
         mixed = float(np.random.default_rng((task.seed, *place, 3)).beta(config.mixup, config.mixup))
     target, mask = _targets(task, rows)
     return _Batch(rows, pixels, target, mask, mixed)

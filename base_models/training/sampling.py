@@ -54,7 +54,7 @@ class LabelSampler:
         ndarray of int64, shape (n_rows,)
             Row i occurs ``n_rows · w_i / Σ w`` times, rounded down or up (systematic sampling in random order).
         """
-        rng = np.random.default_rng((seed, epoch, 2))
+        rng = np.random.default_rng((seed, epoch, 2))  # 2 keeps it apart from other uses of the seed
         order = rng.permutation(len(self.rows))
         reach = np.cumsum(self.weights[order])
         points = (rng.random() + np.arange(len(order))) * (reach[-1] / len(order))

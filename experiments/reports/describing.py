@@ -288,7 +288,7 @@ def _heat_map(names: list[str], share: NDArray[np.float64]) -> str:
 
     def paint(canvas: "Canvas") -> None:
         axes, places = canvas.add_subplot(), np.arange(len(names))
-        for row, column in np.argwhere(share > 0.005):
+        for row, column in np.argwhere(share > 0.005):  # paler squares could not be seen
             box = (column - 0.5, column + 0.5, column + 0.5, column - 0.5)
             axes.fill(box, (row - 0.5, row - 0.5, row + 0.5, row + 0.5), color=ACCENT, alpha=float(share[row, column]))
         short = shorten_all(names, 20)

@@ -170,6 +170,7 @@ def worst_errors_section(answer: HeldOut, manifest: Manifest, *, n_photos: int =
     Section
         A grid and a table.
     """
+    # bounded, so that one certain mistake does not outweigh a whole row of others
     score = np.clip(answer.y_score.astype(np.float64), 1e-6, 1 - 1e-6)
     surprise = -np.log(np.where(answer.y_true == 1, score, 1 - score))  # (n_samples, n_labels)
     worst = np.argsort(-surprise.sum(axis=1), kind="stable")[:n_photos]
