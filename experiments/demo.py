@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from stacking.report import Section
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
-N_TRAIN, N_TEST = 1800, 600
+N_TRAIN, N_TEST = 1800, 600  # photos: a choice, few enough for minutes on a CPU
 FORMAT = "labelstack demo"
 DEMO = ResultKind("a demo", "demo.json", lambda marker: () if marker.get("format") == FORMAT else None)
 

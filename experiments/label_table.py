@@ -28,7 +28,7 @@ class LabelCounts:
     Attributes
     ----------
     n_samples : int
-        Samples labelled.
+        Samples labeled.
     labels_per_sample : float
         Mean number of labels.
     """

@@ -37,7 +37,7 @@ def search_weights(
     optimizer : str, default='greedy'
         A name of `optimizers.list_optimizers`.
     objective : str, default='micro-f1-best'
-        What is optimised.
+        What is optimized.
     mean : str, default='arithmetic'
         How scores are averaged: arithmetic or geometric.
     random_state : int, default=0

@@ -19,7 +19,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NOT_PUBLIC = tuple(  # what Python's is_global lets pass: protocol assignments, relays, site-local, a cloud's metadata
     ipaddress.ip_network(network) for network in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "fec0::/10")
 )
-_WEB_PORTS = (80, 443)
+_WEB_PORTS = (80, 443)  # other ports may be services of the host that photos never come from
 _LIKE_AN_ADDRESS = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\.?", re.IGNORECASE)  # 127.1, 0x7f000001: IPv4 to systems
 
 

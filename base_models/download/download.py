@@ -39,7 +39,7 @@ ASSUMED_BYTES = 100_000
 DOWNLOAD = ResultKind("a download", LEDGER_NAME, None)
 """The ledger, a database, is the marker: whether it is one of ours, it says itself before anything is changed."""
 
-_MEASURED_ENOUGH = 50
+_MEASURED_ENOUGH = 50  # photos whose mean size is taken for all; only estimates of space depend on it
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp"}
 Progress = Callable[..., None]
 
@@ -283,7 +283,7 @@ class _Run:
                 return
 
     def _back_off(self, attempt: int) -> float:
-        """Return the seconds to wait after a failed attempt, varied so that photos do not come back together."""
+        """Return the seconds to wait after a failed attempt, varied by up to a half so that they spread out."""
         wait = self.options.first_wait * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
         return min(wait, self.options.longest_wait)
 

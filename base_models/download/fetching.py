@@ -20,11 +20,11 @@ from base_models.download.options import DownloadOptions
 from base_models.download.whole_photos import is_whole_photo
 from base_models.photos.decoding import photo_format
 
-MAX_REDIRECTS = 4
-_PIECE = 2**16
-_REDIRECTS = (301, 302, 303, 307, 308)
-_MAY_PASS = (408, 425, 429)
-_ASKS_FOR_REST = (429, 503)
+MAX_REDIRECTS = 4  # to https, to a host of files, and two more: a choice, not tuned
+_PIECE = 2**16  # bytes; only speed and memory depend on it
+_REDIRECTS = (301, 302, 303, 307, 308)  # RFC 9110, section 15.4: those that name another place
+_MAY_PASS = (408, 425, 429)  # timeout, too early, too many requests; all of 5xx may pass as well
+_ASKS_FOR_REST = (429, 503)  # what RFC 6585 and RFC 9110 let carry Retry-After, besides redirects
 _NO_AI = frozenset({"noai", "noimageai"})
 _AGENT = "labelstack"
 
@@ -67,6 +67,7 @@ def open_session(options: DownloadOptions) -> aiohttp.ClientSession:
     """
     from importlib.metadata import version
 
+    # addresses are resolved again every five minutes; only speed and load on the resolver depend on it
     connector = aiohttp.TCPConnector(
         limit=options.connections, resolver=PublicResolver(options.allow_private), ttl_dns_cache=300
     )
@@ -176,7 +177,7 @@ def _forbids_ai(tags: list[str]) -> bool:
 
 
 async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read a body piece by piece; stop as soon as it is too large or no photo."""
+    """Read a body chunk by chunk; stop as soon as it is too large or no photo."""
     if (response.content_length or 0) > limit:
         raise FetchError(f"more bytes than the limit of {limit:,}", may_pass=False)
     body = bytearray()
@@ -185,7 +186,7 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
         body += piece
         if len(body) > limit:
             raise FetchError(f"more bytes than the limit of {limit:,}", may_pass=False)
-        if not looked and len(body) >= 12:
+        if not looked and len(body) >= 12:  # as much as the longest signature, WebP's, needs
             looked = True
             _check_format(bytes(body[:12]), response)
     if body and not looked:

@@ -1,4 +1,4 @@
-"""Politeness towards hosts: few connections to each, a rest when one asks for it, and no insisting on one that is dead.
+"""Politeness toward hosts: few connections to each, a rest when one asks for it, and no insisting on one that is dead.
 
 A contest's million photos often lie on one host. Too many requests earn a 429 for every photo; so a host that says
 "too many" or "later" is left alone as a whole, not photo by photo. A host that does not answer is given up for this
@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+# Each is more than the default number of connections at once, to a host (8) and in all (32): the requests of one bad
+# moment end no host and no run. Beyond that both are choices, not tuned.
 UNANSWERED_BY_HOST = 20
 UNANSWERED_BY_ALL = 50
 
@@ -88,7 +90,7 @@ class Hosts:
         host : str
             The host's name.
         seconds : float
-            For how long; a longer rest already begun stays.
+            For how long; a longer rest that has already started stays.
         """
         if seconds > self._longest_wait:
             self._given_up[host] = f"the host asks to wait longer than {self._longest_wait:g} s"

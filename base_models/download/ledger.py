@@ -16,7 +16,7 @@ from stacking.files.atomic_files import atomic_write_text
 from stacking.files.csv_cells import guard_cell, to_csv
 
 LEDGER_NAME = "ledger.sqlite"
-_PAGE = 1000
+_PAGE = 1000  # rows read at once; only speed and memory depend on it
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS photos (
     id TEXT PRIMARY KEY, position INTEGER NOT NULL, url TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'waiting',

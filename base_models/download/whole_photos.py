@@ -1,4 +1,4 @@
-"""Whether a photo's bytes reach to its end, told by its container without decoding it.
+"""Whether a photo's bytes reach to its end, judged by its container without decoding it.
 
 A server that closes the connection early, or a file that was cut when it was uploaded, gives a photo whose lower half
 is missing. Every format says where it ends; this looks there. What lies inside is for the ingest to find out.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base_models.photos.decoding import photo_format
 
+# Markers of JPEG: ITU-T T.81, table B.1. The standalone ones (TEM, restarts, start of image) have no length field.
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 

@@ -15,7 +15,7 @@ from torch import nn
 from base_models.explanation.targets import answering
 from base_models.networks.feature_maps import arrange_feature_map
 
-MIN_SIDE = 6
+MIN_SIDE = 6  # what a ResNet's last map has at 192 pixels, a place fewer than at 224: a choice, not tuned
 
 
 def explained_layer(body: nn.Module, size: int) -> str:

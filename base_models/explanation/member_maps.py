@@ -21,7 +21,7 @@ from base_models.training.scoring import score_photos, split_evenly
 
 Method: TypeAlias = Literal["auto", "grad-cam", "attention"]
 METHODS: tuple[Method, ...] = ("auto", "grad-cam", "attention")
-BATCH = 32
+BATCH = 32  # photos at a time; only speed and memory depend on it
 
 
 class MemberExplainer:

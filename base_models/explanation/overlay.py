@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+# Yellow, orange, dark red: each darker than the one before. These three only decide how a map looks.
 RAMP = np.array([(255, 224, 130), (240, 125, 45), (165, 15, 55)], np.float32)
 LARGEST_SHARE = 0.82  # of the ramp's color at the map's value 1
 FADE = 0.4  # how far the gray photo is lightened

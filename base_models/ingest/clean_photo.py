@@ -1,4 +1,4 @@
-"""One photo from a stranger's bytes to a clean JPEG, with what is needed to recognise it again."""
+"""One photo from a stranger's bytes to a clean JPEG, with what is needed to recognize it again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from PIL import Image, ImageStat
 from base_models.ingest.options import IngestOptions
 from base_models.photos.decoding import MAX_BYTES, UnreadablePhotoError, decode_photo, letterbox
 
-THUMBNAIL_SIDE = 16
-_LOOK_SIDE = 64
-_BLANK_DEVIATION = 2.0  # gray levels; a garment on one percent of a white photo has more
+THUMBNAIL_SIDE = 16  # 768 bytes a photo in the ledger; the limits in `duplicates` were chosen for it
+_LOOK_SIDE = 64  # a multiple of it, so that a cell of the thumbnail is the mean of whole pixels
+_BLANK_DEVIATION = 2.0  # levels of a channel; a garment on one percent of a white photo has more
 
 
 class BlankPhotoError(UnreadablePhotoError):
-    """A photo of one colour."""
+    """A photo of one color."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def clean_photo(data: bytes, options: IngestOptions) -> CleanPhoto:
     Raises
     ------
     BlankPhotoError
-        If all pixels have nearly one colour.
+        If all pixels have nearly one color.
     UnreadablePhotoError
         If the photo cannot be decoded or is too small.
 

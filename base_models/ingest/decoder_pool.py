@@ -19,8 +19,8 @@ from base_models.ingest.options import IngestOptions
 from stacking.files.ending import run_all
 from stacking.process.child_processes import module_command, module_environment
 
-_START_SECONDS = 60.0
-_PIECE = 2**16
+_START_SECONDS = 60.0  # for the imports of a fresh child on a busy machine: a choice, not tuned
+_PIECE = 2**16  # bytes, what a pipe of Linux holds; only speed depends on it
 
 
 @dataclass
@@ -125,6 +125,7 @@ class DecoderPool:
     def _give(self, child: _Child, request: dict[str, str]) -> None:
         """Send one photo's request and start its clock; a fresh child has yet to import."""
         child.request = request
+        # a second more than the child's own limit of CPU time, which should be the one to end it
         child.deadline = time.monotonic() + self._options.seconds + (_START_SECONDS if child.fresh else 1.0)
         self._send(child, request)
 

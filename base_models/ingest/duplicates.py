@@ -1,6 +1,6 @@
 """Photos that are other photos again: copied, resized, or compressed once more.
 
-Two photos are the same when their 16 × 16 thumbnails, in colour, nearly are. To compare each with all would take weeks
+Two photos are the same when their 16 × 16 thumbnails, in color, nearly are. To compare each with all would take weeks
 for a million, so the photos are kept in a k-d tree (Bentley, "Multidimensional binary search trees used for associative
 searching", Communications of the ACM, 1975) over the thumbnails' 4 × 4 blocks. Where a cell is crowded it is divided by
 the block that differs most inside it: in photos of one cut on white that is the print, not the silhouette. A copy is
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from base_models.ingest.clean_photo import THUMBNAIL_SIDE
 
-_MOST_DIFFERENCE = 20  # levels, in any cell and channel
-_MEAN_DIFFERENCE = 1.5
+# What counts as the same photo: choices, whose measurement is not recorded. All differences are in levels of 0 to 255.
+_MOST_DIFFERENCE = 20  # in any cell and channel
+_MEAN_DIFFERENCE = 1.5  # over all cells and channels
 _SUM_DIFFERENCE = round(_MEAN_DIFFERENCE * 3 * THUMBNAIL_SIDE**2)
-_ASPECT_TOLERANCE = 0.03
-_BLOCK_SIDE = 4
+_ASPECT_TOLERANCE = 0.03  # relative; sides of a resized copy are rounded to whole pixels
+# How copies are looked for: a longer reach or a larger cell finds more of the near ones, more slowly.
+_BLOCK_SIDE = 4  # cells; 16 blocks of three channels make the 48 columns of the tree
 _REACH = 3 * _BLOCK_SIDE**2  # three levels in the mean of a block; copies of half the size differ by one or two
-_CROWDED = 64
-_COMPARED_AT_ONCE = 256
+_CROWDED = 64  # photos of a cell that are looked at one by one before it is divided
+_COMPARED_AT_ONCE = 256  # only speed and memory depend on it
 
 
 def find_duplicates(
@@ -86,7 +88,7 @@ class _Cell:
 
     def __init__(self, rows: list[int]) -> None:
         self.rows = rows
-        self.limit = max(_CROWDED, 2 * len(rows))
+        self.limit = max(_CROWDED, 2 * len(rows))  # a lopsided division is not followed by one for every photo
         self.column, self.middle = -1, 0
         self.below: _Cell | None = None
         self.above: _Cell | None = None
@@ -129,7 +131,7 @@ class _BlockTree:
         blocks = self._blocks[cell.rows]
         spread = blocks.std(axis=0)
         column = int(spread.argmax())
-        if spread[column] < _REACH / 2:
+        if spread[column] < _REACH / 2:  # most photos would lie within reach of the division
             cell.limit *= 2
             return
         middle = int(blocks[:, column].mean())  # between the white of most photos and the garments of some
@@ -153,11 +155,11 @@ def _first_match(
     thumbnails: NDArray[np.uint8],
     aspects: NDArray[np.float64],
 ) -> int:
-    """Return the first candidate whose colours and proportions are those of the photo, or −1."""
+    """Return the first candidate whose colors and proportions are those of the photo, or −1."""
     if not candidates:
         return -1
     rows = np.array(candidates, dtype=np.int64)
-    # blocks differ by no more than their thumbnails do
+    # A block's difference is at most the sum of its cells' differences, so this cheap test leaves out no copy.
     rows = rows[np.abs(blocks[rows] - blocks[row]).sum(axis=1, dtype=np.int32) <= _SUM_DIFFERENCE]
     rows = np.sort(rows[np.abs(aspects[rows] / aspects[row] - 1) < _ASPECT_TOLERANCE])
     for start in range(0, len(rows), _COMPARED_AT_ONCE):

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 from stacking.files.atomic_files import check_regular
 from stacking.files.ending import run_all
 
+# Only speed depends on them, and how much of the work a kill makes to be done once more.
 _COMMIT_ROWS = 100
 _COMMIT_SECONDS = 0.2
 

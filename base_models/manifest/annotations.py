@@ -17,8 +17,8 @@ from base_models.photos.vocabulary import Vocabulary
 from stacking.predictions.forms.label_cells import Kind, match_label_keys
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_MOST_FOLDERS = 16
-_LONGEST_ID = 255
+_MOST_FOLDERS = 16  # a choice: deeper than data sets are laid out
+_LONGEST_ID = 255  # below the 260 characters of a path on Windows
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows writes such files to a device
 _SPLITS = {
     "train": "train",

@@ -41,38 +41,11 @@ class FolderPhotos:
         return len(self.paths)
 
     def describe(self, row: int) -> str:
-        """Return where photo `row` lies, for errors and lists.
-
-        Parameters
-        ----------
-        row : int
-            Row of the photo.
-
-        Returns
-        -------
-        str
-            Path relative to the root.
-        """
+        """Return where a photo lies: the path relative to the root."""
         return str(self.paths[row])
 
     def read_bytes(self, row: int) -> bytes:
-        """Return the content of one photo's file.
-
-        Parameters
-        ----------
-        row : int
-            Row of the photo.
-
-        Returns
-        -------
-        bytes
-            The file.
-
-        Raises
-        ------
-        UnreadablePhotoError
-            If the file cannot be read.
-        """
+        """Return the content of one photo's file."""
         path = Path(self.root) / str(self.paths[row])
         try:
             if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
@@ -86,18 +59,7 @@ class FolderPhotos:
         return data
 
     def select(self, rows: NDArray[np.int64]) -> FolderPhotos:
-        """Return the source of some photos, in the order given.
-
-        Parameters
-        ----------
-        rows : ndarray of int
-            Rows to keep.
-
-        Returns
-        -------
-        FolderPhotos
-            The smaller source.
-        """
+        """Return the source of some photos, in the order given."""
         return FolderPhotos(self.root, self.paths[rows], self.sizes[rows])
 
 

@@ -41,6 +41,11 @@ class PhotoSource(Protocol):
         -------
         bytes
             The encoded photo.
+
+        Raises
+        ------
+        UnreadablePhotoError
+            If it cannot be read whole, or is larger than `base_models.photos.decoding.MAX_BYTES`.
         """
         ...
 

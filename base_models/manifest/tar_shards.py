@@ -49,38 +49,11 @@ class TarPhotos:
         return len(self.offsets)
 
     def describe(self, row: int) -> str:
-        """Return where photo `row` lies, for errors and lists.
-
-        Parameters
-        ----------
-        row : int
-            Row of the photo.
-
-        Returns
-        -------
-        str
-            Shard and offset.
-        """
+        """Return where a photo lies: its shard and offset."""
         return f"{self.shards[self.shard_of[row]]} at byte {self.offsets[row]}"
 
     def read_bytes(self, row: int) -> bytes:
-        """Return the content of one photo.
-
-        Parameters
-        ----------
-        row : int
-            Row of the photo.
-
-        Returns
-        -------
-        bytes
-            The member.
-
-        Raises
-        ------
-        UnreadablePhotoError
-            If the shard cannot be read or ends before the photo does.
-        """
+        """Return the content of one photo; no more is read than it holds."""
         size = int(self.sizes[row])
         if size > MAX_BYTES:
             raise UnreadablePhotoError(f"{self.describe(row)}: more than the limit of {MAX_BYTES:,} bytes")
@@ -95,18 +68,7 @@ class TarPhotos:
         return data
 
     def select(self, rows: NDArray[np.int64]) -> TarPhotos:
-        """Return the source of some photos, in the order given.
-
-        Parameters
-        ----------
-        rows : ndarray of int
-            Rows to keep.
-
-        Returns
-        -------
-        TarPhotos
-            The smaller source.
-        """
+        """Return the source of some photos, in the order given."""
         return TarPhotos(self.root, self.shards, self.shard_of[rows], self.offsets[rows], self.sizes[rows])
 
 

@@ -109,7 +109,7 @@ def run_body(body: nn.Module, photos: Tensor, needs: str) -> tuple[Tensor, Tenso
     body : torch.nn.Module
         A timm network without a classifier.
     photos : Tensor
-        Shape (n_rows, 3, size, size), normalised.
+        Shape (n_rows, 3, size, size), normalized.
     needs : str
         ``needs`` of the head.
 

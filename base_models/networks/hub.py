@@ -25,7 +25,7 @@ def hub_is_reachable(timeout: float = 5.0) -> bool:
     Parameters
     ----------
     timeout : float
-        Seconds to wait for it.
+        Seconds to wait for it; the default is a choice that a slow line survives and a dead one does not delay much.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from base_models.photos.transforms import normalise_photos
 
 
 def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor, precision: str) -> Tensor:
-    """Normalise photos and compute their logits.
+    """Normalize photos and compute their logits.
 
     Parameters
     ----------

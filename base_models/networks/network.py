@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class MultilabelNetwork(nn.Module):
-    """Map normalised photos to logits.
+    """Map normalized photos to logits.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class MultilabelNetwork(nn.Module):
         Parameters
         ----------
         photos : Tensor
-            Shape (n_rows, 3, size, size), normalised.
+            Shape (n_rows, 3, size, size), normalized.
 
         Returns
         -------
@@ -103,7 +103,7 @@ class MultilabelNetwork(nn.Module):
         ----------
         share : float
             Share of its layers, in [0, 1]: 0 lets the whole body learn, 1 none of it. Frozen layers keep their weights,
-            and by ``train`` their normalisation statistics.
+            and by ``train`` their normalization statistics.
         """
         freeze_layers(self.body, share)
 
@@ -144,12 +144,12 @@ def create_network(
     load_weights : bool
         False skips the starting weights, because trained ones follow.
     y_true : ndarray of uint8, shape (n_rows, n_labels), optional
-        Truth of the training rows; a recurrent head factorises its label embeddings from it, and draws them without.
+        Truth of the training rows; a recurrent head factorizes its label embeddings from it, and draws them without.
 
     Returns
     -------
     MultilabelNetwork
-        On the CPU; ``mean``, ``std`` and ``starting_weights`` tell its normalisation and what was loaded.
+        On the CPU; ``mean``, ``std`` and ``starting_weights`` tell its normalization and what was loaded.
 
     Raises
     ------
@@ -172,6 +172,7 @@ def create_network(
         network.starting_weights = load_starting_weights(body, member.weights, member.network)
     elif load_weights:
         logger.info("%s: %s starts from scratch, without pretrained weights", member.name, member.network)
+    # a label that always or never occurs would start at an infinite logit; 1e-4 is a choice, not tuned
     rates = torch.from_numpy(np.clip(base_rates, 1e-4, 1 - 1e-4)).float()
     head.start_at(torch.log(rates / (1 - rates)))
     if isinstance(head, RecurrentHead) and y_true is not None:
@@ -208,7 +209,7 @@ def _create_body(member: MemberConfig, *, from_hub: bool) -> nn.Module:
 
 
 def _data_settings(body: nn.Module) -> dict[str, Any]:
-    """Ask timm for the normalisation that belongs to the network."""
+    """Ask timm for the normalization that belongs to the network."""
     from timm.data.config import resolve_model_data_config
 
     return dict(resolve_model_data_config(body))  # type: ignore[no-untyped-call]

@@ -48,18 +48,7 @@ class LabelwiseNetwork(nn.Module):
         return {int(epoch): cast(MultilabelNetwork, network) for epoch, network in self.networks.items()}
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        photos : Tensor
-            Shape (n_rows, 3, size, size), normalised.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels), float32.
-        """
+        """Compute the logits, each by the network of its label's epoch."""
         logits = torch.empty(len(photos), len(self.label_epochs), device=photos.device)
         for epoch, network in self.networks.items():
             columns = [column for column, chosen in enumerate(self.label_epochs) if str(chosen) == epoch]

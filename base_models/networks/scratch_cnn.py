@@ -7,13 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 SCRATCH_CNN = "scratch-cnn"
-"""Its name in a recipe, beside the names of timm."""
+"""Its name in a recipe, where other names are those of timm."""
 
-WIDTHS = (32, 64, 128, 256)
+WIDTHS = (32, 64, 128, 256)  # doubled where the sides are halved; 32 is a choice, not tuned
 
 
 class ScratchCnn(nn.Module):
-    """Four blocks of convolution → batch normalisation → ReLU → pooling by two, then an average over the places.
+    """Four blocks of convolution → batch normalization → ReLU → pooling by two, then an average over the places.
 
     It offers what heads and explanations use of timm's networks: ``forward_features``, ``forward_head``,
     ``num_features``, ``feature_info`` and ``group_matcher``.

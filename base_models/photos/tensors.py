@@ -25,8 +25,8 @@ from stacking.process.child_processes import safe_path
 logger = logging.getLogger(__name__)
 
 GIB = 2**30
-DECODE_BATCH = 256
-SHARE_OF_DEVICE = 0.25  # of a GPU's free memory, for photos; the rest is for activations
+DECODE_BATCH = 256  # photos between two reports of progress; only speed and memory depend on it
+SHARE_OF_DEVICE = 0.25  # of a GPU's free memory, for photos; the rest is for activations; only speed depends on it
 
 
 class PhotoReader(Protocol):

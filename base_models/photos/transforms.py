@@ -1,4 +1,4 @@
-"""From stored uint8 photos to what a network takes: random changes for training, and the network's own normalisation.
+"""From stored uint8 photos to what a network takes: random changes for training, and the network's own normalization.
 
 All random numbers of a photo come from (seed, epoch, photo), so they depend neither on the batch it lies in, nor on the
 number of worker processes, nor on whether the run was interrupted. They are drawn, and ``mirror`` and ``light`` change,
@@ -18,10 +18,10 @@ from torch.nn import functional
 from base_models.device import channel_values, send
 from base_models.recipe.training import TrainingConfig
 
-SMALLEST_CROP = 0.75  # share of the area; smaller crops cut labelled parts off
-SHADE = 0.2  # the contrast with white changes by at most this share
+SMALLEST_CROP = 0.75  # share of the area; smaller crops cut labeled parts off; a choice, not tuned
+SHADE = 0.2  # the contrast with white changes by at most this share; a choice, not tuned
 WHITE = 255.0
-N_DRAWS = 5  # random numbers of a photo in an epoch
+N_DRAWS = 5  # random numbers of a photo in an epoch: area, place across, place down, mirror, shade
 # G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 16
 SPLITMIX_STEP = np.uint64(0x9E3779B97F4A7C15)
 SPLITMIX_ROUNDS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
@@ -165,10 +165,11 @@ def _draw(rows: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float32]
     """Draw ``N_DRAWS`` numbers in [0, 1) for every row: those places of the SplitMix64 sequence of (seed, epoch)."""
     start = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0]
     places = rows.astype(np.uint64)[:, None] * np.uint64(N_DRAWS) + np.arange(1, N_DRAWS + 1, dtype=np.uint64)
-    bits = start + places * SPLITMIX_STEP  # modulo 2^64
+    bits = start + places * SPLITMIX_STEP  # modulo 2^64; the step is odd, so no state comes twice
     for shift, factor in SPLITMIX_ROUNDS:
         bits = (bits ^ (bits >> shift)) * factor
     bits ^= bits >> np.uint64(31)
+    # the upper 24 bits: as many as a float32 holds exactly, so that no number is rounded up to 1
     return ((bits >> np.uint64(40)) * 2.0**-24).astype(np.float32)
 
 
@@ -176,11 +177,12 @@ def _rand_augment(photos: Tensor, rows: NDArray[np.int64], seed: int, epoch: int
     """Apply torchvision's RandAugment to each photo under its own seed."""
     from torchvision.transforms import v2
 
+    # two changes as in torchvision, and a magnitude of 7 instead of its 9 of 31: a choice, not tuned; bars stay white
     change = v2.RandAugment(num_ops=2, magnitude=7, fill=255)
     changed = torch.empty_like(photos)
     with torch.random.fork_rng(devices=[]):
         for place, row in enumerate(rows):
-            # the CPU's alone: a GPU's draws dropout
+            # The CPU's alone: a GPU's draws dropout. The last 1 keeps these seeds apart from those of `_draw`.
             torch.default_generator.manual_seed(int(np.random.default_rng((seed, epoch, int(row), 1)).integers(2**62)))
             changed[place] = change(photos[place])
     return changed

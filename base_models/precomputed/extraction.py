@@ -25,7 +25,7 @@ from stacking.files.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS = 64  # divides CHUNK_ROWS
+BATCH_ROWS = 64  # must divide CHUNK_ROWS; only speed and memory depend on it
 
 
 def compute_features(body: MultilabelNetwork, photos: Tensor, precision: str = "float32") -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from stacking.predictions.forms.matrix_files import MatrixFile
 logger = logging.getLogger(__name__)
 
 GIB = 2**30
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 4096  # read at once; only speed and memory depend on it
 
 
 class FeatureRows:

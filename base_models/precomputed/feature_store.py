@@ -44,7 +44,7 @@ from stacking.predictions.forms.store import write_at
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-CHUNK_ROWS = 512
+CHUNK_ROWS = 512  # what a killed process loses at most; only speed depends on it
 VARIANTS = ("photos", "mirrored")
 INDEX, LEDGER = "index.json", "progress.json"
 
@@ -62,7 +62,7 @@ class FeatureFacts:
     size : int
         Side of the photos in pixels.
     mean, std : tuple of float
-        The network's normalisation.
+        The network's normalization.
     precision : {"float32", "bfloat16"}
         Arithmetic of the body.
     needs : {"pooled", "feature_map"}
@@ -92,26 +92,14 @@ class FeatureFacts:
 
     @property
     def name(self) -> str:
-        """Return the name of the store's folder.
-
-        Returns
-        -------
-        str
-            Network, size and the beginning of a hash over all facts.
-        """
+        """Return the name of the store's folder: network, size and the beginning of a hash over all fields."""
         text = json.dumps([SCHEMA_VERSION, dataclasses.asdict(self)], sort_keys=True)
         network = "".join(c if c.isalnum() or c in "_-." else "-" for c in self.network)
         return f"{network}-{self.size}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
     def n_columns(self) -> int:
-        """Return the numbers in a row.
-
-        Returns
-        -------
-        int
-            Channels × places.
-        """
+        """Return the numbers in a row: channels × places."""
         return self.n_channels * self.n_places
 
     def n_bytes(self, n_variants: int = 1) -> int:
@@ -375,6 +363,6 @@ class FeatureWriter:
 
 
 def _plain(facts: FeatureFacts) -> dict[str, Any]:
-    """Return the facts as JSON gives them back."""
+    """Return them as JSON gives them back: tuples become lists."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(facts)))
     return plain

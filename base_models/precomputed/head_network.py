@@ -20,12 +20,12 @@ from base_models.precomputed.feature_rows import FeatureRows
 
 
 class BodyNetwork(MultilabelNetwork):
-    """Map normalised photos to the features that a head needs.
+    """Map normalized photos to the features that a head needs.
 
     Parameters
     ----------
     network : MultilabelNetwork
-        Its body is used; put into evaluation mode, as a frozen body's normalisation statistics must not drift.
+        Its body is used; put into evaluation mode, as a frozen body's normalization statistics must not drift.
     """
 
     def __init__(self, network: MultilabelNetwork) -> None:
@@ -36,18 +36,7 @@ class BodyNetwork(MultilabelNetwork):
         self.eval()
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Compute the features.
-
-        Parameters
-        ----------
-        photos : Tensor
-            Shape (n_rows, 3, size, size), normalised.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_channels, n_places), float32; pooled features have one place.
-        """
+        """Compute the features: (n_rows, n_channels, n_places), float32; pooled features have one place."""
         pooled, feature_map, _ = run_body(self.body, photos, self.needs)
         features = feature_map.flatten(2) if self.needs == "feature_map" else pooled.unsqueeze(2)
         return features.float()

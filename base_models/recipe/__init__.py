@@ -1,1 +1,1 @@
-"""What a run is told: its data, members, folds and training settings, checked and hashed."""
+"""What a run is made from: its data, members, folds and training settings, checked and hashed."""

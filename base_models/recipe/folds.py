@@ -56,24 +56,12 @@ class FoldConfig:
 
     @property
     def n_networks(self) -> int:
-        """Return how many networks of each member are trained.
-
-        Returns
-        -------
-        int
-            The number of folds, and one more for a refit; 1 where a holdout is scored.
-        """
+        """Return how many networks a member has: the folds and a refit, if any; 1 where a holdout is scored."""
         if self.scheme != "out-of-fold":
             return 1
         return self.n_folds + (self.new_photos == "refit")
 
     @property
     def networks_for_new_photos(self) -> range:
-        """Return which of a member's networks score photos that are in no fold.
-
-        Returns
-        -------
-        range
-            All of them, or the refit alone.
-        """
+        """Return which of a member's networks score photos that are in no fold: all of them, or the refit alone."""
         return range(self.n_folds if self.new_photos == "refit" else 0, self.n_networks)

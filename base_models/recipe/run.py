@@ -52,7 +52,7 @@ class TrainingRun:
     cache : {"auto", "memory", "none"}
         Whether decoded photos are kept in memory; ``auto`` keeps them when they fit in ``cache_gib``.
     cache_gib : float
-        Memory for decoded photos, in GiB.
+        Memory for decoded photos, in GiB; only speed and memory depend on it.
     n_workers : int
         Processes that decode photos which are not kept in memory; -1 starts one per processor where a GPU trains, and
         none where a CPU does. Only speed depends on it.

@@ -65,7 +65,7 @@ class TrainingConfig:
     plateau_patience : int
         Epochs without a better validation score before ``plateau`` lowers the rate.
     plateau_factor : float
-        Factor by which it does, in (0, 1).
+        Factor on the rate each time it does, in (0, 1).
     loss : {"bce", "focal", "asymmetric", "poly", "two-way", "zlpr", "distribution-balanced"}
         Training loss, see :mod:`base_models.training.losses`. The scores of ``two-way`` and ``zlpr`` are no
         probabilities.
@@ -123,8 +123,8 @@ class TrainingConfig:
     min_label_count : int
         Labels with fewer positive training photos are not answered by this member: its ``covers`` is False there.
     keep : {"best", "last", "best-per-label"}
-        Which epoch's weights score the held-out rows; the last takes each label from the epoch with its best log loss
-        on the validation rows, see :mod:`base_models.networks.per_label`.
+        Which epoch's weights score the held-out rows; ``best-per-label`` takes each label from the epoch with its best
+        log loss on the validation rows, see :mod:`base_models.networks.per_label`.
     patience : int
         Epochs without a better validation score after which training stops; 0 never stops early.
     """
@@ -138,20 +138,20 @@ class TrainingConfig:
     layer_decay: float = 1.0
     weight_decay: float = 0.02
     schedule: Literal["one-cycle", "cosine", "constant", "plateau"] = "one-cycle"
-    warmup: float = 0.25
+    warmup: float = 0.25  # fastai's default
     cycle_epochs: int = 0
     cycle_factor: float = 1.0
     plateau_patience: int = 1
-    plateau_factor: float = 0.1
+    plateau_factor: float = 0.1  # torch's default
     loss: Literal["bce", "focal", "asymmetric", "poly", "two-way", "zlpr", "distribution-balanced"] = "bce"
     class_weights: Literal["none", "negative-positive", "inverse-frequency", "effective-number"] = "none"
     class_weight_power: float = 0.5
-    class_weight_limit: float = 20.0
-    focal_gamma: float = 2.0
-    gamma_negative: float = 4.0
+    class_weight_limit: float = 20.0  # a choice, not tuned
+    focal_gamma: float = 2.0  # the best in the paper
+    gamma_negative: float = 4.0  # this and the next two: timm's defaults
     gamma_positive: float = 1.0
     margin: float = 0.05
-    poly_epsilon: float = 2.0
+    poly_epsilon: float = 2.0  # the paper's for ImageNet
     sampling_alpha: float = 1.0
     sampling_weight: Literal["mean", "max", "sum"] = "max"
     freeze_epochs: int = 0
@@ -159,7 +159,7 @@ class TrainingConfig:
     precision: Literal["float32", "tf32", "bfloat16", "float16", "auto"] = "float32"
     ema_decay: float = 0.0
     dropout: float = 0.0
-    clip_norm: float = 1.0
+    clip_norm: float = 1.0  # a usual choice, not tuned
     augmentation: Literal["none", "mirror", "light", "strong"] = "light"
     sizes: tuple[int, ...] = ()
     mixup: float = 0.0

@@ -24,7 +24,7 @@ from base_models.training.task import MemberTask, TrainedMember
 from stacking.files.atomic_files import atomic_write_bytes, sha256_file
 
 SCORED_SPLITS = ("validation", "test")
-"""Splits that are scored beside the held-out rows."""
+"""Splits that are scored besides the held-out rows."""
 
 
 def finish_fold(

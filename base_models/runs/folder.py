@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 RUN = ResultKind("a run folder", "manifest.json", lambda manifest: () if "recipe_hash" in manifest else None)
-BYTES_PER_NETWORK = 60 * 2**20
+BYTES_PER_NETWORK = 60 * 2**20  # 15.7 million float32 weights: a guess, for the check of free space before a run
 OOF_WORDS = {
     "out-of-fold": "each row scored by the fold model that did not see it",
     "holdout": "a holdout of the training rows, scored by the one network, which did not see it",
@@ -140,7 +140,7 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
     ------
     ValueError
         If the folder belongs to another recipe or is no run folder, cannot be written, has too little space, or is in
-        use. The recipe it was begun with may have gained members: those are added to the run.
+        use. The recipe it was started with may have gained members: those are added to the run.
     """
     _check_place(out, recipe)
     claim = work_folder(out, RUN)
@@ -254,7 +254,11 @@ def _only_adds_members(there: Mapping[str, Any], here: Mapping[str, Any]) -> boo
 
 
 def _expected_bytes(recipe: TrainingRun) -> int:
-    """Guess what a run writes: kept weights of every fold, and one training state."""
+    """Guess what a run writes: kept weights of every fold, and one training state.
+
+    The state is four times the weights: the last ones, their average, and the two moments of AdamW. For one or two
+    members, which may be tiny, 128 MiB are asked for: a choice.
+    """
     return BYTES_PER_NETWORK * (len(recipe.members) * recipe.folds.n_networks + 4) if len(recipe.members) > 2 else 2**27
 
 

@@ -58,7 +58,7 @@ def run_training(
     recipe : TrainingRun
         What to train.
     out : str or pathlib.Path
-        The run folder; new, or begun with the same recipe.
+        The run folder; new, or started with the same recipe.
     recipe_folder : str or pathlib.Path
         Folder that relative paths in the recipe start from.
     device : str

@@ -58,25 +58,12 @@ class RunData:
 
     @property
     def n_folds(self) -> int:
-        """Return the number of folds.
-
-        Returns
-        -------
-        int
-            Networks per member: at least 2, or 1 where a holdout is scored. A refit counts as a fold that holds no
-            row out.
-        """
+        """Return the number of folds: 1 where a holdout is scored; a refit counts as a fold that holds no row out."""
         return self.validation.shape[1]
 
     @property
     def learning(self) -> NDArray[np.bool_]:
-        """Return which rows at least one network learns from, its validation rows included.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_rows,)
-            The training split, without the holdout if there is one.
-        """
+        """Return the rows that a network learns from: the training split, without the holdout if there is one."""
         in_training = self.split == "train"
         return in_training & (self.fold < 0) if self.n_folds == 1 else in_training
 
@@ -97,24 +84,12 @@ class RunData:
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
-        """Return the positive rows of each label among those that are learned from.
-
-        Returns
-        -------
-        ndarray of int64, shape (n_labels,)
-            Counts.
-        """
+        """Return the positive rows of each label among those that are learned from."""
         return self.y_true[self.learning].sum(axis=0, dtype=np.int64)
 
     @property
     def ids(self) -> NDArray[np.str_]:
-        """Return the photo ids of the rows.
-
-        Returns
-        -------
-        ndarray of str, shape (n_rows,)
-            Ids.
-        """
+        """Return the photo ids of the rows."""
         return self.manifest.ids[self.indices]
 
 
@@ -132,7 +107,7 @@ def prepare_run_data(
     folder : RunFolder
         The run; gets ``splits.npz`` and ``failures.csv``.
     progress : callable, optional
-        Told how many photos were read.
+        Called with the number of photos that were read.
 
     Returns
     -------
@@ -142,7 +117,7 @@ def prepare_run_data(
     Raises
     ------
     ValueError
-        If photos or labels changed since the run was begun, or too few photos can be read.
+        If photos or labels changed since the run was started, or too few photos can be read.
     """
     path = folder.path / "splits.npz"
     if path.is_file():

@@ -95,13 +95,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this is the process that writes and reports.
-
-        Returns
-        -------
-        bool
-            True for number 0.
-        """
+        """Tell whether this is the process that writes and reports: number 0."""
         return self.rank == 0
 
     def wait(self) -> None:
@@ -171,7 +165,7 @@ class Processes:
         Returns
         -------
         ndarray of int64
-            A run of neighbours; sizes differ by one row at most.
+            A run of neighbors; sizes differ by one row at most.
         """
         return rows if self.count == 1 else np.array_split(rows, self.count)[self.rank]
 
@@ -208,7 +202,7 @@ class Processes:
             _reduce_in_place([p.grad for p in network.parameters() if p.grad is not None], "sum")
 
     def average_buffers(self, *networks: nn.Module) -> None:
-        """Average what batch normalisation has seen, as every process has seen another part of the batches.
+        """Average what batch normalization has seen, as every process has seen another part of the batches.
 
         Parameters
         ----------

@@ -2,7 +2,7 @@
 
 Every random number comes from a seed that names its place, so an epoch depends on nothing but what a checkpoint holds.
 A batch that does not fit into the device's memory is cut into parts whose gradients add up to its own. Batch
-normalisation then sees the parts, so this is said aloud and recorded.
+normalization then sees the parts, so this is logged as a warning and recorded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from base_models.training.task import MemberTask
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_REPORTS = 2.0
+SECONDS_BETWEEN_REPORTS = 2.0  # of progress; nothing else depends on it
 
 
 def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progress | None = None) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _draw_rows(learner: Learner, task: MemberTask, epoch: int) -> tuple[NDArray[
 
 
 def _check_shares(batches: list[NDArray[np.int64]], task: MemberTask, processes: Processes) -> None:
-    """Refuse batches that leave a process too little: batch normalisation needs two photos."""
+    """Refuse batches that leave a process too little: batch normalization needs two photos."""
     smallest = min(len(rows) for rows in batches)
     if processes.count > 1 and smallest < 2:
         raise ValueError(
@@ -151,6 +151,7 @@ def _read_batch(task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64
     config, epoch = task.member.training, place[0]
     mixed = None
     if config.mixup and epoch < config.epochs - config.mixup_off_epochs:
+        # the last number keeps uses of one seed apart: 1 for RandAugment, 2 for label sampling, 3 here
         mixed = float(np.random.default_rng((task.seed, *place, 3)).beta(config.mixup, config.mixup))
     target, mask = _targets(task, rows)
     return _Batch(rows, pixels, target, mask, mixed)
@@ -242,7 +243,7 @@ def _cut_finer(learner: Learner, task: MemberTask, epoch: int, n_rows: int, prog
     """Cut batches into twice as many parts from now on, and say so."""
     learner.optimizer.zero_grad(set_to_none=True)
     learner.n_parts *= 2
-    if n_rows < 2 * learner.n_parts:  # batch normalisation needs two
+    if n_rows < 2 * learner.n_parts:  # batch normalization needs two
         raise ValueError(
             f"size of member {task.member.name!r} must fit into the memory of {learner.device}: fewer than four photos "
             f"of {task.member.size} pixels at once do not; choose a smaller size or network."

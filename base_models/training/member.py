@@ -222,6 +222,7 @@ def _is_faster_in_bfloat16(network: MultilabelNetwork, task: MemberTask, device:
         try:
             photos = torch.zeros(n_photos, 3, task.member.size, task.member.size, device=device)
             seconds = {kind: _seconds_of_a_step(copy, photos, kind) for kind in (plain, "bfloat16")}
+            # it keeps fewer digits, so it must save at least 5 % of the time: a choice, not tuned
             return seconds["bfloat16"] < 0.95 * seconds[plain]
         except RuntimeError as error:
             if not is_out_of_memory(error) or n_photos == 2:

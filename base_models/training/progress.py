@@ -57,7 +57,7 @@ Progress = Callable[[TrainingEvent], None]
 
 
 class TimeLeft:
-    """Estimate the rest of a run: members not begun yet cost in proportion to one timed forward pass.
+    """Estimate the rest of a run: members not started yet cost in proportion to one timed forward pass.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which training rows an epoch shows: all of them once, a share of them, or a draw that favours rare labels.
+"""Which training rows an epoch shows: all of them once, a share of them, or a draw that favors rare labels.
 
 Weights by label frequency follow student teams of the contest: with label counts f and an exponent alpha, the wanted
 frequencies are proportional to f ** alpha (1 changes nothing, 0 makes all labels equally frequent). From
@@ -38,13 +38,7 @@ class LabelSampler:
 
     @property
     def effective_sample_size(self) -> float:
-        """Return how many equally weighted rows would estimate a mean as well: (Σ w)² / Σ w².
-
-        Returns
-        -------
-        float
-            In [1, n_rows].
-        """
+        """Return how many equally weighted rows would estimate a mean as well: (Σ w)² / Σ w², in [1, n_rows]."""
         return float(self.weights.sum() ** 2 / (self.weights**2).sum())
 
     def draw(self, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -60,7 +54,7 @@ class LabelSampler:
         ndarray of int64, shape (n_rows,)
             Row i occurs ``n_rows · w_i / Σ w`` times, rounded down or up (systematic sampling in random order).
         """
-        rng = np.random.default_rng((seed, epoch, 2))
+        rng = np.random.default_rng((seed, epoch, 2))  # 2 keeps it apart from other uses of the seed
         order = rng.permutation(len(self.rows))
         reach = np.cumsum(self.weights[order])
         points = (rng.random() + np.arange(len(order))) * (reach[-1] / len(order))

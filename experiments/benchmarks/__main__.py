@@ -48,7 +48,7 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
 GROUPS = {"quality": ("workload", "simulation", "jamendo", "tabular", "fashion")}
 MINUTES = {"speed": 8, "workload": 4, "simulation": 5, "jamendo": 6, "tabular": 7, "fashion": 0.1, "scaling": 8}
 """Expected on two quiet processors where no earlier run tells; the scaling part's stores take 5 more to write."""
-OTHER_MINUTES = 4.0
+OTHER_MINUTES = 4.0  # a guess for the parts that MINUTES does not name
 RESULTS = Path(__file__).parents[1] / "results"
 
 logger = logging.getLogger("experiments.benchmarks")

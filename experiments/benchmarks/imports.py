@@ -16,6 +16,7 @@ from experiments.benchmarks.rows import Goal, Row
 from experiments.benchmarks.speed import measure_row
 
 SPEED = "experiments.benchmarks.speed"
+# The cheapest of so many turns counts: choices, as fresh processes differ much and cost little.
 REPEATS = 15
 QUICK_REPEATS = 3
 

@@ -18,9 +18,10 @@ from experiments.benchmarks.references import best_single_threshold, cross_fit, 
 from experiments.benchmarks.worker import Job
 from stacking._typing import FloatingArray
 
+# What our own greedy and PSO take by default, so that both sides do the same work.
 ENSEMBLE_SIZE = 25
 N_PARTICLES, N_ITERATIONS = 15, 100
-N_GRID = 50
+N_GRID = 50  # thresholds from .02 to .98, about .02 apart: a choice, as in many notebooks
 
 
 def autogluon_greedy(path: str, metric: str) -> Job:
@@ -153,7 +154,7 @@ def pyswarms_weights(path: str, objective: str) -> Job:
     path : str
         Split from `datasets`.
     objective : {"micro-f1-half", "log-loss"}
-        What it minimises.
+        What it minimizes.
 
     Returns
     -------
@@ -172,6 +173,7 @@ def pyswarms_weights(path: str, objective: str) -> Job:
 
         logging.disable(logging.CRITICAL)
         np.random.seed(0)  # noqa: NPY002 - pyswarms knows no other generator
+        # c1, c2 and w are those of the examples in pyswarms' documentation
         swarm = pyswarms.single.GlobalBestPSO(
             n_particles=N_PARTICLES,
             dimensions=n_models,
@@ -331,7 +333,7 @@ def reference(path: str, name: str) -> Job:
 
 
 def reference_part(path: str, name: str, every: int) -> Job:
-    """Prepare one fit of a dear solution of `references` on some of the labels, to extrapolate its cost from.
+    """Prepare one fit of an expensive solution of `references` on some of the labels, to extrapolate its cost from.
 
     Parameters
     ----------

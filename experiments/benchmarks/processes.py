@@ -81,13 +81,7 @@ class Plan:
 
     @property
     def n_samples(self) -> int:
-        """Count the rows of the common workload.
-
-        Returns
-        -------
-        int
-            10,000, or 1,000 in a quick run.
-        """
+        """Count the rows of the common workload: 10,000, or 1,000 in a quick run."""
         return 1_000 if self.quick else 10_000
 
     def data(self, *parts: str) -> Path | None:

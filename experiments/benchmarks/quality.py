@@ -23,9 +23,9 @@ HERE = "experiments.benchmarks.quality"
 TABULAR = "experiments.benchmarks.tabular"
 LEARNER = "label-context"
 """The meta-learner whose own figures the table asks for, by its name in the library."""
-TIME_LIMIT = 300
-N_SPLITS = 4
-EVERY_LABEL = 12
+TIME_LIMIT = 300  # seconds for auto's choice: five minutes, as a user would wait
+N_SPLITS = 4  # by artist: the spread over them says how far one split can be trusted
+EVERY_LABEL = 12  # a twelfth of the hours that all labels take
 FITS_OF_CROSS_FITTING = 5  # five on four fifths of the rows, one on all
 FASHION = Path(__file__).parents[1] / "results" / "fashion44k-cpu.json"
 ABSENT = "skipped: {} is absent; set LABELSTACK_SHARED_DATA to the folder of the measuring data"
@@ -271,7 +271,7 @@ def _references(plan: Plan, job: str, path: str, names: Sequence[str]) -> list[R
 
 
 def _extrapolated(plan: Plan, job: str, path: str, name: str, earlier: float) -> Row:
-    """Measure a part of a dear solution and say what the whole would cost."""
+    """Measure a part of an expensive solution and say what the whole would cost."""
     arguments = {"path": path, "name": name, "every": EVERY_LABEL}
     row = measure_row(plan, Row(job, name.replace("-", " "), False), f"{PEERS}:reference_part", arguments)
     factor = EVERY_LABEL * FITS_OF_CROSS_FITTING

@@ -15,7 +15,7 @@ from stacking._typing import FloatingArray, LabelArray
 
 Learner = Callable[[FloatingArray, LabelArray, FloatingArray], FloatingArray]
 
-RIDGE_PENALTY = 300.0
+RIDGE_PENALTY = 300.0  # on standardized features: a choice, how it was made is not recorded
 
 
 def micro_f1(y_true: npt.NDArray[Any], y_pred: npt.NDArray[np.bool_]) -> float:
@@ -93,6 +93,9 @@ def exact_label_thresholds(y_score: FloatingArray, y_true: LabelArray) -> Floati
     fired = np.arange(1, n_samples + 1, dtype=np.int32)[:, None]
     cut = np.ones((n_samples, n_labels), bool)
     cut[:-1] = ranked[:-1] != ranked[1:]
+    # At a price per fired or positive cell every label is cut on its own, where 2 TP − price · fired is largest; the F1
+    # that all cuts together reach is the next price. It rises until it repeats, and is then the optimum (W. Dinkelbach,
+    # "On Nonlinear Fractional Programming", Management Science, 1967). 1e-12 allows for rounding.
     labels, positives, price = np.arange(n_labels), int(y_true.sum(dtype=np.int64)), 0.0
     while True:
         gain = np.where(cut, 2 * hits - price * fired, -np.inf)
@@ -345,6 +348,7 @@ def _lightgbm_on(
         if target.min() == target.max():
             scores[:, label] = target[0]
             continue
+        # half of LightGBM's default of 100 trees: a choice, for the time that all labels take
         model: Any = LGBMClassifier(n_estimators=50, n_jobs=1, verbose=-1)
         model.fit(features(train, label), target)
         scores[:, label] = model.booster_.predict(features(new, label))

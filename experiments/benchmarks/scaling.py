@@ -20,9 +20,10 @@ from experiments.benchmarks.worker import Job
 from experiments.benchmarks.workload import N_LABELS, write_workload_store
 
 HERE = "experiments.benchmarks.scaling"
-CONTEST_ROWS = 1_014_544
+CONTEST_ROWS = 1_014_544  # training photos of iMaterialist Fashion 2018
+# Three sizes or more of each, so that the growth of one step can be compared with that of another.
 ROWS = (10_000, 100_000, CONTEST_ROWS)
-LABELS = (57, 114, N_LABELS)
+LABELS = (57, 114, N_LABELS)  # a quarter, a half, all
 MODELS = (3, 6, 12, 20)
 STORED_MODELS = MODELS[-1]
 MINUTE = 60.0

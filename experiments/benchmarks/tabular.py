@@ -95,6 +95,7 @@ def create_bases(quick: bool) -> list[tuple[str, Any]]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # plain settings; how they were chosen is not recorded
     n_trees = 10 if quick else 200
     linear = OneVsRestClassifier(LogisticRegression(C=0.1, max_iter=300))
     return [

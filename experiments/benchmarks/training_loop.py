@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 HERE = "experiments.benchmarks.training_loop"
 TIMM = "timm: dataset, loader, network, step"
 NETWORKS = {"mobilenetv1_100": 12, "resnet50": 4}  # batches of an epoch
-SIZES = (64, 128)
+SIZES = (64, 128)  # pixels: what a CPU trains at in bearable time
 CASES = (("kept in memory", True, 0), ("decoded every epoch", False, 0), ("decoded every epoch", False, 2))
 N_PHOTOS = 128  # drawn once; epochs go through them as often as needed
 INGESTED_SIZE = 299  # pixels, the default of `labelstack data ingest`
-BATCH_SIZE = 32
-N_TURNS = 5
-LEAST_RATIO = 0.95
+BATCH_SIZE = 32  # of both loops
+N_TURNS = 5  # of both loops, one after the other; the median counts
+LEAST_RATIO = 0.95  # of timm's images per second: as fast, but for the noise of the measurement
 
 Epoch = Callable[[int], None]
 

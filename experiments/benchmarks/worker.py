@@ -20,7 +20,7 @@ from typing import Any
 
 QUICK_JOB = 1.0  # CPU seconds up to which a job is repeated in full
 SLOW_JOB = 20.0  # CPU seconds from which the first call has to do
-FEW_REPEATS = 1
+FEW_REPEATS = 1  # of jobs between the two; all three limits are choices that keep a run within minutes
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,16 @@ import numpy as np
 
 from stacking._typing import FloatingArray, LabelArray
 
+# The law's numbers are invented: they were chosen for scores that look like those of real networks, and are fixed, as
+# every recorded figure depends on them.
 SEED = 20261121
-N_LABELS = 228
+N_LABELS = 228  # of iMaterialist Fashion 2018
 N_FACTORS = 20
 SIGNAL = 3.0  # standard deviation of the true logits around a label's bias
 NOISE = (1.6, 1.8, 2.0, 2.3, 2.7, 3.2)  # each model's own error
 TEMPERATURE = (1.0, 1.3, 0.8, 1.1, 0.7, 1.5)
 BIAS = (-0.4, -0.8, -0.2, -0.6, 0.1, -1.0)
-BLOCK_ROWS = 10_000
+BLOCK_ROWS = 10_000  # of a store; each block has a seed of its own, so the numbers drawn depend on it
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Law:
     bias : ndarray of shape (n_labels,)
         Label biases of the true logits.
     median : ndarray of shape (n_labels,)
-        Median true logit, towards which the models shrink.
+        Median true logit, toward which the models shrink.
     rarity : ndarray of shape (n_labels,)
         0 for the most frequent label, 1 for the rarest.
     model_bias : ndarray of shape (n_models, n_labels)

@@ -15,7 +15,7 @@ from experiments.cli.failures import GuardedGroup
 from experiments.cli.members import ablation, demo, doctor, explain, train
 from experiments.cli.predictions import compare, optimize, pack
 
-SECONDS_TO_THE_NEXT_TRY = 0.1
+SECONDS_TO_THE_NEXT_TRY = 0.1  # long enough for the fork that lost the signal to be over: a choice
 
 app = typer.Typer(
     name="labelstack",

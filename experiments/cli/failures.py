@@ -18,9 +18,9 @@ from types import TracebackType
 from typer import Abort, Exit
 from typer.core import TyperGroup
 
-BAD_INPUT = 2
-INTERNAL_FAILURE = 1
-INTERRUPTED = 130
+BAD_INPUT = 2  # as click and argparse exit on bad usage
+INTERNAL_FAILURE = 1  # as Python exits on a traceback
+INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
 _OURS = ("base_models", "experiments", "optimizers", "stacking")
 _EXTRA_OF = {

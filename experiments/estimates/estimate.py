@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from base_models.training.task import MemberTask
 
 TIMED_PHOTOS = 96  # at least two batches
-FROZEN_SHARE = 0.4  # of a step's time where only the head learns: no backward pass through the body
+FROZEN_SHARE = 0.4  # of a step's time where only the head learns, without backward pass through the body: a guess
 CHECKED_SIZE = 16  # pixels at which every photo is tried once
 BYTES_PER_NUMBER = 4
 NETWORKS_BUILT = 3  # for the check before the run, for the training, for the weights that are kept: per fold at most

@@ -14,7 +14,8 @@ from experiments.estimates.doctor import Fact, duration
 from stacking.predictions import PredictionSet
 from stacking.process.memory import available_memory, peak_memory, reset_peak_memory
 
-TRIED_ROWS = (300, 900)
+# How much is tried, all choices: more makes the estimate better and the wait for it longer.
+TRIED_ROWS = (300, 900)  # two sizes, for a line of what a fit costs at all and what per row
 TRIED_LABELS = 48
 TRIED_FOLDS = 2
 N_FOLDS = 5  # outer and inner folds of the commands
@@ -78,7 +79,7 @@ def estimate_predictions(predictions: PredictionSet, n_folds: int = N_FOLDS) -> 
     Returns
     -------
     list of Fact
-        The dearest methods, then one for `fit` and one for `compare`.
+        The costliest methods, then one for `fit` and one for `compare`.
 
     Raises
     ------

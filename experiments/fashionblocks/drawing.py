@@ -17,7 +17,7 @@ from experiments.fashionblocks.shapes import Part, garment_parts
 from experiments.fashionblocks.textures import material_relief, pattern_share
 from experiments.fashionblocks.wardrobe import COLORS, Garment
 
-_SUPERSAMPLING = 2
+_SUPERSAMPLING = 2  # a photo is drawn at twice its size and shrunk, so that edges are smooth
 Rgb = NDArray[np.float32]
 
 

@@ -1,6 +1,6 @@
 """FashionBlocks: a data set of drawn garments, made from a seed.
 
-It stands in for the contest's photos where there are none: offline, licence-free, any size, and hard in the same
+It stands in for the contest's photos where there are none: offline, license-free, any size, and hard in the same
 ways.
 """
 
@@ -31,7 +31,7 @@ DATA_SET, BEGUN = (
     ResultKind("a FashionBlocks data set", name, lambda marker: () if "n_train" in marker else None)
     for name in (_MARKER, _BEGUN)
 )
-_QUALITY = 90
+_QUALITY = 90  # of the JPEG: a choice; the pixels depend on it
 _VERSION = 1
 
 

@@ -34,14 +34,17 @@ _CATEGORIES: dict[str, tuple[float, float]] = {
     "hat": (0.7, 1.5),
     "scarf": (0.5, 1),
 }
+# category → probability that it is for women, where it is not unisex
 _FEMALE: Weights = {
     "dress": 0.98, "skirt": 0.98, "jumpsuit": 0.92, "swimsuit": 0.9, "bag": 0.85, "coat": 0.62, "sweater": 0.55,
     "scarf": 0.6, "boots": 0.6, "t-shirt": 0.45,
     "trousers": 0.42, "shorts": 0.4, "jacket": 0.42, "hoodie": 0.35, "shirt": 0.3,
     "hat": 0.4,
 }  # fmt: skip
+# category → probability that it is for everybody; .01 for the others
 _UNISEX: Weights = {"hoodie": 0.12, "hat": 0.3, "scarf": 0.25, "bag": 0.08, "t-shirt": 0.05, "boots": 0.06}
 
+# category → weights of the values; a category that is not named has none
 _SLEEVES: dict[str, Weights] = {
     "dress": {"sleeveless": 50, "short": 24, "long": 18, "puff": 8},
     "t-shirt": {"short": 84, "sleeveless": 9, "long": 7},
@@ -64,6 +67,7 @@ _NECKLINES: dict[str, Weights] = {
     "jumpsuit": {"v-neck": 40, "round": 25, "square": 15, "off-shoulder": 20},
     "swimsuit": {"round": 40, "v-neck": 40, "square": 20},
 }
+# category → weights of the values; "" stands for the categories that are not named
 _MATERIALS: dict[str, Weights] = {
     "": {"cotton": 34, "knit": 14, "denim": 12, "satin": 10, "leather": 6, "wool": 7, "lace": 5, "fur": 0.5},
     "dress": {"cotton": 28, "satin": 26, "lace": 20, "knit": 13, "denim": 8, "leather": 2, "wool": 3},
@@ -83,6 +87,7 @@ _MATERIALS: dict[str, Weights] = {
 _PATTERNS: Weights = {
     "solid": 30, "striped": 18, "printed": 12, "floral": 12, "checked": 11, "dotted": 8, "chevron": 3, "camouflage": 2,
 }  # fmt: skip
+# trait → factors on the weights of the values; so are the other habits
 _PATTERN_HABITS: dict[str, Weights] = {
     "dress": {"floral": 2.4, "dotted": 2, "checked": 0.5, "camouflage": 0},
     "skirt": {"floral": 1.6, "checked": 1.5, "dotted": 1.5, "camouflage": 0.1},
@@ -125,6 +130,7 @@ _COLOR_HABITS: dict[str, Weights] = {
     "camouflage": {"green": 14, "brown": 6, "pink": 0.2},
 }
 _STYLES: tuple[str, ...] = ("casual", "summer", "formal", "party", "sporty", "vintage", "bohemian")
+# "" holds the weights that the other traits multiply
 _STYLE_HABITS: dict[str, Weights] = {
     "": {"casual": 30, "summer": 9, "formal": 6, "party": 6, "sporty": 4, "vintage": 2.5, "bohemian": 1.5},
     "dress": {"party": 4, "summer": 2, "casual": 0.4},

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stacking.files.output_folder import OutputFolder
 
 SPLITS = ("train", "validation", "test")
+# As many as can be read in one chart: choices. The table lists every label.
 MOST_BARS = 30
 MOST_MAPPED = 20
 
@@ -287,7 +288,7 @@ def _heat_map(names: list[str], share: NDArray[np.float64]) -> str:
 
     def paint(canvas: "Canvas") -> None:
         axes, places = canvas.add_subplot(), np.arange(len(names))
-        for row, column in np.argwhere(share > 0.005):
+        for row, column in np.argwhere(share > 0.005):  # paler squares could not be seen
             box = (column - 0.5, column + 0.5, column + 0.5, column - 0.5)
             axes.fill(box, (row - 0.5, row - 0.5, row + 0.5, row + 0.5), color=ACCENT, alpha=float(share[row, column]))
         short = shorten_all(names, 20)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
-N_BINS = 20
-HALF = 0.5
+N_BINS = 20  # of the reliability curve, which alone depends on it: a choice
+HALF = 0.5  # the threshold where none may be tuned: right for calibrated scores and equal costs of both errors
 
 
 def evaluate_ensemble(
@@ -46,7 +46,7 @@ def evaluate_ensemble(
     n_bootstrap: int = 1000,
     random_state: int = 0,
 ) -> tuple[dict[str, Any], Report]:
-    """Score an ensemble, its members and their mean on labelled rows.
+    """Score an ensemble, its members and their mean on labeled rows.
 
     Parameters
     ----------

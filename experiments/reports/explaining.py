@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from base_models.runs.inference import MemberNetworks
     from stacking.files.output_folder import OutputFolder
 
-PICTURE_SIDE = 224
-MOST_SHOWN = 48
+# Choices on which only the look and the size of the report depend.
+PICTURE_SIDE = 224  # pixels
+MOST_SHOWN = 48  # photos in the report; the pictures of all are written as files
 DEFAULT_TOP = 3
 
 
@@ -195,7 +196,7 @@ class _FileNames:
         self._taken: set[str] = set()
 
     def of(self, photo: str, label: str) -> str:
-        """Return a name without what file systems or shells take amiss."""
+        """Return a name without what file systems or shells take amiss, at most 80 characters for each of the two."""
         plain = "__".join(
             "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in part)[:80] for part in (photo, label)
         ).lstrip(".-")
@@ -317,6 +318,7 @@ def _report(found: ExplainedPhotos, plan: ExplainPlan) -> Report:
 def _label_table(found: ExplainedPhotos) -> Table:
     """Count how often each label is shown, how sure the member is, and how much of the photo speaks for it."""
     names = found.explainer.member.labels
+    # a map ends at 1; what counts as speaking for the label is half of that: a choice
     area = (found.maps >= 0.5).mean(axis=(2, 3))  # (n_photos, n_asked)
     rows = []
     for column in np.unique(found.columns).tolist():

@@ -24,8 +24,8 @@ from stacking.report.writing import write_score
 if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
 
-MIN_POSITIVES = 5
-N_LISTED = 5
+MIN_POSITIVES = 5  # a choice: the F1 of fewer says little
+N_LISTED = 5  # labels of each table: a choice
 KINDS = ("found", "predicted wrongly", "missed")
 
 

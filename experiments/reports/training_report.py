@@ -20,6 +20,7 @@ PHOTO_SIDE = 144
 """Longer side of a photo in the report, in pixels."""
 
 MOST_TAGS = 14
+"""Labels below a photo, which keep its place in the grid short: a choice."""
 
 
 def learning_curves_section(run: Path) -> Section:
@@ -119,7 +120,7 @@ def _curves(
 
 
 def _member_row(name: str, folds: list[dict[str, NDArray[np.float64]]]) -> tuple[str, int, int, float, float | None]:
-    """Summarise one member."""
+    """Summarize one member."""
     best = float(np.mean([np.nanmax(fold["validation_micro_f1"]) for fold in folds]))
     seconds = float(sum(np.nansum(fold["seconds"]) for fold in folds)) if "seconds" in folds[0] else None
     return name, len(folds), max(len(fold["validation_micro_f1"]) for fold in folds), best, seconds
@@ -169,6 +170,7 @@ def worst_errors_section(answer: HeldOut, manifest: Manifest, *, n_photos: int =
     Section
         A grid and a table.
     """
+    # bounded, so that one certain mistake does not outweigh a whole row of others
     score = np.clip(answer.y_score.astype(np.float64), 1e-6, 1 - 1e-6)
     surprise = -np.log(np.where(answer.y_true == 1, score, 1 - score))  # (n_samples, n_labels)
     worst = np.argsort(-surprise.sum(axis=1), kind="stable")[:n_photos]

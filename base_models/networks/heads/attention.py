@@ -57,31 +57,14 @@ class AttentionHead(nn.Module):
         return attention.reshape(len(attention), self.out_features, *feature_map.shape[2:])
 
     def forward(self, output: BodyOutput) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``feature_map`` is used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``feature_map``."""
         attention = self.attend(output.feature_map).flatten(2)  # (n_rows, n_labels, n_places)
         values = self.value(output.feature_map.flatten(2).transpose(1, 2)).transpose(1, 2)
         return (attention * values).sum(dim=2) + self.bias
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make the untrained head answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make the untrained head answer base rates."""
         with torch.no_grad():
             self.bias.copy_(log_odds)
             nn.init.zeros_(self.score.weight)
-            nn.init.normal_(self.value.weight, std=0.01)
+            nn.init.normal_(self.value.weight, std=0.01)  # as in `start_linear`

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
-AUXILIARY_WEIGHT = 0.3
+AUXILIARY_WEIGHT = 0.3  # Szegedy et al., section 5
 
 
 class AuxiliaryHead(nn.Module):
@@ -40,28 +40,11 @@ class AuxiliaryHead(nn.Module):
         self.auxiliary_logits: Tensor | None = None
 
     def forward(self, output: BodyOutput) -> Tensor:
-        """Compute the logits; in training the auxiliary ones are kept in ``auxiliary_logits`` until they are taken.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``pooled`` and ``inner`` are used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``pooled``; in training keep those from ``inner`` in ``auxiliary_logits``."""
         self.auxiliary_logits = self.auxiliary(output.inner) if self.training else None
         return self.main(output.pooled)
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make both untrained outputs answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make both untrained outputs answer base rates."""
         start_linear(self.main, log_odds)
         start_linear(self.auxiliary, log_odds)

@@ -22,7 +22,7 @@ class BodyOutput:
     inner : Tensor
         Pooled features of an inner layer, shape (n_rows, n_inner); empty where the head has no need of it.
     photos : Tensor
-        The photos as they were before normalisation, values about [0, 1], shape (n_rows, 3, size, size); empty where
+        The photos as they were before normalization, values about [0, 1], shape (n_rows, 3, size, size); empty where
         the head has no need of it.
     """
 
@@ -33,10 +33,13 @@ class BodyOutput:
 
 
 class Head(Protocol):
-    """Map what the body made to logits; a ``torch.nn.Module``."""
+    """Map what the body made to logits.
+
+    A ``torch.nn.Module`` whose ``forward`` takes a `BodyOutput` and returns logits of shape (n_rows, n_labels).
+    """
 
     needs: str
-    """``"pooled"``, or what is wanted beside: ``"feature_map"``, ``"inner"`` or ``"photos"``."""
+    """``"pooled"``, or what is wanted besides: ``"feature_map"``, ``"inner"`` or ``"photos"``."""
 
     out_features: int
     """Number of labels."""
@@ -54,6 +57,9 @@ class Head(Protocol):
 
 def start_linear(layer: torch.nn.Linear, log_odds: Tensor) -> None:
     """Let a linear layer answer the base rates, its weights small.
+
+    T.-Y. Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, section 4.1, start at the log-odds of a prior
+    in this way, and with this spread of .01: so the many negatives of rare labels do not swamp the first steps.
 
     Parameters
     ----------

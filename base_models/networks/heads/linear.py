@@ -13,26 +13,9 @@ class LinearHead(nn.Linear):
     needs = "pooled"
 
     def forward(self, output: BodyOutput) -> Tensor:  # type: ignore[override]
-        """Compute the logits.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``pooled`` is used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``pooled``."""
         return super().forward(output.pooled)
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make the untrained head answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make the untrained head answer base rates."""
         start_linear(self, log_odds)

@@ -10,7 +10,7 @@ from base_models.networks.heads.body_output import BodyOutput, start_linear
 
 
 class MlpHead(nn.Module):
-    """Pass the pooled features through hidden layers, each linear → ReLU → batch normalisation.
+    """Pass the pooled features through hidden layers, each linear → ReLU → batch normalization.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ class MlpHead(nn.Module):
     n_labels : int
         Labels.
     hidden : sequence of int
-        Widths of the hidden layers.
+        Widths of the hidden layers; the default is a choice, not tuned.
     """
 
     needs = "pooled"
@@ -35,26 +35,9 @@ class MlpHead(nn.Module):
         self.classifier = nn.Linear(n_features, n_labels)
 
     def forward(self, output: BodyOutput) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``pooled`` is used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``pooled``."""
         return self.classifier(self.hidden(output.pooled))
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make the untrained head answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make the untrained head answer base rates."""
         start_linear(self.classifier, log_odds)

@@ -1,12 +1,12 @@
 """A bidirectional GRU that reads the labels in their order, so that an answer to one label may depend on the others.
 
-Every label is a word: its embedding comes from factorising the co-occurrence of the training labels, the pooled
+Every label is a word: its embedding comes from factorizing the co-occurrence of the training labels, the pooled
 features are the GRU's first state, and its states add to a linear answer.
 
 References
 ----------
 O. Levy, Y. Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", NeurIPS 2014, sections 3.1 and 3.3:
-positive pointwise mutual information, factorised by singular values.
+positive pointwise mutual information, factorized by singular values.
 J. Wang et al., "CNN-RNN: A Unified Framework for Multi-label Image Classification", CVPR 2016.
 """
 
@@ -49,6 +49,7 @@ def factorise_co_occurrence(y_true: NDArray[np.uint8], n_dimensions: int = 20) -
     values, vectors = np.linalg.eigh(information)
     order = np.argsort(-np.abs(values), kind="stable")[:n_dimensions]
     vectors = vectors[:, order]
+    # an eigenvector's sign is arbitrary: its largest entry is made positive, so that machines agree
     signs = np.sign(vectors[np.argmax(np.abs(vectors), axis=0), np.arange(len(order))])
     embedded = np.zeros((len(together), n_dimensions), np.float32)
     embedded[:, : len(order)] = vectors * signs * np.sqrt(np.abs(values[order]))
@@ -65,7 +66,7 @@ class RecurrentHead(nn.Module):
     n_labels : int
         Labels.
     n_hidden : int
-        Width of the embeddings and of the GRU's state, each way.
+        Width of the embeddings and of the GRU's state, each way; the default is a choice, not tuned.
     """
 
     needs = "pooled"
@@ -80,18 +81,7 @@ class RecurrentHead(nn.Module):
         self.readout = nn.Parameter(torch.zeros(n_labels, 2 * n_hidden))
 
     def forward(self, output: BodyOutput) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``pooled`` is used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``pooled``."""
         n_rows, (n_labels, n_hidden) = len(output.pooled), self.embedding.shape
         words = self.embedding.expand(n_rows, n_labels, n_hidden)
         state = torch.tanh(self.first_state(output.pooled)).view(n_rows, 2, n_hidden).transpose(0, 1).contiguous()
@@ -99,16 +89,10 @@ class RecurrentHead(nn.Module):
         return self.linear(output.pooled) + (states * self.readout).sum(dim=2)
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make the untrained head answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make the untrained head answer base rates."""
         start_linear(self.linear, log_odds)
-        nn.init.normal_(self.embedding, std=0.1)
-        nn.init.normal_(self.readout, std=0.01)
+        nn.init.normal_(self.embedding, std=0.1)  # a choice, not tuned; `embed_labels` replaces it
+        nn.init.normal_(self.readout, std=0.01)  # as in `start_linear`, so that the linear answer leads at first
 
     def embed_labels(self, y_true: NDArray[np.uint8]) -> None:
         """Start the embeddings from the co-occurrence of training labels.

@@ -1,4 +1,4 @@
-"""The wide part beside a deep network: gradients' orientations (HOG) and colours, computed from the photo itself.
+"""The wide part beside a deep network: gradients' orientations (HOG) and colors, computed from the photo itself.
 
 Both are computed in torch, on the photo's device and after augmentation; the HOG equals scikit-image's.
 
@@ -18,13 +18,13 @@ from torch.nn import functional
 
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
-CELL = 8
+CELL = 8  # pixels a side; it and the orientations are Dalal and Triggs' defaults
 N_ORIENTATIONS = 9
-N_BINS = 50
+N_BINS = 50  # of a channel's histogram: a choice, not tuned
 
 
 def oriented_gradients(photos: Tensor) -> Tensor:
-    """Compute histograms of oriented gradients: 9 orientations, cells of 8 × 8 pixels, each normalised by L2-Hys.
+    """Compute histograms of oriented gradients: 9 orientations, cells of 8 × 8 pixels, each normalized by L2-Hys.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ def oriented_gradients(photos: Tensor) -> Tensor:
     bins = (degrees / (180 / N_ORIENTATIONS)).long().clamp(max=N_ORIENTATIONS - 1)
     votes = photos.new_zeros(len(photos), N_ORIENTATIONS, *photos.shape[2:]).scatter_(1, bins, torch.hypot(down, right))
     cells = functional.avg_pool2d(votes, CELL).permute(0, 2, 3, 1)  # (n_rows, n_cell_rows, n_cell_columns, 9)
+    # L2-Hys: scale to length 1, clip at .2 (Lowe, IJCV 2004, section 6.1), scale again; 1e-10 is scikit-image's eps²
     for _ in range(2):
         cells = (cells / torch.sqrt((cells**2).sum(dim=-1, keepdim=True) + 1e-10)).clamp(
             max=0.2 if _ == 0 else math.inf
@@ -93,22 +94,12 @@ class WideHead(nn.Module):
         super().__init__()
         self.out_features = n_labels
         self.size = size
+        # a hundred features are a choice, not tuned; .3 is the default slope of Keras' LeakyReLU
         self.dense = nn.Sequential(nn.Linear((size // CELL) ** 2 * N_ORIENTATIONS, 100), nn.LeakyReLU(0.3))
         self.classifier = nn.Linear(n_features + 100 + 3 * N_BINS, n_labels)
 
     def forward(self, output: BodyOutput) -> Tensor:
-        """Compute the logits.
-
-        Parameters
-        ----------
-        output : BodyOutput
-            ``pooled`` and ``photos`` are used.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels).
-        """
+        """Compute the logits from ``pooled`` and ``photos``."""
         photos = output.photos
         if photos.shape[2:] != (self.size, self.size):
             photos = functional.interpolate(photos, (self.size, self.size), mode="bilinear", antialias=True)
@@ -117,11 +108,5 @@ class WideHead(nn.Module):
         return self.classifier(torch.cat([output.pooled, self.dense(gradients), colors], dim=1))
 
     def start_at(self, log_odds: Tensor) -> None:
-        """Make the untrained head answer base rates.
-
-        Parameters
-        ----------
-        log_odds : Tensor
-            Shape (n_labels,).
-        """
+        """Make the untrained head answer base rates."""
         start_linear(self.classifier, log_odds)
