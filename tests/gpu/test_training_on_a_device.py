@@ -161,7 +161,17 @@ def test_float32_scores_of_a_family_are_those_of_the_cpu(device, family, make_ta
 @pytest.mark.parametrize(("network", "head"), [("test_resnet", "linear"), ("mobilenetv1_100", "wide")])
 def test_replayed_steps_train_as_launched_ones(device, network, head, dropout, make_task, monkeypatch, error_of):
     monkeypatch.setattr(step_graph, "WORTHWHILE", float("inf"))  # whatever is faster here
-    task = make_task(network, size=64, head=head, dropout=dropout, epochs=3, batch_size=15, ema_decay=0.9, mixup=0.2)
+    task = make_task(
+        network,
+        size=64,
+        head=head,
+        dropout=dropout,
+        epochs=3,
+        batch_size=15,
+        ema_decay=0.9,
+        mixup=0.2,
+        augmentation="mirror",
+    )
     weights = []
     with in_doubles():
         for replays in (False, True):

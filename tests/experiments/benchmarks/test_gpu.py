@@ -1,0 +1,32 @@
+"""What ``make gpu`` says of missing packages and reads from pytest's report."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+from experiments.benchmarks import gpu
+
+REPORT = """<testsuites><testsuite>
+<testcase name="good"><properties><property name="logits" value="1e-9"/><property name="same_bytes" value="True"/>
+</properties></testcase>
+<testcase name="bad"><properties><property name="logits" value="0.5"/></properties>
+<failure message="AssertionError: logits">assert 0.5 &lt; 0.1</failure></testcase>
+<testcase name="left"><skipped message="no card"/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_missing_packages_are_named_with_the_command(monkeypatch):
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None if name in ("iterstrat", "PIL") else 1)
+    said = gpu._missing()
+    assert "iterative-stratification, pillow are missing" in said or "pillow, iterative-stratification are" in said
+    assert "pip install" in said
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda _: 1)
+    assert gpu._missing() == ""
+
+
+def test_the_report_of_the_tests_is_counted(tmp_path):
+    (tmp_path / "tests.xml").write_text(REPORT)
+    found = gpu._read_tests(tmp_path / "tests.xml")
+    assert (found["passed"], found["failed"], found["skipped"]) == (1, 1, 1)
+    assert found["failures"][0]["test"] == "bad" and "logits" in found["failures"][0]["message"]
+    assert found["relative_errors"] == {"logits": {"largest": 0.5, "test": "bad", "tests": 2}}
