@@ -36,8 +36,6 @@ from base_models.training.member import check_sizes, train_member
 from base_models.training.progress import Progress, TimeLeft, TrainingEvent
 from base_models.training.task import MemberTask
 
-__all__ = ["TrainingFailedError", "choose_device", "run_training", "train_out_of_fold"]
-
 logger = logging.getLogger(__name__)
 
 
