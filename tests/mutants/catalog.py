@@ -139,9 +139,9 @@ STACKING = (
     ),
     Mutant(
         "unknown cells tune nested decisions",
-        "stacking/truth.py",
-        "self.y_true & self.y_known",
-        "self.y_true",
+        "stacking/decision_rules/labelled_scores.py",
+        "        known = self.truth.y_known\n",
+        "        known = None\n",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
