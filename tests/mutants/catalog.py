@@ -228,6 +228,13 @@ TRUTH = (
         (f"{COUNTS}::test_folds_holdouts_and_samples",),
     ),
     Mutant(
+        "the truth of unknown cells deals folds",
+        "stacking/truth.py",
+        "self.y_true & self.y_known",
+        "self.y_true",
+        (f"{COUNTS}::test_folds_holdouts_and_samples", f"{COUNTS}::test_metrics", f"{COUNTS}::test_ensembles"),
+    ),
+    Mutant(
         "blank groups are one group",
         "stacking/truth.py",
         "        number[blank] = len(names) - 1 + np.arange(np.count_nonzero(blank))\n",
