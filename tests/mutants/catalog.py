@@ -139,9 +139,9 @@ STACKING = (
     ),
     Mutant(
         "unknown cells tune nested decisions",
-        "stacking/truth.py",
-        "self.y_true & self.y_known",
-        "self.y_true",
+        "stacking/decision_rules/labelled_scores.py",
+        "        known = self.truth.y_known\n",
+        "        known = None\n",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
@@ -226,6 +226,13 @@ TRUTH = (
         "            counted &= self.sample_weight > 0\n",
         "            pass\n",
         (f"{COUNTS}::test_folds_holdouts_and_samples",),
+    ),
+    Mutant(
+        "the truth of unknown cells deals folds",
+        "stacking/truth.py",
+        "self.y_true & self.y_known",
+        "self.y_true",
+        (f"{COUNTS}::test_folds_holdouts_and_samples", f"{COUNTS}::test_metrics", f"{COUNTS}::test_ensembles"),
     ),
     Mutant(
         "blank groups are one group",
@@ -473,11 +480,11 @@ FILES = (
         (f"{PLANTED}::test_python_m_experiments",),
     ),
     Mutant(
-        "children run Python files of the working directory",
-        "experiments/cli/application.py",
-        '    os.environ["PYTHONSAFEPATH"] = "1"',
-        '    os.environ.pop("PYTHONSAFEPATH", None)',
-        (f"{PLANTED}::test_commands_on_predictions",),
+        "workers run Python files of the working directory",
+        "stacking/child_processes.py",
+        '    os.environ[_VARIABLE] = "1"\n    try:\n',
+        "    try:\n",
+        (f"{PLANTED}::test_workers_of_joblib_in_a_script_of_the_users_own",),
     ),
     Mutant(
         "a row of a store may be written twice",
@@ -569,10 +576,7 @@ STRANGERS = (
         "stacking/files/untrusted.py",
         "        check_depth(value)\n",
         "",
-        (
-            f"{STACK}/predictions/forms/test_strangers_stores.py::test_index_nested_thousands_deep",
-            "tests/test_fuzz.py::test_json",
-        ),
+        (f"{STACK}/files/test_depth.py",),
     ),
     Mutant(
         "data frames go by position",

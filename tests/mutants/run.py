@@ -153,7 +153,10 @@ def main() -> int:
         if status != PASSED:
             print(said)
             raise SystemExit("the tests must pass on the unbroken tree before mutants mean anything.")
-        print(f"{len(chosen)} mutants; their tests pass on the unbroken tree ({time.monotonic() - started:.0f} s)")
+        print(
+            f"{len(chosen)} mutants; their tests pass on the unbroken tree ({time.monotonic() - started:.0f} s)",
+            flush=True,
+        )
         for mutant in chosen:
             begun = time.monotonic()
             verdict, said = try_mutant(mutant, folder)
