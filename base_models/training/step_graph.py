@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from base_models.device import is_cuda, release_memory, synchronize
 
-__all__ = ["StepGraphs"]
+__all__ = ["StepGraphs", "can_replay"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,24 @@ class _Recorded:
         for parameter, gradient in self.gradients:
             parameter.grad = gradient
         return self.loss.clone()
+
+
+def can_replay(device: str, n_processes: int = 1) -> bool:
+    """Tell whether the steps of a training could be replayed, where its recipe asks for that with ``cuda_graphs``.
+
+    Parameters
+    ----------
+    device : str
+        Where it computes.
+    n_processes : int, default=1
+        Processes that share every batch: each batch of theirs waits for the others'.
+
+    Returns
+    -------
+    bool
+        Whether it is alone on a GPU.
+    """
+    return is_cuda(device) and n_processes == 1
 
 
 class StepGraphs:

@@ -171,6 +171,7 @@ def test_replayed_steps_train_as_launched_ones(device, network, head, dropout, m
         ema_decay=0.9,
         mixup=0.2,
         augmentation="mirror",
+        cuda_graphs=True,
     )
     weights = []
     with in_doubles():
