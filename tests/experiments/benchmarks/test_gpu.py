@@ -1,5 +1,7 @@
 """What ``make gpu`` says of missing packages and reads from pytest's report."""
 
+from unittest.mock import MagicMock
+
 import pytest
 
 pytest.importorskip("torch")
@@ -33,7 +35,7 @@ def test_the_report_of_the_tests_is_counted(tmp_path):
 
 
 def test_loops_that_matter_come_first_and_all_limits_together_keep_six_minutes(tmp_path):
-    names = list(gpu_loops.list_measurements(None, tmp_path, quick=False))
+    names = list(gpu_loops.list_measurements(MagicMock(), tmp_path, quick=False))
 
     def first(words):
         return min(place for place, name in enumerate(names) if words in name)
