@@ -67,6 +67,8 @@ def test_other_wrong_configurations_are_refused():
         FoldConfig(scheme="holdout", n_folds=3)
     with pytest.raises(ValueError, match="holdout_fraction must be left out with scheme 'out-of-fold'"):
         FoldConfig(holdout_fraction=0.3)
+    with pytest.raises(ValueError, match="n_workers must be -1, for what suits the device, or a number: got -2"):
+        replace(RUN, n_workers=-2)
     with pytest.raises(ValueError, match="at least one member"):
         replace(RUN, members=())
     with pytest.raises(ValueError, match="different names: 'a' occurs more than once"):
