@@ -3,11 +3,11 @@
 The names below are imported when they are first used, so that reading manifests does not load torch.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from base_models._earlier_names import MODULES
-from stacking._earlier_names import find_earlier_modules
+from base_models._earlier_names import EarlierModules
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest as Manifest
@@ -52,4 +52,4 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-find_earlier_modules(MODULES)
+sys.meta_path.append(EarlierModules)

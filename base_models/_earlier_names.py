@@ -1,8 +1,12 @@
-"""Where the modules of version 0.1 live now, for one more version; see `stacking._earlier_names`."""
+"""Where the modules of version 0.1 live now, for one more version; see `stacking._earlier_names`.
 
-from stacking._earlier_names import Homes
+That is imported only when an earlier name is asked for: the processes that decode photos load nothing of `stacking`.
+"""
 
-MODULES: dict[str, Homes] = {
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+MODULES: dict[str, str | tuple[str, ...]] = {
     "base_models.checkpoints": "base_models.training.checkpoints",
     "base_models.data_config": "base_models.recipe.data",
     "base_models.dataset": "base_models.photos.tensors",
@@ -36,8 +40,6 @@ MODULES: dict[str, Homes] = {
     "base_models.member_task": "base_models.training.task",
     "base_models.optimization": "base_models.training.optimization",
     "base_models.out_of_fold": "base_models.runs.out_of_fold",
-    "base_models.precomputed.feature_rows": "base_models.photos.feature_rows",
-    "base_models.precomputed.head_network": "base_models.networks.head_network",
     "base_models.precomputed.member_features": "base_models.runs.features",
     "base_models.precomputed.settings": "base_models.recipe.member",
     "base_models.processes": "base_models.training.distributed",
@@ -55,3 +57,16 @@ MODULES: dict[str, Homes] = {
     "base_models.vocabulary": "base_models.photos.vocabulary",
     "base_models.weights": "base_models.networks.weights",
 }
+
+
+class EarlierModules:
+    """Find this package's modules by their earlier names, after every other finder has failed."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return a specification for a module that has moved."""
+        if fullname not in MODULES:
+            return None
+        from stacking._earlier_names import EarlierModules as Finder
+
+        return Finder(MODULES).find_spec(fullname)

@@ -19,23 +19,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = [
-    "AUTO_WORKERS",
-    "ahead",
-    "arithmetic",
-    "autocast",
-    "channel_values",
-    "free_memory",
-    "is_cuda",
-    "is_out_of_memory",
-    "loader_workers",
-    "own_generators",
-    "release_memory",
-    "send",
-    "send_photos",
-    "synchronize",
-]
-
 S = TypeVar("S")
 T = TypeVar("T")
 

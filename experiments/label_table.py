@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from experiments.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
-from stacking.files.atomic_files import (
-    OutputRefusedError,
-    atomic_writer,
-    check_writable,
-    sha256_file,
-)
+from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable, sha256_file
 from stacking.files.output_folder import hash_request
 from stacking.files.output_rules import ResultKind, check_output_file, read_manifest
 from stacking.predictions.forms.bundle import check_bundle_target, write_bundle

@@ -11,14 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.registry import did_you_mean as did_you_mean
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
-LabelArray = npt.NDArray[np.uint8]
-StringArray = npt.NDArray[np.str_]
+from optimizers.registry import did_you_mean
+from stacking._typing import BoolArray, DoubleArray, FloatArray, IntArray, LabelArray, StringArray
 
 SIMPLEX_TOLERANCE = 1e-4
 ROUNDING = 1e-6

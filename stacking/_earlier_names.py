@@ -17,7 +17,7 @@ from typing import Any
 Homes = str | tuple[str, ...]
 
 
-class _EarlierModules(MetaPathFinder, Loader):
+class EarlierModules(MetaPathFinder, Loader):
     """Find modules by their earlier names, after every other finder has failed."""
 
     def __init__(self, homes: Mapping[str, Homes]) -> None:
@@ -47,33 +47,35 @@ def find_earlier_modules(homes: Mapping[str, Homes]) -> None:
     homes : mapping of str to str or tuple of str
         By earlier dotted name: the module, or modules, where its names live now.
     """
-    sys.meta_path.append(_EarlierModules(homes))
+    sys.meta_path.append(EarlierModules(homes))
 
 
-def names_of_the_module(package: str, home: str) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for a package that was a module of the same name.
+def find_earlier_name(package: str, home: str, name: str) -> Any:
+    """Look up a name of a package that was a module of the same name.
 
     Parameters
     ----------
     package : str
         Its dotted name.
     home : str
-        The module that holds what the package's module held.
+        The module that holds what it held.
+    name : str
+        What is asked for.
 
     Returns
     -------
-    callable
-        Looks a name up there, with a FutureWarning.
+    object
+        Found there, with a FutureWarning.
+
+    Raises
+    ------
+    AttributeError
+        If it is not there.
     """
-    look_up = _look_up(package, home)
-
-    def find(name: str) -> Any:
-        value = look_up(name)
-        if not name.startswith("_"):
-            _warn(f"{package}.{name}", f"{home}.{name}")
-        return value
-
-    return find
+    value = _look_up(package, home)(name)
+    if not name.startswith("_"):
+        _warn(f"{package}.{name}", f"{home}.{name}")
+    return value
 
 
 def _look_up(earlier: str, homes: Homes) -> Callable[[str], Any]:
@@ -108,6 +110,7 @@ MODULES: dict[str, Homes] = {
     "stacking.comparison.counts": ("stacking.metrics.counts", "stacking.truth"),
     "stacking.comparison.label_section": "stacking.comparison.presentation.label_section",
     "stacking.comparison.ladder": "stacking.metrics.gain_ladder",
+    "stacking.comparison.manifest": "stacking.comparison.plan",
     "stacking.comparison.rules": "stacking.decision_rules.choice",
     "stacking.comparison.weight_section": "stacking.comparison.presentation.weight_section",
     "stacking.cross_fitting": (

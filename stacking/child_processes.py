@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["module_command", "module_environment", "run_parallel", "safe_path"]
-
 _VARIABLE = "PYTHONSAFEPATH"
 
 

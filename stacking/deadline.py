@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["TimeLimitReached", "check_deadline", "seconds_left", "within"]
-
 _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
 
 

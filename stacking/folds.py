@@ -19,21 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_groups, check_y_true
+from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.named_arrays import align_by_name
 from stacking.truth import Truth, number_groups
 
-__all__ = ["deal_folds", "hold_out", "holdout_rows", "sample_rows", "stratified_group_folds"]
-
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.intp]
-BoolArray = npt.NDArray[np.bool_]
 RandomState = int | np.random.Generator | None
 
 LIBRARY_CELLS = 300_000
 """Up to this many cells, and without groups, the library does the work; it needs no compilation."""
 
 
-def deal_folds(truth: Truth, n_splits: int = 5, *, random_state: RandomState = 0) -> IntArray:
+def deal_folds(truth: Truth, n_splits: int = 5, *, random_state: RandomState = 0) -> IndexArray:
     """Deal rows into stratified folds that keep groups together; fewer where there are fewer rows or groups.
 
     Parameters
@@ -86,7 +82,7 @@ def hold_out(truth: Truth, fraction: float, *, random_state: RandomState = 0) ->
     return evenly == 1
 
 
-def _place_uncounted(truth: Truth, placed: IntArray, place: Callable[[IntArray], npt.NDArray[Any]]) -> IntArray:
+def _place_uncounted(truth: Truth, placed: IndexArray, place: Callable[[IndexArray], npt.NDArray[Any]]) -> IndexArray:
     """Add the rows that do not count: where their group is, else by their number among themselves."""
     counted = np.ones(len(truth.y_true), dtype=bool) if truth.counted is None else truth.counted
     where = np.full(len(counted), -1, dtype=np.intp)
@@ -104,7 +100,7 @@ def _place_uncounted(truth: Truth, placed: IntArray, place: Callable[[IntArray],
 
 def sample_rows(
     truth: Truth, max_rows: int | None, *, stratified: bool = False, random_state: RandomState = 0
-) -> IntArray | None:
+) -> IndexArray | None:
     """Draw at most `max_rows` rows that count, whole groups only.
 
     Fitting reads rows many times; beyond `max_rows` more rows cost memory and time but hardly move a per-label fit.
@@ -142,7 +138,7 @@ def sample_rows(
     return drawn if counted is None else counted[drawn]
 
 
-def _fill_with_groups(groups: IntArray, max_rows: int, rng: np.random.Generator, among: IntArray) -> IntArray:
+def _fill_with_groups(groups: IndexArray, max_rows: int, rng: np.random.Generator, among: IndexArray) -> IndexArray:
     """Draw whole groups of some rows in random order while they fit; part of the smallest where none does."""
     names, number, sizes = np.unique(groups[among], return_inverse=True, return_counts=True)
     left, chosen = max_rows, np.zeros(len(names), dtype=bool)
@@ -157,7 +153,7 @@ def _fill_with_groups(groups: IntArray, max_rows: int, rng: np.random.Generator,
 
 def stratified_group_folds(
     y_true: npt.ArrayLike, n_splits: int = 5, *, groups: npt.ArrayLike | None = None, random_state: RandomState = 0
-) -> IntArray:
+) -> IndexArray:
     """Deal the samples into folds that share every label evenly and split no group.
 
     Parameters
@@ -252,8 +248,8 @@ def holdout_rows(
 
 
 def _deal(
-    truth: BoolArray, shares: Float64Array, item_of: IntArray | None, n_items: int, rng: np.random.Generator
-) -> IntArray:
+    truth: BoolArray, shares: DoubleArray, item_of: IndexArray | None, n_items: int, rng: np.random.Generator
+) -> IndexArray:
     """Return the fold of each sample, with no fold empty."""
     if item_of is None and truth.size <= LIBRARY_CELLS:
         from iterstrat.ml_stratifiers import IterativeStratification
@@ -268,8 +264,8 @@ def _deal(
 
 
 def _deal_counts(
-    truth: BoolArray, shares: Float64Array, item_of: IntArray | None, n_items: int, rng: np.random.Generator
-) -> tuple[IntArray, Float64Array]:
+    truth: BoolArray, shares: DoubleArray, item_of: IndexArray | None, n_items: int, rng: np.random.Generator
+) -> tuple[IndexArray, DoubleArray]:
     """Deal items by their label counts; large items first, equal ones in random order."""
     from stacking.kernels import folds as _kernels
 
@@ -289,7 +285,7 @@ def _deal_counts(
     return _kernels.stratify(shares, sizes, item_start, label, count, n_labels, order, shift), sizes
 
 
-def _fill_empty(fold_of: IntArray, sizes: Float64Array, n_folds: int) -> IntArray:
+def _fill_empty(fold_of: IndexArray, sizes: DoubleArray, n_folds: int) -> IndexArray:
     """Give each empty fold the smallest item of the fold that holds most items."""
     for fold in range(n_folds):
         held = np.bincount(fold_of, minlength=n_folds)
@@ -299,7 +295,7 @@ def _fill_empty(fold_of: IntArray, sizes: Float64Array, n_folds: int) -> IntArra
     return fold_of
 
 
-def _items(groups: npt.ArrayLike | None, n_samples: int) -> tuple[IntArray | None, int]:
+def _items(groups: npt.ArrayLike | None, n_samples: int) -> tuple[IndexArray | None, int]:
     """Return the item (group) number of each sample and how many there are; None where every sample is its own."""
     if groups is None:
         return None, n_samples

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["GIB", "available_memory", "check_memory"]
-
 GIB = 2**30
 SMALL = 2**28
 """Below a quarter GiB nobody is asked: the answer costs a system call, and no system that runs this lacks it."""

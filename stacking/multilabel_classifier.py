@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 )
 
 from stacking._checks import check_names, refuse_mask
+from stacking._typing import FloatArray
 from stacking.child_processes import run_parallel
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
     from stacking.truth import Truth
 
-FloatArray = NDArray[np.float32]
 
 FEWEST_ROWS_TO_TUNE = 50
 """Below, labels are decided at .5, as scikit-learn expects of probabilities: so few rows place a threshold badly."""

@@ -15,8 +15,6 @@ from sklearn.utils.validation import check_array
 from stacking._checks import check_names, check_y_true, numbers_of_objects
 from stacking.named_arrays import AxisNames, align_by_name, read_array
 
-__all__ = ["Target", "holds_text", "name_rows", "read_target", "refuse_gaps"]
-
 
 @dataclass(frozen=True)
 class Target:

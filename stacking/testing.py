@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from stacking._typing import FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.predictions import PredictionSet
 
 __all__ = ["check_combiner", "check_what_counts", "list_combiner_checks", "make_predictions", "make_uncounted"]
 
-FloatArray = npt.NDArray[np.float32]
 Builder = Callable[[], Combiner]
 Answer = Callable[[PredictionSet], npt.ArrayLike]
 
@@ -406,7 +406,7 @@ def _check_pickling(build: Builder, tolerance: float) -> None:
     combiner = build().fit(predictions)
     expected = combiner.predict_proba(predictions)
     for name, other in (
-        ("a fitted", pickle.loads(pickle.dumps(combiner))),
+        ("a fitted", pickle.loads(pickle.dumps(combiner))),  # nosec B301
         ("an unfitted", fresh.fit(predictions)),
     ):  # nosec B301
         _require(np.array_equal(other.predict_proba(predictions), expected), f"{name} combiner must survive pickling")

@@ -10,8 +10,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TIED", "exceeds", "first_best"]
-
 TIED = 1e-10
 """Relative difference below which two sums are equal: a million terms round to about 1e-13 of their sum, and one
 decision among 10⁹ cells changes a score by more than this."""

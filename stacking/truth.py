@@ -20,12 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_groups, check_mask, check_sample_weight, check_y_true
-
-__all__ = ["Truth", "number_groups", "relative_weights"]
-
-BoolArray = npt.NDArray[np.bool_]
-DoubleArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.intp]
+from stacking._typing import BoolArray, DoubleArray, IndexArray
 
 WIDEST_RATIO = 2.0**100
 """Largest and smallest weight lie at most this far apart: float32 reaches to 2^127."""
@@ -52,7 +47,7 @@ class Truth:
     y_true: BoolArray
     y_known: BoolArray | None = None
     sample_weight: DoubleArray | None = None
-    groups: IntArray | None = None
+    groups: IndexArray | None = None
 
     def __post_init__(self) -> None:
         if self.y_known is not None:
@@ -105,7 +100,7 @@ class Truth:
 
     @cached_property
     def counted(self) -> BoolArray | None:
-        """Rows that weigh something and hold a known cell; None if all do (or none holds a known cell)."""
+        """Return the rows that weigh something and hold a known cell; None if all do (or none holds a known cell)."""
         counted = np.ones(len(self.y_true), dtype=bool)
         if self.sample_weight is not None:
             counted &= self.sample_weight > 0
@@ -196,12 +191,12 @@ class Truth:
 
     @cached_property
     def label_positives(self) -> DoubleArray:
-        """Sums of weights of each label's positives."""
+        """Return the sums of weights of each label's positives."""
         return self.sum_rows(self.y_true)
 
     @cached_property
-    def sample_positives(self) -> IntArray:
-        """Numbers of positives of each row."""
+    def sample_positives(self) -> IndexArray:
+        """Return the number of positives of each row."""
         return np.count_nonzero(self.y_true, axis=1)
 
     def positives(self) -> DoubleArray:
@@ -288,7 +283,7 @@ def relative_weights(sample_weight: DoubleArray) -> DoubleArray | None:
     return None if (relative == 1.0).all() else relative.astype(np.float64)
 
 
-def number_groups(groups: npt.NDArray[Any]) -> IntArray | None:
+def number_groups(groups: npt.NDArray[Any]) -> IndexArray | None:
     """Give each group a number, and each blank one a number of its own.
 
     Parameters

@@ -26,7 +26,8 @@ from experiments.recipe import load_recipe
 from stacking import PredictionSet, StackingEnsemble, load_predictions, save_predictions
 from stacking.combiners.meta_learners.trees.tree_text import load_booster
 from stacking.files.untrusted import read_json, read_npy, read_npz
-from stacking.predictions.forms.truth import read_ids, read_label_list, read_truth
+from stacking.predictions.forms.name_lists import read_ids, read_label_list
+from stacking.predictions.forms.truth import read_truth
 from stacking.testing import make_predictions
 
 LONG = os.environ.get("LABELSTACK_FUZZ") == "long"

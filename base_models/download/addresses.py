@@ -15,8 +15,6 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-__all__ = ["PublicResolver", "RefusedAddressError", "check_url", "is_public"]
-
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NOT_PUBLIC = tuple(  # what Python's is_global lets pass: protocol assignments, relays, site-local, a cloud's metadata
     ipaddress.ip_network(network) for network in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "fec0::/10")

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from base_models.download.hosts import Hosts
 
-__all__ = ["DownloadEstimate", "DownloadReport", "download_photos", "estimate_download"]
 
 ASSUMED_BYTES = 100_000
 """Bytes of a photo as long as none was measured: a shop's photo of 600 × 800 pixels."""

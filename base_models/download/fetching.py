@@ -20,8 +20,6 @@ from base_models.download.options import DownloadOptions
 from base_models.download.whole_photos import is_whole_photo
 from base_models.photos.decoding import photo_format
 
-__all__ = ["FetchError", "fetch_photo", "open_session"]
-
 MAX_REDIRECTS = 4
 _PIECE = 2**16
 _REDIRECTS = (301, 302, 303, 307, 308)

@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-__all__ = ["HostGivenUpError", "Hosts"]
-
 UNANSWERED_BY_HOST = 20
 UNANSWERED_BY_ALL = 50
 

@@ -15,8 +15,6 @@ from base_models.ledgers.sqlite_ledger import SqliteLedger
 from stacking.files.atomic_files import atomic_write_text
 from stacking.files.csv_cells import guard_cell, to_csv
 
-__all__ = ["LEDGER_NAME", "Ledger", "LedgerRow", "read_failures"]
-
 LEDGER_NAME = "ledger.sqlite"
 _PAGE = 1000
 _SCHEMA = """

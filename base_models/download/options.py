@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from base_models.photos.decoding import MAX_BYTES
 
-__all__ = ["DownloadOptions"]
-
 
 @dataclass(frozen=True)
 class DownloadOptions:

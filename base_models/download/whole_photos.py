@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from base_models.photos.decoding import photo_format
 
-__all__ = ["is_whole_photo"]
-
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 

@@ -19,8 +19,6 @@ from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.transforms import normalise_photos
 from base_models.training.scoring import split_evenly
 
-__all__ = ["attention_maps", "has_attention"]
-
 
 def has_attention(network: MultilabelNetwork | LabelwiseNetwork) -> bool:
     """Tell whether a network has the attention head.

@@ -27,8 +27,6 @@ from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.transforms import normalise_photos
 from base_models.training.scoring import split_evenly
 
-__all__ = ["grad_cam"]
-
 
 def grad_cam(
     network: MultilabelNetwork | LabelwiseNetwork,

@@ -15,8 +15,6 @@ from torch import nn
 from base_models.explanation.targets import answering
 from base_models.networks.feature_maps import arrange_feature_map
 
-__all__ = ["MIN_SIDE", "explained_layer", "layer_channels"]
-
 MIN_SIDE = 6
 
 

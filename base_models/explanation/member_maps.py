@@ -19,8 +19,6 @@ from base_models.runs.inference import MemberNetworks
 from base_models.runs.stores import mean_over_networks
 from base_models.training.scoring import score_photos, split_evenly
 
-__all__ = ["METHODS", "MemberExplainer", "Method"]
-
 Method: TypeAlias = Literal["auto", "grad-cam", "attention"]
 METHODS: tuple[Method, ...] = ("auto", "grad-cam", "attention")
 BATCH = 32

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["enlarge_map", "overlay_map"]
-
 RAMP = np.array([(255, 224, 130), (240, 125, 45), (165, 15, 55)], np.float32)
 LARGEST_SHARE = 0.82  # of the ramp's color at the map's value 1
 FADE = 0.4  # how far the gray photo is lightened

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
 
-__all__ = ["answering", "check_columns", "maps_by_epoch", "scale_to_peak"]
-
 Maps: TypeAlias = NDArray[np.float32]
 
 

@@ -20,8 +20,6 @@ from base_models.manifest.imaterialist_json import read_imaterialist_json
 from stacking.files.atomic_files import atomic_write_text
 from stacking.predictions.forms.tables import find_cell_separator, iterate_rows, read_texts
 
-__all__ = ["kept_name", "read_photo_ids", "write_kept"]
-
 _ID_KEYS = ("imageId", "image_id", "id")
 
 

@@ -13,8 +13,6 @@ from PIL import Image, ImageStat
 from base_models.ingest.options import IngestOptions
 from base_models.photos.decoding import MAX_BYTES, UnreadablePhotoError, decode_photo, letterbox
 
-__all__ = ["THUMBNAIL_SIDE", "BlankPhotoError", "CleanPhoto", "clean_photo", "read_source"]
-
 THUMBNAIL_SIDE = 16
 _LOOK_SIDE = 64
 _BLANK_DEVIATION = 2.0  # gray levels; a garment on one percent of a white photo has more

@@ -21,8 +21,6 @@ from base_models.ingest.clean_photo import BlankPhotoError, clean_photo, read_so
 from base_models.ingest.options import IngestOptions
 from base_models.photos.decoding import UnreadablePhotoError
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Answer requests until the input ends."""

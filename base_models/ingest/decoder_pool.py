@@ -19,8 +19,6 @@ from base_models.ingest.options import IngestOptions
 from stacking.child_processes import module_command, module_environment
 from stacking.files.ending import run_all
 
-__all__ = ["DecoderPool"]
-
 _START_SECONDS = 60.0
 _PIECE = 2**16
 

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from base_models.ingest.clean_photo import THUMBNAIL_SIDE
 
-__all__ = ["find_duplicates"]
-
 _MOST_DIFFERENCE = 20  # levels, in any cell and channel
 _MEAN_DIFFERENCE = 1.5
 _SUM_DIFFERENCE = round(_MEAN_DIFFERENCE * 3 * THUMBNAIL_SIDE**2)

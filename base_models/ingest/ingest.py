@@ -42,8 +42,6 @@ from stacking.files.output_rules import ResultKind, check_work_folder
 from stacking.files.untrusted import read_json
 from stacking.files.versions import installed_versions
 
-__all__ = ["IngestReport", "ingest_photos"]
-
 SCHEMA_VERSION = 1
 INGEST = ResultKind(
     "the result of an ingest", "ingest.json", lambda marker: () if isinstance(marker.get("options"), dict) else None

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from base_models.ingest.clean_photo import THUMBNAIL_SIDE
 from base_models.ledgers.sqlite_ledger import SqliteLedger
 
-__all__ = ["IngestLedger", "IngestRow"]
-
 _COLUMNS = "id, source, source_bytes, status, reason, width, height, bytes, sha256"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ingested (

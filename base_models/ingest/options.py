@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["IngestOptions"]
-
 _OF_THE_RESULT = ("size", "shape", "quality", "min_side", "drop_near_duplicates")
 
 

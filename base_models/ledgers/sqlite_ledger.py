@@ -19,8 +19,6 @@ from typing import Any, ClassVar, Self
 from stacking.files.atomic_files import check_regular
 from stacking.files.ending import run_all
 
-__all__ = ["SqliteLedger"]
-
 _COMMIT_ROWS = 100
 _COMMIT_SECONDS = 0.2
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from base_models.photos.vocabulary import Vocabulary
 from stacking.predictions.forms.label_cells import Kind, match_label_keys
 
-__all__ = ["AnnotationTable", "check_photo_id", "list_some", "normalise_split"]
-
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MOST_FOLDERS = 16
 _LONGEST_ID = 255

@@ -19,8 +19,6 @@ from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.label_tables import LIST_COLUMNS, LabelTable, read_label_table
 from stacking.predictions.forms.tables import ID_NAMES, find_id_column, read_columns, read_header_row, read_texts
 
-__all__ = ["read_csv_table", "read_row_names"]
-
 logger = logging.getLogger(__name__)
 
 _DEFAULT = DataConfig("folder", "")

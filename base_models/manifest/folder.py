@@ -16,8 +16,6 @@ from base_models.manifest.annotations import list_some
 from base_models.manifest.photo_names import name_photos, writable
 from base_models.photos.decoding import MAX_BYTES, PHOTO_SUFFIXES, UnreadablePhotoError
 
-__all__ = ["FolderPhotos", "list_folder_photos", "scan_folder"]
-
 logger = logging.getLogger(__name__)
 
 

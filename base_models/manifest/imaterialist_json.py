@@ -14,8 +14,6 @@ from typing import Any
 
 from base_models.manifest.annotations import AnnotationTable, check_photo_id, list_some
 
-__all__ = ["read_imaterialist_json", "read_photo_urls"]
-
 _IMAGE_KEYS = ("imageId", "image_id", "id")
 _LABEL_KEYS = ("labelId", "label_id", "labels")
 

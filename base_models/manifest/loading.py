@@ -27,8 +27,6 @@ from stacking._checks import check_groups, check_names
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.truth import number_groups
 
-__all__ = ["load_manifest", "load_photo_folder"]
-
 logger = logging.getLogger(__name__)
 
 

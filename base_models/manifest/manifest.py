@@ -16,8 +16,6 @@ from PIL import Image
 from base_models.photos.decoding import UnreadablePhotoError, decode_photo
 from base_models.photos.vocabulary import Vocabulary
 
-__all__ = ["Manifest", "PhotoSource"]
-
 SplitName = Literal["train", "validation", "test"]
 
 

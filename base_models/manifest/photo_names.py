@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from base_models.photos.decoding import PHOTO_SUFFIXES
 from stacking._checks import first_names
 
-__all__ = ["can_be_named", "match_photos", "name_photos", "normalise_path", "writable"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -20,8 +20,6 @@ from base_models.photos.decoding import MAX_BYTES, PHOTO_SUFFIXES, UnreadablePho
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["TarPhotos", "list_tar_photos", "scan_tar_shards"]
-
 
 @dataclass(frozen=True)
 class TarPhotos:

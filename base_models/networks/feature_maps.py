@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["arrange_feature_map", "inner_layer", "pool_places", "run_body"]
-
 
 def arrange_feature_map(features: Tensor, body: nn.Module, n_channels: int = 0) -> Tensor:
     """Bring what ``forward_features`` or an inner layer gives into channels-first layout.

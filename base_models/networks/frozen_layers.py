@@ -10,8 +10,6 @@ import math
 
 from torch import nn
 
-__all__ = ["freeze_layers", "rest_frozen_modules"]
-
 
 def freeze_layers(body: nn.Module, share: float) -> None:
     """Freeze the layers next to the photo, and let the others learn.

@@ -14,8 +14,6 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-__all__ = ["hub_is_reachable", "offline_where_unreachable"]
-
 logger = logging.getLogger(__name__)
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")

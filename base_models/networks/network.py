@@ -33,8 +33,6 @@ from base_models.networks.weights import hash_tensors, load_starting_weights
 from base_models.recipe.member import MemberConfig
 from optimizers.registry import nearest_name
 
-__all__ = ["MultilabelNetwork", "create_network"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from base_models.networks.network import MultilabelNetwork
 
-__all__ = ["LabelwiseNetwork", "choose_label_epochs", "label_log_losses"]
-
 
 class LabelwiseNetwork(nn.Module):
     """Take every label's logit from the network of its epoch.

@@ -6,8 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["SCRATCH_CNN", "ScratchCnn"]
-
 SCRATCH_CNN = "scratch-cnn"
 """Its name in a recipe, beside the names of timm."""
 

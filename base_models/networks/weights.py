@@ -22,8 +22,6 @@ from torch import Tensor
 from stacking.files.atomic_files import sha256_file
 from stacking.files.untrusted import check_unpacked_size
 
-__all__ = ["hash_tensors", "load_starting_weights", "read_weight_file", "wheel_weight_file"]
-
 logger = logging.getLogger(__name__)
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")

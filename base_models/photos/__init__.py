@@ -1,5 +1,10 @@
 """Photos as the networks see them: decoded, held as tensors, changed for training, named by a vocabulary."""
 
-from stacking._earlier_names import names_of_the_module
+from typing import Any
 
-__getattr__ = names_of_the_module(__name__, "base_models.photos.decoding")
+
+def __getattr__(name: str) -> Any:
+    """Find what was here while this package was a module."""
+    from stacking._earlier_names import find_earlier_name
+
+    return find_earlier_name(__name__, "base_models.photos.decoding", name)

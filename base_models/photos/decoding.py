@@ -11,20 +11,11 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
-
-__all__ = [
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "PHOTO_SUFFIXES",
-    "UnreadablePhotoError",
-    "decode_photo",
-    "letterbox",
-    "photo_format",
-]
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
@@ -93,7 +84,7 @@ def decode_photo(data: bytes, *, name: str = "photo", at_least: int = 0) -> Imag
     if kind is None:
         raise UnreadablePhotoError(f"{name}: neither JPEG, PNG, WebP, GIF nor BMP (it starts with {data[:8]!r})")
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        with _open(data, kind) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePhotoError(
                     f"{name}: {image.width} × {image.height} pixels are more than the limit of {MAX_PIXELS:,}"
@@ -165,6 +156,13 @@ def photo_format(data: bytes) -> str | None:
     if data.startswith(b"BM"):
         return "BMP"
     return None
+
+
+def _open(data: bytes, kind: str) -> Image.Image:
+    """Read a photo's header; Pillow would warn of large pictures that are refused for their pixels in the next line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(data), formats=(kind,))
 
 
 def _check_scans(data: bytes, n_pixels: int, name: str) -> None:

@@ -22,8 +22,6 @@ from base_models.device import ahead, free_memory, is_cuda, is_out_of_memory, lo
 from base_models.photos.decoding import letterbox
 from stacking.child_processes import safe_path
 
-__all__ = ["PhotoReader", "PhotoTensors", "check_photos"]
-
 logger = logging.getLogger(__name__)
 
 GIB = 2**30

@@ -18,8 +18,6 @@ from torch.nn import functional
 from base_models.device import channel_values, send
 from base_models.recipe.training import TrainingConfig
 
-__all__ = ["augment_photos", "mix_photos", "normalise_photos", "shrink_photos", "training_size"]
-
 SMALLEST_CROP = 0.75  # share of the area; smaller crops cut labelled parts off
 SHADE = 0.2  # the contrast with white changes by at most this share
 WHITE = 255.0

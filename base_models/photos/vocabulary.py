@@ -19,8 +19,6 @@ from stacking._checks import check_names
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.name_lists import read_label_list
 
-__all__ = ["Vocabulary", "load_vocabulary"]
-
 _UNWRITABLE = ("|", "\n", "\r")
 """Files of labels join them by ``|``, one line a photo."""
 

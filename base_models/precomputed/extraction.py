@@ -23,8 +23,6 @@ from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureFacts, Feat
 from stacking.files.ending import ending_with
 from stacking.files.versions import installed_versions
 
-__all__ = ["compute_features", "write_features"]
-
 logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 64  # divides CHUNK_ROWS

@@ -19,8 +19,6 @@ from base_models.networks.network import MultilabelNetwork
 from base_models.precomputed.feature_store import FeatureFacts
 from stacking.predictions.forms.matrix_files import MatrixFile
 
-__all__ = ["FeatureRows"]
-
 logger = logging.getLogger(__name__)
 
 GIB = 2**30

@@ -41,8 +41,6 @@ from stacking.files.untrusted import read_json
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
 
-__all__ = ["CHUNK_ROWS", "VARIANTS", "FeatureFacts", "FeatureWriter", "open_matrices", "read_index", "store_lock"]
-
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1

@@ -18,8 +18,6 @@ from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.feature_rows import FeatureRows
 
-__all__ = ["BodyNetwork", "HeadNetwork", "join_body", "suit_network"]
-
 
 class BodyNetwork(MultilabelNetwork):
     """Map normalised photos to the features that a head needs.

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-__all__ = ["DataConfig"]
-
 
 @dataclass(frozen=True)
 class DataConfig:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from base_models.recipe.member import MemberConfig
 
-__all__ = ["covered_labels"]
-
 
 def covered_labels(member: MemberConfig, counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the columns of the labels that a member answers.

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-__all__ = ["TrainingConfig"]
-
 RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("be at least 1", lambda value: value >= 1, ("epochs", "batch_size", "cycle_factor")),
     ("be positive", lambda value: value > 0, ("learning_rate",)),

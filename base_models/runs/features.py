@@ -30,8 +30,6 @@ from base_models.training.checkpoints import tensors_of
 from base_models.training.progress import Progress, TrainingEvent
 from stacking.files.atomic_files import check_writable
 
-__all__ = ["check_feature_space", "open_features", "store_key", "wanted_variants"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -39,8 +39,6 @@ from stacking.files.output_rules import ResultKind, check_folder, check_work_fol
 from stacking.files.untrusted import read_json
 from stacking.files.versions import installed_versions
 
-__all__ = ["RunFolder", "open_run_folder", "share_run_folder", "write_npz"]
-
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1

@@ -28,14 +28,13 @@ from base_models.runs.stores import mean_over_networks, merge_derived
 from base_models.training.checkpoints import read_tensors
 from base_models.training.progress import Progress, TrainingEvent
 from base_models.training.scoring import score_photos
-from stacking._checks import did_you_mean
+from optimizers.registry import did_you_mean
 from stacking.files.untrusted import damage_of, read_json
 from stacking.predictions import PredictionSet, load_predictions
 
 if TYPE_CHECKING:
     from base_models.manifest import PhotoSource
 
-__all__ = ["MemberNetworks", "RunNames", "find_readable", "load_member", "open_photos", "predict", "read_run_names"]
 
 logger = logging.getLogger(__name__)
 

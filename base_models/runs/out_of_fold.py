@@ -37,8 +37,6 @@ from base_models.training.progress import Progress, TimeLeft, TrainingEvent
 from base_models.training.step_graph import can_replay
 from base_models.training.task import MemberTask
 
-__all__ = ["TrainingFailedError", "choose_device", "run_training", "train_out_of_fold"]
-
 logger = logging.getLogger(__name__)
 
 

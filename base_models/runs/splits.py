@@ -24,8 +24,6 @@ from base_models.runs.folder import RunFolder, write_npz
 from base_models.training.progress import Progress, TrainingEvent
 from stacking.files.untrusted import read_npz
 
-__all__ = ["RunData", "prepare_run_data"]
-
 logger = logging.getLogger(__name__)
 
 CHECKED_SIZE = 16  # photos are decoded whole, but kept small, when they are only checked

@@ -1,5 +1,10 @@
 """Training one member on one fold, straight down: task, loop, losses, schedules, checkpoints."""
 
-from stacking._earlier_names import names_of_the_module
+from typing import Any
 
-__getattr__ = names_of_the_module(__name__, "base_models.training.member")
+
+def __getattr__(name: str) -> Any:
+    """Find what was here while this package was a module."""
+    from stacking._earlier_names import find_earlier_name
+
+    return find_earlier_name(__name__, "base_models.training.member", name)

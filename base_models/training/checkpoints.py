@@ -20,16 +20,6 @@ from torch import Tensor, nn
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, atomic_write_text, sha256_file
 from stacking.files.untrusted import damage_of, read_json
 
-__all__ = [
-    "Checkpoint",
-    "best_weights_file",
-    "drop_training_state",
-    "load_checkpoint",
-    "read_tensors",
-    "save_checkpoint",
-    "tensors_of",
-]
-
 logger = logging.getLogger(__name__)
 
 MARKER = "last.json"

@@ -22,8 +22,6 @@ from torch import Tensor, nn
 
 from base_models.device import is_cuda
 
-__all__ = ["Processes", "is_first_process", "join_processes"]
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")

@@ -31,8 +31,6 @@ from base_models.training.sampling import share_of_rows
 from base_models.training.scoring import split_evenly
 from base_models.training.task import MemberTask
 
-__all__ = ["Learner", "train_epoch"]
-
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_REPORTS = 2.0

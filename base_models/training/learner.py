@@ -15,8 +15,6 @@ from base_models.training.sampling import LabelSampler, create_sampler
 from base_models.training.step_graph import StepGraphs, can_replay
 from base_models.training.task import MemberTask, known_truth, positive_counts
 
-__all__ = ["Learner", "create_learner"]
-
 
 @dataclass
 class Learner:

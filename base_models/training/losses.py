@@ -19,8 +19,6 @@ from torch.nn import functional
 
 from base_models.recipe.training import TrainingConfig
 
-__all__ = ["MultilabelLoss", "create_loss"]
-
 ABSENT = -1e4  # the logit of an unknown entry in a ranking loss: a negative that costs nothing
 
 Entries = Callable[[Tensor, Tensor], Tensor]

@@ -47,8 +47,6 @@ from base_models.training.task import MemberTask, TrainedMember, base_rates, che
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.untrusted import read_json
 
-__all__ = ["check_sizes", "train_member"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -10,8 +10,6 @@ from base_models.networks.network import MultilabelNetwork
 from base_models.recipe.training import TrainingConfig
 from base_models.training.schedules import learning_rate_factor
 
-__all__ = ["claim_state", "create_average", "create_optimizer", "create_scaler", "set_learning_rates"]
-
 
 def create_optimizer(network: MultilabelNetwork, config: TrainingConfig) -> torch.optim.Optimizer:
     """Create AdamW: body and head apart, no decay of biases and norms.

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Progress", "TimeLeft", "TrainingEvent"]
-
 
 @dataclass(frozen=True)
 class TrainingEvent:

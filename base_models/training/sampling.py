@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LabelSampler", "create_sampler", "label_weights", "reached_exponent", "share_of_rows"]
-
 
 @dataclass(frozen=True)
 class LabelSampler:

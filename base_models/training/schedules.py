@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["learning_rate_factor", "plateau_reduction"]
-
 START = 1 / 25
 END = 1e-4
 

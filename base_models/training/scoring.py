@@ -20,9 +20,6 @@ from base_models.networks.per_label import LabelwiseNetwork
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.feature_rows import FeatureRows
 
-__all__ = ["score_photos", "split_evenly", "validation_micro_f1"]
-
-
 logger = logging.getLogger(__name__)
 
 BATCHES_IN_FLIGHT = 16  # whose scores wait on the device; only speed and memory depend on it

@@ -24,8 +24,6 @@ from torch import Tensor, nn
 
 from base_models.device import is_cuda, release_memory, synchronize
 
-__all__ = ["StepGraphs", "can_replay"]
-
 logger = logging.getLogger(__name__)
 
 Shown = tuple[Tensor, Tensor, Tensor | None]

@@ -15,8 +15,6 @@ from base_models.precomputed.feature_rows import FeatureRows
 from base_models.recipe.member import MemberConfig
 from base_models.training.progress import TrainingEvent
 
-__all__ = ["MemberTask", "TrainedMember", "base_rates", "check_task", "known_truth", "positive_counts"]
-
 
 @dataclass(frozen=True)
 class MemberTask:

@@ -14,9 +14,7 @@ import numpy.typing as npt
 
 from experiments.benchmarks.processes import Plan
 from experiments.benchmarks.workload import simulate_workload
-
-FloatArray = npt.NDArray[np.floating]
-LabelArray = npt.NDArray[np.uint8]
+from stacking._typing import FloatingArray, LabelArray
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,9 @@ class Split:
         Rows to tune on that must share a fold.
     """
 
-    y_scores: FloatArray
+    y_scores: FloatingArray
     y_true: LabelArray
-    y_scores_test: FloatArray
+    y_scores_test: FloatingArray
     y_true_test: LabelArray
     groups: npt.NDArray[Any] | None = None
 
@@ -147,7 +145,7 @@ def load_split(path: str | Path) -> Split:
 
 
 def _split_rows(
-    y_scores: FloatArray, y_true: LabelArray, tune: npt.NDArray[np.intp], test: npt.NDArray[np.intp]
+    y_scores: FloatingArray, y_true: LabelArray, tune: npt.NDArray[np.intp], test: npt.NDArray[np.intp]
 ) -> dict[str, npt.NDArray[Any]]:
     """Take the rows of both parts."""
     return {

@@ -39,7 +39,6 @@ from base_models.training.task import MemberTask
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
 
-__all__ = ["Case", "LoopBench", "list_measurements", "write_photos"]
 
 PHOTO_SIZE = 299  # pixels, the default of `labelstack data ingest`
 N_LABELS = 228  # as in the contest

@@ -14,16 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.benchmarks.datasets import Split, load_split
-from experiments.benchmarks.references import (
-    best_single_threshold,
-    cross_fit,
-    iter_folds,
-    log_loss,
-    micro_f1,
-)
+from experiments.benchmarks.references import best_single_threshold, cross_fit, iter_folds, log_loss, micro_f1
 from experiments.benchmarks.worker import Job
-
-FloatArray = npt.NDArray[np.floating]
+from stacking._typing import FloatingArray
 
 ENSEMBLE_SIZE = 25
 N_PARTICLES, N_ITERATIONS = 15, 100
@@ -49,11 +42,11 @@ def autogluon_greedy(path: str, metric: str) -> Job:
     flat = [np.ascontiguousarray(scores).reshape(-1) for scores in data.y_scores]
     truth = data.y_true.reshape(-1).astype(np.int64)
 
-    def numpy_f1(y_true: FloatArray, y_pred: FloatArray) -> float:
+    def numpy_f1(y_true: FloatingArray, y_pred: FloatingArray) -> float:
         true, pred = y_true.astype(bool), y_pred.astype(bool)
         return 2 * np.count_nonzero(true & pred) / (np.count_nonzero(true) + np.count_nonzero(pred))
 
-    def run() -> FloatArray:
+    def run() -> FloatingArray:
         import autogluon.core.metrics as metrics
         from autogluon.core.models.greedy_ensemble.ensemble_selection import EnsembleSelection
 
@@ -131,7 +124,7 @@ def numpy_greedy(path: str) -> Job:
     data = load_split(path)
     scores = data.y_scores.reshape(len(data.y_scores), -1)
 
-    def run() -> FloatArray:
+    def run() -> FloatingArray:
         true = data.y_true.reshape(-1).astype(bool)
         positives = np.count_nonzero(true)
         total = np.zeros(scores.shape[1], np.float32)
@@ -171,10 +164,10 @@ def pyswarms_weights(path: str, objective: str) -> Job:
     loss = _numpy_loss(data, objective)
     n_models = len(data.y_scores)
 
-    def batch(positions: FloatArray) -> FloatArray:
+    def batch(positions: FloatingArray) -> FloatingArray:
         return np.array([loss(position / max(position.sum(), 1e-9)) for position in positions])
 
-    def run() -> FloatArray:
+    def run() -> FloatingArray:
         import pyswarms
 
         logging.disable(logging.CRITICAL)
@@ -209,13 +202,13 @@ def slsqp_weights(path: str) -> Job:
     truth = data.y_true.astype(np.float32)
     n_models = scores.shape[-1]
 
-    def value_and_gradient(weights: FloatArray) -> tuple[float, FloatArray]:
+    def value_and_gradient(weights: FloatingArray) -> tuple[float, FloatingArray]:
         mixed = np.clip(scores @ weights.astype(np.float32), 1e-7, 1 - 1e-7)
         value = -np.mean(truth * np.log(mixed) + (1 - truth) * np.log(1 - mixed), dtype=np.float64)
         slope = (-(truth / mixed - (1 - truth) / (1 - mixed)) / mixed.size).reshape(-1) @ scores.reshape(-1, n_models)
         return float(value), slope.astype(np.float64)
 
-    def run() -> FloatArray:
+    def run() -> FloatingArray:
         from scipy import optimize
 
         minimize: Any = optimize.minimize  # its stubs know no objective that returns its gradient too
@@ -250,7 +243,7 @@ def grid_thresholds(path: str) -> Job:
     mean = data.y_scores.mean(axis=0)
     grid = np.linspace(0.02, 0.98, N_GRID)
 
-    def run() -> FloatArray:
+    def run() -> FloatingArray:
         from sklearn.metrics import f1_score
 
         chosen = np.empty(mean.shape[1])
@@ -294,7 +287,7 @@ def lightgbm_per_label(path: str) -> Job:
     """
     data = load_split(path)
 
-    def run() -> tuple[FloatArray, FloatArray]:
+    def run() -> tuple[FloatingArray, FloatingArray]:
         from lightgbm import LGBMClassifier
 
         held_out = np.zeros(data.y_true.shape, np.float32)
@@ -356,17 +349,17 @@ def reference_part(path: str, name: str, every: int) -> Job:
     """
     data = load_split(path)
 
-    def run() -> FloatArray:
+    def run() -> FloatingArray:
         from experiments.benchmarks import references
 
         learner = getattr(references, name.replace("-", "_"))
-        answer: FloatArray = learner(data.y_scores, data.y_true, data.y_scores_test, every=every)
+        answer: FloatingArray = learner(data.y_scores, data.y_true, data.y_scores_test, every=every)
         return answer
 
     return Job(run, lambda _: {})
 
 
-def describe_weights(weights: FloatArray, data: Split) -> dict[str, Any]:
+def describe_weights(weights: FloatingArray, data: Split) -> dict[str, Any]:
     """Score a weighted mean at .5, and its log loss.
 
     Parameters
@@ -391,7 +384,7 @@ def describe_weights(weights: FloatArray, data: Split) -> dict[str, Any]:
     }
 
 
-def describe_thresholds(thresholds: FloatArray, data: Split) -> dict[str, Any]:
+def describe_thresholds(thresholds: FloatingArray, data: Split) -> dict[str, Any]:
     """Score thresholds on the mean of the models.
 
     Parameters
@@ -412,7 +405,7 @@ def describe_thresholds(thresholds: FloatArray, data: Split) -> dict[str, Any]:
     }
 
 
-def describe_stack(scores: tuple[FloatArray, FloatArray], data: Split) -> dict[str, Any]:
+def describe_stack(scores: tuple[FloatingArray, FloatingArray], data: Split) -> dict[str, Any]:
     """Score stacked probabilities at the best single threshold of the out-of-fold ones.
 
     Parameters
@@ -458,17 +451,17 @@ def _decide(data: Split, name: str) -> npt.NDArray[np.bool_]:
     return learner(data.y_scores, data.y_true, data.y_scores_test) >= best_single_threshold(held_out, data.y_true)
 
 
-def _numpy_loss(data: Split, objective: str) -> Callable[[FloatArray], float]:
+def _numpy_loss(data: Split, objective: str) -> Callable[[FloatingArray], float]:
     """Return the loss of one weight vector, in numpy."""
     scores = np.ascontiguousarray(np.moveaxis(data.y_scores, 0, -1))
     true, truth = data.y_true.astype(bool), data.y_true.astype(np.float32)
     positives = int(true.sum())
 
-    def half(weights: FloatArray) -> float:
+    def half(weights: FloatingArray) -> float:
         fired = scores @ weights.astype(np.float32) >= 0.5
         return float(-2 * (fired & true).sum() / (positives + fired.sum()))
 
-    def loss(weights: FloatArray) -> float:
+    def loss(weights: FloatingArray) -> float:
         mixed = np.clip(scores @ weights.astype(np.float32), 1e-7, 1 - 1e-7)
         return float(-np.mean(truth * np.log(mixed) + (1 - truth) * np.log(1 - mixed)))
 

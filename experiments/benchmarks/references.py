@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating]
-LabelArray = npt.NDArray[np.uint8]
-Learner = Callable[[FloatArray, LabelArray, FloatArray], FloatArray]
+from stacking._typing import FloatingArray, LabelArray
+
+Learner = Callable[[FloatingArray, LabelArray, FloatingArray], FloatingArray]
 
 RIDGE_PENALTY = 300.0
 
@@ -35,7 +35,7 @@ def micro_f1(y_true: npt.NDArray[Any], y_pred: npt.NDArray[np.bool_]) -> float:
     return 2 * hits / max(1, int(np.count_nonzero(y_true)) + int(np.count_nonzero(y_pred)))
 
 
-def log_loss(y_true: npt.NDArray[Any], y_score: FloatArray) -> float:
+def log_loss(y_true: npt.NDArray[Any], y_score: FloatingArray) -> float:
     """Score probabilities: the mean binary log loss over all cells, clipped at 1e-7.
 
     Parameters
@@ -52,7 +52,7 @@ def log_loss(y_true: npt.NDArray[Any], y_score: FloatArray) -> float:
     return float(-np.mean(np.where(y_true == 1, np.log(clipped), np.log(1 - clipped)), dtype=np.float64))
 
 
-def best_single_threshold(y_score: FloatArray, y_true: LabelArray) -> float:
+def best_single_threshold(y_score: FloatingArray, y_true: LabelArray) -> float:
     """Find the one threshold with the best micro-F1, exactly, by sorting all cells.
 
     Parameters
@@ -73,7 +73,7 @@ def best_single_threshold(y_score: FloatArray, y_true: LabelArray) -> float:
     return float(flat[order[int(f1.argmax())]])
 
 
-def exact_label_thresholds(y_score: FloatArray, y_true: LabelArray) -> FloatArray:
+def exact_label_thresholds(y_score: FloatingArray, y_true: LabelArray) -> FloatingArray:
     """Find the per-label thresholds with the globally best micro-F1, by sorting and Dinkelbach's iteration.
 
     Parameters
@@ -104,7 +104,7 @@ def exact_label_thresholds(y_score: FloatArray, y_true: LabelArray) -> FloatArra
         price = float(reached)
 
 
-def logits(y_scores: FloatArray) -> FloatArray:
+def logits(y_scores: FloatingArray) -> FloatingArray:
     """Return log odds, clipped at 1e-6.
 
     Parameters
@@ -143,7 +143,7 @@ def iter_folds(n_samples: int, n_splits: int = 5, random_state: int = 0) -> Iter
         yield fold == number
 
 
-def cross_fit(learner: Learner, train: FloatArray, y_true: LabelArray) -> FloatArray:
+def cross_fit(learner: Learner, train: FloatingArray, y_true: LabelArray) -> FloatingArray:
     """Score every row by a learner that was fitted on the other folds.
 
     Parameters
@@ -166,7 +166,7 @@ def cross_fit(learner: Learner, train: FloatArray, y_true: LabelArray) -> FloatA
     return held_out
 
 
-def mean_scores(train: FloatArray, y_true: LabelArray, new: FloatArray) -> FloatArray:
+def mean_scores(train: FloatingArray, y_true: LabelArray, new: FloatingArray) -> FloatingArray:
     """Average the models.
 
     Parameters
@@ -184,7 +184,7 @@ def mean_scores(train: FloatArray, y_true: LabelArray, new: FloatArray) -> Float
     return new.mean(axis=0)
 
 
-def label_logistic(train: FloatArray, y_true: LabelArray, new: FloatArray) -> FloatArray:
+def label_logistic(train: FloatingArray, y_true: LabelArray, new: FloatingArray) -> FloatingArray:
     """Fit one logistic regression per label on the models' own logits.
 
     Parameters
@@ -204,7 +204,7 @@ def label_logistic(train: FloatArray, y_true: LabelArray, new: FloatArray) -> Fl
     return _logistic_on(logits(train), y_true, logits(new))
 
 
-def ridge_then_logistic(train: FloatArray, y_true: LabelArray, new: FloatArray) -> FloatArray:
+def ridge_then_logistic(train: FloatingArray, y_true: LabelArray, new: FloatingArray) -> FloatingArray:
     """Fit a cross-fitted ridge over all labels, then per label a logistic on own logits and the ridge score.
 
     Parameters
@@ -229,7 +229,7 @@ def ridge_then_logistic(train: FloatArray, y_true: LabelArray, new: FloatArray) 
     )
 
 
-def label_lightgbm(train: FloatArray, y_true: LabelArray, new: FloatArray) -> FloatArray:
+def label_lightgbm(train: FloatingArray, y_true: LabelArray, new: FloatingArray) -> FloatingArray:
     """Fit scikit-learn's way: one LightGBM of 50 trees per label with default settings on the models' own scores.
 
     Parameters
@@ -249,7 +249,7 @@ def label_lightgbm(train: FloatArray, y_true: LabelArray, new: FloatArray) -> Fl
     return _lightgbm_on(lambda scores, label: scores[:, :, label].T, train, y_true, new)
 
 
-def context_lightgbm(train: FloatArray, y_true: LabelArray, new: FloatArray, *, every: int = 1) -> FloatArray:
+def context_lightgbm(train: FloatingArray, y_true: LabelArray, new: FloatingArray, *, every: int = 1) -> FloatingArray:
     """Fit one LightGBM per label on the models' own scores and all labels' mean score.
 
     Parameters
@@ -270,14 +270,14 @@ def context_lightgbm(train: FloatArray, y_true: LabelArray, new: FloatArray, *, 
     """
     mean, mean_new = train.mean(axis=0), new.mean(axis=0)
 
-    def features(scores: FloatArray, label: int) -> FloatArray:
+    def features(scores: FloatingArray, label: int) -> FloatingArray:
         context = mean if scores is train else mean_new
         return np.column_stack([scores[:, :, label].T, context])
 
     return _lightgbm_on(features, train, y_true, new, every=every)
 
 
-def row_label_lightgbm(train: FloatArray, y_true: LabelArray, new: FloatArray) -> FloatArray:
+def row_label_lightgbm(train: FloatingArray, y_true: LabelArray, new: FloatingArray) -> FloatingArray:
     """Fit one LightGBM over all (row, label) pairs, on the models' scores, their mean and the label's frequency.
 
     Parameters
@@ -298,7 +298,7 @@ def row_label_lightgbm(train: FloatArray, y_true: LabelArray, new: FloatArray) -
 
     frequency = y_true.mean(axis=0)
 
-    def pairs(scores: FloatArray) -> FloatArray:
+    def pairs(scores: FloatingArray) -> FloatingArray:
         flat = scores.reshape(len(scores), -1).T
         return np.column_stack([flat, flat.mean(axis=1), np.tile(frequency, scores.shape[1])]).astype(np.float32)
 
@@ -307,7 +307,7 @@ def row_label_lightgbm(train: FloatArray, y_true: LabelArray, new: FloatArray) -
     return model.booster_.predict(pairs(new)).reshape(new.shape[1:])
 
 
-def _ridge(train: FloatArray, y_true: LabelArray, new: FloatArray) -> FloatArray:
+def _ridge(train: FloatingArray, y_true: LabelArray, new: FloatingArray) -> FloatingArray:
     """Regress all labels on the mean logits of all labels."""
     mean, mean_new = logits(train).mean(axis=0), logits(new).mean(axis=0)
     center, scale = mean.mean(axis=0), mean.std(axis=0) + 1e-6
@@ -318,7 +318,7 @@ def _ridge(train: FloatArray, y_true: LabelArray, new: FloatArray) -> FloatArray
     return (((mean_new - center) / scale) @ weights + offset).astype(np.float32)
 
 
-def _logistic_on(features: FloatArray, y_true: LabelArray, new: FloatArray) -> FloatArray:
+def _logistic_on(features: FloatingArray, y_true: LabelArray, new: FloatingArray) -> FloatingArray:
     """Fit one logistic regression per label on features (n_features, n_samples, n_labels)."""
     from sklearn.linear_model import LogisticRegression
 
@@ -334,8 +334,8 @@ def _logistic_on(features: FloatArray, y_true: LabelArray, new: FloatArray) -> F
 
 
 def _lightgbm_on(
-    features: Any, train: FloatArray, y_true: LabelArray, new: FloatArray, *, every: int = 1
-) -> FloatArray:
+    features: Any, train: FloatingArray, y_true: LabelArray, new: FloatingArray, *, every: int = 1
+) -> FloatingArray:
     """Fit one LightGBM per label on ``features(scores, label)``."""
     from lightgbm import LGBMClassifier
 

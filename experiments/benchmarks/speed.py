@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from experiments.benchmarks.datasets import load_split, prepare_workload
 from experiments.benchmarks.peers import describe_stack, describe_thresholds, describe_weights
@@ -14,8 +13,7 @@ from experiments.benchmarks.processes import MeasurementFailedError, Plan, measu
 from experiments.benchmarks.references import best_single_threshold, exact_label_thresholds, micro_f1
 from experiments.benchmarks.rows import Goal, Row
 from experiments.benchmarks.worker import Job
-
-FloatArray = npt.NDArray[np.floating]
+from stacking._typing import FloatingArray
 
 HERE = "experiments.benchmarks.speed"
 PEERS = "experiments.benchmarks.peers"
@@ -124,7 +122,7 @@ def exact_thresholds(path: str) -> Job:
     data = load_split(path)
     mean = data.y_scores.mean(axis=0)
 
-    def run() -> FloatArray:
+    def run() -> FloatingArray:
         from stacking import tune_thresholds
 
         return tune_thresholds(mean, data.y_true)
@@ -167,7 +165,7 @@ def label_stacker(path: str) -> Job:
     """
     data = load_split(path)
 
-    def run() -> tuple[FloatArray, FloatArray]:
+    def run() -> tuple[FloatingArray, FloatingArray]:
         from stacking import PerLabelStacker, PredictionSet
         from stacking.folds import stratified_group_folds
 

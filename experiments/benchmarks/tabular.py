@@ -9,9 +9,7 @@ import numpy.typing as npt
 
 from experiments.benchmarks.references import best_single_threshold, iter_folds, micro_f1
 from experiments.benchmarks.worker import Job
-
-FloatArray = npt.NDArray[np.floating]
-LabelArray = npt.NDArray[np.uint8]
+from stacking._typing import FloatingArray, LabelArray
 
 DATA_SETS = ("emotions", "birds", "medical", "enron", "cal500", "bibtex")
 SYSTEMS = ("best base", "plain mean", "sklearn StackingClassifier", "labelstack")
@@ -49,7 +47,7 @@ def tabular_job(path: str, system: str, quick: bool) -> Job:
     return Job(run, lambda y_pred: {"test_micro_f1": micro_f1(y_test, y_pred)})
 
 
-def load_tabular(path: str, quick: bool) -> tuple[FloatArray, LabelArray, FloatArray, LabelArray]:
+def load_tabular(path: str, quick: bool) -> tuple[FloatingArray, LabelArray, FloatingArray, LabelArray]:
     """Load a set by its own split, or 65/35 at random where it has none.
 
     Parameters
@@ -108,7 +106,7 @@ def create_bases(quick: bool) -> list[tuple[str, Any]]:
     ]
 
 
-def _fit_sklearn_stack(bases: list[tuple[str, Any]], x: FloatArray, y: LabelArray) -> Any:
+def _fit_sklearn_stack(bases: list[tuple[str, Any]], x: FloatingArray, y: LabelArray) -> Any:
     """Fit scikit-learn's own stack, with a logistic regression per label on top."""
     from sklearn.ensemble import StackingClassifier
     from sklearn.linear_model import LogisticRegression
@@ -121,7 +119,7 @@ def _fit_sklearn_stack(bases: list[tuple[str, Any]], x: FloatArray, y: LabelArra
 
 
 def _decide_plainly(
-    bases: list[tuple[str, Any]], x: FloatArray, y: LabelArray, x_test: FloatArray, *, average: bool
+    bases: list[tuple[str, Any]], x: FloatingArray, y: LabelArray, x_test: FloatingArray, *, average: bool
 ) -> npt.NDArray[np.bool_]:
     """Cross-fit the bases, tune one threshold on the out-of-fold scores of their mean or of the best, refit, decide."""
     held_out = np.empty((len(bases), *y.shape), np.float32)
@@ -138,7 +136,7 @@ def _decide_plainly(
     return scores_of(fit_base(bases[best][1], x, y), x_test, y.shape[1]) >= cuts[best]
 
 
-def fit_base(base: Any, x: FloatArray, y: LabelArray) -> Any:
+def fit_base(base: Any, x: FloatingArray, y: LabelArray) -> Any:
     """Fit a clone, without a word about labels that are constant in a fold.
 
     Parameters
@@ -162,7 +160,7 @@ def fit_base(base: Any, x: FloatArray, y: LabelArray) -> Any:
         return clone(base).fit(x, y)
 
 
-def scores_of(fitted: Any, x: FloatArray, n_labels: int) -> FloatArray:
+def scores_of(fitted: Any, x: FloatingArray, n_labels: int) -> FloatingArray:
     """Return the scores of the positives, whatever form the classifier answers in.
 
     Parameters

@@ -22,8 +22,7 @@ from experiments.benchmarks.rows import Goal, Row
 from experiments.benchmarks.speed import OURS, measure_row
 from experiments.benchmarks.tabular import create_bases, fit_base, load_tabular, scores_of
 from experiments.benchmarks.worker import Job
-
-FloatArray = npt.NDArray[np.floating]
+from stacking._typing import FloatingArray
 
 N_TEST = 4_000
 WORST = -0.003
@@ -207,7 +206,9 @@ def generate(recipe: Recipe, seed: int) -> Split:
     return Split(y_scores[:, :tune], y_true[:tune], y_scores[:, tune:], y_true[tune:])
 
 
-def _member(recipe: Recipe, number: int, seen: FloatArray, bias: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _member(
+    recipe: Recipe, number: int, seen: FloatingArray, bias: FloatingArray, rng: np.random.Generator
+) -> FloatingArray:
     """Draw the logits of one member: noisier than the one before, with its own temperature and offset."""
     if number >= recipe.n_models - recipe.useless:
         return bias + rng.normal(size=seen.shape)
@@ -216,7 +217,7 @@ def _member(recipe: Recipe, number: int, seen: FloatArray, bias: FloatArray, rng
     return rng.uniform(0.6, 1.2) * drawn + 0.5 * rng.normal()
 
 
-def _bias_for(frequency: FloatArray) -> FloatArray:
+def _bias_for(frequency: FloatingArray) -> FloatingArray:
     """Give the bias at which logits of standard deviation 3 reach a frequency (probit approximation)."""
     from scipy.stats import norm
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating]
-LabelArray = npt.NDArray[np.uint8]
+from stacking._typing import FloatingArray, LabelArray
 
 SEED = 20261121
 N_LABELS = 228
@@ -40,9 +38,9 @@ class Workload:
         The truth.
     """
 
-    y_scores: FloatArray
+    y_scores: FloatingArray
     y_true: LabelArray
-    y_scores_test: FloatArray
+    y_scores_test: FloatingArray
     y_true_test: LabelArray
 
 
@@ -64,14 +62,14 @@ class Law:
         Each model's error that is the same in all rows.
     """
 
-    loadings: FloatArray
-    bias: FloatArray
-    median: FloatArray
-    rarity: FloatArray
-    model_bias: FloatArray
+    loadings: FloatingArray
+    bias: FloatingArray
+    median: FloatingArray
+    rarity: FloatingArray
+    model_bias: FloatingArray
 
 
-def label_frequencies() -> FloatArray:
+def label_frequencies() -> FloatingArray:
     """Bend the log scale from .74 to .0005 until six labels a row are expected.
 
     Returns
@@ -83,7 +81,7 @@ def label_frequencies() -> FloatArray:
 
     place = np.linspace(1, 0, N_LABELS)
 
-    def bent(bend: float) -> FloatArray:
+    def bent(bend: float) -> FloatingArray:
         return 0.0005 * (0.74 / 0.0005) ** (place**bend)
 
     return bent(brentq(lambda bend: bent(bend).sum() - 6.0, 0.5, 20))
@@ -162,7 +160,7 @@ def write_workload_store(folder: Path, n_samples: int, n_models: int = 6) -> Pat
     return folder
 
 
-def _simulate(n_rows: int) -> tuple[FloatArray, LabelArray, Law]:
+def _simulate(n_rows: int) -> tuple[FloatingArray, LabelArray, Law]:
     """Draw scores (n_models, n_rows, n_labels), truth and law; the order of the draws is the contract."""
     from scipy.optimize import brentq
     from scipy.special import expit
@@ -196,7 +194,7 @@ def _simulate(n_rows: int) -> tuple[FloatArray, LabelArray, Law]:
     return y_scores, y_true, Law(loadings, bias, median, rarity, model_bias)
 
 
-def _iter_truth(law: Law, n_samples: int) -> Iterator[tuple[FloatArray, LabelArray]]:
+def _iter_truth(law: Law, n_samples: int) -> Iterator[tuple[FloatingArray, LabelArray]]:
     """Yield true logits and truth of each block; every block has its own seed, so it can be drawn again."""
     from scipy.special import expit
 
@@ -212,7 +210,7 @@ def _iter_truth(law: Law, n_samples: int) -> Iterator[tuple[FloatArray, LabelArr
         yield logits, y_true
 
 
-def _iter_block_scores(law: Law, logits: FloatArray, block: int) -> Iterator[FloatArray]:
+def _iter_block_scores(law: Law, logits: FloatingArray, block: int) -> Iterator[FloatingArray]:
     """Yield the scores (n_rows, n_labels) of every model for one block."""
     from scipy.special import expit
 

@@ -13,8 +13,6 @@ import numpy as np
 
 from experiments.fashionblocks.wardrobe import Garment
 
-__all__ = ["annotate"]
-
 # group → share of true labels that is written down: in training, in validation and test
 _KEPT: dict[str, tuple[float, float]] = {
     "category": (0.96, 0.99),

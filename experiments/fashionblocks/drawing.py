@@ -17,8 +17,6 @@ from experiments.fashionblocks.shapes import Part, garment_parts
 from experiments.fashionblocks.textures import material_relief, pattern_share
 from experiments.fashionblocks.wardrobe import COLORS, Garment
 
-__all__ = ["draw_photo"]
-
 _SUPERSAMPLING = 2
 Rgb = NDArray[np.float32]
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from experiments.fashionblocks.wardrobe import Garment
 
-__all__ = ["Part", "garment_parts"]
-
 Points = NDArray[np.float64]
 
 

@@ -24,8 +24,6 @@ from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_work_folder
 from stacking.files.untrusted import read_json
 
-__all__ = ["draw_sample", "synthesize"]
-
 Split = Literal["train", "validation", "test"]
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _MARKER, _BEGUN = "fashionblocks.json", "unfinished.json"

@@ -11,8 +11,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["material_relief", "pattern_share"]
-
 Field = NDArray[np.float32]
 _TAU = 2 * np.pi
 

@@ -13,8 +13,6 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["COLORS", "LABELS", "Garment", "draw_garment_plan"]
-
 Weights = dict[str, float]
 
 # category → weight in training, in validation and test

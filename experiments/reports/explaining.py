@@ -22,7 +22,7 @@ from base_models.runs.folder import write_npz
 from base_models.runs.inference import find_readable, load_member, open_photos
 from base_models.runs.out_of_fold import choose_device
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
-from stacking._checks import did_you_mean
+from optimizers.registry import did_you_mean
 from stacking.files.atomic_files import atomic_writer
 from stacking.files.untrusted import read_json
 from stacking.report import Block, Column, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag

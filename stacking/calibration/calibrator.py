@@ -10,13 +10,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_y_score
+from stacking._typing import DoubleArray, FloatArray
 from stacking.named_arrays import AxisNames, align_by_name, find_names
 from stacking.truth import Truth
-
-__all__ = ["Calibrator"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 
 
 class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.calibration.calibrator import Calibrator
-
-__all__ = ["IsotonicCalibration"]
-
-DoubleArray = npt.NDArray[np.float64]
 
 
 class IsotonicCalibration(Calibrator):

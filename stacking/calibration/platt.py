@@ -6,15 +6,11 @@ J. Platt, "Probabilistic outputs for support vector machines and comparisons to 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.calibration.calibrator import Calibrator
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
 from stacking.links import logit, sigmoid
-
-__all__ = ["PlattScaling"]
-
-DoubleArray = npt.NDArray[np.float64]
 
 
 class PlattScaling(Calibrator):

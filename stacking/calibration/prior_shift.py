@@ -10,14 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.calibration.calibrator import Calibrator
 from stacking.named_arrays import AxisNames, align_by_name
-
-__all__ = ["PriorShift"]
-
-DoubleArray = npt.NDArray[np.float64]
 
 
 class PriorShift(Calibrator):

@@ -6,14 +6,10 @@ C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural ne
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.calibration.calibrator import Calibrator
 from stacking.links import logit, sigmoid
-
-__all__ = ["TemperatureScaling"]
-
-DoubleArray = npt.NDArray[np.float64]
 
 
 class TemperatureScaling(Calibrator):

@@ -13,17 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice
+from stacking._typing import BoolArray, FloatArray, IndexArray
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import create_method, register_method
 from stacking.combiners.state import pack_combiners, unpack_combiners
 from stacking.links import logit, sigmoid
 from stacking.predictions import PredictionSet
-
-__all__ = ["Blend", "average_scores"]
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.intp]
 
 
 @register_method("pair-blend", "average of pair-lightgbm and the mean", kind="meta", cost=26.0, is_slow=True)
@@ -80,7 +75,7 @@ class Blend(Combiner):
         """Fit the methods one after the other."""
         self._keep([member.fit(predictions) for member in self._create()])
 
-    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Fit each method on all rows and average their held-out scores."""
         fitted = [member.fit_cross_fitted(predictions, folds=folds) for member in self._create()]
         self._keep([member for member, _ in fitted])

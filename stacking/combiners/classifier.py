@@ -12,13 +12,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import FloatArray
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.multilabel_bases import FittedBase, fit_base
 from stacking.predictions import PredictionSet
-
-__all__ = ["ClassifierCombiner"]
-
-FloatArray = npt.NDArray[np.float32]
 
 
 class ClassifierCombiner(Combiner):

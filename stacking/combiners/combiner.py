@@ -15,18 +15,14 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
-from stacking._checks import check_folds, did_you_mean, first_names
+from optimizers.registry import did_you_mean
+from stacking._checks import check_folds, first_names
+from stacking._typing import BoolArray, FloatArray, IndexArray
 from stacking.child_processes import run_parallel
 from stacking.deadline import check_deadline
 from stacking.memory import check_memory
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
-
-__all__ = ["Combiner", "CombinerState", "score_held_out"]
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.intp]
 
 CombinerState = tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]
 """What a fitted combiner is made of: JSON-able values, arrays, and texts (LightGBM models)."""
@@ -230,13 +226,13 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         """Learn from `predictions`, in which every row counts; `models_`, `labels_` and `covers_` are set already."""
         raise NotImplementedError(f"{type(self).__name__} must implement _fit")
 
-    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Fit, and return held-out scores; override where fitting on given folds yields them anyway."""
         y_score = self.cross_fit_predict(predictions, folds=folds)
         self._fit(predictions)
         return y_score
 
-    def _score_by_clones(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+    def _score_by_clones(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Score every fold by a clone fitted on the others; what learns nothing from the truth, all at once."""
         if not self.requires_truth and self.fits_from == "counts":
             return clone(self).fit(predictions).predict_proba(predictions)
@@ -356,7 +352,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise NotFittedError(f"{type(self).__name__} must be fitted first: call fit(predictions, y_true)")
 
 
-def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
     """Score every fold by a clone fitted on the other folds.
 
     The folds run through `joblib.Parallel` with no backend and no number of jobs named: one after the other, unless

@@ -16,12 +16,8 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
+from stacking._typing import DoubleArray, FloatArray
 from stacking.links import sigmoid
-
-__all__ = ["FittedBase", "fit_and_score", "fit_base", "takes_sample_weight"]
-
-FloatArray = NDArray[np.float32]
-DoubleArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from stacking._typing import FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.predictions import PredictionSet
 
-__all__ = ["Candidate", "Kind", "find_candidates"]
-
-FloatArray = npt.NDArray[np.float32]
 Kind: TypeAlias = Literal["member", "vote", "meta", "auto"]
 
 

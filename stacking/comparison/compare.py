@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice
+from stacking._typing import DoubleArray
 from stacking.combiners.combiner import Combiner
 from stacking.comparison.candidates import Candidate, find_candidates
 from stacking.comparison.evaluation import DECISIONS, FailedMethod, MethodResult, try_candidate
@@ -28,9 +28,6 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
 
-__all__ = ["compare"]
-
-Float64Array = npt.NDArray[np.float64]
 _SHIFT = "recalibrated best member"
 
 
@@ -216,7 +213,7 @@ class _Run:
 
 def _bootstrap(
     results: Mapping[str, MethodResult], truth: Truth, plan: ComparisonPlan
-) -> dict[tuple[str, str], Float64Array]:
+) -> dict[tuple[str, str], DoubleArray]:
     """Resample all methods together; return micro-F1 per (method, decision) and resample."""
     counts = {(name, decision): result.counts[decision] for name, result in results.items() for decision in DECISIONS}
     draws = bootstrap_micro_f1(
@@ -257,7 +254,7 @@ def _best_first(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     return order
 
 
-def _row(result: MethodResult, run: _Run, replicates: Mapping[tuple[str, str], Float64Array]) -> LeaderboardRow:
+def _row(result: MethodResult, run: _Run, replicates: Mapping[tuple[str, str], DoubleArray]) -> LeaderboardRow:
     """Make one line of the leaderboard."""
     truth = run.truth
     chosen = result.counts["chosen"]
@@ -297,7 +294,7 @@ def _row(result: MethodResult, run: _Run, replicates: Mapping[tuple[str, str], F
     )
 
 
-def _ladder(run: _Run, shift: MethodResult | str, replicates: Mapping[tuple[str, str], Float64Array]) -> Ladder | None:
+def _ladder(run: _Run, shift: MethodResult | str, replicates: Mapping[tuple[str, str], DoubleArray]) -> Ladder | None:
     """Attribute the gain from the best member to the ensemble."""
     member, final = run.best("member"), run.best("method")
     if member is None or final is None:

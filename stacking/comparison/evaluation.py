@@ -27,8 +27,6 @@ from stacking.memory import peak_memory, reset_peak_memory
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
 from stacking.predictions import PredictionSet
 
-__all__ = ["DECISIONS", "FailedMethod", "MethodResult", "evaluate", "try_candidate"]
-
 FIXED_RULES = {"single": "single", "per_label": "exact-micro-f1"}
 """Column of the table → decision rule."""
 

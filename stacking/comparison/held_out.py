@@ -11,8 +11,6 @@ import numpy.typing as npt
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
 from stacking.truth import Truth
 
-__all__ = ["HeldOut"]
-
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -48,7 +46,7 @@ class HeldOut:
 
     @cached_property
     def counts(self) -> DecisionCounts:
-        """Counts of the decisions."""
+        """Return the counts of the decisions."""
         return DecisionCounts.count(self.y_pred, self.truth)
 
     @cached_property

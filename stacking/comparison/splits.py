@@ -11,17 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import IndexArray
 from stacking.folds import deal_folds
 from stacking.metrics import constant_labels
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.predictions import PredictionSet
 from stacking.truth import Truth
-
-__all__ = ["Split", "constant_baseline", "holdout_split", "nested_splits"]
-
-IntArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -40,8 +36,8 @@ class Split:
 
     fit_side: PredictionSet
     test_side: PredictionSet
-    rows: IntArray
-    inner_folds: IntArray
+    rows: IndexArray
+    inner_folds: IndexArray
 
     def with_models(self, models: Sequence[str]) -> Split:
         """Keep some models only.
@@ -63,7 +59,7 @@ class Split:
         )
 
 
-def _fit_side(predictions: PredictionSet, n_splits: int, random_state: int) -> tuple[PredictionSet, IntArray]:
+def _fit_side(predictions: PredictionSet, n_splits: int, random_state: int) -> tuple[PredictionSet, IndexArray]:
     """Keep what counts of the side that is fitted on, and deal the folds that `StackingEnsemble.fit` deals."""
     counted = predictions.only_counted()
     return counted, deal_folds(counted.truth, n_splits, random_state=random_state)

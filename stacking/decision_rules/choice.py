@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, FloatArray
 from stacking.decision_rules import apply_thresholds, get_decision_rule
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
@@ -22,10 +23,6 @@ from stacking.metrics.paired_difference import UnitCounts, count_units, paired_g
 from stacking.predictions import PredictionSet
 from stacking.truth import Truth
 
-__all__ = ["RULES", "Decide", "ThresholdChoice", "choose_thresholds", "nested_decisions", "tune_rule"]
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 Decide = Callable[..., BoolArray]
 """``decide(y_score, thresholds)`` returns the decisions that count, for example with image rules."""
 

@@ -7,6 +7,7 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.decision_rules.exact_micro_f1 import cut_exactly
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
@@ -20,11 +21,6 @@ from stacking.decision_rules.sorted_cuts import (
 from stacking.folds import deal_folds
 from stacking.ties import exceeds
 
-__all__ = ["tune_cross_validated", "tune_cross_validated_over_blocks"]
-
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.intp]
-BoolArray = npt.NDArray[np.bool_]
 SPARE = 1.3
 """How much lower than all rows need is sorted, so that most parts of them need no sort of their own;
 only speed depends on it."""
@@ -74,7 +70,7 @@ def tune_cross_validated(
     return tune_cross_validated_over_blocks(scores.iter_blocks, folds, margin)
 
 
-def tune_cross_validated_over_blocks(read_blocks: ReadBlocks, folds: IntArray, margin: float = 1.0) -> Float64Array:
+def tune_cross_validated_over_blocks(read_blocks: ReadBlocks, folds: IndexArray, margin: float = 1.0) -> DoubleArray:
     """Choose the same thresholds for rows that come block by block.
 
     Parameters
@@ -137,11 +133,11 @@ class _Rows:
             return None
         return SortedEntries.gather(read(), histograms, SPARE * 2.0 * histograms.positives / price)
 
-    def cut_pooled(self, part: BoolArray, histograms: ScoreHistograms) -> tuple[Float64Array, float]:
+    def cut_pooled(self, part: BoolArray, histograms: ScoreHistograms) -> tuple[DoubleArray, float]:
         """Return the best single threshold of a part, for each label, and the micro-F1 that it reaches."""
         cells = np.repeat(part[self.kept], self.n_labels)
 
-        def sort(limit: Float64Array) -> SortedCuts:
+        def sort(limit: DoubleArray) -> SortedCuts:
             found = None if self.pool is None else self.pool.of_rows(cells, pooled, limit)
             blocks = (block.pooled() for block in self.read_blocks(part))
             return sort_cuts_of_blocks(blocks, pooled, limit) if found is None else found.cuts(pooled.positives)
@@ -150,10 +146,10 @@ class _Rows:
         threshold, value = cut_exactly(pooled, sort)
         return np.full(self.n_labels, threshold[0]), value
 
-    def cut_labels(self, part: BoolArray, histograms: ScoreHistograms) -> Float64Array:
+    def cut_labels(self, part: BoolArray, histograms: ScoreHistograms) -> DoubleArray:
         """Return the best thresholds per label of a part."""
 
-        def sort(limit: Float64Array) -> SortedCuts:
+        def sort(limit: DoubleArray) -> SortedCuts:
             found = None if self.labels is None else self.labels.of_rows(part[self.kept], histograms, limit)
             if found is None:
                 return sort_cuts_of_blocks(self.read_blocks(part), histograms, limit)

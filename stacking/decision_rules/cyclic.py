@@ -7,8 +7,6 @@ from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts
 
-__all__ = ["tune_cyclic"]
-
 
 @register("cyclic", average="micro-F1")
 def tune_cyclic(scores: LabelledScores, max_cycles: int = 30) -> npt.NDArray[np.float64]:

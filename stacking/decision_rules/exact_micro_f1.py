@@ -17,8 +17,6 @@ from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import ScoreHistograms, SortedCuts, count_scores, sort_cuts_of_blocks
 
-__all__ = ["cut_exactly", "maximise_micro_f1", "tune_exact_micro_f1", "tune_exact_over_blocks"]
-
 
 @register("exact-micro-f1", average="micro-F1")
 def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:

@@ -6,8 +6,6 @@ import numpy.typing as npt
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
 
-__all__ = ["tune_half"]
-
 
 @register("half", average="none")
 def tune_half(scores: LabelledScores) -> npt.NDArray[np.float64]:

@@ -14,15 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_thresholds, check_y_score, did_you_mean
+from optimizers.registry import did_you_mean
+from stacking._checks import check_thresholds, check_y_score
+from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.links import logit
 from stacking.named_arrays import align_by_name
-
-__all__ = ["ImageRules", "apply_image_rules", "group_of_labels"]
-
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.intp]
-BoolArray = npt.NDArray[np.bool_]
 
 NEVER = 100.0
 """Taken off the margin of a label that never fires: such labels are added last, and still by their score."""
@@ -161,7 +157,7 @@ class GroupLimits:
         Fewest and most labels of an image.
     """
 
-    members: tuple[IntArray, ...]
+    members: tuple[IndexArray, ...]
     least: tuple[int, ...]
     most: tuple[int, ...]
     low: int
@@ -313,7 +309,7 @@ def apply_image_rules(
     return y_pred
 
 
-def _margins(scores: npt.NDArray[np.float32], thresholds: Float64Array, fired: BoolArray) -> Float64Array:
+def _margins(scores: npt.NDArray[np.float32], thresholds: DoubleArray, fired: BoolArray) -> DoubleArray:
     """Return how far each score lies above its threshold in logits: below 0 exactly where the label does not fire."""
     own, needed = logit(scores, np.float64, TINY), logit(thresholds, np.float64, TINY)
     margins = own - np.where(thresholds > 1.0, NEVER, needed)
@@ -330,7 +326,7 @@ def _keeps(y_pred: BoolArray, bounds: GroupLimits) -> BoolArray:
     return np.asarray(kept)
 
 
-def _choose(margins: Float64Array, bounds: GroupLimits) -> BoolArray:
+def _choose(margins: DoubleArray, bounds: GroupLimits) -> BoolArray:
     """Return the allowed label set with the highest sum of margins, row by row.
 
     What a group must hold comes first, then everything that may be added by its margin, then what is barred; the number
@@ -349,7 +345,7 @@ def _choose(margins: Float64Array, bounds: GroupLimits) -> BoolArray:
     return np.asarray(place < taken[:, None])
 
 
-def _ranks(values: Float64Array) -> IntArray:
+def _ranks(values: DoubleArray) -> IndexArray:
     """Return each value's place in its row, the smallest first, equal ones by column."""
     order = np.argsort(values, axis=1, kind="stable")
     place = np.empty_like(order)

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from stacking._checks import check_y_score
 from stacking.truth import Truth
 
-__all__ = ["LabelledScores"]
-
 BLOCK_ROWS = 65_536
 
 

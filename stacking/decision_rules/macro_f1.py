@@ -7,8 +7,6 @@ from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.own_f1 import maximise_own_f1
 from stacking.decision_rules.registry import register
 
-__all__ = ["tune_macro_f1"]
-
 
 @register("macro-f1", average="macro-F1")
 def tune_macro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:

@@ -9,25 +9,20 @@ a time, always the one that gains most, until none does.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray, IntArray
 from stacking.decision_rules.exact_micro_f1 import maximise_micro_f1
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.own_f1 import maximise_own_f1
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
 
-__all__ = ["tune_micro_macro_f1"]
-
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
 LEAST_GAIN = 1e-13
 """Gains below this share of the highest value, 1 + weight, are rounding."""
 
 
 @register("micro-macro-f1", average="micro-F1 + macro-F1")
-def tune_micro_macro_f1(scores: LabelledScores, weight: float = 1.0) -> Float64Array:
+def tune_micro_macro_f1(scores: LabelledScores, weight: float = 1.0) -> DoubleArray:
     """Choose per-label thresholds for the sum of micro-F1 and `weight` times macro-F1.
 
     The result is never worse, on these rows, than the thresholds of ``"exact-micro-f1"`` or of ``"macro-f1"``, and no
@@ -92,7 +87,7 @@ class _Target:
 
     cuts: SortedCuts
     label: IntArray
-    own: Float64Array
+    own: DoubleArray
     least_gain: float
 
     @classmethod
@@ -102,11 +97,11 @@ class _Target:
         own = 2.0 * cuts.hits / np.maximum(cuts.positives[label] + cuts.fired, np.finfo(np.float64).tiny)
         return cls(cuts, label, own * weight / len(cuts.positives), LEAST_GAIN * (1.0 + weight))
 
-    def of_labels(self, values: Float64Array, chosen: IntArray) -> Float64Array:
+    def of_labels(self, values: DoubleArray, chosen: IntArray) -> DoubleArray:
         """Return the chosen cuts' values, 0 for never."""
         return np.where(chosen >= 0, values[chosen], 0.0) if len(values) else np.zeros(len(chosen))
 
-    def totals(self, chosen: IntArray) -> Float64Array:
+    def totals(self, chosen: IntArray) -> DoubleArray:
         """Return twice the hits, and positives plus fired, over all labels: numerator and denominator of micro-F1."""
         hits, fired = (self.of_labels(values, chosen).sum() for values in (self.cuts.hits, self.cuts.fired))
         return np.array([2.0 * hits, self.cuts.positives.sum() + fired])
@@ -116,14 +111,14 @@ class _Target:
         numerator, denominator = self.totals(chosen)
         return float(numerator / denominator + self.of_labels(self.own, chosen).sum())
 
-    def answer(self, totals: Float64Array) -> IntArray:
+    def answer(self, totals: DoubleArray) -> IntArray:
         """Return every label's best cut where micro-F1 is linear around the given totals."""
         numerator, denominator = totals
         gain = (2.0 * self.cuts.hits - numerator / denominator * self.cuts.fired) / denominator + self.own
         best, cut = self.best_of_labels(gain)
         return np.where(best > 0.0, cut, -1)
 
-    def best_of_labels(self, values: Float64Array) -> tuple[Float64Array, IntArray]:
+    def best_of_labels(self, values: DoubleArray) -> tuple[DoubleArray, IntArray]:
         """Return each label's highest value and the first cut that has it; −inf and −1 for a label without cuts."""
         n_labels = len(self.cuts.positives)
         best, cut = np.full(n_labels, -np.inf), np.full(n_labels, -1, dtype=np.int64)

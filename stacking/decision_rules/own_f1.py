@@ -14,8 +14,6 @@ from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
 
-__all__ = ["maximise_own_f1", "tune_own_f1"]
-
 
 @register("own-f1", average="macro-F1")
 def tune_own_f1(

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from optimizers.registry import Registry
 
-__all__ = ["DecisionRule", "get_decision_rule", "list_decision_rules", "register"]
-
 Thresholds = npt.NDArray[np.float64]
 TuneFunction = Callable[..., Thresholds]
 

@@ -11,12 +11,9 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from stacking._checks import check_choice, check_thresholds, check_y_score
+from stacking._typing import DoubleArray
 from stacking.decision_rules.thresholds import apply_thresholds
 from stacking.named_arrays import align_by_name
-
-__all__ = ["REMATCHES", "rematch_thresholds"]
-
-DoubleArray = npt.NDArray[np.float64]
 
 REMATCHES = ("shift", "per-label")
 """Ways to rematch, the steadier first."""

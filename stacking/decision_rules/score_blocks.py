@@ -8,21 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from stacking._checks import check_y_score
+from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.decision_rules.cross_validated import tune_cross_validated_over_blocks
 from stacking.decision_rules.exact_micro_f1 import tune_exact_over_blocks
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
 from stacking.predictions.sources import rows_per_block
-
-__all__ = ["ADDITIVE_RULES", "ScoreBlocks"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 ADDITIVE_RULES = ("single", "exact-micro-f1", "cross-validated")
 """Decision rules that are tuned from additive counts."""

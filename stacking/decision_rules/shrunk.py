@@ -8,8 +8,6 @@ from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts
 
-__all__ = ["tune_shrunk"]
-
 
 @register("shrunk", average="micro-F1")
 def tune_shrunk(scores: LabelledScores, n_pseudo_positives: float = 100.0) -> npt.NDArray[np.float64]:

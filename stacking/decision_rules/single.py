@@ -11,8 +11,6 @@ from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import register
 
-__all__ = ["tune_single"]
-
 
 @register("single", average="micro-F1")
 def tune_single(scores: LabelledScores) -> npt.NDArray[np.float64]:

@@ -13,17 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray, IntArray
 from stacking.decision_rules.labelled_scores import LabelledScores
-
-__all__ = ["ScoreHistograms", "SortedCuts", "SortedEntries", "count_scores", "sort_cuts", "sort_cuts_of_blocks"]
 
 FINE_LABELS = 500
 """Up to so many labels bins are fine; adding up fine histograms of more costs more than they prune (measured)."""
 MOST_COARSER = 4
 """One bin an octave at least."""
-
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,12 @@ class ScoreHistograms:
     """
 
     entries: IntArray
-    mass: Float64Array
-    positive: Float64Array
+    mass: DoubleArray
+    positive: DoubleArray
     shift: int
 
     @property
-    def positives(self) -> Float64Array:
+    def positives(self) -> DoubleArray:
         """The weight of each label's positives, shape (n_labels,)."""
         return self.positive.sum(axis=1)
 
@@ -68,7 +64,7 @@ class ScoreHistograms:
         entries, mass, positive = (part.sum(axis=0, keepdims=True) for part in (self.entries, self.mass, self.positive))
         return ScoreHistograms(entries, mass, positive, self.shift)
 
-    def above_edges(self) -> tuple[Float64Array, Float64Array]:
+    def above_edges(self) -> tuple[DoubleArray, DoubleArray]:
         """Return the weight of positives and of all entries at or above each bin's lower edge, highest bin first.
 
         Returns
@@ -121,12 +117,12 @@ class SortedCuts:
     """
 
     start: IntArray
-    threshold: Float64Array
-    hits: Float64Array
-    fired: Float64Array
-    positives: Float64Array
+    threshold: DoubleArray
+    hits: DoubleArray
+    fired: DoubleArray
+    positives: DoubleArray
 
-    def thresholds(self, chosen: IntArray) -> Float64Array:
+    def thresholds(self, chosen: IntArray) -> DoubleArray:
         """Return the thresholds of the chosen cuts.
 
         Parameters
@@ -199,7 +195,7 @@ def _histogram_shift(n_labels: int) -> int:
     return int(_kernels.FINEST_SHIFT) + min(coarser, MOST_COARSER)
 
 
-def sort_cuts(scores: LabelledScores, histograms: ScoreHistograms, limit: Float64Array) -> SortedCuts:
+def sort_cuts(scores: LabelledScores, histograms: ScoreHistograms, limit: DoubleArray) -> SortedCuts:
     """Sort the cuts that can be optimal.
 
     Parameters
@@ -224,7 +220,7 @@ def sort_cuts(scores: LabelledScores, histograms: ScoreHistograms, limit: Float6
 
 
 def sort_cuts_of_blocks(
-    blocks: Iterable[LabelledScores], histograms: ScoreHistograms, limit: Float64Array
+    blocks: Iterable[LabelledScores], histograms: ScoreHistograms, limit: DoubleArray
 ) -> SortedCuts:
     """Sort the cuts of rows that come block by block; equal to those of all rows at once.
 
@@ -268,11 +264,11 @@ class SortedEntries:
     packed: npt.NDArray[np.uint64]
     start: IntArray
     floors: npt.NDArray[np.uint32]
-    weight: Float64Array
+    weight: DoubleArray
 
     @classmethod
     def gather(
-        cls, blocks: Iterable[LabelledScores], histograms: ScoreHistograms, limit: Float64Array
+        cls, blocks: Iterable[LabelledScores], histograms: ScoreHistograms, limit: DoubleArray
     ) -> "SortedEntries":
         """Gather and sort, as `sort_cuts_of_blocks` takes its arguments.
 
@@ -307,7 +303,7 @@ class SortedEntries:
         return cls(packed, start, floors, np.concatenate(weights))
 
     def of_rows(
-        self, rows: npt.NDArray[np.bool_], histograms: ScoreHistograms, limit: Float64Array
+        self, rows: npt.NDArray[np.bool_], histograms: ScoreHistograms, limit: DoubleArray
     ) -> "SortedEntries | None":
         """Keep some rows, down to a limit of their own, without sorting again.
 
@@ -335,7 +331,7 @@ class SortedEntries:
         start = np.concatenate([[0], np.cumsum(kept)])[self.start]
         return SortedEntries(self.packed[kept], start, floors, self.weight)
 
-    def cuts(self, positives: Float64Array) -> SortedCuts:
+    def cuts(self, positives: DoubleArray) -> SortedCuts:
         """Read off the cuts.
 
         Parameters

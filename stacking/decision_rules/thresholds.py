@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_thresholds, did_you_mean
+from optimizers.registry import did_you_mean
+from stacking._checks import check_thresholds
 from stacking.decision_rules.labelled_scores import LabelledScores
 from stacking.decision_rules.registry import get_decision_rule
 from stacking.named_arrays import align_by_name, read_array
-
-__all__ = ["apply_thresholds", "never_predicted", "tune_thresholds"]
 
 
 def tune_thresholds(

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_choice, check_frequency, check_label_groups
+from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, method_kind
@@ -38,10 +39,6 @@ from stacking.folds import deal_folds
 from stacking.metrics.gain_ladder import describe_gain
 from stacking.named_arrays import AxisNames, align_by_name
 from stacking.predictions import PredictionSet, as_prediction_set
-
-__all__ = ["CrossFitted", "EnsembleReport", "StackingEnsemble"]
-
-FloatArray = npt.NDArray[np.float32]
 
 
 class EnsembleReport(dict[str, Any]):

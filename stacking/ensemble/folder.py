@@ -35,16 +35,6 @@ from stacking.files.versions import installed_versions
 from stacking.memory import check_memory
 from stacking.predictions import PredictionSet
 
-__all__ = [
-    "ENSEMBLE",
-    "SCHEMA_VERSION",
-    "FolderContent",
-    "ensemble_folder",
-    "read_ensemble_folder",
-    "try_combiner",
-    "write_ensemble_folder",
-]
-
 FORMAT = "labelstack ensemble"
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -68,7 +58,6 @@ def _rename(manifest: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
 
 ENSEMBLE = ResultKind("an ensemble", MANIFEST, _files_of, _rename)
 _FILE_NAME = re.compile(r"combiner([0-9]{4})?\.json|arrays/[0-9]{4,}\.npy|texts/[0-9]{4,}\.txt")
-FloatArray = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[Any]]
 FolderContent = tuple[dict[str, Any], Combiner, Arrays]
 

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["find_seen", "hash_ids"]
-
 HashArray = npt.NDArray[np.uint64]
 N_BYTES = 8
 

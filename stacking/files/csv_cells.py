@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["guard_cell", "to_csv"]
-
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _QUOTED = frozenset(',"\r\n')
 

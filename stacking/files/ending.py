@@ -10,8 +10,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["ending_with", "run_all"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +40,7 @@ def ending_with(*steps: Callable[[], object]) -> Iterator[None]:
     ...     raise ValueError("what went wrong")
     Traceback (most recent call last):
     ValueError: what went wrong
+    and afterwards OSError: disk full
     """
     try:
         yield

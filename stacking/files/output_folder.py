@@ -43,8 +43,6 @@ from stacking.files.output_rules import (
     read_manifest,
 )
 
-__all__ = ["OutputFolder", "finish_move", "hash_request", "work_folder"]
-
 
 class OutputFolder:
     """Write one result into a folder: claimed and locked on entry, there as a whole after `commit`.

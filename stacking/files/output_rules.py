@@ -22,21 +22,6 @@ from stacking.files.atomic_files import (
     sweep_stale_temps,
 )
 
-__all__ = [
-    "JOURNAL",
-    "ResultKind",
-    "check_folder",
-    "check_name",
-    "check_not_input",
-    "check_output_file",
-    "check_work_folder",
-    "is_regular",
-    "list_foreign",
-    "owned_names",
-    "read_json_object",
-    "read_manifest",
-]
-
 JOURNAL = ".labelstack-move.json"
 StrPath = str | os.PathLike[str]
 

@@ -25,8 +25,6 @@ from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind
 from stacking.files.untrusted import read_npz
 
-__all__ = ["current_folder", "digest_of", "keep_pieces", "recall"]
-
 Arrays = dict[str, npt.NDArray[Any]]
 
 FORMAT = "labelstack kept pieces"

@@ -24,19 +24,6 @@ import numpy.typing as npt
 
 from stacking.memory import check_memory
 
-__all__ = [
-    "check_depth",
-    "check_plain_file",
-    "check_unpacked_size",
-    "damage_of",
-    "parse_json",
-    "parse_npy",
-    "read_json",
-    "read_npy",
-    "read_npy_header",
-    "read_npz",
-]
-
 MOST_JSON_BYTES = 2**28
 """Our own files of 10,000 labels and 100 models are below 2**24."""
 MOST_DEPTH = 64

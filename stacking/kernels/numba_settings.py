@@ -9,8 +9,6 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["load_numba"]
-
 _FILE = ".numba_config.yaml"
 
 

@@ -4,16 +4,15 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_mask, check_sample_weight, check_y_score
+from stacking._typing import BoolArray, DoubleArray
 from stacking.named_arrays import align_by_name
 
 Array = npt.NDArray[np.generic]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def check_cells(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
-) -> tuple[BoolArray, BoolArray, BoolArray | None, Float64Array | None]:
+) -> tuple[BoolArray, BoolArray, BoolArray | None, DoubleArray | None]:
     """Return truth and decisions as bool (False where unknown), the mask and the weights, all checked."""
     y_true, y_pred, y_known, sample_weight = align_by_name(
         y_true=y_true, y_pred=y_pred, y_known=y_known, sample_weight=sample_weight
@@ -27,7 +26,7 @@ def check_cells(
 
 def check_scored_cells(
     y_true: npt.ArrayLike, y_score: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
-) -> tuple[BoolArray, Array, BoolArray | None, Float64Array | None]:
+) -> tuple[BoolArray, Array, BoolArray | None, DoubleArray | None]:
     """Return truth as bool, scores in their own precision, the mask and the weights, all checked."""
     y_true, y_score, y_known, sample_weight = align_by_name(
         y_true=y_true, y_score=y_score, y_known=y_known, sample_weight=sample_weight
@@ -40,7 +39,7 @@ def check_scored_cells(
 
 def _check_truth(
     y_true: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
-) -> tuple[BoolArray, BoolArray | None, Float64Array | None]:
+) -> tuple[BoolArray, BoolArray | None, DoubleArray | None]:
     """Return truth, mask and weights, checked to describe the same cells."""
     truth = check_mask(y_true, name="y_true")
     if not truth.size:
@@ -50,18 +49,18 @@ def _check_truth(
     return truth, known, weight
 
 
-def ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
+def ratio(numerator: DoubleArray, denominator: DoubleArray) -> DoubleArray:
     """Divide where the denominator is positive; 0 elsewhere."""
     return np.divide(numerator, denominator, out=np.zeros(len(denominator)), where=denominator > 0)
 
 
-def row_weight(known: BoolArray | None, weight: Float64Array | None, n_samples: int) -> Float64Array:
+def row_weight(known: BoolArray | None, weight: DoubleArray | None, n_samples: int) -> DoubleArray:
     """Return the sample weights, 0 for a sample without a known cell."""
     weight = np.ones(n_samples) if weight is None else weight
     return weight if known is None else weight * known.any(axis=1)
 
 
-def weighted_mean(values: Float64Array, weight: Float64Array) -> float:
+def weighted_mean(values: DoubleArray, weight: DoubleArray) -> float:
     """Return the weighted mean, 0 if all weights are 0."""
     total = float(weight.sum())
     return float(weight @ values) / total if total > 0 else 0.0

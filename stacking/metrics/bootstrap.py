@@ -20,19 +20,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.truth import Truth
-
-__all__ = ["bootstrap_micro_f1", "bootstrap_totals", "percentile_interval"]
-
-Float64Array = npt.NDArray[np.float64]
 
 _DRAWS_IN_MEMORY = 4_000_000
 
 
 def bootstrap_micro_f1(
     truth: Truth, counts: Sequence[DecisionCounts], *, n_bootstrap: int = 1000, random_state: int = 0
-) -> Float64Array:
+) -> DoubleArray:
     """Resample rows, or groups, and score sets of decisions on each resample.
 
     Parameters
@@ -59,7 +56,7 @@ def bootstrap_micro_f1(
     return np.stack([f1_score(totals[:, 1 + 2 * k], totals[:, 2 + 2 * k], totals[:, 0]) for k in range(len(counts))])
 
 
-def bootstrap_totals(unit_counts: npt.ArrayLike, *, n_bootstrap: int = 1000, random_state: int = 0) -> Float64Array:
+def bootstrap_totals(unit_counts: npt.ArrayLike, *, n_bootstrap: int = 1000, random_state: int = 0) -> DoubleArray:
     """Draw units with replacement and add up their counts, many times.
 
     Parameters

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.truth import Truth
 
-__all__ = ["DecisionCounts", "ScoreHistogram", "f1_score"]
-
-Float64Array = npt.NDArray[np.float64]
 N_BINS = 100
 
 
-def f1_score(true_positives: npt.ArrayLike, predicted: npt.ArrayLike, positives: npt.ArrayLike) -> Float64Array:
+def f1_score(true_positives: npt.ArrayLike, predicted: npt.ArrayLike, positives: npt.ArrayLike) -> DoubleArray:
     """Divide counts into F1, element by element.
 
     Parameters
@@ -51,8 +49,8 @@ class DecisionCounts:
 
     sample_hits: npt.NDArray[np.uint16]
     sample_predicted: npt.NDArray[np.uint16]
-    label_hits: Float64Array
-    label_predicted: Float64Array
+    label_hits: DoubleArray
+    label_predicted: DoubleArray
 
     @classmethod
     def count(cls, y_pred: npt.NDArray[np.bool_], truth: Truth) -> DecisionCounts:
@@ -94,7 +92,7 @@ class DecisionCounts:
         """
         return float(f1_score(self.label_hits.sum(), self.label_predicted.sum(), truth.label_positives.sum()))
 
-    def f1_per_label(self, truth: Truth) -> Float64Array:
+    def f1_per_label(self, truth: Truth) -> DoubleArray:
         """Score each label.
 
         Parameters
@@ -140,9 +138,9 @@ class ScoreHistogram:
         each cell with its row's weight over the mean weight.
     """
 
-    cells: Float64Array
-    positives: Float64Array
-    score_sum: Float64Array
+    cells: DoubleArray
+    positives: DoubleArray
+    score_sum: DoubleArray
 
     @classmethod
     def count(cls, y_score: npt.NDArray[np.float32], truth: Truth) -> ScoreHistogram:
@@ -184,7 +182,7 @@ class ScoreHistogram:
                 score_sum += np.bincount(bins, weights=weight * score, minlength=N_BINS + 1)
         return cls(cells, positives, score_sum)
 
-    def threshold_curve(self) -> tuple[Float64Array, Float64Array]:
+    def threshold_curve(self) -> tuple[DoubleArray, DoubleArray]:
         """Score every hundredth as the threshold of all labels.
 
         Returns
@@ -195,7 +193,7 @@ class ScoreHistogram:
         hits, predicted = (np.cumsum(values[::-1])[::-1] for values in (self.positives, self.cells))
         return np.linspace(0.0, 1.0, N_BINS + 1), f1_score(hits, predicted, self.positives.sum())
 
-    def reliability_curve(self, n_bins: int = 20) -> tuple[Float64Array, Float64Array, Float64Array]:
+    def reliability_curve(self, n_bins: int = 20) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
         """Compare mean scores with the share that is true.
 
         Parameters

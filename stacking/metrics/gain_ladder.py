@@ -23,8 +23,6 @@ import numpy.typing as npt
 
 from stacking.metrics.bootstrap import percentile_interval
 
-__all__ = ["CONTEXT_LEARNERS", "GainStep", "Ladder", "State", "attribute_gain", "describe_gain"]
-
 CONTEXT_LEARNERS = {
     "label-context": "label-context: the same learner given also what all labels explain, from logits and from truths",
     "ridge-context": "ridge-context: the same learner given also a ridge regression over all labels",

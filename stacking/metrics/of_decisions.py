@@ -4,25 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_mask
+from stacking._typing import DoubleArray
 from stacking.metrics._cells import check_cells, ratio, row_weight, weighted_mean
 from stacking.named_arrays import align_by_name
 from stacking.ties import exceeds
-
-__all__ = [
-    "constant_answer",
-    "constant_labels",
-    "f1_per_label",
-    "hamming_loss",
-    "macro_f1",
-    "micro_f1",
-    "micro_f1_counts",
-    "samples_f1",
-    "subset_accuracy",
-]
-
-Array = npt.NDArray[np.generic]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def micro_f1_counts(
@@ -113,7 +98,7 @@ def f1_per_label(
     *,
     y_known: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
-) -> Float64Array:
+) -> DoubleArray:
     """Score each label by its own F1.
 
     Parameters
@@ -399,7 +384,7 @@ def constant_labels(
 
 def _counts_per_label(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, y_known: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
-) -> tuple[Float64Array, Float64Array, Float64Array]:
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     """Return weighted true positives, predicted positives and positives of each label."""
     truth, decided, _, weight = check_cells(y_true, y_pred, y_known, sample_weight)
     counts = []

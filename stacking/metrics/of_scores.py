@@ -5,14 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.links import SMALLEST_SCORE
-from stacking.metrics._cells import check_scored_cells, ratio
-
-__all__ = ["log_loss", "mean_average_precision", "recall_at_k"]
-
-Array = npt.NDArray[np.generic]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from stacking.metrics._cells import Array, check_scored_cells, ratio
 
 _BLOCK_CELLS = 1 << 20
 
@@ -178,7 +173,7 @@ def log_loss(
     return total / mass if mass > 0 else 0.0
 
 
-def _average_precision(hit: Float64Array, weight: Float64Array, score: Array) -> float:
+def _average_precision(hit: DoubleArray, weight: DoubleArray, score: Array) -> float:
     """Return Σ (recall step) · precision over the distinct scores of one label."""
     order = np.argsort(score, kind="stable")[::-1]
     last_of_tie = np.append(np.diff(score[order]) != 0, True)

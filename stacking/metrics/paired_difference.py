@@ -16,14 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.ties import exceeds
 
 if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
-
-__all__ = ["PairedGain", "UnitCounts", "count_units", "paired_gain"]
-
-DoubleArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

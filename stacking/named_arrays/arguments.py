@@ -11,8 +11,6 @@ from stacking._checks import check_mask
 from stacking.named_arrays.axis_names import AxisNames, find_first, find_own_names, match_axis
 from stacking.named_arrays.reading import NamedArray, read_array
 
-__all__ = ["align_by_name", "find_names"]
-
 _AXES: dict[str, tuple[str, ...]] = {
     "y": ("row", "label"),
     "y_true": ("row", "label"),

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from stacking._checks import IntArray, did_you_mean, first_duplicate, first_names
-
-__all__ = ["AxisNames", "find_first", "find_own_names", "match_axis"]
+from optimizers.registry import did_you_mean
+from stacking._checks import first_duplicate, first_names
+from stacking._typing import IntArray
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import BoolArray, IntArray, numbers_of_objects
+from stacking._checks import numbers_of_objects
+from stacking._typing import BoolArray, IntArray
 from stacking.named_arrays.axis_names import AxisNames
-
-__all__ = ["NamedArray", "holds_named", "read_array"]
 
 
 @dataclass(frozen=True)

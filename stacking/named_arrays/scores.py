@@ -14,8 +14,6 @@ from stacking._checks import first_duplicate, first_names
 from stacking.named_arrays.axis_names import AxisNames, find_first, match_axis
 from stacking.named_arrays.reading import NamedArray, holds_named, read_array
 
-__all__ = ["NamedScores", "place_scores", "read_scores"]
-
 
 @dataclass(frozen=True)
 class NamedScores:

@@ -6,16 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from stacking._checks import (
-    BoolArray,
-    IntArray,
-    StringArray,
-    check_model_scores,
-    check_names,
-    did_you_mean,
-    first_duplicate,
-    first_names,
-)
+from optimizers.registry import did_you_mean
+from stacking._checks import check_model_scores, check_names, first_duplicate, first_names
+from stacking._typing import BoolArray, IntArray, StringArray
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
 from stacking.predictions.selection import take
 from stacking.predictions.sources import ALL, ScoreSource, StackedSource, ViewSource, rows_per_block

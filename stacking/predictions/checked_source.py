@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stacking._checks import BoolArray, FloatArray, StringArray, check_model_scores
+from stacking._checks import check_model_scores
+from stacking._typing import BoolArray, FloatArray, StringArray
 from stacking.predictions.sources import Index, ScoreSource
 
 BITS_OF_ONE = 0x3F800000

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from stacking._checks import StringArray, check_names
+from stacking._checks import check_names
+from stacking._typing import StringArray
 from stacking.named_arrays import AxisNames, align_by_name, find_names
 
 

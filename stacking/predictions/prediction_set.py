@@ -15,10 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import (
-    BoolArray,
-    DoubleArray,
-    LabelArray,
-    StringArray,
     check_folds,
     check_frequency,
     check_groups,
@@ -32,17 +28,13 @@ from stacking._checks import (
     check_y_true,
     find_covered,
 )
+from stacking._typing import BoolArray, DoubleArray, LabelArray, StringArray
 from stacking.folds import sample_rows
 from stacking.named_arrays import find_own_names, place_scores, read_scores
 from stacking.predictions.named_axes import NamedAxes
 from stacking.predictions.score_reader import ScoreReader
 from stacking.predictions.selection import Selection, select_positions, take
-from stacking.predictions.sources import (
-    ArraySource,
-    ScoreSource,
-    ViewSource,
-    hash_scores,
-)
+from stacking.predictions.sources import ArraySource, ScoreSource, ViewSource, hash_scores
 from stacking.truth import Truth, number_groups, relative_weights
 
 

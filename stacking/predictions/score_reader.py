@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from stacking._checks import FloatArray, StringArray
+from stacking._typing import FloatArray, StringArray
 from stacking.predictions.selection import select_positions
 from stacking.predictions.sources import ALL, BLOCK_BYTES, ArraySource, ScoreSource, rows_per_block
 

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import IntArray, did_you_mean, refuse_mask
+from optimizers.registry import did_you_mean
+from stacking._checks import refuse_mask
+from stacking._typing import IntArray
 
 Selection = npt.ArrayLike | slice
 

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from stacking._checks import FloatArray, IntArray
+from stacking._typing import FloatArray, IntArray
 from stacking.links import sigmoid_in_place
 
 Index = slice | IntArray

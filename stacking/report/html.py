@@ -17,7 +17,6 @@ from stacking.report.writing import visible, write_cell
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["render_html"]
 
 _SVG_REFERENCE = re.compile(r"""(\bid="|href="\#|url\(\#)""")
 

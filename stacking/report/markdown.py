@@ -8,20 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stacking.report.sections import (
-    Block,
-    Code,
-    Figure,
-    ImageGrid,
-    KeyFigure,
-    Paragraph,
-    Report,
-    Table,
-    Tag,
-)
+from stacking.report.sections import Block, Code, Figure, ImageGrid, KeyFigure, Paragraph, Report, Table, Tag
 from stacking.report.writing import escape_markdown, visible, write_cell
-
-__all__ = ["render_markdown"]
 
 _TAG_MARK = {"hit": "✓ ", "miss": "missed ", "extra": "wrong ", "plain": ""}
 

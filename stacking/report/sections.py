@@ -12,22 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-__all__ = [
-    "Block",
-    "Cell",
-    "Code",
-    "Column",
-    "Figure",
-    "ImageGrid",
-    "KeyFigure",
-    "Paragraph",
-    "Photo",
-    "Report",
-    "Section",
-    "Table",
-    "Tag",
-]
-
 Cell: TypeAlias = str | int | float | bool | None
 ColumnKind: TypeAlias = Literal["text", "interval", "score", "gain", "count", "seconds", "percent", "number"]
 

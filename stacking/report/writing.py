@@ -12,8 +12,6 @@ import unicodedata
 
 from stacking.report.sections import Cell, ColumnKind
 
-__all__ = ["DASH", "escape_markdown", "visible", "write_cell", "write_gain", "write_interval", "write_score"]
-
 DASH = "–"
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 _NUMBER = re.compile(r"[+\-−]?[\d.,]+(?:[eE][+-]?\d+)?\s?(?:%|s)?")

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models import device as devices  # noqa: E402
+from base_models.networks.logits import compute_logits  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.training import epoch as epochs  # noqa: E402
 from base_models.training import step_graph  # noqa: E402
@@ -17,7 +18,7 @@ from base_models.training.learner import create_learner  # noqa: E402
 from base_models.training.losses import create_loss  # noqa: E402
 from base_models.training.member import train_member  # noqa: E402
 from base_models.training.optimization import claim_state, create_optimizer  # noqa: E402
-from base_models.training.scoring import compute_logits, score_photos  # noqa: E402
+from base_models.training.scoring import score_photos  # noqa: E402
 
 FAMILIES = {
     "scratch-cnn": 32,

@@ -62,7 +62,7 @@ def copy_tree(folder: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def run_tests(folder: Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
+def run_tests(folder: Path, tests: tuple[str, ...], seconds: float = SECONDS) -> tuple[int | None, str]:
     """Run tests in the copy; return pytest's exit status (None when time ran out) and the end of what it said.
 
     A child of this process does it, so that the libraries (and nothing of the project) are imported once for all.
@@ -71,12 +71,12 @@ def run_tests(folder: Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
     child = os.fork()
     if not child:
         _run_in_child(folder, said, tests)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not (done := os.waitpid(child, os.WNOHANG))[0]:
         if time.monotonic() > deadline:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return None, f"no end after {SECONDS} s"
+            return None, f"no end after {seconds:.0f} s"
         time.sleep(0.05)
     return os.waitstatus_to_exitcode(done[1]), "\n".join(said.read_text(errors="replace").strip().splitlines()[-25:])
 
@@ -148,7 +148,8 @@ def main() -> int:
         check_isolation(folder)
         for mutant in chosen:
             mutant.apply((folder / mutant.file).read_text(encoding="utf-8"))  # all lines are there, before any test
-        status, said = run_tests(folder, tuple(dict.fromkeys(test for m in chosen for test in m.tests)))
+        everything = tuple(dict.fromkeys(test for mutant in chosen for test in mutant.tests))
+        status, said = run_tests(folder, everything, SECONDS * len(chosen))
         if status != PASSED:
             print(said)
             raise SystemExit("the tests must pass on the unbroken tree before mutants mean anything.")

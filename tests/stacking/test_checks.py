@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from optimizers.registry import did_you_mean
 from stacking._checks import (
     check_choice,
     check_mask,
@@ -15,7 +16,6 @@ from stacking._checks import (
     check_weights,
     check_y_score,
     check_y_true,
-    did_you_mean,
     first_names,
 )
 

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from base_models.networks.heads.body_output import BodyOutput
 
-__all__ = ["AttentionHead"]
-
 
 class AttentionHead(nn.Module):
     """Pool the feature map by an attention of each label's own.

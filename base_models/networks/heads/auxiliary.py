@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
-__all__ = ["AUXILIARY_WEIGHT", "AuxiliaryHead"]
-
 AUXILIARY_WEIGHT = 0.3
 
 

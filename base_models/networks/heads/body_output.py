@@ -8,8 +8,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["BodyOutput", "Head", "start_linear"]
-
 
 @dataclass(frozen=True)
 class BodyOutput:

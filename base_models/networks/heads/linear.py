@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
-__all__ = ["LinearHead"]
-
 
 class LinearHead(nn.Linear):
     """Weigh the pooled features, label by label."""

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
-__all__ = ["MlpHead"]
-
 
 class MlpHead(nn.Module):
     """Pass the pooled features through hidden layers, each linear → ReLU → batch normalisation.

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
-__all__ = ["RecurrentHead", "factorise_co_occurrence"]
-
 
 def factorise_co_occurrence(y_true: NDArray[np.uint8], n_dimensions: int = 20) -> NDArray[np.float32]:
     """Embed labels so that labels which occur together lie close.

@@ -18,8 +18,6 @@ from torch.nn import functional
 
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
-__all__ = ["WideHead", "color_histogram", "oriented_gradients"]
-
 CELL = 8
 N_ORIENTATIONS = 9
 N_BINS = 50

@@ -16,8 +16,6 @@ import numpy as np
 from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
 
-__all__ = ["Budget", "plan_budget"]
-
 PILOT_ROWS = 1_000
 FEW_ROWS = 2_000
 """A stacker that sees fewer rows than these, or than five times the labels, is not worth shrinking the race for."""

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, FloatArray, IndexArray
 from stacking.combiners.auto.choice import choose_shares
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
@@ -31,13 +32,6 @@ from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, State, attribute_gain
 from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
 from stacking.predictions import PredictionSet
 from stacking.ties import first_best
-
-__all__ = ["AutoCombiner", "AutoEntry"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.intp]
 
 _log = logging.getLogger(__name__)
 
@@ -169,12 +163,12 @@ class AutoCombiner(Combiner):
         folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
         self._race_and_choose(predictions, folds)
 
-    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Run the race on given folds; only the choice of candidates sees all rows."""
         fitted = self._race_and_choose(predictions, folds)
         return average_scores([held_out for _, held_out in fitted], shares=self.shares_)
 
-    def _race_and_choose(self, predictions: PredictionSet, folds: IntArray) -> list[tuple[Combiner, FloatArray]]:
+    def _race_and_choose(self, predictions: PredictionSet, folds: IndexArray) -> list[tuple[Combiner, FloatArray]]:
         """Race, choose, and fit what was chosen on all rows; return it with its held-out scores."""
         raced, raced_folds = self._sample(predictions, folds)
         judge = _Judge(raced, raced_folds, self._decide(raced))
@@ -263,7 +257,7 @@ class AutoCombiner(Combiner):
         except TimeLimitReached:
             return None
 
-    def _sample(self, predictions: PredictionSet, folds: IntArray) -> tuple[PredictionSet, IntArray]:
+    def _sample(self, predictions: PredictionSet, folds: IndexArray) -> tuple[PredictionSet, IndexArray]:
         """Return the rows to race on with their folds: all, or a random sample held in memory."""
         rows = sample_rows(predictions.truth, self.max_rows, random_state=self.random_state)
         return (predictions, folds) if rows is None else (predictions.subset(samples=rows).in_memory(), folds[rows])
@@ -383,7 +377,7 @@ class _Judge:
     """Counts what scores would decide, by thresholds tuned on the other folds; on all rows if there is one fold."""
 
     predictions: PredictionSet
-    folds: IntArray
+    folds: IndexArray
     decide: Decide
 
     @property

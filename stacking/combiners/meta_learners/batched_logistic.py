@@ -17,12 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray
 from stacking.deadline import check_deadline
-
-__all__ = ["LogisticPenalty", "apply_logistic", "fit_logistic", "pooled_coefficients"]
-
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _BLOCK_CELLS = 300_000
 _MAX_STEPS = 30

@@ -14,11 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["JointRegression", "Moments", "held_out_fit", "joint_regression", "measure_moments", "ridge_weights"]
-
-DoubleArray = npt.NDArray[np.float64]
+from stacking._typing import DoubleArray
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.meta_learners.training_rows import (
     TrainingRows,
@@ -31,11 +32,6 @@ from stacking.combiners.registry import register_method
 from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 
-__all__ = ["ConvolutionalStacker"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 Weights = dict[str, FloatArray]
 
 CHANNELS = (8, 16, 32, 64)

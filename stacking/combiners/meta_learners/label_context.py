@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic
 from stacking.combiners.meta_learners.context_regression import JointRegression, Moments, held_out_fit, joint_regression
 from stacking.combiners.meta_learners.logit_stacker import (
@@ -36,9 +37,6 @@ from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 from stacking.deadline import check_deadline
 from stacking.links import sigmoid
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 
 STRENGTHS = ((30.0, 100.0), (300.0, 300.0), (1_000.0, 1_000.0), (3_000.0, 3_000.0), (10_000.0, 3_000.0))
 """Ridge strengths on logits and on truths to choose from; the last one all but switches the context off."""

@@ -7,12 +7,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
 from stacking.combiners.meta_learners.logit_stacker import LogitStacker
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @register_method("logistic", "logistic regression per label on its own logits", kind="meta", cost=20.0)

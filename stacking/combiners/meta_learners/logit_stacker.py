@@ -7,15 +7,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
 from stacking.combiners.meta_learners.training_rows import TrainingRows, describe_fallback, fill_gaps, prepare_rows
 from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 PENALTIES = (1.0, 30.0, 1000.0)
 

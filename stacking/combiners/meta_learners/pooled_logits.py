@@ -11,16 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import pooled_coefficients
 from stacking.combiners.meta_learners.training_rows import TrainingRows
-
-__all__ = ["equal_weights", "fuse_logits", "fusing_weights"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def fusing_weights(rows: TrainingRows) -> DoubleArray:

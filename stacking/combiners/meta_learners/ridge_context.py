@@ -13,15 +13,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
 from stacking.combiners.meta_learners.logit_stacker import LogitStacker
 from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits, fusing_weights
 from stacking.combiners.meta_learners.ridge_stage import apply_ridge, fit_ridge_stage, ridge_bytes
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 
 
 @register_method("ridge-context", "ridge over all labels, then logistic per label", kind="meta", cost=6.0)

@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.combiners.meta_learners.context_regression import Moments, held_out_fit, measure_moments, ridge_weights
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.deadline import check_deadline
-
-DoubleArray = npt.NDArray[np.float64]
 
 STRENGTHS = (30.0, 300.0, 3_000.0, 10_000.0, 30_000.0)
 """Ridge strengths to choose from, on standardised fused logits."""

@@ -7,26 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.folds import deal_folds
 from stacking.links import logit
 
 if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
-
-__all__ = [
-    "TrainingRows",
-    "describe_fallback",
-    "fill_gaps",
-    "mean_logits",
-    "prepare_rows",
-]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,7 @@ class TrainingRows:
     y_true: DoubleArray
     weight: DoubleArray | None
     usable: BoolArray
-    folds: IntArray
+    folds: IndexArray
 
     @property
     def fold_masks(self) -> list[BoolArray]:

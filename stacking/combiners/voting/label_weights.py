@@ -16,19 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, IntArray
 from stacking.combiners.voting.means import covered_weights
 from stacking.combiners.voting.member_limits import MemberSubset
 from stacking.combiners.voting.objectives.label_cells import LabelCells
 from stacking.combiners.voting.objectives.per_label import MicroF1PerLabel
 from stacking.combiners.voting.objectives.registry import create_objective
 from stacking.predictions import PredictionSet
-
-__all__ = ["GroupSearch", "find_label_groups", "search_label_weights"]
-
-FloatArray = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _MOST_ROUNDS = 6
 _ENOUGH = 5e-3  # the iteration converges faster than linearly: the next rise would be of the order of its square
@@ -57,7 +51,7 @@ class GroupSearch:
 
     objective: str
     mean: str
-    minimize: Callable[[Any, int, Float64Array], Float64Array]
+    minimize: Callable[[Any, int, DoubleArray], DoubleArray]
     allowed: BoolArray
     shrinkage: float
 
@@ -93,8 +87,8 @@ def find_label_groups(predictions: PredictionSet, weights_per: str) -> IntArray:
 
 
 def search_label_weights(
-    predictions: PredictionSet, shared: Float64Array, group_of: IntArray, search: GroupSearch
-) -> Float64Array:
+    predictions: PredictionSet, shared: DoubleArray, group_of: IntArray, search: GroupSearch
+) -> DoubleArray:
     """Search weights for each group of labels, and pull them towards the shared ones.
 
     Parameters
@@ -132,8 +126,8 @@ def search_label_weights(
 
 
 def _iterate_prices(
-    predictions: PredictionSet, columns: Float64Array, group_of: IntArray, search: GroupSearch
-) -> Float64Array:
+    predictions: PredictionSet, columns: DoubleArray, group_of: IntArray, search: GroupSearch
+) -> DoubleArray:
     """Raise the price to the micro-F1 reached, and search all groups at that price, until it stops rising."""
     covers = np.asarray(predictions.covers, dtype=bool)
     shared = columns[:, 0]
@@ -177,7 +171,7 @@ class _Gain:
         covers: BoolArray,
         kept: npt.NDArray[np.intp],
         price_and_pull: tuple[float, float],
-        shared: Float64Array,
+        shared: DoubleArray,
     ) -> None:
         self.cells = cells
         self.covers = covers
@@ -185,16 +179,16 @@ class _Gain:
         self.price, self.pull = price_and_pull
         self.shared = shared
 
-    def __call__(self, candidates: Float64Array) -> Float64Array:
+    def __call__(self, candidates: DoubleArray) -> DoubleArray:
         full = np.zeros((len(candidates), *self.covers.shape))
         full[:, self.kept] = candidates[:, :, None]
         weights = np.ascontiguousarray(covered_weights(full, self.covers), dtype=np.float32)
-        gains: Float64Array = self.cells.worths(weights, "gain", self.price).sum(axis=1)
+        gains: DoubleArray = self.cells.worths(weights, "gain", self.price).sum(axis=1)
         distance = ((candidates - self.shared[self.kept]) ** 2).sum(axis=1)
         return self.pull * distance - gains
 
 
-def _search_one(objective: Any, kept: npt.NDArray[np.intp], start: Float64Array, search: GroupSearch) -> Float64Array:
+def _search_one(objective: Any, kept: npt.NDArray[np.intp], start: DoubleArray, search: GroupSearch) -> DoubleArray:
     """Search the weights of one group over the kept members, never to end worse than the start."""
     initial = start[kept]
     total = initial.sum()
@@ -204,7 +198,7 @@ def _search_one(objective: Any, kept: npt.NDArray[np.intp], start: Float64Array,
     return column
 
 
-def _micro_f1(cells: LabelCells, weights: Float64Array, covers: BoolArray) -> float:
+def _micro_f1(cells: LabelCells, weights: DoubleArray, covers: BoolArray) -> float:
     """Return the micro-F1 of weights per label at the best thresholds per label."""
     candidate = covered_weights(weights, covers)[None]
     return float(cells.micro_f1(np.ascontiguousarray(candidate, dtype=np.float32))[0])

@@ -8,22 +8,9 @@ logit); the search for weights works there.
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.links import SMALLEST_SCORE
-
-__all__ = [
-    "Mean",
-    "combine",
-    "covered_weights",
-    "from_mixing_space",
-    "list_means",
-    "to_mixing_space",
-]
-
-FloatArray = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 Mean = Literal["arithmetic", "geometric", "harmonic", "rank", "majority"]
 
@@ -46,7 +33,7 @@ def list_means() -> list[str]:
     return list(get_args(Mean))
 
 
-def covered_weights(weights: Float64Array, covers: BoolArray) -> Float64Array:
+def covered_weights(weights: DoubleArray, covers: BoolArray) -> DoubleArray:
     """Renormalise weights per label over the models that cover it.
 
     Parameters
@@ -120,7 +107,7 @@ def from_mixing_space(values: FloatArray, mean: str) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-values)), dtype=np.float32)
 
 
-def combine(scores: FloatArray, weights: Float64Array, mean: str) -> FloatArray:
+def combine(scores: FloatArray, weights: DoubleArray, mean: str) -> FloatArray:
     """Combine a block of scores by a mean.
 
     Parameters

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import did_you_mean
+from optimizers.registry import did_you_mean
+from stacking._typing import DoubleArray, IndexArray
 from stacking.combiners.voting.objectives.objective import WeightObjective
 from stacking.named_arrays import AxisNames, align_by_name
 
-__all__ = ["MemberLimits", "MemberSubset", "within_limits"]
-
-Float64Array = npt.NDArray[np.float64]
-IntpArray = npt.NDArray[np.intp]
-BatchObjective = Callable[[Float64Array], Float64Array]
+BatchObjective = Callable[[DoubleArray], DoubleArray]
 
 _NEGLIGIBLE = 1e-6
 
@@ -37,7 +34,7 @@ class MemberLimits:
         Most members with weight.
     """
 
-    costs: Float64Array
+    costs: DoubleArray
     max_cost: float
     max_members: int
 
@@ -86,7 +83,7 @@ class MemberLimits:
             )
         return cls(costs, float(max_cost), most)
 
-    def allow(self, weights: Float64Array) -> npt.NDArray[np.bool_]:
+    def allow(self, weights: DoubleArray) -> npt.NDArray[np.bool_]:
         """Tell which candidates keep the limits.
 
         Parameters
@@ -103,7 +100,7 @@ class MemberLimits:
         allowed: npt.NDArray[np.bool_] = (used.sum(axis=1) <= self.max_members) & (used @ self.costs <= self._ceiling)
         return allowed
 
-    def keep_heaviest(self, weights: Float64Array) -> IntpArray:
+    def keep_heaviest(self, weights: DoubleArray) -> IndexArray:
         """Take members from the heaviest to the lightest, as long as they fit.
 
         Parameters
@@ -147,7 +144,7 @@ def within_limits(objective: BatchObjective, limits: MemberLimits) -> BatchObjec
         The limited objective; only allowed candidates are scored.
     """
 
-    def limited(candidates: Float64Array) -> Float64Array:
+    def limited(candidates: DoubleArray) -> DoubleArray:
         losses = np.full(len(candidates), np.inf)
         allowed = limits.allow(candidates)
         if allowed.any():
@@ -168,29 +165,29 @@ class MemberSubset:
         Positions of the members that are searched.
     """
 
-    def __init__(self, objective: WeightObjective, kept: IntpArray) -> None:
+    def __init__(self, objective: WeightObjective, kept: IndexArray) -> None:
         self.objective = objective
         self.kept = kept
         if hasattr(objective, "value_and_gradient"):
             self.value_and_gradient = self._value_and_gradient
 
-    def __call__(self, candidates: Float64Array) -> Float64Array:
+    def __call__(self, candidates: DoubleArray) -> DoubleArray:
         """Return the losses of candidates (k, n_kept)."""
         return self.objective(self._widen(candidates))
 
-    def _value_and_gradient(self, weights: Float64Array) -> tuple[float, Float64Array]:
+    def _value_and_gradient(self, weights: DoubleArray) -> tuple[float, DoubleArray]:
         """Return the loss and the kept part of the gradient."""
         value, gradient = self.objective.value_and_gradient(self._widen(weights[None])[0])  # type: ignore[attr-defined]
         return value, gradient[self.kept]
 
-    def _widen(self, candidates: Float64Array) -> Float64Array:
+    def _widen(self, candidates: DoubleArray) -> DoubleArray:
         """Return the candidates with zeros for the other members."""
         full = np.zeros((len(candidates), self.objective.predictions.n_models))
         full[:, self.kept] = candidates
         return full
 
 
-def _check_costs(member_costs: Mapping[str, float] | npt.ArrayLike, models: Sequence[str]) -> Float64Array:
+def _check_costs(member_costs: Mapping[str, float] | npt.ArrayLike, models: Sequence[str]) -> DoubleArray:
     """Return one finite cost that is not negative for each member."""
     if isinstance(member_costs, Mapping):
         for name in models:

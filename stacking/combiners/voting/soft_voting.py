@@ -11,15 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice, check_weights
+from stacking._typing import BoolArray, FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import register_method
 from stacking.combiners.voting.means import Mean, combine, covered_weights, list_means
 from stacking.predictions import PredictionSet
-
-__all__ = ["SoftVoting"]
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 _RANK_SHIFT = 15
 _N_RANK_BINS = (0x3F800000 >> _RANK_SHIFT) + 1

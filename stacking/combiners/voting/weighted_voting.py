@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from optimizers import OptimizationResult, minimize
 from stacking._checks import check_choice, check_weights
+from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import register_method
 from stacking.combiners.voting.label_weights import GroupSearch, find_label_groups, search_label_weights
@@ -23,11 +24,6 @@ from stacking.combiners.voting.objectives.objective import WeightObjective
 from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
 from stacking.combiners.voting.objectives.registry import create_objective
 from stacking.predictions import PredictionSet
-
-__all__ = ["WeightedVoting"]
-
-FloatArray = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 _NEGLIGIBLE = 1e-6
 _GROUP_ITERATIONS = 10  # shrunk weights need no finer steps than tenths
@@ -123,8 +119,8 @@ class WeightedVoting(Combiner):
 
     fits_from: ClassVar[Literal["counts", "rows"]] = "counts"
 
-    weights_: Float64Array
-    shared_weights_: Float64Array
+    weights_: DoubleArray
+    shared_weights_: DoubleArray
     history_: list[tuple[int, float]]
     loss_: float
     n_evaluations_: int
@@ -242,7 +238,7 @@ class WeightedVoting(Combiner):
         if self.optimizer == "greedy":
             options.setdefault("n_iterations", _GROUP_ITERATIONS)
 
-        def search(objective: Any, n_members: int, initial: Float64Array) -> Float64Array:
+        def search(objective: Any, n_members: int, initial: DoubleArray) -> DoubleArray:
             result = minimize(objective, n_members, self.optimizer, random_state=rng, initial=initial[None], **options)
             return result.weights
 
@@ -255,7 +251,7 @@ class WeightedVoting(Combiner):
         return self.shared_weights_ > _NEGLIGIBLE
 
 
-def _restrict(initial: Float64Array | None, kept: npt.NDArray[np.intp]) -> Float64Array | None:
+def _restrict(initial: DoubleArray | None, kept: npt.NDArray[np.intp]) -> DoubleArray | None:
     """Return warm starts over the kept members, those without any weight there left out."""
     if initial is None:
         return None

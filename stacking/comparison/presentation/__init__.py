@@ -1,5 +1,10 @@
 """A comparison as sections of a report."""
 
-from stacking._earlier_names import names_of_the_module
+from typing import Any
 
-__getattr__ = names_of_the_module(__name__, "stacking.comparison.presentation.report")
+
+def __getattr__(name: str) -> Any:
+    """Find what was here while this package was a module."""
+    from stacking._earlier_names import find_earlier_name
+
+    return find_earlier_name(__name__, "stacking.comparison.presentation.report", name)

@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.comparison.results import ComparisonResults
 from stacking.metrics.counts import f1_score
 from stacking.report import Block, Cell, Column, Figure, Paragraph, Section, Table
@@ -16,9 +16,6 @@ from stacking.report.figures import label_f1_figure, never_predicted_table
 if TYPE_CHECKING:
     from stacking.comparison.evaluation import MethodResult
 
-__all__ = ["label_section", "shown_methods"]
-
-Float64Array = npt.NDArray[np.float64]
 
 _FREQUENCY_LIMITS = (1, 20, 200, 2000)
 
@@ -81,7 +78,7 @@ def _rates(hits: float, predicted: float, positives: float) -> list[Cell]:
     return [precision, recall, float(f1_score(hits, predicted, positives)) if positives else None]
 
 
-def _frequency_table(comparison: ComparisonResults, result: MethodResult, positives: Float64Array) -> Table:
+def _frequency_table(comparison: ComparisonResults, result: MethodResult, positives: DoubleArray) -> Table:
     """Pool labels of like frequency: hits, false alarms, misses and their rates."""
     counts, weight = result.counts["chosen"], comparison.truth.mean_weight
     edges = [*_FREQUENCY_LIMITS, np.inf]
@@ -109,7 +106,7 @@ def _frequency_table(comparison: ComparisonResults, result: MethodResult, positi
     return Table(columns, rows, caption=f"{result.name}: rare and frequent labels, pooled by how often they occur.")
 
 
-def _label_table(comparison: ComparisonResults, result: MethodResult, f1: dict[str, Float64Array]) -> Table:
+def _label_table(comparison: ComparisonResults, result: MethodResult, f1: dict[str, DoubleArray]) -> Table:
     """List every label, the most frequent first."""
     counts, positives = result.counts["chosen"], comparison.truth.positives()
     weight = comparison.truth.mean_weight

@@ -9,28 +9,10 @@ from typing import Any
 from stacking.comparison.presentation.label_section import label_section, shown_methods
 from stacking.comparison.presentation.weight_section import weight_section
 from stacking.comparison.results import ComparisonResults, LeaderboardRow
-from stacking.report import (
-    Block,
-    Cell,
-    Code,
-    Column,
-    Figure,
-    KeyFigure,
-    Paragraph,
-    Report,
-    Section,
-    Table,
-)
-from stacking.report.figures import (
-    ladder_figure,
-    leaderboard_figure,
-    reliability_figure,
-    threshold_figure,
-)
+from stacking.report import Block, Cell, Code, Column, Figure, KeyFigure, Paragraph, Report, Section, Table
+from stacking.report.figures import ladder_figure, leaderboard_figure, reliability_figure, threshold_figure
 from stacking.report.figures.canvas import shorten
 from stacking.report.writing import write_gain, write_interval, write_score
-
-__all__ = ["comparison_report", "comparison_sections", "write_verdict"]
 
 _RULE_NAMES = {
     "half": ".5",

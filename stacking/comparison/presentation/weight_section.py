@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.comparison.results import ComparisonResults
 from stacking.report import Block, Cell, Column, Figure, Paragraph, Section, Table
 from stacking.report.figures import weight_bars_figure, weights_figure
-
-__all__ = ["weight_section"]
-
-Float64Array = npt.NDArray[np.float64]
 
 _MOST_PANELS = 4
 _MOST_HEAT_MAPS = 3
@@ -68,7 +64,7 @@ def weight_section(comparison: ComparisonResults) -> Section | None:
     return Section("Weights", [Paragraph(f"{note} {_NOT_SHOWN}"), *blocks])
 
 
-def _common_weights(weights: Float64Array) -> Float64Array | None:
+def _common_weights(weights: DoubleArray) -> DoubleArray | None:
     """Return the weights that all labels share but for members that do not answer them; None where they differ."""
     common = weights[:, int((weights > 0).sum(axis=0).argmax())]
     expected = np.where(weights > 0, common[:, None], 0.0)
@@ -76,7 +72,7 @@ def _common_weights(weights: Float64Array) -> Float64Array | None:
     return common if np.allclose(expected, weights, atol=_SAME_WEIGHT) else None
 
 
-def _weight_table(votes: Mapping[str, Float64Array], models: Sequence[str]) -> Table:
+def _weight_table(votes: Mapping[str, DoubleArray], models: Sequence[str]) -> Table:
     """List the shared weights, the models with the heaviest first."""
     matrix = np.stack(list(votes.values()), axis=1)
     order = np.argsort(-matrix.mean(axis=1), kind="stable").tolist()

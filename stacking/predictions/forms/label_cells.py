@@ -16,8 +16,6 @@ from typing import Literal
 
 from stacking._checks import first_names
 
-__all__ = ["Kind", "LabelList", "match_label_keys", "split_cells", "warn_of_rare_labels"]
-
 Keys = tuple[str, ...]
 Kind = Literal["ids", "names"]
 

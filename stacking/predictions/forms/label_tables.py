@@ -27,8 +27,6 @@ from stacking.predictions.forms.tables import (
     read_texts,
 )
 
-__all__ = ["LIST_COLUMNS", "LabelTable", "read_label_table"]
-
 _ONE_LABEL_COLUMNS: dict[str, Kind | None] = {
     "label": None,
     "labelid": "ids",

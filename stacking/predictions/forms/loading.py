@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import StringArray, did_you_mean, first_names
+from optimizers.registry import did_you_mean
+from stacking._checks import first_names
+from stacking._typing import StringArray
 from stacking.links import sigmoid_in_place
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import load_bundle, save_bundle

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import FloatArray
+from stacking._typing import FloatArray
 from stacking.files.untrusted import read_npy_header
 from stacking.predictions.sources import Index, as_span
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from stacking._checks import StringArray, check_names, first_names
+from stacking._checks import check_names, first_names
+from stacking._typing import StringArray
 from stacking.files.untrusted import read_npy
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.tables import (
@@ -24,8 +25,6 @@ from stacking.predictions.forms.tables import (
     read_header_row,
     read_texts,
 )
-
-__all__ = ["check_file_names", "existing_file", "load_npy", "read_ids", "read_label_list"]
 
 _NAME_COLUMNS = (
     *("name", "labelname", "label_name", "label", "labels", "names", "display_name", "class_name", "classname"),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stacking._checks import BoolArray, check_model_scores
+from stacking._checks import check_model_scores
+from stacking._typing import BoolArray
 from stacking.files.atomic_files import atomic_write_npy, atomic_writer, check_writable, preallocate
 from stacking.files.output_folder import OutputFolder, hash_request
 from stacking.predictions.alignment import align_predictions

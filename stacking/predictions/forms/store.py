@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import BoolArray, FloatArray, IntArray, check_choice, check_model_scores, first_names
+from stacking._checks import check_choice, check_model_scores, first_names
+from stacking._typing import BoolArray, FloatArray, IntArray
 from stacking.files.atomic_files import atomic_write_npy, check_writable, create_file, preallocate
 from stacking.files.ending import ending_with, run_all
 from stacking.files.output_folder import OutputFolder
@@ -25,14 +26,7 @@ from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, head
 from stacking.predictions.forms.store_index import ARRAY_FACTS, STORE, StoreIndex, describe_file, read_index
 from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
 from stacking.predictions.selection import select_positions
-from stacking.predictions.sources import (
-    ALL,
-    BLOCK_BYTES,
-    Index,
-    PendingSource,
-    canonical_bytes,
-    rows_per_block,
-)
+from stacking.predictions.sources import ALL, BLOCK_BYTES, Index, PendingSource, canonical_bytes, rows_per_block
 
 
 class StoreWriter:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from stacking._checks import FloatArray, StringArray, check_names, first_duplicate
+from stacking._checks import check_names, first_duplicate
+from stacking._typing import FloatArray, StringArray
 from stacking.files.untrusted import check_unpacked_size
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
@@ -379,6 +380,7 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     ValueError
         If it is empty, no text in UTF-8, or damaged.
     """
+    check_unpacked_size(path)
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     empty = True
     try:
@@ -442,6 +444,7 @@ def find_cell_separator(path: Path) -> str:
     """
     if ".tsv" in path.suffixes:
         return "\t"
+    check_unpacked_size(path)
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opener(path, "rb") as file:
@@ -476,7 +479,6 @@ def _csv(path: Path, **options: Any) -> Any:
     """Read a CSV or TSV file with pandas; its warnings about lost cells are errors."""
     import pandas as pd
 
-    check_unpacked_size(path)
     separator = find_cell_separator(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import StringArray, check_y_true, did_you_mean, first_names
+from optimizers.registry import did_you_mean
+from stacking._checks import check_y_true, first_names
+from stacking._typing import StringArray
 from stacking.files.untrusted import read_npz
 from stacking.predictions.forms.label_cells import Keys, LabelList, match_label_keys
 from stacking.predictions.forms.label_tables import LabelTable, read_label_table
@@ -22,12 +24,8 @@ from stacking.predictions.forms.name_lists import (
     check_file_names,
     existing_file,
     load_npy,
-    read_ids,
-    read_label_list,
 )
 from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame
-
-__all__ = ["LabelList", "Truth", "read_ids", "read_label_list", "read_truth"]
 
 SAMPLE_COLUMNS = {
     "group": "groups",

@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = [
-    "ACCENT",
-    "BAD",
-    "GOOD",
-    "INK",
-    "MUTED",
-    "PAPER",
-    "RULE",
-    "SERIES",
-    "count_axis",
-    "draw",
-    "finish_axes",
-    "shorten",
-    "shorten_all",
-]
 
 PAPER = "#fdfdfc"
 INK = "#22272e"

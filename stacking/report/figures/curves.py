@@ -14,7 +14,6 @@ from stacking.report.writing import write_score
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["data_size_figure", "learning_curves_figure", "reliability_figure", "search_figure", "threshold_figure"]
 
 _DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.6)))  # type: ignore[assignment]
 

@@ -15,8 +15,6 @@ from stacking.report.writing import write_score
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["label_f1_figure", "never_predicted_table"]
-
 
 def label_f1_figure(
     f1_per_label: Mapping[str, npt.ArrayLike], frequency: npt.ArrayLike, labels: Sequence[str], *, n_named: int = 5

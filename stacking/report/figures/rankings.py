@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ladder_figure", "leaderboard_figure"]
 
 _KIND_COLORS = {"member": SERIES[5], "vote": SERIES[1], "meta": ACCENT, "auto": SERIES[3]}
 _KIND_NAMES = {"member": "member", "vote": "vote", "meta": "meta-learner", "auto": "automatic choice"}

@@ -14,7 +14,6 @@ from stacking.report.writing import write_score
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["weight_bars_figure", "weights_figure"]
 _WIDTH, _LETTER_WIDTH, _LINE_HEIGHT = 8.2, 0.08, 0.11  # inches: a chart, a letter of a model, a line of a label
 MOST_WRITTEN = 12
 """Labels up to which every weight of a heat map is written into its cell."""

@@ -229,3 +229,11 @@ def test_a_text_bomb_in_a_png_is_refused():
     chunk = struct.pack(">I", len(bomb)) + b"zTXt" + bomb + struct.pack(">I", zlib.crc32(b"zTXt" + bomb))
     with pytest.raises(UnreadablePhotoError, match="Decompressed data too large"):
         decode_photo(data[:33] + chunk + data[33:])
+
+
+def test_pixels_beyond_pillows_own_limit_are_refused_without_a_warning():
+    data = bytearray(encoded(Image.new("RGB", (4, 4)), "PNG"))
+    data[16:24] = struct.pack(">II", 10_000, 10_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    with pytest.raises(UnreadablePhotoError, match="10000 × 10000 pixels are more than the limit"):
+        decode_photo(bytes(data))

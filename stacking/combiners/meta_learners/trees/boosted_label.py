@@ -13,14 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.meta_learners.trees.boosting import best_rounds, log_loss, stack_curves, tree_parameters
 from stacking.files.result_cache import digest_of, recall
-
-__all__ = ["BoostedLabel", "LabelRows", "boost_label", "boost_label_once"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 PATIENCE = 4
 """Rounds without a better held-out loss after which a fold stops growing trees."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.ties import exceeds
-
-DoubleArray = npt.NDArray[np.float64]
 
 
 def tree_parameters(**own: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.combiners.meta_learners.logit_stacker import logit_penalty
 from stacking.combiners.meta_learners.pooled_logits import fuse_logits, fusing_weights
@@ -21,13 +21,6 @@ from stacking.files.result_cache import current_folder, digest_of, recall
 from stacking.folds import deal_folds, sample_rows
 from stacking.links import logit
 from stacking.predictions import PredictionSet
-
-__all__ = ["BASE_ROWS", "LabelFeed", "feed_from_memory", "feed_from_predictions"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.intp]
 
 BASE_ROWS = 100_000
 PENALTY = 10.0
@@ -61,7 +54,7 @@ class LabelFeed:
         Those of each fold, fitted without it.
     """
 
-    read_logits: Callable[[IntArray], Iterator[tuple[int, FloatArray]]]
+    read_logits: Callable[[IndexArray], Iterator[tuple[int, FloatArray]]]
     fused: FloatArray
     fusing: DoubleArray
     weigh: Callable[[int], tuple[DoubleArray, DoubleArray | None]]
@@ -106,7 +99,7 @@ def feed_from_memory(rows: TrainingRows) -> LabelFeed:
         The feed.
     """
 
-    def read_logits(labels: IntArray) -> Iterator[tuple[int, FloatArray]]:
+    def read_logits(labels: IndexArray) -> Iterator[tuple[int, FloatArray]]:
         for label in labels:
             yield int(label), rows.logits[:, :, label]
 
@@ -122,7 +115,11 @@ def feed_from_memory(rows: TrainingRows) -> LabelFeed:
 
 
 def feed_from_predictions(
-    predictions: PredictionSet, folds: IntArray | None, *, n_folds: int, random_state: int | np.random.Generator | None
+    predictions: PredictionSet,
+    folds: IndexArray | None,
+    *,
+    n_folds: int,
+    random_state: int | np.random.Generator | None,
 ) -> LabelFeed:
     """Give out all rows of predictions that need not fit in memory.
 
@@ -158,7 +155,7 @@ def feed_from_predictions(
         fused[rows] = fuse_logits(logits, base.usable, fusing)
         sums += logits.sum(axis=1, dtype=np.float64)
 
-    def read_logits(labels: IntArray) -> Iterator[tuple[int, FloatArray]]:
+    def read_logits(labels: IndexArray) -> Iterator[tuple[int, FloatArray]]:
         if len(labels):
             for place, scores in predictions.subset(labels=labels).iter_labels():
                 yield int(labels[place.start]), np.nan_to_num(logit(scores[:, :, 0]), copy=False)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.meta_learners.batched_logistic import fit_logistic
 from stacking.combiners.meta_learners.training_rows import (
     TrainingRows,
@@ -33,13 +33,6 @@ from stacking.combiners.registry import register_method
 from stacking.folds import sample_rows
 from stacking.links import logit, sigmoid
 from stacking.predictions import PredictionSet
-
-__all__ = ["PairLightGBM"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.intp]
 
 PATIENCE = 10
 """Rounds without a better held-out loss after which a fold stops growing trees."""
@@ -152,13 +145,13 @@ class PairLightGBM(TreeCombiner):
         """Grow each fold's trees on the other folds' pairs."""
         self._grow_trees(predictions, None)
 
-    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IntArray) -> FloatArray:
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Fit, and score every row by the trees of its fold, the rounds that are kept chosen on the other folds."""
         by_fold, curves = self._grow_trees(predictions, folds)
         return self._score_held_out(predictions, folds, by_fold, curves)
 
     def _grow_trees(
-        self, predictions: PredictionSet, given: IntArray | None
+        self, predictions: PredictionSet, given: IndexArray | None
     ) -> tuple[dict[int, tuple[int, Any]], DoubleArray]:
         """Grow each fold's trees; return them by fold with their number, and their held-out losses."""
         _check_parameters(self.n_trees, self.negatives_per_positive)
@@ -186,7 +179,7 @@ class PairLightGBM(TreeCombiner):
         boosters = enumerate(booster for booster, _ in grown)
         return dict(zip(np.unique(rows.folds).tolist(), boosters, strict=False)), curves
 
-    def _read(self, predictions: PredictionSet, given: IntArray | None, rng: np.random.Generator) -> TrainingRows:
+    def _read(self, predictions: PredictionSet, given: IndexArray | None, rng: np.random.Generator) -> TrainingRows:
         """Read (a sample of) the rows, with the given folds or folds of its own."""
         if given is None:
             return prepare_rows(predictions, max_rows=self.max_rows, n_folds=self.n_folds, random_state=rng)
@@ -243,7 +236,7 @@ class PairLightGBM(TreeCombiner):
         self.fallback_report_, self.notes_ = describe_fallback("pair-lightgbm", fell_back, rows.positives, simpler)
 
     def _score_held_out(
-        self, predictions: PredictionSet, folds: IntArray, by_fold: dict[int, tuple[int, Any]], curves: DoubleArray
+        self, predictions: PredictionSet, folds: IndexArray, by_fold: dict[int, tuple[int, Any]], curves: DoubleArray
     ) -> FloatArray:
         """Score each row by its fold's trees, their number chosen on the other folds."""
         y_score = np.empty((predictions.n_samples, len(self.labels_)), dtype=np.float32)
@@ -301,8 +294,8 @@ class PairLightGBM(TreeCombiner):
 class _Pairs:
     """Drawn (row, label) pairs with their truth and weight."""
 
-    row: IntArray
-    label: IntArray
+    row: IndexArray
+    label: IndexArray
     y_true: DoubleArray
     weight: DoubleArray | None
 

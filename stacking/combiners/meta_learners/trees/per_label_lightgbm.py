@@ -16,14 +16,11 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.child_processes import run_parallel
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic
 from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits
-from stacking.combiners.meta_learners.training_rows import (
-    describe_fallback,
-    fill_gaps,
-    prepare_rows,
-)
+from stacking.combiners.meta_learners.training_rows import describe_fallback, fill_gaps, prepare_rows
 from stacking.combiners.meta_learners.trees.boosted_label import LabelRows, boost_label_once
 from stacking.combiners.meta_learners.trees.label_feed import (
     BASE_ROWS,
@@ -38,12 +35,6 @@ from stacking.deadline import check_deadline
 from stacking.files.result_cache import current_folder
 from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
-
-__all__ = ["PerLabelStacker"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _CORRELATED_ROWS = 50_000
 

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from stacking.combiners.combiner import Combiner, CombinerState
 
-__all__ = ["TreeCombiner"]
-
 
 class TreeCombiner(Combiner):
     """Base of the combiners that keep LightGBM trees as text in ``_texts`` and parse them in ``_load_boosters``."""

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["compose_trees", "load_booster"]
+from stacking._typing import IntArray
 
 Tree = dict[str, str]
-IntArray = npt.NDArray[np.int64]
-DoubleArray = npt.NDArray[np.float64]
 
 LARGEST = 1e100
 """No leaf is larger: sums of any number of leaves stay finite. Corrections of log odds are below 100."""

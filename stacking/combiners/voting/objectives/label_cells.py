@@ -13,11 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Criterion", "LabelCells"]
+from stacking._typing import DoubleArray, FloatArray, IntArray
 
-FloatArray = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 PatternArray = npt.NDArray[np.uint32]
 
 Criterion = Literal["gain", "own-f1", "average-precision"]
@@ -49,14 +46,14 @@ class LabelCells:
 
     values: FloatArray
     start: IntArray
-    weight: Float64Array
-    positives: Float64Array
+    weight: DoubleArray
+    positives: DoubleArray
     is_logit: bool
     block_start: IntArray
     ceiling: PatternArray
 
     @classmethod
-    def join(cls, parts: Sequence[tuple[FloatArray, IntArray, Float64Array]], *, is_logit: bool) -> "LabelCells":
+    def join(cls, parts: Sequence[tuple[FloatArray, IntArray, DoubleArray]], *, is_logit: bool) -> "LabelCells":
         """Join blocks of rows.
 
         Parameters
@@ -90,7 +87,7 @@ class LabelCells:
         """The number of labels."""
         return len(self.start) // 2
 
-    def worths(self, candidates: FloatArray, criterion: Criterion, price: float = 0.0) -> Float64Array:
+    def worths(self, candidates: FloatArray, criterion: Criterion, price: float = 0.0) -> DoubleArray:
         """Return what each label is worth under each candidate, at its best cut.
 
         Parameters
@@ -120,7 +117,7 @@ class LabelCells:
         )
         return result
 
-    def micro_f1(self, candidates: FloatArray, guess: float = 0.0) -> Float64Array:
+    def micro_f1(self, candidates: FloatArray, guess: float = 0.0) -> DoubleArray:
         """Return each candidate's micro-F1 at its best thresholds, one per label.
 
         Parameters
@@ -146,7 +143,7 @@ class LabelCells:
             reached[missed] = self._micro_f1_from(candidates[missed], float(reached[missed].min()))
         return reached
 
-    def _micro_f1_from(self, candidates: FloatArray, price: float) -> Float64Array:
+    def _micro_f1_from(self, candidates: FloatArray, price: float) -> DoubleArray:
         """Return each candidate's micro-F1 where it is at least `price`, and a value between 0 and it elsewhere."""
         from stacking.kernels import labels as _label_kernels
 
@@ -165,7 +162,7 @@ class LabelCells:
         return reached
 
     @property
-    def _cells(self) -> tuple[FloatArray, IntArray, Float64Array, IntArray, PatternArray]:
+    def _cells(self) -> tuple[FloatArray, IntArray, DoubleArray, IntArray, PatternArray]:
         """Return what the kernels read."""
         return self.values, self.start, self.weight, self.block_start, self.ceiling
 
@@ -193,7 +190,7 @@ class LabelCells:
         return LabelCells(values, start, weight, self.positives[labels], self.is_logit, block_start, ceiling)
 
 
-def _join(parts: Sequence[tuple[FloatArray, IntArray, Float64Array]]) -> tuple[FloatArray, IntArray, Float64Array]:
+def _join(parts: Sequence[tuple[FloatArray, IntArray, DoubleArray]]) -> tuple[FloatArray, IntArray, DoubleArray]:
     """Copy the segments of all blocks behind each other."""
     segments = sum(np.diff(start) for _, start, _ in parts)
     joined = np.concatenate([[0], np.cumsum(segments)]).astype(np.int64)

@@ -15,12 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice
+from stacking._typing import DoubleArray, FloatArray, IntArray
 from stacking.combiners.voting.means import covered_weights, to_mixing_space
 from stacking.predictions import PredictionSet
-
-FloatArray = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 BELOW, ABOVE = -2.0, 2.0
 """Bounds that no score reaches: every cell lies between them."""
@@ -33,7 +30,7 @@ class RowBlock:
     scores: FloatArray
     truth: npt.NDArray[np.uint8]
     known: npt.NDArray[np.bool_]
-    weight: Float64Array
+    weight: DoubleArray
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class CellBlock:
 
     values: FloatArray
     start: IntArray
-    weight: Float64Array
+    weight: DoubleArray
 
 
 class WeightObjective(ABC):
@@ -79,7 +76,7 @@ class WeightObjective(ABC):
         self.n_groups = 1 if self.shared else n_labels
 
     @abstractmethod
-    def __call__(self, candidates: npt.ArrayLike) -> Float64Array:
+    def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
         """Return the losses of a batch of candidates.
 
         Parameters
@@ -134,7 +131,7 @@ class WeightObjective(ABC):
 
     def _gather(
         self, lows: Sequence[float], high: float = ABOVE, ceiling: float = ABOVE
-    ) -> tuple[list[list[CellBlock]], Float64Array, float]:
+    ) -> tuple[list[list[CellBlock]], DoubleArray, float]:
         """Gather cells by tier of their highest score; weigh the always-fired ones (by truth) and the positives.
 
         Tier k holds the cells whose highest score lies in [lows[k], lows[k − 1]); those at `ceiling` or above, and
@@ -150,7 +147,7 @@ class WeightObjective(ABC):
         return tiers, always, positives
 
     def _iter_cells(
-        self, lows: Sequence[float], high: float, ceiling: float, always: Float64Array
+        self, lows: Sequence[float], high: float, ceiling: float, always: DoubleArray
     ) -> Iterator[tuple[list[CellBlock], float]]:
         """Yield the cells of each block of rows by tier, and the weight of its positives; add to `always`."""
         from stacking.kernels import weights as _kernels

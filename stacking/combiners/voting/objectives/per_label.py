@@ -9,15 +9,11 @@ from abc import abstractmethod
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.voting.objectives.label_cells import LabelCells
 from stacking.combiners.voting.objectives.objective import WeightObjective
 from stacking.combiners.voting.objectives.registry import register_objective
 from stacking.predictions import PredictionSet
-
-__all__ = ["LabelObjective", "MacroF1", "MeanAveragePrecision", "MicroF1PerLabel"]
-
-FloatArray = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 _EVERYTHING = -2.0
 _NEARLY = 0.9
@@ -45,7 +41,7 @@ class LabelObjective(WeightObjective):
         parts = [(part.values, part.start, part.weight) for part in self._gather([_EVERYTHING])[0][0]]
         self.cells = LabelCells.join(parts, is_logit=self.is_logit)
 
-    def __call__(self, candidates: npt.ArrayLike) -> Float64Array:
+    def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
         """Return the losses of a batch of candidates.
 
         Parameters
@@ -61,7 +57,7 @@ class LabelObjective(WeightObjective):
         return 1.0 - self._metric(self.effective(candidates))
 
     @abstractmethod
-    def _metric(self, weights: FloatArray) -> Float64Array:
+    def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the metric of effective weights (k, n_models, n_labels)."""
 
 
@@ -83,7 +79,7 @@ class MicroF1PerLabel(LabelObjective):
 
     _best = 0.0  # reached so far; what most candidates nearly reach
 
-    def _metric(self, weights: FloatArray) -> Float64Array:
+    def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return micro-F1 at exact per-label thresholds."""
         if self._best == 0.0 and len(weights):
             self._best = float(self.cells.micro_f1(weights[:1])[0])
@@ -104,9 +100,9 @@ class MacroF1(LabelObjective):
         The mean whose weights are searched.
     """
 
-    def _metric(self, weights: FloatArray) -> Float64Array:
+    def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the mean over labels of the best own F1."""
-        macro: Float64Array = self.cells.worths(weights, "own-f1").mean(axis=1)
+        macro: DoubleArray = self.cells.worths(weights, "own-f1").mean(axis=1)
         return macro
 
 
@@ -122,8 +118,8 @@ class MeanAveragePrecision(LabelObjective):
         The mean whose weights are searched.
     """
 
-    def _metric(self, weights: FloatArray) -> Float64Array:
+    def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the mean over labels with positives of the average precision."""
         n_ranked = max(int(np.count_nonzero(self.cells.positives)), 1)
-        average: Float64Array = self.cells.worths(weights, "average-precision").sum(axis=1) / n_ranked
+        average: DoubleArray = self.cells.worths(weights, "average-precision").sum(axis=1) / n_ranked
         return average

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.voting.objectives.objective import ABOVE, BELOW, CellBlock, WeightObjective
 from stacking.combiners.voting.objectives.registry import register_objective
 from stacking.predictions import PredictionSet
-
-FloatArray = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 _PROBE_CELLS = 100_000
 _EDGE = 1e-5
@@ -42,7 +40,7 @@ class MicroF1AtHalf(WeightObjective):
         super().__init__(predictions, mean, per_label=per_label)
         (self._cells,), self._always, self._positives = self._gather([0.5 - _EDGE], high=0.5 + _EDGE)
 
-    def __call__(self, candidates: npt.ArrayLike) -> Float64Array:
+    def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
         """Return 1 − micro-F1 at .5.
 
         Parameters
@@ -122,7 +120,7 @@ class MicroF1AtBest(WeightObjective):
         self._tiers, _, self._positives = self._gather(self._lows[:n_stored])
         self._read_again: dict[bytes, float] = {}
 
-    def __call__(self, candidates: npt.ArrayLike) -> Float64Array:
+    def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
         """Return 1 − micro-F1 at the best threshold of the grid.
 
         Parameters
@@ -241,7 +239,7 @@ class LogLoss(WeightObjective):
         masses = [cells.weight.sum() if len(cells.weight) else cells.start[-1] for cells in self._cells]
         self._mass = max(float(sum(masses)), 1e-300)
 
-    def __call__(self, candidates: npt.ArrayLike) -> Float64Array:
+    def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
         """Return the log losses of a batch.
 
         Parameters
@@ -262,7 +260,7 @@ class LogLoss(WeightObjective):
             _kernels.log_likelihoods(cells.values, cells.start, cells.weight, weights, self.is_logit, totals)
         return -totals / self._mass
 
-    def value_and_gradient(self, weights: Float64Array) -> tuple[float, Float64Array]:
+    def value_and_gradient(self, weights: DoubleArray) -> tuple[float, DoubleArray]:
         """Return the log loss of one candidate and its gradient.
 
         Parameters
@@ -286,22 +284,22 @@ class LogLoss(WeightObjective):
             )
         return -total / self._mass, -self._to_shared(gradient, weights, effective[0]) / self._mass
 
-    def _to_shared(self, gradient: Float64Array, weights: Float64Array, effective: FloatArray) -> Float64Array:
+    def _to_shared(self, gradient: DoubleArray, weights: DoubleArray, effective: FloatArray) -> DoubleArray:
         """Apply the chain rule of w_ml = w_m c_ml / Σ_k w_k c_kl."""
         covers = np.ones((len(weights), 1), dtype=bool) if self.shared else self.covers
         total = np.maximum((weights[:, None] * covers).sum(axis=0), 1e-12)
         mean_slope = (effective * gradient).sum(axis=0)
-        shared: Float64Array = (covers * (gradient - mean_slope) / total).sum(axis=1)
+        shared: DoubleArray = (covers * (gradient - mean_slope) / total).sum(axis=1)
         return shared
 
 
-def _micro_f1(hits: Float64Array, fired: Float64Array, positives: float) -> Float64Array:
+def _micro_f1(hits: DoubleArray, fired: DoubleArray, positives: float) -> DoubleArray:
     """Return micro-F1 of counts; 0 where nothing is positive or fired."""
     total = fired + positives
     return np.divide(2.0 * hits, total, out=np.zeros_like(total), where=total > 0)
 
 
-def _grid_edges(is_logit: bool) -> Float64Array:
+def _grid_edges(is_logit: bool) -> DoubleArray:
     """Return the lower edge, as a score, of each position of the threshold grid."""
     from stacking.kernels import weights as _kernels
 

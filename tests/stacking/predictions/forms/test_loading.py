@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from stacking.predictions import PredictionSet, align_predictions, load_predictions, save_predictions
+from stacking.predictions.forms.name_lists import read_ids, read_label_list
 from stacking.predictions.forms.tables import read_header_row, read_numbers
-from stacking.predictions.forms.truth import read_ids, read_label_list, read_truth
+from stacking.predictions.forms.truth import read_truth
 
 IDS = ["007", "NA", "7"]
 
