@@ -308,7 +308,14 @@ def loader_workers(n_workers: int, device: str | torch.device) -> int:
     int
         0 decodes in the program itself. For a GPU, one per usable processor (shared among the processes that a
         launcher has started here), ``MOST_WORKERS`` at most; for a CPU none, since they would take turns with training.
+
+    Raises
+    ------
+    ValueError
+        If the number is below -1.
     """
+    if n_workers < AUTO_WORKERS:
+        raise ValueError(f"n_workers must be -1, for what suits the device, or a number: got {n_workers}.")
     if n_workers != AUTO_WORKERS:
         return n_workers
     if not is_cuda(device):

@@ -34,6 +34,7 @@ from base_models.runs.stores import assemble_stores
 from base_models.training.distributed import Processes, join_processes
 from base_models.training.member import check_sizes, train_member
 from base_models.training.progress import Progress, TimeLeft, TrainingEvent
+from base_models.training.step_graph import can_replay
 from base_models.training.task import MemberTask
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ def run_training(
     processes = join_processes(chosen)
     progress = progress if processes.is_first else None
     recipe = replace(recipe, n_workers=loader_workers(recipe.n_workers, chosen))
+    _say_ignored(recipe, processes)
     manifest = load_manifest(recipe.data, Path(recipe_folder))
     threads_before = torch.get_num_threads()
     n_threads = recipe.n_threads or threads_before
@@ -227,6 +229,18 @@ def choose_device(device: str) -> str:
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {device!r} must be present: torch finds {torch.cuda.device_count()} GPUs; use cpu.")
     return device
+
+
+def _say_ignored(recipe: TrainingRun, processes: Processes) -> None:
+    """Say in one line that steps are not replayed here although members ask for it."""
+    asking = [member.name for member in recipe.members if member.training.cuda_graphs]
+    if asking and processes.is_first and not can_replay(processes.device, processes.count):
+        logger.warning(
+            "cuda_graphs of %s is ignored: it needs one process on a CUDA device, and there %s on %s",
+            ", ".join(asking),
+            "is one" if processes.count == 1 else f"are {processes.count}",
+            processes.device,
+        )
 
 
 def _try_members(recipe: TrainingRun) -> dict[str, float]:

@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 
-from base_models.device import is_cuda
 from base_models.networks.network import MultilabelNetwork
 from base_models.training.distributed import Processes
 from base_models.training.losses import MultilabelLoss, create_loss
 from base_models.training.optimization import create_average, create_optimizer, create_scaler
 from base_models.training.sampling import LabelSampler, create_sampler
-from base_models.training.step_graph import StepGraphs
+from base_models.training.step_graph import StepGraphs, can_replay
 from base_models.training.task import MemberTask, known_truth, positive_counts
 
 
@@ -46,7 +45,7 @@ class Learner:
     scaler : torch.amp.GradScaler or None
         Keeps the gradients of float16 within its range; None for every other arithmetic.
     graphs : StepGraphs or None
-        Replays steps on a single GPU; None launches every kernel, as several processes and float16's scale need.
+        Replays steps where the recipe's ``cuda_graphs`` asks for it, on a single GPU; None launches every kernel.
     """
 
     network: MultilabelNetwork
@@ -88,7 +87,8 @@ def create_learner(
     """
     config = task.member.training
     scaler = create_scaler(precision, device)
-    alone = processes is None or processes.count == 1
+    processes = Processes(device=device) if processes is None else processes
+    replays = config.cuda_graphs and scaler is None and can_replay(device, processes.count)
     return Learner(
         network,
         create_optimizer(network, config),
@@ -97,9 +97,9 @@ def create_learner(
         precision,
         device,
         _sampler_of(task),
-        processes=Processes(device=device) if processes is None else processes,
+        processes=processes,
         scaler=scaler,
-        graphs=StepGraphs(network, device) if is_cuda(device) and alone and scaler is None else None,
+        graphs=StepGraphs(network, device) if replays else None,
     )
 
 

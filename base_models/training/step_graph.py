@@ -55,6 +55,24 @@ class _Recorded:
         return self.loss.clone()
 
 
+def can_replay(device: str, n_processes: int = 1) -> bool:
+    """Tell whether the steps of a training could be replayed, where its recipe asks for that with ``cuda_graphs``.
+
+    Parameters
+    ----------
+    device : str
+        Where it computes.
+    n_processes : int, default=1
+        Processes that share every batch: each batch of theirs waits for the others'.
+
+    Returns
+    -------
+    bool
+        Whether it is alone on a GPU.
+    """
+    return is_cuda(device) and n_processes == 1
+
+
 class StepGraphs:
     """Record and replay the passes of a network's steps.
 

@@ -122,7 +122,12 @@ class LoopBench:
         return self.kept[size]
 
     def loop(
-        self, case: Case, *, kept: bool, augmentation: Literal["mirror", "light", "strong"] = "mirror"
+        self,
+        case: Case,
+        *,
+        kept: bool,
+        augmentation: Literal["mirror", "light", "strong"] = "mirror",
+        replayed: bool = False,
     ) -> dict[str, Any]:
         """Measure ``labelstack train``'s own epoch.
 
@@ -134,6 +139,8 @@ class LoopBench:
             Whether photos are kept in memory, or decoded from their files each time.
         augmentation : {"none", "mirror", "light", "strong"}
             How the photos change.
+        replayed : bool, default=False
+            Whether the recipe asks for ``cuda_graphs``.
 
         Returns
         -------
@@ -145,6 +152,7 @@ class LoopBench:
             batch_size=case.batch_size,
             augmentation=augmentation,
             precision=case.precision,  # type: ignore[arg-type]
+            cuda_graphs=replayed,
         )
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
         member = MemberConfig("member", case.network, size=case.size, training=config)
@@ -476,22 +484,25 @@ def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[s
     }
     for case, place in places.items():
         found[f"{place}: ours against synthetic tensors"] = partial(_beside_synthetic, bench, case)
+        found[f"{place}: ours, steps replayed"] = partial(bench.loop, case, kept=True, replayed=True)
         found[f"{place}: a step's parts"] = partial(bench.parts_of_a_step, case)
         found[f"{place}: ours, augmentation light"] = partial(bench.loop, case, kept=True, augmentation="light")
         found[f"{place}: scoring"] = partial(bench.scoring, case)
-    for precision in ("tf32", "float16", "float32"):
-        case = replace(large, precision=precision, n_steps=max(2, large.n_steps // 3))
-        found[f"{large.network} at {large.size} px: ours in {precision}"] = partial(bench.loop, case, kept=True)
-    for case, place in places.items():
-        fewer = replace(case, n_steps=max(2, case.n_steps // 4))
-        found[f"{place}: ours, decoded every epoch"] = partial(bench.loop, fewer, kept=False)
-        found[f"{place}: timm's loop, decoded every epoch"] = partial(bench.timm, fewer)
     network = "test_resnet" if quick else "resnet50"
     found[f"checkpoint of {network}"] = partial(bench.checkpoint, network, scratch / "checkpoint")
     for size in (64, 224)[: 1 if quick else None]:
         n_photos = 64 if quick else 4096
         found[f"loading at {size} px, from memory"] = partial(bench.loading, size, kept=True, n_photos=n_photos)
         found[f"loading at {size} px, from JPEG"] = partial(bench.loading, size, kept=False, n_photos=n_photos)
+    for case, place in places.items():
+        fewer = replace(case, n_steps=max(2, case.n_steps // 4))
+        found[f"{place}: ours, decoded every epoch"] = partial(bench.loop, fewer, kept=False)
+        found[f"{place}: timm's loop, decoded every epoch"] = partial(bench.timm, fewer)
+    fewer = replace(large, n_steps=max(2, large.n_steps // 3))
+    quarter = replace(fewer, batch_size=max(2, large.batch_size // 4))  # cuDNN tries slow algorithms for a minute else
+    for precision, case in (("float16", fewer), ("tf32", fewer), ("float32", quarter)):
+        name = f"{case.network} at {case.size} px, batches of {case.batch_size}: ours in {precision}"
+        found[name] = partial(bench.loop, replace(case, precision=precision), kept=True)
     return found
 
 

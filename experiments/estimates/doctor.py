@@ -122,7 +122,7 @@ def devices() -> Fact:
     Returns
     -------
     Fact
-        CPU alone, or the accelerators with their memory.
+        CPU alone, or the accelerators with their memory and the driver.
     """
     try:
         import torch
@@ -133,9 +133,46 @@ def devices() -> Fact:
         for index in range(torch.cuda.device_count()):
             gpu = torch.cuda.get_device_properties(index)
             found.append(f"cuda:{index} {gpu.name} {gpu.total_memory / 2**30:.0f} GiB")
+        found.append(cuda_versions())
     if torch.backends.mps.is_available():
         found.append("mps")
     return Fact("devices", ", ".join(found))
+
+
+def cuda_versions() -> str:
+    """Say what CUDA torch was built for and what CUDA the driver can do.
+
+    Returns
+    -------
+    str
+        The driver's part is left out where torch does not tell it.
+    """
+    import torch
+
+    ask = getattr(torch._C, "_cuda_getDriverVersion", None)  # torch has no public name for it
+    driver = int(ask()) if ask is not None else 0
+    told = f"torch for CUDA {torch.version.cuda}"
+    return f"{told}, driver for CUDA {driver // 1000}.{driver % 1000 // 10}" if driver else told
+
+
+def name_device(device: str) -> str:
+    """Name a device for readers.
+
+    Parameters
+    ----------
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Returns
+    -------
+    str
+        ``"this CPU"``, or the name of the card.
+    """
+    if not device.startswith("cuda"):
+        return "this CPU" if device == "cpu" else device
+    import torch
+
+    return f"{torch.cuda.get_device_properties(device).name} ({device})"
 
 
 def memory() -> Fact:

@@ -1,8 +1,9 @@
 """Say how long a recipe will take on this machine, and what memory and disk it needs, before it starts.
 
 Nothing is assumed about the machine: for every member, the training loop itself runs a few batches of the recipe's own
-photos, with the recipe's threads and arithmetic, and the network scores them. Times per photo are then multiplied by
-the passes that the recipe asks for. Early stops cannot be foreseen, so a member with ``patience`` takes at most this.
+photos, with the recipe's threads and arithmetic, and the network scores them, on the card where there is one. Times
+per photo are then multiplied by the passes that the recipe asks for. Early stops cannot be foreseen, so a member with
+``patience`` takes at most this.
 """
 
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.estimates.doctor import Fact, duration
+from experiments.estimates.doctor import Fact, duration, name_device
 from experiments.estimates.feature_estimate import estimate_features, features_in_memory
 from stacking.process.memory import peak_memory, reset_peak_memory
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from base_models.training.task import MemberTask
 
 TIMED_PHOTOS = 96  # at least two batches
+PASSES_BEFORE = 3  # on a GPU that do not count: libraries try their algorithms, and steps are recorded at the third
 FROZEN_SHARE = 0.4  # of a step's time where only the head learns, without backward pass through the body: a guess
 CHECKED_SIZE = 16  # pixels at which every photo is tried once
 BYTES_PER_NUMBER = 4
@@ -73,7 +75,7 @@ class MemberCost:
     peak_bytes: int
 
 
-def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
+def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto") -> list[Fact]:
     """Estimate time, memory and disk space of a training run.
 
     Parameters
@@ -82,21 +84,28 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
         A loaded recipe.
     manifest : Manifest
         Its photos.
+    device : str, default='auto'
+        Where it would train, as ``labelstack train --device`` takes it.
 
     Returns
     -------
     list of Fact
         One per member, and the sum.
     """
+    from base_models.device import synchronize
+    from base_models.runs.out_of_fold import choose_device
+
+    device = choose_device(device)
+    synchronize(device)  # starting a card does not count
     rows, n_networks, n_labels = count_rows(run, manifest), run.folds.n_networks, manifest.n_labels
-    with _threads(run.n_threads):
+    with _threads(run.n_threads, device):
         costs = []
         for place, member in enumerate(run.members):
             first_of_size = not place or run.members[place - 1].size != member.size
             passes = count_passes(member, run, rows, decode_all=first_of_size)
-            costs.append(try_member(member, run, manifest, passes))
-        checking = len(manifest) * _seconds_per_photo(manifest, CHECKED_SIZE) / max(1, _n_workers(run))
-        features = estimate_features(run.members, len(manifest))
+            costs.append(try_member(member, run, manifest, passes, device))
+        checking = len(manifest) * _seconds_per_photo(manifest, CHECKED_SIZE) / max(1, _n_workers(run, device))
+        features = estimate_features(run.members, len(manifest), device)
     total = sum(cost.seconds for cost in costs) + sum(cost.seconds for cost in features) + checking
     weights = sum(cost.weight_bytes for cost in costs) * n_networks
     chunks = rows.held_out + rows.rest * (n_networks if rows.rest else 1)
@@ -110,7 +119,8 @@ def estimate(run: "TrainingRun", manifest: "Manifest") -> list[Fact]:
     ]
     facts += [Fact(cost.name, f"{duration(cost.seconds)}, {cost.n_bytes / 2**20:.0f} MiB") for cost in features]
     summary = (
-        f"{len(manifest):,} photos × {n_labels} labels, {_scheme(run)}: about {duration(total)} on this CPU, "
+        f"{len(manifest):,} photos × {n_labels} labels, {_scheme(run)}: "
+        f"about {duration(total)} on {name_device(device)}, "
         f"{f'{memory / GIB:.2f} GiB of memory, ' if memory else ''}{fullest / GIB:.2f} GiB of disk, "
         f"{disk / GIB:.2f} in the end ({rows.of_splits}; without the ensemble)"
     )
@@ -202,7 +212,9 @@ def count_passes(member: "MemberConfig", run: "TrainingRun", rows: RowCounts, *,
     return Passes(trained, (validated + finished) * (2 if config.flip_tta else 1), decoded)
 
 
-def try_member(member: "MemberConfig", run: "TrainingRun", manifest: "Manifest", passes: Passes) -> MemberCost:
+def try_member(
+    member: "MemberConfig", run: "TrainingRun", manifest: "Manifest", passes: Passes, device: str = "cpu"
+) -> MemberCost:
     """Train and score a few batches of the recipe's photos.
 
     Parameters
@@ -215,46 +227,65 @@ def try_member(member: "MemberConfig", run: "TrainingRun", manifest: "Manifest",
         The photos.
     passes : Passes
         What `count_passes` counted.
+    device : str, default='cpu'
+        Where it would train.
 
     Returns
     -------
     MemberCost
         Seconds and bytes.
     """
-    from base_models.training.epoch import train_epoch
-    from base_models.training.scoring import score_photos
-
     reset_peak_memory()
     task = _small_task(member, manifest)
     decoding = _timed(task.photos.keep) / len(task.photos)
     started = time.perf_counter()
-    learner = _learner(task)
+    learner = _learner(task, device)
     n_weights = sum(tensor.numel() for tensor in learner.network.state_dict().values())
     if member.features == "precomputed":
         learner, task = features_in_memory(learner, task)
     building = time.perf_counter() - started
-    last = member.training.epochs - 1
-    train_epoch(learner, replace(task, train_rows=task.train_rows[: min(8, member.training.batch_size)]), last)
-    training = _timed(lambda: train_epoch(learner, task, last)) / len(task.train_rows)
-    scoring = _timed(lambda: score_photos(learner.network, task.photos, task.train_rows, learner.precision)) / len(
-        task.train_rows
-    )
+    training, scoring = _seconds_of_passes(learner, task)
     computing = passes.trained * training + passes.scored * scoring
     reading = passes.decoded * decoding
-    n_workers = _n_workers(run)
+    n_workers = _n_workers(run, device)
     if n_workers and passes.decoded > len(manifest):  # other processes decode while this one computes
         seconds = max(computing, reading / n_workers)
     else:
-        seconds = computing + reading / max(1, _n_workers(run))
+        seconds = computing + reading / max(1, n_workers)
     seconds += NETWORKS_BUILT * building * run.folds.n_networks
     return MemberCost(member.name, seconds, n_weights * BYTES_PER_NUMBER, peak_memory() or 0)
 
 
-def _n_workers(run: "TrainingRun") -> int:
-    """Return how many processes decode beside a training on the CPU."""
+def _seconds_of_passes(learner: "Learner", task: "MemberTask") -> tuple[float, float]:
+    """Time training and scoring of a photo, each after a pass that does not count."""
+    from base_models.device import is_cuda
+    from base_models.training.epoch import train_epoch
+    from base_models.training.scoring import score_photos
+
+    rows, device, config = task.train_rows, learner.device, task.member.training
+
+    def train(shown: "MemberTask") -> None:
+        train_epoch(learner, shown, config.epochs - 1)
+
+    def score() -> None:
+        score_photos(learner.network, task.photos, rows, learner.precision, device)
+
+    if is_cuda(device):
+        for _ in range(PASSES_BEFORE):
+            train(task)
+    else:
+        train(replace(task, train_rows=rows[: min(8, config.batch_size)]))
+    training = _timed(lambda: train(task), device)
+    if is_cuda(device):
+        score()
+    return training / len(rows), _timed(score, device) / len(rows)
+
+
+def _n_workers(run: "TrainingRun", device: str) -> int:
+    """Return how many processes decode beside a training."""
     from base_models.device import loader_workers
 
-    return loader_workers(run.n_workers, "cpu")
+    return loader_workers(run.n_workers, device)
 
 
 def _small_task(member: "MemberConfig", manifest: "Manifest") -> "MemberTask":
@@ -268,10 +299,11 @@ def _small_task(member: "MemberConfig", manifest: "Manifest") -> "MemberTask":
     return MemberTask(member, photos, manifest.y_true[rows], np.arange(n_rows), np.arange(0))
 
 
-def _learner(task: "MemberTask") -> "Learner":
-    """Prepare what learns as a training does; ``auto`` is taken for float32, the slower where it is not chosen."""
+def _learner(task: "MemberTask", device: str) -> "Learner":
+    """Prepare what learns as a training does; ``auto`` is taken for the longer type, the slower where not chosen."""
     import torch
 
+    from base_models.device import is_cuda
     from base_models.networks.network import create_network
     from base_models.training.learner import create_learner
     from base_models.training.task import base_rates, known_truth
@@ -279,8 +311,9 @@ def _learner(task: "MemberTask") -> "Learner":
     config = task.member.training
     truth = known_truth(task) if task.member.head == "recurrent" else None
     network = create_network(task.member, base_rates(task), load_weights=False, y_true=truth)
-    network = network.to(memory_format=torch.channels_last)
-    return create_learner(task, network, "float32" if config.precision == "auto" else config.precision, "cpu")
+    network = network.to(device).to(memory_format=torch.channels_last)
+    longer = "tf32" if is_cuda(device) else "float32"
+    return create_learner(task, network, longer if config.precision == "auto" else config.precision, device)
 
 
 def _training_bytes(member: "MemberConfig", cost: MemberCost) -> int:
@@ -324,22 +357,28 @@ def _seconds_per_photo(manifest: "Manifest", size: int) -> float:
     return _timed(PhotoTensors(manifest, rows, size, cache="memory").keep) / len(rows)
 
 
-def _timed(action: Callable[[], object]) -> float:
-    """Return the seconds that something takes."""
+def _timed(action: Callable[[], object], device: str = "cpu") -> float:
+    """Return the seconds that something takes, with what it leaves to a device."""
+    from base_models.device import synchronize
+
+    synchronize(device)
     started = time.perf_counter()
     action()
+    synchronize(device)
     return time.perf_counter() - started
 
 
 @contextmanager
-def _threads(n_threads: int) -> Iterator[None]:
-    """Compute with the recipe's number of threads, and leave torch's generator as it was."""
+def _threads(n_threads: int, device: str) -> Iterator[None]:
+    """Compute with the recipe's number of threads, and leave torch's generators as they were."""
     import torch
+
+    from base_models.device import own_generators
 
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads or before)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=own_generators(device)):
             yield
     finally:
         torch.set_num_threads(before)

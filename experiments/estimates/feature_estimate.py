@@ -33,7 +33,7 @@ class FeatureCost:
     n_bytes: int
 
 
-def estimate_features(members: Sequence["MemberConfig"], n_photos: int) -> list[FeatureCost]:
+def estimate_features(members: Sequence["MemberConfig"], n_photos: int, device: str = "cpu") -> list[FeatureCost]:
     """Time a few steps of every frozen body whose features are computed once.
 
     Parameters
@@ -42,6 +42,8 @@ def estimate_features(members: Sequence["MemberConfig"], n_photos: int) -> list[
         All members of a recipe.
     n_photos : int
         Number of photos.
+    device : str, default='cpu'
+        Where they would be computed.
 
     Returns
     -------
@@ -51,18 +53,22 @@ def estimate_features(members: Sequence["MemberConfig"], n_photos: int) -> list[
     import numpy as np
     import torch
 
+    from base_models.device import arithmetic, synchronize
     from base_models.networks.network import create_network
     from base_models.precomputed.head_network import BodyNetwork
     from base_models.runs.features import store_key, wanted_variants
 
     costs = []
     for member in {store_key(member): member for member in members if member.features == "precomputed"}.values():
-        body = BodyNetwork(create_network(member, np.full(1, 0.1), load_weights=False))
-        n_rows, photos = n_photos * len(wanted_variants(member, members)), torch.rand(64, 3, member.size, member.size)
-        with torch.no_grad():
+        body = BodyNetwork(create_network(member, np.full(1, 0.1), load_weights=False)).to(device)
+        n_rows = n_photos * len(wanted_variants(member, members))
+        photos = torch.rand(64, 3, member.size, member.size, device=device)
+        with torch.no_grad(), arithmetic("float32", device):
             body(photos)
+            synchronize(device)
             start = time.perf_counter()
             features = body(photos)
+            synchronize(device)
             seconds = (time.perf_counter() - start) / len(photos) * n_rows
         n_bytes = n_rows * features[0].numel() * (2 if member.feature_dtype == "float16" else 4)
         costs.append(FeatureCost(f"features of {member.network}, {member.size} pixels", seconds, n_bytes))

@@ -77,18 +77,23 @@ def scores_of(run):
 def test_a_killed_run_goes_on_to_the_scores_of_an_uninterrupted_one(
     device, photos, tmp_path, error_of, record_property
 ):
-    whole = attempt(photos, tmp_path / "whole", device)
+    whole = attempt(photos, tmp_path / "whole", device) if device == "cuda" else None
     code, said = finish(attempt(photos, tmp_path / "parts", device, kill="kill"))
     assert code == -9, said
-    assert finish(whole)[0] == 0
     code, said = finish(attempt(photos, tmp_path / "parts", device))
     assert code == 0, said
     assert json.loads((tmp_path / "parts" / "manifest.json").read_text())["runs_started"] == 2
+    if whole is None:  # on the CPU, tests/base_models/runs/test_out_of_fold.py compares seven kills bit for bit
+        assert np.isfinite(scores_of(tmp_path / "parts")).all()
+        return
+    assert finish(whole)[0] == 0
     whole, parts = scores_of(tmp_path / "whole"), scores_of(tmp_path / "parts")
     record_property("same_bytes", bool((whole == parts).all()))
-    assert error_of("scores", parts, whole) < (1e-3 if device == "cuda" else 1e-30)
+    assert error_of("scores", parts, whole) < 1e-3
 
 
+@pytest.mark.gpu  # on the CPU, tests/base_models/training/test_distributed.py does the same
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
 def test_two_processes_train_the_network_that_one_does(device, photos, tmp_path, error_of):
     import socket
 
@@ -216,6 +221,9 @@ training = {{ augmentation = "mirror" }}
 def test_the_whole_small_job_from_photos_to_a_comparison(device, tmp_path):
     import timm
     from safetensors.torch import save_file
+    from typer.testing import CliRunner
+
+    from experiments.cli.application import app
 
     write_tiny_photos(tmp_path / "photos", 48, 12)
     weights = tmp_path / "body.safetensors"
@@ -224,12 +232,15 @@ def test_the_whole_small_job_from_photos_to_a_comparison(device, tmp_path):
     run, ensemble = tmp_path / "run", tmp_path / "ensemble"
 
     def labelstack(*arguments):
+        if device == "cpu":  # without starting Python and torch for every command
+            done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+            assert done.exit_code == 0, f"{arguments}: {done.output[-3000:]}"
+            return
         done = subprocess.run(
             [sys.executable, "-m", "experiments", *map(str, arguments)],
             env=ENVIRONMENT, capture_output=True, text=True, timeout=250, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
-        return done.stdout
 
     labelstack("train", tmp_path / "photos" / "recipe.toml", "--out", run, "--device", device, "--quiet")
     assert json.loads((run / "manifest.json").read_text())["device"] == device

@@ -172,6 +172,7 @@ def test_replayed_steps_train_as_launched_ones(device, network, head, dropout, m
         ema_decay=0.9,
         mixup=0.2,
         augmentation="mirror",
+        cuda_graphs=True,
     )
     weights = []
     with in_doubles():
@@ -361,6 +362,8 @@ def test_workers_suit_the_device(monkeypatch):
     monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: range(96), raising=False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     assert devices.loader_workers(-1, "cuda") == 16
+    with pytest.raises(ValueError, match="n_workers must be -1, for what suits the device, or a number: got -2"):
+        devices.loader_workers(-2, "cuda")
 
 
 def test_photos_arrive_as_they_left(device, make_task):

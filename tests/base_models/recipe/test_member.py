@@ -29,6 +29,7 @@ RUN = TrainingRun("r", DataConfig("folder", "photos"), (MemberConfig("a", "resne
         ({"train_share": 0.0}, r"train_share must lie in \(0, 1\]"),
         ({"mixup": 0.2, "loss": "zlpr"}, "mixup must be 0 with loss 'zlpr'"),
         ({"cycle_factor": 0.5}, "cycle_factor must be at least 1"),
+        ({"cuda_graphs": True, "precision": "float16"}, "cuda_graphs must be false with precision 'float16'"),
     ],
 )
 def test_training_values_out_of_range_are_refused(changes, message):
@@ -66,6 +67,8 @@ def test_other_wrong_configurations_are_refused():
         FoldConfig(scheme="holdout", n_folds=3)
     with pytest.raises(ValueError, match="holdout_fraction must be left out with scheme 'out-of-fold'"):
         FoldConfig(holdout_fraction=0.3)
+    with pytest.raises(ValueError, match="n_workers must be -1, for what suits the device, or a number: got -2"):
+        replace(RUN, n_workers=-2)
     with pytest.raises(ValueError, match="at least one member"):
         replace(RUN, members=())
     with pytest.raises(ValueError, match="different names: 'a' occurs more than once"):
@@ -107,3 +110,10 @@ def test_recipes_of_the_first_version_keep_their_hash():
     run = TrainingRun("r", DataConfig("folder", "photos"), (member,))
     # as computed before any setting was added; a new one whose default is not neutral changes it
     assert recipe_hash(run) == "11ce5ba08f668bd9231909a89d6597588c45c8448c9345cfd1b674668d77eb72"
+
+
+def test_replayed_steps_are_another_recipe_and_launched_ones_are_not():
+    def hash_of(**settings):
+        return recipe_hash(MemberConfig("a", "resnet50", training=TrainingConfig(**settings)))
+
+    assert hash_of() == hash_of(cuda_graphs=False) != hash_of(cuda_graphs=True)

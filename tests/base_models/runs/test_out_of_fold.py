@@ -196,6 +196,21 @@ def test_photos_that_are_not_kept_in_memory_give_the_same_run(small, tmp_path):
     )
 
 
+def test_replayed_steps_are_ignored_off_a_card_and_said_so_once(small, tmp_path, caplog):
+    def with_graphs(member):
+        return replace(member, training=replace(member.training, cuda_graphs=True))
+
+    asking = replace(small, members=tuple(map(with_graphs, small.members)))
+    run = run_training(asking, tmp_path / "run", device="cpu")
+    said = [record.message for record in caplog.records if "cuda_graphs" in record.message]
+    assert said == [
+        f"cuda_graphs of {small.members[0].name} is ignored: it needs one process on a CUDA device, and there is one "
+        "on cpu"
+    ]
+    history = (run / "members" / small.members[0].name / "fold0" / "history.csv").read_text()
+    assert "replayed_steps" not in history
+
+
 def test_the_order_of_members_does_not_matter(small, tmp_path):
     other = replace(small.members[0], name="other")
     first = run_training(replace(small, members=(small.members[0], other)), tmp_path / "a", device="cpu")

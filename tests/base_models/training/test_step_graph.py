@@ -66,6 +66,39 @@ def test_what_cannot_be_recorded_is_launched_and_noted(graphs, monkeypatch, capl
     assert "cannot be recorded" in caplog.text and graphs.n_replayed == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "precision", "n_processes", "replays"),
+    [
+        (False, "bfloat16", 1, False),
+        (True, "bfloat16", 1, True),
+        (True, "bfloat16", 2, False),
+        (True, "float16", 1, False),
+    ],
+)
+def test_steps_are_replayed_only_where_a_recipe_asks_for_it(
+    tmp_path, monkeypatch, asked, precision, n_processes, replays
+):
+    from base_models.manifest import load_manifest
+    from base_models.networks.network import create_network
+    from base_models.photos.tensors import PhotoTensors
+    from base_models.recipe.member import MemberConfig
+    from base_models.recipe.training import TrainingConfig
+    from base_models.testing import write_tiny_photos
+    from base_models.training import learner
+    from base_models.training.distributed import Processes
+    from base_models.training.task import MemberTask
+
+    manifest = load_manifest(write_tiny_photos(tmp_path, 8, 0), tmp_path)
+    member = MemberConfig("m", "test_resnet", size=32, training=TrainingConfig(cuda_graphs=asked))
+    task = MemberTask(member, PhotoTensors(manifest, np.arange(8), 32), manifest.y_true, np.arange(8), np.arange(0))
+    network = create_network(member, np.full(manifest.n_labels, 0.3))
+    processes = Processes(count=n_processes)
+    assert learner.create_learner(task, network, precision, "cpu", processes).graphs is None
+    monkeypatch.setattr(step_graph, "is_cuda", lambda _: True)
+    monkeypatch.setattr(learner, "create_scaler", lambda precision, _: precision == "float16" or None)
+    assert (learner.create_learner(task, network, precision, "cpu", processes).graphs is not None) == replays
+
+
 def test_things_are_made_ahead_in_order():
     assert list(ahead(np.square, range(7))) == [0, 1, 4, 9, 16, 25, 36]
     begun = ahead(np.square, range(7))

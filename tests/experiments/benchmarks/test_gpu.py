@@ -1,10 +1,12 @@
 """What ``make gpu`` says of missing packages and reads from pytest's report."""
 
+from unittest.mock import MagicMock
+
 import pytest
 
 pytest.importorskip("torch")
 
-from experiments.benchmarks import gpu
+from experiments.benchmarks import gpu, gpu_loops
 
 REPORT = """<testsuites><testsuite>
 <testcase name="good"><properties><property name="logits" value="1e-9"/><property name="same_bytes" value="True"/>
@@ -30,3 +32,15 @@ def test_the_report_of_the_tests_is_counted(tmp_path):
     assert (found["passed"], found["failed"], found["skipped"]) == (1, 1, 1)
     assert found["failures"][0]["test"] == "bad" and "logits" in found["failures"][0]["message"]
     assert found["relative_errors"] == {"logits": {"largest": 0.5, "test": "bad", "tests": 2}}
+
+
+def test_loops_that_matter_come_first_and_all_limits_together_keep_six_minutes(tmp_path):
+    names = list(gpu_loops.list_measurements(MagicMock(), tmp_path, quick=False))
+
+    def first(words):
+        return min(place for place, name in enumerate(names) if words in name)
+
+    assert first("steps replayed") == 1 and first("synthetic") == 0  # launched, then replayed
+    assert first("checkpoint") < first("loading") < first("decoded every epoch") < first("ours in float32")
+    assert sum("steps replayed" in name for name in names) == 2 and len(set(names)) == len(names)
+    assert sum(gpu.SECONDS.values()) <= 360

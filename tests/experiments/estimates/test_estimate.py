@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -131,3 +132,37 @@ def test_methods_that_do_not_fit_in_memory_are_named(make_predictions, monkeypat
     facts = {fact.topic: fact for fact in module.estimate_predictions(make_predictions())}
     assert "refused" in facts["memory of label-context"].trouble
     assert "of memory" in facts["fit"].finding
+
+
+def test_a_recipe_is_tried_on_the_card_where_there_is_one(tiny, monkeypatch):
+    """The card is made up: what is asked of it is recorded, in order."""
+    import torch
+
+    from base_models import device as devices
+    from base_models.networks.network import MultilabelNetwork
+    from base_models.runs import out_of_fold
+    from base_models.training import epoch, learner, scoring
+    from experiments.estimates import estimate as estimates
+
+    done = []
+
+    def create_learner(task, network, precision, device):
+        done.append((precision, device))
+        return SimpleNamespace(network=network, precision=precision, device=device)
+
+    card = SimpleNamespace(name="NVIDIA H200")
+    monkeypatch.setattr(learner, "create_learner", create_learner)
+    monkeypatch.setattr(epoch, "train_epoch", lambda learner, task, _: done.append(("train", learner.device)))
+    monkeypatch.setattr(scoring, "score_photos", lambda *given: done.append(("score", given[-1])))
+    monkeypatch.setattr(out_of_fold, "choose_device", lambda asked: {"auto": "cuda"}[asked])
+    monkeypatch.setattr(MultilabelNetwork, "to", lambda self, *_, **__: self)
+    monkeypatch.setattr(devices, "synchronize", lambda device: device == "cuda" and done.append("wait"))
+    monkeypatch.setattr(devices, "own_generators", lambda _: [])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    recipe, manifest = tiny
+    training = replace(recipe.members[0].training, precision="auto")
+    facts = estimates.estimate(replace(recipe, members=(replace(recipe.members[0], training=training),)), manifest)
+    train, score = ("train", "cuda"), ("score", "cuda")
+    warm = [train] * estimates.PASSES_BEFORE
+    assert done == ["wait", ("tf32", "cuda"), *warm, "wait", train, "wait", score, "wait", score, "wait"]
+    assert "on NVIDIA H200 (cuda)" in facts[-1].finding
