@@ -481,7 +481,7 @@ FILES = (
     ),
     Mutant(
         "workers run Python files of the working directory",
-        "stacking/child_processes.py",
+        "stacking/process/child_processes.py",
         '    os.environ[_VARIABLE] = "1"\n    try:\n',
         "    try:\n",
         (f"{PLANTED}::test_workers_of_joblib_in_a_script_of_the_users_own",),
