@@ -96,3 +96,16 @@ def test_no_path_of_a_private_machine_is_committed():
             text = path.read_text()
             assert "/home/" not in text, name
             assert "/root/" not in text, name
+
+
+def test_the_map_names_only_what_exists():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`((?:optimizers|stacking|base_models|experiments|tests)/[\w./]*)`", text))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["stacking", "base_models", "experiments"])
+def test_few_files_lie_loose(package):
+    loose = sorted(path.name for path in (ROOT / package).glob("*.py"))
+    assert len(loose) <= 12, loose
