@@ -99,7 +99,7 @@ def module_environment(changes: Mapping[str, str] | None = None) -> dict[str, st
     dict of str to str
         The present environment; from ``PYTHONPATH`` only absolute folders are kept.
     """
-    home = str(Path(__file__).resolve().parents[1])
+    home = str(Path(__file__).resolve().parents[2])
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = os.pathsep.join([home, *(part for part in given if Path(part).is_absolute())])
     return {**os.environ, **(changes or {}), "PYTHONPATH": path, _VARIABLE: "1"}

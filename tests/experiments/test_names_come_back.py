@@ -9,7 +9,7 @@ import pytest
 
 from base_models.photos.vocabulary import Vocabulary
 from base_models.runs.inference import RunNames
-from experiments.label_table import check_run, ids_in_order, label_samples
+from experiments.label_table import LabelTarget, check_run, ids_in_order, label_samples
 from experiments.submission import choose_label_texts, write_labels_csv
 from stacking import PredictionSet, StackingEnsemble, load_predictions, save_predictions
 from stacking.ensemble.seen_samples import find_seen, hash_ids
@@ -115,7 +115,7 @@ def test_ids_that_programs_have_changed_are_explained(predictions, tmp_path):
         "capital letters",
     )
     for (old, new), word in zip(changed.items(), words, strict=True):
-        path = tmp_path / "t.csv"
+        path = tmp_path / f"{word}.csv"
         write_labels_csv(path, [new], ["x"], np.ones((1, 1), bool))
         frame = pd.DataFrame([[0.5]], index=[old], columns=["x"])
         with pytest.raises(ValueError, match=f"differ by {word}"):
@@ -144,7 +144,7 @@ def test_label_ids_are_kept_everywhere(with_ids, tmp_path):
     ensemble = StackingEnsemble("mean").fit(with_ids)
     ensemble.save(tmp_path / "ensemble")
     assert ensemble.label_ids_ == StackingEnsemble.load(tmp_path / "ensemble").label_ids_ == ids
-    label_samples(ensemble, with_ids, tmp_path / "s.csv", scores_out=tmp_path / "s.npz", csv_format="submission")
+    label_samples(ensemble, with_ids, LabelTarget(tmp_path / "s.csv", tmp_path / "s.npz", "submission"), {})
     assert load_predictions(tmp_path / "s.npz").label_ids == ids
     with pytest.raises(ValueError, match="label_ids must hold 3 names"):
         PredictionSet(with_ids.to_array(), labels=with_ids.labels, label_ids=["1"])
