@@ -12,6 +12,7 @@ from experiments.reports.training_report import (
 )
 from stacking.comparison.held_out import HeldOut
 from stacking.report import ImageGrid, Paragraph, Report, Table, render_html, render_markdown
+from stacking.truth import Truth
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def answer(manifest):
     y_score[3] = 1 - y_score[3]  # the worst photo
     y_score[5, 0] = 0.999 if y_true[5, 0] == 0 else 0.001  # the most confident single mistake
     labels = tuple(str(name) for name in manifest.vocabulary.names)
-    return HeldOut("mean", manifest.ids[rows], labels, y_true, y_score, y_score >= 0.5)
+    return HeldOut("mean", manifest.ids[rows], labels, Truth.check(y_true), y_score, y_score >= 0.5)
 
 
 def blocks(section, kind):
