@@ -37,7 +37,8 @@ def exceeds(value: npt.ArrayLike, bound: npt.ArrayLike, scale: npt.ArrayLike = 0
     """
     value, bound = np.asarray(value, dtype=np.float64), np.asarray(bound, dtype=np.float64)
     size = np.maximum(np.maximum(np.abs(value), np.abs(bound)), np.abs(np.asarray(scale, dtype=np.float64)))
-    return np.asarray(value - bound > TIED * size)
+    with np.errstate(invalid="ignore"):  # of two infinities neither is above
+        return np.asarray((value > bound) & (np.isinf(size) | (value - bound > TIED * size)))
 
 
 def first_best(values: npt.ArrayLike) -> int:
