@@ -25,7 +25,7 @@ from stacking.metrics import (
     subset_accuracy,
 )
 from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
-from stacking.report import Column, Figure, Report, Section, Table, render_html, render_markdown
+from stacking.report import Column, Figure, Paragraph, Report, Section, Table, render_html, render_markdown
 from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
 
 if TYPE_CHECKING:
@@ -143,14 +143,15 @@ def labels_section(answer: HeldOut) -> Section:
     Returns
     -------
     Section
-        A figure and a table.
+        A figure and a table, or a sentence where there is nothing to list.
     """
     counts, truth = answer.counts, answer.truth
     f1, positives = counts.f1_per_label(truth), truth.positives()
     figure = label_f1_figure({answer.method: f1}, positives, answer.labels)
     predicted = counts.label_predicted / truth.mean_weight
     never = never_predicted_table(answer.labels, predicted, positives, method=answer.method)
-    return Section("Labels", [Figure(figure, "F1 of every label against how often it occurs."), never])
+    last = never if never.rows else Paragraph(never.caption)
+    return Section("Labels", [Figure(figure, "F1 of every label against how often it occurs."), last])
 
 
 def scores_section(answers: list[HeldOut]) -> Section:
