@@ -104,31 +104,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class ComparisonResults:
-    """Held-out scores of every method on the same splits; made by `compare`.
-
-    Attributes
-    ----------
-    rows : tuple of LeaderboardRow
-        Best first.
-    failures : tuple of FailedMethod
-        Methods that could not be scored, with the reason.
-    constant_answer : float
-        Micro-F1 of the best answer that looks at no sample.
-    ladder : Ladder or None
-        Where the gain over the best member comes from; None without a member and a method.
-    manifest : dict
-        Inputs, protocol, versions, seed, options.
-    results : mapping of str to MethodResult
-        Counts behind every row.
-    replicates : mapping of (method, decision) to ndarray of shape (n_bootstrap,)
-        Micro-F1 in every bootstrap sample.
-    truth : Truth
-        Of the scored samples.
-    models, labels : tuple of str
-        Names.
-    kept : mapping of str to HeldOut
-        Held-out scores of the method the report is about, the best member and the mean.
-    """
+    """What a comparison found; `stacking.comparison.Comparison`, its public face, describes the attributes."""
 
     rows: tuple[LeaderboardRow, ...]
     failures: tuple[FailedMethod, ...]
