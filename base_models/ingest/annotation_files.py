@@ -103,7 +103,8 @@ def write_kept(annotations: Path, target: Path, kept: Set[str], options: IngestO
         writer = csv.writer(buffer, lineterminator="\n")
     else:
         rows = (cells for _, cells in iterate_rows(annotations))
-        writer = csv.writer(buffer, lineterminator="\n", delimiter=find_cell_separator(annotations))
+        separator = find_cell_separator(annotations)  # a bar must be said in a first line, which the copy has not
+        writer = csv.writer(buffer, lineterminator="\n", delimiter=";" if separator == "|" else separator)
     writer.writerow(next(rows))
     writer.writerows(cells for photo_id, cells in zip(ids, rows, strict=True) if photo_id in kept)
     atomic_write_text(target, buffer.getvalue())

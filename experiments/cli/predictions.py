@@ -62,8 +62,8 @@ def pack(
 ) -> None:
     """Convert predictions of any form to a store or bundle; add or drop models; hold rows back.
 
-    With --out naming the store that is read, models are added and dropped in place. With --add, --from-logits is about
-    the added files.
+    With --out naming the store that is read, models are added and dropped in place, and its truth, ids and labels
+    become those that are given. With --add, --from-logits is about the added files.
     """
     with session(quiet) as show:
         from experiments.packing import PackingPlan, repack

@@ -20,6 +20,7 @@ from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.tables import (
     ID_NAMES,
     find_id_column,
+    find_text_form,
     is_table,
     read_columns,
     read_header_row,
@@ -219,8 +220,8 @@ def _read_list(path: Path, headers: Sequence[str]) -> Any:
             )
         return read_texts(path, names_in=(header,))[header]
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
+        lines = path.read_text(encoding=find_text_form(path).encoding).split("\n")
+    except UnicodeError as error:
         raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
     while lines and not lines[-1].strip():  # empty lines at the end of a file name nothing
         lines.pop()

@@ -103,9 +103,29 @@ def holds_predictions(folder: PathLike, predictions: PredictionSet, *, dtype: st
         return False
     try:
         index = read_index(folder)
-        return index.dtype == dtype and load_store(folder, verify=False).fingerprint == predictions.fingerprint
+        return index.dtype == dtype and are_equal(load_store(folder, verify=False), predictions)
     except (OSError, ValueError):  # damaged: it is no such store
         return False
+
+
+def are_equal(one: PredictionSet, other: PredictionSet) -> bool:
+    """
+    Tell whether two sets hold the same, keys that are unknown here included.
+
+    Parameters
+    ----------
+    one, other : PredictionSet
+        The sets.
+
+    Returns
+    -------
+    bool
+        True where a file of the one says all that a file of the other does.
+    """
+    if one.fingerprint != other.fingerprint or one.extras.keys() != other.extras.keys():
+        return False
+    pairs = ((np.asarray(one.extras[key]), np.asarray(other.extras[key])) for key in one.extras)
+    return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def add_models(folder: PathLike, predictions: PredictionSet) -> Path:

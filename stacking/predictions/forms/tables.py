@@ -1,9 +1,11 @@
 """Tables: one CSV or Parquet file per model, the first column the id, one column per label.
 
 Ids are text whatever they look like: ``007`` and ``NA`` survive. Cells are separated by commas, or by semicolons or
-tabs where the header is. pandas is loaded only when a table is read.
+tabs where the header is, or by what a first line ``sep=;`` says, as spreadsheets write it. Text is UTF-8, or UTF-16
+where the file begins with that mark. pandas is loaded only when a table is read.
 """
 
+import codecs
 import csv
 import gzip
 import json
@@ -45,6 +47,8 @@ ID_NAMES = (
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
 CELL_SEPARATORS = (",", ";", "\t")
+_SEPARATOR_LINE = re.compile(r'\s*"?sep=([,;\t|])"?\s*', re.IGNORECASE)
+"""The first line by which a file tells spreadsheets what separates its cells."""
 _FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
 _HEAD_BYTES = 2**18
 """How much of a file is looked at to find what separates its cells: room for a header of thousands of labels."""
@@ -381,17 +385,18 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     ValueError
         If it is empty, no text in UTF-8, or damaged.
     """
-    check_unpacked_size(path)
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    form = find_text_form(path)
     empty = True
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=find_cell_separator(path))
+        with _opener(path)(path, "rt", encoding=form.encoding, newline="") as file:
+            for _ in range(form.n_skipped):
+                file.readline()
+            reader = csv.reader(file, delimiter=form.separator)
             for cells in reader:
                 if cells:
                     empty = False
-                    yield reader.line_num, cells
-    except UnicodeDecodeError as error:
+                    yield reader.line_num + form.n_skipped, cells
+    except UnicodeError as error:
         raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
     except (csv.Error, OSError, EOFError) as error:
         raise ValueError(f"{path} must be an undamaged table: {error}.") from error
@@ -428,32 +433,76 @@ def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def find_cell_separator(path: Path) -> str:
+@dataclass(frozen=True)
+class TextForm:
     """
-    Find what separates the cells of a text file: what the header holds, outside quotes.
+    How a text file holds its table.
+
+    Parameters
+    ----------
+    encoding : str
+        ``utf-8-sig``, or ``utf-16`` where the file begins with its mark.
+    separator : str
+        What separates the cells: a comma, a semicolon or a tab; a bar only where the first line says so.
+    n_skipped : int
+        1 where the first line only says what separates the cells, else 0.
+    """
+
+    encoding: str
+    separator: str
+    n_skipped: int
+
+
+def find_text_form(path: Path) -> TextForm:
+    """
+    Find the encoding of a text file and what separates its cells.
 
     Parameters
     ----------
     path : Path
-        A CSV or TSV file, plain or gzipped.
+        A CSV, TSV or TXT file, plain or gzipped.
+
+    Returns
+    -------
+    TextForm
+        Its separator is what a first line such as ``sep=;`` names, else a tab in a ``.tsv``, else the one that the
+        header holds outside quotes. Where the header holds several, the one under which the rows that follow have as
+        many cells as the header; a comma where nothing decides.
+    """
+    check_unpacked_size(path)
+    try:
+        with _opener(path)(path, "rb") as file:
+            data = file.read(_HEAD_BYTES)
+    except (OSError, EOFError):
+        return TextForm("utf-8-sig", ",", 0)  # whoever reads the file says what is wrong with it
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    lines = data.decode(encoding, errors="replace").splitlines(keepends=True)
+    said = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
+    if said or ".tsv" in path.suffixes:
+        return TextForm(encoding, said[1] if said else "\t", int(said is not None))
+    whole = len(data) < _HEAD_BYTES or len(lines) < 2
+    return TextForm(encoding, _guess_separator(lines if whole else lines[:-1]), 0)
+
+
+def find_cell_separator(path: Path) -> str:
+    """
+    Find what separates the cells of a text file.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV, TSV or TXT file, plain or gzipped.
 
     Returns
     -------
     str
-        A comma, a semicolon or a tab. Where the header holds several of them, the one under which the rows that follow
-        have as many cells as the header; a comma where nothing decides.
+        As `find_text_form` finds it.
     """
-    if ".tsv" in path.suffixes:
-        return "\t"
-    check_unpacked_size(path)
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
-    except (OSError, EOFError):
-        return ","  # whoever reads the file says what is wrong with it
-    lines = head.splitlines(keepends=True)
-    lines = lines if len(head) < _HEAD_BYTES // 4 or len(lines) < 2 else lines[:-1]
+    return find_text_form(path).separator
+
+
+def _guess_separator(lines: Sequence[str]) -> str:
+    """Find what separates the cells in the first lines of a table."""
     widths: dict[str, list[int]] = {}
     for separator in CELL_SEPARATORS:
         try:
@@ -464,6 +513,11 @@ def find_cell_separator(path: Path) -> str:
     several = [separator for separator, found in widths.items() if found and found[0] > 1]
     even = [separator for separator in several if len(set(widths[separator])) == 1]
     return (even or several or [","])[0]
+
+
+def _opener(path: Path) -> Any:
+    """Return what opens a file, gzipped or not."""
+    return gzip.open if path.suffix.lower() == ".gz" else open
 
 
 def _with_decimal_commas(path: Path, names: tuple[str, ...], options: dict[str, Any]) -> Any:
@@ -480,13 +534,14 @@ def _csv(path: Path, **options: Any) -> Any:
     """Read a CSV or TSV file with pandas; its warnings about lost cells are errors."""
     import pandas as pd
 
-    separator = find_cell_separator(path)
+    form = find_text_form(path)
+    options |= {"sep": form.separator, "encoding": form.encoding, "skiprows": form.n_skipped}
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             # without index_col=False pandas takes the first cells of longer rows for an index
-            return pd.read_csv(path, sep=separator, encoding="utf-8-sig", index_col=False, **options)
-        except UnicodeDecodeError as error:
+            return pd.read_csv(path, index_col=False, **options)
+        except UnicodeError as error:
             raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
         except (OSError, EOFError) as error:
             raise ValueError(f"{path} must be an undamaged table: {error}.") from error

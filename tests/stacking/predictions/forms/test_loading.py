@@ -302,7 +302,7 @@ def test_label_lists(tmp_path):
         read_label_list(write(tmp_path / "o.json", "{"))
     with pytest.raises(ValueError, match=r"p\.txt: labels must hold at least one name"):
         read_label_list(write(tmp_path / "p.txt", "\n"))
-    (tmp_path / "q.txt").write_bytes("rot\nblau\n".encode("utf-16"))
+    (tmp_path / "q.txt").write_bytes("grün\nblau\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"q\.txt must be UTF-8 text"):
         read_label_list(tmp_path / "q.txt")
     with pytest.raises(FileNotFoundError, match="label list must be an existing file"):
