@@ -16,7 +16,7 @@ FIXES = {
     "lightgbm": ("4.6.0", {"CVE-2024-43598"}),
     "filelock": ("3.20.3", {"CVE-2025-68146", "CVE-2026-22701"}),
     "jinja2": ("3.1.6", {"CVE-2025-27516"}),
-    "pillow": ("12.3", set()),  # text chunks and formats as `base_models.photos.decoding` relies on
+    "pillow": ("12.3", {"CVE-2026-40192"}),
     "torch": ("2.10", {"CVE-2025-32434", "CVE-2026-24747"}),
     "aiohttp": ("3.14.3", {"CVE-2026-22815", "CVE-2026-69244"}),
     "pyarrow": ("23.0.1", {"CVE-2026-25087"}),
