@@ -5,7 +5,7 @@ their plain mean are scored beside it at the threshold .5, because nothing may b
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,65 @@ from stacking.report import Column, Figure, Paragraph, Report, Section, Table, r
 from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
 N_BINS = 20  # of the reliability curve, which alone depends on it: a choice
 HALF = 0.5  # the threshold where none may be tuned: right for calibrated scores and equal costs of both errors
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A saved ensemble, its members and their mean, scored on truth that the ensemble has not seen.
+
+    Attributes
+    ----------
+    leaderboard : dict
+        The form of ``leaderboard.json`` without its manifest.
+    report : Report
+        Sections as data.
+    inputs : dict of str to str
+        Hashes of the ensemble and the predictions.
+    options : dict
+        Options as used.
+    """
+
+    leaderboard: dict[str, Any] = field(repr=False)
+    report: Report = field(repr=False)
+    inputs: dict[str, str] = field(repr=False)
+    options: dict[str, Any]
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The scores, best first, one column per metric."""
+        import pandas as pd
+
+        return pd.DataFrame(self.leaderboard["rows"])
+
+    def verdict(self) -> str:
+        """Say the result in one sentence.
+
+        Returns
+        -------
+        str
+            Plain text.
+        """
+        return self.report.verdict
+
+    def write(self, folder: "str | Path | OutputFolder", *, overwrite: bool = False) -> None:
+        """Write ``leaderboard.json``, ``report.html``, ``report.md`` and ``manifest.json``.
+
+        Parameters
+        ----------
+        folder : str, Path or OutputFolder
+            Made if it is absent.
+        overwrite : bool, default=False
+            Replace an earlier evaluation; nothing else is ever replaced.
+        """
+        write_evaluation(folder, self.leaderboard, self.report, self.inputs, self.options, overwrite=overwrite)
 
 
 def evaluate_ensemble(
