@@ -19,6 +19,7 @@ from stacking.comparison import Comparison
 from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
 from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
 from stacking.predictions.forms.gathering import load
 
@@ -150,6 +151,7 @@ def predict(
     scores: Any,
     *,
     without: Collection[str] = (),
+    as_frame: bool | str | None = None,
 ) -> Any:
     """Decide which labels each sample has.
 
@@ -161,6 +163,9 @@ def predict(
         Scores of its members for new samples, matched by name.
     without : collection of str, default=()
         Members to do without.
+    as_frame : bool, str or None, default=None
+        None gives a data frame where the samples have names, of the library that they came in; True, False or
+        ``"pandas"``, ``"polars"``, ``"pyarrow"`` as in `StackingEnsemble.predict`.
 
     Returns
     -------
@@ -172,7 +177,10 @@ def predict(
     ValueError
         If a member or label is missing.
     """
-    return _opened(ensemble).predict(as_scores(scores), without=without)
+    given = as_scores(scores)
+    if as_frame is None:
+        as_frame = given.form is not None or not AxisNames.of(given.ids.tolist(), "sample").is_made_up
+    return _opened(ensemble).predict(given, without=without, as_frame=as_frame)
 
 
 def evaluate(

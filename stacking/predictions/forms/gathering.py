@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.links import sigmoid_in_place
-from stacking.named_arrays import NamedScores, find_own_names, read_scores
+from stacking.named_arrays import NamedScores, find_own_names, is_frame, read_scores
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.loading import (
     attach_truth,
@@ -27,7 +27,6 @@ from stacking.predictions.forms.loading import (
     with_facts_of_labels,
 )
 from stacking.predictions.forms.name_lists import read_ids, read_label_list
-from stacking.predictions.forms.tables import is_frame
 from stacking.predictions.forms.truth import read_truth
 from stacking.predictions.prediction_set import PredictionSet
 
@@ -218,7 +217,9 @@ def _from_memory(
         y_true=None if truth is None or _reads_as_file(truth) else truth,
     )
     found = with_facts_of_labels(found, wanted)
-    return _with_truth(found, truth) if _reads_as_file(truth) else found
+    found = _with_truth(found, truth) if _reads_as_file(truth) else found
+    found.form = scores.form
+    return found
 
 
 def _as_probabilities(scores: NamedScores, from_logits: bool | Collection[str]) -> NamedScores:

@@ -13,13 +13,14 @@ from optimizers.registry import did_you_mean
 from stacking._checks import first_names
 from stacking._typing import StringArray
 from stacking.links import sigmoid_in_place
+from stacking.named_arrays import is_frame
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import load_bundle, save_bundle
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
 from stacking.predictions.forms.name_lists import existing_file, read_ids, read_label_list
 from stacking.predictions.forms.store import load_store, write_store
-from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame, read_numbers
+from stacking.predictions.forms.tables import Table, is_table, read_frame, read_numbers
 from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import take
