@@ -1,4 +1,4 @@
-"""`labelstack fit` takes image rules, and `predict` and `evaluate` honour them."""
+"""`labelstack fit` takes image rules, and `predict` and `evaluate` honor them."""
 
 import csv
 
@@ -45,7 +45,7 @@ def test_a_named_rule_tunes_the_thresholds(labelstack, bundle, tmp_path):
     ("options", "words"),
     [
         (["--rule", "micro-macro"], "Did you mean 'micro-macro-f1'"),
-        (["--exclusive-group", "colour"], "Did you mean 'color'"),
+        (["--exclusive-group", "color"], "Did you mean 'color'"),
         (["--min-labels", "3", "--max-labels", "2"], "at least 3 and at most 2"),
         (["--top-k", "2", "--min-labels", "1"], "top_k must not be combined"),
         (["--max-per-group", "color"], "--max-per-group must be GROUP=N"),
