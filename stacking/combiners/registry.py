@@ -6,6 +6,7 @@ imported at the first look-up, so this one loads none of them.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ class Method:
         Usual time relative to the others', in any unit, a rough estimate; lists are sorted by it and auto's time limit
         goes by it.
     is_slow : bool
-        Whether it is slow or needs an optional dependency; a comparison of "all" leaves it out.
+        Whether a comparison of "all" leaves it out for its time.
+    requires : str
+        The package, outside the core dependencies, without which it cannot be fitted; "" if there is none.
     combiner : type
         The class to build.
     parameters : mapping
@@ -49,8 +52,14 @@ class Method:
     kind: Kind
     cost: float
     is_slow: bool
+    requires: str
     combiner: type[Combiner]
     parameters: Mapping[str, Any]
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that it requires, if any, is installed."""
+        return not self.requires or importlib.util.find_spec(self.requires) is not None
 
     def build(self, random_state: Any, options: Mapping[str, Any]) -> Combiner:
         """Build the combiner.
@@ -92,6 +101,7 @@ def register_method(
     kind: Kind,
     cost: float,
     is_slow: bool = False,
+    requires: str = "",
     **parameters: Any,
 ) -> Callable[[CombinerClass], CombinerClass]:
     """Enter a combiner with some parameters set under a name, as a decorator.
@@ -107,7 +117,10 @@ def register_method(
     cost : float
         Usual time relative to the others', see `Method`.
     is_slow : bool, default=False
-        Whether a comparison of "all" leaves it out.
+        Whether a comparison of "all" leaves it out for its time.
+    requires : str, default=""
+        The package outside the core dependencies without which it cannot be fitted; a comparison of "all" leaves the
+        method out where that is not installed.
     **parameters : object
         Constructor parameters that the method sets.
 
@@ -131,7 +144,7 @@ def register_method(
     """
 
     def enter(combiner: CombinerClass) -> CombinerClass:
-        method = Method(name, description, kind, cost, is_slow, combiner, parameters)
+        method = Method(name, description, kind, cost, is_slow, requires, combiner, parameters)
         _METHODS.add(name, method, combiner.__module__)
         return combiner
 
@@ -144,7 +157,7 @@ def list_methods(*, include_slow: bool = True, with_dear: bool | None = None) ->
     Parameters
     ----------
     include_slow : bool, default=True
-        Whether methods are listed that are slow or need an optional dependency.
+        Whether methods are listed that are slow or need a package that is not installed.
     with_dear : bool, optional
         What version 0.1 called `include_slow`; it goes with version 0.3.
 
@@ -162,7 +175,7 @@ def list_methods(*, include_slow: bool = True, with_dear: bool | None = None) ->
         warn_of_earlier_name("with_dear", "include_slow", stacklevel=3)
         include_slow = with_dear
     found = sorted(_METHODS.entries().values(), key=lambda method: method.cost)
-    return [method.name for method in found if include_slow or not method.is_slow]
+    return [method.name for method in found if include_slow or (method.is_installed and not method.is_slow)]
 
 
 def find_method(name: str) -> Method:

@@ -7,6 +7,7 @@ file. Text stays text, in the page's own typeface. Foreign names are never parse
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 import warnings
@@ -86,8 +87,10 @@ def draw(width: float, height: float, paint: Callable[[Figure], None], descripti
     Returns
     -------
     str
-        One ``<svg>`` element.
+        One ``<svg>`` element. Where matplotlib is not installed, it says so in place of the chart.
     """
+    if importlib.util.find_spec("matplotlib") is None:
+        return _in_place_of_the_chart(description)
     with _quiet_settings():
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
@@ -98,6 +101,18 @@ def draw(width: float, height: float, paint: Callable[[Figure], None], descripti
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _for_pages(buffer.getvalue(), description)
+
+
+def _in_place_of_the_chart(description: str) -> str:
+    """Say in one line of SVG that the chart needs matplotlib; the tables of a report are whole without."""
+    from xml.sax.saxutils import quoteattr
+
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 28" role="img" '
+        f'aria-label={quoteattr(visible(description))}><text x="0" y="18" style="font-size: 13px; '
+        f'font-family: var(--sans, system-ui, sans-serif); fill: var({_VARIABLES[MUTED]}, {MUTED})">'
+        "Charts are drawn where matplotlib is installed: pip install 'labelstack[report]'</text></svg>"
+    )
 
 
 @contextmanager
