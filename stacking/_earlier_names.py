@@ -150,6 +150,10 @@ MODULES: dict[str, Homes] = {
     ),
     "stacking.csv_cells": "stacking.files.csv_cells",
     "stacking.deadline": "stacking.process.deadline",
+    "stacking.decision_rules.labelled_scores": (
+        "stacking.decision_rules.labeled_scores",
+        "stacking._earlier_functions",
+    ),
     "stacking.ensemble_folder": ("stacking.ensemble.folder", "stacking.combiners.state"),
     "stacking.kept_pieces": "stacking.files.result_cache",
     "stacking.meta_learners": "stacking.combiners.meta_learners",

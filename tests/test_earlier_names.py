@@ -25,6 +25,7 @@ def test_every_place_named_exists(earlier):
 
 EARLIER = {
     "stacking.methods": "create_method",
+    "stacking.decision_rules.labelled_scores": "LabelledScores",
     "stacking.cross_fitting": "nested_decisions",
     "stacking.paired_gain": "count_units",
     "stacking.predictions.truth": "read_label_list",
