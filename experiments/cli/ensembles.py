@@ -49,7 +49,7 @@ def fit(
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
         from stacking.files.output_rules import check_folder, check_not_input
-        from stacking.files.result_cache import keep_pieces
+        from stacking.files.result_cache import caching
 
         check_out_folder(out)
         inputs = given.paths
@@ -65,7 +65,7 @@ def fit(
             if work is not None:
                 check_folder(work, "--work")
                 check_not_input(work, [*inputs, out], is_folder=True)
-            with show.progress("fitting"), keep_pieces(work):
+            with show.progress("fitting"), caching(work):
                 ensemble.fit(opened)
             ensemble.save(output)
         show.result(str(ensemble.report_))

@@ -138,15 +138,15 @@ def doctor(
             raise ValueError(f"give one recipe: got {str(target)!r} and --recipe {str(recipe)!r}.")
         if target is not None and target.suffix.lower() == ".toml":
             target, recipe = None, target
-        facts = []
+        findings = []
         if target is not None:  # first, as looking for devices loads torch, whose memory fit and compare do without
             from experiments.cli.options import open_predictions
             from experiments.estimates.estimate_predictions import estimate_predictions
 
             opened = open_predictions(target)
             show.note("trying every method on a few rows …")
-            facts = estimate_predictions(opened)
-        for line in as_text([*examine(out), *facts]):
+            findings = estimate_predictions(opened)
+        for line in as_text([*examine(out), *findings]):
             show.result(line)
         if recipe is not None:
             from base_models.manifest import load_manifest

@@ -77,8 +77,8 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     n_bootstrap : int, default=1000
         Number of resamples behind the 95 % limits.
     time_limit : float, optional
-        Seconds after which no further split of a method is begun; methods that did not finish are listed as such.
-        Members and votes come first. The limit is not exact: a split that has begun is finished.
+        Seconds after which no further split of a method is started; methods that did not finish are listed as such.
+        Members and votes come first. The limit is not exact: a split that has started is finished.
     image_rules : ImageRules, optional
         What the labels of every image must keep, as `StackingEnsemble` takes it.
     rule : str, default="auto"

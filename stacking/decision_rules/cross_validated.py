@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.decision_rules.exact_micro_f1 import cut_exactly
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import (
     ScoreHistograms,
@@ -25,12 +25,12 @@ SPARE = 1.3
 """How much lower than all rows need is sorted, so that most parts of them need no sort of their own;
 only speed depends on it."""
 
-ReadBlocks = Callable[[BoolArray], Iterable[LabelledScores]]
+ReadBlocks = Callable[[BoolArray], Iterable[LabeledScores]]
 
 
 @register("cross-validated", average="micro-F1")
 def tune_cross_validated(
-    scores: LabelledScores,
+    scores: LabeledScores,
     n_splits: int = 5,
     margin: float = 1.0,
     random_state: int | np.random.Generator | None = 0,
@@ -43,7 +43,7 @@ def tune_cross_validated(
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth; groups share a fold.
     n_splits : int, default 5
         Number of stratified folds, at least 2; fewer are used if there are fewer samples or groups.
@@ -126,7 +126,7 @@ class _Rows:
         self.labels = self._sort(histograms, lambda: read_blocks(kept))
         self.pool = self._sort(histograms.pooled(), lambda: (block.pooled() for block in read_blocks(kept)))
 
-    def _sort(self, histograms: ScoreHistograms, read: Callable[[], Iterable[LabelledScores]]) -> SortedEntries | None:
+    def _sort(self, histograms: ScoreHistograms, read: Callable[[], Iterable[LabeledScores]]) -> SortedEntries | None:
         """Sort what can matter to any part of the rows, with some to spare; None without positives."""
         price = histograms.reachable_micro_f1()
         if price == 0.0:

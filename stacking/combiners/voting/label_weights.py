@@ -183,7 +183,7 @@ class _Gain:
         full = np.zeros((len(candidates), *self.covers.shape))
         full[:, self.kept] = candidates[:, :, None]
         weights = np.ascontiguousarray(covered_weights(full, self.covers), dtype=np.float32)
-        gains: DoubleArray = self.cells.worths(weights, "gain", self.price).sum(axis=1)
+        gains: DoubleArray = self.cells.evaluate(weights, "gain", self.price).sum(axis=1)
         distance = ((candidates - self.shared[self.kept]) ** 2).sum(axis=1)
         return self.pull * distance - gains
 

@@ -252,19 +252,19 @@ def _gain(comparison: ComparisonResults) -> Section | None:
     if ladder is None:
         return None
     chart = ladder_figure(
-        [rung.cause for rung in ladder.rungs],
-        [rung.gain for rung in ladder.rungs],
+        [step.cause for step in ladder.steps],
+        [step.gain for step in ladder.steps],
         ladder.start,
         f"{ladder.start_name}, one threshold",
     )
     rows: list[list[Cell]] = [
         [
-            rung.cause,
-            "not measured" if rung.gain is None else rung.gain,
-            write_interval(rung.low, rung.high, signed=True),
-            rung.explanation,
+            step.cause,
+            "not measured" if step.gain is None else step.gain,
+            write_interval(step.low, step.high, signed=True),
+            step.explanation,
         ]
-        for rung in ladder.rungs
+        for step in ladder.steps
     ]
     total = ladder.final - ladder.start
     rows.append(["together", total, "", f"from {ladder.start_name} with one threshold to {ladder.final_name}"])
@@ -273,7 +273,7 @@ def _gain(comparison: ComparisonResults) -> Section | None:
         rows,
         strong=[len(rows) - 1],
     )
-    if all(rung.gain is None for rung in ladder.rungs[:-1]):
+    if all(step.gain is None for step in ladder.steps[:-1]):
         return Section("Where the gain comes from", [table])
     caption = "Each step changes one thing; steps add up. All on the same held-out samples."
     return Section("Where the gain comes from", [Figure(chart, caption), table])

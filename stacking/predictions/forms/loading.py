@@ -116,7 +116,7 @@ def load_predictions(
         and predictions.n_models * predictions.n_samples * predictions.n_labels * 4 <= IN_MEMORY_BYTES
     ):
         predictions = predictions.in_memory()
-    predictions = with_facts_of_labels(predictions, wanted)
+    predictions = with_label_metadata(predictions, wanted)
     if truth is not None and by_order:
         raw_truth = read_truth(truth, ids=predictions.ids, labels=predictions.labels)
     return predictions if raw_truth is None else attach_truth(predictions, raw_truth)
@@ -188,7 +188,7 @@ def attach_truth(predictions: PredictionSet, truth: Truth) -> PredictionSet:
     """
     rows = match_names(truth.ids, predictions.ids, who="truth", what="row")
     columns = match_names(truth.labels, predictions.labels, who="truth", what="label")
-    changes: dict[str, Any] = {key: take(values, rows) for key, values in truth.facts.items()}
+    changes: dict[str, Any] = {key: take(values, rows) for key, values in truth.metadata.items()}
     changes["y_true"] = take(take(truth.y_true, rows), columns, 1)
     changes["y_known"] = take(take(truth.y_known, rows), columns, 1)
     return _with(predictions, **changes)
@@ -221,7 +221,7 @@ def _order_of_labels(wanted: LabelList | None, truth: Truth | None) -> tuple[str
     return truth.labels if truth is not None and truth.names_labels else None
 
 
-def with_facts_of_labels(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
+def with_label_metadata(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
     """
     Add what a label list knows of its labels.
 
@@ -333,8 +333,8 @@ def _by_name(part: PredictionSet, labels: LabelList | None) -> PredictionSet:
     names = labels.to_names(part.labels, f"model {part.models[0]!r}")
     if names == part.labels:
         return part
-    facts: Any = part.facts()
-    return PredictionSet(part.source, part.ids, part.models, names, **facts)
+    metadata: Any = part.metadata()
+    return PredictionSet(part.source, part.ids, part.models, names, **metadata)
 
 
 def _from_table(table: Table, model: str, *, from_logits: bool) -> PredictionSet:
@@ -368,8 +368,8 @@ def _load_matrix(
 
 def _with(predictions: PredictionSet, **changes: Any) -> PredictionSet:
     """Copy a set with other metadata."""
-    facts: Any = predictions.facts() | changes
-    return PredictionSet(predictions.source, predictions.ids, predictions.models, predictions.labels, **facts)
+    metadata: Any = predictions.metadata() | changes
+    return PredictionSet(predictions.source, predictions.ids, predictions.models, predictions.labels, **metadata)
 
 
 def _renamed(predictions: PredictionSet, name: str | None, path: Path) -> PredictionSet:
@@ -380,7 +380,7 @@ def _renamed(predictions: PredictionSet, name: str | None, path: Path) -> Predic
         raise ValueError(
             f"{path} holds {predictions.n_models} models: it cannot take the one name {name!r}; leave it out."
         )
-    return PredictionSet(predictions.source, predictions.ids, [name], predictions.labels, **predictions.facts())
+    return PredictionSet(predictions.source, predictions.ids, [name], predictions.labels, **predictions.metadata())
 
 
 def _stem(path: Path) -> str:
