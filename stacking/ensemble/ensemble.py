@@ -30,7 +30,7 @@ from stacking.decision_rules import (
     never_predicted,
     rematch_thresholds,
 )
-from stacking.decision_rules.choice import choose_thresholds
+from stacking.decision_rules.choice import RuleTuner, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.seen_samples import find_seen, hash_ids
@@ -71,6 +71,7 @@ class CrossFitted(NamedTuple):
     predictions: PredictionSet
     y_score: FloatArray
     folds: npt.NDArray[np.intp]
+    tuner: RuleTuner
 
 
 class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
@@ -267,8 +268,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         if folds is None:
             folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
         self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
-        self._tune(predictions, held_out, folds)
-        return CrossFitted(predictions, held_out, folds)
+        tuner = RuleTuner(held_out, predictions)
+        self._tune(predictions, held_out, folds, tuner)
+        return CrossFitted(predictions, held_out, folds, tuner)
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
@@ -577,9 +579,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             del parameters["rule"]
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
-    def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
+    def _tune(
+        self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp], tuner: RuleTuner
+    ) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
+        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner)
         self.thresholds_ = choice.thresholds
         fired = apply_thresholds(held_out, choice.thresholds)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)

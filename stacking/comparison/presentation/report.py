@@ -155,9 +155,11 @@ def _leaderboard(comparison: ComparisonResults) -> Section:
         kinds=[row.kind for row in rows],
         reference=("constant answer", comparison.constant_answer),
     )
-    units = comparison.manifest["bootstrap"]["units"]
+    bootstrap = comparison.manifest["bootstrap"]
+    refitted = f" and a {bootstrap['fit_error']}, for what other samples would have fitted"
     caption = (
-        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {units}. The limits say how sure one score is; "
+        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {bootstrap['units']}"
+        f"{refitted if bootstrap['fit_error'] else ''}. The limits say how sure one score is; "
         "because all methods are scored on the same samples, differences are surer than the overlap suggests (table)."
     )
     blocks: list[Block] = [Figure(chart, caption), _leaderboard_table(comparison)]
