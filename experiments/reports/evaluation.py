@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.rematch import REMATCHES
-from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.atomic_files import atomic_write_json
+from stacking.files.row_table import write_rows
 from stacking.metrics import (
     hamming_loss,
     log_loss,
@@ -25,8 +27,9 @@ from stacking.metrics import (
     subset_accuracy,
 )
 from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
-from stacking.report import Column, Figure, Paragraph, Report, Section, Table, render_html, render_markdown
+from stacking.report import Column, Figure, Paragraph, Report, Section, Table
 from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
+from stacking.report.writing import write_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,7 +245,7 @@ def write_evaluation(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write ``leaderboard.json``, ``report.html``, ``report.md`` and, last, ``manifest.json``.
+    """Write the report, ``leaderboard.json``, the same as CSV and, last, ``manifest.json``.
 
     Parameters
     ----------
@@ -261,8 +264,8 @@ def write_evaluation(
     """
     manifest = build_manifest("evaluate", inputs, options)
     with claimed(folder, "evaluate", overwrite=overwrite) as output:
-        atomic_write_text(output.path_of("report.html"), render_html(report))
-        atomic_write_text(output.path_of("report.md"), render_markdown(report))
+        write_report(report, output)
+        write_rows(output.path_of("leaderboard.csv"), leaderboard["rows"])
         atomic_write_json(output.path_of("leaderboard.json"), {**leaderboard, "manifest": manifest})
         commit_result(output, manifest)
 
@@ -314,7 +317,7 @@ def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionS
     )
     ensemble = rows[strong[0]]
     verdict = (
-        f"The ensemble scores {ensemble['score']:.4f} micro-F1 ({ensemble['low']:.4f} to {ensemble['high']:.4f}) on "
+        f"The ensemble scores {write_estimate(ensemble['score'], ensemble['low'], ensemble['high'])} micro-F1 on "
         f"{predictions.n_samples:,} samples with {predictions.n_labels} labels that it was not fitted on."
     )
     sections = [
