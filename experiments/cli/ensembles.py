@@ -81,7 +81,9 @@ def predict(
     out: Annotated[Path, typer.Option(help="CSV file for the predicted labels.")],
     run: Annotated[Path | None, typer.Option(help="Run folder whose networks score the photos of --images.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of new photos.")] = None,
-    scores_out: Annotated[Path | None, typer.Option(help="Also write the scores, as a bundle (.npz).")] = None,
+    scores_out: Annotated[
+        Path | None, typer.Option(help="Also write the scores: .npz (a bundle), .csv, .parquet or .feather.")
+    ] = None,
     csv_format: Annotated[
         str, typer.Option("--format", help="labels (id,labels joined by |) or submission (the contest's form).")
     ] = "labels",

@@ -6,7 +6,7 @@ on, putting members and labels back into that order at prediction, leaving out m
 that memory stays bounded, cross-fitting, and the plain-data state that is saved.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -298,8 +298,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
         if not isinstance(predictions, PredictionSet):
             predictions = self._wrap(predictions, left_out)
-        elif predictions.n_labels == len(self.labels_) and AxisNames.of(predictions.labels, "label").is_made_up:
-            predictions = _with_labels(predictions, self.labels_)
+        else:
+            predictions = _by_position(predictions, () if left_out else self.models_, self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
             if name not in present and name not in left_out:
@@ -409,12 +409,17 @@ def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str)
         )
 
 
-def _with_labels(predictions: PredictionSet, labels: Collection[str]) -> PredictionSet:
-    """Name the labels of predictions that came without names by their position, as those of a plain array."""
-    if predictions.labels == tuple(labels):
+def _by_position(predictions: PredictionSet, models: Sequence[str], labels: Sequence[str]) -> PredictionSet:
+    """Name the models and labels of predictions that came without names by their position, as those of an array."""
+    own_models, own_labels = predictions.models, predictions.labels
+    if len(own_models) == len(models) and AxisNames.of(own_models, "model").is_made_up:
+        own_models = tuple(models)
+    if len(own_labels) == len(labels) and AxisNames.of(own_labels, "label").is_made_up:
+        own_labels = tuple(labels)
+    if (own_models, own_labels) == (predictions.models, predictions.labels):
         return predictions
     metadata = predictions.metadata()
-    return PredictionSet(predictions.source, predictions.ids, predictions.models, list(labels), **metadata)
+    return PredictionSet(predictions.source, predictions.ids, list(own_models), list(own_labels), **metadata)
 
 
 def _plain_parameters(combiner: BaseEstimator) -> dict[str, Any]:

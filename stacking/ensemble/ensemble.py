@@ -33,6 +33,7 @@ from stacking.decision_rules import (
 from stacking.decision_rules.choice import RuleTuner, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
+from stacking.ensemble.notebook import ShownEnsemble, ShownReport
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
@@ -43,7 +44,7 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
 
 
-class EnsembleReport(dict[str, Any]):
+class EnsembleReport(ShownReport, dict[str, Any]):
     """What was chosen and why, as a dict that prints as a few lines."""
 
     def __str__(self) -> str:
@@ -74,7 +75,7 @@ class CrossFitted(NamedTuple):
     tuner: RuleTuner
 
 
-class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
+class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     """Combine several models' scores for many labels, and decide.
 
     The combiner of `method` is fitted on all rows. Its cross-fitted scores, which saw neither their row nor its group,

@@ -452,6 +452,12 @@ class PredictionSet(NamedAxes, ScoreReader):
             f"{type(self._source).__name__})"
         )
 
+    def _repr_html_(self) -> str:
+        """Show the size, the models and the truth in a notebook; no score is read."""
+        from stacking.predictions.notebook import prediction_card
+
+        return prediction_card(self)
+
     def _copy(self) -> "PredictionSet":
         """Copy the set without its arrays and without what is cached."""
         other = object.__new__(type(self))

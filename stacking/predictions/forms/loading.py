@@ -15,7 +15,9 @@ from stacking._typing import StringArray
 from stacking.links import sigmoid_in_place
 from stacking.named_arrays import is_frame
 from stacking.predictions.alignment import align_predictions, check_source, match_names
-from stacking.predictions.forms.bundle import load_bundle, save_bundle
+from stacking.predictions.forms.bundle import bundle_of, load_bundle, save_bundle
+from stacking.predictions.forms.hdf5 import SUFFIXES as HDF5_SUFFIXES
+from stacking.predictions.forms.hdf5 import read_hdf5
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
 from stacking.predictions.forms.name_lists import existing_file, read_ids, read_label_list
@@ -256,7 +258,7 @@ def _split_name(member: Any) -> tuple[str | None, Any]:
     if is_frame(where) and name is None:
         raise ValueError("models must name every data frame: give it as a pair (name, data frame).")
     path = None if is_frame(where) else Path(where)
-    has_own_names = path is None or path.is_dir() or path.suffix.lower() == ".npz"
+    has_own_names = path is None or path.is_dir() or path.suffix.lower() in (".npz", *HDF5_SUFFIXES)
     return (name if name is not None or path is None or has_own_names else _stem(path)), where
 
 
@@ -317,12 +319,51 @@ def _load_one(
     if path.suffix.lower() == ".npz":
         return _renamed(load_bundle(path, from_logits=from_logits), name, path)
     model = str(name)
+    if path.suffix.lower() in HDF5_SUFFIXES:
+        return _load_hdf5(path, name, ids, labels, from_logits=from_logits)
     if path.suffix.lower() == ".npy":
         return _load_matrix(path, model, ids, labels, from_logits=from_logits)
     if is_table(path):
         return _from_table(read_numbers(path), model, from_logits=from_logits)
     raise ValueError(
-        f"predictions must be a .npz bundle, a store folder, or .csv, .tsv, .parquet or .npy files: got {path.name!r}."
+        "predictions must be a .npz bundle, a store folder, or .csv, .tsv, .parquet, .feather, .npy or .h5 files: got "
+        f"{path.name!r}."
+    )
+
+
+def _load_hdf5(
+    path: Path, name: str | None, ids: StringArray | None, labels: LabelList | None, *, from_logits: bool
+) -> PredictionSet:
+    """Load an HDF5 file: a bundle by the names of its arrays, a data frame, or one matrix."""
+    held = read_hdf5(path)
+    model = name or _stem(path)
+    if not isinstance(held, dict):
+        return _from_table(read_frame(held, str(path)), model, from_logits=from_logits)
+    if "y_scores" in held and held["y_scores"].ndim == 3:
+        return _renamed(bundle_of(held, path, from_logits=from_logits), name, path)
+    matrices = [key for key, array in held.items() if array.ndim == 2 and array.dtype.kind == "f"]
+    if len(matrices) != 1:
+        raise ValueError(
+            f"{path} must hold y_scores, ids, models and labels, or one matrix of scores: got "
+            f"{first_names(list(held), 9)}."
+        )
+    own_ids = read_ids(held["ids"]) if "ids" in held else ids
+    names = tuple(held["labels"].tolist()) if "labels" in held else None if labels is None else labels.names
+    if own_ids is None or names is None:
+        raise ValueError(_needs_names(path))
+    values = np.array(held[matrices[0]], np.float32)
+    if values.shape != (len(own_ids), len(names)):
+        raise ValueError(
+            f"{path} must have {len(own_ids)} rows and {len(names)} columns, as ids and labels say: got "
+            f"{values.shape[0]} and {values.shape[1]}."
+        )
+    return _from_table(Table(own_ids, names, values), model, from_logits=from_logits)
+
+
+def _needs_names(path: Path) -> str:
+    """Say what a matrix without names needs."""
+    return (
+        f"{path} is a matrix without names: give those of its rows and columns as ids= and labels= (--ids, --labels)."
     )
 
 
@@ -349,10 +390,7 @@ def _load_matrix(
 ) -> PredictionSet:
     """Open a raw matrix and check its scores in one pass."""
     if ids is None or labels is None:
-        raise ValueError(
-            f"{path} is a matrix without names: give those of its rows and columns as ids= and labels= "
-            "(--ids, --labels)."
-        )
+        raise ValueError(_needs_names(path))
     matrix = MatrixFile.open(path)
     if (matrix.n_rows, matrix.n_columns) != (len(ids), len(labels.names)):
         raise ValueError(
