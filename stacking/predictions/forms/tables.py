@@ -244,7 +244,11 @@ def find_id_column(header: Sequence[str], labels: Collection[str] = ()) -> str:
 
 
 def read_numbers(
-    path: str | os.PathLike[str], leave_out: Collection[str] = (), *, id_column: str | None = None
+    path: str | os.PathLike[str],
+    leave_out: Collection[str] = (),
+    *,
+    id_column: str | None = None,
+    unique_ids: bool = True,
 ) -> Table:
     """
     Read a table of numbers.
@@ -257,6 +261,8 @@ def read_numbers(
         Columns to skip.
     id_column : str, optional
         The column that holds the ids; the first by default.
+    unique_ids : bool, default=True
+        Whether an id that is blank or appears twice is an error; who looks for such faults takes the ids as they are.
 
     Returns
     -------
@@ -279,7 +285,7 @@ def read_numbers(
     if _is_parquet(place):
         frame = _parquet(place)
         frame.columns = list(names)
-        ids = _ids(frame[id_name].tolist(), place)
+        ids = _ids(frame[id_name].tolist(), place, unique_ids)
         values = np.empty((len(ids), len(columns)), np.float32)
         for position, name in enumerate(columns):
             try:
@@ -296,7 +302,7 @@ def read_numbers(
         if frame is None:
             raise _explain(place, names, columns, id_name, error) from error
     return Table(
-        _ids(frame[id_name].tolist(), place),
+        _ids(frame[id_name].tolist(), place, unique_ids),
         columns,
         np.require(frame[list(columns)].to_numpy(np.float32), requirements=["C", "W"]),
     )
@@ -509,10 +515,12 @@ def _parquet(path: Path) -> Any:
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
-def _ids(values: list[Any], path: Path) -> StringArray:
+def _ids(values: list[Any], path: Path, unique: bool = True) -> StringArray:
     """Check the id column."""
     if not values:
         raise ValueError(f"{path} must hold at least one row: got only a header.")
+    if not unique:
+        return np.array([str(value) for value in values])
     try:
         return check_names(np.array(values, dtype=object), name="ids")
     except TypeError as error:
