@@ -16,8 +16,8 @@ from stacking.diagnosis.raw_inputs import RawMember
 SIGMOID_RANGE = (0.5, 0.73106)
 """Where the sigmoid puts what was a probability already."""
 FAR_OFF = 6.0
-"""A mean score this many times the frequency and the other members' mean, or this fraction of both, is on another scale.
-Of 76 honest members (photos, music, tables) the furthest lies 4.7 times above the frequency."""
+"""A mean score so many times the frequency and the other members' mean, or such a fraction, is on another scale. Of 76
+honest members (photos, music, tables) the furthest lies 4.7 times above the frequency."""
 
 
 def check_scale(members: list[RawMember]) -> Iterator[Finding]:

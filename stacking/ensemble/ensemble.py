@@ -20,7 +20,7 @@ from stacking._checks import check_choice, check_frequency, check_label_groups
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.registry import create_method, method_kind
+from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import (
     ImageRules,
     apply_image_rules,
@@ -40,6 +40,10 @@ from stacking.metrics.gain_ladder import describe_gain
 from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
+from stacking.process.progress import steps
+
+TUNING_COST = 2.0
+"""Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
 class EnsembleReport(dict[str, Any]):
@@ -256,8 +260,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """Fit a combiner, and tune the thresholds on its cross-fitted scores."""
         if folds is None:
             folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
-        self.combiner_, held_out = combiner.fit_cross_fitted(predictions, folds=folds)
-        self._tune(predictions, held_out, folds)
+        cost = find_method(self.method).cost if isinstance(self.method, str) else 1.0
+        with steps({self._method_name: cost, "thresholds": TUNING_COST}) as begin:
+            begin(self._method_name)
+            self.combiner_, held_out = combiner.fit_cross_fitted(predictions, folds=folds)
+            begin("thresholds")
+            self._tune(predictions, held_out, folds)
         return CrossFitted(predictions, held_out, folds)
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
