@@ -115,8 +115,8 @@ def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
     show.result("")
     show.table(["rule", Column("micro-F1", "score")], _best_first(chosen["rules"]))
     show.result("")
-    for note in chosen["notes"]:
-        show.detail(str(note))
+    for number, note in enumerate(chosen["notes"]):
+        (show.detail if number else show.result)(str(note))  # the first says what was chosen and why
     steps = [[step["cause"], step["gain"], step["explanation"]] for step in chosen.get("rungs", [])]
     show.table(["step", Column("gain", "gain"), "from the best member with one threshold"], steps)
     if chosen["n_never_predicted"]:

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from stacking._typing import BoolArray, DoubleArray, IntArray
 from stacking.diagnosis.findings import Finding
 from stacking.diagnosis.matched import Matched, standardize
-from stacking.diagnosis.mending import mend_table
+from stacking.diagnosis.mending import mend_table, quoted
 
 FEWEST = 10
 """Positives below which a few high scores make a correlation. A choice."""
@@ -77,7 +77,7 @@ def check_columns(matched: Matched, skip: Collection[str] = ()) -> Iterator[Find
             name,
             labels,
             remedy="Give these columns the names of the labels that they answer.",
-            command=mend_table(matched.path_of(place), f"t.rename(columns={renamed!r})", name),
+            command=mend_table(matched.path_of(place), f"t.rename(columns={quoted(renamed)})", name),
         )
 
 

@@ -11,7 +11,7 @@ from stacking._checks import first_names
 from stacking._typing import FloatArray, IntArray
 from stacking.diagnosis.findings import Finding
 from stacking.diagnosis.matched import Matched
-from stacking.diagnosis.mending import mend_table
+from stacking.diagnosis.mending import mend_table, quoted
 
 DIGITS = 6
 """Digits to which scores are compared: float32 holds seven."""
@@ -102,7 +102,7 @@ def _group_expression(matched: Matched, number: IntArray) -> str:
             copies[name] = first[value]
         else:
             first[value] = name
-    return f"t.index.map(lambda i: {copies!r}.get(i, i))"
+    return f"t.index.map(lambda i: {quoted(copies)}.get(i, i))"
 
 
 def _n_distinct(values: FloatArray) -> int:

@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+
+def quoted(value: str | Sequence[str] | Mapping[str, str]) -> str:
+    """Write a name, or names, as Python takes them, in double quotes: the command stands in single ones.
+
+    Parameters
+    ----------
+    value : str, sequence of str, or mapping of str to str
+        The names.
+
+    Returns
+    -------
+    str
+        A literal.
+
+    Examples
+    --------
+    >>> quoted(["long sleeve"])
+    '["long sleeve"]'
+    """
+    return json.dumps(value, ensure_ascii=False)
 
 
 def mend_table(path: Path | None, expression: str, name: str = "") -> str:
@@ -30,12 +53,12 @@ def mend_table(path: Path | None, expression: str, name: str = "") -> str:
     if kind not in (".csv", ".csv.gz", ".tsv", ".parquet"):
         return ""
     mended = path.with_name(path.name[: len(path.name) - len(suffixes)] + "-mended" + suffixes)
-    tabs = ", sep='\\t'" if kind == ".tsv" else ""
+    tabs = ', sep="\\\\t"' if kind == ".tsv" else ""
     if kind == ".parquet":
-        read = f"pd.read_parquet({str(path)!r}); t = t.set_index(t.columns[0])"
-        write = f"reset_index().to_parquet({str(mended)!r})"
+        read = f"pd.read_parquet({quoted(str(path))}); t = t.set_index(t.columns[0])"
+        write = f"reset_index().to_parquet({quoted(str(mended))})"
     else:
-        read = f"pd.read_csv({str(path)!r}, dtype={{0: str}}{tabs}); t = t.set_index(t.columns[0])"
-        write = f"to_csv({str(mended)!r}{tabs})"
+        read = f"pd.read_csv({quoted(str(path))}, dtype={{0: str}}{tabs}); t = t.set_index(t.columns[0])"
+        write = f"to_csv({quoted(str(mended))}{tabs})"
     code = f"import numpy as np, pandas as pd; t = {read}; ({expression}).{write}"
     return f"python -c {shlex.quote(code)}"

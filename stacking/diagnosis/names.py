@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 
 from stacking._checks import first_names
 from stacking.diagnosis.findings import Finding
-from stacking.diagnosis.mending import mend_table
+from stacking.diagnosis.mending import mend_table, quoted
 from stacking.diagnosis.raw_inputs import RawInputs, RawMember
 from stacking.predictions.alignment import find_difference
 
@@ -81,7 +81,7 @@ def _compare_ids(member: RawMember, wanted: list[str], whose: str) -> Iterator[F
     command = ""
     if unknown and not missing:
         remedy = "Drop the rows that are too many."
-        command = mend_table(member.path, f"t.drop(index={unknown!r})", member.name) if len(unknown) <= 20 else ""
+        command = mend_table(member.path, f"t.drop(index={quoted(unknown)})", member.name) if len(unknown) <= 20 else ""
     yield Finding("red", "ids", f"{member.name} {' and '.join(parts)}.", member.name, remedy=remedy, command=command)
 
 
@@ -178,7 +178,7 @@ def _compare_labels(member: RawMember, wanted: list[str], whose: str, is_strict:
             member.name,
             tuple(pairs.values()),
             remedy="Rename the column." if len(pairs) == 1 else "Rename the columns.",
-            command=mend_table(member.path, f"t.rename(columns={pairs!r})", member.name),
+            command=mend_table(member.path, f"t.rename(columns={quoted(pairs)})", member.name),
         )
     unknown = [name for name in dict.fromkeys(member.labels) if name not in set(wanted) and name not in pairs]
     missing = [name for name in wanted if name not in set(member.labels) and name not in pairs.values()]
@@ -190,7 +190,9 @@ def _compare_labels(member: RawMember, wanted: list[str], whose: str, is_strict:
             member.name,
             tuple(unknown),
             remedy="Drop these columns, or add the labels to the truth.",
-            command=mend_table(member.path, f"t.drop(columns={unknown!r})", member.name) if len(unknown) <= 20 else "",
+            command=mend_table(member.path, f"t.drop(columns={quoted(unknown)})", member.name)
+            if len(unknown) <= 20
+            else "",
         )
     if missing:
         yield Finding(

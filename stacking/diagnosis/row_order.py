@@ -15,7 +15,7 @@ from stacking._typing import DoubleArray, FloatArray, IntArray
 from stacking.diagnosis.agreement import agreement, certainty, chance_deviation, gram
 from stacking.diagnosis.findings import Finding
 from stacking.diagnosis.matched import Matched
-from stacking.diagnosis.mending import mend_table
+from stacking.diagnosis.mending import mend_table, quoted
 
 CHANCE = 4.0
 """Standard deviations below which an agreement may be chance: about one in 30,000."""
@@ -145,7 +145,7 @@ def _usual_orders(matched: Matched, place: int, present: IntArray) -> Iterator[t
 
 def _ids_of(path: Path) -> str:
     """Write how to read the ids of a table."""
-    return f"pd.read_csv({str(path)!r}, dtype=str).iloc[:, 0]"
+    return f"pd.read_csv({quoted(str(path))}, dtype=str).iloc[:, 0]"
 
 
 def _moved(matched: Matched, place: int, words: str, expression: str, before: float, after: float) -> Finding:
@@ -287,5 +287,5 @@ def check_inverted(matched: Matched) -> Iterator[Finding]:
                 name,
                 labels,
                 remedy="Subtract these columns from 1.",
-                command=mend_table(path, f"t.assign(**(1 - t[{list(labels)!r}]))", name),
+                command=mend_table(path, f"t.assign(**(1 - t[{quoted(list(labels))}]))", name),
             )

@@ -10,7 +10,7 @@ from stacking._checks import first_names
 from stacking._typing import BoolArray, FloatArray
 from stacking.diagnosis.findings import Finding
 from stacking.diagnosis.matched import Matched
-from stacking.diagnosis.mending import mend_table
+from stacking.diagnosis.mending import mend_table, quoted
 from stacking.diagnosis.raw_inputs import RawMember
 
 SIGMOID_RANGE = (0.5, 0.73106)
@@ -93,7 +93,7 @@ def _find_blanks(member: RawMember) -> Iterator[Finding]:
         member.name,
         labels,
         remedy="Score these rows, or drop the columns.",
-        command=mend_table(member.path, f"t.drop(columns={list(labels)!r})", member.name),
+        command=mend_table(member.path, f"t.drop(columns={quoted(list(labels))})", member.name),
     )
 
 
@@ -132,7 +132,7 @@ def check_constant(matched: Matched) -> Iterator[Finding]:
                 labels,
                 remedy="If it never learned them, leave these columns out: it then counts as a specialist for the "
                 "others.",
-                command=mend_table(matched.path_of(place), f"t.drop(columns={list(labels)!r})", name),
+                command=mend_table(matched.path_of(place), f"t.drop(columns={quoted(list(labels))})", name),
             )
 
 
