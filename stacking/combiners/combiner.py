@@ -24,6 +24,7 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
 from stacking.process.memory import check_memory
+from stacking.process.progress import advance, steps
 
 CombinerState = tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]
 """What a fitted combiner is made of: JSON-able values, arrays, and texts (LightGBM models)."""
@@ -231,8 +232,11 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
 
     def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Fit, and return held-out scores; override where fitting on given folds yields them anyway."""
-        y_score = self.predict_out_of_fold(predictions, folds=folds)
-        self._fit(predictions)
+        with steps({"held-out scores": float(len(np.unique(folds))), "fit on all rows": 1.0}) as begin:
+            begin("held-out scores")
+            y_score = self.predict_out_of_fold(predictions, folds=folds)
+            begin("fit on all rows")
+            self._fit(predictions)
         return y_score
 
     def _score_by_clones(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
@@ -384,9 +388,10 @@ def score_out_of_fold(combiner: Combiner, predictions: PredictionSet, folds: Ind
     else:
         answers = run_parallel(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
     y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
-    for held, answer in zip(masks, answers, strict=True):
+    for number, (held, answer) in enumerate(zip(masks, answers, strict=True)):
         check_deadline()
         y_score[held] = answer
+        advance(number + 1, len(masks))
     return y_score
 
 

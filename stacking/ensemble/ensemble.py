@@ -21,7 +21,7 @@ from stacking._earlier_names import Renamed, warn_of_earlier_name
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.registry import create_method, method_kind
+from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import (
     ImageRules,
     apply_image_rules,
@@ -42,6 +42,10 @@ from stacking.metrics.gain_ladder import describe_gain
 from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
+from stacking.process.progress import steps
+
+TUNING_COST = 2.0
+"""Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
 class EnsembleReport(ShownReport, dict[str, Any]):
@@ -268,9 +272,13 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """Fit a combiner, and tune the thresholds on its cross-fitted scores."""
         if folds is None:
             folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
-        self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
-        tuner = RuleTuner(held_out, predictions)
-        self._tune(predictions, held_out, folds, tuner)
+        cost = find_method(self.method).cost if isinstance(self.method, str) else 1.0
+        with steps({self._method_name: cost, "thresholds": TUNING_COST}) as begin:
+            begin(self._method_name)
+            self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
+            begin("thresholds")
+            tuner = RuleTuner(held_out, predictions)
+            self._tune(predictions, held_out, folds, tuner)
         return CrossFitted(predictions, held_out, folds, tuner)
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:

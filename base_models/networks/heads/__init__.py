@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
     """Find what has another name now."""
     from stacking._earlier_names import find_earlier_name
 
-    if name == "factorize_co_occurrence":
+    if name == "factorise_co_occurrence":
         return find_earlier_name(
             __name__, "base_models.networks.heads.recurrent", name, now={name: "factorize_co_occurrence"}
         )

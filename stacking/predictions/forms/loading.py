@@ -91,7 +91,7 @@ def load_predictions(
     """
     if (path is None) == (not models):
         raise ValueError("load_predictions needs either path (a bundle or a store) or models (one file per model).")
-    members = [_split_name(member) for member in ([path] if path is not None else models or ())]
+    members = [split_member(member) for member in ([path] if path is not None else models or ())]
     _check_files_exist({"truth": truth, "id list": ids, "label list": labels}, [where for _, where in members])
     wanted_ids = None if ids is None else read_ids(ids)
     wanted = None if labels is None else read_label_list(labels)
@@ -252,8 +252,27 @@ def _has_no_names(truth: object) -> bool:
     return truth is not None and not isinstance(truth, str | os.PathLike) and not is_frame(truth)
 
 
-def _split_name(member: Any) -> tuple[str | None, Any]:
-    """Split a member into its name, None where its file gives it, and where its scores are."""
+def split_member(member: Any) -> tuple[str | None, Any]:
+    """
+    Split a member into its name and where its scores are.
+
+    Parameters
+    ----------
+    member : path-like, data frame, or tuple of str and one of these
+        As `load_predictions` takes it.
+
+    Returns
+    -------
+    name : str or None
+        None where the file gives it, as bundles and stores do.
+    where : path-like or data frame
+        Where the scores are.
+
+    Raises
+    ------
+    ValueError
+        If a data frame comes without a name.
+    """
     name, where = member if isinstance(member, tuple) else (None, member)
     if is_frame(where) and name is None:
         raise ValueError("models must name every data frame: give it as a pair (name, data frame).")
