@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import claimed, commit_result
+from experiments.reports.threshold_files import write_threshold_page
 
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
@@ -40,4 +41,16 @@ def write_comparison(
         write_report(comparison.report(title, extra_sections), output)
         comparison.to_json(output.path_of("leaderboard.json"))
         comparison.to_csv(output.path_of("leaderboard.csv"))
+        if comparison.ensemble is not None:
+            answer = comparison.held_out(comparison.ensemble.method)
+            if answer.thresholds is not None:
+                write_threshold_page(answer, answer.thresholds, output, _threshold_notes(comparison))
         commit_result(output, {"command": "compare", **comparison.manifest})
+
+
+def _threshold_notes(comparison: "Comparison") -> list[str]:
+    """Say where the thresholds of a comparison in folds begin."""
+    n_splits = comparison.manifest["n_splits"]
+    if n_splits == 1:
+        return []
+    return [f"Each of the {n_splits} folds had its own thresholds; the sliders begin at their medians."]

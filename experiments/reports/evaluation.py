@@ -7,12 +7,13 @@ their plain mean are scored beside it at the threshold .5, because nothing may b
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
+from experiments.reports.threshold_files import write_threshold_page
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.rematch import REMATCHES
 from stacking.files.atomic_files import atomic_write_json
@@ -37,7 +38,26 @@ if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
 
 N_BINS = 20  # of the reliability curve, which alone depends on it: a choice
+IMAGE_RULES_NOTE = "The ensemble also has rules on the labels of one sample; the counts here are those before them."
 HALF = 0.5  # the threshold where none may be tuned: right for calibrated scores and equal costs of both errors
+
+
+class Evaluation(NamedTuple):
+    """How an ensemble fares on rows that it has not seen.
+
+    Attributes
+    ----------
+    leaderboard : dict
+        The form of ``leaderboard.json`` without its manifest.
+    report : Report
+        Sections as data.
+    answer : HeldOut
+        Scores and decisions of the ensemble.
+    """
+
+    leaderboard: dict[str, Any]
+    report: Report
+    answer: HeldOut
 
 
 def evaluate_ensemble(
@@ -48,7 +68,7 @@ def evaluate_ensemble(
     drop_seen: bool = False,
     n_bootstrap: int = 1000,
     random_state: int = 0,
-) -> tuple[dict[str, Any], Report]:
+) -> Evaluation:
     """Score an ensemble, its members and their mean on labeled rows.
 
     Parameters
@@ -68,10 +88,8 @@ def evaluate_ensemble(
 
     Returns
     -------
-    leaderboard : dict
-        The form of ``leaderboard.json`` without its manifest.
-    report : Report
-        Sections as data.
+    Evaluation
+        Leaderboard, report and the ensemble's own answer.
 
     Raises
     ------
@@ -94,7 +112,7 @@ def evaluate_ensemble(
     rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(counted, how) for how in REMATCHES}
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
-    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred)
+    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred, ensemble.thresholds_)
     moved = [
         replace(main, method=f"ensemble, rematched {how}", y_pred=ensemble.decide(y_score, thresholds))
         for how, thresholds in rematched.items()
@@ -111,7 +129,7 @@ def evaluate_ensemble(
     rows.sort(key=lambda row: -row["score"])
     sizes = {"n_samples": aligned.n_samples, "n_labels": aligned.n_labels, "n_seen_dropped": n_dropped}
     leaderboard = {"metric": "micro_f1", **sizes, "rows": rows}
-    return leaderboard, _report(main, rows, aligned)
+    return Evaluation(leaderboard, _report(main, rows, aligned), main)
 
 
 def _unseen(
@@ -185,8 +203,7 @@ def scores_section(answers: list[HeldOut]) -> Section:
 
 def write_evaluation(
     folder: "str | Path | OutputFolder",
-    leaderboard: dict[str, Any],
-    report: Report,
+    found: Evaluation,
     inputs: dict[str, str],
     options: dict[str, Any],
     *,
@@ -198,9 +215,7 @@ def write_evaluation(
     ----------
     folder : str, Path or OutputFolder
         Made if it is absent.
-    leaderboard : dict
-        From `evaluate_ensemble`.
-    report : Report
+    found : Evaluation
         From `evaluate_ensemble`.
     inputs : dict of str to str
         Hashes of what was read.
@@ -211,9 +226,12 @@ def write_evaluation(
     """
     manifest = build_manifest("evaluate", inputs, options)
     with claimed(folder, "evaluate", overwrite=overwrite) as output:
-        write_report(report, output)
-        write_rows(output.path_of("leaderboard.csv"), leaderboard["rows"])
-        atomic_write_json(output.path_of("leaderboard.json"), {**leaderboard, "manifest": manifest})
+        write_report(found.report, output)
+        write_rows(output.path_of("leaderboard.csv"), found.leaderboard["rows"])
+        if found.answer.thresholds is not None:
+            notes = [IMAGE_RULES_NOTE] if options.get("image_rules") else []
+            write_threshold_page(found.answer, found.answer.thresholds, output, notes)
+        atomic_write_json(output.path_of("leaderboard.json"), {**found.leaderboard, "manifest": manifest})
         commit_result(output, manifest)
 
 
