@@ -6,6 +6,7 @@ imported at the first look-up, so this one loads none of them.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ class Method:
         Usual time relative to the others', in any unit, a rough estimate; lists are sorted by it and auto's time limit
         goes by it.
     is_slow : bool
-        Whether it is slow or needs an optional dependency; a comparison of "all" leaves it out.
+        Whether a comparison of "all" leaves it out for its time.
+    requires : str
+        The package, outside the core dependencies, without which it cannot be fitted; "" if there is none.
     combiner : type
         The class to build.
     parameters : mapping
@@ -48,8 +51,14 @@ class Method:
     kind: Kind
     cost: float
     is_slow: bool
+    requires: str
     combiner: type[Combiner]
     parameters: Mapping[str, Any]
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that it requires, if any, is installed."""
+        return not self.requires or importlib.util.find_spec(self.requires) is not None
 
     def build(self, random_state: Any, options: Mapping[str, Any]) -> Combiner:
         """Build the combiner.
@@ -91,6 +100,7 @@ def register_method(
     kind: Kind,
     cost: float,
     is_slow: bool = False,
+    requires: str = "",
     **parameters: Any,
 ) -> Callable[[CombinerClass], CombinerClass]:
     """Enter a combiner with some parameters set under a name, as a decorator.
@@ -106,7 +116,10 @@ def register_method(
     cost : float
         Usual time relative to the others', see `Method`.
     is_slow : bool, default=False
-        Whether a comparison of "all" leaves it out.
+        Whether a comparison of "all" leaves it out for its time.
+    requires : str, default=""
+        The package outside the core dependencies without which it cannot be fitted; a comparison of "all" leaves the
+        method out where that is not installed.
     **parameters : object
         Constructor parameters that the method sets.
 
@@ -130,7 +143,7 @@ def register_method(
     """
 
     def enter(combiner: CombinerClass) -> CombinerClass:
-        method = Method(name, description, kind, cost, is_slow, combiner, parameters)
+        method = Method(name, description, kind, cost, is_slow, requires, combiner, parameters)
         _METHODS.add(name, method, combiner.__module__)
         return combiner
 
@@ -143,7 +156,7 @@ def list_methods(*, with_dear: bool = True) -> list[str]:
     Parameters
     ----------
     with_dear : bool, default=True
-        Whether methods are listed that are slow or need an optional dependency.
+        Whether methods are listed that are slow or need a package that is not installed.
 
     Returns
     -------
@@ -156,7 +169,7 @@ def list_methods(*, with_dear: bool = True) -> list[str]:
     ['mean', 'geometric', 'harmonic']
     """
     found = sorted(_METHODS.entries().values(), key=lambda method: method.cost)
-    return [method.name for method in found if with_dear or not method.is_slow]
+    return [method.name for method in found if with_dear or (method.is_installed and not method.is_slow)]
 
 
 def find_method(name: str) -> Method:

@@ -8,6 +8,7 @@ a file. Text stays text, in the page's own typeface. Foreign names are never par
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 import warnings
@@ -102,8 +103,11 @@ def draw(
     Returns
     -------
     Chart
-        An ``<svg>`` element, and another one for phones.
+        An ``<svg>`` element, and another one for phones. Where matplotlib is not installed, they say so in place of
+        the chart.
     """
+    if importlib.util.find_spec("matplotlib") is None:
+        return _in_place_of_the_chart(description)
     narrow = _draw_once(PHONE_WIDTH, height if phone_height is None else phone_height, paint, description)
     return Chart(_draw_once(PAGE_WIDTH, height, paint, description), narrow)
 
@@ -123,6 +127,19 @@ def _draw_once(width: float, height: float, paint: Callable[[Figure], None], des
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _for_pages(buffer.getvalue(), description)
+
+
+def _in_place_of_the_chart(description: str) -> Chart:
+    """Say in two lines of SVG that the chart needs matplotlib; the tables of a report are whole without."""
+    from xml.sax.saxutils import quoteattr
+
+    style = f"font-size: 13px; font-family: var(--sans, system-ui, sans-serif); fill: var({_VARIABLES[MUTED]}, {MUTED})"
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 350 44" role="img" '
+        f'aria-label={quoteattr(visible(description))}><text style="{style}"><tspan x="0" y="16">Charts are drawn where '
+        'matplotlib is installed:</tspan><tspan x="0" y="36">pip install &apos;labelstack[report]&apos;</tspan></text></svg>'
+    )
+    return Chart(svg, svg)
 
 
 @contextmanager
