@@ -21,6 +21,7 @@ def write_comparison(
     overwrite: bool = False,
     title: str = "Comparison of ensembles",
     extra_sections: Sequence["Section"] = (),
+    command: str = "compare",
 ) -> None:
     """Write a comparison into a folder.
 
@@ -36,8 +37,10 @@ def write_comparison(
         Title of the report.
     extra_sections : sequence of Section, default=()
         Further sections, such as photos and learning curves.
+    command : str, default='compare'
+        The command whose result it is.
     """
-    with claimed(folder, "compare", overwrite=overwrite) as output:
+    with claimed(folder, command, overwrite=overwrite) as output:
         write_report(comparison.report(title, extra_sections), output)
         comparison.to_json(output.path_of("leaderboard.json"))
         comparison.to_csv(output.path_of("leaderboard.csv"))
@@ -45,7 +48,7 @@ def write_comparison(
             answer = comparison.held_out(comparison.ensemble.method)
             if answer.thresholds is not None:
                 write_threshold_page(answer, answer.thresholds, output, _threshold_notes(comparison))
-        commit_result(output, {"command": "compare", **comparison.manifest})
+        commit_result(output, {"command": command, **comparison.manifest})
 
 
 def _threshold_notes(comparison: "Comparison") -> list[str]:
