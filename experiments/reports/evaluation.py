@@ -5,9 +5,9 @@ their plain mean are scored beside it at the threshold .5, because nothing may b
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,8 @@ from stacking.report.figures import label_f1_figure, never_predicted_table, reli
 from stacking.report.writing import write_estimate
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
@@ -42,8 +44,9 @@ IMAGE_RULES_NOTE = "The ensemble also has rules on the labels of one sample; the
 HALF = 0.5  # the threshold where none may be tuned: right for calibrated scores and equal costs of both errors
 
 
-class Evaluation(NamedTuple):
-    """How an ensemble fares on rows that it has not seen.
+@dataclass(frozen=True)
+class Evaluation:
+    """A saved ensemble, its members and their mean, scored on truth that the ensemble has not seen.
 
     Attributes
     ----------
@@ -53,11 +56,56 @@ class Evaluation(NamedTuple):
         Sections as data.
     answer : HeldOut
         Scores and decisions of the ensemble.
+    inputs : dict of str to str
+        Hashes of the ensemble and the predictions.
+    options : dict
+        Options as used.
+    notes : tuple of str
+        What the counts of the page of thresholds leave out.
     """
 
-    leaderboard: dict[str, Any]
-    report: Report
-    answer: HeldOut
+    leaderboard: dict[str, Any] = field(repr=False)
+    report: Report = field(repr=False)
+    answer: HeldOut = field(repr=False)
+    inputs: dict[str, str] = field(repr=False)
+    options: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The scores, best first, one column per metric."""
+        import pandas as pd
+
+        return pd.DataFrame(self.leaderboard["rows"])
+
+    def verdict(self) -> str:
+        """Say the result in one sentence.
+
+        Returns
+        -------
+        str
+            Plain text.
+        """
+        return self.report.verdict
+
+    def write(self, folder: "str | Path | OutputFolder", *, overwrite: bool = False) -> None:
+        """Write the report, ``thresholds.html``, ``leaderboard.json``, the same as CSV and, last, ``manifest.json``.
+
+        Parameters
+        ----------
+        folder : str, Path or OutputFolder
+            Made if it is absent.
+        overwrite : bool, default=False
+            Replace an earlier evaluation; nothing else is ever replaced.
+        """
+        manifest = build_manifest("evaluate", self.inputs, self.options)
+        with claimed(folder, "evaluate", overwrite=overwrite) as output:
+            write_report(self.report, output)
+            write_rows(output.path_of("leaderboard.csv"), self.leaderboard["rows"])
+            if self.answer.thresholds is not None:
+                write_threshold_page(self.answer, self.answer.thresholds, output, self.notes)
+            atomic_write_json(output.path_of("leaderboard.json"), {**self.leaderboard, "manifest": manifest})
+            commit_result(output, manifest)
 
 
 def evaluate_ensemble(
@@ -105,6 +153,7 @@ def evaluate_ensemble(
             "predictions must be rows that the ensemble has not seen: these are the ones it was fitted on; hold rows "
             "back with pack --split, and fit again."
         )
+    given = predictions
     predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score)
@@ -129,7 +178,10 @@ def evaluate_ensemble(
     rows.sort(key=lambda row: -row["score"])
     sizes = {"n_samples": aligned.n_samples, "n_labels": aligned.n_labels, "n_seen_dropped": n_dropped}
     leaderboard = {"metric": "micro_f1", **sizes, "rows": rows}
-    return Evaluation(leaderboard, _report(main, rows, aligned), main)
+    inputs = {"ensemble": ensemble.fingerprint, "predictions": given.fingerprint}
+    options = {"without": without, "drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
+    notes = () if ensemble.image_rules is None else (IMAGE_RULES_NOTE,)
+    return Evaluation(leaderboard, _report(main, rows, aligned), main, inputs, options, notes)
 
 
 def _unseen(
@@ -199,40 +251,6 @@ def scores_section(answers: list[HeldOut]) -> Section:
             Figure(reliability_figure(reliability, counts=counts), "How often a label is true, given its score."),
         ],
     )
-
-
-def write_evaluation(
-    folder: "str | Path | OutputFolder",
-    found: Evaluation,
-    inputs: dict[str, str],
-    options: dict[str, Any],
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Write the report, ``leaderboard.json``, the same as CSV and, last, ``manifest.json``.
-
-    Parameters
-    ----------
-    folder : str, Path or OutputFolder
-        Made if it is absent.
-    found : Evaluation
-        From `evaluate_ensemble`.
-    inputs : dict of str to str
-        Hashes of what was read.
-    options : dict
-        Options as used.
-    overwrite : bool, default=False
-        Replace an earlier evaluation; nothing else is ever replaced.
-    """
-    manifest = build_manifest("evaluate", inputs, options)
-    with claimed(folder, "evaluate", overwrite=overwrite) as output:
-        write_report(found.report, output)
-        write_rows(output.path_of("leaderboard.csv"), found.leaderboard["rows"])
-        if found.answer.thresholds is not None:
-            notes = [IMAGE_RULES_NOTE] if options.get("image_rules") else []
-            write_threshold_page(found.answer, found.answer.thresholds, output, notes)
-        atomic_write_json(output.path_of("leaderboard.json"), {**found.leaderboard, "manifest": manifest})
-        commit_result(output, manifest)
 
 
 def _member_answer(predictions: "PredictionSet", model: str) -> HeldOut:

@@ -98,7 +98,7 @@ def page_environment() -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("stacking.report", "templates"),
+        loader=jinja2.PackageLoader(__name__.rpartition(".")[0], "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
