@@ -228,7 +228,8 @@ def evaluate(
         singles.append(float(thresholds["single"][0]))
         fitted.append(ensemble)
     counts = {name: DecisionCounts.count(decided, truth) for name, decided in decisions.items()}
-    held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"])
+    limits = np.median([ensemble.thresholds_ for ensemble in fitted], axis=0)
+    held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"], limits)
     cpu, wall, peak = meter.read()
     combiners = [ensemble.combiner_ for ensemble in fitted]
     result = MethodResult(

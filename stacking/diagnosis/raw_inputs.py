@@ -217,8 +217,10 @@ def _from_set(found: RawInputs, predictions: PredictionSet) -> Iterator[RawMembe
         predictions = predictions.subset(samples=np.sort(drawn))
     ids, labels = predictions.ids.tolist(), list(predictions.labels)
     if predictions.y_true is not None and found.truth is None:
-        facts = {"groups": predictions.groups} if predictions.groups is not None else {}
-        found.truth = Truth(predictions.ids, predictions.labels, predictions.y_true, predictions.y_known, metadata=facts)
+        metadata = {"groups": predictions.groups} if predictions.groups is not None else {}
+        found.truth = Truth(
+            predictions.ids, predictions.labels, predictions.y_true, predictions.y_known, metadata=facts
+        )
         found.folds = predictions.folds
     for name in predictions.models:
         yield RawMember(name, ids, labels, predictions.model_scores(name))
