@@ -219,7 +219,7 @@ def _from_set(found: RawInputs, predictions: PredictionSet) -> Iterator[RawMembe
     if predictions.y_true is not None and found.truth is None:
         metadata = {"groups": predictions.groups} if predictions.groups is not None else {}
         found.truth = Truth(
-            predictions.ids, predictions.labels, predictions.y_true, predictions.y_known, metadata=facts
+            predictions.ids, predictions.labels, predictions.y_true, predictions.y_known, metadata=metadata
         )
         found.folds = predictions.folds
     for name in predictions.models:
