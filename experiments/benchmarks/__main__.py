@@ -142,7 +142,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
     known = ", ".join([*PARTS, *GROUPS])
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, separated by commas, of {known}")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop dear rows so that all ends by then")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop slow rows so that all ends by then")
     parser.add_argument(
         "--resume", action="store_true", help="keep the parts that --out holds in full, measure the rest"
     )

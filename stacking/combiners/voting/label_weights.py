@@ -196,14 +196,14 @@ class _GroupBlock:
     group_of: IndexArray
     kept: IndexArray
 
-    def worths(self, candidates: DoubleArray, criterion: Criterion, price: float = 0.0) -> DoubleArray:
+    def evaluate(self, candidates: DoubleArray, criterion: Criterion, price: float = 0.0) -> DoubleArray:
         """Return what candidates (n_groups, k, n_members) are worth, summed over the labels of each group."""
         full = np.zeros((*candidates.shape[:2], len(self.covers)))
         np.put_along_axis(full, self.kept[:, None, :], candidates, axis=2)
         weights = covered_weights(np.moveaxis(full[self.group_of], 0, -1), self.covers)
-        worths = self.cells.worths(np.ascontiguousarray(weights, dtype=np.float32), criterion, price)
+        values = self.cells.evaluate(np.ascontiguousarray(weights, dtype=np.float32), criterion, price)
         first = np.searchsorted(self.group_of, np.arange(len(self.groups)))
-        total: DoubleArray = np.add.reduceat(worths, first, axis=1).T
+        total: DoubleArray = np.add.reduceat(values, first, axis=1).T
         return total
 
 
@@ -238,7 +238,7 @@ class _Gain:
     def __call__(self, candidates: DoubleArray) -> DoubleArray:
         """Return losses (n_groups, k)."""
         distance = ((candidates - self.shared[self.block.kept][:, None]) ** 2).sum(axis=2)
-        return self.pull * distance - self.block.worths(candidates, "gain", self.price)
+        return self.pull * distance - self.block.evaluate(candidates, "gain", self.price)
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,9 @@ class _OwnMean:
     def __call__(self, candidates: DoubleArray) -> DoubleArray:
         """Return losses (n_groups, k)."""
         counted = self.block.cells.positives > 0 if self.criterion == "average-precision" else None
-        return 1.0 - self.block.worths(candidates, self.criterion) / np.bincount(self.block.group_of, counted)[:, None]
+        return (
+            1.0 - self.block.evaluate(candidates, self.criterion) / np.bincount(self.block.group_of, counted)[:, None]
+        )
 
 
 def _search_block(objective: _Gain | _OwnMean, columns: DoubleArray, search: GroupSearch) -> None:

@@ -12,11 +12,11 @@ from stacking.decision_rules import sorted_cuts, tune_thresholds
 def test_the_width_of_the_bins_changes_no_threshold(rule, weighted, rng, monkeypatch):
     truth = (rng.random((150, 40)) < 0.1).astype(np.uint8)
     scores = (1 / (1 + np.exp(-(2 * truth - 2 + rng.normal(size=truth.shape))))).astype(np.float32)
-    facts = {"sample_weight": rng.integers(0, 4, 150) / 2} if weighted else {}
-    fine = tune_thresholds(scores, truth, rule, **facts)
+    metadata = {"sample_weight": rng.integers(0, 4, 150) / 2} if weighted else {}
+    fine = tune_thresholds(scores, truth, rule, **metadata)
     monkeypatch.setattr(sorted_cuts, "FINE_LABELS", 1)
     assert sorted_cuts._histogram_shift(40) == 23
-    np.testing.assert_array_equal(tune_thresholds(scores, truth, rule, **facts), fine)
+    np.testing.assert_array_equal(tune_thresholds(scores, truth, rule, **metadata), fine)
 
 
 def test_histograms_of_many_labels_stay_small():

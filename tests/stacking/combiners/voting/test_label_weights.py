@@ -122,8 +122,8 @@ def test_coverage_a_label_without_positives_and_weights_of_samples(objective):
     truth[:, 7] = 0
     known = np.ones(truth.shape, dtype=bool)
     known[::3, 2] = False
-    facts = predictions.facts() | {"y_true": truth, "y_known": known, "sample_weight": np.arange(800) % 3}
-    predictions = PredictionSet(predictions.to_array(), **facts)
+    metadata = predictions.metadata() | {"y_true": truth, "y_known": known, "sample_weight": np.arange(800) % 3}
+    predictions = PredictionSet(predictions.to_array(), **metadata)
     voting = WeightedVoting(objective=objective, weights_per="label").fit(predictions)
     assert (voting.weights_[~covers] == 0).all()
     np.testing.assert_allclose(voting.weights_.sum(axis=0), 1.0)
@@ -141,7 +141,7 @@ def test_without_any_positive_the_shared_weights_stay():
     np.testing.assert_array_equal(voting.weights_, np.repeat(voting.shared_weights_[:, None], 8, axis=1))
 
 
-def test_leaving_a_member_out_renormalises_own_weights():
+def test_leaving_a_member_out_renormalizes_own_weights():
     predictions = make_set(0)
     voting = create_method("greedy-per-label").fit(predictions)
     weights = voting.weights_[1:] / voting.weights_[1:].sum(axis=0)
