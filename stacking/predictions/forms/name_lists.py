@@ -5,7 +5,6 @@ Photos (`base_models.photos.vocabulary`) and predictions read the same label lis
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from stacking._checks import check_names, first_names
 from stacking._typing import StringArray
-from stacking.files.untrusted import read_npy
+from stacking.files.untrusted import load_strictly, read_npy
 from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.tables import (
@@ -230,8 +229,10 @@ def _read_list(path: Path, headers: Sequence[str]) -> Any:
 def _read_json(path: Path) -> Any:
     """Read names from JSON: a list of them, of objects, or an object of names by id or numbers by name."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        values = load_strictly(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError(f"{path} must be a JSON list of names: it is nested too deeply.") from error
+    except ValueError as error:
         raise ValueError(f"{path} must be a JSON list of names: {error}.") from error
     if isinstance(values, dict):
         nested = next((values[key] for key in _NESTED if isinstance(values.get(key), list)), None)
@@ -246,8 +247,14 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f"{path} must be a JSON list of names: got {type(values).__name__}.")
     if values and all(isinstance(value, dict) for value in values):
         keys = list(dict.fromkeys(key for value in values for key in value))
-        return {key: [str(value.get(key, "")) for value in values] for key in keys}
+        return {key: [_as_name(value.get(key)) for value in values] for key in keys}
     return values
+
+
+def _as_name(value: object) -> str:
+    """Return a name or whole number as text; nothing for null, a truth value, a fraction, a list or an object."""
+    is_name = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if is_name else ""
 
 
 def _first_column(columns: Mapping[str, list[str]], known: Sequence[str]) -> list[str] | None:

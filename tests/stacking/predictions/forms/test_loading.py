@@ -388,3 +388,30 @@ def test_the_contest_lists(shared_data):
     labels = shared_data / "imaterialist2018" / "label_counts.csv"
     found = read_label_list(labels)
     assert len(found.names) == 228 and len(set(found.groups)) == 8 and found.ids[0] == "1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"7": "red", "7": "dress"}', "the key '7' occurs twice"),
+        ('[{"name": "red", "name": "dress"}]', "the key 'name' occurs twice"),
+        ('["red", NaN]', "NaN is no JSON value"),
+        ("[" * 100_000, "nested too deeply"),
+        ("{" + ", ".join(f'"{k}": "l{k}"' for k in range(100_000)) + ', "5": "again"}', "the key '5' occurs twice"),
+        ('[{"id": 1, "name": null}, {"id": 2, "name": "red"}]', "labels"),
+        ('[{"id": 1, "name": ["red"]}, {"id": 2, "name": "dress"}]', "labels"),
+        ('[{"id": null, "name": "red"}, {"id": 2, "name": "dress"}]', "label ids"),
+        ('[{"id": 1.5, "name": "red"}, {"id": 2, "name": "dress"}]', "label ids"),
+        ('[{"id": true, "name": "red"}, {"id": 2, "name": "dress"}]', "label ids"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_json_lists_in_which_something_would_be_lost_or_invented(tmp_path, text, message):
+    with pytest.raises(ValueError, match=rf"l\.json.*{message}"):
+        read_label_list(write(tmp_path / "l.json", text))
+
+
+def test_json_lists_may_say_more_than_names(tmp_path):
+    text = '[{"id": 1, "name": "red", "group": null, "points": [1, 2], "isthing": true}, {"id": 2, "name": "dress"}]'
+    found = read_label_list(write(tmp_path / "l.json", text))
+    assert (found.names, found.ids) == (("red", "dress"), ("1", "2"))
