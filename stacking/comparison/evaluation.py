@@ -149,9 +149,9 @@ def try_candidate(
     scored : PredictionSet
         All scored rows, with their truth.
     deadline : float, default=inf
-        Value of ``time.monotonic()`` after which no further split is begun.
+        Value of ``time.monotonic()`` after which no further split is started.
     begin_split : callable, optional
-        Called with the number of each split before it is begun.
+        Called with the number of each split before it is started.
 
     Returns
     -------
@@ -185,9 +185,9 @@ def evaluate(
     scored : PredictionSet
         All scored rows, with their truth.
     deadline : float, default=inf
-        Value of ``time.monotonic()`` after which no further split is begun.
+        Value of ``time.monotonic()`` after which no further split is started.
     begin_split : callable, optional
-        Called with the number of each split before it is begun.
+        Called with the number of each split before it is started.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def evaluate(
         if begin_split is not None:
             begin_split(number)
         unfitted = _limit_time(candidate.build(), (deadline - time.monotonic()) / (len(splits) - number))
-        ensemble, tuned_on = unfitted.fit_cross_fitted(split.fit_side, folds=split.inner_folds)
+        ensemble, tuned_on = unfitted.fit_out_of_fold(split.fit_side, folds=split.inner_folds)
         y_score[split.rows] = ensemble.predict_proba(split.test_side)
         thresholds, cross_fitted = _tune_decisions(ensemble, tuned_on)
         for name in DECISIONS:
@@ -222,7 +222,8 @@ def evaluate(
         singles.append(float(thresholds["single"][0]))
         fitted.append(ensemble)
     counts = {name: DecisionCounts.count(decided, truth) for name, decided in decisions.items()}
-    held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"])
+    limits = np.median([ensemble.thresholds_ for ensemble in fitted], axis=0)
+    held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"], limits)
     cpu, wall, peak = meter.read()
     combiners = [ensemble.combiner_ for ensemble in fitted]
     result = MethodResult(
@@ -296,7 +297,9 @@ def _options(combiners: Sequence[Combiner]) -> dict[str, Any]:
 
 def _notes(ensembles: Sequence[StackingEnsemble]) -> tuple[str, ...]:
     """Collect what fitted ensembles say about themselves; what only some folds say names the fold."""
-    told = [[str(note) for note in ensemble.report_["notes"]] for ensemble in ensembles]
-    shared = [note for note in (told[0] if told else []) if all(note in notes for notes in told)]
-    own = [f"fold {fold}: {note}" for fold, notes in enumerate(told, start=1) for note in notes if note not in shared]
+    by_fold = [[str(note) for note in ensemble.report_["notes"]] for ensemble in ensembles]
+    shared = [note for note in (by_fold[0] if by_fold else []) if all(note in notes for notes in by_fold)]
+    own = [
+        f"fold {fold}: {note}" for fold, notes in enumerate(by_fold, start=1) for note in notes if note not in shared
+    ]
     return (*dict.fromkeys(shared), *own)

@@ -33,7 +33,7 @@ class ComparisonPlan:
     n_bootstrap : int
         Number of resamples.
     time_limit : float or None
-        Seconds after which no further split is begun.
+        Seconds after which no further split is started.
     ensemble : dict
         Keyword arguments of `StackingEnsemble` that every method is fitted with.
     progress : callable or None

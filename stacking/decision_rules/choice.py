@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from stacking._typing import BoolArray, FloatArray
 from stacking.decision_rules import apply_thresholds, get_decision_rule
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
 from stacking.predictions import PredictionSet
@@ -180,7 +180,7 @@ def tune_rule(y_score: FloatArray, truth: Truth, rule: str) -> npt.NDArray[np.fl
     ndarray of float64, shape (n_labels,)
         Thresholds, +inf for never.
     """
-    return np.asarray(get_decision_rule(rule).tune(LabelledScores.of(y_score, truth)), np.float64)
+    return np.asarray(get_decision_rule(rule).tune(LabeledScores.of(y_score, truth)), np.float64)
 
 
 def nested_decisions(
@@ -196,7 +196,7 @@ def nested_decisions(
     Parameters
     ----------
     y_score : ndarray of shape (n_samples, n_labels)
-        Held-out scores, as `Combiner.cross_fit_predict` gives them.
+        Held-out scores, as `Combiner.predict_out_of_fold` gives them.
     predictions : PredictionSet
         Its truth, known cells, weights and groups tune the thresholds.
     folds : ndarray of int, shape (n_samples,)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray, IndexArray
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_parts import SortedParts
 from stacking.folds import deal_folds
@@ -13,7 +13,7 @@ from stacking.ties import exceeds
 
 @register("cross-validated", average="micro-F1")
 def tune_cross_validated(
-    scores: LabelledScores,
+    scores: LabeledScores,
     n_splits: int = 5,
     margin: float = 1.0,
     random_state: int | np.random.Generator | None = 0,
@@ -26,7 +26,7 @@ def tune_cross_validated(
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth; groups share a fold.
     n_splits : int, default 5
         Number of stratified folds, at least 2; fewer are used if there are fewer samples or groups.

@@ -14,7 +14,7 @@ from stacking._checks import check_y_score
 from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.decision_rules.cross_validated import tune_cross_validated_in_parts
 from stacking.decision_rules.exact_micro_f1 import tune_exact_over_blocks
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.sorted_parts import SortedParts
 from stacking.folds import deal_part
 from stacking.predictions import PredictionSet
@@ -68,7 +68,7 @@ class ScoreBlocks:
         self.kept = counted if kept is None else kept if counted is None else kept & counted
         self.block = rows_per_block(predictions.n_labels) if block is None else block
 
-    def __iter__(self) -> Iterator[LabelledScores]:
+    def __iter__(self) -> Iterator[LabeledScores]:
         """Yield the blocks that hold any row."""
         truth = self.predictions.truth
         for start in range(0, self.predictions.n_samples, self.block):
@@ -77,7 +77,7 @@ class ScoreBlocks:
                 rows = start + np.flatnonzero(self.kept[rows])
                 if not len(rows):
                     continue
-            yield LabelledScores(check_y_score(self.read(rows)), truth.rows(rows))
+            yield LabeledScores(check_y_score(self.read(rows)), truth.rows(rows))
 
     def tune(self, rule: str = "exact-micro-f1") -> DoubleArray:
         """Tune the thresholds of an additive rule.

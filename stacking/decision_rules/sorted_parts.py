@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray, IntArray
-from stacking.decision_rules.exact_micro_f1 import cut_blocks, maximise_micro_f1
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.exact_micro_f1 import cut_blocks, maximize_micro_f1
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.sorted_cuts import ScoreHistograms, SortedCuts, SortedEntries, count_scores
 
 SPARE, SPARE_ROOT = 1.3, 3.0
@@ -25,7 +25,7 @@ SPARE, SPARE_ROOT = 1.3, 3.0
 the positives and `SPARE_ROOT` times their root, as a part may hold all positives of a rare label. Only speed depends on
 it."""
 
-ReadBlocks = Callable[[BoolArray], Iterable[LabelledScores]]
+ReadBlocks = Callable[[BoolArray], Iterable[LabeledScores]]
 """Takes a mask of rows, returns them in blocks, in their order."""
 
 
@@ -133,7 +133,7 @@ class SortedParts:
     def _pool(self) -> _Entries:
         """The entries of all cells as one label."""
 
-        def read() -> Iterable[LabelledScores]:
+        def read() -> Iterable[LabeledScores]:
             return (block.pooled() for block in self.read_blocks(self.kept))
 
         return _Entries.gather(read, self._histograms.pooled(), row_cells=self._n_labels)
@@ -154,7 +154,7 @@ class _Entries:
 
     @classmethod
     def gather(
-        cls, read: Callable[[], Iterable[LabelledScores]], histograms: ScoreHistograms, row_cells: int = 1
+        cls, read: Callable[[], Iterable[LabeledScores]], histograms: ScoreHistograms, row_cells: int = 1
     ) -> _Entries:
         """Sort what can matter to any part of the rows, with some to spare; remember the positives below that."""
         price = histograms.reachable_micro_f1()
@@ -183,12 +183,12 @@ class _Entries:
         # The cuts at the edges of bins alone give a micro-F1 that is reached, as in `exact_micro_f1.cut_exactly`.
         nowhere = np.empty(0)
         edges = SortedCuts(edge_start, nowhere, edge_hits, edge_fired, positives)
-        price = maximise_micro_f1(edges, 0.0)[1] if len(edge_hits) else 0.0
+        price = maximize_micro_f1(edges, 0.0)[1] if len(edge_hits) else 0.0
         if price == 0.0 or (~self.complete & (reached < 2.0 * positives / price)).any():
             return None
         threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
         cuts = SortedCuts(cut_start, threshold, hits, fired, positives)
-        chosen, value = maximise_micro_f1(cuts, price)
+        chosen, value = maximize_micro_f1(cuts, price)
         return cuts.thresholds(chosen), value
 
     def count(self, part: BoolArray, thresholds: DoubleArray) -> tuple[DoubleArray, DoubleArray] | None:
@@ -212,7 +212,7 @@ def _patterns_at(thresholds: DoubleArray) -> npt.NDArray[np.uint32]:
 
 
 def _positives_below(
-    blocks: Iterable[LabelledScores], floors: npt.NDArray[np.uint32], row_cells: int
+    blocks: Iterable[LabeledScores], floors: npt.NDArray[np.uint32], row_cells: int
 ) -> tuple[npt.NDArray[np.int32], IntArray]:
     """Return the rows of the positives that lie below the floors, label by label, and where each label's begin."""
     lowest = floors.view(np.float32).copy()

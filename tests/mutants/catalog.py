@@ -139,7 +139,7 @@ STACKING = (
     ),
     Mutant(
         "unknown cells tune nested decisions",
-        "stacking/decision_rules/labelled_scores.py",
+        "stacking/decision_rules/labeled_scores.py",
         "        known = self.truth.y_known\n",
         "        known = None\n",
         (f"{STACK}/test_nested_weights.py",),
@@ -182,9 +182,9 @@ STACKING = (
     ),
     Mutant(
         "a kept piece that ignores the truth",
-        "stacking/combiners/meta_learners/trees/label_feed.py",
-        "digest_of(rows.logits, rows.y_true, rows.weight, rows.usable)",
-        "digest_of(rows.logits, rows.weight, rows.usable)",
+        "stacking/combiners/meta_learners/trees/label_inputs.py",
+        "cache_key(rows.logits, rows.y_true, rows.weight, rows.usable)",
+        "cache_key(rows.logits, rows.weight, rows.usable)",
         (f"{STACK}/files/test_result_cache.py::test_a_folder_of_other_data_answers_nothing",),
     ),
     Mutant(
@@ -195,7 +195,7 @@ STACKING = (
         (f"{STACK}/files/test_result_cache.py::test_a_piece_depends_on_all_that_it_is_made_of",),
     ),
     Mutant(
-        "rows that were fitted on are not recognised",
+        "rows that were fitted on are not recognized",
         "stacking/ensemble/seen_samples.py",
         "return np.isin(hashes, fitted)",
         "return np.zeros(len(hashes), dtype=np.bool_)",

@@ -38,9 +38,9 @@ def test_an_equal_fit_on_the_same_rows_is_made_once(predictions):
     folds = deal_folds(predictions.truth, 3)
     with share_fits([create_method("logistic")]):
         started = cpu_clock()
-        first = create_method("logistic").fit_cross_fitted(predictions, folds=folds)
+        first = create_method("logistic").fit_out_of_fold(predictions, folds=folds)
         spent = cpu_clock() - started
-        again = create_method("logistic").fit_cross_fitted(predictions, folds=folds)
+        again = create_method("logistic").fit_out_of_fold(predictions, folds=folds)
         assert again[0] is first[0]
         assert again[1] is first[1]
         assert cpu_clock() - started >= 2 * spent
@@ -52,7 +52,7 @@ def test_whatever_differs_is_fitted_anew(predictions, other):
     """Also where a set is derived from the one before, or takes its place in memory."""
     folds = deal_folds(predictions.truth, 3)
     with share_fits([create_method("greedy"), create_method("greedy", max_members=2)]):
-        first, _ = create_method("greedy").fit_cross_fitted(predictions, folds=folds)
+        first, _ = create_method("greedy").fit_out_of_fold(predictions, folds=folds)
         rows, name, options = predictions, "greedy", {}
         if other == "rows":
             rows, folds = predictions.subset(samples=slice(0, 120)), folds[:120]
@@ -66,9 +66,9 @@ def test_whatever_differs_is_fitted_anew(predictions, other):
             options = {"max_members": 2}
         else:
             name = "mean"
-        second, y_score = create_method(name, **options).fit_cross_fitted(rows, folds=folds)
+        second, y_score = create_method(name, **options).fit_out_of_fold(rows, folds=folds)
     assert second is not first
-    alone = create_method(name, **options).fit_cross_fitted(rows, folds=folds)[1]
+    alone = create_method(name, **options).fit_out_of_fold(rows, folds=folds)[1]
     np.testing.assert_array_equal(y_score, alone)
 
 

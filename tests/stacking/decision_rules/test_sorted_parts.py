@@ -5,7 +5,7 @@ import pytest
 
 from stacking.decision_rules import sorted_parts
 from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.single import tune_single
 from stacking.decision_rules.sorted_parts import SortedParts
 from stacking.folds import deal_folds, deal_part
@@ -28,7 +28,7 @@ def scores(request, rng):
     elif request.param == "rare":
         y_true[:] = 0
         y_true[[5, 170, 171], [3, 3, 7]] = 1
-    return LabelledScores.check(y_score, y_true, known, weight)
+    return LabeledScores.check(y_score, y_true, known, weight)
 
 
 def parts_of(n_rows, rng):
@@ -48,11 +48,11 @@ def test_a_part_has_the_thresholds_that_it_has_alone(scores, rng, spare, monkeyp
         if not part.any():
             assert np.isinf(rows.cut_labels(part)).all()
             continue
-        alone = LabelledScores(scores.y_score[part], scores.truth.rows(part))
+        alone = LabeledScores(scores.y_score[part], scores.truth.rows(part))
         np.testing.assert_array_equal(rows.cut_labels(part), tune_exact_micro_f1(alone))
         np.testing.assert_array_equal(rows.cut_pooled(part)[0], tune_single(alone))
         other = ~part
-        left = LabelledScores(scores.y_score[other], scores.truth.rows(other))
+        left = LabeledScores(scores.y_score[other], scores.truth.rows(other))
         for thresholds in (rows.cut_labels(part), rows.cut_pooled(part)[0], np.linspace(0, 1.2, 12)):
             np.testing.assert_allclose(rows.count(other, thresholds), left.counts_at(thresholds), rtol=1e-12)
 
