@@ -23,6 +23,9 @@ from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.named_arrays import align_by_name
 from stacking.truth import Truth, number_groups
 
+REMEMBERED_PARTS = 16
+"""Deals that a truth remembers: more than the outer folds of a comparison; only speed depends on it."""
+
 RandomState = int | np.random.Generator | None
 
 LIBRARY_CELLS = 300_000
@@ -56,6 +59,31 @@ def deal_folds(truth: Truth, n_splits: int = 5, *, random_state: RandomState = 0
     kept = truth.only_counted()
     folds = stratified_group_folds(kept.y_true, n_splits, groups=kept.groups, random_state=random_state)
     return _place_uncounted(truth, folds, lambda number: number % n_splits)
+
+
+def deal_part(truth: Truth, part: BoolArray) -> IndexArray:
+    """Deal some of the rows into folds, as `deal_folds` does, and remember them for whoever deals the same part again.
+
+    Parameters
+    ----------
+    truth : Truth
+        Of all rows.
+    part : ndarray of bool, shape (n_samples,)
+        The rows to deal.
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        Their folds; -1 for the other rows.
+    """
+    key = part.tobytes()
+    if key not in truth.dealt:
+        folds = np.full(len(part), -1, dtype=np.intp)
+        folds[part] = deal_folds(truth.rows(part))
+        while len(truth.dealt) >= REMEMBERED_PARTS:
+            truth.dealt.pop(next(iter(truth.dealt)))
+        truth.dealt[key] = folds.astype(np.int8)
+    return truth.dealt[key].astype(np.intp)
 
 
 def hold_out(truth: Truth, fraction: float, *, random_state: RandomState = 0) -> BoolArray:

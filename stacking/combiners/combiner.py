@@ -19,6 +19,7 @@ from optimizers.registry import did_you_mean
 from stacking._checks import check_folds, first_names
 from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, FloatArray, IndexArray
+from stacking.combiners.shared_fits import shared_fits
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.process.child_processes import run_parallel
@@ -203,6 +204,13 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             Held-out scores in [0, 1]; rows that do not count are scored by the fit on all rows, which did not see them.
         """
         held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples)
+        shared = shared_fits()
+        if shared is None:
+            return self._fit_and_hold_out(predictions, held_out)
+        return shared.recall(self, predictions, held_out, lambda: self._fit_and_hold_out(predictions, held_out))
+
+    def _fit_and_hold_out(self, predictions: PredictionSet, held_out: IndexArray) -> tuple[Self, FloatArray]:
+        """Fit on all rows and score them held out; rows that do not count by the fit on all rows."""
         counted = predictions.counted
         if counted is not None:
             held_out = held_out[counted]

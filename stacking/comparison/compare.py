@@ -13,6 +13,7 @@ import numpy.typing as npt
 from stacking._checks import check_choice
 from stacking._typing import DoubleArray
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.shared_fits import share_fits
 from stacking.comparison.candidates import Candidate, find_candidates
 from stacking.comparison.evaluation import DECISIONS, FailedMethod, MethodResult, try_candidate
 from stacking.comparison.held_out import HeldOut
@@ -142,13 +143,26 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
         splits, scored = [split], split.test_side
     deadline = float("inf") if time_limit is None else started + time_limit
     run = _Run(splits, scored, deadline, plan)
-    run.score(candidates)
+    with share_fits(_raced_again(candidates, plan)):
+        run.score(candidates)
     if not run.results:
         reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in run.failures[:3])
         raise RuntimeError(f"no method could be scored: {reasons}")
     shift = run.recalibrate_best_member(candidates)
     manifest = write_manifest(predictions, holdout, splits, plan, list(run.results.values()))
     return _assemble(run, shift, scored, manifest, plan)
+
+
+def _raced_again(candidates: Sequence[Candidate], plan: ComparisonPlan) -> list[Combiner]:
+    """List what ``auto`` races besides being scored by itself; nothing under a limit, where auto sees the clock."""
+    from stacking.combiners.auto.race import RACERS
+    from stacking.combiners.registry import create_method
+
+    names = {candidate.name for candidate in candidates}
+    limited = plan.time_limit is not None or plan.ensemble["time_limit"] is not None
+    if limited or not any(candidate.kind == "auto" for candidate in candidates):
+        return []
+    return [create_method(name, random_state=plan.random_state) for name in RACERS if name in names]
 
 
 class _Run:

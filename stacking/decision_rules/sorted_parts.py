@@ -106,7 +106,8 @@ class SortedParts:
             counted = self._pool.count(rows, thresholds)
         if counted is not None:
             return counted
-        hits, fired = np.sum([block.counts_at(thresholds) for block in self.read_blocks(part)], axis=0)
+        nothing = np.zeros((2, self._n_labels))
+        hits, fired = sum((np.asarray(block.counts_at(thresholds)) for block in self.read_blocks(part)), nothing)
         return hits, fired
 
     def _of_kept(self, part: BoolArray) -> BoolArray:
