@@ -331,11 +331,11 @@ def label_samples(
     scores = None
     if target.scores_out is not None:
         aligned = predictions.subset(labels=list(ensemble.labels_))
-        facts: dict[str, Any] = {
+        metadata: dict[str, Any] = {
             name: getattr(aligned, name)
             for name in ("y_true", "y_known", "sample_weight", "groups", "label_groups", "label_ids", "train_frequency")
         }
-        facts["label_ids"] = facts["label_ids"] or ensemble.label_ids_
-        scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **facts)
+        metadata["label_ids"] = metadata["label_ids"] or ensemble.label_ids_
+        scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **metadata)
     target.write(table.getvalue(), scores, manifest)
     return LabelCounts(len(y_pred), float(y_pred.sum(axis=1).mean()))

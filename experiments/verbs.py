@@ -230,9 +230,7 @@ def evaluate(
     """
     options: dict[str, Any] = {"drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
     opened, given = _opened(ensemble), as_scores(scores, truth)
-    leaderboard, report_ = evaluate_ensemble(opened, given, without=tuple(without), **options)
-    inputs = {"ensemble": opened.fingerprint, "predictions": given.fingerprint}
-    return Evaluation(leaderboard, report_, inputs, {"without": tuple(without), **options})
+    return evaluate_ensemble(opened, given, without=tuple(without), **options)
 
 
 def report(result: Comparison | Evaluation, folder: PathLike, *, overwrite: bool = False) -> Path:

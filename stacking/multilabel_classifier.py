@@ -228,8 +228,8 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
             (delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts), self.n_jobs
         )
         self.named_estimators_ = Bunch(**dict(zip([name for name, _ in self._parts], self.estimators_, strict=True)))
-        facts = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
-        self._fit_final(final, self._as_predictions(scores, **facts))
+        metadata = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
+        self._fit_final(final, self._as_predictions(scores, **metadata))
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
@@ -312,12 +312,12 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         X = self._check_features(X, reset=False)
         return np.stack([fitted.predict_proba(X) for fitted in self.estimators_])
 
-    def _as_predictions(self, scores: FloatArray, **facts: Any) -> PredictionSet:
+    def _as_predictions(self, scores: FloatArray, **metadata: Any) -> PredictionSet:
         """Wrap base scores of shape (n_models, n_samples, n_labels) with the names of this stack."""
         from stacking.predictions import PredictionSet
 
         names = [name for name, _ in self._parts]
-        return PredictionSet(scores, models=names, labels=self.labels_, **facts)
+        return PredictionSet(scores, models=names, labels=self.labels_, **metadata)
 
     def _read_truth(
         self, X: Any, indicators: NDArray[np.uint8], sample_weight: ArrayLike | None, groups: ArrayLike | None
@@ -382,7 +382,7 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         from stacking.decision_rules.choice import choose_thresholds
 
         folds = self._folds(predictions.truth)
-        scores = combiner.cross_fit_predict(predictions, folds=folds)
+        scores = combiner.predict_out_of_fold(predictions, folds=folds)
         return choose_thresholds(scores, predictions, folds).thresholds
 
     def _given_folds(self, X: Any, target: Target, groups: ArrayLike | None) -> NDArray[np.intp] | None:

@@ -23,7 +23,7 @@ INTERNAL_FAILURE = 1  # as Python exits on a traceback
 INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
 _OURS = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
-_EXTRA_OF = {
+EXTRA_OF = {
     "torch": "train",
     "torchvision": "train",
     "timm": "train",
@@ -57,7 +57,7 @@ def bad_input_sentence(error: BaseException) -> str | None:
         One line without traceback, or None for an internal failure.
     """
     if isinstance(error, ModuleNotFoundError) and error.name:
-        extra = _EXTRA_OF.get(error.name.partition(".")[0])
+        extra = EXTRA_OF.get(error.name.partition(".")[0])
         return (
             f"this needs the package {error.name!r}: install it with pip install 'labelstack[{extra}]'."
             if extra

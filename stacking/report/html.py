@@ -51,7 +51,7 @@ def render_html(report: Report) -> str:
     from markupsafe import Markup
 
     script = read_template("sort.js")
-    page = _environment().get_template("report.html")
+    page = page_environment().get_template("report.html")
     return page.render(report=report, script=Markup(script), script_hash=hash_for_policy(script))  # ours  # nosec B704
 
 
@@ -88,8 +88,14 @@ def hash_for_policy(script: str) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    """Build the template environment, autoescape on."""
+def page_environment() -> jinja2.Environment:
+    """Build the environment of the templates, autoescape on.
+
+    Returns
+    -------
+    jinja2.Environment
+        With the filters that the pages use.
+    """
     import jinja2
 
     environment = jinja2.Environment(

@@ -171,9 +171,11 @@ def leaderboard_section(comparison: ComparisonResults) -> Section:
         kinds=[row.kind for row in rows],
         reference=("constant answer", comparison.constant_answer),
     )
-    units = comparison.manifest["bootstrap"]["units"]
+    bootstrap = comparison.manifest["bootstrap"]
+    refitted = f" and a {bootstrap['fit_error']}, for what other samples would have fitted"
     caption = (
-        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {units}. The limits say how sure one score is; "
+        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {bootstrap['units']}"
+        f"{refitted if bootstrap['fit_error'] else ''}. The limits say how sure one score is; "
         "because all methods are scored on the same samples, differences are surer than the overlap suggests (table)."
     )
     blocks: list[Block] = [Figure(chart, caption), _leaderboard_table(comparison)]
@@ -279,19 +281,19 @@ def gain_section(comparison: ComparisonResults) -> Section | None:
     if ladder is None:
         return None
     chart = ladder_figure(
-        [rung.cause for rung in ladder.rungs],
-        [rung.gain for rung in ladder.rungs],
+        [step.cause for step in ladder.steps],
+        [step.gain for step in ladder.steps],
         ladder.start,
         f"{ladder.start_name}, one threshold",
     )
     rows: list[list[Cell]] = [
         [
-            rung.cause,
-            "not measured" if rung.gain is None else rung.gain,
-            write_interval(rung.low, rung.high, signed=True),
-            rung.explanation,
+            step.cause,
+            "not measured" if step.gain is None else step.gain,
+            write_interval(step.low, step.high, signed=True),
+            step.explanation,
         ]
-        for rung in ladder.rungs
+        for step in ladder.steps
     ]
     total = ladder.final - ladder.start
     rows.append(["together", total, "", f"from {ladder.start_name} with one threshold to {ladder.final_name}"])
@@ -300,7 +302,7 @@ def gain_section(comparison: ComparisonResults) -> Section | None:
         rows,
         strong=[len(rows) - 1],
     )
-    if all(rung.gain is None for rung in ladder.rungs[:-1]):
+    if all(step.gain is None for step in ladder.steps[:-1]):
         return Section("Where the gain comes from", [table])
     caption = "Each step changes one thing; steps add up. All on the same held-out samples."
     return Section("Where the gain comes from", [Figure(chart, caption), table])

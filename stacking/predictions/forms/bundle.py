@@ -20,13 +20,13 @@ from stacking.files.output_rules import check_output_file
 from stacking.files.untrusted import read_npz
 from stacking.links import sigmoid_in_place
 from stacking.predictions.forms.matrix_files import header_bytes
-from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
+from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
 from stacking.predictions.sources import ALL, rows_per_block
 
 MARK = b"labelstack predictions"
 """Comment of the first array in the archive, which distinguishes a bundle of ours from other files."""
 REQUIRED = ("y_scores", "ids", "models", "labels")
-OPTIONAL = tuple(key for key in PredictionFacts.__annotations__ if key != "extras")
+OPTIONAL = tuple(key for key in PredictionMetadata.__annotations__ if key != "extras")
 
 
 def load_bundle(path: str | os.PathLike[str], *, from_logits: bool = False) -> PredictionSet:
@@ -92,11 +92,11 @@ def bundle_of(
     if from_logits and scores.dtype.kind == "f":
         scores = scores.astype(np.float32)
         sigmoid_in_place(scores)
-    facts: dict[str, Any] = {key: arrays[key] for key in OPTIONAL if key in arrays}
+    metadata: dict[str, Any] = {key: arrays[key] for key in OPTIONAL if key in arrays}
     extras = {key: arrays[key] for key in unknown}
     names = (arrays["ids"], arrays["models"], arrays["labels"])
     try:
-        return PredictionSet(scores, *names, extras=extras, **facts)
+        return PredictionSet(scores, *names, extras=extras, **metadata)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -167,7 +167,7 @@ def write_bundle(predictions: PredictionSet, file: BinaryIO, *, dtype: str = "fl
         "models": np.array(predictions.models),
         "labels": np.array(predictions.labels),
     }
-    arrays |= {key: value for key, value in predictions.facts().items() if value is not None and key != "extras"}
+    arrays |= {key: value for key, value in predictions.metadata().items() if value is not None and key != "extras"}
     arrays |= predictions.extras
     plain = {key: np.asarray(value) for key, value in arrays.items()}
     for key, array in plain.items():

@@ -24,7 +24,7 @@ from stacking.predictions.forms.loading import (
     attach_truth,
     load_predictions,
     names_of_logits,
-    with_facts_of_labels,
+    with_label_metadata,
 )
 from stacking.predictions.forms.name_lists import read_ids, read_label_list
 from stacking.predictions.forms.truth import is_table_of_labels, read_truth
@@ -216,7 +216,7 @@ def _from_memory(
         labels=None if wanted is None else list(wanted.names),
         y_true=None if _reads_as_table(truth) else truth,
     )
-    found = with_facts_of_labels(found, wanted)
+    found = with_label_metadata(found, wanted)
     found = _with_truth(found, truth) if _reads_as_table(truth) else found
     found.form = scores.form
     return found

@@ -72,7 +72,7 @@ class LabelTable:
         The matrix, NaN where blank.
     absent : list of tuple of str or None
         The labels that a long table says every sample lacks; labels in neither list are not known.
-    beside : dict of str to list of str
+    extra_columns : dict of str to list of str
         Further columns that were asked for, by name.
     unused : tuple of str
         The columns that nobody asked for.
@@ -83,7 +83,7 @@ class LabelTable:
     kind: Kind | None = None
     numbers: Table | None = None
     absent: list[Keys] | None = None
-    beside: dict[str, list[str]] = field(default_factory=dict)
+    extra_columns: dict[str, list[str]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
 
@@ -94,7 +94,7 @@ def read_label_table(
     id_column: str | None = None,
     labels_column: str | None = None,
     separator: str | None = None,
-    beside: Collection[str] = (),
+    extra_columns: Collection[str] = (),
     sample_columns: Collection[str] = (),
 ) -> LabelTable:
     """
@@ -110,7 +110,7 @@ def read_label_table(
         The columns of ids and of labels; by default those that are called so.
     separator : str, optional
         What separates labels in a cell; found by default.
-    beside : collection of str, default=()
+    extra_columns : collection of str, default=()
         Columns that hold something else; returned as text.
     sample_columns : collection of str, default=()
         Names, in lower case, of columns that hold something else unless a label is called so; returned as text.
@@ -132,7 +132,7 @@ def read_label_table(
     header = read_header_row(path, first_is_id=False)
     id_name = id_column if id_column is not None else find_id_column(header, known)
     rest = [name for name in header if name != id_name]
-    aside = [name for name in rest if name in beside or (name.lower() in sample_columns and name not in known)]
+    aside = [name for name in rest if name in extra_columns or (name.lower() in sample_columns and name not in known)]
     rest = [name for name in rest if name not in aside]
     called = [name for name in rest if name.lower() in LIST_COLUMNS]
     if labels_column in rest:
@@ -154,8 +154,8 @@ def read_label_table(
         if doubt:
             warnings.warn(doubt, stacklevel=5)
     kind = LIST_COLUMNS.get(column.lower())
-    beside_texts = {name: texts[name] for name in aside}
-    table = LabelTable(texts[id_name], keys, kind, beside=beside_texts, unused=tuple(unused))
+    extra_texts = {name: texts[name] for name in aside}
+    table = LabelTable(texts[id_name], keys, kind, extra_columns=extra_texts, unused=tuple(unused))
     if long_value is None and len(set(table.ids)) == len(table.ids):
         return table
     single = column.lower() in _ONE_LABEL_COLUMNS or column.lower() not in LIST_COLUMNS
@@ -232,18 +232,20 @@ def _join_rows(path: Path | HeldFrame, table: LabelTable, values: Sequence[str] 
             raise ValueError(
                 f"{path}: {name!r} must have the label {keys[0]!r} or not: got 0 and 1; correct the table."
             )
-    beside = {}
-    for column, texts in table.beside.items():
+    extra_columns = {}
+    for column, texts in table.extra_columns.items():
         odd = next((r for r, name in enumerate(table.ids) if texts[r] != texts[first[places[name]]]), None)
         if odd is not None:
             raise ValueError(
                 f"{path}: the rows of {table.ids[odd]!r} must agree in the column {column!r}: got {texts[odd]!r} and "
                 f"{texts[first[places[table.ids[odd]]]]!r}."
             )
-        beside[column] = [texts[row] for row in first]
+        extra_columns[column] = [texts[row] for row in first]
     absent = [tuple(key for key, value in row.items() if not value) for row in said]
     present = [tuple(key for key, value in row.items() if value) for row in said]
-    return replace(table, ids=list(places), keys=present, absent=absent if any(absent) else None, beside=beside)
+    return replace(
+        table, ids=list(places), keys=present, absent=absent if any(absent) else None, extra_columns=extra_columns
+    )
 
 
 def _read_matrix(
@@ -267,8 +269,8 @@ def _read_matrix(
         raise ValueError(f"{path} must have a column of labels: got columns {', '.join([id_name, *aside])}; add it.")
     numbers = _read_truth_values(path, id_name, columns, [*odd, *aside])
     texts = read_texts(path, aside) if aside else {}
-    beside = {name: texts[name] for name in aside}
-    return LabelTable(numbers.ids.tolist(), numbers=numbers, beside=beside, unused=tuple(odd))
+    extra_columns = {name: texts[name] for name in aside}
+    return LabelTable(numbers.ids.tolist(), numbers=numbers, extra_columns=extra_columns, unused=tuple(odd))
 
 
 def _read_truth_values(path: Path | HeldFrame, id_name: str, columns: Sequence[str], leave_out: Sequence[str]) -> Table:

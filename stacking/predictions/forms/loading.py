@@ -91,7 +91,7 @@ def load_predictions(
     """
     if (path is None) == (not models):
         raise ValueError("load_predictions needs either path (a bundle or a store) or models (one file per model).")
-    members = [_split_name(member) for member in ([path] if path is not None else models or ())]
+    members = [split_member(member) for member in ([path] if path is not None else models or ())]
     _check_files_exist({"truth": truth, "id list": ids, "label list": labels}, [where for _, where in members])
     wanted_ids = None if ids is None else read_ids(ids)
     wanted = None if labels is None else read_label_list(labels)
@@ -118,7 +118,7 @@ def load_predictions(
         and predictions.n_models * predictions.n_samples * predictions.n_labels * 4 <= IN_MEMORY_BYTES
     ):
         predictions = predictions.in_memory()
-    predictions = with_facts_of_labels(predictions, wanted)
+    predictions = with_label_metadata(predictions, wanted)
     if truth is not None and by_order:
         raw_truth = read_truth(truth, ids=predictions.ids, labels=predictions.labels)
     return predictions if raw_truth is None else attach_truth(predictions, raw_truth)
@@ -190,7 +190,7 @@ def attach_truth(predictions: PredictionSet, truth: Truth) -> PredictionSet:
     """
     rows = match_names(truth.ids, predictions.ids, who="truth", what="row")
     columns = match_names(truth.labels, predictions.labels, who="truth", what="label")
-    changes: dict[str, Any] = {key: take(values, rows) for key, values in truth.facts.items()}
+    changes: dict[str, Any] = {key: take(values, rows) for key, values in truth.metadata.items()}
     changes["y_true"] = take(take(truth.y_true, rows), columns, 1)
     changes["y_known"] = take(take(truth.y_known, rows), columns, 1)
     return _with(predictions, **changes)
@@ -223,7 +223,7 @@ def _order_of_labels(wanted: LabelList | None, truth: Truth | None) -> tuple[str
     return truth.labels if truth is not None and truth.names_labels else None
 
 
-def with_facts_of_labels(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
+def with_label_metadata(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
     """
     Add what a label list knows of its labels.
 
@@ -252,8 +252,27 @@ def _has_no_names(truth: object) -> bool:
     return truth is not None and not isinstance(truth, str | os.PathLike) and not is_frame(truth)
 
 
-def _split_name(member: Any) -> tuple[str | None, Any]:
-    """Split a member into its name, None where its file gives it, and where its scores are."""
+def split_member(member: Any) -> tuple[str | None, Any]:
+    """
+    Split a member into its name and where its scores are.
+
+    Parameters
+    ----------
+    member : path-like, data frame, or tuple of str and one of these
+        As `load_predictions` takes it.
+
+    Returns
+    -------
+    name : str or None
+        None where the file gives it, as bundles and stores do.
+    where : path-like or data frame
+        Where the scores are.
+
+    Raises
+    ------
+    ValueError
+        If a data frame comes without a name.
+    """
     name, where = member if isinstance(member, tuple) else (None, member)
     if is_frame(where) and name is None:
         raise ValueError("models must name every data frame: give it as a pair (name, data frame).")
@@ -374,8 +393,8 @@ def _by_name(part: PredictionSet, labels: LabelList | None) -> PredictionSet:
     names = labels.to_names(part.labels, f"model {part.models[0]!r}")
     if names == part.labels:
         return part
-    facts: Any = part.facts()
-    return PredictionSet(part.source, part.ids, part.models, names, **facts)
+    metadata: Any = part.metadata()
+    return PredictionSet(part.source, part.ids, part.models, names, **metadata)
 
 
 def _from_table(table: Table, model: str, *, from_logits: bool) -> PredictionSet:
@@ -406,8 +425,8 @@ def _load_matrix(
 
 def _with(predictions: PredictionSet, **changes: Any) -> PredictionSet:
     """Copy a set with other metadata."""
-    facts: Any = predictions.facts() | changes
-    return PredictionSet(predictions.source, predictions.ids, predictions.models, predictions.labels, **facts)
+    metadata: Any = predictions.metadata() | changes
+    return PredictionSet(predictions.source, predictions.ids, predictions.models, predictions.labels, **metadata)
 
 
 def _renamed(predictions: PredictionSet, name: str | None, path: Path) -> PredictionSet:
@@ -418,7 +437,7 @@ def _renamed(predictions: PredictionSet, name: str | None, path: Path) -> Predic
         raise ValueError(
             f"{path} holds {predictions.n_models} models: it cannot take the one name {name!r}; leave it out."
         )
-    return PredictionSet(predictions.source, predictions.ids, [name], predictions.labels, **predictions.facts())
+    return PredictionSet(predictions.source, predictions.ids, [name], predictions.labels, **predictions.metadata())
 
 
 def _stem(path: Path) -> str:

@@ -232,7 +232,11 @@ def read_columns(path: str | os.PathLike[str] | HeldFrame) -> tuple[str, ...]:
 
 
 def read_numbers(
-    path: str | os.PathLike[str] | HeldFrame, leave_out: Collection[str] = (), *, id_column: str | None = None
+    path: str | os.PathLike[str] | HeldFrame,
+    leave_out: Collection[str] = (),
+    *,
+    id_column: str | None = None,
+    unique_ids: bool = True,
 ) -> Table:
     """
     Read a table of numbers.
@@ -245,6 +249,8 @@ def read_numbers(
         Columns to skip.
     id_column : str, optional
         The column that holds the ids; the first by default.
+    unique_ids : bool, default=True
+        Whether an id that is blank or appears twice is an error; who looks for such faults takes the ids as they are.
 
     Returns
     -------
@@ -267,7 +273,7 @@ def read_numbers(
     if is_columnar(place):
         frame = _columnar(place)
         frame.columns = list(names)
-        ids = _ids(frame[id_name].tolist(), place)
+        ids = _ids(frame[id_name].tolist(), place, unique_ids)
         values = np.empty((len(ids), len(columns)), np.float32)
         for position, name in enumerate(columns):
             try:
@@ -284,7 +290,7 @@ def read_numbers(
         if frame is None:
             raise _explain(place, names, columns, id_name, error) from error
     return Table(
-        _ids(frame[id_name].tolist(), place),
+        _ids(frame[id_name].tolist(), place, unique_ids),
         columns,
         np.require(frame[list(columns)].to_numpy(np.float32), requirements=["C", "W"]),
     )
@@ -501,10 +507,12 @@ def _columnar(path: Path | HeldFrame) -> Any:
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
-def _ids(values: list[Any], path: Path) -> StringArray:
+def _ids(values: list[Any], path: Path, unique: bool = True) -> StringArray:
     """Check the id column."""
     if not values:
         raise ValueError(f"{path} must hold at least one row: got only a header.")
+    if not unique:
+        return np.array([str(value) for value in values])
     try:
         return check_names(np.array(values, dtype=object), name="ids")
     except TypeError as error:

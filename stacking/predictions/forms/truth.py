@@ -56,7 +56,7 @@ class Truth:
         False where not annotated.
     names_labels : bool
         Whether it says itself which labels there are, as a matrix does and lists do not.
-    facts : dict
+    metadata : dict
         ``groups``, ``sample_weight``, ``folds`` where the file has them.
     """
 
@@ -65,7 +65,7 @@ class Truth:
     y_true: npt.NDArray[np.uint8]
     y_known: npt.NDArray[np.bool_] | None = None
     names_labels: bool = True
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def read_truth(
@@ -162,13 +162,13 @@ def _from_table(path: Path | HeldFrame, known: LabelList | None) -> Truth:
     table = read_label_table(path, known, sample_columns=SAMPLE_COLUMNS)
     if table.unused:
         warnings.warn(f"{path}: columns {first_names(table.unused, 9)} are not used.", stacklevel=4)
-    facts = _sample_facts(table.beside, path)
+    metadata = _sample_metadata(table.extra_columns, path)
     if table.keys is not None:
-        return replace(_from_lists(table, table.keys, known, path), facts=facts)
+        return replace(_from_lists(table, table.keys, known, path), metadata=metadata)
     truth = _from_numbers(table.numbers, str(path)) if table.numbers is not None else None
     if truth is None:
         raise ValueError(f"{path} must hold a truth: got no labels.")
-    return replace(_by_name(truth, known, str(path)), facts=facts)
+    return replace(_by_name(truth, known, str(path)), metadata=metadata)
 
 
 def _by_name(truth: Truth, known: LabelList | None, who: str) -> Truth:
@@ -216,7 +216,7 @@ def _from_arrays(
     own_ids = check_file_names(arrays["ids"], path, "ids") if "ids" in arrays else ids
     own_labels = tuple(check_file_names(arrays["labels"], path, "labels").tolist()) if "labels" in arrays else labels
     truth = _nameless(arrays["y_true"], str(path), own_ids, own_labels, y_known=arrays.get("y_known"))
-    return replace(truth, facts={key: arrays[key] for key in ("groups", "sample_weight", "folds") if key in arrays})
+    return replace(truth, metadata={key: arrays[key] for key in ("groups", "sample_weight", "folds") if key in arrays})
 
 
 def _from_numbers(table: Table, who: str) -> Truth:
@@ -236,19 +236,19 @@ def _say_unknown(known: npt.NDArray[np.bool_], who: str, what: str) -> npt.NDArr
     return known
 
 
-def _sample_facts(texts: Mapping[str, list[str]], path: Path | HeldFrame) -> dict[str, Any]:
+def _sample_metadata(texts: Mapping[str, list[str]], path: Path | HeldFrame) -> dict[str, Any]:
     """Take groups, weights and folds from the columns of a table."""
-    facts: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for name, cells in texts.items():
         key = SAMPLE_COLUMNS[name.lower()]
-        if key in facts:
+        if key in metadata:
             raise ValueError(f"{path} must have one column of {key}: {name!r} is another; rename one.")
         values = np.array([cell.strip() for cell in cells])
         try:
-            facts[key] = values if key == "groups" else values.astype(np.int64 if key == "folds" else np.float64)
+            metadata[key] = values if key == "groups" else values.astype(np.int64 if key == "folds" else np.float64)
         except ValueError as error:
             raise ValueError(f"{path}: column {name!r} must hold numbers: {error}.") from error
-    return facts
+    return metadata
 
 
 def _nameless(
