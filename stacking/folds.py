@@ -12,6 +12,7 @@ Everything in `stacking` that splits rows or draws some of them does it here, fr
 (cells that are not annotated, rows of weight 0) moves no other row.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -347,7 +348,9 @@ def read_folds(cv: Any, X: Any, y: npt.NDArray[Any], groups: npt.ArrayLike | Non
     """
     n_samples = len(y)
     try:
-        pairs = list(cv.split(X, y, groups) if hasattr(cv, "split") else cv)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The groups parameter is ignored")  # they are looked at below
+            pairs = list(cv.split(X, y, groups) if hasattr(cv, "split") else cv)
         held_out = [np.arange(n_samples)[np.asarray(test)] for _, test in pairs]
         trained = [np.arange(n_samples)[np.asarray(train)] for train, _ in pairs]
     except (TypeError, ValueError, IndexError) as error:

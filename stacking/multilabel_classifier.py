@@ -302,7 +302,8 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
 
     def _label_scores(self, X: Any) -> FloatArray:
         """Return the combined scores of shape (n_samples, n_labels)."""
-        combined = self.final_estimator_.predict_proba(self._as_predictions(self._base_scores(X)))
+        scores = self._as_predictions(self._base_scores(X))
+        combined = self.final_estimator_.predict_proba(scores)
         # No answer is certain: scikit-learn expects probabilities of indicator targets inside (0, 1).
         return np.clip(combined, SMALLEST_SCORE, np.float32(1 - SMALLEST_SCORE))
 
@@ -442,6 +443,7 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         tags.classifier_tags.multi_class = False
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
+        tags.transformer_tags.preserves_dtype = []  # scores are float32
         bases = [get_tags(estimator).input_tags for _, estimator in self._parts]
         tags.input_tags.sparse = all(base.sparse for base in bases)
         tags.input_tags.allow_nan = all(base.allow_nan for base in bases)
