@@ -19,10 +19,12 @@ from experiments.reports.evaluation import Evaluation, evaluate_ensemble
 from stacking.comparison import Comparison
 from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
+from stacking.diagnosis import CheckReport, check_predictions
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
-from stacking.predictions.forms.gathering import load
+from stacking.predictions.forms.gathering import list_members, load
+from stacking.process.progress import report_progress
 
 if TYPE_CHECKING:
     from stacking.combiners.combiner import Combiner
@@ -50,6 +52,50 @@ def load_ensemble(folder: PathLike) -> StackingEnsemble:
         If a file is missing or was changed, or a later version wrote the folder.
     """
     return StackingEnsemble.load(folder)
+
+
+def check(
+    scores: Any,
+    *,
+    truth: Truth = None,
+    test: Any = None,
+    test_truth: Truth = None,
+    from_logits: bool | Collection[str] = False,
+) -> CheckReport:
+    """Look for what ruins a blend, before anything is fitted.
+
+    Found are misspelt, missing and repeated names, rows and columns in another order than their names say, logits and
+    other scores on another scale, members that were trained on the rows that they score, and more. Nothing is refused:
+    all faults are listed, each with what mends it.
+
+    Parameters
+    ----------
+    scores : PredictionSet, path, pattern, mapping, list or array
+        Out-of-fold scores in any form that `labelstack.load` takes; files are better given by path, since a fault may
+        keep them from being loaded.
+    truth : path, data frame or array, optional
+        The truth, unless the scores carry it.
+    test : PredictionSet, path, pattern, mapping, list or array, optional
+        Scores of the same members for samples that none was trained on: members that have seen their rows show beside
+        them.
+    test_truth : path, data frame or array, optional
+        Their truth, unless `test` carries it.
+    from_logits : bool or collection of str, default=False
+        Whether scores are logits, or the members whose scores are.
+
+    Returns
+    -------
+    CheckReport
+        Printed, it is a list from red to green; ``.is_clean`` says that nothing ruins the result.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist.
+    """
+    return check_predictions(
+        _as_members(scores), truth, from_logits=from_logits, test=_as_members(test), test_true=test_truth
+    )
 
 
 def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
@@ -106,7 +152,9 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
         method, random_state=random_state, time_limit=time_limit, n_splits=n_splits, image_rules=image_rules, rule=rule
     )
     ensemble.check_parameters()
-    return ensemble.fit(as_scores(scores, truth))
+    given = as_scores(scores, truth)
+    with live_progress("fitting") as progress, report_progress(progress):
+        return ensemble.fit(given)
 
 
 def compare(
@@ -148,8 +196,8 @@ def compare(
     given = as_scores(scores, truth)
     if "progress" in options:
         return compare_methods(given, methods, holdout=held_out, **options)
-    with live_progress("comparing") as progress:
-        return compare_methods(given, methods, holdout=held_out, progress=progress, **options)
+    with live_progress("comparing") as progress, report_progress(progress):
+        return compare_methods(given, methods, holdout=held_out, **options)
 
 
 def predict(
@@ -286,6 +334,14 @@ def as_scores(scores: Any, truth: Truth = None) -> PredictionSet:
     if isinstance(scores, PredictionSet) and truth is None:
         return scores
     return load(scores, truth=truth)
+
+
+def _as_members(scores: Any) -> Any:
+    """Put the files of a pattern in its place; everything else is checked as it came."""
+    if not isinstance(scores, str | os.PathLike | list | tuple):
+        return scores
+    members = list_members([scores])
+    return scores if members and all(name is None for name, _ in members) and len(members) == 1 else members
 
 
 def _opened(ensemble: StackingEnsemble | PathLike) -> StackingEnsemble:

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_choice, check_frequency, check_label_groups
-from stacking._earlier_names import Renamed, warn_of_earlier_name
+from stacking._earlier_names import Renamed
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
@@ -33,12 +33,12 @@ from stacking.decision_rules import (
 from stacking.decision_rules.choice import RuleTuner, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
-from stacking.ensemble.notebook import ShownEnsemble, ShownReport
+from stacking.ensemble.notebook import ShownEnsemble
+from stacking.ensemble.report import EnsembleReport
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
-from stacking.metrics.gain_ladder import describe_gain
 from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
@@ -46,28 +46,6 @@ from stacking.process.progress import steps
 
 TUNING_COST = 2.0
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
-
-
-class EnsembleReport(ShownReport, dict[str, Any]):
-    """What was chosen and why, as a dict that prints as a few lines."""
-
-    def __str__(self) -> str:
-        estimate = self["cross_fitted_micro_f1"]
-        worth = "nothing could be held out" if estimate is None else f"cross-fitted micro-F1 {estimate:.4f}"
-        lines = [f"method {self['method']}: {worth}"]
-        tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
-        lines.append(f"decision rule {self['rule']} ({tried})")
-        if self["n_never_predicted"]:
-            lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [*describe_gain(self.get("gain_steps", [])), *(str(note) for note in self["notes"])]
-        return "\n".join(lines)
-
-    def __missing__(self, key: str) -> Any:
-        """Answer to what version 0.1 called the steps."""
-        if key != "rungs":
-            raise KeyError(key)
-        warn_of_earlier_name("report_['rungs']", "report_['gain_steps']", stacklevel=3)
-        return self["gain_steps"]
 
 
 class CrossFitted(NamedTuple):

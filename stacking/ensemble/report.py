@@ -1,0 +1,35 @@
+"""What an ensemble says of itself: what was chosen, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stacking._earlier_names import warn_of_earlier_name
+from stacking.metrics.gain_ladder import describe_gain
+from stacking.report.notebook import Card, render_card
+
+
+class EnsembleReport(dict[str, Any]):
+    """What was chosen and why, as a dict that prints as a few lines."""
+
+    def __str__(self) -> str:
+        estimate = self["cross_fitted_micro_f1"]
+        worth = "nothing could be held out" if estimate is None else f"cross-fitted micro-F1 {estimate:.4f}"
+        lines = [f"method {self['method']}: {worth}"]
+        tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
+        lines.append(f"decision rule {self['rule']} ({tried})")
+        if self["n_never_predicted"]:
+            lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
+        lines += [*describe_gain(self.get("gain_steps", [])), *(str(note) for note in self["notes"])]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Show the same lines in a notebook."""
+        return render_card(Card("What was chosen, and why", str(self).splitlines()))
+
+    def __missing__(self, key: str) -> Any:
+        """Answer to what version 0.1 called the steps."""
+        if key != "rungs":
+            raise KeyError(key)
+        warn_of_earlier_name("report_['rungs']", "report_['gain_steps']", stacklevel=3)
+        return self["gain_steps"]
