@@ -259,7 +259,7 @@ def report(result: Comparison | Evaluation | PathLike, folder: PathLike, *, over
     elif isinstance(result, str | os.PathLike):
         from experiments.reports.run_report import report_run  # loads torch
 
-        with result_folder(folder, "report", overwrite=overwrite, inputs=[Path(result)]) as output:
+        with result_folder(Path(folder), "report", overwrite=overwrite, inputs=[Path(result)]) as output:
             report_run(Path(result)).write(output)
     else:
         raise TypeError(
