@@ -99,7 +99,7 @@ def _run(out: Path, plan: DemoPlan) -> list[str]:
     run_training(recipe, run, recipe_folder=data, progress=plan.progress)
     plan.say("fitting the ensemble …")
     ensemble = StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit)
-    ensemble, tuned_on = ensemble.fit_cross_fitted(load_predictions(run / "oof"))
+    ensemble, tuned_on = ensemble.fit_out_of_fold(load_predictions(run / "oof"))
     ensemble.save(out / "ensemble", overwrite=True)  # of an earlier demo: the folder is its own
     plan.say("comparing on held-out photos …")
     report = report_run(run, RunReportPlan(time_limit=plan.time_limit, data=data), fitted=(ensemble, tuned_on))

@@ -25,7 +25,7 @@ from base_models.device import arithmetic, is_cuda, is_out_of_memory, own_genera
 from base_models.networks.logits import compute_logits
 from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork, choose_label_epochs, label_log_losses
-from base_models.precomputed.head_network import suit_network
+from base_models.precomputed.head_network import adapt_to_features
 from base_models.recipe.member import MemberConfig
 from base_models.recipe.training import TrainingConfig
 from base_models.training.checkpoints import (
@@ -101,7 +101,7 @@ def train_member(
         truth = known_truth(task) if member.head == "recurrent" else None
         load_weights = saved is None and member.features == "live"
         network = create_network(member, base_rates(task), load_weights=load_weights, y_true=truth)
-        network = suit_network(network, task.photos).to(device).to(memory_format=torch.channels_last)
+        network = adapt_to_features(network, task.photos).to(device).to(memory_format=torch.channels_last)
         check_sizes(network, member)
         start = processes.agree(
             partial(_read_or_decide_start, network, task, folder, device, resumed=saved is not None)
@@ -306,7 +306,7 @@ def _kept_network(folder: Path, task: MemberTask, device: str) -> MultilabelNetw
         raise ValueError(f"folder must still hold its checkpoint: {folder} was emptied during the training; run again.")
 
     def load(tensors: dict[str, Tensor]) -> MultilabelNetwork:
-        network = suit_network(create_network(task.member, base_rates(task), load_weights=False), task.photos)
+        network = adapt_to_features(create_network(task.member, base_rates(task), load_weights=False), task.photos)
         network.load_state_dict(tensors)
         return network.to(device).to(memory_format=torch.channels_last)
 

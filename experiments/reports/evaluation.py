@@ -14,6 +14,7 @@ import numpy as np
 from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 from experiments.reports.threshold_files import write_threshold_page
+from stacking._checks import check_choice
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.rematch import REMATCHES
 from stacking.files.atomic_files import atomic_write_json
@@ -28,11 +29,18 @@ from stacking.metrics import (
     subset_accuracy,
 )
 from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
-from stacking.report import Column, Figure, Paragraph, Report, Section, Table
-from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
+from stacking.report import Chart, Column, Figure, Paragraph, Report, Section, Table
+from stacking.report.figures import (
+    draw_figure,
+    label_f1_figure,
+    never_predicted_table,
+    reliability_figure,
+    threshold_figure,
+)
 from stacking.report.writing import write_estimate
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     import pandas as pd
 
     from stacking.ensemble.ensemble import StackingEnsemble
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
 
 N_BINS = 20  # of the reliability curve, which alone depends on it: a choice
+CHARTS = ("labels", "thresholds", "reliability")  # in the order of the report
 IMAGE_RULES_NOTE = "The ensemble also has rules on the labels of one sample; the counts here are those before them."
 HALF = 0.5  # the threshold where none may be tuned: right for calibrated scores and equal costs of both errors
 
@@ -87,6 +96,39 @@ class Evaluation:
             Plain text.
         """
         return self.report.verdict
+
+    def _repr_html_(self) -> str:
+        """Show the verdict and the scores in a notebook."""
+        from stacking.report.notebook import Card, render_card
+
+        scores = next(block for block in self.report.sections[0].blocks if isinstance(block, Table))
+        note = "Next: .plot(), .table, labelstack.report(result, folder)"
+        return render_card(Card(self.report.title, [self.report.verdict], scores, note))
+
+    def plot(self, chart: str = "labels") -> "matplotlib.figure.Figure":
+        """Draw one chart of the report as a matplotlib figure.
+
+        Parameters
+        ----------
+        chart : {"labels", "thresholds", "reliability"}, default="labels"
+            Which.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Of no pyplot: notebooks show it, ``.savefig(path)`` keeps it.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no such chart.
+        """
+        check_choice(chart, list(CHARTS), name="chart")
+        figures = [block for section in self.report.sections for block in section.blocks if isinstance(block, Figure)]
+        drawn = figures[CHARTS.index(chart)].svg
+        return draw_figure(drawn if isinstance(drawn, Chart) else Chart(drawn))
 
     def write(self, folder: "str | Path | OutputFolder", *, overwrite: bool = False) -> None:
         """Write the report, ``thresholds.html``, ``leaderboard.json``, the same as CSV and, last, ``manifest.json``.

@@ -115,7 +115,7 @@ def report_run(
     plan : RunReportPlan, optional
         What to look at.
     fitted : tuple of StackingEnsemble and CrossFitted, optional
-        What the sections on thresholds describe, from `StackingEnsemble.fit_cross_fitted` on the run's out-of-fold
+        What the sections on thresholds describe, from `StackingEnsemble.fit_out_of_fold` on the run's out-of-fold
         rows; by default the method that the comparison is about is fitted.
     progress : callable, optional
         As `stacking.compare` takes it.
@@ -148,7 +148,7 @@ def report_run(
     )
     if fitted is None and found.ensemble is not None:
         method, seed = found.ensemble.method, plan.random_state
-        fitted = StackingEnsemble(method, random_state=seed, time_limit=plan.time_limit).fit_cross_fitted(fitting)
+        fitted = StackingEnsemble(method, random_state=seed, time_limit=plan.time_limit).fit_out_of_fold(fitting)
     shown = None if fitted is None else FittedEnsemble(*fitted, held_out)
     sections = [validation_and_test_section(found, fitting, held_out, shown)]
     sections += [rules_section(shown)] if shown is not None else []

@@ -163,7 +163,7 @@ def photos_section(answer: HeldOut, manifest: Manifest, *, n_photos: int = 24, r
     """
     rng = np.random.default_rng(random_state)
     chosen = np.sort(rng.permutation(len(answer.ids))[:n_photos])
-    caption = f"{len(chosen)} held-out photos drawn at random, labelled by {answer.method}."
+    caption = f"{len(chosen)} held-out photos drawn at random, labeled by {answer.method}."
     return Section("Photos", [ImageGrid(_grid(answer, chosen, manifest), caption)])
 
 

@@ -15,7 +15,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from stacking.report.sections import Cell, ColumnKind, Photo, Report
+from stacking.report.report import Report
+from stacking.report.sections import Cell, ColumnKind, Photo
 from stacking.report.writing import visible, write_cell
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def read_template(name: str) -> str:
     str
         Its text.
     """
-    return files("stacking.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return files(__name__.rpartition(".")[0]).joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def hash_for_policy(script: str) -> str:

@@ -1,5 +1,6 @@
 """Charts as inline SVG: functions on arrays."""
 
+from stacking.report.figures.canvas import draw_figure
 from stacking.report.figures.curves import (
     data_size_figure,
     reliability_figure,
@@ -13,6 +14,7 @@ from stacking.report.figures.weights import weight_bars_figure, weights_figure
 
 __all__ = [
     "data_size_figure",
+    "draw_figure",
     "label_f1_figure",
     "ladder_figure",
     "leaderboard_figure",
