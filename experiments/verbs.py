@@ -16,6 +16,7 @@ import numpy.typing as npt
 from experiments.live_progress import live_progress
 from experiments.reports.comparison_files import write_comparison
 from experiments.reports.evaluation import Evaluation, evaluate_ensemble
+from experiments.reports.result_manifest import result_folder
 from stacking.comparison import Comparison
 from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
@@ -281,13 +282,13 @@ def evaluate(
     return evaluate_ensemble(opened, given, without=tuple(without), **options)
 
 
-def report(result: Comparison | Evaluation, folder: PathLike, *, overwrite: bool = False) -> Path:
-    """Write the report of a result: one HTML page, Markdown, and the numbers as JSON.
+def report(result: Comparison | Evaluation | PathLike, folder: PathLike, *, overwrite: bool = False) -> Path:
+    """Write the report of a result or of a training run: one HTML page, Markdown, and the numbers as JSON and CSV.
 
     Parameters
     ----------
-    result : Comparison or Evaluation
-        From `labelstack.compare` or `labelstack.evaluate`.
+    result : Comparison, Evaluation or path
+        From `labelstack.compare` or `labelstack.evaluate`, or the folder of a finished training run.
     folder : path
         New or empty, or an earlier report of the same kind to replace.
     overwrite : bool, default=False
@@ -309,9 +310,15 @@ def report(result: Comparison | Evaluation, folder: PathLike, *, overwrite: bool
         write_comparison(result, Path(folder), overwrite=overwrite)
     elif isinstance(result, Evaluation):
         result.write(Path(folder), overwrite=overwrite)
+    elif isinstance(result, str | os.PathLike):
+        from experiments.reports.run_report import report_run  # loads torch
+
+        with result_folder(Path(folder), "report", overwrite=overwrite, inputs=[Path(result)]) as output:
+            report_run(Path(result)).write(output)
     else:
         raise TypeError(
-            f"result must come from labelstack.compare or labelstack.evaluate: got {type(result).__name__}."
+            "result must come from labelstack.compare or labelstack.evaluate, or be the folder of a training run: got "
+            f"{type(result).__name__}."
         )
     return Path(folder) / "report.html"
 
