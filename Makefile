@@ -2,7 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-PACKAGES := optimizers stacking base_models experiments
+PACKAGES := optimizers stacking base_models experiments labelstack
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help

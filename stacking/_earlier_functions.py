@@ -1,4 +1,4 @@
-"""Two functions and a class of version 0.1 as they were called, for one more version; see `stacking._earlier_names`."""
+"""Functions and a class of version 0.1 as they were called then, for one version; see `stacking._earlier_names`."""
 
 import numpy as np
 import numpy.typing as npt

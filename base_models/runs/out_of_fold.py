@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,7 @@ def run_training(
     n_threads = recipe.n_threads or threads_before
     with share_run_folder(out, recipe, processes, n_threads=n_threads, device=chosen) as folder:
         torch.set_num_threads(int(folder.manifest["n_threads"]))
+        folder.record(recipe_folder=Path(os.path.relpath(recipe_folder, out)).as_posix())  # a report shows its photos
         if folder.manifest["device"] != chosen:
             logger.warning("this run was started on %s and goes on on %s", folder.manifest["device"], chosen)
         try:

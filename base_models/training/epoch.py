@@ -93,6 +93,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu_started,
         "learning_rate": learner.optimizer.param_groups[-1]["lr"],  # the head's, at the last step
+        "trained_parameters": sum(p.numel() for p in learner.network.parameters() if p.requires_grad),
         **sampled,
         **({"batch_parts": learner.n_parts} if learner.n_parts > 1 else {}),
         **({"replayed_steps": learner.graphs.n_replayed} if learner.graphs is not None else {}),

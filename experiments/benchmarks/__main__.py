@@ -32,6 +32,7 @@ from experiments.benchmarks.scaling import measure_scaling
 from experiments.benchmarks.speed import measure_speed
 from experiments.benchmarks.training_loop import measure_training
 from experiments.benchmarks.unseen import measure_unseen
+from experiments.benchmarks.votes import measure_votes
 
 PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "speed": measure_speed,
@@ -42,6 +43,7 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "fashion": read_fashion,
     "unseen": measure_unseen,
     "scaling": measure_scaling,
+    "votes": measure_votes,
     "imports": measure_imports,
     "training": measure_training,
 }

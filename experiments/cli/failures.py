@@ -21,8 +21,8 @@ BAD_INPUT = 2  # as click and argparse exit on bad usage
 INTERNAL_FAILURE = 1  # as Python exits on a traceback
 INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
-_OURS = ("base_models", "experiments", "optimizers", "stacking")
-_EXTRA_OF = {
+_OURS = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
+EXTRA_OF = {
     "torch": "train",
     "torchvision": "train",
     "timm": "train",
@@ -35,6 +35,7 @@ _EXTRA_OF = {
     "matplotlib": "report",
     "pyswarms": "search",
     "cmaes": "search",
+    "h5py": "h5",
     "pyarrow": "parquet",
     "distributed": "dask",
     "ray": "ray",
@@ -55,7 +56,7 @@ def bad_input_sentence(error: BaseException) -> str | None:
         One line without traceback, or None for an internal failure.
     """
     if isinstance(error, ModuleNotFoundError) and error.name:
-        extra = _EXTRA_OF.get(error.name.partition(".")[0])
+        extra = EXTRA_OF.get(error.name.partition(".")[0])
         return (
             f"this needs the package {error.name!r}: install it with pip install 'labelstack[{extra}]'."
             if extra
@@ -64,7 +65,7 @@ def bad_input_sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}." if error.filename is not None else f"{reason}."
-    if isinstance(error, ValueError | TypeError | OSError) and _is_our_statement(error):
+    if isinstance(error, ValueError | TypeError | OSError | ImportError) and _is_our_statement(error):
         return " ".join(str(error).split())
     return None
 
@@ -131,7 +132,7 @@ def _leave(code: int, message: str, cause: Exception | None) -> None:
 
 
 class GuardedGroup(TyperGroup):
-    """The group of all commands; looks for shadowed packages first and maps exceptions to exit codes."""
+    """The group of all commands; maps exceptions to exit codes."""
 
     def invoke(self, ctx):  # type: ignore[no-untyped-def]  # typer keeps the type of its context private
         """Run the chosen command.
@@ -146,8 +147,5 @@ class GuardedGroup(TyperGroup):
         object
             What the command returned.
         """
-        from experiments.shadowing import check_shadowing
-
         with exit_codes():
-            check_shadowing()
             return super().invoke(ctx)

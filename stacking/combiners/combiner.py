@@ -6,7 +6,7 @@ on, putting members and labels back into that order at prediction, leaving out m
 that memory stays bounded, cross-fitting, and the plain-data state that is saved.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,6 +24,7 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
 from stacking.process.memory import check_memory
+from stacking.process.progress import advance, steps
 
 CombinerState = tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]
 """What a fitted combiner is made of: JSON-able values, arrays, and texts (LightGBM models)."""
@@ -231,8 +232,11 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
 
     def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Fit, and return held-out scores; override where fitting on given folds yields them anyway."""
-        y_score = self.predict_out_of_fold(predictions, folds=folds)
-        self._fit(predictions)
+        with steps({"held-out scores": float(len(np.unique(folds))), "fit on all rows": 1.0}) as begin:
+            begin("held-out scores")
+            y_score = self.predict_out_of_fold(predictions, folds=folds)
+            begin("fit on all rows")
+            self._fit(predictions)
         return y_score
 
     def _score_by_clones(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
@@ -298,8 +302,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
         if not isinstance(predictions, PredictionSet):
             predictions = self._wrap(predictions, left_out)
-        elif predictions.n_labels == len(self.labels_) and AxisNames.of(predictions.labels, "label").is_made_up:
-            predictions = _with_labels(predictions, self.labels_)
+        else:
+            predictions = _by_position(predictions, () if left_out else self.models_, self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
             if name not in present and name not in left_out:
@@ -384,9 +388,10 @@ def score_out_of_fold(combiner: Combiner, predictions: PredictionSet, folds: Ind
     else:
         answers = run_parallel(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
     y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
-    for held, answer in zip(masks, answers, strict=True):
+    for number, (held, answer) in enumerate(zip(masks, answers, strict=True)):
         check_deadline()
         y_score[held] = answer
+        advance(number + 1, len(masks))
     return y_score
 
 
@@ -409,12 +414,17 @@ def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str)
         )
 
 
-def _with_labels(predictions: PredictionSet, labels: Collection[str]) -> PredictionSet:
-    """Name the labels of predictions that came without names by their position, as those of a plain array."""
-    if predictions.labels == tuple(labels):
+def _by_position(predictions: PredictionSet, models: Sequence[str], labels: Sequence[str]) -> PredictionSet:
+    """Name the models and labels of predictions that came without names by their position, as those of an array."""
+    own_models, own_labels = predictions.models, predictions.labels
+    if len(own_models) == len(models) and AxisNames.of(own_models, "model").is_made_up:
+        own_models = tuple(models)
+    if len(own_labels) == len(labels) and AxisNames.of(own_labels, "label").is_made_up:
+        own_labels = tuple(labels)
+    if (own_models, own_labels) == (predictions.models, predictions.labels):
         return predictions
     metadata = predictions.metadata()
-    return PredictionSet(predictions.source, predictions.ids, predictions.models, list(labels), **metadata)
+    return PredictionSet(predictions.source, predictions.ids, list(own_models), list(own_labels), **metadata)
 
 
 def _plain_parameters(combiner: BaseEstimator) -> dict[str, Any]:

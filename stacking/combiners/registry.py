@@ -81,7 +81,7 @@ class Method:
         return self.combiner(**{**self.parameters, **seed, **options})
 
 
-_HOME = "stacking.combiners"
+_HOME = __name__.rpartition(".")[0]
 _METHODS: Registry[Method] = Registry(
     "method",
     (

@@ -97,6 +97,7 @@ def write_manifest(
             "n_bootstrap": plan.n_bootstrap,
             "level": 0.95,
             "units": f"{units:,} {'groups' if has_groups else 'samples'}",
+            "fit_error": f"jackknife over {len(splits)} folds" if len(splits) > 1 else None,
         },
         "random_state": plan.random_state,
         "time_limit": plan.time_limit,

@@ -15,6 +15,7 @@ from stacking.comparison.evaluation import FailedMethod, MethodResult
 from stacking.comparison.held_out import HeldOut
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.output_rules import check_output_file
+from stacking.files.row_table import write_rows
 from stacking.metrics.bootstrap import percentile_interval
 from stacking.metrics.gain_ladder import Ladder
 from stacking.truth import Truth
@@ -32,7 +33,7 @@ class Difference:
     value : float
         Difference on the held-out samples.
     low, high : float
-        Its 95 % bootstrap limits, both methods drawn together.
+        Its 95 % limits, both methods drawn together.
     """
 
     value: float
@@ -49,7 +50,7 @@ class LeaderboardRow:
     method, kind : str
         Name, and "member", "vote", "meta" or "auto".
     score, low, high : float
-        With the rule that cross-fitting chose, and its 95 % bootstrap limits.
+        With the rule that cross-fitting chose, and its 95 % limits.
     rule : str
         That decision rule (the most frequent one over the splits).
     score_single, low_single, high_single : float
@@ -246,6 +247,24 @@ class ComparisonResults:
         """
         check_output_file(path, overwrite=overwrite)
         atomic_write_json(path, self.to_dict(), replace=overwrite)
+
+    def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write ``leaderboard.csv``: the rows of `table`, for spreadsheets and data frames.
+
+        Parameters
+        ----------
+        path : path-like
+            Its folder must exist.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
+        """
+        check_output_file(path, overwrite=overwrite)
+        write_rows(path, self.to_dict()["rows"], replace=overwrite)
 
 
 def _plain(value: Any) -> Any:

@@ -65,8 +65,24 @@ def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabeledScores]]) -
     ndarray of float64, shape (n_labels,)
         Thresholds halfway between distinct scores, +inf for never.
     """
+    return cut_blocks(read_blocks)[0]
+
+
+def cut_blocks(read_blocks: Callable[[], Iterable[LabeledScores]]) -> tuple[npt.NDArray[np.float64], float]:
+    """Choose the same thresholds, and say what they reach.
+
+    Parameters
+    ----------
+    read_blocks : callable
+        As `tune_exact_over_blocks` takes it.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (n_labels,), and float
+        Thresholds, +inf for never, and the micro-F1 they reach on these rows.
+    """
     histograms = reduce(operator.add, map(count_scores, read_blocks()))
-    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit))[0]
+    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit))
 
 
 def cut_exactly(

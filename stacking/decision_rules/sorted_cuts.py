@@ -247,7 +247,7 @@ def sort_cuts_of_blocks(blocks: Iterable[LabeledScores], histograms: ScoreHistog
 
 @dataclass(frozen=True)
 class SortedEntries:
-    """The entries that can matter, sorted by score within each label: cuts are read off them, for some rows or all.
+    """The entries that can matter, sorted by score within each label: cuts are read off them.
 
     Parameters
     ----------
@@ -301,36 +301,6 @@ class SortedEntries:
         for label in np.flatnonzero(kept > _kernels.SHORT).tolist():
             packed[start[label] : start[label + 1]].sort()
         return cls(packed, start, floors, np.concatenate(weights))
-
-    def of_rows(
-        self, rows: npt.NDArray[np.bool_], histograms: ScoreHistograms, limit: DoubleArray
-    ) -> "SortedEntries | None":
-        """Keep some rows, down to a limit of their own, without sorting again.
-
-        Parameters
-        ----------
-        rows : ndarray of bool, shape (n_rows,)
-            The rows to keep.
-        histograms : ScoreHistograms
-            Of these rows.
-        limit : ndarray of float64, shape (n_labels,)
-            Weight of fired entries to reach down to.
-
-        Returns
-        -------
-        SortedEntries or None
-            What `gather` finds on these rows; None where that reaches lower than what is here.
-        """
-        from stacking.kernels import cuts as _kernels
-
-        floors, _ = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
-        if (floors < self.floors).any():
-            return None
-        # The truth is bit 0, the row the 33 bits above it, the score the rest (`stacking.kernels.cuts.ROW_SHIFT`).
-        kept = rows[(self.packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)]
-        kept &= (self.packed >> np.uint64(_kernels.ROW_SHIFT)) >= np.repeat(floors, np.diff(self.start))
-        start = np.concatenate([[0], np.cumsum(kept)])[self.start]
-        return SortedEntries(self.packed[kept], start, floors, self.weight)
 
     def cuts(self, positives: DoubleArray) -> SortedCuts:
         """Read off the cuts.

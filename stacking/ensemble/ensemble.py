@@ -21,7 +21,7 @@ from stacking._earlier_names import Renamed, warn_of_earlier_name
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.registry import create_method, method_kind
+from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import (
     ImageRules,
     apply_image_rules,
@@ -30,19 +30,25 @@ from stacking.decision_rules import (
     never_predicted,
     rematch_thresholds,
 )
-from stacking.decision_rules.choice import choose_thresholds
+from stacking.decision_rules.choice import RuleTuner, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
+from stacking.ensemble.notebook import ShownEnsemble, ShownReport
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
 from stacking.metrics.gain_ladder import describe_gain
-from stacking.named_arrays import AxisNames, align_by_name
+from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions.answers import give_answer
+from stacking.process.progress import steps
+
+TUNING_COST = 2.0
+"""Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
-class EnsembleReport(dict[str, Any]):
+class EnsembleReport(ShownReport, dict[str, Any]):
     """What was chosen and why, as a dict that prints as a few lines."""
 
     def __str__(self) -> str:
@@ -70,9 +76,10 @@ class CrossFitted(NamedTuple):
     predictions: PredictionSet
     y_score: FloatArray
     folds: npt.NDArray[np.intp]
+    tuner: RuleTuner
 
 
-class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
+class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     """Combine several models' scores for many labels, and decide.
 
     The combiner of `method` is fitted on all rows. Its cross-fitted scores, which saw neither their row nor its group,
@@ -265,9 +272,14 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """Fit a combiner, and tune the thresholds on its cross-fitted scores."""
         if folds is None:
             folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
-        self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
-        self._tune(predictions, held_out, folds)
-        return CrossFitted(predictions, held_out, folds)
+        cost = find_method(self.method).cost if isinstance(self.method, str) else 1.0
+        with steps({self._method_name: cost, "thresholds": TUNING_COST}) as begin:
+            begin(self._method_name)
+            self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
+            begin("thresholds")
+            tuner = RuleTuner(held_out, predictions)
+            self._tune(predictions, held_out, folds, tuner)
+        return CrossFitted(predictions, held_out, folds, tuner)
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
@@ -286,19 +298,28 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.report_["notes"] = list(auto.notes_)
         return tuned_on
 
-    def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
+    def predict_proba(
+        self,
+        predictions: PredictionSet | npt.ArrayLike,
+        *,
+        without: Collection[str] = (),
+        as_frame: bool | str | None = None,
+    ) -> Any:
         """Combine the members' scores, matched by name.
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores of the fitted members.
         without : collection of str, default=()
             Members to do without.
+        as_frame : bool, str or None, default=None
+            None answers frames by frames of the same library, and all else by arrays. True gives a data frame with ids
+            and label names for all, ``"pandas"``, ``"polars"`` or ``"pyarrow"`` one of that library, False an array.
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_labels)
+        ndarray of float32 or data frame, shape (n_samples, n_labels)
             Scores in [0, 1], labels in fitted order.
 
         Raises
@@ -307,26 +328,36 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If a member or label is missing.
         """
         check_is_fitted(self)
-        return self.combiner_.predict_proba(predictions, without=without)
+        asked: Any = predictions if isinstance(predictions, PredictionSet) else read_scores(predictions)
+        y_score = self.combiner_.predict_proba(asked, without=without)
+        return give_answer(y_score, self.labels_, asked, as_frame)
 
     def predict(
-        self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()
-    ) -> npt.NDArray[np.bool_]:
+        self,
+        predictions: PredictionSet | npt.ArrayLike,
+        *,
+        without: Collection[str] = (),
+        as_frame: bool | str | None = None,
+    ) -> Any:
         """Decide which labels each sample has.
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores of the fitted members.
         without : collection of str, default=()
             Members to do without.
+        as_frame : bool, str or None, default=None
+            As in `predict_proba`.
 
         Returns
         -------
-        ndarray of bool, shape (n_samples, n_labels)
+        ndarray or data frame of bool, shape (n_samples, n_labels)
             Labels in fitted order.
         """
-        return self.decide(self.predict_proba(predictions, without=without))
+        asked: Any = predictions if isinstance(predictions, PredictionSet) else read_scores(predictions)
+        y_pred = self.decide(self.predict_proba(asked, without=without, as_frame=False))
+        return give_answer(y_pred, self.labels_, asked, as_frame)
 
     def decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
         """Turn scores of `predict_proba` into labels: by the thresholds, then by the image rules.
@@ -557,9 +588,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             del parameters["rule"]
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
-    def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
+    def _tune(
+        self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp], tuner: RuleTuner
+    ) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
+        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner)
         self.thresholds_ = choice.thresholds
         fired = apply_thresholds(held_out, choice.thresholds)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)

@@ -120,7 +120,7 @@ def match_names(
         raise ValueError(
             f"{who} lacks {len(missing)} of {len(needed)} {what}s, first {what} {missing[0]!r}: "
             f"it has {len(there)}, such as {first_names(there.tolist())}; "
-            f"{_difference(missing[0], place) or f'all files must name the same {what}s'}."
+            f"{find_difference(missing[0], place) or f'all files must name the same {what}s'}."
         )
     if len(there) > len(needed):
         unknown = sorted(set(place) - set(needed.tolist()))
@@ -167,7 +167,7 @@ def check_source(predictions: PredictionSet) -> BoolArray:
     return covers
 
 
-def _difference(missing: str, found: Iterable[str]) -> str:
+def find_difference(missing: str, found: Iterable[str]) -> str:
     """Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes."""
     for what, remedy, bare in _CHANGES:
         wanted = bare(missing)

@@ -126,15 +126,15 @@ STACKING = (
     Mutant(
         "thresholds tuned on the rows that they judge",
         "stacking/decision_rules/choice.py",
-        "ScoreBlocks(y_score.__getitem__, predictions, ~held)",
-        "ScoreBlocks(y_score.__getitem__, predictions, held | True)",
+        "self.tune(rule, ~held)",
+        "self.tune(rule, held | True)",
         (f"{STACK}/test_cross_fitting.py::test_thresholds_are_tuned_on_the_other_folds_only",),
     ),
     Mutant(
         "weights dropped in nested decisions",
         "stacking/decision_rules/choice.py",
-        "tune_rule(y_score[~held], predictions.truth.rows(~held), rule)",
-        "tune_rule(y_score[~held], Truth(predictions.truth.y_true[~held]), rule)",
+        "tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule)",
+        "tune_rule(self.y_score[part], Truth(self.predictions.truth.y_true[part]), rule)",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
@@ -251,8 +251,8 @@ TRUTH = (
     Mutant(
         "image rules left out of the estimate",
         "stacking/ensemble/ensemble.py",
-        "choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)",
-        "choose_thresholds(held_out, predictions, folds, rule=self.rule)",
+        "choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner)",
+        "choose_thresholds(held_out, predictions, folds, rule=self.rule, tuner=tuner)",
         (f"{COUNTS}::test_the_estimate_keeps_the_image_rules",),
     ),
     Mutant(

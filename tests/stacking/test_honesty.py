@@ -165,17 +165,8 @@ def test_the_nested_interval_covers_on_tags_of_other_artists(shared_data):
     assert covered >= N_COVERED
 
 
-@pytest.mark.parametrize(
-    ("method", "rule", "n_covered"),
-    [
-        ("greedy", "single", N_COVERED),
-        ("mean", "single", N_COVERED),
-        # The interval knows how rows are drawn, not which rule other rows would have chosen, which moves a fit on 76
-        # rare labels by as much again: 14 of 20, unbiased (mean error below .001); with one threshold it is 17 of 20.
-        ("greedy", "auto", 13),
-    ],
-)
-def test_the_nested_interval_covers_on_simulated_networks(shared_data, method, rule, n_covered):
+@pytest.mark.parametrize(("method", "rule"), [("greedy", "single"), ("mean", "single"), ("greedy", "auto")])
+def test_the_nested_interval_covers_on_simulated_networks(shared_data, method, rule):
     """Scores of three simulated CNNs on real label rows, a third of the labels."""
     folder = shared_data / "imaterialist2018"
     if not folder.is_dir():
@@ -194,4 +185,4 @@ def test_the_nested_interval_covers_on_simulated_networks(shared_data, method, r
         order = np.random.default_rng(split).permutation(population.n_samples)
         fitting, new = (population.subset(samples=rows) for rows in (order[:1000], order[1000:]))
         covered += is_covered(fitting, new, method, rule)
-    assert covered >= n_covered
+    assert covered >= N_COVERED

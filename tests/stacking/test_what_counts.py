@@ -249,7 +249,8 @@ def test_evaluate():
             predictions.labels,
             **predictions.metadata(),
         )
-        leaderboard, report = evaluate_ensemble(ensemble, renamed, n_bootstrap=20)
+        found = evaluate_ensemble(ensemble, renamed, n_bootstrap=20)
+        leaderboard, report = found.leaderboard, found.report
         curves = [text for section in report.sections[1:] for block in section.blocks for text in (repr(block),)]
         digest = [hash(text) % 2**31 for text in curves]
         return [*numbers_of(leaderboard["rows"]), *digest]

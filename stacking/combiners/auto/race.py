@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -31,6 +31,7 @@ from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, State, attribute_gain
 from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
 from stacking.predictions import PredictionSet
 from stacking.process.deadline import TimeLimitReached, within
+from stacking.process.progress import steps
 from stacking.ties import first_best
 
 _log = logging.getLogger(__name__)
@@ -172,16 +173,19 @@ class AutoCombiner(Combiner):
         """Race, choose, and fit what was chosen on all rows; return it with its held-out scores."""
         raced, raced_folds = self._sample(predictions, folds)
         judge = _Judge(raced, raced_folds, self._decide(raced))
-        runners, skipped = self._race(judge)
-        by_name = {runner.name: runner for runner in runners}
-        choice = choose_shares(
-            {name: runner.held_out for name, runner in by_name.items()},
-            {name: runner.counts for name, runner in by_name.items()},
-            judge.count,
-        )
-        fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
-        answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
-        self.gain_steps_ = self._attribute_gain(by_name, answer, judge)
+        costs = dict(self._racers(raced.n_models))
+        with steps({**costs, "choice": 0.1 * sum(costs.values())}) as begin:
+            runners, skipped = self._race(judge, begin)
+            begin("choice")
+            by_name = {runner.name: runner for runner in runners}
+            choice = choose_shares(
+                {name: runner.held_out for name, runner in by_name.items()},
+                {name: runner.counts for name, runner in by_name.items()},
+                judge.count,
+            )
+            fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
+            answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
+            self.gain_steps_ = self._attribute_gain(by_name, answer, judge)
         if raced is not predictions:
             fitted = [self._create(name).fit_out_of_fold(predictions, folds=folds) for name in choice.shares]
         self.chosen_, self.shares_ = [combiner for combiner, _ in fitted], list(choice.shares.values())
@@ -270,13 +274,14 @@ class AutoCombiner(Combiner):
         groups = group_of_labels(predictions.labels, predictions.label_groups)
         return partial(apply_image_rules, rules=self.image_rules, label_groups=groups)
 
-    def _race(self, judge: _Judge) -> tuple[list[_Runner], list[AutoEntry]]:
+    def _race(self, judge: _Judge, begin: Callable[[str], None]) -> tuple[list[_Runner], list[AutoEntry]]:
         """Cross-fit the candidates in their order as long as the time allows."""
         predictions, folds = judge.predictions, judge.folds
         started = time.monotonic()
         runners: list[_Runner] = []
         skipped: list[AutoEntry] = []
         for name, cost in self._racers(predictions.n_models):
+            begin(name)
             if runners and not judge.can_hold_out:
                 skipped.append(_left_out(name, "there is one sample or group only, so nothing can be held out"))
                 continue

@@ -7,11 +7,12 @@ the same set twice gives the same bytes.
 import os
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from stacking._checks import check_choice, first_names
 from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable
@@ -52,14 +53,41 @@ def load_bundle(path: str | os.PathLike[str], *, from_logits: bool = False) -> P
     ValueError
         If the file is damaged, holds Python objects, lacks a key, or its contents are invalid.
     """
-    arrays = read_npz(path)
+    return bundle_of(read_npz(path), path, from_logits=from_logits)
+
+
+def bundle_of(
+    arrays: Mapping[str, npt.NDArray[Any]], path: str | os.PathLike[str], *, from_logits: bool = False
+) -> PredictionSet:
+    """
+    Make predictions of the arrays of a file, by their names.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        As `load_bundle` takes them from its file.
+    path : path-like
+        The file, for errors.
+    from_logits : bool, default=False
+        True where ``y_scores`` holds logits.
+
+    Returns
+    -------
+    PredictionSet
+        In memory.
+
+    Raises
+    ------
+    ValueError
+        If one is missing or invalid.
+    """
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         held = first_names(list(arrays), 9)
         raise ValueError(f"{path} must hold {', '.join(REQUIRED)}: it lacks {first_names(missing)} and holds {held}.")
     unknown = sorted(set(arrays) - set(REQUIRED) - set(OPTIONAL))
     if unknown:
-        warnings.warn(f"{path} holds unknown keys {first_names(unknown, 9)}: kept in extras.", stacklevel=2)
+        warnings.warn(f"{path} holds unknown keys {first_names(unknown, 9)}: kept in extras.", stacklevel=3)
     scores = arrays["y_scores"]
     if from_logits and scores.dtype.kind == "f":
         scores = scores.astype(np.float32)

@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from stacking._checks import check_names, first_duplicate, first_names
+from stacking.named_arrays import find_id_column
 from stacking.predictions.forms.label_cells import Keys, Kind, LabelList, split_cells, warn_of_rare_labels
 from stacking.predictions.forms.tables import (
     BLANKS,
+    HeldFrame,
     Table,
     find_cell_separator,
-    find_id_column,
+    is_columnar,
     read_header_row,
     read_numbers,
     read_texts,
@@ -86,7 +88,7 @@ class LabelTable:
 
 
 def read_label_table(
-    path: Path,
+    path: Path | HeldFrame,
     labels: LabelList | None = None,
     *,
     id_column: str | None = None,
@@ -100,8 +102,8 @@ def read_label_table(
 
     Parameters
     ----------
-    path : Path
-        A CSV, TSV or Parquet file.
+    path : Path or HeldFrame
+        A CSV, TSV, Parquet or Feather file, or a frame.
     labels : LabelList, optional
         The labels of the task, if they are known.
     id_column, labels_column : str, optional
@@ -160,7 +162,7 @@ def read_label_table(
     return _join_rows(path, table, long_value if single else None, single)
 
 
-def _refuse_two_sources(path: Path, column: str, others: Sequence[str]) -> None:
+def _refuse_two_sources(path: Path | HeldFrame, column: str, others: Sequence[str]) -> None:
     """Refuse a table that lists labels and has columns that are called like labels."""
     if others:
         raise ValueError(
@@ -176,7 +178,11 @@ def _is_binary(cells: Sequence[str]) -> bool:
 
 
 def _list_column(
-    path: Path, rest: Sequence[str], called: Sequence[str], texts: Mapping[str, list[str]], labels: LabelList | None
+    path: Path | HeldFrame,
+    rest: Sequence[str],
+    called: Sequence[str],
+    texts: Mapping[str, list[str]],
+    labels: LabelList | None,
 ) -> str | None:
     """Find the column that lists labels, None where every column is a label; what could be both is refused."""
     if not called:
@@ -200,7 +206,7 @@ def _list_column(
     return column if as_lists or (len(rest) == 1 and not as_matrix) else None
 
 
-def _join_rows(path: Path, table: LabelTable, values: Sequence[str] | None, single: bool) -> LabelTable:
+def _join_rows(path: Path | HeldFrame, table: LabelTable, values: Sequence[str] | None, single: bool) -> LabelTable:
     """Bring the rows of a long table together, one sample each."""
     lists = table.keys or []
     several = next((row for row, keys in enumerate(lists) if len(keys) != 1), None)
@@ -243,11 +249,11 @@ def _join_rows(path: Path, table: LabelTable, values: Sequence[str] | None, sing
 
 
 def _read_matrix(
-    path: Path, id_name: str, rest: Sequence[str], aside: Sequence[str], labels: LabelList | None
+    path: Path | HeldFrame, id_name: str, rest: Sequence[str], aside: Sequence[str], labels: LabelList | None
 ) -> LabelTable:
     """Read a table with one column per label."""
     peek = read_texts(path, rest, n_rows=_PEEK)
-    if path.suffix.lower() != ".parquet" and find_cell_separator(path) != ",":
+    if isinstance(path, Path) and not is_columnar(path) and find_cell_separator(path) != ",":
         peek = {name: [cell.replace(",", ".") for cell in cells] for name, cells in peek.items()}
     odd = [name for name in rest if not _is_binary(peek[name]) and any(cell.strip() for cell in peek[name])]
     if labels is not None:
@@ -267,7 +273,7 @@ def _read_matrix(
     return LabelTable(numbers.ids.tolist(), numbers=numbers, extra_columns=extra_columns, unused=tuple(odd))
 
 
-def _read_truth_values(path: Path, id_name: str, columns: Sequence[str], leave_out: Sequence[str]) -> Table:
+def _read_truth_values(path: Path | HeldFrame, id_name: str, columns: Sequence[str], leave_out: Sequence[str]) -> Table:
     """Read a matrix of 0 and 1; the words true and false count as such."""
     try:
         return read_numbers(path, leave_out, id_column=id_name)

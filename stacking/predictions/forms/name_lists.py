@@ -16,10 +16,9 @@ import numpy.typing as npt
 from stacking._checks import check_names, first_names
 from stacking._typing import StringArray
 from stacking.files.untrusted import read_npy
+from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.tables import (
-    ID_NAMES,
-    find_id_column,
     is_table,
     read_columns,
     read_header_row,
@@ -103,7 +102,7 @@ def read_label_list(source: str | os.PathLike[str] | npt.ArrayLike | LabelList) 
     return LabelList(tuple(check_file_names(_stripped(values), path, "labels").tolist()))
 
 
-def check_file_names(values: npt.ArrayLike, path: Path, what: str) -> StringArray:
+def check_file_names(values: npt.ArrayLike, path: object, what: str) -> StringArray:
     """
     Check names that came from a file.
 
@@ -111,7 +110,7 @@ def check_file_names(values: npt.ArrayLike, path: Path, what: str) -> StringArra
     ----------
     values : array-like of str or int
         The names.
-    path : Path
+    path : path-like
         The file.
     what : str
         What they name.

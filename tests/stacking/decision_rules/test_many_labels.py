@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.benchmarks.votes import TWICE, fit_both_shapes
 from stacking.decision_rules import sorted_cuts, tune_thresholds
 
 
@@ -21,3 +22,11 @@ def test_the_width_of_the_bins_changes_no_threshold(rule, weighted, rng, monkeyp
 def test_histograms_of_many_labels_stay_small():
     assert sorted_cuts._histogram_shift(500) == 19
     assert sorted_cuts._histogram_shift(10**6) == 19 + 4
+
+
+@pytest.mark.parametrize("method", ["mean", "greedy", "greedy-per-label"])
+def test_a_cell_costs_at_most_twice_as_much_where_labels_are_many(method):
+    """The shapes that ``make bench`` measures for every vote, at a third of the cells."""
+    fit_both_shapes(method, [(60, 5), (10, 30)], 1).run()  # compiles
+    job = fit_both_shapes(method, [(1_667, 120), (33, 6_060)], 1)
+    assert job.describe(job.run())["cell_ratio"] <= TWICE

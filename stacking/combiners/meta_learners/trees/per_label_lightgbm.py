@@ -36,6 +36,7 @@ from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
+from stacking.process.progress import advance
 
 _CORRELATED_ROWS = 50_000
 """Rows whose products are added at a time. Only memory depends on it."""
@@ -182,6 +183,7 @@ class PerLabelStacker(TreeCombiner):
 
         def job(label: int, logits: FloatArray) -> Any:
             check_deadline()
+            advance(float(np.searchsorted(grown, label)), len(grown))
             features = _features(logits, inputs.pooled, label, inputs.usable[label], context[label])
             rows = LabelRows(features, *inputs.weigh(label), inputs.starts(label, logits), inputs.masks)
             return delayed(_grow_label)(rows, **settings)

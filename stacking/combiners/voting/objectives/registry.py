@@ -9,7 +9,7 @@ from stacking.predictions import PredictionSet
 
 Objective = TypeVar("Objective", bound=type[WeightObjective])
 
-_HOME = "stacking.combiners.voting.objectives"
+_HOME = __name__.rpartition(".")[0]
 _OBJECTIVES: Registry[type[WeightObjective]] = Registry("objective", (f"{_HOME}.pooled", f"{_HOME}.per_label"))
 
 
