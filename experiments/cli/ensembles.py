@@ -140,7 +140,7 @@ def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
     show.result("")
     for number, note in enumerate(chosen["notes"]):
         (show.detail if number else show.result)(str(note))  # the first says what was chosen and why
-    steps = [[step["cause"], step["gain"], step["explanation"]] for step in chosen.get("rungs", [])]
+    steps = [[step["cause"], step["gain"], step["explanation"]] for step in chosen.get("gain_steps", [])]
     show.table(["step", Column("gain", "gain"), "from the best member with one threshold"], steps)
     if chosen["n_never_predicted"]:
         show.result(f"{chosen['n_never_predicted']} of {chosen['n_labels']} labels are never predicted")

@@ -94,7 +94,7 @@ def _rules(chosen: Mapping[str, Any]) -> Section:
 
 def _gain(chosen: Mapping[str, Any]) -> list[Section]:
     """Tell what each step brought."""
-    steps = chosen.get("rungs") or []
+    steps = chosen.get("gain_steps") or []
     if not steps:
         return []
     rows = [[step["cause"], step["gain"], step["explanation"]] for step in steps]

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from stacking import PredictionSet, SoftVoting, StackingEnsemble, WeightedVoting, compare, metrics, tune_thresholds
-from stacking.calibration import PlattScaling, PriorShift
 from stacking.combiners.registry import create_method
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, rematch_thresholds
 from stacking.folds import holdout_rows, stratified_group_folds
@@ -112,10 +111,6 @@ ALONE = {
                     {"y_score": SCORES[0], "thresholds": LIMITS, "label_groups": np.array(["kind", "look", "look"])}),
     "rematch": (lambda **given: rematch_thresholds(**given).tolist(),
                 {"y_score": SCORES[0], "thresholds": LIMITS, "predicted_share": FREQUENCY}),
-    "calibrator": (lambda y_score, **given: PlattScaling().fit(y_score, **given).transform(y_score).tolist(),
-                   {"y_score": SCORES[0], "y_true": TRUTH, "y_known": KNOWN, "sample_weight": WEIGHT}),
-    "prior shift": (lambda y_score, train_frequency: PriorShift(train_frequency).fit(y_score).shift_.tolist(),
-                    {"y_score": SCORES[0], "train_frequency": FREQUENCY}),
     "folds": (lambda **given: stratified_group_folds(n_splits=3, **given).tolist(),
               {"y_true": TRUTH, "groups": GROUPS}),
     "holdout": (lambda **given: holdout_rows(fraction=0.3, **given).tolist(), {"y_true": TRUTH, "groups": GROUPS}),
