@@ -304,7 +304,8 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         from stacking.ensemble.ensemble import StackingEnsemble
 
         if isinstance(self.final_estimator_, StackingEnsemble):
-            return self.final_estimator_.decide(y_score, self.thresholds_)
+            own = self.thresholds_ is self.final_estimator_.thresholds_  # then its rule may decide sample by sample
+            return self.final_estimator_.decide(y_score, None if own else self.thresholds_)
         return y_score >= self.thresholds_
 
     def _create_final(self) -> Any:

@@ -2,7 +2,9 @@
 
 Per split the whole predictor is fitted on the fitting side, exactly as `StackingEnsemble.fit` does it: the combiner,
 the choice of the decision rule on cross-fitted scores, the thresholds; its decisions on the test side, image rules
-included, are counted. Nothing of the test side is seen before. Two fixed rules are scored next to the chosen one.
+included, are counted. Nothing of the test side is seen before. Two fixed rules are scored next to the chosen one: those
+that the metric names for one threshold and for one per label. A metric other than micro-F1 is measured and resampled
+here, while scores and decisions are at hand.
 """
 
 from __future__ import annotations
@@ -17,20 +19,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import BoolArray
 from stacking.combiners.combiner import Combiner
 from stacking.comparison.candidates import Candidate, Kind
 from stacking.comparison.held_out import HeldOut
+from stacking.comparison.plan import ComparisonPlan
 from stacking.comparison.splits import Split
 from stacking.decision_rules.choice import tune_rule
 from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+from stacking.metrics.bootstrap import resample
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
+from stacking.metrics.named import DEFAULT_METRIC, Metric
 from stacking.predictions import PredictionSet
 from stacking.process.memory import peak_memory, reset_peak_memory
 
-FIXED_RULES = {"single": "single", "per_label": "exact-micro-f1"}
-"""Column of the table → decision rule."""
-
-DECISIONS = ("chosen", *FIXED_RULES)
+DECISIONS = ("chosen", "single", "per_label")
 """The three sets of decisions of every row of the table."""
 
 _log = logging.getLogger(__name__)
@@ -62,6 +65,9 @@ class MethodResult:
         Constructor parameters.
     notes : tuple of str
         What the method reports about itself, such as its fall-backs.
+    scores, replicates : dict of str to float and to ndarray of shape (n_bootstrap,)
+        A metric other than micro-F1, on the scored rows and their resamples, by decision; empty for micro-F1, whose
+        counts are kept.
     """
 
     name: str
@@ -76,6 +82,8 @@ class MethodResult:
     peak_memory_mb: float | None
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    scores: dict[str, float] = field(default_factory=dict)
+    replicates: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def rule(self) -> str:
@@ -135,6 +143,7 @@ def try_candidate(
     candidate: Candidate,
     splits: Sequence[Split],
     scored: PredictionSet,
+    plan: ComparisonPlan,
     deadline: float = float("inf"),
     begin_split: Callable[[int], None] | None = None,
 ) -> tuple[MethodResult, HeldOut] | FailedMethod:
@@ -148,6 +157,8 @@ def try_candidate(
         On which splits.
     scored : PredictionSet
         All scored rows, with their truth.
+    plan : ComparisonPlan
+        The metric, and how it is resampled.
     deadline : float, default=inf
         Value of ``time.monotonic()`` after which no further split is begun.
     begin_split : callable, optional
@@ -159,7 +170,7 @@ def try_candidate(
         The result with its held-out scores and chosen decisions, or the reason there is none.
     """
     try:
-        return evaluate(candidate, splits, scored, deadline, begin_split)
+        return evaluate(candidate, splits, scored, plan, deadline, begin_split)
     except OutOfTimeError as error:
         return FailedMethod(candidate.name, candidate.kind, str(error))
     except Exception as error:  # one method never sinks the comparison; the reason is recorded
@@ -171,6 +182,7 @@ def evaluate(
     candidate: Candidate,
     splits: Sequence[Split],
     scored: PredictionSet,
+    plan: ComparisonPlan,
     deadline: float = float("inf"),
     begin_split: Callable[[int], None] | None = None,
 ) -> tuple[MethodResult, HeldOut]:
@@ -184,6 +196,8 @@ def evaluate(
         On which splits.
     scored : PredictionSet
         All scored rows, with their truth.
+    plan : ComparisonPlan
+        The metric, and how it is resampled.
     deadline : float, default=inf
         Value of ``time.monotonic()`` after which no further split is begun.
     begin_split : callable, optional
@@ -214,7 +228,8 @@ def evaluate(
         unfitted = _limit_time(candidate.build(), (deadline - time.monotonic()) / (len(splits) - number))
         ensemble, tuned_on = unfitted.fit_cross_fitted(split.fit_side, folds=split.inner_folds)
         y_score[split.rows] = ensemble.predict_proba(split.test_side)
-        thresholds = {"chosen": ensemble.thresholds_, **_fixed_thresholds(ensemble, tuned_on)}
+        decisions["chosen"][split.rows] = ensemble.decide(y_score[split.rows])
+        thresholds = _fixed_thresholds(ensemble, tuned_on, plan.metric)
         for name, limits in thresholds.items():
             decisions[name][split.rows] = ensemble.decide(y_score[split.rows], limits)
         singles.append(float(thresholds["single"][0]))
@@ -222,6 +237,7 @@ def evaluate(
     counts = {name: DecisionCounts.count(decided, truth) for name, decided in decisions.items()}
     held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"])
     cpu, wall, peak = meter.read()
+    measured, replicates = _measure(decisions, held_out, plan)
     combiners = [ensemble.combiner_ for ensemble in fitted]
     result = MethodResult(
         candidate.name,
@@ -236,8 +252,29 @@ def evaluate(
         peak_memory_mb=peak,
         options={} if candidate.kind == "member" else _options(combiners),
         notes=_notes(fitted),
+        scores=measured,
+        replicates=replicates,
     )
     return result, held_out
+
+
+def _measure(
+    decisions: dict[str, BoolArray], held_out: HeldOut, plan: ComparisonPlan
+) -> tuple[dict[str, float], dict[str, npt.NDArray[np.float64]]]:
+    """Measure and resample a metric other than micro-F1, once where no decisions count."""
+    metric = plan.metric
+    if metric.name == DEFAULT_METRIC:
+        return {}, {}
+    values: dict[str, float] = {}
+    replicates: dict[str, npt.NDArray[np.float64]] = {}
+    for name, decided in decisions.items():
+        if values and not metric.needs_decisions:
+            values[name], replicates[name] = values["chosen"], replicates["chosen"]
+            continue
+        measured = metric.measure(held_out.truth, decided, held_out.y_score)
+        values[name] = measured.value
+        replicates[name] = resample(measured, n_bootstrap=plan.n_bootstrap, random_state=plan.random_state)
+    return values, replicates
 
 
 def _limit_time(ensemble: StackingEnsemble, seconds: float) -> StackingEnsemble:
@@ -251,12 +288,14 @@ def _limit_time(ensemble: StackingEnsemble, seconds: float) -> StackingEnsemble:
     return ensemble
 
 
-def _fixed_thresholds(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, npt.NDArray[np.float64]]:
+def _fixed_thresholds(
+    ensemble: StackingEnsemble, tuned_on: CrossFitted, metric: Metric
+) -> dict[str, npt.NDArray[np.float64]]:
     """Tune the rules that are scored next to the chosen one, on the same scores."""
-    chosen = ensemble.report_["rule"]
+    chosen, truth = ensemble.report_["rule"], tuned_on.predictions.truth
     return {
-        name: ensemble.thresholds_ if rule == chosen else tune_rule(tuned_on.y_score, tuned_on.predictions.truth, rule)
-        for name, rule in FIXED_RULES.items()
+        name: ensemble.thresholds_ if rule == chosen else tune_rule(tuned_on.y_score, truth, rule, metric).thresholds
+        for name, rule in (("single", metric.rules.single), ("per_label", metric.rules.per_label))
     }
 
 

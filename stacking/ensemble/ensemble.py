@@ -7,7 +7,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,20 +16,21 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from stacking._checks import check_choice, check_frequency, check_label_groups
+from stacking._checks import check_frequency, check_label_groups
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, method_kind
 from stacking.decision_rules import (
     ImageRules,
+    SampleRule,
     apply_image_rules,
     apply_thresholds,
-    list_decision_rules,
+    check_rule,
     never_predicted,
     rematch_thresholds,
 )
-from stacking.decision_rules.choice import choose_thresholds
+from stacking.decision_rules.choice import TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.seen_samples import find_seen, hash_ids
@@ -37,6 +38,7 @@ from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
 from stacking.metrics.gain_ladder import describe_gain
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_name, name_or_metric
 from stacking.named_arrays import AxisNames, align_by_name
 from stacking.predictions import PredictionSet, as_prediction_set
 
@@ -45,14 +47,15 @@ class EnsembleReport(dict[str, Any]):
     """What was chosen and why, as a dict that prints as a few lines."""
 
     def __str__(self) -> str:
-        estimate = self["cross_fitted_micro_f1"]
-        worth = "nothing could be held out" if estimate is None else f"cross-fitted micro-F1 {estimate:.4f}"
+        title = self.get("metric_title", "micro-F1")
+        estimate = self["cross_fitted_micro_f1"] if title == "micro-F1" else self["cross_fitted_score"]
+        worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {estimate:.4f}"
         lines = [f"method {self['method']}: {worth}"]
         tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
             lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [*describe_gain(self.get("rungs", [])), *(str(note) for note in self["notes"])]
+        lines += [*describe_gain(self.get("rungs", []), title), *(str(note) for note in self["notes"])]
         return "\n".join(lines)
 
 
@@ -87,7 +90,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         are the prediction set's label groups, or what stands before the colon of names like ``color:red``.
     rule : str, default="auto"
         Decision rule that tunes the thresholds, one of `stacking.decision_rules.list_decision_rules()`, for example
-        ``"micro-macro-f1"`` where rare labels count; ``"auto"`` chooses for micro-F1.
+        ``"micro-macro-f1"`` where rare labels count, with options after a colon (``"recall-at-least:recall=0.95"``);
+        ``"auto"`` chooses for the metric.
+    metric : str, Metric or callable, default="micro-f1"
+        What the ensemble is fitted for, as `stacking.metrics.find_metric` takes it: auto chooses by it, weights are
+        searched for it, and the decision rules are those that serve it. One that looks at scores only, such as
+        ``"map"``, leaves the decisions to micro-F1's rules.
 
     Attributes
     ----------
@@ -95,6 +103,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Fitted on all rows.
     thresholds_ : ndarray of float64, shape (n_labels,)
         A label fires where its score reaches its threshold; +inf never fires.
+    sample_rule_ : SampleRule or None
+        Moves the scores of each sample before the thresholds, .5 then, where the rule decides sample by sample.
     predicted_share_ : ndarray of float64, shape (n_labels,), or None
         Share of the fitted rows that each label is predicted for at these thresholds, by cross-fitted scores; None in
         folders of earlier versions.
@@ -129,6 +139,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         n_splits: int = 5,
         image_rules: ImageRules | None = None,
         rule: str = "auto",
+        metric: str | Metric | Callable[..., Any] = "micro-f1",
     ) -> None:
         self.method = method
         self.random_state = random_state
@@ -136,6 +147,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.n_splits = n_splits
         self.image_rules = image_rules
         self.rule = rule
+        self.metric = metric
 
     def fit(
         self,
@@ -164,8 +176,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method or the rule is unknown, the truth is missing or does not fit, a label is covered by no model,
-            or no image could keep the image rules.
+            If the method, the rule or the metric is unknown, the truth is missing or does not fit, a label is covered
+            by no model, or no image could keep the image rules.
         """
         given = as_prediction_set(predictions, y_true)
         return self.fit_cross_fitted(given if groups is None else given.with_groups(groups))[0]
@@ -209,7 +221,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         elif method_kind(self.method) == "auto":
             tuned_on = self._fit_auto(counted, started, folds)
         else:
-            tuned_on = self._fit_method(counted, create_method(self.method, random_state=self.random_state), folds)
+            method = create_method(self.method, random_state=self.random_state, metric=name_or_metric(self.metric))
+            tuned_on = self._fit_method(counted, method, folds)
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
         return self, tuned_on
 
@@ -233,11 +246,13 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method or the rule is unknown, a number is out of range, or no image could keep the image rules.
+            If the method, the rule or the metric is unknown, a number is out of range, or no image could keep the image
+            rules.
         """
         if not isinstance(self.method, Combiner):
             method_kind(self.method)
-        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        check_rule(self.rule)
+        find_metric(self.metric)
         if self.n_splits < 2:
             raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
         if self.time_limit is not None and not self.time_limit >= 0:
@@ -268,7 +283,12 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        auto = AutoCombiner(time_limit=limit, random_state=self.random_state, image_rules=self.image_rules)
+        auto = AutoCombiner(
+            time_limit=limit,
+            random_state=self.random_state,
+            image_rules=self.image_rules,
+            metric=name_or_metric(self.metric),
+        )
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)
@@ -335,7 +355,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         y_score, thresholds = self._align(y_score=y_score, thresholds=thresholds)
-        return self._decide(y_score, self.thresholds_ if thresholds is None else thresholds)
+        if thresholds is None:
+            return TunedRule(self.thresholds_, self.sample_rule_).decide(y_score, self._decide)
+        return self._decide(y_score, thresholds)
 
     def rematch(self, y_score: npt.ArrayLike, how: str = "shift") -> npt.NDArray[np.float64]:
         """Move the thresholds until new rows are predicted as often as the rows that the ensemble was fitted on.
@@ -373,13 +395,19 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If an earlier version saved the ensemble, which does not know how often it predicts.
+            If an earlier version saved the ensemble, which does not know how often it predicts, or its rule decides
+            sample by sample.
         """
         check_is_fitted(self)
         if self.predicted_share_ is None:
             raise ValueError(
                 "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
                 "one; fit it again."
+            )
+        if self.sample_rule_ is not None:
+            raise ValueError(
+                f"ensemble must decide by thresholds of labels to be rematched: its rule {self.report_['rule']!r} "
+                "decides sample by sample; fit it with another rule."
             )
         return self.predicted_share_
 
@@ -464,6 +492,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         for name, array in (("fitted_ids", self.fitted_ids_), ("predicted_share", self.predicted_share_)):
             if array is not None:
                 beside[name] = array
+        if self.sample_rule_ is not None:
+            description["sample_rule"] = {"slope": self.sample_rule_.slope, "beta": self.sample_rule_.beta}
+            beside["sample_intercept"] = self.sample_rule_.intercept
         if isinstance(folder, OutputFolder):  # claimed by the caller before the fit
             write_ensemble_folder(folder, description, self.combiner_, beside)
             return
@@ -502,6 +533,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ensemble.combiner_, ensemble.thresholds_ = combiner, beside["thresholds"]
         ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
+        ensemble.sample_rule_ = _read_sample_rule(description, beside, len(ensemble.labels_))
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         label_ids = description.get("label_ids")
         ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
@@ -515,7 +547,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         seen = ensemble.fitted_ids_
         if seen is not None and (seen.dtype != np.uint64 or seen.ndim != 1):
             raise ValueError(f"fitted_ids must be hashes of ids: got shape {seen.shape} of {seen.dtype}")
-        ensemble._decide(np.zeros((2, len(ensemble.labels_)), np.float32), ensemble.thresholds_)
+        ensemble.decide(np.zeros((2, len(ensemble.labels_)), np.float32))
         str(ensemble.report_)
         return ensemble
 
@@ -539,25 +571,52 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         rules = parameters.pop("image_rules")
         if self.rule == "auto":
             del parameters["rule"]
+        parameters["metric"] = metric_name(self.metric)
+        if parameters["metric"] == DEFAULT_METRIC:
+            del parameters["metric"]
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
     def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
-        self.thresholds_ = choice.thresholds
-        fired = apply_thresholds(held_out, choice.thresholds)
+        metric = find_metric(self.metric)
+        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule, metric=metric)
+        self.thresholds_, self.sample_rule_ = choice.thresholds, choice.by_sample
+        fired = choice.decide(held_out)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
         steps = [dict(step) for step in getattr(self.combiner_, "gain_steps_", ())]
-        if steps and "single" in choice.scores:  # the race ends with one threshold, the ensemble with its rule
-            steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores["single"]
+        race = metric.rules.race
+        if steps and metric.needs_decisions and race in choice.scores:
+            # The race ends with one threshold (or the rule that the metric is raced with), the ensemble with its rule.
+            steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores[race]
         self.report_ = EnsembleReport(
             method=self._method_name,
             rule=choice.rule,
             rules=choice.scores,
-            cross_fitted_micro_f1=choice.scores.get(choice.rule),
+            cross_fitted_micro_f1=None,
             n_samples=predictions.n_samples,
             n_labels=predictions.n_labels,
             n_never_predicted=int(never_predicted(self.thresholds_).sum()),
             notes=list(getattr(self.combiner_, "notes_", ())),
             rungs=steps,
         )
+        estimate = choice.scores.get(choice.rule)
+        if metric.name == DEFAULT_METRIC:
+            self.report_["cross_fitted_micro_f1"] = estimate
+            return
+        if estimate is not None and not metric.needs_decisions:
+            self.report_["cross_fitted_micro_f1"] = estimate
+            estimate = metric.measure(predictions.truth, None, held_out).value
+        self.report_ |= {"metric": metric.name, "metric_title": metric.title, "cross_fitted_score": estimate}
+
+
+def _read_sample_rule(
+    description: dict[str, Any], beside: dict[str, npt.NDArray[Any]], n_labels: int
+) -> SampleRule | None:
+    """Return the rule that decides sample by sample, if the folder holds one."""
+    facts = description.get("sample_rule")
+    if facts is None:
+        return None
+    slope, beta, intercept = float(facts["slope"]), float(facts["beta"]), beside["sample_intercept"]
+    if intercept.shape != (n_labels,) or not np.isfinite([slope, beta, *intercept]).all() or beta <= 0:
+        raise ValueError(f"sample_intercept must hold a finite number for each of {n_labels} labels")
+    return SampleRule(slope, intercept.astype(np.float64), beta)

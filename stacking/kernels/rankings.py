@@ -2,7 +2,7 @@
 
 # A kernel is one loop nest on plain arrays: numba types it, and splitting it would hide the loop.
 # mypy: ignore-errors
-# ruff: noqa: PLR0913
+# ruff: noqa: C901
 
 import numpy as np
 

@@ -19,7 +19,8 @@ from stacking.combiners.auto.race import AutoCombiner
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.meta_learners import LabelwiseLogistic, PairLightGBM, PerLabelStacker
 from stacking.combiners.voting import WeightedVoting
-from stacking.combiners.voting.objectives.registry import create_objective, list_objectives
+from stacking.combiners.voting.objectives.creation import create_objective
+from stacking.combiners.voting.objectives.registry import list_objectives
 from stacking.decision_rules import ImageRules, list_decision_rules
 from stacking.decision_rules.choice import choose_thresholds, nested_decisions
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks

@@ -1,6 +1,21 @@
 """The metrics by name: objects that say what they need, which way is better and which decision rules serve them."""
 
-from stacking.metrics.named.metric import Measurement, Metric
-from stacking.metrics.named.registry import find_metric, list_metrics, register_metric
+from stacking.metrics.named.metric import Metric
+from stacking.metrics.named.registry import (
+    DEFAULT_METRIC,
+    find_metric,
+    list_metrics,
+    metric_name,
+    name_or_metric,
+    register_metric,
+)
 
-__all__ = ["Measurement", "Metric", "find_metric", "list_metrics", "register_metric"]
+__all__ = [
+    "DEFAULT_METRIC",
+    "Metric",
+    "find_metric",
+    "list_metrics",
+    "metric_name",
+    "name_or_metric",
+    "register_metric",
+]

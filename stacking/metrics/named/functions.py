@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from stacking._typing import BoolArray, DoubleArray
-from stacking.metrics.named.metric import Measurement, Metric, Needs, ScoreArray, ServingRules
+from stacking.metrics.measurement import Measurement
+from stacking.metrics.named.metric import Metric, Needs, ScoreArray, ServingRules
 from stacking.truth import Truth
 
 N_BLOCKS = 50
@@ -104,14 +105,14 @@ class MeasuredByFunction(Measurement):
     """
 
     def __init__(self, metric: FunctionMetric, truth: Truth, answer: Any) -> None:
-        super().__init__(metric.sign)
+        self.sign = metric.sign
         self.metric = metric
         if truth.counted is not None:
             truth, answer = truth.only_counted(), answer[truth.counted]
         self.truth, self.answer = truth, answer
 
     @cached_property
-    def value(self) -> float:  # type: ignore[override]
+    def value(self) -> float:
         """What the function returns."""
         return self.metric.ask(self.truth, self.answer)
 
@@ -121,7 +122,7 @@ class MeasuredByFunction(Measurement):
         return max(min(N_BLOCKS, self.truth.n_units), 1)
 
     @cached_property
-    def influence(self) -> DoubleArray:  # type: ignore[override]
+    def influence(self) -> DoubleArray:
         """Half a jackknife: the value minus the value without each block."""
         n_rows = len(self.truth.y_true)
         unit = np.arange(n_rows) if self.truth.groups is None else np.unique(self.truth.groups, return_inverse=True)[1]
@@ -175,14 +176,15 @@ def metric_of_function(
     if len(parameters) < 2:
         raise TypeError(f"metric must be a function of y_true and y_pred or y_score: got {own_name}{parameters}.")
     if needs is None:
-        needs = getattr(function, "needs", None) or ("scores" if parameters[1] in _SCORE_NAMES else "decisions")
+        by_name: Needs = "scores" if parameters[1] in _SCORE_NAMES else "decisions"
+        needs = getattr(function, "needs", by_name)
     if greater_is_better is None:
         greater_is_better = bool(getattr(function, "greater_is_better", not own_name.endswith(("loss", "error"))))
     return FunctionMetric(
         name=name or f"{getattr(function, '__module__', '')}:{own_name}",
         title=own_name.replace("_", " "),
         description=((function.__doc__ or "").strip().split("\n")[0]) or "a function of the user's",
-        needs=needs,
+        needs=needs or "decisions",
         greater_is_better=greater_is_better,
         rules=ServingRules(("half", "best-single"), "best-single", "best-single", "exact-micro-f1"),
         is_code=True,
@@ -237,7 +239,9 @@ def metric_of_scorer(scorer: Any, name: str = "") -> FunctionMetric:
     function, options = scorer._score_func, dict(scorer._kwargs)
     response = scorer._response_method
     wanted = (response,) if isinstance(response, str) else tuple(response)
-    needs: Needs = "decisions" if wanted == ("predict",) else "probabilities" if wanted == ("predict_proba",) else "scores"
+    needs: Needs = (
+        "decisions" if wanted == ("predict",) else "probabilities" if wanted == ("predict_proba",) else "scores"
+    )
     return metric_of_function(
         _WithOptions(function, options) if options else function,
         name or f"{function.__module__}:{function.__name__}",

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_mask, check_y_score
-from stacking._typing import BoolArray, DoubleArray
+from stacking._typing import BoolArray
+from stacking.metrics.measurement import Measurement
 from stacking.named_arrays import align_by_name
 from stacking.truth import Truth
 
@@ -43,54 +44,6 @@ class ServingRules:
     race: str = "single"
     single: str = "single"
     per_label: str = "exact-micro-f1"
-
-
-class Measurement(ABC):
-    """What some answers are worth by a metric.
-
-    Parameters
-    ----------
-    sign : {1, -1}
-        1 where larger values are better.
-    """
-
-    def __init__(self, sign: int) -> None:
-        self.sign = sign
-
-    @property
-    @abstractmethod
-    def value(self) -> float:
-        """The metric."""
-
-    @property
-    @abstractmethod
-    def influence(self) -> DoubleArray:
-        """Influence of every unit on the merit, shape (n_units,); sums to 0."""
-
-    @property
-    def merit(self) -> float:
-        """The metric, turned so that larger is better."""
-        return self.sign * self.value
-
-    @property
-    def n_units(self) -> int:
-        """How many units are resampled."""
-        return len(self.influence)
-
-    @abstractmethod
-    def resample(self, draws: DoubleArray) -> DoubleArray:
-        """Return the metric on resamples of the units.
-
-        Parameters
-        ----------
-        draws : ndarray of float64, shape (n_resamples, n_units)
-            How often each unit was drawn.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_resamples,)
-            Values of the metric.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from stacking._typing import BoolArray, DoubleArray, IndexArray
-from stacking.metrics.named.metric import Measurement, Metric, ScoreArray
+from stacking.metrics.measurement import Measurement
+from stacking.metrics.named.metric import Metric, ScoreArray
 from stacking.truth import Truth
 
 Statistic = Literal["average precision", "ROC AUC"]
@@ -69,7 +70,7 @@ class MeanOfRankings(Measurement):
     """
 
     def __init__(self, truth: Truth, y_score: ScoreArray, statistic: Statistic, sign: int, *, pooled: bool) -> None:
-        super().__init__(sign)
+        self.sign = sign
         self.truth, self.y_score, self.statistic, self.pooled = truth, y_score, statistic, pooled
         if truth.counted is not None:
             self.truth, self.y_score = truth.only_counted(), y_score[truth.counted]
@@ -128,9 +129,7 @@ class MeanOfRankings(Measurement):
 
         total, n_ranked = np.zeros(len(draws)), np.zeros(len(draws))
         kernel = (
-            _kernels.resample_average_precision
-            if self.statistic == "average precision"
-            else _kernels.resample_roc_auc
+            _kernels.resample_average_precision if self.statistic == "average precision" else _kernels.resample_roc_auc
         )
         # Units side by side for all resamples, so that the inner loop of a kernel runs along memory.
         by_unit = np.ascontiguousarray(draws.T)
@@ -149,14 +148,14 @@ def _average_precision(true: BoolArray, weight: DoubleArray, last: BoolArray) ->
     # A cell's weight enters the hits and the fired weight of its own place and of all lower ones.
     of_hits = np.cumsum((step / fired)[::-1])[::-1]
     of_fired = np.cumsum((step * hit / fired**2)[::-1])[::-1]
-    place = np.cumsum(last) - last
+    place: IndexArray = np.cumsum(last) - last
     slope = np.where(true, precision[place] + of_hits[place] - value, 0.0) - of_fired[place]
     return value, slope / positives
 
 
 def _roc_auc(true: BoolArray, weight: DoubleArray, last: BoolArray) -> tuple[float, DoubleArray]:
     """Return the share of (positive, negative) pairs ranked right, ties half, and its derivative by the weights."""
-    place = np.cumsum(last) - last
+    place: IndexArray = np.cumsum(last) - last
     hit, false = (np.cumsum(weight * cells)[last] for cells in (true, ~true))
     positives, negatives = hit[-1], false[-1]
     # Above a place, plus half of it: what a cell of that place ranks below.

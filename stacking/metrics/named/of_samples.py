@@ -16,7 +16,8 @@ import numpy as np
 
 from stacking._typing import BoolArray, DoubleArray
 from stacking.links import SMALLEST_SCORE
-from stacking.metrics.named.metric import Measurement, Metric, Needs, ScoreArray
+from stacking.metrics.measurement import Measurement
+from stacking.metrics.named.metric import Metric, Needs, ScoreArray
 from stacking.metrics.named.ratios import RatioOfSums
 from stacking.truth import Truth
 
@@ -235,5 +236,3 @@ def _check_k(k: int, what: str) -> None:
     """Raise for no labels."""
     if k < 1:
         raise ValueError(f"k must be at least 1: got {k}; write for example {what}-at-5.")
-
-

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from stacking._typing import BoolArray, DoubleArray
-from stacking.metrics.named.metric import Measurement
+from stacking.metrics.measurement import Measurement
 from stacking.truth import Truth
 
 _CELLS_AT_ONCE = 4_000_000  # 32 MB of float64: only memory depends on it
@@ -28,7 +28,7 @@ class RatioOfSums(Measurement):
     """
 
     def __init__(self, upper: DoubleArray, lower: DoubleArray, sign: int) -> None:
-        super().__init__(sign)
+        self.sign = sign
         self.upper, self.lower = upper, lower
 
     @classmethod
@@ -53,7 +53,7 @@ class RatioOfSums(Measurement):
         return cls(units[:, 0], units[:, 1], sign)
 
     @cached_property
-    def value(self) -> float:  # type: ignore[override]
+    def value(self) -> float:
         """The ratio."""
         total = self.lower.sum()
         return float(self.upper.sum() / total) if total > 0 else 0.0
@@ -91,7 +91,7 @@ class MeanOfLabelRatios(Measurement):
     """
 
     def __init__(self, truth: Truth, y_pred: BoolArray, upper: Counts, lower: Counts, sign: int) -> None:
-        super().__init__(sign)
+        self.sign = sign
         self.truth = truth
         self.y_pred = y_pred if truth.y_known is None else y_pred & truth.y_known
         self.factors = (upper, lower)
@@ -105,12 +105,12 @@ class MeanOfLabelRatios(Measurement):
         return np.asarray(upper), np.asarray(lower)
 
     @cached_property
-    def value(self) -> float:  # type: ignore[override]
+    def value(self) -> float:
         """The mean."""
         return float(_ratio(*self._sums).mean())
 
     @cached_property
-    def influence(self) -> DoubleArray:  # type: ignore[override]
+    def influence(self) -> DoubleArray:
         """By the delta method, the mean over labels of that of their ratios."""
         upper, lower = self._sums
         ratio, n_labels = _ratio(upper, lower), len(lower)

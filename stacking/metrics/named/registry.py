@@ -188,17 +188,11 @@ def find_metric(metric: str | Metric | Callable[..., Any], *, import_code: bool 
         raise TypeError(f"metric must be a name, a Metric or a function: got {type(metric).__name__}.")
     name = metric.strip()
     plain = name.lower().replace("_", "-")
-    plain = _ALIASES.get(plain, plain)
-    if plain in _METRICS.entries():
-        return _METRICS.find(plain)
-    if name in _METRICS.entries():
-        return _METRICS.find(name)
+    own = _find_own(name, _ALIASES.get(plain, plain))
+    if own is not None:
+        return own
     if "*" in name or "+" in name:
         return _find_sum(name, import_code)
-    for pattern, build in _FAMILIES.values():
-        found = re.fullmatch(pattern, plain)
-        if found:
-            return build(*found.groups())
     if ":" in name:
         if not import_code:
             raise ValueError(f"metric {name!r} is code, which a file may not ask for: name it yourself.")
@@ -211,6 +205,60 @@ def find_metric(metric: str | Metric | Callable[..., Any], *, import_code: bool 
         f"metric must be one of {', '.join(list_metrics())}, or a metric of scikit-learn: got {metric!r}."
         f"{did_you_mean(plain, known)}"
     )
+
+
+def _find_own(name: str, plain: str) -> Metric | None:
+    """Find a name of this registry, or of a family; None where it is neither."""
+    for spelling in (plain, name):
+        if spelling in _METRICS.entries():
+            return _METRICS.find(spelling)
+    for pattern, build in _FAMILIES.values():
+        found = re.fullmatch(pattern, plain)
+        if found:
+            built = build(*found.groups())
+            return _METRICS.entries().get(built.name, built)  # micro-f1.0 is micro-f1
+    return None
+
+
+def metric_name(metric: str | Metric | Callable[..., Any]) -> str:
+    """Return a metric's one name, for files and hashes; code is not imported for it.
+
+    Parameters
+    ----------
+    metric : str, Metric or callable
+        As `find_metric` takes it.
+
+    Returns
+    -------
+    str
+        What `find_metric` finds it by, if it can be found by name.
+    """
+    try:
+        return find_metric(metric, import_code=False).name
+    except ValueError:
+        return str(metric)
+
+
+def name_or_metric(metric: str | Metric | Callable[..., Any]) -> str | Metric:
+    """Return a metric's one name where it can be found by it, else the metric.
+
+    Parameters
+    ----------
+    metric : str, Metric or callable
+        As `find_metric` takes it.
+
+    Returns
+    -------
+    str or Metric
+        A parameter that is saved as text wherever that is possible.
+    """
+    found = find_metric(metric)
+    if isinstance(metric, str):
+        return found.name
+    try:
+        return found.name if find_metric(found.name, import_code=False) == found else found
+    except ValueError:
+        return found
 
 
 def _find_sum(text: str, import_code: bool) -> SumMetric:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stacking._typing import BoolArray, DoubleArray
-from stacking.metrics.named.metric import Measurement, Metric, ScoreArray, ServingRules
+from stacking.metrics.measurement import Measurement
+from stacking.metrics.named.metric import Metric, ScoreArray, ServingRules
 from stacking.truth import Truth
 
 
@@ -55,7 +56,9 @@ class SumMetric(Metric):
         needing = [part for part in parts if part.needs_decisions]
         return cls(
             name="+".join(f"{weight:g}*{part.name}" for weight, part in terms),
-            title=" + ".join(f"{weight:g} {'' if part.greater_is_better else '(−)'}{part.title}" for weight, part in terms),
+            title=" + ".join(
+                f"{weight:g} {'' if part.greater_is_better else '(−)'}{part.title}" for weight, part in terms
+            ),
             description="weighted sum; losses count negative",
             needs="decisions" if needing else "probabilities",
             rules=_rules(needing),
@@ -90,7 +93,7 @@ class _SumOfMeasurements(Measurement):
     """Everything about a sum is the sum of the parts'."""
 
     def __init__(self, terms: list[tuple[float, Measurement]]) -> None:
-        super().__init__(1)
+        self.sign = 1
         self.terms = terms
 
     @property

@@ -263,7 +263,7 @@ def test_a_function_is_a_metric_whose_standard_error_is_near_that_of_the_same_me
 def test_names_are_found_in_any_spelling() -> None:
     assert find_metric("macro_F1") is find_metric("macro-f1") is find_metric("f1_macro")
     assert find_metric("mean-average-precision").name == "map"
-    assert find_metric("micro-f1.0") .name == "micro-f1"
+    assert find_metric("micro-f1.0").name == "micro-f1"
     assert find_metric("sklearn.metrics:zero_one_loss").greater_is_better is False
     assert find_metric("neg_brier_score").needs == "probabilities"
     assert find_metric(reference.make_scorer(reference.fbeta_score, beta=2, average="macro")).needs == "decisions"
