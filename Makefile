@@ -2,11 +2,11 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-PACKAGES := optimizers stacking base_models experiments
+PACKAGES := optimizers stacking base_models experiments labelstack
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fuzz mutants kills check bandit audit lint types layers docs format bench gpu clean
+.PHONY: help setup demo package test test-fast fuzz mutants kills check bandit audit lint types layers docs format bench gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,12 @@ lint: $(VENV)/.installed
 
 bandit: $(VENV)/.installed # dangerous calls in our own code
 	$(BIN)/bandit -q -ll -r $(PACKAGES)
+
+package: $(VENV)/.installed ## Build the wheel and the source distribution into dist/ and check what they hold
+	rm -rf dist build
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python tests/package_content.py dist
 
 audit: $(VENV)/.installed ## Look up known faults of the installed packages, where their list can be reached
 	bash .ci/audit $(BIN)

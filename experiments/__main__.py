@@ -1,7 +1,6 @@
-"""Run the command line with ``python -m experiments``.
+"""Run the command line by its earlier name, ``python -m experiments``; it is ``python -m labelstack`` now.
 
-Python then looks for modules in the working directory first. That is put right before anything else is imported; what
-Python itself imports earlier, only ``python -P -m experiments`` or the command ``labelstack`` keeps safe.
+The working directory leaves the search path here as there, see `labelstack.__main__`. This file goes with version 0.3.
 """
 
 import os
@@ -20,6 +19,6 @@ def _leave_working_directory_out() -> None:
 if __name__ == "__main__":
     _leave_working_directory_out()
 
-    from experiments.cli import main
+    from importlib import import_module
 
-    main()
+    import_module("labelstack.__main__").main()  # by name: this room knows nothing of the one above

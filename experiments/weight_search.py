@@ -58,6 +58,7 @@ def search_weights(
     from stacking.combiners.voting import WeightedVoting
     from stacking.decision_rules.score_blocks import ScoreBlocks
     from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+    from stacking.report.chart_files import stand_alone
     from stacking.report.figures import search_figure
 
     if predictions.y_true is None:
@@ -90,7 +91,9 @@ def search_weights(
         }
         atomic_write_json(output.path_of("weights.json"), result)
         atomic_write_text(output.path_of("history.csv"), _history_csv(vote.history_))
-        atomic_write_text(output.path_of("history.svg"), search_figure({optimizer: vote.history_}, loss=objective))
+        atomic_write_text(
+            output.path_of("history.svg"), stand_alone(search_figure({optimizer: vote.history_}, loss=objective))
+        )
         commit_result(output, build_manifest("optimize", {"predictions": predictions.fingerprint}, options))
     return result
 

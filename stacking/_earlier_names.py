@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import Any
 
 Homes = str | tuple[str, ...]
+_PREFIX = __name__.removesuffix("stacking._earlier_names")
+"""Blank, but where `labelstack._rooms` has given our packages a second name."""
 
 
 class EarlierModules(MetaPathFinder, Loader):
@@ -47,7 +49,8 @@ def find_earlier_modules(homes: Mapping[str, Homes]) -> None:
     homes : mapping of str to str or tuple of str
         By earlier dotted name: the module, or modules, where its names live now.
     """
-    sys.meta_path.append(EarlierModules(homes))
+    if not _PREFIX:  # else the names are the user's
+        sys.meta_path.append(EarlierModules(homes))
 
 
 def find_earlier_name(package: str, home: str, name: str) -> Any:
@@ -84,7 +87,7 @@ def _look_up(earlier: str, homes: Homes) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if not name.startswith("__"):
             for home in (homes,) if isinstance(homes, str) else homes:
-                found = getattr(import_module(home), name, None)
+                found = getattr(import_module(f"{_PREFIX}{home.removeprefix(_PREFIX)}"), name, None)
                 if found is not None:
                     return found
         raise AttributeError(f"module {earlier!r} has no attribute {name!r}")

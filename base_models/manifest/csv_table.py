@@ -15,9 +15,10 @@ import numpy as np
 from base_models.manifest.annotations import AnnotationTable, list_some, normalise_split
 from base_models.manifest.photo_names import name_photos, normalise_path
 from base_models.recipe.data import DataConfig
+from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.label_tables import LIST_COLUMNS, LabelTable, read_label_table
-from stacking.predictions.forms.tables import ID_NAMES, find_id_column, read_columns, read_header_row, read_texts
+from stacking.predictions.forms.tables import read_columns, read_header_row, read_texts
 
 logger = logging.getLogger(__name__)
 

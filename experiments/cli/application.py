@@ -67,7 +67,7 @@ def labelstack(
 
 
 def main() -> None:
-    """Run the command line; the console script and ``python -m experiments`` call this."""
+    """Run the command line; the command and ``python -m labelstack`` call this."""
     os.environ["PYTHONSAFEPATH"] = "1"  # for every process that is started from here
     signal.signal(signal.SIGTERM, _terminate)
     sys.unraisablehook = _stop_again

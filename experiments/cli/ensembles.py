@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from experiments.cli.options import (
+    GivenImageRules,
     GivenPredictions,
     OutFolder,
     Overwrite,
     Quiet,
+    Rule,
     Seed,
     check_out_folder,
     input_paths,
@@ -22,48 +24,6 @@ from experiments.cli.reporting import session
 
 Ensemble = Annotated[Path, typer.Argument(help="Folder that `labelstack fit` wrote.")]
 Without = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this member out. May be repeated.")]
-MinPerGroup = Annotated[
-    list[str] | None, typer.Option(metavar="GROUP=N", help="At least N labels of this group per sample. Repeatable.")
-]
-MaxPerGroup = Annotated[
-    list[str] | None, typer.Option(metavar="GROUP=N", help="At most N labels of this group per sample. Repeatable.")
-]
-
-
-def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
-    """Split ``GROUP=N``, given any number of times.
-
-    Parameters
-    ----------
-    values : list of str or None
-        What was given.
-    option : str
-        Name of the option, for errors.
-
-    Returns
-    -------
-    dict of str to int
-        Number by group.
-
-    Raises
-    ------
-    ValueError
-        If a value has another form, or a group is given twice.
-
-    Examples
-    --------
-    >>> split_group_limits(["color=1", "sleeve=2"], "--max-per-group")
-    {'color': 1, 'sleeve': 2}
-    """
-    limits: dict[str, int] = {}
-    for value in values or ():
-        group, _, number = value.rpartition("=")
-        if not group or not number.isdecimal():
-            raise ValueError(f"{option} must be GROUP=N with a whole number N: got {value!r}.")
-        if group in limits:
-            raise ValueError(f"{option} must name each group once: got {group!r} twice.")
-        limits[group] = int(number)
-    return limits
 
 
 @takes_predictions
@@ -72,19 +32,8 @@ def fit(
     out: OutFolder,
     method: Annotated[str, typer.Option(help="auto, or the name of one method as `compare` lists them.")] = "auto",
     time_limit: Annotated[float | None, typer.Option(help="Seconds that auto may take.")] = None,
-    rule: Annotated[
-        str, typer.Option(help="auto, or the decision rule that tunes the thresholds, such as micro-macro-f1.")
-    ] = "auto",
-    min_labels: Annotated[int, typer.Option(min=0, help="Give every sample at least this many labels.")] = 0,
-    max_labels: Annotated[int | None, typer.Option(min=0, help="Give no sample more labels than this.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Give every sample exactly this many labels.")] = None,
-    never_empty: Annotated[bool, typer.Option("--never-empty", help="Leave no sample without a label.")] = False,
-    exclusive_group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="At most one label of this group per sample. May be repeated."),
-    ] = None,
-    min_per_group: MinPerGroup = None,
-    max_per_group: MaxPerGroup = None,
+    rule: Rule = "auto",
+    image_rules: GivenImageRules,
     work: Annotated[
         Path | None,
         typer.Option(help="Keep finished labels in this folder; after a kill the same command goes on from there."),
@@ -97,7 +46,6 @@ def fit(
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
     with session(quiet) as show:
         from experiments.reports.result_manifest import build_manifest
-        from stacking.decision_rules import ImageRules
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
         from stacking.files.output_rules import check_folder, check_not_input
@@ -106,22 +54,10 @@ def fit(
         check_out_folder(out)
         inputs = given.paths
         StackingEnsemble(method, rule=rule).check_parameters()
-        limits = {
-            "min_per_group": split_group_limits(min_per_group, "--min-per-group"),
-            "max_per_group": split_group_limits(max_per_group, "--max-per-group"),
-        }
+        rules = image_rules.read()
         opened = given.open()
-        rules = ImageRules(
-            min_labels=min_labels,
-            max_labels=max_labels,
-            top_k=top_k,
-            exclusive_groups=tuple(exclusive_group or ()),
-            never_empty=never_empty,
-            **limits,
-        )
-        kept = rules if rules.is_active else None
-        ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)
-        options = {**ensemble.get_params(), "image_rules": rules.as_dict() if kept else None}
+        ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=rules, rule=rule)
+        options = {**ensemble.get_params(), "image_rules": None if rules is None else rules.as_dict()}
         request = build_manifest("fit", {"predictions": opened.fingerprint}, options)
         with ensemble_folder(out, overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show):

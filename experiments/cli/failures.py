@@ -22,7 +22,7 @@ BAD_INPUT = 2  # as click and argparse exit on bad usage
 INTERNAL_FAILURE = 1  # as Python exits on a traceback
 INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
-_OURS = ("base_models", "experiments", "optimizers", "stacking")
+_OURS = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
 _EXTRA_OF = {
     "torch": "train",
     "torchvision": "train",
@@ -31,6 +31,11 @@ _EXTRA_OF = {
     "accelerate": "train",
     "skimage": "train",
     "aiohttp": "train",
+    "pydantic": "train",
+    "PIL": "train",
+    "matplotlib": "report",
+    "pyswarms": "search",
+    "cmaes": "search",
     "pyarrow": "parquet",
     "distributed": "dask",
     "ray": "ray",
@@ -130,7 +135,7 @@ def _leave(code: int, message: str, cause: Exception | None) -> None:
 
 
 class GuardedGroup(TyperGroup):
-    """The group of all commands; looks for shadowed packages first and maps exceptions to exit codes."""
+    """The group of all commands; maps exceptions to exit codes."""
 
     def invoke(self, ctx):  # type: ignore[no-untyped-def]  # typer keeps the type of its context private
         """Run the chosen command.
@@ -145,8 +150,5 @@ class GuardedGroup(TyperGroup):
         object
             What the command returned.
         """
-        from experiments.shadowing import check_shadowing
-
         with exit_codes():
-            check_shadowing()
             return super().invoke(ctx)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how predictions are given on the command line.
+"""Options that several commands share: where predictions are, and what the labels of a sample must keep.
 
 Predictions are one path (a bundle ``.npz`` or a store folder), or one table or matrix per model with ``--model``
 beside ``--truth``.
@@ -15,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from experiments.cli.reporting import Reporter
+    from stacking.decision_rules import ImageRules
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
@@ -51,6 +52,9 @@ OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier result; it stays until the new one is whole.")
 ]
+Rule = Annotated[
+    str, typer.Option(help="auto, or the decision rule that tunes the thresholds, such as micro-macro-f1.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors only.")]
 
@@ -84,6 +88,42 @@ def split_model_option(value: str) -> tuple[str, Path]:
     if not name or not file:
         raise ValueError(f"--model must be NAME=FILE or FILE: got {value!r}.")
     return name, Path(file)
+
+
+def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
+    """Split ``GROUP=N``, given any number of times.
+
+    Parameters
+    ----------
+    values : list of str or None
+        What was given.
+    option : str
+        Name of the option, for errors.
+
+    Returns
+    -------
+    dict of str to int
+        Number by group.
+
+    Raises
+    ------
+    ValueError
+        If a value has another form, or a group is given twice.
+
+    Examples
+    --------
+    >>> split_group_limits(["color=1", "sleeve=2"], "--max-per-group")
+    {'color': 1, 'sleeve': 2}
+    """
+    limits: dict[str, int] = {}
+    for value in values or ():
+        group, _, number = value.rpartition("=")
+        if not group or not number.isdecimal():
+            raise ValueError(f"{option} must be GROUP=N with a whole number N: got {value!r}.")
+        if group in limits:
+            raise ValueError(f"{option} must name each group once: got {group!r} twice.")
+        limits[group] = int(number)
+    return limits
 
 
 def choose_logits(from_logits: bool, logits_of: Sequence[str] | None) -> bool | tuple[str, ...]:
@@ -277,13 +317,79 @@ class GivenPredictions:
         return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels)
 
 
+@dataclass(frozen=True)
+class GivenImageRules:
+    """What the command line says that the labels of every sample must keep; the options of `ImageRules`.
+
+    Attributes
+    ----------
+    min_labels, max_labels, top_k : int or None
+        Labels of a sample.
+    never_empty : bool
+        Whether every sample gets a label.
+    exclusive_group : list of str or None
+        Groups of which a sample has at most one label.
+    min_per_group, max_per_group : list of str or None
+        Values ``GROUP=N``.
+    """
+
+    min_labels: Annotated[int, typer.Option(min=0, help="Give every sample at least this many labels.")] = 0
+    max_labels: Annotated[int | None, typer.Option(min=0, help="Give no sample more labels than this.")] = None
+    top_k: Annotated[int | None, typer.Option(min=1, help="Give every sample exactly this many labels.")] = None
+    never_empty: Annotated[bool, typer.Option("--never-empty", help="Leave no sample without a label.")] = False
+    exclusive_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="At most one label of this group per sample. May be repeated."),
+    ] = None
+    min_per_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP=N", help="At least N labels of this group per sample. Repeatable."),
+    ] = None
+    max_per_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP=N", help="At most N labels of this group per sample. Repeatable."),
+    ] = None
+
+    def read(self) -> "ImageRules | None":
+        """Make the rules.
+
+        Returns
+        -------
+        ImageRules or None
+            None where none is given.
+
+        Raises
+        ------
+        ValueError
+            If a value has the wrong form, or two of them contradict each other.
+        """
+        from stacking.decision_rules import ImageRules
+
+        rules = ImageRules(
+            min_labels=self.min_labels,
+            max_labels=self.max_labels,
+            top_k=self.top_k,
+            exclusive_groups=tuple(self.exclusive_group or ()),
+            min_per_group=split_group_limits(self.min_per_group, "--min-per-group"),
+            max_per_group=split_group_limits(self.max_per_group, "--max-per-group"),
+            never_empty=self.never_empty,
+        )
+        return rules if rules.is_active else None
+
+
+_SETS = (GivenPredictions, GivenImageRules)
+"""What stands for several options."""
+
+
 def takes_predictions(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
-    """Give a command the options that say where predictions are, in the place of its parameter `given`.
+    """Give a command the options that say where predictions are, and image rules if it takes them.
+
+    They stand in the place of its parameters of those types, `GivenPredictions` and `GivenImageRules`.
 
     Parameters
     ----------
     command : callable
-        All of its parameters are keyword-only; one is ``given: GivenPredictions``.
+        All of its parameters are keyword-only, with one of them or both.
     without : collection of str, default ()
         Options that it does not take.
 
@@ -292,15 +398,20 @@ def takes_predictions(command: Callable[..., None], without: Collection[str] = (
     callable
         The command as typer reads it.
     """
-    shared = [p for name, p in inspect.signature(GivenPredictions).parameters.items() if name not in without]
+    sets: dict[str, tuple[type, list[str]]] = {}
     options: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
-        options += shared if name == "given" else [parameter]
-    options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+        shared = [parameter]
+        if parameter.annotation in _SETS:
+            members = inspect.signature(parameter.annotation).parameters.items()
+            shared = [option for key, option in members if key not in without]
+            sets[name] = (parameter.annotation, [option.name for option in shared])
+        options += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in shared]
 
     @wraps(command)
     def run(**values: Any) -> None:
-        command(given=GivenPredictions(**{one.name: values.pop(one.name) for one in shared}), **values)
+        given = {name: made(**{key: values.pop(key) for key in keys}) for name, (made, keys) in sets.items()}
+        command(**given, **values)
 
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # what typer reads
     run.__annotations__ = {option.name: option.annotation for option in options}

@@ -8,6 +8,7 @@ import typer
 
 from experiments.cli.options import (
     FromLogits,
+    GivenImageRules,
     GivenPredictions,
     Ids,
     Labels,
@@ -17,6 +18,7 @@ from experiments.cli.options import (
     Overwrite,
     Predictions,
     Quiet,
+    Rule,
     Seed,
     Truth,
     check_out_folder,
@@ -186,6 +188,11 @@ def compare(
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Outer and inner folds.")] = 5,
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is begun.")] = None,
+    fit_time_limit: Annotated[
+        float | None, typer.Option(help="Seconds that each fit of auto may take, as --time-limit of `fit`.")
+    ] = None,
+    rule: Rule = "auto",
+    image_rules: GivenImageRules,
     given: GivenPredictions,
     overwrite: Overwrite = False,
     seed: Seed = 0,
@@ -197,12 +204,15 @@ def compare(
         from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.combiners.registry import method_kind
         from stacking.comparison import compare as compare_methods
+        from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.predictions import load_predictions
 
         check_out_folder(out)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
         for name in chosen if isinstance(chosen, list) else ():
             method_kind(name)  # unknown names before anything is read
+        StackingEnsemble(rule=rule, time_limit=fit_time_limit).check_parameters()
+        rules = image_rules.read()
         if holdout is not None and not holdout.exists():
             raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
         opened = given.open()
@@ -211,8 +221,9 @@ def compare(
             opened = opened.subset(models=only)
             held_out = None if held_out is None else held_out.subset(models=only)
         hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
-        options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed}
-        request = build_manifest("compare", hashes, options)
+        options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed, "rule": rule}
+        decided = {"image_rules": None if rules is None else rules.as_dict(), "fit_time_limit": fit_time_limit}
+        request = build_manifest("compare", hashes, {**options, **decided})
         inputs = input_paths(holdout, *given.paths)
         with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show):
@@ -225,6 +236,9 @@ def compare(
                     n_splits=folds,
                     random_state=seed,
                     time_limit=time_limit,
+                    image_rules=rules,
+                    rule=rule,
+                    fit_time_limit=fit_time_limit,
                     progress=progress,
                 )
             write_comparison(found, output)

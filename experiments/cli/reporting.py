@@ -23,7 +23,7 @@ ProgressCallback = Callable[..., None]
 PLAIN_LINE_SECONDS = 5.0
 """Without a terminal, a progress line is written at most this often: a choice that keeps logs short."""
 
-_PACKAGES = ("base_models", "experiments", "optimizers", "stacking")
+_PACKAGES = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
 
 
 class Reporter:

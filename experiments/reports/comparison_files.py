@@ -1,9 +1,10 @@
-"""The files of a comparison: ``report.html``, ``report.md``, ``leaderboard.json`` and, last, ``manifest.json``."""
+"""The files of a comparison: report, leaderboard and, last, ``manifest.json``."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import claimed, commit_result
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def write_comparison(
         Further sections, such as photos and learning curves.
     """
     with claimed(folder, "compare", overwrite=overwrite) as output:
-        comparison.to_html(output.path_of("report.html"), title, extra_sections)
-        comparison.to_markdown(output.path_of("report.md"), title, extra_sections)
+        write_report(comparison.report(title, extra_sections), output)
         comparison.to_json(output.path_of("leaderboard.json"))
+        comparison.to_csv(output.path_of("leaderboard.csv"))
         commit_result(output, {"command": "compare", **comparison.manifest})

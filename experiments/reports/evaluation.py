@@ -5,16 +5,18 @@ their plain mean are scored beside it at the threshold .5, because nothing may b
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.rematch import REMATCHES
-from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.atomic_files import atomic_write_json
+from stacking.files.row_table import write_rows
 from stacking.metrics import (
     hamming_loss,
     log_loss,
@@ -25,16 +27,70 @@ from stacking.metrics import (
     subset_accuracy,
 )
 from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
-from stacking.report import Column, Figure, Paragraph, Report, Section, Table, render_html, render_markdown
+from stacking.report import Column, Figure, Paragraph, Report, Section, Table
 from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
+from stacking.report.writing import write_estimate
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
 N_BINS = 20  # of the reliability curve, which alone depends on it: a choice
 HALF = 0.5  # the threshold where none may be tuned: right for calibrated scores and equal costs of both errors
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A saved ensemble, its members and their mean, scored on truth that the ensemble has not seen.
+
+    Attributes
+    ----------
+    leaderboard : dict
+        The form of ``leaderboard.json`` without its manifest.
+    report : Report
+        Sections as data.
+    inputs : dict of str to str
+        Hashes of the ensemble and the predictions.
+    options : dict
+        Options as used.
+    """
+
+    leaderboard: dict[str, Any] = field(repr=False)
+    report: Report = field(repr=False)
+    inputs: dict[str, str] = field(repr=False)
+    options: dict[str, Any]
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The scores, best first, one column per metric."""
+        import pandas as pd
+
+        return pd.DataFrame(self.leaderboard["rows"])
+
+    def verdict(self) -> str:
+        """Say the result in one sentence.
+
+        Returns
+        -------
+        str
+            Plain text.
+        """
+        return self.report.verdict
+
+    def write(self, folder: "str | Path | OutputFolder", *, overwrite: bool = False) -> None:
+        """Write ``leaderboard.json``, ``report.html``, ``report.md`` and ``manifest.json``.
+
+        Parameters
+        ----------
+        folder : str, Path or OutputFolder
+            Made if it is absent.
+        overwrite : bool, default=False
+            Replace an earlier evaluation; nothing else is ever replaced.
+        """
+        write_evaluation(folder, self.leaderboard, self.report, self.inputs, self.options, overwrite=overwrite)
 
 
 def evaluate_ensemble(
@@ -189,7 +245,7 @@ def write_evaluation(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write ``leaderboard.json``, ``report.html``, ``report.md`` and, last, ``manifest.json``.
+    """Write the report, ``leaderboard.json``, the same as CSV and, last, ``manifest.json``.
 
     Parameters
     ----------
@@ -208,8 +264,8 @@ def write_evaluation(
     """
     manifest = build_manifest("evaluate", inputs, options)
     with claimed(folder, "evaluate", overwrite=overwrite) as output:
-        atomic_write_text(output.path_of("report.html"), render_html(report))
-        atomic_write_text(output.path_of("report.md"), render_markdown(report))
+        write_report(report, output)
+        write_rows(output.path_of("leaderboard.csv"), leaderboard["rows"])
         atomic_write_json(output.path_of("leaderboard.json"), {**leaderboard, "manifest": manifest})
         commit_result(output, manifest)
 
@@ -261,7 +317,7 @@ def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionS
     )
     ensemble = rows[strong[0]]
     verdict = (
-        f"The ensemble scores {ensemble['score']:.4f} micro-F1 ({ensemble['low']:.4f} to {ensemble['high']:.4f}) on "
+        f"The ensemble scores {write_estimate(ensemble['score'], ensemble['low'], ensemble['high'])} micro-F1 on "
         f"{predictions.n_samples:,} samples with {predictions.n_labels} labels that it was not fitted on."
     )
     sections = [

@@ -6,6 +6,7 @@ imported at the first look-up, so this one loads none of them.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ class Method:
         Usual time relative to the others', in any unit, a rough estimate; lists are sorted by it and auto's time limit
         goes by it.
     is_slow : bool
-        Whether it is slow or needs an optional dependency; a comparison of "all" leaves it out.
+        Whether a comparison of "all" leaves it out for its time.
+    requires : str
+        The package, outside the core dependencies, without which it cannot be fitted; "" if there is none.
     combiner : type
         The class to build.
     parameters : mapping
@@ -49,8 +52,14 @@ class Method:
     kind: Kind
     cost: float
     is_slow: bool
+    requires: str
     combiner: type[Combiner]
     parameters: Mapping[str, Any]
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that it requires, if any, is installed."""
+        return not self.requires or importlib.util.find_spec(self.requires) is not None
 
     def build(self, random_state: Any, options: Mapping[str, Any], metric: Any = DEFAULT_METRIC) -> Combiner:
         """Build the combiner.
@@ -82,7 +91,7 @@ class Method:
 SEARCHED_FOR_MICRO_F1 = "micro-f1-best"
 """The objective of methods that follow the metric; one that names another keeps it."""
 
-_HOME = "stacking.combiners"
+_HOME = __name__.rpartition(".")[0]
 _METHODS: Registry[Method] = Registry(
     "method",
     (
@@ -102,6 +111,7 @@ def register_method(
     kind: Kind,
     cost: float,
     is_slow: bool = False,
+    requires: str = "",
     **parameters: Any,
 ) -> Callable[[CombinerClass], CombinerClass]:
     """Enter a combiner with some parameters set under a name, as a decorator.
@@ -117,7 +127,10 @@ def register_method(
     cost : float
         Usual time relative to the others', see `Method`.
     is_slow : bool, default=False
-        Whether a comparison of "all" leaves it out.
+        Whether a comparison of "all" leaves it out for its time.
+    requires : str, default=""
+        The package outside the core dependencies without which it cannot be fitted; a comparison of "all" leaves the
+        method out where that is not installed.
     **parameters : object
         Constructor parameters that the method sets.
 
@@ -141,7 +154,7 @@ def register_method(
     """
 
     def enter(combiner: CombinerClass) -> CombinerClass:
-        method = Method(name, description, kind, cost, is_slow, combiner, parameters)
+        method = Method(name, description, kind, cost, is_slow, requires, combiner, parameters)
         _METHODS.add(name, method, combiner.__module__)
         return combiner
 
@@ -154,7 +167,7 @@ def list_methods(*, with_dear: bool = True) -> list[str]:
     Parameters
     ----------
     with_dear : bool, default=True
-        Whether methods are listed that are slow or need an optional dependency.
+        Whether methods are listed that are slow or need a package that is not installed.
 
     Returns
     -------
@@ -167,7 +180,7 @@ def list_methods(*, with_dear: bool = True) -> list[str]:
     ['mean', 'geometric', 'harmonic']
     """
     found = sorted(_METHODS.entries().values(), key=lambda method: method.cost)
-    return [method.name for method in found if with_dear or not method.is_slow]
+    return [method.name for method in found if with_dear or (method.is_installed and not method.is_slow)]
 
 
 def find_method(name: str) -> Method:

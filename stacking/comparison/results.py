@@ -16,6 +16,7 @@ from stacking.comparison.evaluation import FailedMethod, MethodResult
 from stacking.comparison.held_out import HeldOut
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.output_rules import check_output_file
+from stacking.files.row_table import write_rows
 from stacking.metrics.bootstrap import percentile_interval
 from stacking.metrics.gain_ladder import Ladder
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric
@@ -252,6 +253,24 @@ class ComparisonResults:
         """
         check_output_file(path, overwrite=overwrite)
         atomic_write_json(path, self.to_dict(), replace=overwrite)
+
+    def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write ``leaderboard.csv``: the rows of `table`, for spreadsheets and data frames.
+
+        Parameters
+        ----------
+        path : path-like
+            Its folder must exist.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
+        """
+        check_output_file(path, overwrite=overwrite)
+        write_rows(path, self.to_dict()["rows"], replace=overwrite)
 
 
 def _plain(value: Any) -> Any:

@@ -39,8 +39,9 @@ from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
 from stacking.metrics.gain_ladder import describe_gain
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_name, name_or_metric
-from stacking.named_arrays import AxisNames, align_by_name
+from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions.answers import give_answer
 
 
 class EnsembleReport(dict[str, Any]):
@@ -296,19 +297,28 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.report_["notes"] = list(auto.notes_)
         return tuned_on
 
-    def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
+    def predict_proba(
+        self,
+        predictions: PredictionSet | npt.ArrayLike,
+        *,
+        without: Collection[str] = (),
+        as_frame: bool | str | None = None,
+    ) -> Any:
         """Combine the members' scores, matched by name.
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores of the fitted members.
         without : collection of str, default=()
             Members to do without.
+        as_frame : bool, str or None, default=None
+            None answers frames by frames of the same library, and all else by arrays. True gives a data frame with ids
+            and label names for all, ``"pandas"``, ``"polars"`` or ``"pyarrow"`` one of that library, False an array.
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_labels)
+        ndarray of float32 or data frame, shape (n_samples, n_labels)
             Scores in [0, 1], labels in fitted order.
 
         Raises
@@ -317,26 +327,36 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If a member or label is missing.
         """
         check_is_fitted(self)
-        return self.combiner_.predict_proba(predictions, without=without)
+        asked: Any = predictions if isinstance(predictions, PredictionSet) else read_scores(predictions)
+        y_score = self.combiner_.predict_proba(asked, without=without)
+        return give_answer(y_score, self.labels_, asked, as_frame)
 
     def predict(
-        self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()
-    ) -> npt.NDArray[np.bool_]:
+        self,
+        predictions: PredictionSet | npt.ArrayLike,
+        *,
+        without: Collection[str] = (),
+        as_frame: bool | str | None = None,
+    ) -> Any:
         """Decide which labels each sample has.
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores of the fitted members.
         without : collection of str, default=()
             Members to do without.
+        as_frame : bool, str or None, default=None
+            As in `predict_proba`.
 
         Returns
         -------
-        ndarray of bool, shape (n_samples, n_labels)
+        ndarray or data frame of bool, shape (n_samples, n_labels)
             Labels in fitted order.
         """
-        return self.decide(self.predict_proba(predictions, without=without))
+        asked: Any = predictions if isinstance(predictions, PredictionSet) else read_scores(predictions)
+        y_pred = self.decide(self.predict_proba(asked, without=without, as_frame=False))
+        return give_answer(y_pred, self.labels_, asked, as_frame)
 
     def decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
         """Turn scores of `predict_proba` into labels: by the thresholds, then by the image rules.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from stacking._checks import first_duplicate, first_names
 from stacking.named_arrays.axis_names import AxisNames, find_first, match_axis
+from stacking.named_arrays.frames import FrameForm
 from stacking.named_arrays.reading import NamedArray, holds_named, read_array
 
 
@@ -25,12 +26,15 @@ class NamedScores:
         The scores, NaN where masked and where a model lacks a label.
     rows, models, labels : AxisNames or None
         The names, None where there are none.
+    form : FrameForm or None
+        How the first data frame among them held its names; None where there is none.
     """
 
     values: npt.NDArray[Any]
     rows: AxisNames | None = None
     models: AxisNames | None = None
     labels: AxisNames | None = None
+    form: FrameForm | None = None
 
 
 def read_scores(y_scores: Any, name: str = "y_scores") -> NamedScores:
@@ -65,7 +69,7 @@ def read_scores(y_scores: Any, name: str = "y_scores") -> NamedScores:
         return _stack({f"{name}[{i}]": read_array(values, f"{name}[{i}]") for i, values in enumerate(y_scores)}, name)
     array = read_array(y_scores, name)
     if array.values.ndim == 2 and array.axes != (None, None):
-        return NamedScores(_filled(array)[None], array.axes[0], None, array.axes[1])
+        return NamedScores(_filled(array)[None], array.axes[0], None, array.axes[1], array.form)
     return NamedScores(_filled(array))
 
 
@@ -122,7 +126,8 @@ def _stack(members: Mapping[str, NamedArray], name: str) -> NamedScores:
     shapes = list(dict.fromkeys(matrix.shape for matrix in stacked))
     if len(shapes) > 1:
         raise ValueError(f"{name} must hold matrices of one shape: got {shapes[0]} and {shapes[1]}.")
-    return NamedScores(np.stack(stacked), rows, None, labels)
+    form = next((array.form for array in members.values() if array.form is not None), None)
+    return NamedScores(np.stack(stacked), rows, None, labels, form)
 
 
 def _label_union(found: Mapping[str, AxisNames | None]) -> AxisNames | None:

@@ -30,7 +30,7 @@ from stacking._checks import (
 )
 from stacking._typing import BoolArray, DoubleArray, LabelArray, StringArray
 from stacking.folds import sample_rows
-from stacking.named_arrays import find_own_names, place_scores, read_scores
+from stacking.named_arrays import FrameForm, find_own_names, place_scores, read_scores
 from stacking.predictions.named_axes import NamedAxes
 from stacking.predictions.score_reader import ScoreReader
 from stacking.predictions.selection import Selection, select_positions, take
@@ -105,6 +105,8 @@ class PredictionSet(NamedAxes, ScoreReader):
         As given.
     extras : dict
         As given.
+    form : FrameForm or None
+        How the data frames that it was made of held their names, so that answers can hold them alike.
 
     Raises
     ------
@@ -144,11 +146,13 @@ class PredictionSet(NamedAxes, ScoreReader):
         train_frequency: npt.ArrayLike | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
+        self.form: FrameForm | None = None
         if isinstance(y_scores, ScoreSource):
             self._source = y_scores
         else:
             scores = place_scores(read_scores(y_scores), {"ids": ids, "models": models, "labels": labels})
             self._source = ArraySource(check_y_scores(scores.values))
+            self.form = scores.form
             ids = find_own_names(scores.rows) if ids is None else ids
             models = find_own_names(scores.models) if models is None else models
             labels = find_own_names(scores.labels) if labels is None else labels

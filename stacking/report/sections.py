@@ -7,6 +7,7 @@ A report is sections, a section is blocks, a block is data: no HTML, no Markdown
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ _SVG_ELEMENTS = frozenset(
     {"svg", "g", "defs", "clipPath", "use", "title", "desc", "path", "rect", "circle", "ellipse", "line", "polyline"}
     | {"polygon", "text", "tspan", "linearGradient", "stop"}
 )
+_SVG_TITLE = re.compile(r"<title>([^<]*)</title>")
 _REMOTE_REFERENCE = re.compile(r"url\(\s*[\"']?(?!#)|javascript:|@import|expression\(", re.IGNORECASE)
 
 
@@ -56,6 +58,24 @@ def _check_choice(argument: str, value: str, allowed: Sequence[str]) -> None:
         raise ValueError(f"{argument} must be one of {', '.join(allowed)}: got {value!r}.")
 
 
+class Chart(str):
+    """A chart as wide as a page, one ``<svg>`` element, with the same drawn for phones.
+
+    Attributes
+    ----------
+    narrow : str
+        One ``<svg>`` element for screens that are as narrow as a phone's; empty if there is none.
+    """
+
+    narrow: str
+
+    def __new__(cls, wide: str, narrow: str = "") -> Chart:
+        """Join the two drawings."""
+        chart = super().__new__(cls, wide)
+        chart.narrow = narrow
+        return chart
+
+
 @dataclass(frozen=True)
 class Paragraph:
     """Running text.
@@ -84,8 +104,8 @@ class Column:
     title : str
         Heading.
     kind : str, default="text"
-        How its cells are written: "text", "interval" (text that never breaks), "score" (``.8123``), "gain"
-        (``+.0123``), "count" (``1,234``), "seconds", "percent" (of a fraction) or "number".
+        How its cells are written: "text", "interval" (text that never breaks), "score" (``.812``), "gain"
+        (``+.012``), "count" (``1,234``), "seconds", "percent" (of a fraction) or "number".
     """
 
     title: str
@@ -145,8 +165,9 @@ class Figure:
 
     Attributes
     ----------
-    svg : str
-        The ``<svg>`` element. It may hold no script, handler, link or remote asset.
+    svg : str or Chart
+        The ``<svg>`` element; a `Chart` brings another one for phones. It may hold no script, handler, link or remote
+        asset.
     caption : str, default=""
         What the chart shows, and how to read it.
     """
@@ -155,7 +176,20 @@ class Figure:
     caption: str = ""
 
     def __post_init__(self) -> None:
-        _check_inert(self.svg.strip())
+        for svg in (self.svg, self.narrow):
+            if svg is self.svg or svg:
+                _check_inert(svg.strip())
+
+    @property
+    def narrow(self) -> str:
+        """The same chart for phones, empty where there is none."""
+        return self.svg.narrow if isinstance(self.svg, Chart) else ""
+
+    @property
+    def description(self) -> str:
+        """What the chart says of itself to readers who do not see it, or else its caption."""
+        titles = _SVG_TITLE.findall(self.svg)
+        return html.unescape(titles[0]) if titles else self.caption
 
 
 @dataclass(frozen=True)
@@ -213,6 +247,16 @@ class Photo:
     data: bytes = field(repr=False)
     title: str = ""
     tags: Sequence[Tag] = ()
+
+    @property
+    def description(self) -> str:
+        """Its title and labels in words, for readers who do not see it."""
+        words = {"hit": "found", "miss": "missed", "extra": "predicted but not true", "plain": "labels"}
+        parts = [
+            f"{words[kind]}: {', '.join(tag.text for tag in self.tags if tag.kind == kind)}"
+            for kind in dict.fromkeys(tag.kind for tag in self.tags)
+        ]
+        return f"{self.title or 'photo'}: {'; '.join(parts)}" if parts else self.title
 
     def __post_init__(self) -> None:
         if not self.media_type:

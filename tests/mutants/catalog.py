@@ -133,8 +133,8 @@ STACKING = (
     Mutant(
         "weights dropped in nested decisions",
         "stacking/decision_rules/choice.py",
-        "tune_rule(y_score[~held], predictions.truth.rows(~held), rule)",
-        "tune_rule(y_score[~held], Truth(predictions.truth.y_true[~held]), rule)",
+        "tune_rule(y_score[~held], predictions.truth.rows(~held), rule, metric)",
+        "tune_rule(y_score[~held], Truth(predictions.truth.y_true[~held]), rule, metric)",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
@@ -317,8 +317,8 @@ DECISIONS = (
     Mutant(
         "per-label thresholds without proof",
         "stacking/decision_rules/choice.py",
-        "paired_gain(counts[rule], counts[chosen]).exceeds(1.0)",
-        "paired_gain(counts[rule], counts[chosen]).gain > -1.0",
+        "paired_gain(measured[rule], measured[chosen]).exceeds(clearly)",
+        "paired_gain(measured[rule], measured[chosen]).gain > -1.0",
         (f"{STACK}/decision_rules/test_choice.py",),
     ),
 )

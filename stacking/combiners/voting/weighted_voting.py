@@ -46,7 +46,7 @@ _vote = partial(register_method, kind="vote", objective="micro-f1-best")
     weights_per="label",
 )
 @_vote("hill-climbing", "hill climbing for micro-F1", cost=4.0, optimizer="hill-climbing")
-@_vote("pso", "particle swarm for micro-F1", cost=4.0, optimizer="pso")
+@_vote("pso", "particle swarm for micro-F1", cost=4.0, optimizer="pso", requires="pyswarms")
 class WeightedVoting(Combiner):
     """Average the members' scores with weights searched for an objective.
 

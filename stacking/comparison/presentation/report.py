@@ -12,7 +12,7 @@ from stacking.comparison.results import ComparisonResults, LeaderboardRow
 from stacking.report import Block, Cell, Code, Column, Figure, KeyFigure, Paragraph, Report, Section, Table
 from stacking.report.figures import ladder_figure, leaderboard_figure, reliability_figure, threshold_figure
 from stacking.report.figures.canvas import shorten
-from stacking.report.writing import write_gain, write_interval, write_score
+from stacking.report.writing import write_estimate, write_gain, write_interval, write_score
 
 _RULE_NAMES = {
     "half": ".5",
@@ -104,9 +104,7 @@ def write_verdict(comparison: ComparisonResults) -> str:
         if ensemble
         else shown.method
     )
-    sentences = [
-        f"{subject} scores {write_score(shown.score, 3)} {write_interval(shown.low, shown.high, digits=3)} micro-F1"
-    ]
+    sentences = [f"{subject} scores {write_estimate(shown.score, shown.low, shown.high)} micro-F1"]
     if ensemble is not None and member is not None:
         name = f"its best member {shorten(member.method, 40)}"
         sentences[0] += f", {_against(comparison, ensemble, member.method, name)}"
@@ -114,8 +112,8 @@ def write_verdict(comparison: ComparisonResults) -> str:
             sentences[0] += f" and {_against(comparison, ensemble, 'mean', 'the plain mean')}"
     top = comparison.rows[0]
     if ensemble is not None and top.score - ensemble.score >= _WORTH_SAYING:
-        sentences.append(f"The highest row of the table is {top.method} with {write_score(top.score, 3)}")
-    sentences.append(f"The constant answer scores {write_score(comparison.constant_answer, 3)}")
+        sentences.append(f"The highest row of the table is {top.method} with {write_score(top.score)}")
+    sentences.append(f"The constant answer scores {write_score(comparison.constant_answer)}")
     if comparison.failures:
         count = len(comparison.failures)
         sentences.append(f"{count} method{'s' if count > 1 else ''} could not be scored; the reasons are below")
@@ -126,9 +124,9 @@ def _against(comparison: ComparisonResults, row: LeaderboardRow, other: str, nam
     """Compare a row with another one in words, saying when the interval does not decide."""
     difference = comparison.difference(row.method, other)
     side = "above" if difference.value >= 0 else "below"
-    limits = write_interval(difference.low, difference.high, digits=3, signed=True)
+    limits = write_interval(difference.low, difference.high, signed=True)
     unsettled = "; not settled by these samples" if difference.low <= 0 <= difference.high else ""
-    return f"{write_score(abs(difference.value), 3)} {side} {name} ({limits}{unsettled})"
+    return f"{write_score(abs(difference.value))} {side} {name} ({limits}{unsettled})"
 
 
 def _key_figures(comparison: ComparisonResults) -> list[KeyFigure]:
@@ -136,13 +134,13 @@ def _key_figures(comparison: ComparisonResults) -> list[KeyFigure]:
     items = []
     for name, row in (("ensemble", comparison.ensemble), ("best member", comparison.best_member)):
         if row is not None:
-            limits = write_interval(row.low, row.high, digits=3)
-            items.append(KeyFigure(f"{name}: {shorten(row.method, 24)}", write_score(row.score, 3), limits))
+            limits = write_interval(row.low, row.high)
+            items.append(KeyFigure(f"{name}: {shorten(row.method, 24)}", write_score(row.score), limits))
     ensemble = comparison.ensemble
     if ensemble is not None and ensemble.vs_best_member is not None:
-        limits = write_interval(ensemble.vs_best_member_low, ensemble.vs_best_member_high, digits=3, signed=True)
-        items.append(KeyFigure("gain over it", write_gain(ensemble.vs_best_member, 3), limits))
-    items.append(KeyFigure("constant answer", write_score(comparison.constant_answer, 3), "looks at nothing"))
+        limits = write_interval(ensemble.vs_best_member_low, ensemble.vs_best_member_high, signed=True)
+        items.append(KeyFigure("gain over it", write_gain(ensemble.vs_best_member), limits))
+    items.append(KeyFigure("constant answer", write_score(comparison.constant_answer), "looks at nothing"))
     return items
 
 
@@ -198,13 +196,13 @@ def _leaderboard_table(comparison: ComparisonResults) -> Table:
     ]
     rows: list[list[Cell]] = []
     for row in comparison.rows:
-        limits = write_interval(row.vs_best_member_low, row.vs_best_member_high, digits=3, signed=True)
+        limits = write_interval(row.vs_best_member_low, row.vs_best_member_high, signed=True)
         own = row.vs_best_member is not None and comparison.best_member is not None and row is comparison.best_member
         rows.append(
             [
                 row.method,
                 row.score,
-                write_interval(row.low, row.high, digits=3),
+                write_interval(row.low, row.high),
                 row.score_single,
                 row.score_per_label,
                 None if own else row.vs_best_member,

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from stacking._checks import check_names, first_duplicate, first_names
+from stacking.named_arrays import find_id_column
 from stacking.predictions.forms.label_cells import Keys, Kind, LabelList, split_cells, warn_of_rare_labels
 from stacking.predictions.forms.tables import (
     BLANKS,
     Table,
     find_cell_separator,
-    find_id_column,
     read_header_row,
     read_numbers,
     read_texts,

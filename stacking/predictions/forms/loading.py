@@ -13,13 +13,14 @@ from optimizers.registry import did_you_mean
 from stacking._checks import first_names
 from stacking._typing import StringArray
 from stacking.links import sigmoid_in_place
+from stacking.named_arrays import is_frame
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import load_bundle, save_bundle
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
 from stacking.predictions.forms.name_lists import existing_file, read_ids, read_label_list
 from stacking.predictions.forms.store import load_store, write_store
-from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame, read_numbers
+from stacking.predictions.forms.tables import Table, is_table, read_frame, read_numbers
 from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import take
@@ -92,7 +93,7 @@ def load_predictions(
     _check_files_exist({"truth": truth, "id list": ids, "label list": labels}, [where for _, where in members])
     wanted_ids = None if ids is None else read_ids(ids)
     wanted = None if labels is None else read_label_list(labels)
-    logits = _names_of_logits(from_logits, [name for name, _ in members])
+    logits = names_of_logits(from_logits, [name for name, _ in members])
     sets = [
         _by_name(_load_one(name, where, wanted_ids, wanted, from_logits=name in logits, verify=verify), wanted)
         for name, where in members
@@ -115,7 +116,7 @@ def load_predictions(
         and predictions.n_models * predictions.n_samples * predictions.n_labels * 4 <= IN_MEMORY_BYTES
     ):
         predictions = predictions.in_memory()
-    predictions = _with_facts_of_labels(predictions, wanted)
+    predictions = with_facts_of_labels(predictions, wanted)
     if truth is not None and by_order:
         raw_truth = read_truth(truth, ids=predictions.ids, labels=predictions.labels)
     return predictions if raw_truth is None else attach_truth(predictions, raw_truth)
@@ -220,8 +221,22 @@ def _order_of_labels(wanted: LabelList | None, truth: Truth | None) -> tuple[str
     return truth.labels if truth is not None and truth.names_labels else None
 
 
-def _with_facts_of_labels(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
-    """Add what a label list knows of its labels."""
+def with_facts_of_labels(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
+    """
+    Add what a label list knows of its labels.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Predictions of the labels listed, in that order.
+    labels : LabelList or None
+        The list.
+
+    Returns
+    -------
+    PredictionSet
+        With groups and ids of the labels, where the list has them.
+    """
     changes: dict[str, Any] = {}
     if labels is not None and labels.groups is not None and predictions.label_groups is None:
         changes["label_groups"] = labels.groups
@@ -245,8 +260,29 @@ def _split_name(member: Any) -> tuple[str | None, Any]:
     return (name if name is not None or path is None or has_own_names else _stem(path)), where
 
 
-def _names_of_logits(from_logits: bool | Collection[str], names: Sequence[str | None]) -> Collection[str | None]:
-    """List the members whose scores are logits; a name that is not among them is an error."""
+def names_of_logits(from_logits: bool | Collection[str], names: Sequence[str | None]) -> Collection[str | None]:
+    """
+    List the members whose scores are logits.
+
+    Parameters
+    ----------
+    from_logits : bool or collection of str
+        As `load_predictions` takes it.
+    names : sequence of str or None
+        The members.
+
+    Returns
+    -------
+    collection of str or None
+        The names of those.
+
+    Raises
+    ------
+    TypeError
+        If a single name is given.
+    ValueError
+        If a name is not among them.
+    """
     if isinstance(from_logits, bool):
         return names if from_logits else ()
     if isinstance(from_logits, str):

@@ -16,10 +16,9 @@ import numpy.typing as npt
 from stacking._checks import check_names, first_names
 from stacking._typing import StringArray
 from stacking.files.untrusted import read_npy
+from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.tables import (
-    ID_NAMES,
-    find_id_column,
     is_table,
     read_columns,
     read_header_row,

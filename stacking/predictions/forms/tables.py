@@ -21,27 +21,10 @@ import numpy as np
 from stacking._checks import check_names, first_duplicate
 from stacking._typing import FloatArray, StringArray
 from stacking.files.untrusted import check_unpacked_size
+from stacking.named_arrays.frames import ID_NAMES, split_frame
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet")
-ID_NAMES = (
-    *(
-        "id",
-        "ids",
-        "image",
-        "images",
-        "image_id",
-        "imageid",
-        "image_name",
-        "imagename",
-        "image_path",
-        "imagepath",
-        "img",
-    ),
-    *("file", "filename", "file_name", "filepath", "file_path", "path", "photo", "photos", "photo_id", "photoid"),
-    *("sample", "sample_id", "sampleid"),
-)
-"""How people call the column of ids, in lower case."""
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
 CELL_SEPARATORS = (",", ";", "\t")
@@ -89,31 +72,15 @@ def is_table(path: str | os.PathLike[str]) -> bool:
     return Path(path).name.lower().endswith(TABLE_SUFFIXES)
 
 
-def is_frame(values: object) -> bool:
-    """
-    Tell whether an object is a data frame.
-
-    Parameters
-    ----------
-    values : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        True for what has an index and columns, as pandas' data frames have.
-    """
-    return hasattr(values, "index") and hasattr(values, "columns") and hasattr(values, "to_numpy")
-
-
 def read_frame(frame: Any, who: str) -> Table:
     """
     Read a data frame of numbers.
 
     Parameters
     ----------
-    frame : pandas.DataFrame
-        The ids as its index, one column per label.
+    frame : data frame
+        Of pandas, polars, pyarrow or another library that narwhals reads, one column per label; the ids are the index
+        of pandas, or a column (`stacking.named_arrays.split_frame`).
     who : str
         Whose it is, for errors.
 
@@ -125,15 +92,18 @@ def read_frame(frame: Any, who: str) -> Table:
     Raises
     ------
     ValueError
-        If its index or columns are no names, or a column holds no numbers.
+        If it names no rows, its ids or columns are no names, or a column holds no numbers.
     """
+    parts = split_frame(frame, who)
+    if parts.rows is None:
+        raise ValueError(f"{who} must name its rows: got no column of ids; put it first.")
     try:
-        ids = check_names(frame.index.to_numpy(), name="ids (the index)")
-        columns = tuple(check_names([str(name) for name in frame.columns], name="labels (the columns)").tolist())
+        ids = check_names(np.array(parts.rows.names, object), name="ids")
+        columns = tuple(check_names([str(name) for name in parts.columns.names], name="labels (the columns)").tolist())
     except (ValueError, TypeError) as error:
         raise ValueError(f"{who}: {error}") from error
     try:
-        values = frame.to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
+        values = parts.values.astype(np.float32)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{who} must hold numbers: {error}; move ids to the index with set_index.") from error
     return Table(ids, columns, np.require(values, requirements=["C", "W"]))
@@ -216,31 +186,6 @@ def read_columns(path: str | os.PathLike[str]) -> tuple[str, ...]:
         return tuple(str(name) for name in _parquet(place).columns)
     names = [name.strip() for name in next(iterate_rows(place))[1]]
     return tuple(name or (f"Unnamed: {number}" if number else "") for number, name in enumerate(names))
-
-
-def find_id_column(header: Sequence[str], labels: Collection[str] = ()) -> str:
-    """
-    Find the column that holds the ids.
-
-    Parameters
-    ----------
-    header : sequence of str
-        The columns.
-    labels : collection of str, default=()
-        Names of labels, which are no ids.
-
-    Returns
-    -------
-    str
-        The first column, unless another one alone is called as ids are.
-
-    Examples
-    --------
-    >>> find_id_column(["split", "image_id", "labels"]), find_id_column(["shop", "labels"])
-    ('image_id', 'shop')
-    """
-    called = [name for name in header if name.lower() in ID_NAMES and name not in labels]
-    return header[0] if not called or header[0] in called else called[0]
 
 
 def read_numbers(

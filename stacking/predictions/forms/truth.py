@@ -18,6 +18,7 @@ from optimizers.registry import did_you_mean
 from stacking._checks import check_y_true, first_names
 from stacking._typing import StringArray
 from stacking.files.untrusted import read_npz
+from stacking.named_arrays import is_frame
 from stacking.predictions.forms.label_cells import Keys, LabelList, match_label_keys
 from stacking.predictions.forms.label_tables import LabelTable, read_label_table
 from stacking.predictions.forms.name_lists import (
@@ -25,7 +26,7 @@ from stacking.predictions.forms.name_lists import (
     existing_file,
     load_npy,
 )
-from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame
+from stacking.predictions.forms.tables import Table, is_table, read_frame
 
 SAMPLE_COLUMNS = {
     "group": "groups",

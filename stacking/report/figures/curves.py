@@ -8,19 +8,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stacking.report.figures.canvas import ACCENT, MUTED, SERIES, count_axis, draw, finish_axes, shorten
+from stacking.report.figures.canvas import (
+    ACCENT,
+    MUTED,
+    SERIES,
+    count_axis,
+    draw,
+    finish_axes,
+    is_narrow,
+    legend_rows,
+    shorten,
+    write_legend,
+)
+from stacking.report.sections import Chart
 from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_LEGEND_ROW = 0.2  # inches of a chart's height for a row of its legend
 _DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.6)))  # type: ignore[assignment]
 
 
 def threshold_figure(
     thresholds: npt.ArrayLike, curves: Mapping[str, npt.ArrayLike], *, tuned: Mapping[str, float] | None = None
-) -> str:
+) -> Chart:
     """Draw micro-F1 against one threshold for all labels.
 
     Parameters
@@ -34,8 +47,8 @@ def threshold_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
     grid = np.asarray(thresholds, dtype=float)
 
@@ -53,14 +66,15 @@ def threshold_figure(
         axes.set_ylabel("micro-F1")
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
         finish_axes(axes, grid="y")
-        _legend(figure, len(curves))
+        write_legend(figure, len(curves))
 
-    return draw(8.2, 3.4, _paint, "micro-F1 against one threshold for all labels")
+    description = "micro-F1 against one threshold for all labels"
+    return draw(3.4, _paint, description, phone_height=3.0 + _LEGEND_ROW * legend_rows(len(curves)))
 
 
 def reliability_figure(
     curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], *, counts: npt.ArrayLike | None = None
-) -> str:
+) -> Chart:
     """Draw how often a label is true against the score it was given.
 
     Parameters
@@ -72,8 +86,8 @@ def reliability_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
 
     def _paint(figure: Figure) -> None:
@@ -104,14 +118,15 @@ def reliability_figure(
                 alpha=0.5,
             )
             strip.set_yticks([])
-            strip.set_ylabel("pairs\n(log)", fontsize=7.5)
+            strip.set_ylabel("pairs\n(log)")
             finish_axes(strip)
             strip.set_xlabel("score")
         else:
             axes.set_xlabel("score")
-        _legend(figure, len(curves))
+        write_legend(figure, len(curves))
 
-    return draw(8.2, 4.4, _paint, "Observed share of true labels against the score")
+    description = "Observed share of true labels against the score"
+    return draw(4.4, _paint, description, phone_height=4.0 + _LEGEND_ROW * legend_rows(len(curves)))
 
 
 def learning_curves_figure(
@@ -119,7 +134,7 @@ def learning_curves_figure(
     *,
     metric: str = "validation micro-F1",
     best: Mapping[str, float] | None = None,
-) -> str:
+) -> Chart:
     """Draw a value per epoch for every member.
 
     Parameters
@@ -133,8 +148,8 @@ def learning_curves_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
 
     def _paint(figure: Figure) -> None:
@@ -155,10 +170,11 @@ def learning_curves_figure(
         axes.set_xlabel("epoch")
         axes.set_ylabel(metric)
         finish_axes(axes, grid="y")
-        _legend(figure, len(histories), always=True)
+        write_legend(figure, len(histories), always=True)
 
     rows = -(-max(len(histories), 1) // 3)
-    return draw(8.2, 3.2 + 0.2 * rows, _paint, f"{metric} per epoch of {len(histories)} members")
+    description = f"{metric} per epoch of {len(histories)} members"
+    return draw(3.2 + _LEGEND_ROW * rows, _paint, description, phone_height=3.0 + _LEGEND_ROW * len(histories))
 
 
 def _column_means(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -169,7 +185,7 @@ def _column_means(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
 
 
-def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> str:
+def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> Chart:
     """Draw micro-F1 against the number of training samples.
 
     Parameters
@@ -181,8 +197,8 @@ def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.A
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
     sizes = np.asarray(n_samples, dtype=float)
 
@@ -193,19 +209,19 @@ def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.A
         )
         axes.plot(sizes, np.asarray(scores, dtype=float), "o-", color=ACCENT, markersize=5)
         axes.set_xscale("log")
-        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=30 if is_narrow(figure) else 0)
         axes.minorticks_off()
         axes.set_xlabel("training samples (log scale)")
         axes.set_ylabel("micro-F1")
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
         finish_axes(axes, grid="y")
 
-    return draw(8.2, 3.0, _paint, "micro-F1 against the number of training samples")
+    return draw(3.0, _paint, "micro-F1 against the number of training samples")
 
 
 def search_figure(
     histories: Mapping[str, Sequence[tuple[int, float]]], *, loss: str = "loss", direct: bool = False
-) -> str:
+) -> Chart:
     """Draw the best loss an optimizer had found against its number of evaluations.
 
     Parameters
@@ -219,8 +235,8 @@ def search_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
 
     def _paint(figure: Figure) -> None:
@@ -241,12 +257,7 @@ def search_figure(
         axes.set_xlabel("evaluations (log scale)")
         axes.set_ylabel(loss)
         finish_axes(axes, grid="y")
-        _legend(figure, len(histories))
+        write_legend(figure, len(histories))
 
-    return draw(8.2, 3.2, _paint, f"Best {loss} against the number of evaluations")
-
-
-def _legend(figure: Figure, n_series: int, *, always: bool = False) -> None:
-    """Put a legend above the chart if there is more than one series."""
-    if n_series > 1 or (always and n_series):
-        figure.legend(loc="outside upper left", ncols=min(n_series, 3), labelcolor=MUTED)
+    description = f"Best {loss} against the number of evaluations"
+    return draw(3.2, _paint, description, phone_height=3.0 + _LEGEND_ROW * legend_rows(len(histories)))

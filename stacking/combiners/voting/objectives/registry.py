@@ -8,7 +8,7 @@ from stacking.combiners.voting.objectives.objective import WeightObjective
 
 Objective = TypeVar("Objective", bound=type[WeightObjective])
 
-_HOME = "stacking.combiners.voting.objectives"
+_HOME = __name__.rpartition(".")[0]
 _OBJECTIVES: Registry[type[WeightObjective]] = Registry("objective", (f"{_HOME}.pooled", f"{_HOME}.per_label"))
 
 
