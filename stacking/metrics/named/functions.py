@@ -266,11 +266,18 @@ def find_in_sklearn(name: str) -> FunctionMetric | None:
     import sklearn.metrics
 
     if name in sklearn.metrics.get_scorer_names():
-        return metric_of_scorer(sklearn.metrics.get_scorer(name), name)
+        scorer = sklearn.metrics.get_scorer(name)
+        return None if _is_binary(scorer._score_func, scorer._kwargs) else metric_of_scorer(scorer, name)
     function = getattr(sklearn.metrics, name, None)
     if name in sklearn.metrics.__all__ and inspect.isfunction(function) and _parameters(function)[:1] == ["y_true"]:
-        return metric_of_function(function, name)
+        return None if _is_binary(function, {}) else metric_of_function(function, name)
     return None
+
+
+def _is_binary(function: Callable[..., Any], options: dict[str, Any]) -> bool:
+    """Tell a function that takes one label only unless it is told how to average."""
+    average = inspect.signature(function).parameters.get("average")
+    return average is not None and options.get("average", average.default) == "binary"
 
 
 class _WithOptions:

@@ -299,6 +299,7 @@ def test_one_function_is_entered_by_a_decorator_and_a_taken_name_is_refused() ->
     ("name", "message"),
     [
         ("makro-f1", "Did you mean 'macro-f1'"),
+        ("f1_score", "metric must be one of"),
         ("micro-f0", "beta must be positive"),
         ("recall-at-0", "k must be at least 1"),
         ("cost:fp=1,fx=2", "must read like cost:fp=1,fn=5"),

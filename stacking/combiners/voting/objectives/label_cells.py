@@ -88,7 +88,7 @@ class LabelCells:
         """The number of labels."""
         return len(self.start) // 2
 
-    def worths(self, candidates: FloatArray, criterion: Criterion, price: float = 0.0) -> DoubleArray:
+    def worths(self, candidates: FloatArray, criterion: Criterion, price: float | None = None) -> DoubleArray:
         """Return what each label is worth under each candidate, at its best cut.
 
         Parameters
@@ -97,8 +97,8 @@ class LabelCells:
             Weights, columns on the simplex, 0 where not covered.
         criterion : {"gain", "own-f1", "average-precision", "roc-auc"}
             2 TP − price · PP, the label's F-beta, its average precision or its ROC AUC.
-        price : float, default 0
-            Only for ``"gain"``, and beta² for ``"own-f1"``.
+        price : float, optional
+            For ``"gain"``, 0 by default, and as beta² for ``"own-f1"``, 1 by default.
 
         Returns
         -------
@@ -114,8 +114,10 @@ class LabelCells:
             "roc-auc": _label_kernels.ROC_AUC,
         }
         result = np.zeros((len(candidates), self.n_labels))
+        if price is None:
+            price = 1.0 if criterion == "own-f1" else 0.0
         _label_kernels.label_worths(
-            self._cells, candidates, self.is_logit, codes[criterion], float(price), self.positives, result
+            self._cells, candidates, self.is_logit, codes[criterion], price, self.positives, result
         )
         return result
 

@@ -95,7 +95,7 @@ class MacroF1(LabelObjective):
 
     def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the mean over labels of the best own F1."""
-        macro: DoubleArray = self.cells.worths(weights, "own-f1", 1.0).mean(axis=1)
+        macro: DoubleArray = self.cells.worths(weights, "own-f1").mean(axis=1)
         return macro
 
 
