@@ -7,7 +7,7 @@ notebook or on a terminal.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from stacking.comparison import Comparison
 from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
 from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.metrics import Metric, metric_name
 from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
 from stacking.predictions.forms.gathering import load
@@ -57,6 +58,7 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     *,
     truth: Truth = None,
     rule: str = "auto",
+    metric: str | Metric | Callable[..., Any] = "micro-f1",
     image_rules: ImageRules | None = None,
     time_limit: float | None = None,
     n_splits: int = 5,
@@ -75,6 +77,8 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
         The truth, unless the scores carry it.
     rule : str, default="auto"
         Decision rule that tunes the thresholds.
+    metric : str, Metric or callable, default="micro-f1"
+        What to go by, as `StackingEnsemble` takes it.
     image_rules : ImageRules or None, default=None
         What the labels of every sample must keep.
     time_limit : float or None, default=None
@@ -101,9 +105,8 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     >>> predict(ensemble, [[[0.9, 0.1]]]).tolist()
     [[True, False]]
     """
-    ensemble = StackingEnsemble(
-        method, random_state=random_state, time_limit=time_limit, n_splits=n_splits, image_rules=image_rules, rule=rule
-    )
+    options: dict[str, Any] = {"random_state": random_state, "time_limit": time_limit, "n_splits": n_splits}
+    ensemble = StackingEnsemble(method, image_rules=image_rules, rule=rule, metric=metric, **options)
     ensemble.check_parameters()
     return ensemble.fit(as_scores(scores, truth))
 
@@ -130,7 +133,7 @@ def compare(
         Other rows with their truth: methods are fitted on all of `scores` and scored there.
     **options : object
         As `stacking.compare` takes them: ``n_splits``, ``random_state``, ``n_bootstrap``, ``time_limit``, ``groups``,
-        ``image_rules``, ``rule``, ``fit_time_limit``, ``progress``.
+        ``image_rules``, ``rule``, ``metric``, ``fit_time_limit``, ``progress``.
 
     Returns
     -------
@@ -183,7 +186,7 @@ def predict(
     return _opened(ensemble).predict(given, without=without, as_frame=as_frame)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the public call: all options are keyword-only
     ensemble: StackingEnsemble | PathLike,
     scores: Any,
     *,
@@ -192,6 +195,7 @@ def evaluate(
     drop_seen: bool = False,
     n_bootstrap: int = 1000,
     random_state: int = 0,
+    metric: str | Metric | Callable[..., Any] | None = None,
 ) -> Evaluation:
     """Score an ensemble, its members and their mean on truth that the ensemble has not seen.
 
@@ -211,6 +215,8 @@ def evaluate(
         Resamples behind the 95 % limits.
     random_state : int, default=0
         Seed of the resamples.
+    metric : str, Metric or callable, optional
+        What to score by; by default what the ensemble was fitted for.
 
     Returns
     -------
@@ -224,8 +230,9 @@ def evaluate(
     """
     options: dict[str, Any] = {"drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
     opened, given = _opened(ensemble), as_scores(scores, truth)
-    leaderboard, report_ = evaluate_ensemble(opened, given, without=tuple(without), **options)
+    leaderboard, report_ = evaluate_ensemble(opened, given, without=tuple(without), metric=metric, **options)
     inputs = {"ensemble": opened.fingerprint, "predictions": given.fingerprint}
+    options |= {} if metric is None else {"metric": metric_name(metric)}
     return Evaluation(leaderboard, report_, inputs, {"without": tuple(without), **options})
 
 

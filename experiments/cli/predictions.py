@@ -13,6 +13,7 @@ from experiments.cli.options import (
     Ids,
     Labels,
     LogitsOf,
+    Metric,
     Models,
     OutFolder,
     Overwrite,
@@ -94,6 +95,10 @@ def optimize(
             "mean-average-precision or log-loss."
         ),
     ] = "micro-f1-best",
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Search for this metric, as `fit` takes it, instead of --objective, and score by it."),
+    ] = None,
     mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
     start: Annotated[str, typer.Option(help="Weights to start from: uniform, convex or greedy.")] = "uniform",
     max_members: Annotated[int | None, typer.Option(help="Most members with weight.")] = None,
@@ -110,6 +115,7 @@ def optimize(
     with session(quiet) as show:
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.weight_search import search_weights
+        from stacking.metrics import find_metric
 
         check_out_folder(out)
         opened = given.open()
@@ -120,20 +126,20 @@ def optimize(
             "max_cost": max_cost,
         }
         options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": seed}
+        if metric is not None:
+            options["objective"] = find_metric(metric).name
         request = build_manifest("optimize", {"predictions": opened.fingerprint}, {**options, "limits": limits})
         inputs = given.paths
         with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show):
                 return
-            found = search_weights(
-                opened, output, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
-            )
+            found = search_weights(opened, output, limits=limits, **options)
         for name, weight in zip(found["models"], found["weights"], strict=True):
             show.result(f"{weight:.4f}  {name}")
-        show.result(
-            f"micro-F1 {found['in_sample_micro_f1']:.4f} at threshold {found['threshold']:.3f}, on the rows that chose "
-            f"the weights ({found['n_evaluations']:,} evaluations)"
-        )
+        score = f"micro-F1 {found['in_sample_micro_f1']:.4f} at threshold {found['threshold']:.3f}"
+        if metric is not None:
+            score = f"{find_metric(metric).title} {found['in_sample_score']:.4f}, {score}"
+        show.result(f"{score}, on the rows that chose the weights ({found['n_evaluations']:,} evaluations)")
         show.result(f"weights: {out / 'weights.json'}")
 
 
@@ -192,6 +198,7 @@ def compare(
         float | None, typer.Option(help="Seconds that each fit of auto may take, as --time-limit of `fit`.")
     ] = None,
     rule: Rule = "auto",
+    metric: Metric = "micro-f1",
     image_rules: GivenImageRules,
     given: GivenPredictions,
     overwrite: Overwrite = False,
@@ -205,13 +212,15 @@ def compare(
         from stacking.combiners.registry import method_kind
         from stacking.comparison import compare as compare_methods
         from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.metrics import find_metric, metric_name
         from stacking.predictions import load_predictions
 
         check_out_folder(out)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        by = metric_name(find_metric(metric))
         for name in chosen if isinstance(chosen, list) else ():
             method_kind(name)  # unknown names before anything is read
-        StackingEnsemble(rule=rule, time_limit=fit_time_limit).check_parameters()
+        StackingEnsemble(rule=rule, metric=metric, time_limit=fit_time_limit).check_parameters()
         rules = image_rules.read()
         if holdout is not None and not holdout.exists():
             raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
@@ -222,6 +231,7 @@ def compare(
             held_out = None if held_out is None else held_out.subset(models=only)
         hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
         options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed, "rule": rule}
+        options["metric"] = by
         decided = {"image_rules": None if rules is None else rules.as_dict(), "fit_time_limit": fit_time_limit}
         request = build_manifest("compare", hashes, {**options, **decided})
         inputs = input_paths(holdout, *given.paths)
@@ -238,6 +248,7 @@ def compare(
                     time_limit=time_limit,
                     image_rules=rules,
                     rule=rule,
+                    metric=metric,
                     fit_time_limit=fit_time_limit,
                     progress=progress,
                 )
