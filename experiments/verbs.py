@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from experiments.live_progress import live_progress
 from experiments.reports.comparison_files import write_comparison
 from experiments.reports.evaluation import Evaluation, evaluate_ensemble
 from stacking.comparison import Comparison
 from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
 from stacking.ensemble.ensemble import StackingEnsemble
-from stacking.metrics import Metric, metric_name
+from stacking.metrics import Metric
 from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
 from stacking.predictions.forms.gathering import load
@@ -133,7 +134,8 @@ def compare(
         Other rows with their truth: methods are fitted on all of `scores` and scored there.
     **options : object
         As `stacking.compare` takes them: ``n_splits``, ``random_state``, ``n_bootstrap``, ``time_limit``, ``groups``,
-        ``image_rules``, ``rule``, ``metric``, ``fit_time_limit``, ``progress``.
+        ``image_rules``, ``rule``, ``metric``, ``fit_time_limit``, ``progress`` (by default a line in a notebook and a
+        bar at Python's prompt; None shows nothing).
 
     Returns
     -------
@@ -146,7 +148,11 @@ def compare(
         If the truth is missing, a method is unknown or an option out of range.
     """
     held_out = None if holdout is None else as_scores(holdout)
-    return compare_methods(as_scores(scores, truth), methods, holdout=held_out, **options)
+    given = as_scores(scores, truth)
+    if "progress" in options:
+        return compare_methods(given, methods, holdout=held_out, **options)
+    with live_progress("comparing") as progress:
+        return compare_methods(given, methods, holdout=held_out, progress=progress, **options)
 
 
 def predict(
@@ -230,10 +236,7 @@ def evaluate(  # noqa: PLR0913 - the public call: all options are keyword-only
     """
     options: dict[str, Any] = {"drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
     opened, given = _opened(ensemble), as_scores(scores, truth)
-    leaderboard, report_ = evaluate_ensemble(opened, given, without=tuple(without), metric=metric, **options)
-    inputs = {"ensemble": opened.fingerprint, "predictions": given.fingerprint}
-    options |= {} if metric is None else {"metric": metric_name(metric)}
-    return Evaluation(leaderboard, report_, inputs, {"without": tuple(without), **options})
+    return evaluate_ensemble(opened, given, without=tuple(without), metric=metric, **options)
 
 
 def report(result: Comparison | Evaluation, folder: PathLike, *, overwrite: bool = False) -> Path:

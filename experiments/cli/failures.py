@@ -23,7 +23,7 @@ INTERNAL_FAILURE = 1  # as Python exits on a traceback
 INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
 _OURS = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
-_EXTRA_OF = {
+EXTRA_OF = {
     "torch": "train",
     "torchvision": "train",
     "timm": "train",
@@ -36,6 +36,7 @@ _EXTRA_OF = {
     "matplotlib": "report",
     "pyswarms": "search",
     "cmaes": "search",
+    "h5py": "h5",
     "pyarrow": "parquet",
     "distributed": "dask",
     "ray": "ray",
@@ -56,7 +57,7 @@ def bad_input_sentence(error: BaseException) -> str | None:
         One line without traceback, or None for an internal failure.
     """
     if isinstance(error, ModuleNotFoundError) and error.name:
-        extra = _EXTRA_OF.get(error.name.partition(".")[0])
+        extra = EXTRA_OF.get(error.name.partition(".")[0])
         return (
             f"this needs the package {error.name!r}: install it with pip install 'labelstack[{extra}]'."
             if extra
@@ -65,7 +66,7 @@ def bad_input_sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}." if error.filename is not None else f"{reason}."
-    if isinstance(error, ValueError | TypeError | OSError) and _raised_on_purpose(error.__traceback__):
+    if isinstance(error, ValueError | TypeError | OSError | ImportError) and _raised_on_purpose(error.__traceback__):
         return " ".join(str(error).split())
     return None
 

@@ -5,6 +5,8 @@ beside ``--truth``.
 """
 
 import inspect
+import json
+import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -68,6 +70,8 @@ Metric = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show details, reasons and seconds.")]
+Json = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object, and nothing else to stdout.")]
 
 
 def split_model_option(value: str) -> tuple[str, Path]:
@@ -189,7 +193,7 @@ def check_out_folder(out: Path) -> None:
     check_writable(out)
 
 
-def is_there(output: "OutputFolder", show: "Reporter") -> bool:
+def is_there(output: "OutputFolder", show: "Reporter", results: str = "") -> bool:
     """Say so if the very result that was asked for is there already: nothing is to be done then.
 
     Parameters
@@ -198,6 +202,8 @@ def is_there(output: "OutputFolder", show: "Reporter") -> bool:
         The claimed folder.
     show : Reporter
         Of the command.
+    results : str, default=""
+        File of the folder that holds the results as JSON, where the command can write them so.
 
     Returns
     -------
@@ -207,7 +213,50 @@ def is_there(output: "OutputFolder", show: "Reporter") -> bool:
     if output.overwrite or not output.is_there:
         return False
     show.result(f"the result of the same inputs and options is there already: {output.path}")
+    if results:
+        show.data({"out": output.path, **json.loads((output.path / results).read_text(encoding="utf-8"))})
     return True
+
+
+def warn_of_faults(predictions: "PredictionSet", given: "GivenPredictions", show: "Reporter") -> None:
+    """Run the cheap part of `labelstack check` and warn of what would ruin the result.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        With or without truth.
+    given : GivenPredictions
+        How they were given, for the command that says more.
+    show : Reporter
+        Of the command.
+    """
+    from stacking.diagnosis import quick_findings
+
+    found = quick_findings(predictions)
+    for finding in found:
+        typer.echo(f"warning: {finding.message}", err=True)
+    if found:
+        show.note(f"for more, and what mends it: labelstack check {shlex.join(given.arguments)}")
+
+
+def free_name(name: str) -> Path:
+    """Return a name for a result that nothing has yet.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``ensemble``.
+
+    Returns
+    -------
+    Path
+        The name, or ``ensemble-2`` and so on.
+    """
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
+    return path
 
 
 def input_paths(*given: Path | Sequence[str] | None) -> list[Path]:
@@ -326,6 +375,39 @@ class GivenPredictions:
     def paths(self) -> list[Path]:
         """Return what is read, so that it is not written to."""
         return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels)
+
+    @property
+    def arguments(self) -> list[str]:
+        """Return the words that say the same on the command line, for the next command."""
+        words = [] if self.predictions is None else [str(self.predictions)]
+        options: list[tuple[str, Sequence[Path | str | None]]] = [
+            ("--truth", [self.truth]),
+            ("--model", self.model or ()),
+            ("--ids", [self.ids]),
+            ("--labels", [self.labels]),
+            ("--logits-of", self.logits_of or ()),
+        ]
+        words += [word for option, values in options for value in values if value for word in (option, str(value))]
+        return [*words, "--from-logits"] if self.from_logits else words
+
+    def stand_ins(self, models: Sequence[str]) -> list[str]:
+        """Return words that stand for the same members' scores of other samples.
+
+        Parameters
+        ----------
+        models : sequence of str
+            The members.
+
+        Returns
+        -------
+        list of str
+            For the next command; words in capitals stand for what only the user knows.
+        """
+        logits = [word for name in self.logits_of or () for word in ("--logits-of", name)]
+        logits += ["--from-logits"] if self.from_logits else []
+        if self.predictions is not None:
+            return ["NEW-PREDICTIONS", *logits]
+        return [word for name in models for word in ("--model", f"{name}=NEW-SCORES.csv")] + logits
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.metrics.named import Metric, find_metric
 from stacking.ties import first_best
@@ -16,12 +16,12 @@ FEWEST, MOST = 1 / 12, 12.0
 
 
 @register("best-single", average="any")
-def tune_best_single(scores: LabelledScores, metric: str | Metric = "micro-f1") -> npt.NDArray[np.float64]:
+def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -> npt.NDArray[np.float64]:
     """Choose the one threshold for all labels with the best value of a metric on these rows.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     metric : str or Metric, default "micro-f1"
         What to go by, as `stacking.metrics.find_metric` takes it; an ensemble gives its own.

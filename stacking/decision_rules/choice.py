@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from stacking._typing import BoolArray, FloatArray
 from stacking.decision_rules import SampleRule, apply_thresholds, get_decision_rule
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 from stacking.metrics.measurement import Measurement
 from stacking.metrics.named import Metric, find_metric
@@ -92,6 +92,77 @@ class ThresholdChoice(TunedRule):
     scores: dict[str, float] = field(default_factory=dict)
 
 
+class RuleTuner:
+    """Tunes any decision rule on any part of some rows; rules of additive counts share one sort of the scores.
+
+    Parameters
+    ----------
+    y_score : ndarray of float32, shape (n_samples, n_labels)
+        Scores in [0, 1].
+    predictions : PredictionSet
+        With the truth of the same rows.
+    """
+
+    def __init__(self, y_score: FloatArray, predictions: PredictionSet) -> None:
+        self.y_score = y_score
+        self.predictions = predictions
+        self._blocks = ScoreBlocks(y_score.__getitem__, predictions)  # without a copy of any part's rows
+
+    def tune(self, rule: str, part: BoolArray | None = None, metric: Metric = MICRO_F1) -> TunedRule:
+        """Tune a rule.
+
+        Parameters
+        ----------
+        rule : str
+            A decision rule's name.
+        part : ndarray of bool, shape (n_samples,), optional
+            The rows to tune on; all by default.
+        metric : Metric, default=micro-F1
+            For a rule that tunes to any metric.
+
+        Returns
+        -------
+        TunedRule
+            The rule, ready to decide.
+        """
+        if part is None:
+            part = np.ones(len(self.y_score), dtype=bool)
+        if rule in ADDITIVE_RULES:
+            return TunedRule(self._blocks.tune_part(rule, part))
+        return tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric)
+
+    def decide_held_out(
+        self,
+        folds: npt.NDArray[np.intp],
+        rule: str,
+        decide: Decide = apply_thresholds,
+        metric: Metric = MICRO_F1,
+    ) -> BoolArray:
+        """Decide each fold with thresholds tuned on the other folds.
+
+        Parameters
+        ----------
+        folds : ndarray of int, shape (n_samples,)
+            The fold each row is held out in.
+        rule : str
+            A decision rule's name.
+        decide : callable, default=apply_thresholds
+            ``decide(y_score, thresholds)`` returns the decisions.
+        metric : Metric, default=micro-F1
+            For a rule that tunes to any metric.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_labels)
+            Decisions that saw neither their row's scores nor its truth.
+        """
+        decided = np.zeros(self.y_score.shape, dtype=bool)
+        for fold in np.unique(folds):
+            held = folds == fold
+            decided[held] = self.tune(rule, ~held, metric).decide(self.y_score[held], decide)
+        return decided
+
+
 def choose_thresholds(
     y_score: npt.NDArray[np.float32],
     predictions: PredictionSet,
@@ -100,6 +171,7 @@ def choose_thresholds(
     decide: Decide = apply_thresholds,
     rule: str = "auto",
     metric: Metric = MICRO_F1,
+    tuner: RuleTuner | None = None,
 ) -> ThresholdChoice:
     """Choose a rule by cross-fitting and tune it on all rows.
 
@@ -117,24 +189,27 @@ def choose_thresholds(
         A decision rule to take without a choice; "auto" chooses among those that serve the metric.
     metric : Metric, default=micro-F1
         What the rules are chosen by, where it looks at decisions.
+    tuner : RuleTuner, optional
+        Of these scores, where more is to be tuned on them.
 
     Returns
     -------
     ThresholdChoice
         Thresholds, rule, and the cross-fitted value of every rule.
     """
+    tuner = RuleTuner(y_score, predictions) if tuner is None else tuner
     metric = metric if metric.needs_decisions else MICRO_F1
     choices = metric.rules.choices if rule == "auto" else (rule,)
     measured: dict[str, Measurement] = {}
     if len(np.unique(folds)) > 1:
         held_out = np.asarray(folds, dtype=np.intp)
         for name in choices:
-            decided = nested_decisions(y_score, predictions, held_out, rule=name, decide=decide, metric=metric)
+            decided = tuner.decide_held_out(held_out, name, decide, metric)
             measured[name] = metric.measure(predictions.truth, decided, y_score)
     chosen = rule
     if rule == "auto":
         chosen = _steadiest(measured) if measured else metric.rules.race
-    tuned = tune_rule(y_score, predictions.truth, chosen, metric)
+    tuned = tuner.tune(chosen, metric=metric)
     scores = {name: one.value for name, one in measured.items()}
     return ThresholdChoice(tuned.thresholds, tuned.by_sample, chosen, scores)
 
@@ -169,7 +244,7 @@ def tune_rule(y_score: FloatArray, truth: Truth, rule: str, metric: Metric = MIC
     """
     found = get_decision_rule(rule)
     options = {"metric": metric} if "metric" in found.options else {}
-    tuned = found.tune(LabelledScores.of(y_score, truth), **options)
+    tuned = found.tune(LabeledScores.of(y_score, truth), **options)
     if isinstance(tuned, SampleRule):
         return TunedRule(np.full(y_score.shape[1], 0.5), tuned)
     return TunedRule(np.asarray(tuned, np.float64))
@@ -189,7 +264,7 @@ def nested_decisions(
     Parameters
     ----------
     y_score : ndarray of shape (n_samples, n_labels)
-        Held-out scores, as `Combiner.cross_fit_predict` gives them.
+        Held-out scores, as `Combiner.predict_out_of_fold` gives them.
     predictions : PredictionSet
         Its truth, known cells, weights and groups tune the thresholds.
     folds : ndarray of int, shape (n_samples,)
@@ -206,12 +281,4 @@ def nested_decisions(
     ndarray of bool, shape (n_samples, n_labels)
         Decisions that saw neither their row's scores nor its truth.
     """
-    decided = np.zeros(y_score.shape, dtype=bool)
-    for fold in np.unique(folds):
-        held = folds == fold
-        if rule in ADDITIVE_RULES:  # without a copy of the other folds' rows
-            tuned = TunedRule(ScoreBlocks(y_score.__getitem__, predictions, ~held).tune(rule))
-        else:
-            tuned = tune_rule(y_score[~held], predictions.truth.rows(~held), rule, metric)
-        decided[held] = tuned.decide(y_score[held], decide)
-    return decided
+    return RuleTuner(y_score, predictions).decide_held_out(folds, rule, decide, metric)

@@ -12,18 +12,18 @@ C. Elkan, "The foundations of cost-sensitive learning", IJCAI 2001.
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts
 
 
 @register("cost", average="cost")
-def tune_cost(scores: LabelledScores, fp: float = 1.0, fn: float = 1.0) -> npt.NDArray[np.float64]:
+def tune_cost(scores: LabeledScores, fp: float = 1.0, fn: float = 1.0) -> npt.NDArray[np.float64]:
     """Choose the one threshold for all labels at which errors cost least on these rows.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     fp, fn : float, default 1.0
         Cost of a false positive and of a false negative, any unit, not negative, not both 0.
@@ -42,12 +42,12 @@ def tune_cost(scores: LabelledScores, fp: float = 1.0, fn: float = 1.0) -> npt.N
 
 
 @register("cost-per-label", average="cost")
-def tune_cost_per_label(scores: LabelledScores, fp: float = 1.0, fn: float = 1.0) -> npt.NDArray[np.float64]:
+def tune_cost_per_label(scores: LabeledScores, fp: float = 1.0, fn: float = 1.0) -> npt.NDArray[np.float64]:
     """Choose for each label the threshold at which its errors cost least on these rows.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     fp, fn : float, default 1.0
         Cost of a false positive and of a false negative, any unit, not negative, not both 0.

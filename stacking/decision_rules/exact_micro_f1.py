@@ -13,13 +13,13 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import ScoreHistograms, SortedCuts, count_scores, sort_cuts_of_blocks
 
 
 @register("exact-micro-f1", average="micro-F1")
-def tune_exact_micro_f1(scores: LabelledScores, beta: float = 1.0) -> npt.NDArray[np.float64]:
+def tune_exact_micro_f1(scores: LabeledScores, beta: float = 1.0) -> npt.NDArray[np.float64]:
     """Choose the per-label thresholds with the globally best micro-F1 on these rows.
 
     A label whose predictions would lower micro-F1 at any cut, or without positives, is never predicted (+inf). Below
@@ -27,7 +27,7 @@ def tune_exact_micro_f1(scores: LabelledScores, beta: float = 1.0) -> npt.NDArra
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     beta : float, default 1.0
         Maximize micro-F-beta: above 1 recall weighs more, below 1 precision; positive, finite.
@@ -50,7 +50,7 @@ def tune_exact_micro_f1(scores: LabelledScores, beta: float = 1.0) -> npt.NDArra
     References
     ----------
     W. Dinkelbach, "On nonlinear fractional programming", Management Science 13(7), 1967.
-    I. Pillai, G. Fumera, F. Roli, "Threshold optimisation for multi-label classifiers", Pattern Recognition 46(7),
+    I. Pillai, G. Fumera, F. Roli, "Threshold optimization for multi-label classifiers", Pattern Recognition 46(7),
     2013.
     """
     check_beta(beta)
@@ -75,7 +75,7 @@ def check_beta(beta: float) -> None:
 
 
 def tune_exact_over_blocks(
-    read_blocks: Callable[[], Iterable[LabelledScores]], beta: float = 1.0
+    read_blocks: Callable[[], Iterable[LabeledScores]], beta: float = 1.0
 ) -> npt.NDArray[np.float64]:
     """Choose the same thresholds for rows that come block by block, as from a disk.
 
@@ -94,8 +94,28 @@ def tune_exact_over_blocks(
     ndarray of float64, shape (n_labels,)
         Thresholds halfway between distinct scores, +inf for never.
     """
+    return cut_blocks(read_blocks, beta)[0]
+
+
+def cut_blocks(
+    read_blocks: Callable[[], Iterable[LabeledScores]], beta: float = 1.0
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Choose the same thresholds, and say what they reach.
+
+    Parameters
+    ----------
+    read_blocks : callable
+        As `tune_exact_over_blocks` takes it.
+    beta : float, default 1.0
+        As `tune_exact_micro_f1` takes it.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (n_labels,), and float
+        Thresholds, +inf for never, and the micro-F1 they reach on these rows.
+    """
     histograms = reduce(operator.add, map(count_scores, read_blocks()))
-    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit), beta)[0]
+    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit), beta)
 
 
 def cut_exactly(
@@ -121,11 +141,11 @@ def cut_exactly(
     if price == 0.0:
         return np.full(len(histograms.positives), np.inf), 0.0
     cuts = sort((1.0 + beta * beta) * histograms.positives / price)
-    chosen, value = maximise_micro_f1(cuts, price, beta)
+    chosen, value = maximize_micro_f1(cuts, price, beta)
     return cuts.thresholds(chosen), value
 
 
-def maximise_micro_f1(cuts: SortedCuts, price: float, beta: float = 1.0) -> tuple[npt.NDArray[np.int64], float]:
+def maximize_micro_f1(cuts: SortedCuts, price: float, beta: float = 1.0) -> tuple[npt.NDArray[np.int64], float]:
     """Choose the cuts with the best micro-F1 by Dinkelbach's iteration.
 
     Parameters

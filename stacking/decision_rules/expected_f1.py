@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from stacking._typing import DoubleArray, FloatArray
 from stacking.decision_rules.exact_micro_f1 import check_beta
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.links import logit, sigmoid
 
@@ -99,12 +99,12 @@ def _expected_f(probability: DoubleArray, beta: float) -> DoubleArray:
 
 
 @register("samples-f1", average="samples-F1", by_sample=True)
-def tune_samples_f1(scores: LabelledScores, beta: float = 1.0) -> SampleRule:
+def tune_samples_f1(scores: LabeledScores, beta: float = 1.0) -> SampleRule:
     """Give each sample its k most probable labels, with the k of the greatest expected F1.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth; only the probabilities are learned from them.
     beta : float, default 1.0
         Expect F-beta: above 1 recall weighs more, below 1 precision; positive, finite.
@@ -125,12 +125,12 @@ def tune_samples_f1(scores: LabelledScores, beta: float = 1.0) -> SampleRule:
 
 
 @register("expected-f1", average="macro-F1")
-def tune_expected_f1(scores: LabelledScores, beta: float = 1.0, pseudo_positives: float = np.inf) -> DoubleArray:
+def tune_expected_f1(scores: LabeledScores, beta: float = 1.0, pseudo_positives: float = np.inf) -> DoubleArray:
     """Choose for each label the threshold with the greatest expected F1, and lose little micro-F1 for it.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     beta : float, default 1.0
         Expect F-beta: above 1 recall weighs more, below 1 precision; positive, finite.
@@ -175,12 +175,12 @@ def tune_expected_f1(scores: LabelledScores, beta: float = 1.0, pseudo_positives
     return thresholds
 
 
-def fit_probabilities(scores: LabelledScores) -> tuple[float, DoubleArray]:
+def fit_probabilities(scores: LabeledScores) -> tuple[float, DoubleArray]:
     """Learn to make probabilities of scores: one slope, and an intercept for each label, drawn to the common one.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
 
     Returns
@@ -216,7 +216,7 @@ def fit_probabilities(scores: LabelledScores) -> tuple[float, DoubleArray]:
     return float(slope), np.asarray(common + own)
 
 
-def _sum_derivatives(scores: LabelledScores, slope: float, intercept: DoubleArray) -> DoubleArray:
+def _sum_derivatives(scores: LabeledScores, slope: float, intercept: DoubleArray) -> DoubleArray:
     """Return per label Σ r, Σ r z, Σ h, Σ h z, Σ h z² of the log likelihood, with z the logit of the score."""
     truth = scores.truth
     sums = np.zeros((5, scores.n_labels))

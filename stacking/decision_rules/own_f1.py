@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from stacking._checks import check_choice
 from stacking.decision_rules.exact_micro_f1 import check_beta
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
 
 
 @register("own-f1", average="macro-F1")
 def tune_own_f1(
-    scores: LabelledScores, fbr: float = 0.1, below: Literal["never", "top-score"] = "never"
+    scores: LabeledScores, fbr: float = 0.1, below: Literal["never", "top-score"] = "never"
 ) -> npt.NDArray[np.float64]:
     """Choose for each label the threshold with its own best F1, and give up labels that stay below `fbr`.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     fbr : float, default 0.1
         F1 in [0, 1] below which a label is given up; 0 gives up none.
@@ -50,7 +50,7 @@ def tune_own_f1(
     if not 0.0 <= fbr <= 1.0:
         raise ValueError(f"fbr must lie in [0, 1]: got {fbr}.")
     check_choice(below, ("never", "top-score"), name="below")
-    cuts, chosen, value = maximise_own_f1(scores)
+    cuts, chosen, value = maximize_own_f1(scores)
     thresholds = cuts.thresholds(chosen)
     given_up = (value < fbr) & (cuts.positives > 0)
     known = scores.truth.y_known
@@ -59,14 +59,14 @@ def tune_own_f1(
     return thresholds
 
 
-def maximise_own_f1(
-    scores: LabelledScores, beta: float = 1.0
+def maximize_own_f1(
+    scores: LabeledScores, beta: float = 1.0
 ) -> tuple[SortedCuts, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Find each label's cut with the best own F-beta.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     beta : float, default 1.0
         Above 1 recall weighs more, below 1 precision.

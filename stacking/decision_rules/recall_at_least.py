@@ -14,12 +14,12 @@ theorem 1.
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 
 
 @register("recall-at-least", average="recall")
-def tune_recall_at_least(scores: LabelledScores, recall: float = 0.9) -> npt.NDArray[np.float64]:
+def tune_recall_at_least(scores: LabeledScores, recall: float = 0.9) -> npt.NDArray[np.float64]:
     """Choose the highest one threshold that keeps a sample's expected recall at a promised level.
 
     The promise: a further sample, exchangeable with these rows, has an expected recall of at least `recall`, whatever
@@ -28,7 +28,7 @@ def tune_recall_at_least(scores: LabelledScores, recall: float = 0.9) -> npt.NDA
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth. With groups, a group is what is exchangeable, and its mean recall is what is promised.
     recall : float, default 0.9
         The promised level, in (0, 1).

@@ -32,7 +32,7 @@ class DecisionRule:
     summary : str
         One sentence on how it chooses.
     tune : callable
-        ``tune(scores, **options)`` with a `LabelledScores` returns thresholds of shape (n_labels,), or a `SampleRule`.
+        ``tune(scores, **options)`` with a `LabeledScores` returns thresholds of shape (n_labels,), or a `SampleRule`.
     by_sample : bool, default False
         Whether it decides sample by sample, so that it has no thresholds of labels.
     """

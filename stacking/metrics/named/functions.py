@@ -187,6 +187,7 @@ def metric_of_function(
         needs=needs or "decisions",
         greater_is_better=greater_is_better,
         rules=ServingRules(("half", "best-single"), "best-single", "best-single", "exact-micro-f1"),
+        bounds=(-np.inf, np.inf),
         is_code=True,
         function=function,
     )

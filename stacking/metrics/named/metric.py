@@ -64,6 +64,8 @@ class Metric(ABC):
         False for losses.
     rules : ServingRules
         The decision rules that serve it.
+    bounds : tuple of float
+        Lowest and highest value that it can have.
     is_code : bool
         Whether the name stands for code that is imported; such a name in a stranger's file is never looked up.
     """
@@ -74,6 +76,7 @@ class Metric(ABC):
     needs: Needs = "decisions"
     greater_is_better: bool = True
     rules: ServingRules = ServingRules()
+    bounds: tuple[float, float] = (0.0, 1.0)
     is_code: bool = False
 
     @property

@@ -205,6 +205,7 @@ def cost(fp: float = 1.0, fn: float = 1.0) -> CountRatio:
         rules=ServingRules(
             (f"cost:{costs}", f"cost-per-label:{costs}"), f"cost:{costs}", f"cost:{costs}", f"cost-per-label:{costs}"
         ),
+        bounds=(0.0, max(fp, fn)),
         upper=(-(fp + fn), fp, fn),
         per_cell=True,
     )

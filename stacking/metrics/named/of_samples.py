@@ -150,6 +150,7 @@ def _plain(
         description=description,
         needs=needs,
         greater_is_better=better,
+        bounds=(0.0, np.inf) if name in ("coverage-error", "log-loss") else (0.0, 1.0),
         of_rows=of_rows,
         kind=name,
     )

@@ -62,6 +62,7 @@ class SumMetric(Metric):
             description="weighted sum; losses count negative",
             needs="decisions" if needing else "probabilities",
             rules=_rules(needing),
+            bounds=(-np.inf, np.inf),
             is_code=any(part.is_code for part in parts),
             parts=tuple(parts),
             weights=tuple(map(float, weights)),

@@ -9,7 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from stacking import PredictionSet, StackingEnsemble, StackingMultilabelClassifier, compare
 from stacking.decision_rules import SampleRule, tune_samples_f1, tune_thresholds
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.metrics import find_metric
 
 SOME = ["macro-f1", "samples-f1", "hamming-loss", "subset-accuracy", "map", "log-loss", "micro-f2", "0.5*micro-f1+map"]
@@ -143,7 +143,7 @@ def test_f_beta_thresholds_are_the_best_there_are(beta):
 def test_probabilities_of_the_sample_rule_are_calibrated_label_by_label():
     rows = make_uneven(make(9, 2000))
     y_score, y_true = rows.to_array()[0], rows.y_true
-    rule = tune_samples_f1(LabelledScores.check(y_score, y_true))
+    rule = tune_samples_f1(LabeledScores.check(y_score, y_true))
     odds = rule.slope * np.log(y_score / (1 - y_score)) + rule.intercept
     mean = (1 / (1 + np.exp(-odds))).mean(axis=0)
     np.testing.assert_allclose(mean, y_true.mean(axis=0), atol=0.01)
@@ -170,9 +170,9 @@ def test_a_comparison_goes_by_the_metric(metric, tmp_path):
     comparison.to_markdown(tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text()
     assert found.title in comparison.verdict() and f"Held-out {found.title}" in text
-    steps = {step.cause: step for step in comparison.ladder.rungs}
+    steps = {step.cause: step for step in comparison.ladder.steps}
     assert (steps["thresholds"].gain is None) is not found.needs_decisions
-    gains = [step.gain for step in comparison.ladder.rungs if step.gain is not None]
+    gains = [step.gain for step in comparison.ladder.steps if step.gain is not None]
     assert comparison.ladder.start + sum(gains) == pytest.approx(comparison.ladder.final)
 
 

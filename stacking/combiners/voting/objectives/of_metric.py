@@ -124,10 +124,10 @@ class LabelMetric(LabelObjective):
     def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the mean over labels; see `LabelObjective`."""
         if isinstance(self.metric, RankingMetric):
-            return np.asarray(self.cells.worths(weights, "roc-auc").sum(axis=1) / self._n_ranked)
+            return np.asarray(self.cells.evaluate(weights, "roc-auc").sum(axis=1) / self._n_ranked)
         # The factor of P in the lower count is beta²; Jaccard's J = F / (2 − F) rises with F1, so its cut is F1's.
         is_jaccard = self.metric.lower[0] < 0
-        worths = self.cells.worths(weights, "own-f1", 1.0 if is_jaccard else self.metric.lower[2])
+        worths = self.cells.evaluate(weights, "own-f1", 1.0 if is_jaccard else self.metric.lower[2])
         return np.asarray((worths / (2.0 - worths) if is_jaccard else worths).mean(axis=1))
 
 
@@ -274,10 +274,10 @@ class FunctionOfScores(RowObjective):
         """Decide at the best single threshold for micro-F1, where the function looks at decisions."""
         if not self.metric.needs_decisions:
             return mixed
-        from stacking.decision_rules.labelled_scores import LabelledScores
+        from stacking.decision_rules.labeled_scores import LabeledScores
         from stacking.decision_rules.single import tune_single
 
-        return np.asarray(mixed >= tune_single(LabelledScores.of(mixed, self.truth))[0])
+        return np.asarray(mixed >= tune_single(LabeledScores.of(mixed, self.truth))[0])
 
 
 class SumOfMetrics(WeightObjective):
