@@ -7,7 +7,7 @@ notebook or on a terminal.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
 from stacking.diagnosis import CheckReport, check_predictions
 from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.metrics import Metric
 from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
 from stacking.predictions.forms.gathering import list_members, load
@@ -105,6 +106,7 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     *,
     truth: Truth = None,
     rule: str = "auto",
+    metric: str | Metric | Callable[..., Any] = "micro-f1",
     image_rules: ImageRules | None = None,
     time_limit: float | None = None,
     n_splits: int = 5,
@@ -123,6 +125,8 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
         The truth, unless the scores carry it.
     rule : str, default="auto"
         Decision rule that tunes the thresholds.
+    metric : str, Metric or callable, default="micro-f1"
+        What to go by, as `StackingEnsemble` takes it.
     image_rules : ImageRules or None, default=None
         What the labels of every sample must keep.
     time_limit : float or None, default=None
@@ -149,9 +153,8 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     >>> predict(ensemble, [[[0.9, 0.1]]]).tolist()
     [[True, False]]
     """
-    ensemble = StackingEnsemble(
-        method, random_state=random_state, time_limit=time_limit, n_splits=n_splits, image_rules=image_rules, rule=rule
-    )
+    options: dict[str, Any] = {"random_state": random_state, "time_limit": time_limit, "n_splits": n_splits}
+    ensemble = StackingEnsemble(method, image_rules=image_rules, rule=rule, metric=metric, **options)
     ensemble.check_parameters()
     given = as_scores(scores, truth)
     with live_progress("fitting") as progress, report_progress(progress):
@@ -180,8 +183,8 @@ def compare(
         Other rows with their truth: methods are fitted on all of `scores` and scored there.
     **options : object
         As `stacking.compare` takes them: ``n_splits``, ``random_state``, ``n_bootstrap``, ``time_limit``, ``groups``,
-        ``image_rules``, ``rule``, ``fit_time_limit``, ``progress`` (by default a line in a notebook and a bar at
-        Python's prompt; None shows nothing).
+        ``image_rules``, ``rule``, ``metric``, ``fit_time_limit``, ``progress`` (by default a line in a notebook and a
+        bar at Python's prompt; None shows nothing).
 
     Returns
     -------
@@ -238,7 +241,7 @@ def predict(
     return _opened(ensemble).predict(given, without=without, as_frame=as_frame)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the public call: all options are keyword-only
     ensemble: StackingEnsemble | PathLike,
     scores: Any,
     *,
@@ -247,6 +250,7 @@ def evaluate(
     drop_seen: bool = False,
     n_bootstrap: int = 1000,
     random_state: int = 0,
+    metric: str | Metric | Callable[..., Any] | None = None,
 ) -> Evaluation:
     """Score an ensemble, its members and their mean on truth that the ensemble has not seen.
 
@@ -266,6 +270,8 @@ def evaluate(
         Resamples behind the 95 % limits.
     random_state : int, default=0
         Seed of the resamples.
+    metric : str, Metric or callable, optional
+        What to score by; by default what the ensemble was fitted for.
 
     Returns
     -------
@@ -279,7 +285,7 @@ def evaluate(
     """
     options: dict[str, Any] = {"drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
     opened, given = _opened(ensemble), as_scores(scores, truth)
-    return evaluate_ensemble(opened, given, without=tuple(without), **options)
+    return evaluate_ensemble(opened, given, without=tuple(without), metric=metric, **options)
 
 
 def report(result: Comparison | Evaluation | PathLike, folder: PathLike, *, overwrite: bool = False) -> Path:

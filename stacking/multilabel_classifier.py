@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -40,6 +40,8 @@ from stacking.process.child_processes import run_parallel
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
+    from stacking.decision_rules.choice import TunedRule
+    from stacking.metrics.named import Metric
     from stacking.predictions import PredictionSet
     from stacking.truth import Truth
 
@@ -78,6 +80,9 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         Passed to :class:`joblib.Parallel` without a backend, so ``joblib.parallel_config`` decides where the fits run.
     random_state : int or None, default=0
         Seed of the folds and of the default final estimator.
+    metric : str, Metric or callable, default="micro-f1"
+        What the final estimator is fitted for and the thresholds are tuned for, as `stacking.metrics.find_metric` takes
+        it; an ensemble that is given keeps its own.
 
     Attributes
     ----------
@@ -119,7 +124,9 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         cv: Any = None,
         n_jobs: int | None = None,
         random_state: int | None = 0,
+        metric: str | Metric | Callable[..., Any] = "micro-f1",
     ) -> None:
+        self.metric = metric
         self.estimators = estimators
         self.final_estimator = final_estimator
         self.n_splits = n_splits
@@ -345,19 +352,24 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         from stacking.ensemble.ensemble import StackingEnsemble
 
         self.final_estimator_ = final.fit(predictions)
+        self._tuned: TunedRule | None = None
         if self._one_dimensional or predictions.n_samples < FEWEST_ROWS_TO_TUNE:
             self.thresholds_ = np.full(predictions.n_labels, 0.5)
         elif isinstance(final, StackingEnsemble):
             self.thresholds_ = final.thresholds_
         else:
-            self.thresholds_ = self._tune(final, predictions)
+            self._tuned = self._tune(final, predictions)
+            self.thresholds_ = self._tuned.thresholds
 
     def _decide(self, y_score: FloatArray) -> NDArray[np.bool_]:
         """Decide by the thresholds, and by the image rules of a final estimator that has some."""
         from stacking.ensemble.ensemble import StackingEnsemble
 
         if isinstance(self.final_estimator_, StackingEnsemble):
-            return self.final_estimator_.decide(y_score, self.thresholds_)
+            own = self.thresholds_ is self.final_estimator_.thresholds_  # then its rule may decide sample by sample
+            return self.final_estimator_.decide(y_score, None if own else self.thresholds_)
+        if self._tuned is not None and self.thresholds_ is self._tuned.thresholds:
+            return self._tuned.decide(y_score)
         return y_score >= self.thresholds_
 
     def _create_final(self) -> Any:
@@ -365,10 +377,12 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         from stacking.combiners.classifier import ClassifierCombiner
         from stacking.combiners.combiner import Combiner
         from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.metrics.named import find_metric
 
         given = "auto" if self.final_estimator is None else self.final_estimator
+        find_metric(self.metric)
         if isinstance(given, str):
-            return StackingEnsemble(given, random_state=self.random_state)
+            return StackingEnsemble(given, random_state=self.random_state, metric=self.metric)
         if isinstance(given, StackingEnsemble | Combiner):
             return clone(given)
         if not hasattr(given, "fit") or not is_classifier(given):
@@ -378,13 +392,14 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
             )
         return ClassifierCombiner(clone(given))
 
-    def _tune(self, combiner: Any, predictions: PredictionSet) -> NDArray[np.float64]:
-        """Choose thresholds on scores that the combiner gave to rows it was not fitted on."""
+    def _tune(self, combiner: Any, predictions: PredictionSet) -> TunedRule:
+        """Choose a decision rule on scores that the combiner gave to rows it was not fitted on."""
         from stacking.decision_rules.choice import choose_thresholds
+        from stacking.metrics.named import find_metric
 
         folds = self._folds(predictions.truth)
         scores = combiner.predict_out_of_fold(predictions, folds=folds)
-        return choose_thresholds(scores, predictions, folds).thresholds
+        return choose_thresholds(scores, predictions, folds, metric=find_metric(self.metric))
 
     def _given_folds(self, X: Any, target: Target, groups: ArrayLike | None) -> NDArray[np.intp] | None:
         """Return the folds of a splitter or of pairs of row numbers; None where `cv` is a number or None."""

@@ -12,6 +12,7 @@ from experiments.cli.options import (
     GivenImageRules,
     GivenPredictions,
     Json,
+    Metric,
     OutFolder,
     Overwrite,
     Quiet,
@@ -65,6 +66,7 @@ def fit(
     method: Annotated[str, typer.Option(help="auto, or the name of one method as `compare` lists them.")] = "auto",
     time_limit: Annotated[float | None, typer.Option(help="Seconds that auto may take.")] = None,
     rule: Rule = "auto",
+    metric: Metric = "micro-f1",
     image_rules: GivenImageRules,
     work: Annotated[
         Path | None,
@@ -86,15 +88,19 @@ def fit(
         from stacking.ensemble.folder import ensemble_folder
         from stacking.files.output_rules import check_folder, check_not_input
         from stacking.files.result_cache import caching
+        from stacking.metrics import metric_name
         from stacking.process.progress import report_progress
 
         check_out_folder(out)
         inputs = given.paths
-        StackingEnsemble(method, rule=rule).check_parameters()
+        StackingEnsemble(method, rule=rule, metric=metric).check_parameters()
         rules = image_rules.read()
         opened = given.open()
-        ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=rules, rule=rule)
+        ensemble = StackingEnsemble(
+            method, random_state=seed, time_limit=time_limit, image_rules=rules, rule=rule, metric=metric
+        )
         options = {**ensemble.get_params(), "image_rules": None if rules is None else rules.as_dict()}
+        options["metric"] = metric_name(metric)
         request = build_manifest("fit", {"predictions": opened.fingerprint}, options)
         with ensemble_folder(out, overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show):
@@ -271,6 +277,10 @@ def evaluate(
     drop_seen: Annotated[
         bool, typer.Option("--drop-seen", help="Leave out samples that the ensemble was fitted on.")
     ] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="What to score by, as `fit` takes it; by default what the ensemble was fitted for."),
+    ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -282,6 +292,7 @@ def evaluate(
         from experiments.reports.evaluation import evaluate_ensemble
         from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.metrics import find_metric, metric_name
         from stacking.report import Column
         from stacking.report.writing import write_interval
 
@@ -293,12 +304,15 @@ def evaluate(
             show.note("an earlier version saved this ensemble: whether it was fitted on these samples cannot be told")
         hashes = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
         options = {"without": left_out, "drop_seen": drop_seen, "random_state": seed}
+        options |= {} if metric is None else {"metric": metric_name(find_metric(metric))}
         request = build_manifest("evaluate", hashes, options)
         inputs = input_paths(ensemble, *given.paths)
         with result_folder(out, "evaluate", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "leaderboard.json"):
                 return
-            found = evaluate_ensemble(loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed)
+            found = evaluate_ensemble(
+                loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed, metric=metric
+            )
             leaderboard = found.leaderboard
             if leaderboard["n_seen_dropped"]:
                 show.note(f"{leaderboard['n_seen_dropped']:,} samples left out: the ensemble was fitted on them")

@@ -55,9 +55,20 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier result; it stays until the new one is whole.")
 ]
 Rule = Annotated[
-    str, typer.Option(help="auto, or the decision rule that tunes the thresholds, such as micro-macro-f1.")
+    str,
+    typer.Option(
+        help="auto, or the decision rule that tunes the thresholds, with options after a colon: "
+        "micro-macro-f1, recall-at-least:recall=0.95, cost:fp=1,fn=5."
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
+Metric = Annotated[
+    str,
+    typer.Option(
+        help="What to go by: micro-f1, macro-f1, samples-f1, micro-f0.5, map, roc-auc, log-loss, recall-at-5, "
+        "0.5*micro-f1+0.5*map, module:function and more."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show details, reasons and seconds.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object, and nothing else to stdout.")]

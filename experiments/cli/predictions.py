@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from experiments.cli.options import (
     Json,
     Labels,
     LogitsOf,
+    Metric,
     Models,
     OutFolder,
     Overwrite,
@@ -106,6 +107,10 @@ def optimize(
             "mean-average-precision or log-loss."
         ),
     ] = "micro-f1-best",
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Search for this metric, as `fit` takes it, instead of --objective, and score by it."),
+    ] = None,
     mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
     start: Annotated[str, typer.Option(help="Weights to start from: uniform, convex or greedy.")] = "uniform",
     max_members: Annotated[int | None, typer.Option(help="Most members with weight.")] = None,
@@ -124,6 +129,7 @@ def optimize(
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.weight_search import search_weights
+        from stacking.metrics import find_metric
         from stacking.report import Column
         from stacking.report.writing import write_score
 
@@ -135,23 +141,22 @@ def optimize(
             "member_costs": split_member_costs(member_cost),
             "max_cost": max_cost,
         }
-        options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": seed}
+        sought = objective if metric is None else find_metric(metric).name
+        options: dict[str, Any] = {"optimizer": optimizer, "objective": sought, "mean": mean, "random_state": seed}
         request = build_manifest("optimize", {"predictions": opened.fingerprint}, {**options, "limits": limits})
         inputs = given.paths
         with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "weights.json"):
                 return
             warn_of_faults(opened, given, show)
-            found = search_weights(
-                opened, output, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
-            )
+            found = search_weights(opened, output, limits=limits, **options)
         show.data({"out": out, **json.loads((out / "weights.json").read_text())})
         weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
         show.table(["member", Column("weight", "score")], [[name, weight] for name, weight in weights])
-        show.result(
-            f"micro-F1 {write_score(found['in_sample_micro_f1'])} at threshold {found['threshold']:.3f}, on the rows "
-            f"that chose the weights ({found['n_evaluations']:,} evaluations)"
-        )
+        score = f"micro-F1 {write_score(found['in_sample_micro_f1'])} at threshold {found['threshold']:.3f}"
+        if metric is not None:
+            score = f"{find_metric(metric).title} {write_score(found['in_sample_score'])}, {score}"
+        show.result(f"{score}, on the rows that chose the weights ({found['n_evaluations']:,} evaluations)")
         show.result(f"weights: {out / 'weights.json'}")
         show.next("compare", *given.arguments, "--out", free_name("comparison"))
 
@@ -211,6 +216,7 @@ def compare(
         float | None, typer.Option(help="Seconds that each fit of auto may take, as --time-limit of `fit`.")
     ] = None,
     rule: Rule = "auto",
+    metric: Metric = "micro-f1",
     image_rules: GivenImageRules,
     given: GivenPredictions,
     overwrite: Overwrite = False,
@@ -226,6 +232,7 @@ def compare(
         from stacking.combiners.registry import method_kind
         from stacking.comparison import compare as compare_methods
         from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.metrics import find_metric, metric_name
         from stacking.predictions import load_predictions
         from stacking.process.progress import report_progress
         from stacking.report import Column
@@ -233,9 +240,10 @@ def compare(
 
         check_out_folder(out)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        by = metric_name(find_metric(metric))
         for name in chosen if isinstance(chosen, list) else ():
             method_kind(name)  # unknown names before anything is read
-        StackingEnsemble(rule=rule, time_limit=fit_time_limit).check_parameters()
+        StackingEnsemble(rule=rule, metric=metric, time_limit=fit_time_limit).check_parameters()
         rules = image_rules.read()
         if holdout is not None and not holdout.exists():
             raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
@@ -246,6 +254,7 @@ def compare(
             held_out = None if held_out is None else held_out.subset(models=only)
         hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
         options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed, "rule": rule}
+        options["metric"] = by
         decided = {"image_rules": None if rules is None else rules.as_dict(), "fit_time_limit": fit_time_limit}
         request = build_manifest("compare", hashes, {**options, **decided})
         inputs = input_paths(holdout, *given.paths)
@@ -263,6 +272,7 @@ def compare(
                     time_limit=time_limit,
                     image_rules=rules,
                     rule=rule,
+                    metric=metric,
                     fit_time_limit=fit_time_limit,
                 )
             write_comparison(found, output)

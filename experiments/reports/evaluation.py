@@ -28,7 +28,8 @@ from stacking.metrics import (
     samples_f1,
     subset_accuracy,
 )
-from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
+from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval, resample
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric
 from stacking.report import Chart, Column, Figure, Paragraph, Report, Section, Table
 from stacking.report.figures import (
     draw_figure,
@@ -158,6 +159,7 @@ def evaluate_ensemble(
     drop_seen: bool = False,
     n_bootstrap: int = 1000,
     random_state: int = 0,
+    metric: "str | Metric | Callable[..., Any] | None" = None,
 ) -> Evaluation:
     """Score an ensemble, its members and their mean on labeled rows.
 
@@ -175,6 +177,9 @@ def evaluate_ensemble(
         Resamples for the intervals, by group where there are groups.
     random_state : int, default=0
         Seed of the resamples.
+    metric : str, Metric or callable, optional
+        What to score by; by default what the ensemble was fitted for. Where that is a function of the user's, which a
+        saved ensemble must not import, it is to be given.
 
     Returns
     -------
@@ -195,12 +200,14 @@ def evaluate_ensemble(
             "predictions must be rows that the ensemble has not seen: these are the ones it was fitted on; hold rows "
             "back with pack --split, and fit again."
         )
+    found = find_metric(ensemble.metric, import_code=False) if metric is None else find_metric(metric)
     given = predictions
     predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score)
     counted = y_score if predictions.counted is None else y_score[predictions.counted]
-    rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(counted, how) for how in REMATCHES}
+    can_rematch = ensemble.predicted_share_ is not None and ensemble.sample_rule_ is None
+    rematched = {how: ensemble.rematch(counted, how) for how in REMATCHES} if can_rematch else {}
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
     main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred, ensemble.thresholds_)
@@ -209,21 +216,38 @@ def evaluate_ensemble(
         for how, thresholds in rematched.items()
     ]
     others = [*moved, _mean_answer(aligned), *(_member_answer(aligned, model) for model in aligned.models)]
-    counts = [answer.counts for answer in (main, *others)]
-    draws = bootstrap_micro_f1(aligned.truth, counts, n_bootstrap=n_bootstrap, random_state=random_state)
+    scores, draws = _score([main, *others], found, n_bootstrap, random_state)
     intervals = [percentile_interval(values) for values in draws]
     kinds = ["auto", *["rematch"] * len(moved), "vote", *["member"] * aligned.n_models]
     rows: list[dict[str, Any]] = [
-        {"method": answer.method, "kind": kind, **_metrics(answer), "low": low, "high": high}
-        for answer, kind, (low, high) in zip([main, *others], kinds, intervals, strict=True)
+        {"method": answer.method, "kind": kind, "score": score, **_metrics(answer, found), "low": low, "high": high}
+        for answer, kind, score, (low, high) in zip([main, *others], kinds, scores, intervals, strict=True)
     ]
-    rows.sort(key=lambda row: -row["score"])
+    rows.sort(key=lambda row: -found.sign * row["score"])
     sizes = {"n_samples": aligned.n_samples, "n_labels": aligned.n_labels, "n_seen_dropped": n_dropped}
-    leaderboard = {"metric": "micro_f1", **sizes, "rows": rows}
+    leaderboard: dict[str, Any] = {"metric": found.name.replace("-", "_"), **sizes, "rows": rows}
+    if found.name != DEFAULT_METRIC:
+        leaderboard["greater_is_better"] = found.greater_is_better
     inputs = {"ensemble": ensemble.fingerprint, "predictions": given.fingerprint}
     options = {"without": without, "drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
+    options |= {} if metric is None else {"metric": found.name}
     notes = () if ensemble.image_rules is None else (IMAGE_RULES_NOTE,)
-    return Evaluation(leaderboard, _report(main, rows, aligned), main, inputs, options, notes)
+    return Evaluation(leaderboard, _report(main, rows, aligned, found), main, inputs, options, notes)
+
+
+def _score(
+    answers: list[HeldOut], metric: Metric, n_bootstrap: int, random_state: int
+) -> tuple[list[float], list[np.ndarray[Any, np.dtype[np.float64]]]]:
+    """Return the metric of each answer, and on resamples that all answers share."""
+    truth = answers[0].truth
+    if metric.name == DEFAULT_METRIC:
+        counts = [answer.counts for answer in answers]
+        draws = bootstrap_micro_f1(truth, counts, n_bootstrap=n_bootstrap, random_state=random_state)
+        masks: dict[str, Any] = {"y_known": truth.y_known, "sample_weight": truth.sample_weight}
+        return [micro_f1(answer.y_true, answer.y_pred, **masks) for answer in answers], list(draws)
+    measured = [metric.measure(truth, answer.y_pred, answer.y_score) for answer in answers]
+    resampled = [resample(one, n_bootstrap=n_bootstrap, random_state=random_state) for one in measured]
+    return [one.value for one in measured], resampled
 
 
 def _unseen(
@@ -309,12 +333,12 @@ def _mean_answer(predictions: "PredictionSet") -> HeldOut:
     return HeldOut("mean", predictions.ids, predictions.labels, predictions.truth, y_score, y_score >= HALF)
 
 
-def _metrics(answer: HeldOut) -> dict[str, float]:
-    """Return every metric of one answer."""
+def _metrics(answer: HeldOut, metric: Metric) -> dict[str, float]:
+    """Return the usual metrics of one answer; micro-F1 too, where it is not the score itself."""
     truth = answer.truth
     masks: dict[str, Any] = {"y_known": truth.y_known, "sample_weight": truth.sample_weight}
     of_labels: dict[str, Callable[..., float]] = {
-        "score": micro_f1,
+        **({} if metric.name == DEFAULT_METRIC else {"micro_f1": micro_f1}),
         "macro_f1": macro_f1,
         "samples_f1": samples_f1,
         "subset_accuracy": subset_accuracy,
@@ -330,10 +354,12 @@ def _metrics(answer: HeldOut) -> dict[str, float]:
     }
 
 
-def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionSet") -> Report:
+def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionSet", metric: Metric) -> Report:
     """Lay the evaluation out as a report."""
-    columns = [Column("method"), *(Column(title, "score") for title in ("micro-F1", "low", "high", "macro-F1", "mAP"))]
-    keys = ("score", "low", "high", "macro_f1", "mean_average_precision")
+    others = {"micro-F1": "micro_f1", "macro-F1": "macro_f1", "mAP": "mean_average_precision"}
+    others.pop(metric.title, None)
+    columns = [Column("method"), *(Column(title, "score") for title in (metric.title, "low", "high", *others))]
+    keys = ("score", "low", "high", *others.values())
     cells = [(row["method"], *(row[key] for key in keys)) for row in rows]
     strong = [place for place, row in enumerate(rows) if row["method"] == main.method]
     caption = (
@@ -342,7 +368,8 @@ def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionS
     )
     ensemble = rows[strong[0]]
     verdict = (
-        f"The ensemble scores {write_estimate(ensemble['score'], ensemble['low'], ensemble['high'])} micro-F1 on "
+        f"The ensemble scores {write_estimate(ensemble['score'], ensemble['low'], ensemble['high'])} {metric.title}"
+        f"{'' if metric.greater_is_better else ' (lower is better)'} on "
         f"{predictions.n_samples:,} samples with {predictions.n_labels} labels that it was not fitted on."
     )
     sections = [

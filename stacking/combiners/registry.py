@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from optimizers.registry import Registry
 from stacking._earlier_names import warn_of_earlier_name
+from stacking.metrics.named import DEFAULT_METRIC
 
 if TYPE_CHECKING:
     from stacking.combiners.combiner import Combiner
@@ -61,7 +62,7 @@ class Method:
         """Whether the package that it requires, if any, is installed."""
         return not self.requires or importlib.util.find_spec(self.requires) is not None
 
-    def build(self, random_state: Any, options: Mapping[str, Any]) -> Combiner:
+    def build(self, random_state: Any, options: Mapping[str, Any], metric: Any = DEFAULT_METRIC) -> Combiner:
         """Build the combiner.
 
         Parameters
@@ -70,16 +71,26 @@ class Method:
             Seed, for a combiner that draws.
         options : mapping
             Constructor parameters that differ from the method's own.
+        metric : str, Metric or callable, default="micro-f1"
+            What a method that searches weights for micro-F1 is to search for instead, and what auto goes by.
 
         Returns
         -------
         Combiner
             Unfitted.
         """
-        draws = "random_state" in inspect.signature(self.combiner).parameters
-        seed = {"random_state": random_state} if draws else {}
-        return self.combiner(**{**self.parameters, **seed, **options})
+        takes = inspect.signature(self.combiner).parameters
+        own: dict[str, Any] = {"random_state": random_state} if "random_state" in takes else {}
+        if metric != DEFAULT_METRIC:
+            if "metric" in takes:
+                own["metric"] = metric
+            elif self.parameters.get("objective") == SEARCHED_FOR_MICRO_F1 and "weights_per" not in self.parameters:
+                own["objective"] = metric
+        return self.combiner(**{**self.parameters, **own, **options})
 
+
+SEARCHED_FOR_MICRO_F1 = "micro-f1-best"
+"""The objective of methods that follow the metric; one that names another keeps it."""
 
 _HOME = __name__.rpartition(".")[0]
 _METHODS: Registry[Method] = Registry(
@@ -220,7 +231,7 @@ def method_kind(name: str) -> Literal["vote", "meta", "auto"]:
     return find_method(name).kind
 
 
-def create_method(name: str, *, random_state: Any = 0, **options: Any) -> Combiner:
+def create_method(name: str, *, random_state: Any = 0, metric: Any = DEFAULT_METRIC, **options: Any) -> Combiner:
     """Build the unfitted combiner of a method.
 
     Parameters
@@ -229,6 +240,8 @@ def create_method(name: str, *, random_state: Any = 0, **options: Any) -> Combin
         One of `list_methods()`.
     random_state : int, Generator or None, default=0
         Seed, where the method draws.
+    metric : str, Metric or callable, default="micro-f1"
+        What a method that searches weights for micro-F1 is to search for instead, and what auto goes by.
     **options : object
         Constructor parameters of the combiner that differ from the method's own.
 
@@ -247,4 +260,4 @@ def create_method(name: str, *, random_state: Any = 0, **options: Any) -> Combin
     >>> create_method("harmonic")
     SoftVoting(mean='harmonic')
     """
-    return find_method(name).build(random_state, options)
+    return find_method(name).build(random_state, options, metric)

@@ -2,7 +2,9 @@
 
 Per split the whole predictor is fitted on the fitting side, exactly as `StackingEnsemble.fit` does it: the combiner,
 the choice of the decision rule on cross-fitted scores, the thresholds; its decisions on the test side, image rules
-included, are counted. Nothing of the test side is seen before. Two fixed rules are scored next to the chosen one.
+included, are counted. Nothing of the test side is seen before. Two fixed rules are scored next to the chosen one: those
+that the metric names for one threshold and for one per label. A metric other than micro-F1 is measured and resampled
+here, while scores and decisions are at hand.
 """
 
 from __future__ import annotations
@@ -16,24 +18,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import DoubleArray
+from stacking._typing import BoolArray, DoubleArray
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.shared_fits import cpu_clock, wall_clock
 from stacking.comparison.candidates import Candidate, Kind
 from stacking.comparison.held_out import HeldOut
+from stacking.comparison.plan import ComparisonPlan
 from stacking.comparison.splits import Split
 from stacking.decision_rules.choice import choose_thresholds
 from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+from stacking.metrics.bootstrap import resample
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
-from stacking.metrics.fit_error import fit_deviations
+from stacking.metrics.fit_error import deviations_of, fit_deviations
+from stacking.metrics.named import DEFAULT_METRIC, Metric, metric_name
 from stacking.predictions import PredictionSet
 from stacking.process.memory import peak_memory, reset_peak_memory
 from stacking.truth import Truth
 
-FIXED_RULES = {"single": "single", "per_label": "exact-micro-f1"}
-"""Column of the table → decision rule."""
-
-DECISIONS = ("chosen", *FIXED_RULES)
+DECISIONS = ("chosen", "single", "per_label")
 """The three sets of decisions of every row of the table."""
 
 _log = logging.getLogger(__name__)
@@ -67,6 +69,9 @@ class MethodResult:
         Constructor parameters.
     notes : tuple of str
         What the method reports about itself, such as its fall-backs.
+    scores, replicates : dict of str to float and to ndarray of shape (n_bootstrap,)
+        A metric other than micro-F1, on the scored rows and their resamples, by decision; empty for micro-F1, whose
+        counts are kept.
     """
 
     name: str
@@ -82,6 +87,8 @@ class MethodResult:
     peak_memory_mb: float | None
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    scores: dict[str, float] = field(default_factory=dict)
+    replicates: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def rule(self) -> str:
@@ -135,6 +142,7 @@ def try_candidate(
     candidate: Candidate,
     splits: Sequence[Split],
     scored: PredictionSet,
+    plan: ComparisonPlan,
     deadline: float = float("inf"),
     begin_split: Callable[[int], None] | None = None,
 ) -> tuple[MethodResult, HeldOut] | FailedMethod:
@@ -148,6 +156,8 @@ def try_candidate(
         On which splits.
     scored : PredictionSet
         All scored rows, with their truth.
+    plan : ComparisonPlan
+        The metric, and how it is resampled.
     deadline : float, default=inf
         Value of ``time.monotonic()`` after which no further split is started.
     begin_split : callable, optional
@@ -159,7 +169,7 @@ def try_candidate(
         The result with its held-out scores and chosen decisions, or the reason there is none.
     """
     try:
-        return evaluate(candidate, splits, scored, deadline, begin_split)
+        return evaluate(candidate, splits, scored, plan, deadline, begin_split)
     except OutOfTimeError as error:
         return FailedMethod(candidate.name, candidate.kind, str(error))
     except Exception as error:  # one method never sinks the comparison; the reason is recorded
@@ -171,6 +181,7 @@ def evaluate(
     candidate: Candidate,
     splits: Sequence[Split],
     scored: PredictionSet,
+    plan: ComparisonPlan,
     deadline: float = float("inf"),
     begin_split: Callable[[int], None] | None = None,
 ) -> tuple[MethodResult, HeldOut]:
@@ -184,6 +195,8 @@ def evaluate(
         On which splits.
     scored : PredictionSet
         All scored rows, with their truth.
+    plan : ComparisonPlan
+        The metric, and how it is resampled.
     deadline : float, default=inf
         Value of ``time.monotonic()`` after which no further split is started.
     begin_split : callable, optional
@@ -215,22 +228,23 @@ def evaluate(
         unfitted = _limit_time(candidate.build(), (deadline - time.monotonic()) / (len(splits) - number))
         ensemble, tuned_on = unfitted.fit_out_of_fold(split.fit_side, folds=split.inner_folds)
         y_score[split.rows] = ensemble.predict_proba(split.test_side)
-        thresholds, cross_fitted = _tune_decisions(ensemble, tuned_on)
+        thresholds, cross_fitted = _tune_decisions(ensemble, tuned_on, plan.metric)
         for name in DECISIONS:
             decisions[name][split.rows] = ensemble.decide(y_score[split.rows], thresholds[name])
             without[name].append(cross_fitted[name])
-        singles.append(float(thresholds["single"][0]))
+        singles.append(float(np.asarray(thresholds["single"])[0]))
         fitted.append(ensemble)
     counts = {name: DecisionCounts.count(decided, truth) for name, decided in decisions.items()}
     limits = np.median([ensemble.thresholds_ for ensemble in fitted], axis=0)
     held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"], limits)
     cpu, wall, peak = meter.read()
+    measured, replicates = _measure(decisions, held_out, plan)
     combiners = [ensemble.combiner_ for ensemble in fitted]
     result = MethodResult(
         candidate.name,
         candidate.kind,
         counts,
-        {name: fit_deviations(without[name], _count_splits(counts[name], truth, splits)) for name in DECISIONS},
+        _fit_deviations(without, decisions, held_out, splits, plan.metric),
         held_out.histogram,
         rules=tuple(str(ensemble.report_["rule"]) for ensemble in fitted),
         single_thresholds=tuple(singles),
@@ -240,8 +254,29 @@ def evaluate(
         peak_memory_mb=peak,
         options={} if candidate.kind == "member" else _options(combiners),
         notes=_notes(fitted),
+        scores=measured,
+        replicates=replicates,
     )
     return result, held_out
+
+
+def _measure(
+    decisions: dict[str, BoolArray], held_out: HeldOut, plan: ComparisonPlan
+) -> tuple[dict[str, float], dict[str, npt.NDArray[np.float64]]]:
+    """Measure and resample a metric other than micro-F1, once where no decisions count."""
+    metric = plan.metric
+    if metric.name == DEFAULT_METRIC:
+        return {}, {}
+    values: dict[str, float] = {}
+    replicates: dict[str, npt.NDArray[np.float64]] = {}
+    for name, decided in decisions.items():
+        if values and not metric.needs_decisions:
+            values[name], replicates[name] = values["chosen"], replicates["chosen"]
+            continue
+        measured = metric.measure(held_out.truth, decided, held_out.y_score)
+        values[name] = measured.value
+        replicates[name] = resample(measured, n_bootstrap=plan.n_bootstrap, random_state=plan.random_state)
+    return values, replicates
 
 
 def _limit_time(ensemble: StackingEnsemble, seconds: float) -> StackingEnsemble:
@@ -256,20 +291,62 @@ def _limit_time(ensemble: StackingEnsemble, seconds: float) -> StackingEnsemble:
 
 
 def _tune_decisions(
-    ensemble: StackingEnsemble, tuned_on: CrossFitted
-) -> tuple[dict[str, DoubleArray], dict[str, float | None]]:
-    """Return thresholds and cross-fitted micro-F1 of the chosen rule and of the two that are scored next to it."""
+    ensemble: StackingEnsemble, tuned_on: CrossFitted, metric: Metric
+) -> tuple[dict[str, DoubleArray | None], dict[str, float | None]]:
+    """Return thresholds and the cross-fitted metric of the chosen rule and of the two that are scored next to it.
+
+    None stands for the ensemble's own thresholds.
+    """
     chosen, scores = ensemble.report_["rule"], ensemble.report_["rules"]
-    thresholds, cross_fitted = {"chosen": ensemble.thresholds_}, {"chosen": scores.get(chosen)}
-    for name, rule in FIXED_RULES.items():
+    thresholds: dict[str, DoubleArray | None] = {"chosen": None}
+    cross_fitted = {"chosen": scores.get(chosen)}
+    for name, rule in (("single", metric.rules.single), ("per_label", metric.rules.per_label)):
         if rule in scores or not scores:
-            thresholds[name] = ensemble.thresholds_ if rule == chosen else tuned_on.tuner.tune(rule)
+            own = rule == chosen
+            thresholds[name] = ensemble.thresholds_ if own else tuned_on.tuner.tune(rule, metric=metric).thresholds
             cross_fitted[name] = scores.get(rule)
-        else:  # the rule was given, so that no other was tried
+        else:  # the rule was given, or does not serve the ensemble's metric, so that it was not tried
             predictions, y_score, folds, tuner = tuned_on
-            choice = choose_thresholds(y_score, predictions, folds, decide=ensemble.decide, rule=rule, tuner=tuner)
+            choice = choose_thresholds(
+                y_score, predictions, folds, decide=ensemble.decide, rule=rule, tuner=tuner, metric=metric
+            )
             thresholds[name], cross_fitted[name] = choice.thresholds, choice.scores.get(rule)
-    return thresholds, cross_fitted
+    if metric.needs_decisions and metric_name(ensemble.metric) == metric.name:
+        return thresholds, cross_fitted
+    # The scores of the rules are those of another metric: all three are worth what is measured here.
+    predictions, y_score, _, _ = tuned_on
+    if metric.needs_decisions:
+        return thresholds, dict.fromkeys(cross_fitted)
+    return thresholds, dict.fromkeys(cross_fitted, metric.measure(predictions.truth, None, y_score).value)
+
+
+def _fit_deviations(
+    without: dict[str, list[float | None]],
+    decisions: dict[str, BoolArray],
+    held_out: HeldOut,
+    splits: Sequence[Split],
+    metric: Metric,
+) -> dict[str, DoubleArray]:
+    """Measure what the fits of each split add to the error of each score."""
+    truth = held_out.truth
+    if metric.name == DEFAULT_METRIC:
+        return {
+            name: fit_deviations(without[name], _count_splits(DecisionCounts.count(decided, truth), truth, splits))
+            for name, decided in decisions.items()
+        }
+    deviations: dict[str, DoubleArray] = {}
+    for name, decided in decisions.items():
+        if deviations and not metric.needs_decisions:
+            deviations[name] = deviations["chosen"]
+            continue
+        others = []
+        for split in splits if len(splits) > 1 else ():
+            kept = np.ones(len(decided), dtype=bool)
+            kept[split.rows] = False
+            measured = metric.measure(truth.rows(kept), decided[kept], held_out.y_score[kept])
+            others.append(measured.value)
+        deviations[name] = deviations_of(without[name], others)
+    return deviations
 
 
 def _count_splits(counts: DecisionCounts, truth: Truth, splits: Sequence[Split]) -> DoubleArray:

@@ -28,7 +28,7 @@ class Comparison(ComparisonResults):
     failures : tuple of FailedMethod
         Methods that could not be scored, with the reason.
     constant_answer : float
-        Micro-F1 of the best answer that looks at no sample.
+        What an answer that looks at no sample scores: the label set, or the frequencies, of the fitting side.
     ladder : Ladder or None
         Where the gain over the best member comes from; None without a member and a method.
     manifest : dict
@@ -36,13 +36,15 @@ class Comparison(ComparisonResults):
     results : mapping of str to MethodResult
         Counts behind every row.
     replicates : mapping of (method, decision) to ndarray of shape (n_bootstrap,)
-        Micro-F1 in every bootstrap sample.
+        The metric in every bootstrap sample.
     truth : Truth
         Of the scored samples.
     models, labels : tuple of str
         Names.
     kept : mapping of str to HeldOut
         Held-out scores of the method the report is about, the best member and the mean.
+    metric : Metric
+        What everything was fitted for and scored by.
     """
 
     def verdict(self) -> str:

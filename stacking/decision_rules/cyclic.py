@@ -47,6 +47,6 @@ def tune_cyclic(scores: LabeledScores, max_cycles: int = 30) -> npt.NDArray[np.f
     positives = float(cuts.positives.sum())
     if positives == 0.0:
         return np.full(scores.n_labels, np.inf)
-    chosen, _ = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives)
+    chosen, _ = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives, 1.0)
     _kernels.cycle_cuts(cuts.start, cuts.hits, cuts.fired, positives, chosen, max_cycles)
     return cuts.thresholds(chosen)

@@ -78,7 +78,7 @@ def _own_best_cuts(cuts: SortedCuts) -> IntArray:
     """Return each label's cut with the best own F1."""
     from stacking.kernels import cuts as _kernels
 
-    chosen: IntArray = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives)[0]
+    chosen: IntArray = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives, 1.0)[0]
     return chosen
 
 

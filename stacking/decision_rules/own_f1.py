@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice
+from stacking.decision_rules.exact_micro_f1 import check_beta
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
@@ -58,13 +59,17 @@ def tune_own_f1(
     return thresholds
 
 
-def maximize_own_f1(scores: LabeledScores) -> tuple[SortedCuts, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Find each label's cut with the best own F1.
+def maximize_own_f1(
+    scores: LabeledScores, beta: float = 1.0
+) -> tuple[SortedCuts, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Find each label's cut with the best own F-beta.
 
     Parameters
     ----------
     scores : LabeledScores
         Scores and truth.
+    beta : float, default 1.0
+        Above 1 recall weighs more, below 1 precision.
 
     Returns
     -------
@@ -73,18 +78,20 @@ def maximize_own_f1(scores: LabeledScores) -> tuple[SortedCuts, npt.NDArray[np.i
 
     Notes
     -----
-    A cut that fires n entries has an F1 of at most 2 p / (p + n), so entries beyond p (2 / F − 1) need no sorting,
-    with F the label's best F1 at a histogram edge.
+    A cut that fires n entries has an F-beta of at most (1 + β²) p / (β² p + n), so entries beyond
+    p ((1 + β²) / F − β²) need no sorting, with F the label's best value at a histogram edge.
     """
     from stacking.kernels import cuts as _kernels
 
     histograms = count_scores(scores)
     hits, fired = histograms.above_edges()
     positives = histograms.positives
-    total = positives[:, None] + fired
-    reachable = np.divide(2.0 * hits, total, out=np.zeros_like(hits), where=total > 0).max(axis=1)
+    check_beta(beta)
+    square = beta * beta
+    total = square * positives[:, None] + fired
+    reachable = np.divide((1.0 + square) * hits, total, out=np.zeros_like(hits), where=total > 0).max(axis=1)
     # 1e-12 only keeps the branch that is not taken from dividing by 0: other values are larger.
-    limit = np.where(reachable > 0, positives * (2.0 / np.maximum(reachable, 1e-12) - 1.0), 0.0)
+    limit = np.where(reachable > 0, positives * ((1.0 + square) / np.maximum(reachable, 1e-12) - square), 0.0)
     cuts = sort_cuts(scores, histograms, limit)
-    chosen, value = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, positives)
+    chosen, value = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, positives, square)
     return cuts, chosen, value

@@ -75,8 +75,13 @@ class ScoreHistograms:
         """
         return np.cumsum(self.positive[:, ::-1], axis=1), np.cumsum(self.mass[:, ::-1], axis=1)
 
-    def reachable_micro_f1(self) -> float:
-        """Return the best micro-F1 of thresholds at bin edges, by Dinkelbach's iteration.
+    def reachable_micro_f1(self, beta: float = 1.0) -> float:
+        """Return the best micro-F-beta of thresholds at bin edges, by Dinkelbach's iteration.
+
+        Parameters
+        ----------
+        beta : float, default 1.0
+            Above 1 recall weighs more, below 1 precision.
 
         Returns
         -------
@@ -86,13 +91,14 @@ class ScoreHistograms:
         hits, fired = self.above_edges()
         positives = float(hits[:, -1].sum())
         value = 0.0
+        square = beta * beta
         while True:
-            gain = 2.0 * hits - value * fired
+            gain = (1.0 + square) * hits - value * fired
             best = gain.argmax(axis=1)[:, None]
             used = np.take_along_axis(gain, best, axis=1) > 0
             all_hits = float(np.take_along_axis(hits, best, axis=1)[used].sum())
             all_fired = float(np.take_along_axis(fired, best, axis=1)[used].sum())
-            reached = 2.0 * all_hits / (positives + all_fired) if positives else 0.0
+            reached = (1.0 + square) * all_hits / (square * positives + all_fired) if positives else 0.0
             if reached <= value:
                 return value
             value = reached
@@ -140,22 +146,24 @@ class SortedCuts:
         result[chosen >= 0] = self.threshold[chosen[chosen >= 0]]
         return result
 
-    def micro_f1(self, chosen: IntArray) -> float:
-        """Return the micro-F1 that the chosen cuts reach.
+    def micro_f1(self, chosen: IntArray, beta: float = 1.0) -> float:
+        """Return the micro-F-beta that the chosen cuts reach.
 
         Parameters
         ----------
         chosen : ndarray of int, shape (n_labels,)
             One cut per label, −1 for never.
+        beta : float, default 1.0
+            Above 1 recall weighs more, below 1 precision.
 
         Returns
         -------
         float
-            Micro-F1 in [0, 1]; 0 without positives.
+            Micro-F-beta in [0, 1]; 0 without positives.
         """
-        used = chosen[chosen >= 0]
-        total = self.positives.sum() + self.fired[used].sum()
-        return float(2.0 * self.hits[used].sum() / total) if total > 0 else 0.0
+        used, square = chosen[chosen >= 0], beta * beta
+        total = square * self.positives.sum() + self.fired[used].sum()
+        return float((1.0 + square) * self.hits[used].sum() / total) if total > 0 else 0.0
 
 
 def count_scores(scores: LabeledScores) -> ScoreHistograms:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from stacking._checks import check_choice, check_frequency, check_label_groups
+from stacking._checks import check_frequency, check_label_groups
 from stacking._earlier_names import Renamed
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
@@ -24,13 +24,14 @@ from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import (
     ImageRules,
+    SampleRule,
     apply_image_rules,
     apply_thresholds,
-    list_decision_rules,
+    check_rule,
     never_predicted,
     rematch_thresholds,
 )
-from stacking.decision_rules.choice import RuleTuner, choose_thresholds
+from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.notebook import ShownEnsemble
@@ -39,6 +40,7 @@ from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_name, name_or_metric
 from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
@@ -80,7 +82,12 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         are the prediction set's label groups, or what stands before the colon of names like ``color:red``.
     rule : str, default="auto"
         Decision rule that tunes the thresholds, one of `stacking.decision_rules.list_decision_rules()`, for example
-        ``"micro-macro-f1"`` where rare labels count; ``"auto"`` chooses for micro-F1.
+        ``"micro-macro-f1"`` where rare labels count, with options after a colon (``"recall-at-least:recall=0.95"``);
+        ``"auto"`` chooses for the metric.
+    metric : str, Metric or callable, default="micro-f1"
+        What the ensemble is fitted for, as `stacking.metrics.find_metric` takes it: auto chooses by it, weights are
+        searched for it, and the decision rules are those that serve it. One that looks at scores only, such as
+        ``"map"``, leaves the decisions to micro-F1's rules.
 
     Attributes
     ----------
@@ -88,6 +95,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         Fitted on all rows.
     thresholds_ : ndarray of float64, shape (n_labels,)
         A label fires where its score reaches its threshold; +inf never fires.
+    sample_rule_ : SampleRule or None
+        Moves the scores of each sample before the thresholds, .5 then, where the rule decides sample by sample.
     predicted_share_ : ndarray of float64, shape (n_labels,), or None
         Share of the fitted rows that each label is predicted for at these thresholds, by cross-fitted scores; None in
         folders of earlier versions.
@@ -122,6 +131,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         n_splits: int = 5,
         image_rules: ImageRules | None = None,
         rule: str = "auto",
+        metric: str | Metric | Callable[..., Any] = "micro-f1",
     ) -> None:
         self.method = method
         self.random_state = random_state
@@ -129,6 +139,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         self.n_splits = n_splits
         self.image_rules = image_rules
         self.rule = rule
+        self.metric = metric
 
     def fit(
         self,
@@ -157,8 +168,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method or the rule is unknown, the truth is missing or does not fit, a label is covered by no model,
-            or no image could keep the image rules.
+            If the method, the rule or the metric is unknown, the truth is missing or does not fit, a label is covered
+            by no model, or no image could keep the image rules.
         """
         given = as_prediction_set(predictions, y_true)
         return self.fit_out_of_fold(given if groups is None else given.with_groups(groups))[0]
@@ -204,7 +215,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         elif method_kind(self.method) == "auto":
             tuned_on = self._fit_auto(counted, started, folds)
         else:
-            tuned_on = self._fit_method(counted, create_method(self.method, random_state=self.random_state), folds)
+            method = create_method(self.method, random_state=self.random_state, metric=name_or_metric(self.metric))
+            tuned_on = self._fit_method(counted, method, folds)
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
         return self, tuned_on
 
@@ -228,11 +240,13 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method or the rule is unknown, a number is out of range, or no image could keep the image rules.
+            If the method, the rule or the metric is unknown, a number is out of range, or no image could keep the image
+            rules.
         """
         if not isinstance(self.method, Combiner):
             method_kind(self.method)
-        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        check_rule(self.rule)
+        find_metric(self.metric)
         if self.n_splits < 2:
             raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
         if self.time_limit is not None and not self.time_limit >= 0:
@@ -268,7 +282,12 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        auto = AutoCombiner(time_limit=limit, random_state=self.random_state, image_rules=self.image_rules)
+        auto = AutoCombiner(
+            time_limit=limit,
+            random_state=self.random_state,
+            image_rules=self.image_rules,
+            metric=name_or_metric(self.metric),
+        )
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)
@@ -354,7 +373,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         y_score, thresholds = self._align(y_score=y_score, thresholds=thresholds)
-        return self._decide(y_score, self.thresholds_ if thresholds is None else thresholds)
+        if thresholds is None:
+            return TunedRule(self.thresholds_, self.sample_rule_).decide(y_score, self._decide)
+        return self._decide(y_score, thresholds)
 
     def rematch(self, y_score: npt.ArrayLike, how: str = "shift") -> npt.NDArray[np.float64]:
         """Move the thresholds until new rows are predicted as often as the rows that the ensemble was fitted on.
@@ -392,13 +413,19 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If an earlier version saved the ensemble, which does not know how often it predicts.
+            If an earlier version saved the ensemble, which does not know how often it predicts, or its rule decides
+            sample by sample.
         """
         check_is_fitted(self)
         if self.predicted_share_ is None:
             raise ValueError(
                 "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
                 "one; fit it again."
+            )
+        if self.sample_rule_ is not None:
+            raise ValueError(
+                f"ensemble must decide by thresholds of labels to be rematched: its rule {self.report_['rule']!r} "
+                "decides sample by sample; fit it with another rule."
             )
         return self.predicted_share_
 
@@ -483,6 +510,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         for name, array in (("fitted_ids", self.fitted_ids_), ("predicted_share", self.predicted_share_)):
             if array is not None:
                 extra_arrays[name] = array
+        if self.sample_rule_ is not None:
+            description["sample_rule"] = {"slope": self.sample_rule_.slope, "beta": self.sample_rule_.beta}
+            extra_arrays["sample_intercept"] = self.sample_rule_.intercept
         if isinstance(folder, OutputFolder):  # claimed by the caller before the fit
             write_ensemble_folder(folder, description, self.combiner_, extra_arrays)
             return
@@ -526,6 +556,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             extra_arrays.get("predicted_share"),
         )
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
+        ensemble.sample_rule_ = _read_sample_rule(description, extra_arrays, len(ensemble.labels_))
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
         label_ids = description.get("label_ids")
@@ -540,7 +571,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         seen = ensemble.fitted_ids_
         if seen is not None and (seen.dtype != np.uint64 or seen.ndim != 1):
             raise ValueError(f"fitted_ids must be hashes of ids: got shape {seen.shape} of {seen.dtype}")
-        ensemble._decide(np.zeros((2, len(ensemble.labels_)), np.float32), ensemble.thresholds_)
+        ensemble.decide(np.zeros((2, len(ensemble.labels_)), np.float32))
         str(ensemble.report_)
         return ensemble
 
@@ -564,27 +595,56 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         rules = parameters.pop("image_rules")
         if self.rule == "auto":
             del parameters["rule"]
+        parameters["metric"] = metric_name(self.metric)
+        if parameters["metric"] == DEFAULT_METRIC:
+            del parameters["metric"]
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
     def _tune(
         self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp], tuner: RuleTuner
     ) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner)
-        self.thresholds_ = choice.thresholds
-        fired = apply_thresholds(held_out, choice.thresholds)
+        metric = find_metric(self.metric)
+        choice = choose_thresholds(
+            held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner, metric=metric
+        )
+        self.thresholds_, self.sample_rule_ = choice.thresholds, choice.by_sample
+        fired = choice.decide(held_out)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
         steps = [dict(step) for step in getattr(self.combiner_, "gain_steps_", ())]
-        if steps and "single" in choice.scores:  # the race ends with one threshold, the ensemble with its rule
-            steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores["single"]
+        race = metric.rules.race
+        if steps and metric.needs_decisions and race in choice.scores:
+            # The race ends with one threshold (or the rule that the metric is raced with), the ensemble with its rule.
+            steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores[race]
         self.report_ = EnsembleReport(
             method=self._method_name,
             rule=choice.rule,
             rules=choice.scores,
-            cross_fitted_micro_f1=choice.scores.get(choice.rule),
+            cross_fitted_micro_f1=None,
             n_samples=predictions.n_samples,
             n_labels=predictions.n_labels,
             n_never_predicted=int(never_predicted(self.thresholds_).sum()),
             notes=list(getattr(self.combiner_, "notes_", ())),
             gain_steps=steps,
         )
+        estimate = choice.scores.get(choice.rule)
+        if metric.name == DEFAULT_METRIC:
+            self.report_["cross_fitted_micro_f1"] = estimate
+            return
+        if estimate is not None and not metric.needs_decisions:
+            self.report_["cross_fitted_micro_f1"] = estimate
+            estimate = metric.measure(predictions.truth, None, held_out).value
+        self.report_ |= {"metric": metric.name, "metric_title": metric.title, "cross_fitted_score": estimate}
+
+
+def _read_sample_rule(
+    description: dict[str, Any], beside: dict[str, npt.NDArray[Any]], n_labels: int
+) -> SampleRule | None:
+    """Return the rule that decides sample by sample, if the folder holds one."""
+    facts = description.get("sample_rule")
+    if facts is None:
+        return None
+    slope, beta, intercept = float(facts["slope"]), float(facts["beta"]), beside["sample_intercept"]
+    if intercept.shape != (n_labels,) or not np.isfinite([slope, beta, *intercept]).all() or beta <= 0:
+        raise ValueError(f"sample_intercept must hold a finite number for each of {n_labels} labels")
+    return SampleRule(slope, intercept.astype(np.float64), beta)

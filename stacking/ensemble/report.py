@@ -13,14 +13,15 @@ class EnsembleReport(dict[str, Any]):
     """What was chosen and why, as a dict that prints as a few lines."""
 
     def __str__(self) -> str:
-        estimate = self["cross_fitted_micro_f1"]
-        worth = "nothing could be held out" if estimate is None else f"cross-fitted micro-F1 {estimate:.4f}"
+        title = self.get("metric_title", "micro-F1")
+        estimate = self["cross_fitted_micro_f1"] if title == "micro-F1" else self["cross_fitted_score"]
+        worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {estimate:.4f}"
         lines = [f"method {self['method']}: {worth}"]
         tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
             lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [*describe_gain(self.get("gain_steps", [])), *(str(note) for note in self["notes"])]
+        lines += [*describe_gain(self.get("gain_steps", []), title), *(str(note) for note in self["notes"])]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

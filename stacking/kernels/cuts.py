@@ -270,14 +270,14 @@ def best_cuts(cut_start, hits, fired, price):
 
 
 @compiled
-def best_f1_cuts(cut_start, hits, fired, positives):
-    """Return per label the cut with the highest own F1, or −1 where the label has no positives, and that F1."""
+def best_f1_cuts(cut_start, hits, fired, positives, square):
+    """Return per label the cut with the highest own F-beta, −1 where the label has no positives; ``square`` is β²."""
     n_labels = len(cut_start) - 1
     chosen = np.full(n_labels, -1, np.int64)
     value = np.zeros(n_labels)
     for label in range(n_labels):
         for cut in range(cut_start[label], cut_start[label + 1]):
-            f1 = 2.0 * hits[cut] / (positives[label] + fired[cut])
+            f1 = (1.0 + square) * hits[cut] / (square * positives[label] + fired[cut])
             if f1 > value[label]:
                 value[label], chosen[label] = f1, cut
     return chosen, value

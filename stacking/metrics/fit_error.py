@@ -55,11 +55,29 @@ def fit_deviations(scores_without: Sequence[float | None], fold_counts: npt.Arra
     [-0.035, 0.035]
     """
     counts = np.asarray(fold_counts, dtype=np.float64)
-    n_folds = len(counts)
+    others = counts.sum(axis=0) - counts
+    return deviations_of(scores_without, f1_score(others[:, 0], others[:, 1], others[:, 2]))
+
+
+def deviations_of(scores_without: Sequence[float | None], scores_of_others: npt.ArrayLike) -> DoubleArray:
+    """Measure the same by any metric.
+
+    Parameters
+    ----------
+    scores_without : sequence of float or None, length n_folds
+        As `fit_deviations` takes it.
+    scores_of_others : array of shape (n_folds,)
+        What the procedure scores on the rows outside each outer fold.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_folds,)
+        As `fit_deviations` returns it.
+    """
+    n_folds = len(scores_without)
     if n_folds < 2 or any(score is None for score in scores_without):
         return np.zeros(n_folds)
-    others = counts.sum(axis=0) - counts
-    moved = np.asarray(scores_without, dtype=np.float64) - f1_score(others[:, 0], others[:, 1], others[:, 2])
+    moved = np.asarray(scores_without, dtype=np.float64) - np.asarray(scores_of_others, dtype=np.float64)
     return np.asarray(np.sqrt((n_folds - 1) / n_folds) * (moved - moved.mean()))
 
 

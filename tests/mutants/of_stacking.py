@@ -42,8 +42,8 @@ STACKING = (
     Mutant(
         "weights dropped in nested decisions",
         "stacking/decision_rules/choice.py",
-        "tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule)",
-        "tune_rule(self.y_score[part], Truth(self.predictions.truth.y_true[part]), rule)",
+        "tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric)",
+        "tune_rule(self.y_score[part], Truth(self.predictions.truth.y_true[part]), rule, metric)",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
@@ -158,8 +158,8 @@ TRUTH = (
     Mutant(
         "image rules left out of the estimate",
         "stacking/ensemble/ensemble.py",
-        "choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner)",
-        "choose_thresholds(held_out, predictions, folds, rule=self.rule, tuner=tuner)",
+        "held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner, metric=metric",
+        "held_out, predictions, folds, rule=self.rule, tuner=tuner, metric=metric",
         (f"{COUNTS}::test_the_estimate_keeps_the_image_rules",),
     ),
     Mutant(
@@ -224,8 +224,8 @@ DECISIONS = (
     Mutant(
         "per-label thresholds without proof",
         "stacking/decision_rules/choice.py",
-        "paired_gain(counts[rule], counts[chosen]).exceeds(1.0)",
-        "paired_gain(counts[rule], counts[chosen]).gain > -1.0",
+        "paired_gain(measured[rule], measured[chosen]).exceeds(clearly)",
+        "paired_gain(measured[rule], measured[chosen]).gain > -1.0",
         (f"{STACK}/decision_rules/test_choice.py",),
     ),
 )

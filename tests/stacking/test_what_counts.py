@@ -18,8 +18,9 @@ from stacking.combiners.auto.race import AutoCombiner
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.meta_learners import LabelwiseLogistic, PairLightGBM, PerLabelStacker
 from stacking.combiners.voting import WeightedVoting
-from stacking.combiners.voting.objectives.registry import create_objective, list_objectives
-from stacking.decision_rules import ImageRules, list_decision_rules
+from stacking.combiners.voting.objectives.creation import create_objective
+from stacking.combiners.voting.objectives.registry import list_objectives
+from stacking.decision_rules import ImageRules, get_decision_rule, list_decision_rules
 from stacking.decision_rules.choice import choose_thresholds, nested_decisions
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 from stacking.folds import deal_folds, hold_out, sample_rows, stratified_group_folds
@@ -46,7 +47,7 @@ def of_counted(predictions, rows):
 # -- decision rules ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", list_decision_rules())
+@pytest.mark.parametrize("rule", [rule for rule in list_decision_rules() if not get_decision_rule(rule).by_sample])
 def test_thresholds(rule):
     check_what_counts(lambda p: tune_thresholds(mean_of(p), p.y_true, rule, **metadata_of(p)))
 

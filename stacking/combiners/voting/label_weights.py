@@ -18,9 +18,9 @@ import numpy as np
 from stacking._typing import BoolArray, DoubleArray, IndexArray, IntArray
 from stacking.combiners.voting.means import covered_weights
 from stacking.combiners.voting.member_limits import MemberSubset
+from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.combiners.voting.objectives.label_cells import Criterion, LabelCells
 from stacking.combiners.voting.objectives.per_label import MicroF1PerLabel
-from stacking.combiners.voting.objectives.registry import create_objective
 from stacking.predictions import PredictionSet
 
 _MOST_ROUNDS = 6  # a guard, not tuned: the rounds end by `_ENOUGH`, or where a search finds nothing better

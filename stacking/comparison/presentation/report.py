@@ -9,6 +9,7 @@ from typing import Any
 from stacking.comparison.presentation.label_section import label_section, shown_methods
 from stacking.comparison.presentation.weight_section import weight_section
 from stacking.comparison.results import ComparisonResults, LeaderboardRow
+from stacking.metrics.named import DEFAULT_METRIC
 from stacking.report import Block, Cell, Code, Column, Figure, KeyFigure, Paragraph, Report, Section, Table
 from stacking.report.figures import ladder_figure, leaderboard_figure, reliability_figure, threshold_figure
 from stacking.report.figures.canvas import shorten
@@ -19,11 +20,17 @@ _RULE_NAMES = {
     "single": "one",
     "cross-validated": "per label where they hold up",
     "exact-micro-f1": "per label",
+    "best-single": "one",
+    "expected-f1": "per label, by expected F1",
+    "expected-f1:pseudo_positives=3": "per label, by expected and observed F1",
+    "samples-f1": "each sample by its expected F1",
+    "cost": "one",
+    "cost-per-label": "per label",
 }
 _WORTH_SAYING = 0.0005  # half of the last digit of the scores in this text: a smaller lead could not be seen
 _NOTES = (
-    "What the methods report about themselves. A race of auto lists cross-fitted micro-F1, the difference to the best "
-    "± its standard error, and wall seconds."
+    "What the methods report about themselves. A race of auto lists the cross-fitted metric, the difference to the "
+    "best ± its standard error, and wall seconds."
 )
 
 
@@ -109,20 +116,26 @@ def write_verdict(comparison: ComparisonResults) -> str:
         if ensemble
         else shown.method
     )
-    sentences = [f"{subject} scores {write_estimate(shown.score, shown.low, shown.high)} micro-F1"]
+    sentences = [f"{subject} scores {write_estimate(shown.score, shown.low, shown.high)} {_title(comparison)}"]
     if ensemble is not None and member is not None:
         name = f"its best member {shorten(member.method, 40)}"
         sentences[0] += f", {_against(comparison, ensemble, member.method, name)}"
         if any(row.method == "mean" for row in comparison.rows) and ensemble.method != "mean":
             sentences[0] += f" and {_against(comparison, ensemble, 'mean', 'the plain mean')}"
     top = comparison.rows[0]
-    if ensemble is not None and top.score - ensemble.score >= _WORTH_SAYING:
-        sentences.append(f"The highest row of the table is {top.method} with {write_score(top.score)}")
+    if ensemble is not None and comparison.metric.sign * (top.score - ensemble.score) >= _WORTH_SAYING:
+        best = "highest" if comparison.metric.greater_is_better else "best"
+        sentences.append(f"The {best} row of the table is {top.method} with {write_score(top.score)}")
     sentences.append(f"The constant answer scores {write_score(comparison.constant_answer)}")
     if comparison.failures:
         count = len(comparison.failures)
         sentences.append(f"{count} method{'s' if count > 1 else ''} could not be scored; the reasons are below")
     return ". ".join(sentences) + "."
+
+
+def _title(comparison: ComparisonResults) -> str:
+    """Name the metric, and its direction where lower is better."""
+    return comparison.metric.title + ("" if comparison.metric.greater_is_better else " (lower is better)")
 
 
 def _against(comparison: ComparisonResults, row: LeaderboardRow, other: str, name: str) -> str:
@@ -144,7 +157,13 @@ def _key_figures(comparison: ComparisonResults) -> list[KeyFigure]:
     ensemble = comparison.ensemble
     if ensemble is not None and ensemble.vs_best_member is not None:
         limits = write_interval(ensemble.vs_best_member_low, ensemble.vs_best_member_high, signed=True)
-        items.append(KeyFigure("gain over it", write_gain(ensemble.vs_best_member), limits))
+        items.append(
+            KeyFigure(
+                "gain over it" if comparison.metric.greater_is_better else "difference to it",
+                write_gain(ensemble.vs_best_member),
+                limits,
+            )
+        )
     items.append(KeyFigure("constant answer", write_score(comparison.constant_answer), "looks at nothing"))
     return items
 
@@ -170,24 +189,17 @@ def leaderboard_section(comparison: ComparisonResults) -> Section:
         [row.high for row in rows],
         kinds=[row.kind for row in rows],
         reference=("constant answer", comparison.constant_answer),
+        metric=_title(comparison),
     )
     bootstrap = comparison.manifest["bootstrap"]
     refitted = f" and a {bootstrap['fit_error']}, for what other samples would have fitted"
     caption = (
-        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {bootstrap['units']}"
+        f"Held-out {_title(comparison)} with 95 % limits of a paired bootstrap over {bootstrap['units']}"
         f"{refitted if bootstrap['fit_error'] else ''}. The limits say how sure one score is; "
         "because all methods are scored on the same samples, differences are surer than the overlap suggests (table)."
     )
     blocks: list[Block] = [Figure(chart, caption), _leaderboard_table(comparison)]
-    blocks.append(
-        Paragraph(
-            "Score is that of the predictor as fit ships it, with the decision rule that cross-fitting on the fitting "
-            "side chose; the next two columns give one threshold for all labels, and exact per-label thresholds. "
-            "Seconds are CPU seconds for fitting, cross-fitting, tuning and scoring on all splits; the model read "
-            "first pays for loading compiled code.",
-            "note",
-        )
-    )
+    blocks.append(Paragraph(_explain_columns(comparison), "note"))
     blocks.append(_cost_table(comparison))
     notes: list[list[Cell]] = [[row.method, note] for row in comparison.rows for note in row.notes]
     if notes:
@@ -198,18 +210,40 @@ def leaderboard_section(comparison: ComparisonResults) -> Section:
     return Section("Leaderboard", blocks)
 
 
+def _explain_columns(comparison: ComparisonResults) -> str:
+    """Say what the columns of the leaderboard are."""
+    metric = comparison.metric
+    seconds = (
+        "Seconds are CPU seconds for fitting, cross-fitting, tuning and scoring on all splits; the model read first "
+        "pays for loading compiled code."
+    )
+    if not metric.needs_decisions:
+        return (
+            f"{metric.title} looks at scores only, so thresholds play no part in it; micro-F1 and macro-F1 are those "
+            f"of the decisions that fit ships. {seconds}"
+        )
+    per_label = "exact per-label thresholds" if metric.name == DEFAULT_METRIC else "a threshold for each label"
+    return (
+        "Score is that of the predictor as fit ships it, with the decision rule that cross-fitting on the fitting side "
+        f"chose; the next two columns give one threshold for all labels, and {per_label}. {seconds}"
+    )
+
+
 def _leaderboard_table(comparison: ComparisonResults) -> Table:
     """List every row with its differences."""
+    metric = comparison.metric
+    decided = [Column("one threshold", "score"), Column("per label", "score")] if metric.needs_decisions else []
+    # Beside the metric itself stand the F1 averages that it is not.
+    others = [average for average in ("micro-F1", "macro-F1") if average != metric.title]
     columns = [
         Column("method"),
-        Column("score", "score"),
+        Column("score" if metric.name == DEFAULT_METRIC else metric.title, "score"),
         Column("95 % limits", "interval"),
-        Column("one threshold", "score"),
-        Column("per label", "score"),
+        *decided,
         Column("to best member", "gain"),
         Column("95 % limits", "interval"),
         Column("to mean", "gain"),
-        Column("macro-F1", "score"),
+        *(Column(average, "score") for average in others),
         Column("CPU", "seconds"),
     ]
     rows: list[list[Cell]] = []
@@ -221,12 +255,11 @@ def _leaderboard_table(comparison: ComparisonResults) -> Table:
                 row.method,
                 row.score,
                 write_interval(row.low, row.high),
-                row.score_single,
-                row.score_per_label,
+                *([row.score_single, row.score_per_label] if decided else []),
                 None if own else row.vs_best_member,
                 "" if own else limits,
                 None if row.method == "mean" else row.vs_mean,
-                row.macro_f1,
+                *({"micro-F1": row.micro_f1, "macro-F1": row.macro_f1}[average] for average in others),
                 row.cpu_seconds,
             ]
         )
@@ -284,7 +317,9 @@ def gain_section(comparison: ComparisonResults) -> Section | None:
         [step.cause for step in ladder.steps],
         [step.gain for step in ladder.steps],
         ladder.start,
-        f"{ladder.start_name}, one threshold",
+        f"{ladder.start_name}, one threshold" if comparison.metric.needs_decisions else ladder.start_name,
+        metric=_title(comparison),
+        sign=comparison.metric.sign,
     )
     rows: list[list[Cell]] = [
         [

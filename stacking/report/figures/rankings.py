@@ -140,7 +140,13 @@ def _kind_legend(figure: Figure, axes: Axes, kinds: Sequence[str]) -> None:
 
 
 def ladder_figure(
-    names: Sequence[str], gains: Sequence[float | None], start: float, start_name: str = "start"
+    names: Sequence[str],
+    gains: Sequence[float | None],
+    start: float,
+    start_name: str = "start",
+    *,
+    metric: str = "micro-F1",
+    sign: int = 1,
 ) -> Chart:
     """Draw how a score is built up from a start, one step at a time.
 
@@ -154,6 +160,10 @@ def ladder_figure(
         Score before the first step.
     start_name : str, default="start"
         What scores it.
+    metric : str, default="micro-F1"
+        What the axis shows.
+    sign : {1, -1}, default=1
+        1 where larger scores are better, which colors the steps.
 
     Returns
     -------
@@ -172,7 +182,7 @@ def ladder_figure(
         for number, (gain, step) in enumerate(zip(gains, steps, strict=True)):
             y, left, right = rows[number + 1], levels[number], levels[number + 1]
             axes.plot([left, left], [rows[number], y], color=RULE, linewidth=1)
-            axes.barh(y, step, left=left, height=0.5, color=GOOD if step >= 0 else BAD, linewidth=0)
+            axes.barh(y, step, left=left, height=0.5, color=GOOD if sign * step >= 0 else BAD, linewidth=0)
             text = "not measured" if gain is None else write_gain(gain)
             axes.annotate(text, (max(left, right), y), xytext=(5, 0), textcoords="offset points", va="center",
                           color=MUTED, fontsize=8.5)  # fmt: skip
@@ -185,7 +195,7 @@ def ladder_figure(
         axes.set_yticks(rows, labels)
         axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
         axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 3))
-        axes.set_xlabel("micro-F1")
+        axes.set_xlabel(metric)
         finish_axes(axes, grid="x", sides=())
 
     return draw(0.7 + 0.34 * (len(steps) + 2), _paint, "What each step adds to the score")

@@ -11,7 +11,7 @@ from optimizers import minimize
 from stacking.combiners.registry import create_method
 from stacking.combiners.voting import WeightedVoting
 from stacking.combiners.voting.member_limits import MemberLimits, within_limits
-from stacking.combiners.voting.objectives.registry import create_objective
+from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.predictions import PredictionSet
 

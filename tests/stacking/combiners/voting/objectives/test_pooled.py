@@ -6,8 +6,9 @@ import pytest
 from optimizers import minimize
 from stacking.combiners.voting import WeightedVoting
 from stacking.combiners.voting.means import combine, covered_weights
+from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.combiners.voting.objectives.pooled import LogLoss, MicroF1AtBest, MicroF1AtHalf
-from stacking.combiners.voting.objectives.registry import create_objective, list_objectives, register_objective
+from stacking.combiners.voting.objectives.registry import list_objectives, register_objective
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import log_loss, micro_f1
 from stacking.predictions import PredictionSet
