@@ -251,8 +251,8 @@ class _Entries:
         weight = part[self.below_row].astype(np.float64)
         if len(self.row_weight):
             weight *= self.row_weight[self.below_row]
-        total: DoubleArray = np.bincount(self.below_label, weights=weight, minlength=len(self.complete))
-        return total.astype(np.float64, copy=False)
+        total = np.bincount(self.below_label, weights=weight, minlength=len(self.complete))
+        return np.asarray(total, dtype=np.float64)
 
     def count(self, part: BoolArray, thresholds: DoubleArray) -> tuple[DoubleArray, DoubleArray] | None:
         """Count what thresholds fire in a part; None where one lies below the entries."""
