@@ -110,7 +110,7 @@ class Truth:
 
     @cached_property
     def dealt(self) -> dict[bytes, npt.NDArray[np.int8]]:
-        """Folds of parts of these rows, as `stacking.folds.deal_part` remembers them."""
+        """Hold the folds of parts of these rows that `stacking.folds.deal_part` remembers."""
         return {}
 
     @property

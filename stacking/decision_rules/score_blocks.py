@@ -99,8 +99,8 @@ class ScoreBlocks:
 
         Notes
         -----
-        Reads every block twice, for ``"cross-validated"`` five times. Memory: a block, and 8 bytes for each of about
-        2 · positives / F entries, for ``"cross-validated"`` 24.
+        Reads every block twice, for ``"cross-validated"`` six times. Memory: a block, and 8 bytes for each of about
+        2 · positives / F entries, for ``"cross-validated"`` 32.
         """
         _check_additive(rule)
         if rule == "single":

@@ -144,7 +144,7 @@ def test_contradictory_rules_are_refused(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"exclusive_groups": ["kolor"]}, "'kolor' must be a label group.*Did you mean 'color'"),
+        ({"exclusive_groups": ["colur"]}, "'colur' must be a label group.*Did you mean 'color'"),
         ({"min_per_group": {"sleeve": 3}}, "must not exceed its 2 labels: got 3"),
         ({"min_labels": 8}, "the 7 labels that an image may have: got 8"),
         ({"top_k": 6, "exclusive_groups": ["color"]}, "the 5 labels that an image may have: got 6"),
