@@ -341,7 +341,11 @@ def _as_members(scores: Any) -> Any:
     if not isinstance(scores, str | os.PathLike | list | tuple):
         return scores
     members = list_members([scores])
-    return scores if members and all(name is None for name, _ in members) and len(members) == 1 else members
+    if len(members) == 1 and members[0][0] is None:
+        return members[0][1]
+    if all(name is None for name, _ in members):
+        return [Path(where) for _, where in members]
+    return {name or Path(where).stem: where for name, where in members}
 
 
 def _opened(ensemble: StackingEnsemble | PathLike) -> StackingEnsemble:
