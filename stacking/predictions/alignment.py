@@ -196,7 +196,21 @@ def check_source(predictions: PredictionSet) -> BoolArray:
 
 
 def find_difference(missing: str, found: Iterable[str]) -> str:
-    """Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes."""
+    """
+    Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes.
+
+    Parameters
+    ----------
+    missing : str
+        The name that is not there.
+    found : iterable of str
+        The names that are.
+
+    Returns
+    -------
+    str
+        A part of a sentence; empty where no name is like it.
+    """
     for what, remedy, bare in _CHANGES:
         wanted = bare(missing)
         other = next((name for name in found if bare(name) == wanted), None)

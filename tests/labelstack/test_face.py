@@ -70,6 +70,8 @@ def test_the_verbs_in_their_order(scores, tmp_path):
     new = scores.subset(samples=~half)
     y_pred = np.asarray(ls.predict(tmp_path / "ensemble", new))
     np.testing.assert_array_equal(y_pred, ls.load_ensemble(tmp_path / "ensemble").predict(new))
+    with pytest.raises(ValueError, match=r"must hold scores: it holds a result; labelstack.load_ensemble opens"):
+        ls.load(tmp_path / "ensemble")
     held_out = ls.evaluate(ensemble, new, n_bootstrap=50)
     assert held_out.table.set_index("method")["score"]["ensemble"] == pytest.approx(ls.micro_f1(new.y_true, y_pred))
     assert held_out.verdict().startswith("The ensemble scores")
