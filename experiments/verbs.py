@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
 
 from experiments.live_progress import live_progress
 from experiments.reports.comparison_files import write_comparison
@@ -25,6 +26,7 @@ from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics import Metric
 from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
+from stacking.predictions.alignment import name_by_position
 from stacking.predictions.forms.gathering import list_members, load
 from stacking.process.progress import report_progress
 
@@ -284,7 +286,8 @@ def evaluate(  # noqa: PLR0913 - the public call: all options are keyword-only
         If the truth is missing, the ensemble was fitted on these samples, or a member or label is missing.
     """
     options: dict[str, Any] = {"drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
-    opened, given = _opened(ensemble), as_scores(scores, truth)
+    opened = _opened(ensemble)
+    given = name_by_position(as_scores(scores, truth), opened.models_, opened.labels_)
     return evaluate_ensemble(opened, given, without=tuple(without), metric=metric, **options)
 
 
@@ -354,9 +357,20 @@ def _as_members(scores: Any) -> Any:
     if not isinstance(scores, str | os.PathLike | list | tuple):
         return scores
     members = list_members([scores])
-    return scores if members and all(name is None for name, _ in members) and len(members) == 1 else members
+    if len(members) == 1 and members[0][0] is None:
+        return members[0][1]
+    if all(name is None for name, _ in members):
+        return [Path(where) for _, where in members]
+    return {name or Path(where).stem: where for name, where in members}
 
 
 def _opened(ensemble: StackingEnsemble | PathLike) -> StackingEnsemble:
     """Open an ensemble that is given as a folder."""
-    return load_ensemble(ensemble) if isinstance(ensemble, str | os.PathLike) else ensemble
+    opened = load_ensemble(ensemble) if isinstance(ensemble, str | os.PathLike) else ensemble
+    if not isinstance(opened, StackingEnsemble):
+        raise TypeError(
+            f"ensemble must come from labelstack.fit or labelstack.load_ensemble: got {type(opened).__name__}; a stack "
+            "of classifiers has its own predict."
+        )
+    check_is_fitted(opened)
+    return opened
