@@ -84,5 +84,5 @@ def test_verbs_load_what_they_are_given(scores):
 
 
 def test_a_report_of_something_else_is_refused(scores, tmp_path):
-    with pytest.raises(TypeError, match=r"must come from labelstack.compare or labelstack.evaluate: got PredictionSet"):
+    with pytest.raises(TypeError, match=r"or be the folder of a training run: got PredictionSet"):
         ls.report(scores, tmp_path)
