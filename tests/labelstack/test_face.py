@@ -116,5 +116,5 @@ def test_an_ensemble_of_another_kind_is_refused(scores):
 
 
 def test_a_report_of_something_else_is_refused(scores, tmp_path):
-    with pytest.raises(TypeError, match=r"must come from labelstack.compare or labelstack.evaluate: got PredictionSet"):
+    with pytest.raises(TypeError, match=r"or be the folder of a training run: got PredictionSet"):
         ls.report(scores, tmp_path)
