@@ -53,9 +53,24 @@ TUNING_COST = 2.0
 class EnsembleReport(ShownReport, dict[str, Any]):
     """What was chosen and why, as a dict that prints as a few lines."""
 
+    @property
+    def metric_title(self) -> str:
+        """What the metric that was fitted for is called in reports."""
+        return str(self.get("metric_title", "micro-F1"))
+
+    @property
+    def rule_title(self) -> str:
+        """What the decision rules were chosen by: micro-F1 where the metric looks at scores only."""
+        return str(self.get("rule_title", "micro-F1"))
+
+    @property
+    def estimate(self) -> float | None:
+        """The metric by cross-fitting; None where nothing could be held out."""
+        value: float | None = self["cross_fitted_score" if "metric" in self else "cross_fitted_micro_f1"]
+        return value
+
     def __str__(self) -> str:
-        title = self.get("metric_title", "micro-F1")
-        estimate = self["cross_fitted_micro_f1"] if title == "micro-F1" else self["cross_fitted_score"]
+        title, estimate = self.metric_title, self.estimate
         worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {estimate:.4f}"
         lines = [f"method {self['method']}: {worth}"]
         tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
@@ -657,7 +672,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         if estimate is not None and not metric.needs_decisions:
             self.report_["cross_fitted_micro_f1"] = estimate
             estimate = metric.measure(predictions.truth, None, held_out).value
-        self.report_ |= {"metric": metric.name, "metric_title": metric.title, "cross_fitted_score": estimate}
+        ruled = metric.title if metric.needs_decisions else "micro-F1"
+        told = {"metric": metric.name, "metric_title": metric.title, "rule_title": ruled}
+        self.report_ |= {**told, "cross_fitted_score": estimate}
 
 
 def _read_sample_rule(
