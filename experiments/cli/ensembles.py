@@ -130,19 +130,19 @@ def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
 
     chosen = ensemble.report_
     entries = getattr(ensemble.combiner_, "entries_", None)
-    estimate = chosen["cross_fitted_micro_f1"]
-    worth = "nothing could be held out" if estimate is None else f"cross-fitted micro-F1 {write_score(estimate)}"
+    title, estimate = chosen.metric_title, chosen.estimate
+    worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {write_score(estimate)}"
     if not entries:
         show.result(str(chosen))
         return
-    columns: list[Column | str] = ["method", Column("micro-F1", "score"), Column("± s.e.", "score")]
+    columns: list[Column | str] = ["method", Column(title, "score"), Column("± s.e.", "score")]
     columns += [Column("time", "seconds"), Column("share", "percent"), "left out because"]
     keys = ("name", "score", "standard_error", "seconds", "weight", "reason")
     left_out = any(one["reason"] for one in entries)
     rows = [[one[key] for key in keys[: 6 if left_out else 5]] for one in entries]
     show.table(columns[: 6 if left_out else 5], rows)
     show.result("")
-    show.table(["rule", Column("micro-F1", "score")], _best_first(chosen["rules"]))
+    show.table(["rule", Column(chosen.rule_title, "score")], _best_first(chosen["rules"]))
     show.result("")
     for number, note in enumerate(chosen["notes"]):
         (show.detail if number else show.result)(str(note))  # the first says what was chosen and why
@@ -319,7 +319,7 @@ def evaluate(
             replace(found, options=options).write(output)
         show.data({"out": out, **json.loads((out / "leaderboard.json").read_text(encoding="utf-8"))})
         show.table(
-            ["method", "kind", Column("micro-F1", "score"), Column("95 % interval", "interval")],
+            ["method", "kind", Column(found.metric_title, "score"), Column("95 % interval", "interval")],
             [
                 [row["method"], row["kind"], row["score"], write_interval(row["low"], row["high"])]
                 for row in leaderboard["rows"]

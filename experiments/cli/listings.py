@@ -51,7 +51,9 @@ def rules(as_json: Json = False) -> None:
 
     found = [get_decision_rule(name) for name in list_decision_rules()]
     rows: list[list[Cell]] = [[rule.name, rule.average, rule.summary] for rule in found]
-    rows.insert(0, ["auto", "micro-F1", "Chooses among the rules on folds that did not tune them."])
+    rows.insert(
+        0, ["auto", "the metric", "Chooses among the rules that serve the metric, on folds that did not tune them."]
+    )
     with session(as_json=as_json) as show:
         _show(show, "rules", ["rule", "optimizes", "what it does"], rows)
         show.next("fit", "PREDICTIONS", "--rule", "auto", "--out", "ensemble")
@@ -72,18 +74,12 @@ def optimizers(as_json: Json = False) -> None:
 
 def metrics(as_json: Json = False) -> None:
     """List the metrics that decisions and scores are measured by."""
-    import stacking.metrics as home
+    from stacking.metrics import list_metrics
 
-    listed, find = getattr(home, "list_metrics", None), getattr(home, "find_metric", None)
-    rows: list[list[Cell]]
-    if listed is not None and find is not None:
-        rows = [[name, _metric_summary(find(name))] for name in listed()]
-    else:
-        names = [name for name in home.__all__ if "y_true" in inspect.signature(getattr(home, name)).parameters]
-        rows = [[name.replace("_", "-"), _summary(getattr(home, name))] for name in names]
+    rows: list[list[Cell]] = [[name, summary] for name, summary in list_metrics().items()]
     with session(as_json=as_json) as show:
         _show(show, "metrics", ["metric", "what it measures"], rows)
-        show.next("compare", "PREDICTIONS", "--out", "comparison")
+        show.next("compare", "PREDICTIONS", "--metric", "macro-f1", "--out", "comparison")
 
 
 def networks(
@@ -140,9 +136,3 @@ def _summary(function: object) -> str:
     """Return the first line of a manual."""
     lines = (inspect.getdoc(function) or "").strip().splitlines()
     return lines[0] if lines else ""
-
-
-def _metric_summary(metric: object) -> str:
-    """Return what a metric says of itself in one line."""
-    told = getattr(metric, "description", None) or getattr(metric, "summary", None)
-    return str(told) if told else _summary(metric)

@@ -278,7 +278,7 @@ def compare(
             write_comparison(found, output)
         show.data({"out": out, **json.loads((out / "leaderboard.json").read_text())})
         show.table(
-            ["method", "kind", Column("micro-F1", "score"), Column("95 % interval", "interval"),
+            ["method", "kind", Column(found.metric.title, "score"), Column("95 % interval", "interval"),
              Column("macro-F1", "score"), Column("CPU time", "seconds")],
             [[row.method, row.kind, row.score, write_interval(row.low, row.high), row.macro_f1, row.cpu_seconds]
              for row in found.rows],

@@ -72,6 +72,8 @@ class Evaluation:
         Options as used.
     notes : tuple of str
         What the counts of the page of thresholds leave out.
+    metric_title : str
+        What the metric that was scored by is called in reports.
     """
 
     leaderboard: dict[str, Any] = field(repr=False)
@@ -80,6 +82,7 @@ class Evaluation:
     inputs: dict[str, str] = field(repr=False)
     options: dict[str, Any]
     notes: tuple[str, ...] = ()
+    metric_title: str = "micro-F1"
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -210,7 +213,9 @@ def evaluate_ensemble(
     rematched = {how: ensemble.rematch(counted, how) for how in REMATCHES} if can_rematch else {}
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
-    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred, ensemble.thresholds_)
+    # A rule that decides sample by sample has no thresholds to try others beside.
+    limits = ensemble.thresholds_ if ensemble.sample_rule_ is None else None
+    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred, limits)
     moved = [
         replace(main, method=f"ensemble, rematched {how}", y_pred=ensemble.decide(y_score, thresholds))
         for how, thresholds in rematched.items()
@@ -232,7 +237,7 @@ def evaluate_ensemble(
     options = {"without": without, "drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
     options |= {} if metric is None else {"metric": found.name}
     notes = () if ensemble.image_rules is None else (IMAGE_RULES_NOTE,)
-    return Evaluation(leaderboard, _report(main, rows, aligned, found), main, inputs, options, notes)
+    return Evaluation(leaderboard, _report(main, rows, aligned, found), main, inputs, options, notes, found.title)
 
 
 def _score(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.ensemble.ensemble import EnsembleReport, StackingEnsemble
 from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section, Table
 from stacking.report.writing import write_score
 
@@ -29,14 +29,14 @@ def describe_fit(ensemble: StackingEnsemble, manifest: Mapping[str, Any]) -> Rep
         For the renderers.
     """
     chosen = ensemble.report_
-    estimate = chosen["cross_fitted_micro_f1"]
+    title, estimate = chosen.metric_title, chosen.estimate
     worth = (
         "nothing could be held out, so what it is worth is not known"
         if estimate is None
-        else f"cross-fitted micro-F1 {write_score(estimate)}"
+        else f"cross-fitted {title} {write_score(estimate)}"
     )
     figures = [
-        KeyFigure("cross-fitted micro-F1", write_score(estimate)),
+        KeyFigure(f"cross-fitted {title}", write_score(estimate)),
         KeyFigure("members", f"{len(ensemble.models_)}"),
         KeyFigure("labels", f"{chosen['n_labels']:,}", f"{chosen['n_never_predicted']:,} never predicted"),
         KeyFigure("samples", f"{chosen['n_samples']:,}"),
@@ -65,7 +65,7 @@ def _race(ensemble: StackingEnsemble) -> list[Section]:
         return [Section("The method", [table, *notes])]
     columns: list[Column | str] = [
         "method",
-        Column("cross-fitted micro-F1", "score"),
+        Column(f"cross-fitted {ensemble.report_.metric_title}", "score"),
         Column("behind the best", "score"),
         Column("standard error", "score"),
         Column("seconds", "seconds"),
@@ -81,14 +81,14 @@ def _race(ensemble: StackingEnsemble) -> list[Section]:
     return [Section("The race", [Table(columns, race, caption, strong), *notes[:1]])]
 
 
-def _rules(chosen: Mapping[str, Any]) -> Section:
+def _rules(chosen: EnsembleReport) -> Section:
     """Tell which decision rules were tried."""
     rows = sorted(chosen["rules"].items(), key=lambda pair: -pair[1])
     strong = [place for place, (name, _) in enumerate(rows) if name == chosen["rule"]]
     caption = "Rules that turn scores into labels, each scored on folds that did not tune it."
     if not rows:
         return Section("The decision rule", [Paragraph(f"The rule {chosen['rule']} was asked for.")])
-    table = Table(["rule", Column("cross-fitted micro-F1", "score")], rows, caption, strong)
+    table = Table(["rule", Column(f"cross-fitted {chosen.rule_title}", "score")], rows, caption, strong)
     return Section("The decision rule", [table])
 
 

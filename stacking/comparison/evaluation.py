@@ -235,7 +235,8 @@ def evaluate(
         singles.append(float(np.asarray(thresholds["single"])[0]))
         fitted.append(ensemble)
     counts = {name: DecisionCounts.count(decided, truth) for name, decided in decisions.items()}
-    limits = np.median([ensemble.thresholds_ for ensemble in fitted], axis=0)
+    has_limits = all(ensemble.sample_rule_ is None for ensemble in fitted)
+    limits = np.median([ensemble.thresholds_ for ensemble in fitted], axis=0) if has_limits else None
     held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"], limits)
     cpu, wall, peak = meter.read()
     measured, replicates = _measure(decisions, held_out, plan)

@@ -634,7 +634,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         if estimate is not None and not metric.needs_decisions:
             self.report_["cross_fitted_micro_f1"] = estimate
             estimate = metric.measure(predictions.truth, None, held_out).value
-        self.report_ |= {"metric": metric.name, "metric_title": metric.title, "cross_fitted_score": estimate}
+        ruled = metric.title if metric.needs_decisions else "micro-F1"
+        told = {"metric": metric.name, "metric_title": metric.title, "rule_title": ruled}
+        self.report_ |= {**told, "cross_fitted_score": estimate}
 
 
 def _read_sample_rule(

@@ -12,9 +12,24 @@ from stacking.report.notebook import Card, render_card
 class EnsembleReport(dict[str, Any]):
     """What was chosen and why, as a dict that prints as a few lines."""
 
+    @property
+    def metric_title(self) -> str:
+        """What the metric that was fitted for is called in reports."""
+        return str(self.get("metric_title", "micro-F1"))
+
+    @property
+    def rule_title(self) -> str:
+        """What the decision rules were chosen by: micro-F1 where the metric looks at scores only."""
+        return str(self.get("rule_title", "micro-F1"))
+
+    @property
+    def estimate(self) -> float | None:
+        """The metric by cross-fitting; None where nothing could be held out."""
+        value: float | None = self["cross_fitted_score" if "metric" in self else "cross_fitted_micro_f1"]
+        return value
+
     def __str__(self) -> str:
-        title = self.get("metric_title", "micro-F1")
-        estimate = self["cross_fitted_micro_f1"] if title == "micro-F1" else self["cross_fitted_score"]
+        title, estimate = self.metric_title, self.estimate
         worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {estimate:.4f}"
         lines = [f"method {self['method']}: {worth}"]
         tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
