@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.row_split import hold_back
-from stacking.files.output_rules import check_not_input
+from stacking.files.output_rules import check_folder, check_not_input
 from stacking.predictions import (
     PredictionSet,
     add_by_label_copy,
@@ -89,6 +89,8 @@ def repack(
     inputs = [path for path in plan.inputs if not (in_place and path == source)]
     for path in (out, plan.rest_out):
         if path is not None:
+            if not _is_bundle(path):
+                check_folder(path)
             check_not_input(path, inputs, is_folder=not _is_bundle(path))
     added = _load_added(predictions, plan)
     if in_place:

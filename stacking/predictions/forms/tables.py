@@ -268,11 +268,13 @@ def read_numbers(
     ImportError
         If a Parquet file is read without pyarrow.
     ValueError
-        If an id appears twice, or a cell is not a number; the error names file, row and column.
+        If an id appears twice, a cell is not a number, or a column has numbers but no name; the error names file, row
+        and column. A column without name and numbers, as commas at the ends of rows make it, is none.
     """
     place = _place(path)
     names = read_header_row(place, first_is_id=id_column is None)
     id_name = names[0] if id_column is None else id_column
+    leave_out = leave_out if is_columnar(place) else {*leave_out, *_check_nameless(place, names)}
     columns = tuple(name for name in names if name != id_name and name not in leave_out)
     if is_columnar(place):
         frame = _columnar(place)
@@ -298,6 +300,20 @@ def read_numbers(
         columns,
         np.require(frame[list(columns)].to_numpy(np.float32), requirements=["C", "W"]),
     )
+
+
+def _check_nameless(place: Path, names: Sequence[str]) -> list[str]:
+    """Return the columns of a text file that have neither a name nor content; refuse one that has content."""
+    header = next(iterate_rows(place))[1]
+    nameless = [name for name, cell in zip(names, header, strict=True) if name and not cell.strip()]
+    for name, cells in read_texts(place, nameless).items() if nameless else ():
+        held = next((cell for cell in cells if cell.strip()), None)
+        if held is not None:
+            raise ValueError(
+                f"{place} must name every column in its first row: column {names.index(name) + 1} has none and holds "
+                f"{held[:40]!r}; add the name."
+            )
+    return nameless
 
 
 def read_texts(
@@ -470,7 +486,10 @@ def find_text_form(path: Path) -> TextForm:
     except (OSError, EOFError):
         return TextForm("utf-8-sig", ",", 0)  # whoever reads the file says what is wrong with it
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    lines = data.decode(encoding, errors="replace").splitlines(keepends=True)
+    text = data.decode(encoding, errors="replace")
+    if "\0" in text:
+        raise ValueError(f"{path} must be UTF-8 text: it holds a NUL character; save it as UTF-8 (CSV UTF-8).")
+    lines = text.splitlines(keepends=True)
     said = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
     if said or ".tsv" in path.suffixes:
         return TextForm(encoding, said[1] if said else "\t", int(said is not None))

@@ -230,7 +230,7 @@ def test_what_differs_in_one_fact_only_is_not_taken_for_the_same(labelstack, mak
     one = make_predictions(40)
     values = {"label_ids": list("56789"), "label_groups": list("aabbb"), "extras": {"note": [1]}, "folds": [0] * 40}
     kept = [1] if key == "extras" else values[key]
-    other = PredictionSet(one.to_array(), one.ids, one.models, one.labels, **(one.facts() | {key: values[key]}))
+    other = PredictionSet(one.to_array(), one.ids, one.models, one.labels, **(one.metadata() | {key: values[key]}))
     save_predictions(one, tmp_path / "one.npz")
     save_predictions(other, tmp_path / "other.npz")
     assert labelstack("pack", tmp_path / "one.npz", "--out", tmp_path / out).exit_code == 0
@@ -239,3 +239,16 @@ def test_what_differs_in_one_fact_only_is_not_taken_for_the_same(labelstack, mak
     assert labelstack("pack", tmp_path / "other.npz", "--overwrite", "--out", tmp_path / out).exit_code == 0
     found = load_predictions(tmp_path / out)
     assert np.array_equal(found.extras["note"] if key == "extras" else getattr(found, key), kept)
+
+
+@pytest.mark.parametrize("options", [[], ["--by-label"], ["--overwrite"], ["--drop", "cnn/a"]], ids=str)
+@pytest.mark.parametrize("source", ["p.npz", "store"])
+def test_a_link_to_a_store_is_refused_whatever_the_store_holds(labelstack, bundle, tmp_path, options, source):
+    """Also where these very predictions are in it, or where it is the store that is read."""
+    labelstack("pack", bundle, "--out", tmp_path / "store")
+    labelstack("pack", bundle, "--out", tmp_path / "p.npz")
+    (tmp_path / "link").symlink_to("store")
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    done = labelstack("pack", tmp_path / source, *options, "--out", tmp_path / "link")
+    assert done.exit_code == 2 and "link is a link to store" in done.stderr
+    assert before == {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}

@@ -415,3 +415,34 @@ def test_json_lists_may_say_more_than_names(tmp_path):
     text = '[{"id": 1, "name": "red", "group": null, "points": [1, 2], "isthing": true}, {"id": 2, "name": "dress"}]'
     found = read_label_list(write(tmp_path / "l.json", text))
     assert (found.names, found.ids) == (("red", "dress"), ("1", "2"))
+
+
+def test_columns_without_a_name(tmp_path):
+    """Commas at the ends of rows make no label; numbers without a name are no label either."""
+    found = load_predictions(models=[write(tmp_path / "a.csv", "id,red,,\nx,0.5,,\ny,1, ,\n")])
+    assert found.labels == ("red",)
+    with pytest.raises(ValueError, match=r"a\.csv must name every column .* column 3 has none and holds '0\.25'"):
+        load_predictions(models=[write(tmp_path / "a.csv", "id,red,,\nx,0.5,0.25,\ny,1,0,\n")])
+    with pytest.raises(ValueError, match="column 2 has none"):
+        load_predictions(models=[write(tmp_path / "a.csv", "id,,\nx,0.5,0.25\n")])
+
+
+def test_a_missing_quotation_mark_makes_no_name_of_a_thousand_lines(tmp_path):
+    table = "id,red\n" + "x" * 5_000 + ",0.5\ny,1\n"
+    with pytest.raises(ValueError, match="ids must have at most 4,096 characters each: got one of 5,000") as caught:
+        load_predictions(models=[write(tmp_path / "a.csv", table)])
+    assert len(str(caught.value)) < 400
+    with pytest.raises(ValueError, match="labels must have at most 4,096 characters"):
+        load_predictions(models=[write(tmp_path / "a.csv", f"id,{'r' * 5_000}\nx,0.5\n")])
+    for key in ("ids", "models", "labels"):
+        with pytest.raises(ValueError, match=f"{key} must have at most"):
+            PredictionSet([[[0.5]]], **{key: ["x" * 5_000]})
+
+
+@pytest.mark.parametrize("text", ["id,red\nx\0,0.5\n", "id,re\0d\nx,0.5\n", "id,red\n".encode("utf-16-le").decode()])
+def test_characters_that_only_numbers_have(tmp_path, text):
+    """A NUL is cut off by pandas, and a file in UTF-16 without its mark is full of them."""
+    path = write(tmp_path / "a.csv", text)
+    for read in (lambda: load_predictions(models=[path]), lambda: read_ids(path), lambda: read_label_list(path)):
+        with pytest.raises(ValueError, match=r"a\.csv must be UTF-8 text: it holds a NUL character"):
+            read()
