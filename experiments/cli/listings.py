@@ -63,10 +63,10 @@ def optimizers(as_json: Json = False) -> None:
 
     rows: list[list[Cell]] = []
     for name in list_optimizers():
-        options = ", ".join(f"{key}={value}" for key, value in list_optimizer_options(name).items())
-        rows.append([name, _needs(PACKAGE_OF.get(name)), options, _summary(OPTIMIZERS.find(name))])
+        rows.append([name, _needs(PACKAGE_OF.get(name)), _summary(OPTIMIZERS.find(name))])
+    options = {name: list_optimizer_options(name) for name in list_optimizers()}
     with session(as_json=as_json) as show:
-        _show(show, "optimizers", ["optimizer", "needs", "options", "what it does"], rows)
+        _show(show, "optimizers", ["optimizer", "needs", "what it does"], rows, options=options)
         show.next("optimize", "PREDICTIONS", "--optimizer", "greedy", "--out", "weights")
 
 
@@ -79,7 +79,7 @@ def metrics(as_json: Json = False) -> None:
     if listed is not None and find is not None:
         rows = [[name, _metric_summary(find(name))] for name in listed()]
     else:
-        names = [name for name in home.__all__ if "y_true" in inspect.signature(getattr(home, name)).parameters]
+        names = [name for name in home.__all__ if _is_metric(getattr(home, name))]
         rows = [[name.replace("_", "-"), _summary(getattr(home, name))] for name in names]
     with session(as_json=as_json) as show:
         _show(show, "metrics", ["metric", "what it measures"], rows)
@@ -113,11 +113,17 @@ def networks(
         show.next("train", "RECIPE.toml", "--out", "run")
 
 
-def _show(show: Reporter, name: str, columns: "Sequence[Column | str]", rows: "Sequence[Sequence[Cell]]") -> None:
-    """Write the list as a table, or as JSON."""
+def _show(
+    show: Reporter,
+    name: str,
+    columns: "Sequence[Column | str]",
+    rows: "Sequence[Sequence[Cell]]",
+    **more: object,
+) -> None:
+    """Write the list as a table, or as JSON, which has room for more."""
     titles = [column if isinstance(column, str) else column.title for column in columns]
     keys = [title.replace(" ", "_") for title in titles]
-    show.data({name: [dict(zip(keys, row, strict=True)) for row in rows]})
+    show.data({name: [dict(zip(keys, row, strict=True)) for row in rows], **more})
     show.table(columns, rows)
 
 
@@ -140,6 +146,12 @@ def _summary(function: object) -> str:
     """Return the first line of a manual."""
     lines = (inspect.getdoc(function) or "").strip().splitlines()
     return lines[0] if lines else ""
+
+
+def _is_metric(function: object) -> bool:
+    """Tell whether a function holds decisions or scores against the truth."""
+    parameters = inspect.signature(function).parameters if callable(function) else {}
+    return "y_true" in parameters and not {"y_pred", "y_score"}.isdisjoint(parameters)
 
 
 def _metric_summary(metric: object) -> str:
