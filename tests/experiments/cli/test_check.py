@@ -161,7 +161,7 @@ def run_on_a_terminal(arguments, columns, **environment):
     master, slave = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **environment}
     command = [sys.executable, "-m", "labelstack", *arguments]
-    with subprocess.Popen(command, stdout=slave, stderr=slave, stdin=slave, env=env) as process:
+    with subprocess.Popen(command, stdout=slave, stderr=slave, stdin=slave, env=env):
         os.close(slave)
         seen = b""
         while True:
