@@ -86,10 +86,10 @@ def send_photos(photos: Tensor, device: str | torch.device) -> Tensor:
     """
     if photos.device.type != "cpu" or not is_cuda(device):
         return photos.to(device)
-    here, beside = torch.cuda.current_stream(device), _copy_stream(str(torch.device(device)))
-    with torch.cuda.stream(beside):
+    here, copies = torch.cuda.current_stream(device), _copy_stream(str(torch.device(device)))
+    with torch.cuda.stream(copies):
         there = photos.pin_memory().to(device, non_blocking=True)
-    here.wait_stream(beside)
+    here.wait_stream(copies)
     there.record_stream(here)  # else the allocator could hand its memory out again while it is being read
     return there
 

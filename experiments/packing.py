@@ -174,7 +174,7 @@ def _write(predictions: PredictionSet, out: Path, plan: PackingPlan) -> Predicti
 
 
 def _is_there(bundle: Path, predictions: PredictionSet) -> bool:
-    """Return whether a bundle holds these very predictions, so that a command begun again has nothing to do."""
+    """Return whether a bundle holds these very predictions, so that a command started again has nothing to do."""
     try:
         check_bundle_target(bundle, overwrite=True)
         return bundle.is_file() and load_predictions(bundle).fingerprint == predictions.fingerprint

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from experiments.live_progress import live_progress
 from experiments.reports.comparison_files import write_comparison
 from experiments.reports.evaluation import Evaluation, evaluate_ensemble
 from stacking.comparison import Comparison
@@ -130,7 +131,8 @@ def compare(
         Other rows with their truth: methods are fitted on all of `scores` and scored there.
     **options : object
         As `stacking.compare` takes them: ``n_splits``, ``random_state``, ``n_bootstrap``, ``time_limit``, ``groups``,
-        ``image_rules``, ``rule``, ``fit_time_limit``, ``progress``.
+        ``image_rules``, ``rule``, ``fit_time_limit``, ``progress`` (by default a line in a notebook and a bar at
+        Python's prompt; None shows nothing).
 
     Returns
     -------
@@ -143,7 +145,11 @@ def compare(
         If the truth is missing, a method is unknown or an option out of range.
     """
     held_out = None if holdout is None else as_scores(holdout)
-    return compare_methods(as_scores(scores, truth), methods, holdout=held_out, **options)
+    given = as_scores(scores, truth)
+    if "progress" in options:
+        return compare_methods(given, methods, holdout=held_out, **options)
+    with live_progress("comparing") as progress:
+        return compare_methods(given, methods, holdout=held_out, progress=progress, **options)
 
 
 def predict(
@@ -224,9 +230,7 @@ def evaluate(
     """
     options: dict[str, Any] = {"drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
     opened, given = _opened(ensemble), as_scores(scores, truth)
-    leaderboard, report_ = evaluate_ensemble(opened, given, without=tuple(without), **options)
-    inputs = {"ensemble": opened.fingerprint, "predictions": given.fingerprint}
-    return Evaluation(leaderboard, report_, inputs, {"without": tuple(without), **options})
+    return evaluate_ensemble(opened, given, without=tuple(without), **options)
 
 
 def report(result: Comparison | Evaluation, folder: PathLike, *, overwrite: bool = False) -> Path:

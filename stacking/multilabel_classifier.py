@@ -213,8 +213,8 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         self.estimators_ = run_parallel(
             (delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts), self.n_jobs
         )
-        facts = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
-        self._fit_final(final, self._as_predictions(scores, **facts))
+        metadata = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
+        self._fit_final(final, self._as_predictions(scores, **metadata))
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -260,12 +260,12 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         # No answer is certain: scikit-learn expects probabilities of indicator targets inside (0, 1).
         return np.clip(combined, SMALLEST_SCORE, np.float32(1 - SMALLEST_SCORE))
 
-    def _as_predictions(self, scores: FloatArray, **facts: Any) -> PredictionSet:
+    def _as_predictions(self, scores: FloatArray, **metadata: Any) -> PredictionSet:
         """Wrap base scores of shape (n_models, n_samples, n_labels) with the names of this stack."""
         from stacking.predictions import PredictionSet
 
         names = [name for name, _ in self._parts]
-        return PredictionSet(scores, models=names, labels=self.labels_, **facts)
+        return PredictionSet(scores, models=names, labels=self.labels_, **metadata)
 
     def _read_truth(
         self, X: Any, indicators: NDArray[np.uint8], sample_weight: ArrayLike | None, groups: ArrayLike | None
@@ -330,7 +330,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         from stacking.decision_rules.choice import choose_thresholds
 
         folds = self._folds(predictions.truth)
-        scores = combiner.cross_fit_predict(predictions, folds=folds)
+        scores = combiner.predict_out_of_fold(predictions, folds=folds)
         return choose_thresholds(scores, predictions, folds).thresholds
 
     def _folds(self, truth: Truth) -> NDArray[np.intp]:

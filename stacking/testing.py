@@ -130,7 +130,7 @@ def _iter_uncounted(whole: PredictionSet) -> Iterator[tuple[str, PredictionSet]]
     scores, truth, weight = whole.to_array(), np.asarray(whole.y_true), np.asarray(whole.sample_weight)
     counted, known = np.asarray(whole.truth.counted), np.asarray(whole.y_known)
     noise = rng.random(scores.shape, dtype=np.float32)
-    facts = whole.facts()
+    metadata = whole.metadata()
     for what, y_scores, y_true, sample_weight in (
         ("the truth of cells with y_known False", scores, np.where(known, truth, 1 - truth), weight),
         ("the truth of rows with sample_weight 0", scores, np.where((weight == 0)[:, None], 1 - truth, truth), weight),
@@ -139,15 +139,15 @@ def _iter_uncounted(whole: PredictionSet) -> Iterator[tuple[str, PredictionSet]]
         ("the unit of the weights (times 1000)", scores, truth, weight * 1000.0),
         ("the unit of the weights (sum 1)", scores, truth, weight / weight.sum()),
     ):
-        changed: dict[str, Any] = {**facts, "y_true": y_true, "sample_weight": sample_weight}
+        changed: dict[str, Any] = {**metadata, "y_true": y_true, "sample_weight": sample_weight}
         yield what, PredictionSet(y_scores, whole.ids, whole.models, whole.labels, **changed)
     yield "the presence of rows that do not count", whole.subset(samples=counted)
 
 
 def _with_weight(predictions: PredictionSet, weight: Any) -> PredictionSet:
     """Give predictions other weights."""
-    facts: dict[str, Any] = {**predictions.facts(), "sample_weight": weight}
-    return PredictionSet(predictions.to_array(), predictions.ids, predictions.models, predictions.labels, **facts)
+    metadata: dict[str, Any] = {**predictions.metadata(), "sample_weight": weight}
+    return PredictionSet(predictions.to_array(), predictions.ids, predictions.models, predictions.labels, **metadata)
 
 
 def list_combiner_checks() -> list[str]:
@@ -322,8 +322,8 @@ def _check_unknown_cells(build: Builder, tolerance: float) -> None:
     truth = np.asarray(predictions.y_true)
     known = np.random.default_rng(1).random(truth.shape) < 0.8
     fitted = [
-        build().fit(PredictionSet(predictions.to_array(), y_true=told, y_known=known)).predict_proba(predictions)
-        for told in (truth, np.where(known, truth, 1 - truth))
+        build().fit(PredictionSet(predictions.to_array(), y_true=given, y_known=known)).predict_proba(predictions)
+        for given in (truth, np.where(known, truth, 1 - truth))
     ]
     _require(np.array_equal(fitted[0], fitted[1]), "the truth of cells with y_known False must not matter")
 
@@ -334,13 +334,13 @@ def _check_weightless_rows(build: Builder, tolerance: float) -> None:
     truth, scores = np.asarray(predictions.y_true), predictions.to_array()
     rng = np.random.default_rng(2)
     weight = rng.integers(0, 4, len(truth)).astype(np.float64)
-    silent = (weight == 0)[:, None]
+    unweighted = (weight == 0)[:, None]
     fitted = [
-        build().fit(PredictionSet(seen, y_true=told, sample_weight=weight)).predict_proba(predictions)
-        for seen, told in (
+        build().fit(PredictionSet(seen, y_true=given, sample_weight=weight)).predict_proba(predictions)
+        for seen, given in (
             (scores, truth),
-            (scores, np.where(silent, 1 - truth, truth)),
-            (np.where(silent, rng.random(scores.shape, dtype=np.float32), scores), truth),
+            (scores, np.where(unweighted, 1 - truth, truth)),
+            (np.where(unweighted, rng.random(scores.shape, dtype=np.float32), scores), truth),
         )
     ]
     for name, other in zip(("truth", "scores"), fitted[1:], strict=True):
@@ -360,7 +360,7 @@ def _check_what_counts(build: Builder, tolerance: float) -> None:
             if predictions.n_samples == whole.n_samples
             else np.flatnonzero(np.asarray(counted))
         )
-        combiner, held_out = build().fit_cross_fitted(predictions, folds=rows % 3)
+        combiner, held_out = build().fit_out_of_fold(predictions, folds=rows % 3)
         held_out = held_out if predictions.counted is None else held_out[predictions.counted]
         return np.concatenate([combiner.predict_proba(fresh), held_out])
 
@@ -371,17 +371,19 @@ def _check_cross_fit(build: Builder, tolerance: float) -> None:
     """Cross-fitted scores of a row do not depend on that row's truth."""
     predictions = make_predictions()
     folds = np.arange(predictions.n_samples) % 3
-    y_score = build().cross_fit_predict(predictions, folds=folds)
+    y_score = build().predict_out_of_fold(predictions, folds=folds)
     _check_scores(y_score, (predictions.n_samples, predictions.n_labels), "cross-fitted scores")
     lied = np.asarray(predictions.y_true).copy()
     lied[folds == 1] = 1 - lied[folds == 1]
     other = build()
     if other.requires_truth and not other.choice_sees_all_rows:
-        told = other.cross_fit_predict(predictions.with_truth(lied), folds=folds)
+        given = other.predict_out_of_fold(predictions.with_truth(lied), folds=folds)
         _require(
-            np.array_equal(told[folds == 1], y_score[folds == 1]), "held-out scores must not see their rows' truth"
+            np.array_equal(given[folds == 1], y_score[folds == 1]), "held-out scores must not see their rows' truth"
         )
-    _expect_error(lambda: build().cross_fit_predict(predictions, folds=np.zeros(3)), "folds", "folds of a wrong length")
+    _expect_error(
+        lambda: build().predict_out_of_fold(predictions, folds=np.zeros(3)), "folds", "folds of a wrong length"
+    )
 
 
 def _check_state(build: Builder, tolerance: float) -> None:

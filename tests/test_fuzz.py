@@ -178,10 +178,10 @@ def read_whole(predictions):
     value=st.lists(SCALARS, max_size=4) | st.lists(st.lists(SCALARS, max_size=3), max_size=3) | SCALARS,
 )
 def test_prediction_sets_of_anything(key, value):
-    facts = {"y_scores": [[[0.5, 0.1]]], "ids": ["a"], "models": ["m"], "labels": ["x", "y"], key: value}
+    metadata = {"y_scores": [[[0.5, 0.1]]], "ids": ["a"], "models": ["m"], "labels": ["x", "y"], key: value}
     if key == "x":
-        facts["extras"] = {"x": facts.pop("x")}
-    read_whole(survive(PredictionSet, facts.pop("y_scores"), **facts))
+        metadata["extras"] = {"x": metadata.pop("x")}
+    read_whole(survive(PredictionSet, metadata.pop("y_scores"), **metadata))
 
 
 # -- stores and ensembles ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from experiments.cli.data import describe, download, ingest, synthesize
 from experiments.cli.ensembles import evaluate, fit, predict
 from experiments.cli.failures import GuardedGroup
 from experiments.cli.listings import methods, metrics, networks, optimizers, rules
-from experiments.cli.members import ablation, demo, doctor, explain, train
+from experiments.cli.members import ablation, demo, doctor, explain, report, train
 from experiments.cli.predictions import compare, optimize, pack
 
 SECONDS_TO_THE_NEXT_TRY = 0.1  # long enough for the fork that lost the signal to be over: a choice
@@ -37,6 +37,7 @@ data.command(epilog="Example: labelstack data ingest raw --annotations train.jso
 data.command(epilog="Example: labelstack data describe recipe.toml --out description")(describe)
 app.command(epilog="Example: labelstack demo --out demo-run")(demo)
 app.command(epilog="Example: labelstack train recipe.toml --out run")(train)
+app.command(epilog="Example: labelstack report run --out run-report --edges 100,1000")(report)
 app.command(
     epilog="Example: labelstack pack predictions.npz --split 0.65 --out fitting.npz --rest-out held-back.npz",
 )(pack)

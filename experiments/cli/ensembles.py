@@ -35,6 +35,29 @@ Ensemble = Annotated[Path, typer.Argument(help="Folder that `labelstack fit` wro
 Without = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this member out. May be repeated.")]
 
 
+def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
+    """Raise where ``--rematch`` is unknown, or ``--thresholds`` says something else.
+
+    Parameters
+    ----------
+    rematch : str
+        What was given.
+    thresholds : Path or None
+        A thresholds file.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown, or both are given.
+    """
+    from stacking.decision_rules.rematch import REMATCHES
+
+    if rematch not in ("none", *REMATCHES):
+        raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
+    if thresholds is not None and rematch != "none":
+        raise ValueError("give either --thresholds or --rematch, not both: each says where to decide.")
+
+
 @takes_predictions
 def fit(
     *,
@@ -62,7 +85,7 @@ def fit(
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
         from stacking.files.output_rules import check_folder, check_not_input
-        from stacking.files.result_cache import keep_pieces
+        from stacking.files.result_cache import caching
         from stacking.process.progress import report_progress
 
         check_out_folder(out)
@@ -81,7 +104,7 @@ def fit(
             if work is not None:
                 check_folder(work, "--work")
                 check_not_input(work, [*inputs, out], is_folder=True)
-            with show.progress("fitting") as progress, report_progress(progress), keep_pieces(work):
+            with show.progress("fitting") as progress, report_progress(progress), caching(work):
                 ensemble.fit(opened)
             write_report(describe_fit(ensemble, request), output)
             ensemble.save(output)
@@ -136,7 +159,9 @@ def predict(
     out: Annotated[Path, typer.Option(help="CSV file for the predicted labels.")],
     run: Annotated[Path | None, typer.Option(help="Run folder whose networks score the photos of --images.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of new photos.")] = None,
-    scores_out: Annotated[Path | None, typer.Option(help="Also write the scores, as a bundle (.npz).")] = None,
+    scores_out: Annotated[
+        Path | None, typer.Option(help="Also write the scores: .npz (a bundle), .csv, .parquet or .feather.")
+    ] = None,
     csv_format: Annotated[
         str, typer.Option("--format", help="labels (id,labels joined by |) or submission (the contest's form).")
     ] = "labels",
@@ -148,6 +173,12 @@ def predict(
             "by one shift, or per-label. For new samples that are like those, hundreds at least."
         ),
     ] = "none",
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Decide by this thresholds file, as the page of thresholds of `labelstack evaluate` gives it."
+        ),
+    ] = None,
     given: GivenPredictions,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
     overwrite: Overwrite = False,
@@ -174,21 +205,22 @@ def predict(
         )
         from experiments.reports.result_manifest import build_manifest, hash_files
         from experiments.submission import choose_label_texts
-        from stacking.decision_rules.rematch import REMATCHES
+        from stacking.decision_rules.threshold_file import read_thresholds
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.files.atomic_files import sha256_file
         from stacking.files.output_folder import hash_request
 
-        inputs = input_paths(ensemble, run, images, *given.paths)
+        inputs = input_paths(ensemble, run, images, thresholds, *given.paths)
         target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs)
         target.check()
         left_out = tuple(without or ())
         options = {"without": left_out, "format": csv_format, "guard": guard, "rematch": rematch}
-        if rematch not in ("none", *REMATCHES):
-            raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
+        check_rematch_option(rematch, thresholds)
         loaded = StackingEnsemble.load(ensemble)
         if rematch != "none":
             loaded.check_rematch()
+        if thresholds is not None:
+            loaded.thresholds_ = read_thresholds(thresholds, loaded.labels_)
         if (run is None) != (images is None):
             raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
         label_ids = label_ids_of(loaded.labels_, given.labels) or loaded.label_ids_
@@ -206,7 +238,7 @@ def predict(
             hashes = {"predictions": opened.fingerprint}
         manifest = build_manifest(
             "predict",
-            {"ensemble": loaded.fingerprint, **hashes},
+            {"ensemble": loaded.fingerprint, **hashes},  # the thresholds are part of the fingerprint
             {**options, "labels": texts, "scores": bool(scores_out)},
         )
         if target.holds(manifest):
@@ -247,7 +279,7 @@ def evaluate(
 ) -> None:
     """Score a saved ensemble on truth that it has not seen; write a leaderboard and a report."""
     with session(quiet, verbose=verbose, as_json=as_json) as show:
-        from experiments.reports.evaluation import evaluate_ensemble, write_evaluation
+        from experiments.reports.evaluation import evaluate_ensemble
         from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.report import Column
@@ -266,12 +298,11 @@ def evaluate(
         with result_folder(out, "evaluate", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "leaderboard.json"):
                 return
-            leaderboard, report = evaluate_ensemble(
-                loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed
-            )
+            found = evaluate_ensemble(loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed)
+            leaderboard = found.leaderboard
             if leaderboard["n_seen_dropped"]:
                 show.note(f"{leaderboard['n_seen_dropped']:,} samples left out: the ensemble was fitted on them")
-            write_evaluation(output, leaderboard, report, hashes, options)
+            replace(found, options=options).write(output)
         show.data({"out": out, **json.loads((out / "leaderboard.json").read_text(encoding="utf-8"))})
         show.table(
             ["method", "kind", Column("micro-F1", "score"), Column("95 % interval", "interval")],
@@ -280,5 +311,5 @@ def evaluate(
                 for row in leaderboard["rows"]
             ],
         )
-        show.result(f"report: {out / 'report.html'}")
+        show.result(f"report: {out / 'report.html'}; to try other thresholds: {out / 'thresholds.html'}")
         show.next("predict", ensemble, *given.stand_ins(opened.models), "--out", free_name("labels.csv"))

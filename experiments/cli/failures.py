@@ -36,6 +36,7 @@ EXTRA_OF = {
     "matplotlib": "report",
     "pyswarms": "search",
     "cmaes": "search",
+    "h5py": "h5",
     "pyarrow": "parquet",
     "distributed": "dask",
     "ray": "ray",
@@ -65,7 +66,7 @@ def bad_input_sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}." if error.filename is not None else f"{reason}."
-    if isinstance(error, ValueError | TypeError | OSError) and _raised_on_purpose(error.__traceback__):
+    if isinstance(error, ValueError | TypeError | OSError | ImportError) and _raised_on_purpose(error.__traceback__):
         return " ".join(str(error).split())
     return None
 

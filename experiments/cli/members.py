@@ -1,11 +1,22 @@
-"""The commands about members: `demo`, `train`, `ablation`, `explain` and `doctor`."""
+"""The commands about members: `demo`, `train`, `report`, `ablation`, `explain` and `doctor`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from experiments.cli.options import Json, OutFolder, Overwrite, Quiet, Verbose, check_out_folder, free_name, is_there
+from experiments.cli.options import (
+    Json,
+    OutFolder,
+    Overwrite,
+    Quiet,
+    Seed,
+    Verbose,
+    check_out_folder,
+    free_name,
+    input_paths,
+    is_there,
+)
 from experiments.cli.reporting import session
 
 
@@ -51,8 +62,7 @@ def train(
         show.result(f"{kind} predictions: {out / 'oof'}")
         if (out / "test").is_dir():
             show.result(f"test predictions: {out / 'test'}")
-        beside = ["--holdout", out / "test"] if (out / "test").is_dir() else []
-        show.next("compare", out / "oof", *beside, "--out", free_name("comparison"))
+        show.next("report", out, "--out", free_name(f"{out.name}-report"))
 
 
 def ablation(
@@ -94,6 +104,75 @@ def ablation(
         show.table(columns, rows)
         show.result(f"report: {out / 'ablation.html'}")
         show.next("compare", run / "oof", "--out", free_name("comparison"))
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder, as labelstack train left it.")],
+    out: OutFolder,
+    methods: Annotated[str, typer.Option(help="Ensembles to compare: names joined by commas, or all.")] = "all",
+    edges: Annotated[
+        str, typer.Option(help="Training positives with which the bands of rare and frequent labels begin.")
+    ] = "1,20,200,2000",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that the recipe's paths start from, if the photos have moved.")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is started.")] = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Report a training run on one page: members, curves, ensembles, thresholds, labels, photos, errors and cost."""
+    with session(quiet) as show:
+        from experiments.reports.comparison_files import write_comparison
+        from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
+        from experiments.reports.run_report import RUN_FILES, RunReportPlan, report_run
+
+        check_out_folder(out)
+        chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        plan = RunReportPlan(chosen, time_limit, split_edges(edges), data, seed)
+        options = {"methods": chosen, "edges": plan.edges, "time_limit": time_limit, "data": data, "random_state": seed}
+        request = build_manifest("report", hash_files(run, RUN_FILES), options)
+        inputs = input_paths(run, data)
+        with result_folder(out, "report", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            with show.progress("comparing") as progress:
+                found = report_run(run, plan, progress=progress)
+            write_comparison(
+                found.comparison, output, title=found.title, extra_sections=found.sections, command="report"
+            )
+        show.result(found.comparison.verdict())
+        show.result(f"report: {out / 'report.html'}")
+        show.next("fit", run / "oof", "--out", free_name("ensemble"))
+
+
+def split_edges(text: str) -> tuple[int, ...]:
+    """Read whole numbers joined by commas.
+
+    Parameters
+    ----------
+    text : str
+        What was given to ``--edges``.
+
+    Returns
+    -------
+    tuple of int
+        The numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> split_edges("10, 100")
+    (10, 100)
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise ValueError(f"--edges must be whole numbers joined by commas: got {text!r}.")
+    return tuple(int(part) for part in parts)
 
 
 def explain(
@@ -165,15 +244,15 @@ def doctor(
             raise ValueError(f"give one recipe: got {str(target)!r} and --recipe {str(recipe)!r}.")
         if target is not None and target.suffix.lower() == ".toml":
             target, recipe = None, target
-        facts = []
+        findings = []
         if target is not None:  # first, as looking for devices loads torch, whose memory fit and compare do without
             from experiments.cli.options import open_predictions
             from experiments.estimates.estimate_predictions import estimate_predictions
 
             opened = open_predictions(target)
             show.note("trying every method on a few rows …")
-            facts = estimate_predictions(opened)
-        for line in as_text([*examine(out), *facts]):
+            findings = estimate_predictions(opened)
+        for line in as_text([*examine(out), *findings]):
             show.result(line)
         if recipe is not None:
             from base_models.manifest import load_manifest

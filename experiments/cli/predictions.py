@@ -206,7 +206,7 @@ def compare(
         list[str] | None, typer.Option(metavar="MODEL", help="Leave out all other members. May be repeated.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Outer and inner folds.")] = 5,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is begun.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is started.")] = None,
     fit_time_limit: Annotated[
         float | None, typer.Option(help="Seconds that each fit of auto may take, as --time-limit of `fit`.")
     ] = None,

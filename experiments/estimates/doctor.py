@@ -151,8 +151,8 @@ def cuda_versions() -> str:
 
     ask = getattr(torch._C, "_cuda_getDriverVersion", None)  # torch has no public name for it
     driver = int(ask()) if ask is not None else 0
-    told = f"torch for CUDA {torch.version.cuda}"
-    return f"{told}, driver for CUDA {driver // 1000}.{driver % 1000 // 10}" if driver else told
+    built = f"torch for CUDA {torch.version.cuda}"
+    return f"{built}, driver for CUDA {driver // 1000}.{driver % 1000 // 10}" if driver else built
 
 
 def name_device(device: str) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 
 from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
+from experiments.reports.threshold_files import write_threshold_page
+from stacking._checks import check_choice
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.rematch import REMATCHES
 from stacking.files.atomic_files import atomic_write_json
@@ -27,11 +29,18 @@ from stacking.metrics import (
     subset_accuracy,
 )
 from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
-from stacking.report import Column, Figure, Paragraph, Report, Section, Table
-from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
+from stacking.report import Chart, Column, Figure, Paragraph, Report, Section, Table
+from stacking.report.figures import (
+    draw_figure,
+    label_f1_figure,
+    never_predicted_table,
+    reliability_figure,
+    threshold_figure,
+)
 from stacking.report.writing import write_estimate
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     import pandas as pd
 
     from stacking.ensemble.ensemble import StackingEnsemble
@@ -39,6 +48,8 @@ if TYPE_CHECKING:
     from stacking.predictions import PredictionSet
 
 N_BINS = 20  # of the reliability curve, which alone depends on it: a choice
+CHARTS = ("labels", "thresholds", "reliability")  # in the order of the report
+IMAGE_RULES_NOTE = "The ensemble also has rules on the labels of one sample; the counts here are those before them."
 HALF = 0.5  # the threshold where none may be tuned: right for calibrated scores and equal costs of both errors
 
 
@@ -52,16 +63,22 @@ class Evaluation:
         The form of ``leaderboard.json`` without its manifest.
     report : Report
         Sections as data.
+    answer : HeldOut
+        Scores and decisions of the ensemble.
     inputs : dict of str to str
         Hashes of the ensemble and the predictions.
     options : dict
         Options as used.
+    notes : tuple of str
+        What the counts of the page of thresholds leave out.
     """
 
     leaderboard: dict[str, Any] = field(repr=False)
     report: Report = field(repr=False)
+    answer: HeldOut = field(repr=False)
     inputs: dict[str, str] = field(repr=False)
     options: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -80,8 +97,41 @@ class Evaluation:
         """
         return self.report.verdict
 
+    def _repr_html_(self) -> str:
+        """Show the verdict and the scores in a notebook."""
+        from stacking.report.notebook import Card, render_card
+
+        scores = next(block for block in self.report.sections[0].blocks if isinstance(block, Table))
+        note = "Next: .plot(), .table, labelstack.report(result, folder)"
+        return render_card(Card(self.report.title, [self.report.verdict], scores, note))
+
+    def plot(self, chart: str = "labels") -> "matplotlib.figure.Figure":
+        """Draw one chart of the report as a matplotlib figure.
+
+        Parameters
+        ----------
+        chart : {"labels", "thresholds", "reliability"}, default="labels"
+            Which.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Of no pyplot: notebooks show it, ``.savefig(path)`` keeps it.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no such chart.
+        """
+        check_choice(chart, list(CHARTS), name="chart")
+        figures = [block for section in self.report.sections for block in section.blocks if isinstance(block, Figure)]
+        drawn = figures[CHARTS.index(chart)].svg
+        return draw_figure(drawn if isinstance(drawn, Chart) else Chart(drawn))
+
     def write(self, folder: "str | Path | OutputFolder", *, overwrite: bool = False) -> None:
-        """Write ``leaderboard.json``, ``report.html``, ``report.md`` and ``manifest.json``.
+        """Write the report, ``thresholds.html``, ``leaderboard.json``, the same as CSV and, last, ``manifest.json``.
 
         Parameters
         ----------
@@ -90,7 +140,14 @@ class Evaluation:
         overwrite : bool, default=False
             Replace an earlier evaluation; nothing else is ever replaced.
         """
-        write_evaluation(folder, self.leaderboard, self.report, self.inputs, self.options, overwrite=overwrite)
+        manifest = build_manifest("evaluate", self.inputs, self.options)
+        with claimed(folder, "evaluate", overwrite=overwrite) as output:
+            write_report(self.report, output)
+            write_rows(output.path_of("leaderboard.csv"), self.leaderboard["rows"])
+            if self.answer.thresholds is not None:
+                write_threshold_page(self.answer, self.answer.thresholds, output, self.notes)
+            atomic_write_json(output.path_of("leaderboard.json"), {**self.leaderboard, "manifest": manifest})
+            commit_result(output, manifest)
 
 
 def evaluate_ensemble(
@@ -101,7 +158,7 @@ def evaluate_ensemble(
     drop_seen: bool = False,
     n_bootstrap: int = 1000,
     random_state: int = 0,
-) -> tuple[dict[str, Any], Report]:
+) -> Evaluation:
     """Score an ensemble, its members and their mean on labeled rows.
 
     Parameters
@@ -121,10 +178,8 @@ def evaluate_ensemble(
 
     Returns
     -------
-    leaderboard : dict
-        The form of ``leaderboard.json`` without its manifest.
-    report : Report
-        Sections as data.
+    Evaluation
+        Leaderboard, report and the ensemble's own answer.
 
     Raises
     ------
@@ -140,6 +195,7 @@ def evaluate_ensemble(
             "predictions must be rows that the ensemble has not seen: these are the ones it was fitted on; hold rows "
             "back with pack --split, and fit again."
         )
+    given = predictions
     predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score)
@@ -147,7 +203,7 @@ def evaluate_ensemble(
     rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(counted, how) for how in REMATCHES}
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
-    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred)
+    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred, ensemble.thresholds_)
     moved = [
         replace(main, method=f"ensemble, rematched {how}", y_pred=ensemble.decide(y_score, thresholds))
         for how, thresholds in rematched.items()
@@ -164,7 +220,10 @@ def evaluate_ensemble(
     rows.sort(key=lambda row: -row["score"])
     sizes = {"n_samples": aligned.n_samples, "n_labels": aligned.n_labels, "n_seen_dropped": n_dropped}
     leaderboard = {"metric": "micro_f1", **sizes, "rows": rows}
-    return leaderboard, _report(main, rows, aligned)
+    inputs = {"ensemble": ensemble.fingerprint, "predictions": given.fingerprint}
+    options = {"without": without, "drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
+    notes = () if ensemble.image_rules is None else (IMAGE_RULES_NOTE,)
+    return Evaluation(leaderboard, _report(main, rows, aligned), main, inputs, options, notes)
 
 
 def _unseen(
@@ -234,40 +293,6 @@ def scores_section(answers: list[HeldOut]) -> Section:
             Figure(reliability_figure(reliability, counts=counts), "How often a label is true, given its score."),
         ],
     )
-
-
-def write_evaluation(
-    folder: "str | Path | OutputFolder",
-    leaderboard: dict[str, Any],
-    report: Report,
-    inputs: dict[str, str],
-    options: dict[str, Any],
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Write the report, ``leaderboard.json``, the same as CSV and, last, ``manifest.json``.
-
-    Parameters
-    ----------
-    folder : str, Path or OutputFolder
-        Made if it is absent.
-    leaderboard : dict
-        From `evaluate_ensemble`.
-    report : Report
-        From `evaluate_ensemble`.
-    inputs : dict of str to str
-        Hashes of what was read.
-    options : dict
-        Options as used.
-    overwrite : bool, default=False
-        Replace an earlier evaluation; nothing else is ever replaced.
-    """
-    manifest = build_manifest("evaluate", inputs, options)
-    with claimed(folder, "evaluate", overwrite=overwrite) as output:
-        write_report(report, output)
-        write_rows(output.path_of("leaderboard.csv"), leaderboard["rows"])
-        atomic_write_json(output.path_of("leaderboard.json"), {**leaderboard, "manifest": manifest})
-        commit_result(output, manifest)
 
 
 def _member_answer(predictions: "PredictionSet", model: str) -> HeldOut:

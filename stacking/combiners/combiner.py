@@ -6,7 +6,7 @@ on, putting members and labels back into that order at prediction, leaving out m
 that memory stays bounded, cross-fitting, and the plain-data state that is saved.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 
 from optimizers.registry import did_you_mean
 from stacking._checks import check_folds, first_names
+from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, FloatArray, IndexArray
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
@@ -53,7 +54,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     -----
     ``fits_from`` says what fitting reads: ``"counts"`` (additive counts, which stream and merge over shards exactly) or
     ``"rows"`` (single rows, sampled or taken label by label). ``requires_truth`` is False where ``fit`` needs no truth.
-    ``choice_sees_all_rows`` is True where `cross_fit_predict` fits without the held-out rows but makes a few choices
+    ``choice_sees_all_rows`` is True where `predict_out_of_fold` fits without the held-out rows but makes a few choices
     (which candidates, how many trees) on the held-out scores of all rows.
     """
 
@@ -64,6 +65,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     models_: tuple[str, ...]
     labels_: tuple[str, ...]
     covers_: BoolArray
+
+    cross_fit_predict, fit_cross_fitted = Renamed("predict_out_of_fold"), Renamed("fit_out_of_fold")
 
     def fit(
         self, predictions: PredictionSet | npt.ArrayLike, y_true: npt.ArrayLike | None = None, *, groups: Any = None
@@ -154,7 +157,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             )
         return self._predict(aligned, covers)
 
-    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
+    def predict_out_of_fold(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
         """Score every row by a clone fitted on the other folds.
 
         What is tuned afterwards (thresholds, the choice among methods) is tuned on these scores.
@@ -179,10 +182,10 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         predictions = as_prediction_set(predictions)
         held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         if type(self)._fit_out_of_fold is not Combiner._fit_out_of_fold:
-            return clone(self).fit_cross_fitted(predictions, folds=held_out)[1]
+            return clone(self).fit_out_of_fold(predictions, folds=held_out)[1]
         return self._score_by_clones(predictions, held_out)
 
-    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
+    def fit_out_of_fold(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit on all rows, and score each row by a fit that did not see it.
 
         Parameters
@@ -231,7 +234,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         """Fit, and return held-out scores; override where fitting on given folds yields them anyway."""
         with steps({"held-out scores": float(len(np.unique(folds))), "fit on all rows": 1.0}) as begin:
             begin("held-out scores")
-            y_score = self.cross_fit_predict(predictions, folds=folds)
+            y_score = self.predict_out_of_fold(predictions, folds=folds)
             begin("fit on all rows")
             self._fit(predictions)
         return y_score
@@ -240,7 +243,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         """Score every fold by a clone fitted on the others; what learns nothing from the truth, all at once."""
         if not self.requires_truth and self.fits_from == "counts":
             return clone(self).fit(predictions).predict_proba(predictions)
-        return score_held_out(self, predictions, folds)
+        return score_out_of_fold(self, predictions, folds)
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Combine (n_models, n_rows, n_labels) in fitted order, NaN where `covers` is False, to (n_rows, n_labels)."""
@@ -299,8 +302,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
         if not isinstance(predictions, PredictionSet):
             predictions = self._wrap(predictions, left_out)
-        elif predictions.n_labels == len(self.labels_) and AxisNames.of(predictions.labels, "label").is_made_up:
-            predictions = _with_labels(predictions, self.labels_)
+        else:
+            predictions = _by_position(predictions, () if left_out else self.models_, self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
             if name not in present and name not in left_out:
@@ -356,7 +359,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise NotFittedError(f"{type(self).__name__} must be fitted first: call fit(predictions, y_true)")
 
 
-def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
+def score_out_of_fold(combiner: Combiner, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
     """Score every fold by a clone fitted on the other folds.
 
     The folds run through `joblib.Parallel` with no backend and no number of jobs named: one after the other, unless
@@ -411,12 +414,17 @@ def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str)
         )
 
 
-def _with_labels(predictions: PredictionSet, labels: Collection[str]) -> PredictionSet:
-    """Name the labels of predictions that came without names by their position, as those of a plain array."""
-    if predictions.labels == tuple(labels):
+def _by_position(predictions: PredictionSet, models: Sequence[str], labels: Sequence[str]) -> PredictionSet:
+    """Name the models and labels of predictions that came without names by their position, as those of an array."""
+    own_models, own_labels = predictions.models, predictions.labels
+    if len(own_models) == len(models) and AxisNames.of(own_models, "model").is_made_up:
+        own_models = tuple(models)
+    if len(own_labels) == len(labels) and AxisNames.of(own_labels, "label").is_made_up:
+        own_labels = tuple(labels)
+    if (own_models, own_labels) == (predictions.models, predictions.labels):
         return predictions
-    facts = predictions.facts()
-    return PredictionSet(predictions.source, predictions.ids, predictions.models, list(labels), **facts)
+    metadata = predictions.metadata()
+    return PredictionSet(predictions.source, predictions.ids, list(own_models), list(own_labels), **metadata)
 
 
 def _plain_parameters(combiner: BaseEstimator) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from optimizers.registry import Registry
+from stacking._earlier_names import warn_of_earlier_name
 
 if TYPE_CHECKING:
     from stacking.combiners.combiner import Combiner
@@ -150,13 +151,15 @@ def register_method(
     return enter
 
 
-def list_methods(*, with_dear: bool = True) -> list[str]:
+def list_methods(*, include_slow: bool = True, with_dear: bool | None = None) -> list[str]:
     """List the method names, cheap ones first.
 
     Parameters
     ----------
-    with_dear : bool, default=True
+    include_slow : bool, default=True
         Whether methods are listed that are slow or need a package that is not installed.
+    with_dear : bool, optional
+        What version 0.1 called `include_slow`; it goes with version 0.3.
 
     Returns
     -------
@@ -168,8 +171,11 @@ def list_methods(*, with_dear: bool = True) -> list[str]:
     >>> list_methods()[:3]
     ['mean', 'geometric', 'harmonic']
     """
+    if with_dear is not None:
+        warn_of_earlier_name("with_dear", "include_slow", stacklevel=3)
+        include_slow = with_dear
     found = sorted(_METHODS.entries().values(), key=lambda method: method.cost)
-    return [method.name for method in found if with_dear or (method.is_installed and not method.is_slow)]
+    return [method.name for method in found if include_slow or (method.is_installed and not method.is_slow)]
 
 
 def find_method(name: str) -> Method:

@@ -122,7 +122,7 @@ def _registered_candidates(methods: str | Sequence[str], options: Mapping[str, A
 
     known = list(list_methods())
     if isinstance(methods, str):
-        methods = list_methods(with_dear=False) if methods == "all" else [methods]
+        methods = list_methods(include_slow=False) if methods == "all" else [methods]
     names = [str(name) for name in methods]
     kinds = {name: cast(Kind, method_kind(name)) for name in names}
     for name in names:

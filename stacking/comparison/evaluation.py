@@ -17,15 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.combiners.combiner import Combiner
 from stacking.comparison.candidates import Candidate, Kind
 from stacking.comparison.held_out import HeldOut
 from stacking.comparison.splits import Split
-from stacking.decision_rules.choice import tune_rule
+from stacking.decision_rules.choice import choose_thresholds
 from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
+from stacking.metrics.fit_error import fit_deviations
 from stacking.predictions import PredictionSet
 from stacking.process.memory import peak_memory, reset_peak_memory
+from stacking.truth import Truth
 
 FIXED_RULES = {"single": "single", "per_label": "exact-micro-f1"}
 """Column of the table → decision rule."""
@@ -46,6 +49,8 @@ class MethodResult:
         As in `Candidate`.
     counts : dict of str to DecisionCounts
         For the decisions "chosen", "single" and "per_label".
+    fit_deviations : dict of str to ndarray of shape (n_splits,)
+        What the fits add to the error of each of these scores (`stacking.metrics.fit_error`).
     histogram : ScoreHistogram
         Of the held-out scores.
     rules : tuple of str
@@ -67,6 +72,7 @@ class MethodResult:
     name: str
     kind: Kind
     counts: dict[str, DecisionCounts]
+    fit_deviations: dict[str, DoubleArray]
     histogram: ScoreHistogram
     rules: tuple[str, ...]
     single_thresholds: tuple[float, ...]
@@ -149,9 +155,9 @@ def try_candidate(
     scored : PredictionSet
         All scored rows, with their truth.
     deadline : float, default=inf
-        Value of ``time.monotonic()`` after which no further split is begun.
+        Value of ``time.monotonic()`` after which no further split is started.
     begin_split : callable, optional
-        Called with the number of each split before it is begun.
+        Called with the number of each split before it is started.
 
     Returns
     -------
@@ -185,9 +191,9 @@ def evaluate(
     scored : PredictionSet
         All scored rows, with their truth.
     deadline : float, default=inf
-        Value of ``time.monotonic()`` after which no further split is begun.
+        Value of ``time.monotonic()`` after which no further split is started.
     begin_split : callable, optional
-        Called with the number of each split before it is begun.
+        Called with the number of each split before it is started.
 
     Returns
     -------
@@ -205,6 +211,7 @@ def evaluate(
     y_score = np.empty(shape, dtype=np.float32)
     decisions = {name: np.zeros(shape, dtype=bool) for name in DECISIONS}
     fitted: list[StackingEnsemble] = []
+    without: dict[str, list[float | None]] = {name: [] for name in DECISIONS}
     singles: list[float] = []
     for number, split in enumerate(splits):
         if time.monotonic() > deadline:
@@ -212,21 +219,24 @@ def evaluate(
         if begin_split is not None:
             begin_split(number)
         unfitted = _limit_time(candidate.build(), (deadline - time.monotonic()) / (len(splits) - number))
-        ensemble, tuned_on = unfitted.fit_cross_fitted(split.fit_side, folds=split.inner_folds)
+        ensemble, tuned_on = unfitted.fit_out_of_fold(split.fit_side, folds=split.inner_folds)
         y_score[split.rows] = ensemble.predict_proba(split.test_side)
-        thresholds = {"chosen": ensemble.thresholds_, **_fixed_thresholds(ensemble, tuned_on)}
-        for name, limits in thresholds.items():
-            decisions[name][split.rows] = ensemble.decide(y_score[split.rows], limits)
+        thresholds, cross_fitted = _tune_decisions(ensemble, tuned_on)
+        for name in DECISIONS:
+            decisions[name][split.rows] = ensemble.decide(y_score[split.rows], thresholds[name])
+            without[name].append(cross_fitted[name])
         singles.append(float(thresholds["single"][0]))
         fitted.append(ensemble)
     counts = {name: DecisionCounts.count(decided, truth) for name, decided in decisions.items()}
-    held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"])
+    limits = np.median([ensemble.thresholds_ for ensemble in fitted], axis=0)
+    held_out = HeldOut(candidate.name, scored.ids, scored.labels, truth, y_score, decisions["chosen"], limits)
     cpu, wall, peak = meter.read()
     combiners = [ensemble.combiner_ for ensemble in fitted]
     result = MethodResult(
         candidate.name,
         candidate.kind,
         counts,
+        {name: fit_deviations(without[name], _count_splits(counts[name], truth, splits)) for name in DECISIONS},
         held_out.histogram,
         rules=tuple(str(ensemble.report_["rule"]) for ensemble in fitted),
         single_thresholds=tuple(singles),
@@ -251,13 +261,27 @@ def _limit_time(ensemble: StackingEnsemble, seconds: float) -> StackingEnsemble:
     return ensemble
 
 
-def _fixed_thresholds(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, npt.NDArray[np.float64]]:
-    """Tune the rules that are scored next to the chosen one, on the same scores."""
-    chosen = ensemble.report_["rule"]
-    return {
-        name: ensemble.thresholds_ if rule == chosen else tune_rule(tuned_on.y_score, tuned_on.predictions.truth, rule)
-        for name, rule in FIXED_RULES.items()
-    }
+def _tune_decisions(
+    ensemble: StackingEnsemble, tuned_on: CrossFitted
+) -> tuple[dict[str, DoubleArray], dict[str, float | None]]:
+    """Return thresholds and cross-fitted micro-F1 of the chosen rule and of the two that are scored next to it."""
+    chosen, scores = ensemble.report_["rule"], ensemble.report_["rules"]
+    thresholds, cross_fitted = {"chosen": ensemble.thresholds_}, {"chosen": scores.get(chosen)}
+    for name, rule in FIXED_RULES.items():
+        if rule in scores or not scores:
+            thresholds[name] = ensemble.thresholds_ if rule == chosen else tuned_on.tuner.tune(rule)
+            cross_fitted[name] = scores.get(rule)
+        else:  # the rule was given, so that no other was tried
+            predictions, y_score, folds, tuner = tuned_on
+            choice = choose_thresholds(y_score, predictions, folds, decide=ensemble.decide, rule=rule, tuner=tuner)
+            thresholds[name], cross_fitted[name] = choice.thresholds, choice.scores.get(rule)
+    return thresholds, cross_fitted
+
+
+def _count_splits(counts: DecisionCounts, truth: Truth, splits: Sequence[Split]) -> DoubleArray:
+    """Add up true positives, predicted positives and positives of each split, in sums of weights."""
+    cells = np.stack([counts.sample_hits, counts.sample_predicted, truth.sample_positives], axis=1)
+    return np.stack([truth.rows(split.rows).sum_units(cells[split.rows]).sum(axis=0) for split in splits])
 
 
 def _mean_weights(combiners: Sequence[Combiner]) -> npt.NDArray[np.float64] | None:
@@ -279,7 +303,9 @@ def _options(combiners: Sequence[Combiner]) -> dict[str, Any]:
 
 def _notes(ensembles: Sequence[StackingEnsemble]) -> tuple[str, ...]:
     """Collect what fitted ensembles say about themselves; what only some folds say names the fold."""
-    told = [[str(note) for note in ensemble.report_["notes"]] for ensemble in ensembles]
-    shared = [note for note in (told[0] if told else []) if all(note in notes for notes in told)]
-    own = [f"fold {fold}: {note}" for fold, notes in enumerate(told, start=1) for note in notes if note not in shared]
+    by_fold = [[str(note) for note in ensemble.report_["notes"]] for ensemble in ensembles]
+    shared = [note for note in (by_fold[0] if by_fold else []) if all(note in notes for notes in by_fold)]
+    own = [
+        f"fold {fold}: {note}" for fold, notes in enumerate(by_fold, start=1) for note in notes if note not in shared
+    ]
     return (*dict.fromkeys(shared), *own)

@@ -12,6 +12,8 @@ from stacking.files.atomic_files import atomic_write_text
 from stacking.files.output_rules import check_output_file
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from stacking.report import Report, Section
 
 
@@ -54,6 +56,36 @@ class Comparison(ComparisonResults):
         from stacking.comparison.presentation.report import write_verdict
 
         return write_verdict(self)
+
+    def _repr_html_(self) -> str:
+        """Show the verdict and the best rows in a notebook."""
+        from stacking.comparison.presentation.notebook import comparison_card
+
+        return comparison_card(self)
+
+    def plot(self, chart: str = "leaderboard") -> Figure:
+        """Draw one chart of the report as a matplotlib figure.
+
+        Parameters
+        ----------
+        chart : {"leaderboard", "gain", "labels", "thresholds", "reliability"}, default="leaderboard"
+            Which.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Of no pyplot: notebooks show it, ``.savefig(path)`` keeps it.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no such chart, or this comparison has nothing to show in it.
+        """
+        from stacking.comparison.presentation.notebook import plot_comparison
+
+        return plot_comparison(self, chart)
 
     def sections(self) -> list[Section]:
         """Describe the comparison as sections of a report.

@@ -33,7 +33,7 @@ class Difference:
     value : float
         Difference on the held-out samples.
     low, high : float
-        Its 95 % bootstrap limits, both methods drawn together.
+        Its 95 % limits, both methods drawn together.
     """
 
     value: float
@@ -50,7 +50,7 @@ class LeaderboardRow:
     method, kind : str
         Name, and "member", "vote", "meta" or "auto".
     score, low, high : float
-        With the rule that cross-fitting chose, and its 95 % bootstrap limits.
+        With the rule that cross-fitting chose, and its 95 % limits.
     rule : str
         That decision rule (the most frequent one over the splits).
     score_single, low_single, high_single : float

@@ -13,13 +13,13 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import ScoreHistograms, SortedCuts, count_scores, sort_cuts_of_blocks
 
 
 @register("exact-micro-f1", average="micro-F1")
-def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
+def tune_exact_micro_f1(scores: LabeledScores) -> npt.NDArray[np.float64]:
     """Choose the per-label thresholds with the globally best micro-F1 on these rows.
 
     A label whose predictions would lower micro-F1 at any cut, or without positives, is never predicted (+inf). Below
@@ -27,7 +27,7 @@ def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
 
     Returns
@@ -43,13 +43,13 @@ def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
     References
     ----------
     W. Dinkelbach, "On nonlinear fractional programming", Management Science 13(7), 1967.
-    I. Pillai, G. Fumera, F. Roli, "Threshold optimisation for multi-label classifiers", Pattern Recognition 46(7),
+    I. Pillai, G. Fumera, F. Roli, "Threshold optimization for multi-label classifiers", Pattern Recognition 46(7),
     2013.
     """
     return tune_exact_over_blocks(lambda: [scores])
 
 
-def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabelledScores]]) -> npt.NDArray[np.float64]:
+def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabeledScores]]) -> npt.NDArray[np.float64]:
     """Choose the same thresholds for rows that come block by block, as from a disk.
 
     Two passes: histograms of the scores, which add up over blocks, and then the few entries that can matter. The
@@ -65,8 +65,24 @@ def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabelledScores]]) 
     ndarray of float64, shape (n_labels,)
         Thresholds halfway between distinct scores, +inf for never.
     """
+    return cut_blocks(read_blocks)[0]
+
+
+def cut_blocks(read_blocks: Callable[[], Iterable[LabeledScores]]) -> tuple[npt.NDArray[np.float64], float]:
+    """Choose the same thresholds, and say what they reach.
+
+    Parameters
+    ----------
+    read_blocks : callable
+        As `tune_exact_over_blocks` takes it.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (n_labels,), and float
+        Thresholds, +inf for never, and the micro-F1 they reach on these rows.
+    """
     histograms = reduce(operator.add, map(count_scores, read_blocks()))
-    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit))[0]
+    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit))
 
 
 def cut_exactly(
@@ -90,11 +106,11 @@ def cut_exactly(
     if price == 0.0:
         return np.full(len(histograms.positives), np.inf), 0.0
     cuts = sort(2.0 * histograms.positives / price)
-    chosen, value = maximise_micro_f1(cuts, price)
+    chosen, value = maximize_micro_f1(cuts, price)
     return cuts.thresholds(chosen), value
 
 
-def maximise_micro_f1(cuts: SortedCuts, price: float) -> tuple[npt.NDArray[np.int64], float]:
+def maximize_micro_f1(cuts: SortedCuts, price: float) -> tuple[npt.NDArray[np.int64], float]:
     """Choose the cuts with the best micro-F1 by Dinkelbach's iteration.
 
     Parameters

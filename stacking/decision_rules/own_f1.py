@@ -10,20 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
 
 
 @register("own-f1", average="macro-F1")
 def tune_own_f1(
-    scores: LabelledScores, fbr: float = 0.1, below: Literal["never", "top-score"] = "never"
+    scores: LabeledScores, fbr: float = 0.1, below: Literal["never", "top-score"] = "never"
 ) -> npt.NDArray[np.float64]:
     """Choose for each label the threshold with its own best F1, and give up labels that stay below `fbr`.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     fbr : float, default 0.1
         F1 in [0, 1] below which a label is given up; 0 gives up none.
@@ -49,7 +49,7 @@ def tune_own_f1(
     if not 0.0 <= fbr <= 1.0:
         raise ValueError(f"fbr must lie in [0, 1]: got {fbr}.")
     check_choice(below, ("never", "top-score"), name="below")
-    cuts, chosen, value = maximise_own_f1(scores)
+    cuts, chosen, value = maximize_own_f1(scores)
     thresholds = cuts.thresholds(chosen)
     given_up = (value < fbr) & (cuts.positives > 0)
     known = scores.truth.y_known
@@ -58,12 +58,12 @@ def tune_own_f1(
     return thresholds
 
 
-def maximise_own_f1(scores: LabelledScores) -> tuple[SortedCuts, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def maximize_own_f1(scores: LabeledScores) -> tuple[SortedCuts, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Find each label's cut with the best own F1.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
 
     Returns

@@ -26,7 +26,7 @@ class DecisionRule:
     summary : str
         One sentence on how it chooses.
     tune : callable
-        ``tune(scores, **options)`` with a `LabelledScores` returns thresholds of shape (n_labels,).
+        ``tune(scores, **options)`` with a `LabeledScores` returns thresholds of shape (n_labels,).
     """
 
     name: str

@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 
 
 @register("single", average="micro-F1")
-def tune_single(scores: LabelledScores) -> npt.NDArray[np.float64]:
+def tune_single(scores: LabeledScores) -> npt.NDArray[np.float64]:
     """Choose the one threshold for all labels with the best micro-F1 on these rows.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
 
     Returns

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from optimizers.registry import did_you_mean
 from stacking._checks import check_thresholds
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import get_decision_rule
 from stacking.named_arrays import align_by_name, read_array
 
@@ -73,7 +73,7 @@ def tune_thresholds(
     y_score, y_true, y_known, sample_weight, groups = align_by_name(
         y_score=y_score, y_true=y_true, y_known=y_known, sample_weight=sample_weight, groups=groups
     )
-    scores = LabelledScores.check(y_score, y_true, y_known, sample_weight, groups)
+    scores = LabeledScores.check(y_score, y_true, y_known, sample_weight, groups)
     thresholds: npt.NDArray[np.float64] = found.tune(scores, **options)
     return thresholds
 

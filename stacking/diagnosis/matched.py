@@ -176,7 +176,7 @@ def match_inputs(raw: RawInputs, renamed: Mapping[str, Mapping[str, str]]) -> Ma
         y_true = raw.truth.y_true.astype(np.bool_)
         y_true = y_true if raw.truth.y_known is None else y_true & raw.truth.y_known.astype(np.bool_)
         y_true = y_true[keep]
-        groups, folds = (_per_sample(raw.truth.facts.get(key), keep) for key in ("groups", "folds"))
+        groups, folds = (_per_sample(raw.truth.metadata.get(key), keep) for key in ("groups", "folds"))
         folds = _per_sample(raw.folds, keep) if folds is None else folds
     rows = [np.array([position.get(name, -1) for name in member.ids], np.int64) for member in raw.members]
     paths = [member.path for member in raw.members]

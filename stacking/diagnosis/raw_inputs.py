@@ -217,8 +217,10 @@ def _from_set(found: RawInputs, predictions: PredictionSet) -> Iterator[RawMembe
         predictions = predictions.subset(samples=np.sort(drawn))
     ids, labels = predictions.ids.tolist(), list(predictions.labels)
     if predictions.y_true is not None and found.truth is None:
-        facts = {"groups": predictions.groups} if predictions.groups is not None else {}
-        found.truth = Truth(predictions.ids, predictions.labels, predictions.y_true, predictions.y_known, facts=facts)
+        metadata = {"groups": predictions.groups} if predictions.groups is not None else {}
+        found.truth = Truth(
+            predictions.ids, predictions.labels, predictions.y_true, predictions.y_known, metadata=metadata
+        )
         found.folds = predictions.folds
     for name in predictions.models:
         yield RawMember(name, ids, labels, predictions.model_scores(name))
@@ -238,7 +240,7 @@ def _from_bundle(found: RawInputs, path: Path) -> list[RawMember]:
         facts = {"groups": arrays["groups"]} if "groups" in arrays else {}
         y_known = arrays.get("y_known")
         truth = np.asarray(arrays["y_true"]).astype(np.uint8)
-        found.truth = Truth(np.array(ids), tuple(labels), truth, y_known, facts=facts)
+        found.truth = Truth(np.array(ids), tuple(labels), truth, y_known, metadata=facts)
         found.folds = arrays.get("folds")
     names = arrays["models"].astype(str).tolist()
     return [RawMember(name, ids, labels, matrix, path) for name, matrix in zip(names, scores, strict=True)]

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_choice, check_frequency, check_label_groups
+from stacking._earlier_names import Renamed, warn_of_earlier_name
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
@@ -29,9 +30,10 @@ from stacking.decision_rules import (
     never_predicted,
     rematch_thresholds,
 )
-from stacking.decision_rules.choice import choose_thresholds
+from stacking.decision_rules.choice import RuleTuner, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
+from stacking.ensemble.notebook import ShownEnsemble, ShownReport
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
@@ -46,7 +48,7 @@ TUNING_COST = 1.5
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
-class EnsembleReport(dict[str, Any]):
+class EnsembleReport(ShownReport, dict[str, Any]):
     """What was chosen and why, as a dict that prints as a few lines."""
 
     def __str__(self) -> str:
@@ -57,8 +59,15 @@ class EnsembleReport(dict[str, Any]):
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
             lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [*describe_gain(self.get("rungs", [])), *(str(note) for note in self["notes"])]
+        lines += [*describe_gain(self.get("gain_steps", [])), *(str(note) for note in self["notes"])]
         return "\n".join(lines)
+
+    def __missing__(self, key: str) -> Any:
+        """Answer to what version 0.1 called the steps."""
+        if key != "rungs":
+            raise KeyError(key)
+        warn_of_earlier_name("report_['rungs']", "report_['gain_steps']", stacklevel=3)
+        return self["gain_steps"]
 
 
 class CrossFitted(NamedTuple):
@@ -67,9 +76,10 @@ class CrossFitted(NamedTuple):
     predictions: PredictionSet
     y_score: FloatArray
     folds: npt.NDArray[np.intp]
+    tuner: RuleTuner
 
 
-class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
+class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     """Combine several models' scores for many labels, and decide.
 
     The combiner of `method` is fitted on all rows. Its cross-fitted scores, which saw neither their row nor its group,
@@ -173,9 +183,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             or no image could keep the image rules.
         """
         given = as_prediction_set(predictions, y_true)
-        return self.fit_cross_fitted(given if groups is None else given.with_groups(groups))[0]
+        return self.fit_out_of_fold(given if groups is None else given.with_groups(groups))[0]
 
-    def fit_cross_fitted(
+    fit_cross_fitted = Renamed("fit_out_of_fold")
+
+    def fit_out_of_fold(
         self, predictions: PredictionSet, *, folds: npt.NDArray[np.intp] | None = None
     ) -> tuple[Self, CrossFitted]:
         """Fit the combiner and tune the thresholds, and give the held-out scores that they were tuned on.
@@ -263,10 +275,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         cost = find_method(self.method).cost if isinstance(self.method, str) else 1.0
         with steps({self._method_name: cost, "thresholds": TUNING_COST}) as begin:
             begin(self._method_name)
-            self.combiner_, held_out = combiner.fit_cross_fitted(predictions, folds=folds)
+            self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
             begin("thresholds")
-            self._tune(predictions, held_out, folds)
-        return CrossFitted(predictions, held_out, folds)
+            tuner = RuleTuner(held_out, predictions)
+            self._tune(predictions, held_out, folds, tuner)
+        return CrossFitted(predictions, held_out, folds, tuner)
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
@@ -488,15 +501,15 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             "report": dict(self.report_),
             "fitted_on": self.fitted_on_,
         }
-        beside: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(self.thresholds_, np.float64)}
+        extra_arrays: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(self.thresholds_, np.float64)}
         for name, array in (("fitted_ids", self.fitted_ids_), ("predicted_share", self.predicted_share_)):
             if array is not None:
-                beside[name] = array
+                extra_arrays[name] = array
         if isinstance(folder, OutputFolder):  # claimed by the caller before the fit
-            write_ensemble_folder(folder, description, self.combiner_, beside)
+            write_ensemble_folder(folder, description, self.combiner_, extra_arrays)
             return
         with ensemble_folder(folder, overwrite=overwrite) as output:
-            write_ensemble_folder(output, description, self.combiner_, beside)
+            write_ensemble_folder(output, description, self.combiner_, extra_arrays)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -517,23 +530,29 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ValueError
             If a file is missing or was changed, or a later version wrote the folder.
         """
-        description, combiner, beside = read_ensemble_folder(folder)
+        description, combiner, extra_arrays = read_ensemble_folder(folder)
         with damage_of(f"ensemble {Path(folder)}", "fit it again"):
-            return cls._from_parts(description, combiner, beside)
+            return cls._from_parts(description, combiner, extra_arrays)
 
     @classmethod
-    def _from_parts(cls, description: dict[str, Any], combiner: Combiner, beside: dict[str, npt.NDArray[Any]]) -> Self:
+    def _from_parts(
+        cls, description: dict[str, Any], combiner: Combiner, extra_arrays: dict[str, npt.NDArray[Any]]
+    ) -> Self:
         """Put together what `save` took apart, and let it decide two made-up rows."""
         parameters = dict(description["parameters"])
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
-        ensemble.combiner_, ensemble.thresholds_ = combiner, beside["thresholds"]
-        ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
+        ensemble.combiner_, ensemble.thresholds_ = combiner, extra_arrays["thresholds"]
+        ensemble.fitted_ids_, ensemble.predicted_share_ = (
+            extra_arrays.get("fitted_ids"),
+            extra_arrays.get("predicted_share"),
+        )
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
+        report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
         label_ids = description.get("label_ids")
         ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
-        ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
+        ensemble.report_, ensemble.fitted_on_ = EnsembleReport(report), description["fitted_on"]
         if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
             raise ValueError("its manifest names other models or labels than its combiner")
         check_label_groups(ensemble.label_groups_, len(ensemble.labels_))
@@ -551,8 +570,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
     def fingerprint(self) -> str:
         """Hash the parameters, names, thresholds and the data it was fitted on."""
         check_is_fitted(self)
-        facts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        parts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
         return digest.hexdigest()
 
@@ -569,9 +588,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             del parameters["rule"]
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
-    def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
+    def _tune(
+        self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp], tuner: RuleTuner
+    ) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
+        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner)
         self.thresholds_ = choice.thresholds
         fired = apply_thresholds(held_out, choice.thresholds)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
@@ -587,5 +608,5 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             n_labels=predictions.n_labels,
             n_never_predicted=int(never_predicted(self.thresholds_).sum()),
             notes=list(getattr(self.combiner_, "notes_", ())),
-            rungs=steps,
+            gain_steps=steps,
         )

@@ -159,7 +159,7 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
         As written.
     combiner : Combiner
         Fitted.
-    beside : dict of str to ndarray
+    extra_arrays : dict of str to ndarray
         Arrays that are not the combiner's, as written; folders of earlier versions hold the thresholds only.
 
     Raises
@@ -186,13 +186,13 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
         }
         texts = {name: contents[file].decode("utf-8") for name, file in manifest["texts"].items()}
         stored = parse_json(contents[manifest.get("combiner", "combiner.json")], f"ensemble {root}, combiner.json")
-        beside = {name: array for name, array in arrays.items() if not name.startswith("state/")}
-        state = {name.removeprefix("state/"): array for name, array in arrays.items() if name not in beside}
+        extra_arrays = {name: array for name, array in arrays.items() if not name.startswith("state/")}
+        state = {name.removeprefix("state/"): array for name, array in arrays.items() if name not in extra_arrays}
         _check_state(state)
         combiner = find_combiner_class(stored["class"])._from_state(stored["values"], state, texts)
         try_combiner(combiner)
         description: dict[str, Any] = manifest["description"]
-    return description, combiner, beside
+    return description, combiner, extra_arrays
 
 
 def try_combiner(combiner: Combiner) -> None:

@@ -329,7 +329,7 @@ def hash_request(request: Mapping[str, Any]) -> str:
 
 
 def finish_move(folder: Path) -> None:
-    """Finish bringing a result to its names, where a journal says that this was begun.
+    """Finish bringing a result to its names, where a journal says that this was started.
 
     Parameters
     ----------

@@ -163,6 +163,99 @@ def cumulate_cuts(packed, start, weight):
 
 
 @compiled
+def cuts_of_part(packed, row, start, weight, part, below, below_start, shift):  # noqa: C901
+    """Turn the sorted entries of some rows into cuts, as `cumulate_cuts`, without copying them.
+
+    Returns the cuts; those of them at the lower edges of histogram bins (hits and fired, see `score_histograms`); the
+    weight of each label's positives, those below the entries included; and the weight of all its entries.
+    """
+    weighted = weight.shape[0] > 0
+    n_labels = len(start) - 1
+    lowest = np.int64(LOWEST_PATTERN >> shift)
+    capacity = 0
+    for entry in packed:
+        capacity += np.int64(entry & np.uint64(1))
+    cut_start, edge_start = np.zeros(n_labels + 1, np.int64), np.zeros(n_labels + 1, np.int64)
+    score, lower = np.empty(capacity, np.uint32), np.empty(capacity, np.uint32)
+    hits, fired = np.empty(capacity), np.empty(capacity)
+    edge_hits, edge_fired = np.empty(capacity), np.empty(capacity)
+    positives, reached = np.zeros(n_labels), np.zeros(n_labels)
+    n_cuts = n_edges = 0
+    for label in range(n_labels):
+        hit = total = 0.0
+        first, entry = start[label], start[label + 1] - 1
+        last_bin, gained = np.int64(-1), False
+        while entry >= first and not part[row[entry]]:
+            entry -= 1
+        while entry >= first:
+            pattern = packed[entry] >> np.uint64(ROW_SHIFT)
+            now_bin = max((np.int64(pattern) >> shift) - lowest, 0)
+            if now_bin != last_bin:
+                if gained:
+                    edge_hits[n_edges], edge_fired[n_edges] = hit, total
+                    n_edges += 1
+                last_bin, gained = now_bin, False
+            before = hit
+            while entry >= first:
+                if part[row[entry]]:
+                    if packed[entry] >> np.uint64(ROW_SHIFT) != pattern:
+                        break
+                    w = weight[row[entry]] if weighted else 1.0
+                    total += w
+                    if packed[entry] & np.uint64(1):
+                        hit += w
+                entry -= 1
+            if hit > before:
+                gained = True
+                score[n_cuts] = pattern
+                if entry >= first:
+                    lower[n_cuts] = np.uint32(packed[entry] >> np.uint64(ROW_SHIFT))
+                else:  # nothing is lower: a little below, as in `cumulate_cuts`
+                    low = (np.int64(pattern) >> FINEST_SHIFT) << FINEST_SHIFT
+                    lower[n_cuts] = np.uint32(low if low > LOWEST_PATTERN else 0)
+                hits[n_cuts], fired[n_cuts] = hit, total
+                n_cuts += 1
+        if gained:
+            edge_hits[n_edges], edge_fired[n_edges] = hit, total
+            n_edges += 1
+        cut_start[label + 1], edge_start[label + 1] = n_cuts, n_edges
+        reached[label] = total
+        for place in range(below_start[label], below_start[label + 1]):
+            if part[below[place]]:
+                hit += weight[below[place]] if weighted else 1.0
+        positives[label] = hit
+    cuts = (cut_start, score[:n_cuts], lower[:n_cuts], hits[:n_cuts], fired[:n_cuts])
+    return cuts, (edge_start, edge_hits[:n_edges], edge_fired[:n_edges]), positives, reached
+
+
+@compiled
+def count_part(packed, row, start, weight, part, pattern, row_cells):
+    """Add up per label the weight of the true positives and of all entries of some rows at or above its pattern.
+
+    With `row_cells` above 1 the entries are one pool, and a cell's label is its place within its row.
+    """
+    weighted = weight.shape[0] > 0
+    hits, fired = np.zeros(len(pattern)), np.zeros(len(pattern))
+    floor = pattern.min()
+    for segment in range(len(start) - 1):
+        label = segment
+        for entry in range(start[segment + 1] - 1, start[segment] - 1, -1):
+            if packed[entry] >> np.uint64(ROW_SHIFT) < (floor if row_cells > 1 else pattern[label]):
+                break
+            if not part[row[entry]]:
+                continue
+            if row_cells > 1:
+                label = np.int64((packed[entry] >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)) - row_cells * row[entry]
+                if packed[entry] >> np.uint64(ROW_SHIFT) < pattern[label]:
+                    continue
+            w = weight[row[entry]] if weighted else 1.0
+            fired[label] += w
+            if packed[entry] & np.uint64(1):
+                hits[label] += w
+    return hits, fired
+
+
+@compiled
 def best_cuts(cut_start, hits, fired, price):
     """Return per label the cut that maximizes 2 hits − price · fired, −1 if none is above 0; fewest fired if tied."""
     n_labels = len(cut_start) - 1

@@ -231,7 +231,7 @@ def _add_negatives(bits, n, weight, edge, bucket, lowest, high, shift, fired):
 def _final_cuts(edge, hits, fired, n_cuts, ceiling, criterion, price, positives):
     """Return how many cuts suffice if no negative above `ceiling` is left to count, or −1 if more must be counted.
 
-    A lower cut hits all positives at best, and fires them and at least the negatives counted above it. Both worths rise
+    A lower cut hits all positives at best, and fires them and at least the negatives counted above it. Both values rise
     with the hits (a price is a micro-F1, at most 1), so `rest` bounds what any lower cut is worth. Average precision
     adds up over all cuts, so none can be left out.
     """
@@ -290,7 +290,7 @@ def _count_cuts(cells, candidate, label, is_logit, criterion, price, positives, 
 
 
 @compiled
-def _worth(hits, fired, n_cuts, criterion, price, positives):
+def _value(hits, fired, n_cuts, criterion, price, positives):
     """Return what a label's cuts are worth by a criterion."""
     value = before = 0.0
     for cut in range(n_cuts):
@@ -317,8 +317,8 @@ def _make_scratch(start):
 
 
 @compiled
-def label_worths(cells, candidates, is_logit, criterion, price, positives, worths):
-    """Set ``worths`` (n_candidates, n_labels) where a label has positives; ``positives`` is their weight.
+def label_values(cells, candidates, is_logit, criterion, price, positives, values):
+    """Set ``values`` (n_candidates, n_labels) where a label has positives; ``positives`` is their weight.
 
     ``cells`` are values, start, weight (empty for 1 each), block_start and ceiling.
     """
@@ -331,7 +331,7 @@ def label_worths(cells, candidates, is_logit, criterion, price, positives, worth
         for c in range(len(candidates)):
             own = positives[label]
             n_cuts = _count_cuts(cells, candidates[c], label, is_logit, criterion, price, own, scratch, hits, fired)
-            worths[c, label] = _worth(hits, fired, n_cuts, criterion, price, own)
+            values[c, label] = _value(hits, fired, n_cuts, criterion, price, own)
 
 
 @compiled

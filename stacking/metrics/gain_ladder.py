@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._earlier_names import Renamed
 from stacking.metrics.bootstrap import percentile_interval
 
 CONTEXT_LEARNERS = {
@@ -93,7 +94,7 @@ class Ladder:
         The best member and the final method.
     start, final : float
         Their micro-F1: the member with one threshold, the final method with its chosen rule.
-    rungs : tuple of GainStep
+    steps : tuple of GainStep
         In order; the gains of the measured ones add up to ``final - start``.
     """
 
@@ -101,7 +102,8 @@ class Ladder:
     start: float
     final_name: str
     final: float
-    rungs: tuple[GainStep, ...]
+    steps: tuple[GainStep, ...]
+    rungs = Renamed("steps")
 
 
 def attribute_gain(
@@ -136,7 +138,7 @@ def attribute_gain(
     Examples
     --------
     >>> ladder = attribute_gain(("a", "all"), (State(0.5), State(0.75)), {"mixing": State(0.625)})
-    >>> [step.gain for step in ladder.rungs]
+    >>> [step.gain for step in ladder.steps]
     [None, 0.125, None, None, 0.125]
     """
     reasons = OBSTACLES | dict(obstacles or {})

@@ -11,16 +11,22 @@ on music tags with artists of 1 to 200 rows a gain of three standard errors over
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import DoubleArray
 from stacking.ties import exceeds
+from stacking.truth import Truth
 
-if TYPE_CHECKING:
-    from stacking.predictions import PredictionSet
+
+class HasTruth(Protocol):
+    """What decisions are held against: a prediction set, or anything else with a truth."""
+
+    @property
+    def truth(self) -> Truth:
+        """The truth, and what counts of it."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +109,14 @@ class PairedGain:
         return bool(exceeds(self.gain, n_errors * self.standard_error, scale=1e-3))
 
 
-def count_units(decided: npt.NDArray[np.bool_], predictions: PredictionSet) -> UnitCounts:
+def count_units(decided: npt.NDArray[np.bool_], predictions: HasTruth) -> UnitCounts:
     """Count decisions per sample, or per group where the set has groups.
 
     Parameters
     ----------
     decided : ndarray of bool, shape (n_samples, n_labels)
         Decisions.
-    predictions : PredictionSet
+    predictions : HasTruth
         With the truth and what counts of it.
 
     Returns

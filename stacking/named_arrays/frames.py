@@ -139,8 +139,8 @@ def split_frame(frame: Any, name: str) -> FrameParts:
     Returns
     -------
     FrameParts
-        The values are not checked yet. An index of pandas that is more than numbers names the rows; else a column of
-        text or whole numbers does, if it comes first or is called as ids are (a first column of numbers only if it is).
+        The values are not checked yet. An index of pandas that is more than numbers names the rows; else a column that
+        is called as ids are and holds text or different whole numbers; else a first column of different texts.
 
     Raises
     ------
@@ -228,6 +228,29 @@ def build_frame(
         raise ImportError(f"as_frame needs {form.library}: pip install {form.library}.") from error
 
 
+def to_pandas(frame: Any) -> Any:
+    """Make a data frame of pandas of one of any library.
+
+    Parameters
+    ----------
+    frame : data frame
+        Of a library that narwhals reads.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same columns; without pyarrow, which other ways from polars to pandas need.
+    """
+    if hasattr(frame, "iloc"):
+        return frame
+    import narwhals as nw
+    import pandas as pd
+
+    read: Any = nw.from_native(frame)
+    read = read.collect() if isinstance(read, nw.LazyFrame) else read
+    return pd.DataFrame({name: read[name].to_list() for name in read.columns})
+
+
 def _id_name(form: FrameForm, columns: Sequence[str]) -> str:
     """Name the column of ids so that no label is called so."""
     name = str(form.id_column or form.index_name or "id")
@@ -266,17 +289,18 @@ def _split_with_narwhals(frame: Any, name: str) -> FrameParts:
 
 
 def _find_ids(columns: Sequence[Any], column_at: Callable[[int], npt.NDArray[Any]]) -> int | None:
-    """Find the column of ids: text that comes first, or text and whole numbers that are called as ids are."""
+    """Find the column of ids: text or whole numbers that are called so, or different texts that come first."""
     names = [str(column) for column in columns]
     if len(names) < 2:
         return None
     place = names.index(find_id_column(names))
     values = column_at(place)
+    is_called_so = names[place].lower() in ID_NAMES
     if values.dtype.kind in "iu":  # 0 and 1 are a label, whatever it is called
-        is_ids = names[place].lower() in ID_NAMES and len(np.unique(values)) == len(values) and values.max() > 1
-    else:
-        is_ids = values.dtype.kind == "U" or any(isinstance(value, str) for value in values[:1])
-    return place if is_ids else None
+        return place if is_called_so and len(np.unique(values)) == len(values) and values.max() > 1 else None
+    texts = values.tolist()
+    is_text = bool(texts) and all(isinstance(value, str) for value in texts)
+    return place if is_text and (is_called_so or len(set(texts)) == len(texts)) else None
 
 
 def _column_names(columns: Sequence[Any]) -> AxisNames:

@@ -69,6 +69,7 @@ def read_scores(y_scores: Any, name: str = "y_scores") -> NamedScores:
         return _stack({f"{name}[{i}]": read_array(values, f"{name}[{i}]") for i, values in enumerate(y_scores)}, name)
     array = read_array(y_scores, name)
     if array.values.ndim == 2 and array.axes != (None, None):
+        _refuse_text(array, name)
         return NamedScores(_filled(array)[None], array.axes[0], None, array.axes[1], array.form)
     return NamedScores(_filled(array))
 
@@ -117,6 +118,7 @@ def _stack(members: Mapping[str, NamedArray], name: str) -> NamedScores:
                 f"{name} must hold one matrix (n_samples, n_labels) per model: got shape {array.values.shape} for "
                 f"{model}."
             )
+        _refuse_text(array, model)
     first, rows = find_first({model: array.axis(0) for model, array in members.items()})
     labels = _label_union({model: array.axis(1) for model, array in members.items()})
     stacked = []
@@ -128,6 +130,20 @@ def _stack(members: Mapping[str, NamedArray], name: str) -> NamedScores:
         raise ValueError(f"{name} must hold matrices of one shape: got {shapes[0]} and {shapes[1]}.")
     form = next((array.form for array in members.values() if array.form is not None), None)
     return NamedScores(np.stack(stacked), rows, None, labels, form)
+
+
+def _refuse_text(array: NamedArray, model: str) -> None:
+    """Refuse a frame with a column that holds no numbers, and name it."""
+    labels = array.axis(1)
+    if array.values.dtype.kind not in "OUS" or labels is None:
+        return
+    for place, label in enumerate(labels.names):
+        odd = next((cell for cell in array.values[:, place].tolist() if isinstance(cell, str)), None)
+        if odd is not None:
+            raise ValueError(
+                f"{model}, column {label!r}: the cells must be numbers: got {odd!r}; leave the column out, or make the "
+                "ids the index (set_index)."
+            )
 
 
 def _label_union(found: Mapping[str, AxisNames | None]) -> AxisNames | None:

@@ -9,7 +9,7 @@ import numpy as np
 from optimizers.registry import did_you_mean
 from stacking._checks import check_model_scores, check_names, first_duplicate, first_names
 from stacking._typing import BoolArray, IntArray, StringArray
-from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
+from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
 from stacking.predictions.selection import take
 from stacking.predictions.sources import ALL, ScoreSource, StackedSource, ViewSource, rows_per_block
 
@@ -23,7 +23,7 @@ _CHANGES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
 )
 """What programs do to names, what to do about it, and what is left of a name without it."""
 
-_SAMPLE_FACTS = ("y_true", "y_known", "sample_weight", "groups", "folds")
+_OF_SAMPLES = ("y_true", "y_known", "sample_weight", "groups", "folds")
 
 
 def align_predictions(
@@ -69,7 +69,7 @@ def align_predictions(
     wanted = list(dict.fromkeys(label for part in sets for label in part.labels)) if labels is None else list(labels)
     sources: list[ScoreSource] = []
     covers: list[BoolArray] = []
-    facts = PredictionFacts()
+    metadata = PredictionMetadata()
     for part in sets:
         who = f"model {part.models[0]!r}" if part.n_models == 1 else f"models {first_names(part.models)}"
         rows = match_names(part.ids, wanted_ids, who=who, what="row")
@@ -77,11 +77,11 @@ def align_predictions(
         same = rows is None and columns is None
         sources.append(part.source if same else ViewSource(part.source, None, rows, columns))
         covers.append(_covers(part.covers, columns))
-        _collect_facts(facts, part, rows, columns)
+        _collect_metadata(metadata, part, rows, columns)
     source = sources[0] if len(sources) == 1 else StackedSource(sources)
     extras = {key: value for part in reversed(sets) for key, value in part.extras.items()}
-    facts |= PredictionFacts(covers=np.concatenate(covers), extras=extras)
-    return PredictionSet(source, wanted_ids, models, wanted, **facts)
+    metadata |= PredictionMetadata(covers=np.concatenate(covers), extras=extras)
+    return PredictionSet(source, wanted_ids, models, wanted, **metadata)
 
 
 def match_names(
@@ -214,19 +214,19 @@ def _covers(covers: BoolArray, columns: IntArray | None) -> BoolArray:
     return covers if columns is None else covers[:, columns] & (columns >= 0)
 
 
-def _collect_facts(
-    facts: PredictionFacts, part: PredictionSet, rows: IntArray | None, columns: IntArray | None
+def _collect_metadata(
+    metadata: PredictionMetadata, part: PredictionSet, rows: IntArray | None, columns: IntArray | None
 ) -> None:
     """Take from one set the metadata that no earlier one had; those by label only if it has every label."""
     whole = columns is None or bool((columns >= 0).all())
-    own: dict[str, Any] = {key: take(getattr(part, key), rows) for key in _SAMPLE_FACTS}
+    own: dict[str, Any] = {key: take(getattr(part, key), rows) for key in _OF_SAMPLES}
     own["train_frequency"] = take(part.train_frequency, columns) if whole else None
     for key in ("label_groups", "label_ids"):
         values = getattr(part, key) if whole else None
         own[key] = values if values is None or columns is None else [values[i] for i in columns]
     for key in ("y_true", "y_known"):
         own[key] = take(own[key], columns, 1) if whole else None
-    earlier: dict[str, Any] = facts  # type: ignore[assignment]
+    earlier: dict[str, Any] = metadata  # type: ignore[assignment]
     if (
         earlier.get("y_true") is not None
         and own["y_true"] is not None

@@ -28,6 +28,7 @@ from stacking._checks import (
     check_y_true,
     find_covered,
 )
+from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, DoubleArray, LabelArray, StringArray
 from stacking.folds import sample_rows
 from stacking.named_arrays import FrameForm, find_own_names, place_scores, read_scores
@@ -38,7 +39,7 @@ from stacking.predictions.sources import ArraySource, ScoreSource, ViewSource, h
 from stacking.truth import Truth, number_groups, relative_weights
 
 
-class PredictionFacts(TypedDict, total=False):
+class PredictionMetadata(TypedDict, total=False):
     """The metadata of a :class:`PredictionSet`, all optional; every key is described there."""
 
     y_true: npt.ArrayLike | None
@@ -419,7 +420,9 @@ class PredictionSet(NamedAxes, ScoreReader):
         other.groups = None if groups is None else check_groups(groups, self.n_samples)
         return other
 
-    def facts(self) -> PredictionFacts:
+    facts = Renamed("metadata")
+
+    def metadata(self) -> PredictionMetadata:
         """
         Give everything but scores and names, to build a set with other scores.
 
@@ -428,7 +431,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         dict
             The optional arguments of `PredictionSet`.
         """
-        return PredictionFacts(
+        return PredictionMetadata(
             y_true=self.y_true,
             y_known=self.y_known,
             sample_weight=self.sample_weight,
@@ -449,6 +452,12 @@ class PredictionSet(NamedAxes, ScoreReader):
             f"{type(self._source).__name__})"
         )
 
+    def _repr_html_(self) -> str:
+        """Show the size, the models and the truth in a notebook; no score is read."""
+        from stacking.predictions.notebook import prediction_card
+
+        return prediction_card(self)
+
     def _copy(self) -> "PredictionSet":
         """Copy the set without its arrays and without what is cached."""
         other = object.__new__(type(self))
@@ -458,12 +467,12 @@ class PredictionSet(NamedAxes, ScoreReader):
         other.extras = dict(self.extras)
         return other
 
-    def _with(self, **facts: Any) -> "PredictionSet":
+    def _with(self, **metadata: Any) -> "PredictionSet":
         """Copy the set with other metadata; the set itself where they are the same."""
-        if all(getattr(self, name) is value for name, value in facts.items()):
+        if all(getattr(self, name) is value for name, value in metadata.items()):
             return self
         other = self._copy()
-        other.__dict__.update(facts)
+        other.__dict__.update(metadata)
         return other
 
     def _set_truth(self, y_true: npt.ArrayLike | None, y_known: npt.ArrayLike | None) -> None:

@@ -3,6 +3,7 @@
 from stacking.report.chart_files import chart_files
 from stacking.report.html import render_html
 from stacking.report.markdown import render_markdown
+from stacking.report.report import Report
 from stacking.report.sections import (
     Block,
     Cell,
@@ -14,7 +15,6 @@ from stacking.report.sections import (
     KeyFigure,
     Paragraph,
     Photo,
-    Report,
     Section,
     Table,
     Tag,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from stacking.report.html import read_template
-from stacking.report.sections import Figure, Report
+from stacking.report.report import Report
+from stacking.report.sections import Figure
 
 # The colors at the head of the page's style, for light paper and for dark.
 _PALETTE = re.compile(

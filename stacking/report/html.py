@@ -15,7 +15,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from stacking.report.sections import Cell, ColumnKind, Photo, Report
+from stacking.report.report import Report
+from stacking.report.sections import Cell, ColumnKind, Photo
 from stacking.report.writing import visible, write_cell
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def render_html(report: Report) -> str:
     from markupsafe import Markup
 
     script = read_template("sort.js")
-    page = _environment().get_template("report.html")
+    page = page_environment().get_template("report.html")
     return page.render(report=report, script=Markup(script), script_hash=hash_for_policy(script))  # ours  # nosec B704
 
 
@@ -67,7 +68,7 @@ def read_template(name: str) -> str:
     str
         Its text.
     """
-    return files("stacking.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return files(__name__.rpartition(".")[0]).joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def hash_for_policy(script: str) -> str:
@@ -87,8 +88,14 @@ def hash_for_policy(script: str) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    """Build the template environment, autoescape on."""
+def page_environment() -> jinja2.Environment:
+    """Build the environment of the templates, autoescape on.
+
+    Returns
+    -------
+    jinja2.Environment
+        With the filters that the pages use.
+    """
     import jinja2
 
     environment = jinja2.Environment(

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stacking.report.chart_files import chart_name
-from stacking.report.sections import Block, Code, Figure, ImageGrid, KeyFigure, Paragraph, Report, Table, Tag
+from stacking.report.report import Report
+from stacking.report.sections import Block, Code, Figure, ImageGrid, KeyFigure, Paragraph, Table, Tag
 from stacking.report.writing import escape_markdown, visible, write_cell
 
 _TAG_MARK = {"hit": "✓ ", "miss": "missed ", "extra": "wrong ", "plain": ""}

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Cell: TypeAlias = str | int | float | bool | None
 ColumnKind: TypeAlias = Literal["text", "interval", "score", "gain", "count", "seconds", "percent", "number"]
@@ -65,15 +65,26 @@ class Chart(str):
     ----------
     narrow : str
         One ``<svg>`` element for screens that are as narrow as a phone's; empty if there is none.
+    paint : callable or None
+        Paints it once more, see `stacking.report.figures.draw_figure`; None after pickling.
+    height : float
+        Height in inches of the wide one.
     """
 
     narrow: str
+    paint: Callable[[Any], None] | None
+    height: float
 
-    def __new__(cls, wide: str, narrow: str = "") -> Chart:
+    def __new__(
+        cls, wide: str, narrow: str = "", paint: Callable[[Any], None] | None = None, height: float = 0.0
+    ) -> Chart:
         """Join the two drawings."""
         chart = super().__new__(cls, wide)
-        chart.narrow = narrow
+        chart.narrow, chart.paint, chart.height = narrow, paint, height
         return chart
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Chart, (str(self), self.narrow)
 
 
 @dataclass(frozen=True)
@@ -337,31 +348,3 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
-
-
-@dataclass(frozen=True)
-class Report:
-    """A whole report.
-
-    Attributes
-    ----------
-    title : str
-        The title.
-    sections : sequence of Section
-        Shown in this order.
-    verdict : str, default=""
-        The result in one paragraph, on top of everything.
-    subtitle : str, default=""
-        What was measured on what.
-    key_figures : sequence of KeyFigure, default=()
-        Shown under the verdict.
-    footer : str, default=""
-        Version, seed, date.
-    """
-
-    title: str
-    sections: Sequence[Section]
-    verdict: str = ""
-    subtitle: str = ""
-    key_figures: Sequence[KeyFigure] = ()
-    footer: str = ""

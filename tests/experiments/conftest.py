@@ -13,7 +13,7 @@ LABELS = ("color:red", "color:blue", "sleeve:long", "neck:v", "rare:thing")
 def make_predictions():
     """Scores of three models of different skill for random truth."""
 
-    def _make(n_samples=160, seed=0, **facts):
+    def _make(n_samples=160, seed=0, **metadata):
         rng = np.random.default_rng(seed)
         y_true = (rng.random((n_samples, len(LABELS))) < (0.5, 0.4, 0.3, 0.2, 0.08)).astype(np.uint8)
         y_true[:5] = np.eye(5, dtype=np.uint8)
@@ -21,7 +21,7 @@ def make_predictions():
         y_scores = (1 / (1 + np.exp(1.2 - 3.0 * y_true - noise))).astype(np.float32)
         groups = np.repeat(np.arange(n_samples // 2), 2)[:n_samples]
         ids = [f"photo{seed}-{row:04d}" for row in range(n_samples)]
-        return PredictionSet(y_scores, ids, MODELS, LABELS, **{"y_true": y_true, "groups": groups, **facts})
+        return PredictionSet(y_scores, ids, MODELS, LABELS, **{"y_true": y_true, "groups": groups, **metadata})
 
     return _make
 

@@ -126,20 +126,20 @@ STACKING = (
     Mutant(
         "thresholds tuned on the rows that they judge",
         "stacking/decision_rules/choice.py",
-        "ScoreBlocks(y_score.__getitem__, predictions, ~held)",
-        "ScoreBlocks(y_score.__getitem__, predictions, held | True)",
+        "self.tune(rule, ~held)",
+        "self.tune(rule, held | True)",
         (f"{STACK}/test_cross_fitting.py::test_thresholds_are_tuned_on_the_other_folds_only",),
     ),
     Mutant(
         "weights dropped in nested decisions",
         "stacking/decision_rules/choice.py",
-        "tune_rule(y_score[~held], predictions.truth.rows(~held), rule)",
-        "tune_rule(y_score[~held], Truth(predictions.truth.y_true[~held]), rule)",
+        "tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule)",
+        "tune_rule(self.y_score[part], Truth(self.predictions.truth.y_true[part]), rule)",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
         "unknown cells tune nested decisions",
-        "stacking/decision_rules/labelled_scores.py",
+        "stacking/decision_rules/labeled_scores.py",
         "        known = self.truth.y_known\n",
         "        known = None\n",
         (f"{STACK}/test_nested_weights.py",),
@@ -182,9 +182,9 @@ STACKING = (
     ),
     Mutant(
         "a kept piece that ignores the truth",
-        "stacking/combiners/meta_learners/trees/label_feed.py",
-        "digest_of(rows.logits, rows.y_true, rows.weight, rows.usable)",
-        "digest_of(rows.logits, rows.weight, rows.usable)",
+        "stacking/combiners/meta_learners/trees/label_inputs.py",
+        "cache_key(rows.logits, rows.y_true, rows.weight, rows.usable)",
+        "cache_key(rows.logits, rows.weight, rows.usable)",
         (f"{STACK}/files/test_result_cache.py::test_a_folder_of_other_data_answers_nothing",),
     ),
     Mutant(
@@ -195,7 +195,7 @@ STACKING = (
         (f"{STACK}/files/test_result_cache.py::test_a_piece_depends_on_all_that_it_is_made_of",),
     ),
     Mutant(
-        "rows that were fitted on are not recognised",
+        "rows that were fitted on are not recognized",
         "stacking/ensemble/seen_samples.py",
         "return np.isin(hashes, fitted)",
         "return np.zeros(len(hashes), dtype=np.bool_)",
@@ -251,8 +251,8 @@ TRUTH = (
     Mutant(
         "image rules left out of the estimate",
         "stacking/ensemble/ensemble.py",
-        "choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)",
-        "choose_thresholds(held_out, predictions, folds, rule=self.rule)",
+        "choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner)",
+        "choose_thresholds(held_out, predictions, folds, rule=self.rule, tuner=tuner)",
         (f"{COUNTS}::test_the_estimate_keeps_the_image_rules",),
     ),
     Mutant(

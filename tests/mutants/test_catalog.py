@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def load_catalog():
-    """Import the script's neighbour, which is no package."""
+    """Import the script's neighbor, which is no package."""
     spec = importlib.util.spec_from_file_location("mutant_catalog", Path(__file__).with_name("catalog.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 
 from stacking import PerLabelStacker, StackingMultilabelClassifier
 from stacking.combiners.meta_learners import LabelwiseLogistic
-from stacking.files.result_cache import keep_pieces
+from stacking.files.result_cache import caching
 from stacking.predictions import PredictionSet
 
 
@@ -33,8 +33,8 @@ def make_gated_predictions(n_labels, n_samples=400):
     rng = np.random.default_rng(7)
     y_true = (rng.random((n_samples, n_labels)) < 0.4).astype(np.uint8)
     sure = rng.random((n_samples, n_labels))
-    told = np.where(sure > 0.5, y_true, rng.random((n_samples, n_labels)) < 0.5)
-    scores = np.stack([0.1 + 0.8 * told, sure, 0.35 + 0.1 * y_true + 0.2 * rng.random((n_samples, n_labels))])
+    truth_or_noise = np.where(sure > 0.5, y_true, rng.random((n_samples, n_labels)) < 0.5)
+    scores = np.stack([0.1 + 0.8 * truth_or_noise, sure, 0.35 + 0.1 * y_true + 0.2 * rng.random((n_samples, n_labels))])
     return PredictionSet(scores.astype(np.float32), y_true=y_true)
 
 
@@ -74,10 +74,10 @@ def test_labels_run_on_the_backend_of_the_caller(counting):
 def test_folds_run_on_the_backend_of_the_caller(counting):
     predictions = make_gated_predictions(3, 300)
     folds = np.arange(300) % 3
-    serial = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+    serial = LabelwiseLogistic().predict_out_of_fold(predictions, folds=folds)
     assert counting.submitted == 0
     with joblib.parallel_config(backend="counting", n_jobs=2):
-        parallel = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+        parallel = LabelwiseLogistic().predict_out_of_fold(predictions, folds=folds)
     assert counting.submitted > 0
     np.testing.assert_array_equal(parallel, serial)
 
@@ -146,15 +146,15 @@ def lose_a_worker(n_labels):
     watcher = threading.Thread(target=kill_a_worker, args=(folder,))
     watcher.start()
     try:
-        with keep_pieces(folder), joblib.parallel_config(backend="loky", n_jobs=2):
-            PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
+        with caching(folder), joblib.parallel_config(backend="loky", n_jobs=2):
+            PerLabelStacker(n_trees=60).fit_out_of_fold(predictions, folds=folds)
     except Exception as raised:
         error = type(raised).__name__
     watcher.join()
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
-    with keep_pieces(folder):
-        resumed, _ = PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
-    serial, _ = PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
+    with caching(folder):
+        resumed, _ = PerLabelStacker(n_trees=60).fit_out_of_fold(predictions, folds=folds)
+    serial, _ = PerLabelStacker(n_trees=60).fit_out_of_fold(predictions, folds=folds)
     again = sum(path.stat().st_mtime_ns != then for path, then in kept.items())
     same = fitted_state(resumed) == fitted_state(serial)
     print(json.dumps({"error": error, "kept": len(kept), "computed_again": again, "same_models": same}))
@@ -199,13 +199,13 @@ def main(backend, n_labels):
     folds = np.arange(predictions.n_samples) % 3
     started = time.perf_counter()
     serial = PerLabelStacker(n_trees=8, n_folds=2).fit(predictions)
-    serial_scores = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+    serial_scores = LabelwiseLogistic().predict_out_of_fold(predictions, folds=folds)
     serial_seconds = time.perf_counter() - started
     workers = {"dask": two_dask_workers, "ray": two_ray_workers}[backend]
     with workers() as count_workers, joblib.parallel_config(backend=backend):
         started = time.perf_counter()
         parallel = PerLabelStacker(n_trees=8, n_folds=2).fit(predictions)
-        scores = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+        scores = LabelwiseLogistic().predict_out_of_fold(predictions, folds=folds)
         seconds = time.perf_counter() - started
         n_workers = count_workers()
     answer = {

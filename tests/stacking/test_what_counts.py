@@ -32,7 +32,7 @@ from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
 
 
-def facts_of(predictions):
+def metadata_of(predictions):
     return {name: getattr(predictions, name) for name in ("y_known", "sample_weight", "groups")}
 
 
@@ -49,7 +49,7 @@ def of_counted(predictions, rows):
 
 @pytest.mark.parametrize("rule", list_decision_rules())
 def test_thresholds(rule):
-    check_what_counts(lambda p: tune_thresholds(mean_of(p), p.y_true, rule, **facts_of(p)))
+    check_what_counts(lambda p: tune_thresholds(mean_of(p), p.y_true, rule, **metadata_of(p)))
 
 
 @pytest.mark.parametrize("rule", ADDITIVE_RULES)
@@ -259,9 +259,10 @@ def test_evaluate():
             np.char.add("new", predictions.ids),
             predictions.models,
             predictions.labels,
-            **predictions.facts(),
+            **predictions.metadata(),
         )
-        leaderboard, report = evaluate_ensemble(ensemble, renamed, n_bootstrap=20)
+        found = evaluate_ensemble(ensemble, renamed, n_bootstrap=20)
+        leaderboard, report = found.leaderboard, found.report
         curves = [text for section in report.sections[1:] for block in section.blocks for text in (repr(block),)]
         digest = [hash(text) % 2**31 for text in curves]
         return [*numbers_of(leaderboard["rows"]), *digest]
@@ -327,7 +328,7 @@ def test_no_group_lies_on_both_sides_of_a_fit(n_groups):
     ids = [f"{group}/{row}" for row, group in enumerate(names)]
     known = PredictionSet(predictions.to_array(), ids, y_true=predictions.y_true, groups=names)
     Witness.fits = []
-    StackingEnsemble(Witness()).fit_cross_fitted(known)
+    StackingEnsemble(Witness()).fit_out_of_fold(known)
     found = compare(known, {"witness": Witness()}, n_splits=5, n_bootstrap=5)
     assert len(found.results["witness"].rules) == min(n_groups, 5)
     assert Witness.fits

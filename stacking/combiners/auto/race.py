@@ -187,13 +187,13 @@ class AutoCombiner(Combiner):
             answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
             self.gain_steps_ = self._attribute_gain(by_name, answer, judge)
         if raced is not predictions:
-            fitted = [self._create(name).fit_cross_fitted(predictions, folds=folds) for name in choice.shares]
+            fitted = [self._create(name).fit_out_of_fold(predictions, folds=folds) for name in choice.shares]
         self.chosen_, self.shares_ = [combiner for combiner, _ in fitted], list(choice.shares.values())
         ranked = _rank(runners, choice.shares)
         self.entries_ = [_as_record(entry) for entry in (*ranked, *skipped)]
         self._names, self._n_raced = list(choice.shares), raced.n_samples
-        self._told = _describe(ranked, skipped, choice.reason)
-        self.notes_ = [*self._told, *_notes_of(self.chosen_)]
+        self._described = _describe(ranked, skipped, choice.reason)
+        self.notes_ = [*self._described, *_notes_of(self.chosen_)]
         return fitted
 
     def refit(self, predictions: PredictionSet, time_limit: float) -> None:
@@ -219,11 +219,11 @@ class AutoCombiner(Combiner):
                     self.chosen_[position] = self._create(name).fit(predictions)
             except TimeLimitReached:
                 kept.append(name)
-        told = [
+        described = [
             f"  raced on {self._n_raced} of {predictions.n_samples} rows; fitted on all"
             + (f" but for {', '.join(kept)}: no time was left" if kept else "")
         ]
-        self.notes_ = [*self._told, *told, *_notes_of(self.chosen_)]
+        self.notes_ = [*self._described, *described, *_notes_of(self.chosen_)]
 
     def _attribute_gain(
         self, runners: Mapping[str, _Runner], answer: FloatArray, judge: _Judge
@@ -246,7 +246,7 @@ class AutoCombiner(Combiner):
             states["thresholds"] = State(judge.count(last, "exact-micro-f1").micro_f1)
         ends = State(runners["best-single"].counts.micro_f1), State(judge.count(answer).micro_f1)
         ladder = attribute_gain(("best-single", "auto"), ends, states, context=context)
-        return [asdict(step) for step in ladder.rungs]
+        return [asdict(step) for step in ladder.steps]
 
     def _recalibrate_best_member(self, runners: Mapping[str, _Runner], judge: _Judge) -> FloatArray | None:
         """Cross-fit the mixing learner on the best member alone; None where the time is used or it has holes."""
@@ -258,7 +258,7 @@ class AutoCombiner(Combiner):
         alone = judge.predictions.subset(models=[member])
         try:
             with within(left):
-                return self._create("logistic").cross_fit_predict(alone, folds=judge.folds)
+                return self._create("logistic").predict_out_of_fold(alone, folds=judge.folds)
         except TimeLimitReached:
             return None
 
@@ -293,12 +293,12 @@ class AutoCombiner(Combiner):
             if runners and (left <= 0 or pace * cost > 2 * left):
                 skipped.append(_left_out(name, f"the time limit left {max(left, 0):.0f} s"))
                 continue
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 with within(left if runners else None):
-                    combiner, held_out = self._create(name).fit_cross_fitted(predictions, folds=folds)
+                    combiner, held_out = self._create(name).fit_out_of_fold(predictions, folds=folds)
             except TimeLimitReached:
-                skipped.append(_left_out(name, f"cut off by the time limit after {time.monotonic() - begun:.0f} s"))
+                skipped.append(_left_out(name, f"cut off by the time limit after {time.monotonic() - started:.0f} s"))
                 continue
             except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
                 if name == "mean":
@@ -306,7 +306,7 @@ class AutoCombiner(Combiner):
                 _log.warning("auto leaves out %s: %s", name, error)
                 skipped.append(_left_out(name, str(error)))
                 continue
-            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), time.monotonic() - begun))
+            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), time.monotonic() - started))
         return runners, skipped
 
     def _racers(self, n_models: int) -> list[tuple[str, float]]:
@@ -338,7 +338,7 @@ class AutoCombiner(Combiner):
             "entries": self.entries_,
             "notes": self.notes_,
             "shares": self.shares_,
-            "rungs": self.gain_steps_,
+            "gain_steps": self.gain_steps_,
         }
         values |= {"models": self.models_, "labels": self.labels_}
         nested, arrays, texts = pack_combiners(self.chosen_)
@@ -352,7 +352,7 @@ class AutoCombiner(Combiner):
         auto.models_, auto.labels_ = tuple(values["models"]), tuple(values["labels"])
         auto.covers_, auto.entries_, auto.notes_ = arrays["covers"], values["entries"], values["notes"]
         auto.chosen_ = unpack_combiners(values["chosen"], arrays, texts)
-        auto.gain_steps_ = values.get("rungs", [])
+        auto.gain_steps_ = values.get("gain_steps", values.get("rungs", []))  # the key of version 0.1
         auto.shares_ = values.get("shares") or [1.0 / len(auto.chosen_)] * len(auto.chosen_)
         return auto
 

@@ -207,7 +207,7 @@ def _newton(
     ridge[-1] = 1e-6  # intercepts are free: too weak to move one, this keeps the system solvable where no cell counts
     goal = np.concatenate([prior, first[:, -1:]], axis=1)
     fitted = first.copy()
-    loss, chance = _penalised_loss(design, truth, weight, fitted - goal, ridge, fitted)
+    loss, chance = _penalized_loss(design, truth, weight, fitted - goal, ridge, fitted)
     for _ in range(_MAX_STEPS):
         slope, curvature = _derivatives(design, truth, weight, chance)
         slope += ridge * (fitted - goal)
@@ -220,7 +220,7 @@ def _newton(
         # Halve the steps that make the loss worse by more than rounding; 25 halvings leave 3e-8 of a step.
         for _ in range(25):
             trial = fitted - length[:, None] * move
-            trial_loss, trial_chance = _penalised_loss(design, truth, weight, trial - goal, ridge, trial)
+            trial_loss, trial_chance = _penalized_loss(design, truth, weight, trial - goal, ridge, trial)
             worse = trial_loss > loss + 1e-10 * np.abs(loss)
             if not worse.any():
                 break
@@ -231,7 +231,7 @@ def _newton(
     return fitted
 
 
-def _penalised_loss(
+def _penalized_loss(
     design: DoubleArray,
     truth: DoubleArray,
     weight: DoubleArray | None,

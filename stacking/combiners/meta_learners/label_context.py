@@ -1,6 +1,6 @@
 """Label context: explain each label's own logit by all others, the way one reads a noisy witness.
 
-A first stage (:class:`RidgeContext`'s) gives every label a probability. The joint regression of fused logits and
+A first stage (:class:`RidgeContext`'s) gives every label a probability. The joint regression of pooled logits and
 truths then says three things about label l that its own logits cannot: how far its logit departs from what the other
 labels' logits and truths explain (members err together on labels that look alike, so a high logit that those labels
 explain is no evidence), what the other logits say about its truth, and what the other truths say. True labels teach
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._earlier_names import Renamed
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic
 from stacking.combiners.meta_learners.context_regression import JointRegression, Moments, held_out_fit, joint_regression
@@ -25,7 +26,7 @@ from stacking.combiners.meta_learners.logit_stacker import (
     fit_on_logits,
     usable_with_context,
 )
-from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits, fusing_weights
+from stacking.combiners.meta_learners.pooled_logits import fit_pool_weights, pool_logits, read_pool_weights
 from stacking.combiners.meta_learners.ridge_stage import (
     add_moments,
     apply_ridge,
@@ -64,16 +65,16 @@ class LabelContextStacker(LogitStacker):
 
     Attributes
     ----------
-    fusing_ : ndarray of float64, shape (n_models,)
-        Weights of the members in the fused logits, on the simplex.
+    pool_weights_ : ndarray of float64, shape (n_models,)
+        Weights of the members in the pooled logits, on the simplex.
     ridge_, ridge_outputs_ : ndarray of float64
-        First stage: weights on the fused logits, intercepts last.
+        First stage: weights on the pooled logits, intercepts last.
     first_coefficients_ : ndarray of float64, shape (n_labels, n_models + 2)
         First stage: members' logits, the ridge's answer, intercept.
     to_truth_, to_logit_ : ndarray of float64, shape (2 · n_labels, n_labels)
         The joint regression, on standardized columns.
     moments_ : ndarray of float64, shape (2, 2 · n_labels)
-        Means and scales of fused logits and truths.
+        Means and scales of pooled logits and truths.
     coefficients_ : ndarray of float64, shape (n_labels, n_models + 5)
         Last stage: members' logits, the ridge's answer, surprise, both parts of the joint answer, intercept.
     constant_labels_ : ndarray of bool, shape (n_labels,)
@@ -102,7 +103,8 @@ class LabelContextStacker(LogitStacker):
 
     method: ClassVar[str] = "label-context"
 
-    fusing_: DoubleArray
+    pool_weights_: DoubleArray
+    fusing_ = Renamed("pool_weights_")
     ridge_: DoubleArray
     ridge_outputs_: DoubleArray
     first_coefficients_: DoubleArray
@@ -112,23 +114,23 @@ class LabelContextStacker(LogitStacker):
 
     def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
         """Fit the stages one after the other, each on held-out answers of the one before."""
-        self.fusing_ = fusing_weights(rows)
-        fused = fuse_logits(rows.logits, rows.usable, self.fusing_)
-        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(fused, rows)
+        self.pool_weights_ = fit_pool_weights(rows)
+        pooled = pool_logits(rows.logits, rows.usable, self.pool_weights_)
+        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(pooled, rows)
         self.first_coefficients_ = fit_on_logits(rows, [context], penalty)
         features, usable = [*rows.logits, context], usable_with_context(rows.usable, 1)
         first = sigmoid(cross_fit_logits(features, rows, usable, penalty, start=self.first_coefficients_))
-        joint, self.moments_, neighbors = fit_joint_stage(fused, first, rows)
+        joint, self.moments_, neighbors = fit_joint_stage(pooled, first, rows)
         self.to_truth_, self.to_logit_ = joint.to_truth, joint.to_logit
         return [context, *neighbors]
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Apply the first stage and the joint regression."""
-        fused = fuse_logits(logits, self.covers_.T, self.fusing_)
-        context = apply_ridge(fused, self.ridge_, self.ridge_outputs_)
+        pooled = pool_logits(logits, self.covers_.T, self.pool_weights_)
+        context = apply_ridge(pooled, self.ridge_, self.ridge_outputs_)
         first = sigmoid(apply_logistic([*logits, context], self.first_coefficients_))
         joint = JointRegression(self.to_truth_, self.to_logit_)
-        return [context, *_neighbor_features(joint, self.moments_, fused, first)]
+        return [context, *_neighbor_features(joint, self.moments_, pooled, first)]
 
     def _added_bytes(self, n_rows: int, n_labels: int) -> float:
         """Count the matrices of the ridge, then of the joint regression, which spans logits and truths."""
@@ -138,21 +140,18 @@ class LabelContextStacker(LogitStacker):
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the stacker; earlier versions weighed all members alike and solved every ridge among the labels."""
-        earlier = {
-            "fusing_": equal_weights(arrays["covers_"]),
-            "ridge_outputs_": np.empty((0, arrays["covers_"].shape[-1])),
-        }
-        return super()._from_state(values, {**earlier, **arrays}, texts)
+        earlier = {"ridge_outputs_": np.empty((0, arrays["covers_"].shape[-1]))}
+        return super()._from_state(values, {**earlier, **read_pool_weights(arrays)}, texts)
 
 
 def fit_joint_stage(
-    fused: DoubleArray, first: DoubleArray, rows: TrainingRows
+    pooled: DoubleArray, first: DoubleArray, rows: TrainingRows
 ) -> tuple[JointRegression, DoubleArray, DoubleArray]:
     """Fit the joint regression of logits and truths, each label with the strengths that serve its held-out rows best.
 
     Parameters
     ----------
-    fused : ndarray of float64, shape (n_samples, n_labels)
+    pooled : ndarray of float64, shape (n_samples, n_labels)
         Fused logits.
     first : ndarray of float64, shape (n_samples, n_labels)
         Held-out probabilities of the first stage, which stand in for the truth of held-out rows.
@@ -164,16 +163,16 @@ def fit_joint_stage(
     joint : JointRegression
         Fitted on all rows.
     moments : ndarray of float64, shape (2, 2 · n_labels)
-        Means and scales of fused logits and truths.
+        Means and scales of pooled logits and truths.
     neighbors : ndarray of float64, shape (3, n_samples, n_labels)
         Held-out features: surprise, answer from logits, answer from truths.
     """
-    n_labels = fused.shape[1]
-    parts = moments_by_fold(np.concatenate([fused, rows.y_true], axis=1), rows)
+    n_labels = pooled.shape[1]
+    parts = moments_by_fold(np.concatenate([pooled, rows.y_true], axis=1), rows)
     total = add_moments(parts)
     columns = np.arange(n_labels)
     best_fit = np.full(n_labels, -np.inf)
-    neighbors = np.zeros((3, *fused.shape), dtype=np.float32)
+    neighbors = np.zeros((3, *pooled.shape), dtype=np.float32)
     to_truth, to_logit = np.zeros((2, 2 * n_labels, n_labels))
     masks = rows.fold_masks
     for strength, truth_strength in STRENGTHS if masks else STRENGTHS[-1:]:
@@ -182,10 +181,10 @@ def fit_joint_stage(
             check_deadline()
             rest = total - part
             regression = joint_regression(rest, n_labels, strength, truth_strength)
-            answers[:, held] = _neighbor_features(regression, _stack_moments(rest), fused[held], first[held])
+            answers[:, held] = _neighbor_features(regression, _stack_moments(rest), pooled[held], first[held])
         fitted = joint_regression(total, n_labels, strength, truth_strength)
         if not masks:
-            answers = _neighbor_features(fitted, _stack_moments(total), fused, first)
+            answers = _neighbor_features(fitted, _stack_moments(total), pooled, first)
         fit = held_out_fit(answers[1] + answers[2], rows.y_true, rows.weight)
         better = columns[fit > best_fit]
         best_fit[better] = fit[better]
@@ -200,10 +199,10 @@ def _stack_moments(moments: Moments) -> DoubleArray:
 
 
 def _neighbor_features(
-    joint: JointRegression, moments: DoubleArray, fused: DoubleArray, truths: DoubleArray
+    joint: JointRegression, moments: DoubleArray, pooled: DoubleArray, truths: DoubleArray
 ) -> DoubleArray:
     """Standardize, then ask the joint regression: (3, n_samples, n_labels)."""
-    n_labels = fused.shape[1]
+    n_labels = pooled.shape[1]
     (means, scales) = moments
-    logits = (fused - means[:n_labels]) / scales[:n_labels]
+    logits = (pooled - means[:n_labels]) / scales[:n_labels]
     return np.stack(joint.features(logits, (truths - means[n_labels:]) / scales[n_labels:]))

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from optimizers import OptimizationResult, minimize
+from optimizers import OptimizationResult, list_optimizer_options, minimize
+from optimizers.greedy import greedy_together
 from stacking._checks import check_choice, check_weights
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner
@@ -170,8 +171,9 @@ class WeightedVoting(Combiner):
         self.loss_ = float(result.loss)
         self.n_evaluations_ = int(result.n_evaluations)
         if group_of is not None:
+            minimizers = self._group_minimizers(rng)
             search = GroupSearch(
-                self.objective, self.mean, self._group_minimizer(rng), self._allowed(), float(self.shrinkage)
+                self.objective, self.mean, minimizers[0], self._allowed(), float(self.shrinkage), minimizers[1]
             )
             self.weights_ = search_label_weights(predictions, self.shared_weights_, group_of, search)
 
@@ -233,8 +235,8 @@ class WeightedVoting(Combiner):
             options["initial"] = minimize(smooth, n_models, "slsqp", random_state=rng).weights[None]
         return options
 
-    def _group_minimizer(self, rng: np.random.Generator) -> Any:
-        """Return the search of one group of labels: the same optimizer, from given weights."""
+    def _group_minimizers(self, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Return the search of one group of labels, the same optimizer from given weights, and of many if it can."""
         options = {key: value for key, value in (self.optimizer_options or {}).items() if key != "initial"}
         if self.optimizer == "greedy":
             options.setdefault("n_iterations", _GROUP_ITERATIONS)
@@ -243,7 +245,8 @@ class WeightedVoting(Combiner):
             result = minimize(objective, n_members, self.optimizer, random_state=rng, initial=initial[None], **options)
             return result.weights
 
-        return search
+        side_by_side = self.optimizer == "greedy" and options.keys() <= list_optimizer_options("greedy").keys()
+        return search, partial(greedy_together, **options) if side_by_side else None
 
     def _allowed(self) -> npt.NDArray[np.bool_]:
         """Tell which members may get weight in a label: under a limit only those of the shared weights."""

@@ -74,8 +74,13 @@ def comparison_sections(comparison: ComparisonResults) -> list[Section]:
     list of Section
         The last one is about the protocol.
     """
-    sections = [_leaderboard(comparison)]
-    for section in (_gain(comparison), weight_section(comparison), label_section(comparison), _curves(comparison)):
+    sections = [leaderboard_section(comparison)]
+    for section in (
+        gain_section(comparison),
+        weight_section(comparison),
+        label_section(comparison),
+        curves_section(comparison),
+    ):
         sections += [section] if section is not None else []
     return [*sections, _protocol(comparison)]
 
@@ -144,8 +149,19 @@ def _key_figures(comparison: ComparisonResults) -> list[KeyFigure]:
     return items
 
 
-def _leaderboard(comparison: ComparisonResults) -> Section:
-    """Rank the methods."""
+def leaderboard_section(comparison: ComparisonResults) -> Section:
+    """Rank the methods.
+
+    Parameters
+    ----------
+    comparison : ComparisonResults
+        What was found.
+
+    Returns
+    -------
+    Section
+        A chart and its table.
+    """
     rows = comparison.rows
     chart = leaderboard_figure(
         [row.method for row in rows],
@@ -155,9 +171,11 @@ def _leaderboard(comparison: ComparisonResults) -> Section:
         kinds=[row.kind for row in rows],
         reference=("constant answer", comparison.constant_answer),
     )
-    units = comparison.manifest["bootstrap"]["units"]
+    bootstrap = comparison.manifest["bootstrap"]
+    refitted = f" and a {bootstrap['fit_error']}, for what other samples would have fitted"
     caption = (
-        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {units}. The limits say how sure one score is; "
+        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {bootstrap['units']}"
+        f"{refitted if bootstrap['fit_error'] else ''}. The limits say how sure one score is; "
         "because all methods are scored on the same samples, differences are surer than the overlap suggests (table)."
     )
     blocks: list[Block] = [Figure(chart, caption), _leaderboard_table(comparison)]
@@ -246,25 +264,36 @@ def _cost_table(comparison: ComparisonResults) -> Table:
     return Table(columns, rows, caption=caption, folded=True)
 
 
-def _gain(comparison: ComparisonResults) -> Section | None:
-    """Attribute the gain."""
+def gain_section(comparison: ComparisonResults) -> Section | None:
+    """Attribute the gain.
+
+    Parameters
+    ----------
+    comparison : ComparisonResults
+        What was found.
+
+    Returns
+    -------
+    Section or None
+        None where there is no member or no method.
+    """
     ladder = comparison.ladder
     if ladder is None:
         return None
     chart = ladder_figure(
-        [rung.cause for rung in ladder.rungs],
-        [rung.gain for rung in ladder.rungs],
+        [step.cause for step in ladder.steps],
+        [step.gain for step in ladder.steps],
         ladder.start,
         f"{ladder.start_name}, one threshold",
     )
     rows: list[list[Cell]] = [
         [
-            rung.cause,
-            "not measured" if rung.gain is None else rung.gain,
-            write_interval(rung.low, rung.high, signed=True),
-            rung.explanation,
+            step.cause,
+            "not measured" if step.gain is None else step.gain,
+            write_interval(step.low, step.high, signed=True),
+            step.explanation,
         ]
-        for rung in ladder.rungs
+        for step in ladder.steps
     ]
     total = ladder.final - ladder.start
     rows.append(["together", total, "", f"from {ladder.start_name} with one threshold to {ladder.final_name}"])
@@ -273,14 +302,25 @@ def _gain(comparison: ComparisonResults) -> Section | None:
         rows,
         strong=[len(rows) - 1],
     )
-    if all(rung.gain is None for rung in ladder.rungs[:-1]):
+    if all(step.gain is None for step in ladder.steps[:-1]):
         return Section("Where the gain comes from", [table])
     caption = "Each step changes one thing; steps add up. All on the same held-out samples."
     return Section("Where the gain comes from", [Figure(chart, caption), table])
 
 
-def _curves(comparison: ComparisonResults) -> Section | None:
-    """Show threshold and reliability curves."""
+def curves_section(comparison: ComparisonResults) -> Section | None:
+    """Show threshold and reliability curves.
+
+    Parameters
+    ----------
+    comparison : ComparisonResults
+        What was found.
+
+    Returns
+    -------
+    Section or None
+        Two charts; None where no scores were kept.
+    """
     shown = shown_methods(comparison)
     if not shown:
         return None

@@ -24,10 +24,10 @@ from stacking.predictions.forms.loading import (
     attach_truth,
     load_predictions,
     names_of_logits,
-    with_facts_of_labels,
+    with_label_metadata,
 )
 from stacking.predictions.forms.name_lists import read_ids, read_label_list
-from stacking.predictions.forms.truth import read_truth
+from stacking.predictions.forms.truth import is_table_of_labels, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 
 PathLike = str | os.PathLike[str]
@@ -214,10 +214,10 @@ def _from_memory(
         scores,
         None if ids is None else read_ids(ids),
         labels=None if wanted is None else list(wanted.names),
-        y_true=None if truth is None or _reads_as_file(truth) else truth,
+        y_true=None if _reads_as_table(truth) else truth,
     )
-    found = with_facts_of_labels(found, wanted)
-    found = _with_truth(found, truth) if _reads_as_file(truth) else found
+    found = with_label_metadata(found, wanted)
+    found = _with_truth(found, truth) if _reads_as_table(truth) else found
     found.form = scores.form
     return found
 
@@ -235,16 +235,16 @@ def _as_probabilities(scores: NamedScores, from_logits: bool | Collection[str]) 
     return replace(scores, values=values)
 
 
-def _reads_as_file(truth: Any) -> bool:
-    """Tell whether a truth is a file."""
-    return isinstance(truth, str | os.PathLike)
+def _reads_as_table(truth: Any) -> bool:
+    """Tell whether a truth is a file, or a frame that says in some other way than a matrix which labels there are."""
+    return isinstance(truth, str | os.PathLike) or is_table_of_labels(truth)
 
 
 def _with_truth(predictions: PredictionSet, truth: Any) -> PredictionSet:
     """Give predictions a truth of any form."""
     if truth is None:
         return predictions
-    if not _reads_as_file(truth):
+    if not _reads_as_table(truth):
         return predictions.with_truth(truth)
     known = LabelList(predictions.labels, predictions.label_ids)
     return attach_truth(predictions, read_truth(truth, ids=predictions.ids, labels=predictions.labels, known=known))

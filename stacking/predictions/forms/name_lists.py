@@ -102,7 +102,7 @@ def read_label_list(source: str | os.PathLike[str] | npt.ArrayLike | LabelList) 
     return LabelList(tuple(check_file_names(_stripped(values), path, "labels").tolist()))
 
 
-def check_file_names(values: npt.ArrayLike, path: Path, what: str) -> StringArray:
+def check_file_names(values: npt.ArrayLike, path: object, what: str) -> StringArray:
     """
     Check names that came from a file.
 
@@ -110,7 +110,7 @@ def check_file_names(values: npt.ArrayLike, path: Path, what: str) -> StringArra
     ----------
     values : array-like of str or int
         The names.
-    path : Path
+    path : path-like
         The file.
     what : str
         What they name.

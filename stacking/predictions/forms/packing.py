@@ -63,16 +63,16 @@ def pack_predictions(
     OSError
         If another run works in the folder, it cannot be written, or the disk has too little space.
     """
-    begun = by_label and _is_begun(Path(folder)) and holds_predictions(folder, predictions, dtype=dtype)
-    with OutputFolder(folder, STORE, overwrite=overwrite or begun) as output:
-        if not begun:
+    goes_on = by_label and _is_unfinished(Path(folder)) and holds_predictions(folder, predictions, dtype=dtype)
+    with OutputFolder(folder, STORE, overwrite=overwrite or goes_on) as output:
+        if not goes_on:
             write_store(predictions, output, dtype=dtype, wants_by_label=by_label)
         if by_label:
             _add_by_label(output)
     return output.path
 
 
-def _is_begun(folder: Path) -> bool:
+def _is_unfinished(folder: Path) -> bool:
     """Return whether a kill has cut the writing of the copy by label short."""
     try:
         index = read_index(folder, verify=False)
@@ -362,14 +362,14 @@ def _write_rows(predictions: PredictionSet, model: int, path: Path, dtype: str) 
 
 def _with_covers(output: OutputFolder, index: StoreIndex, covers: BoolArray) -> StoreIndex:
     """Write the coverage under a new name, since the old file belongs to the index that still holds."""
-    facts = {key: name for key, name in index.facts.items() if key != "covers"}
+    metadata = {key: name for key, name in index.facts.items() if key != "covers"}
     if covers.all():
-        return replace(index, facts=facts)
+        return replace(index, facts=metadata)
     taken = [int(path.stem.removeprefix("covers") or 0) for path in output.path.glob("covers*.npy")]
     name = f"covers{max(taken, default=0) + 1:04d}.npy"
     atomic_write_npy(output.path_of(name), covers)
     files = index.files | {name: describe_file(output.path_of(name))}
-    return replace(index, facts=facts | {"covers": name}, files=files)
+    return replace(index, facts=metadata | {"covers": name}, files=files)
 
 
 def _tidy(index: StoreIndex) -> StoreIndex:

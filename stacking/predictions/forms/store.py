@@ -23,8 +23,8 @@ from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of, read_npy
 from stacking.predictions.checked_source import CheckedSource
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, header_bytes
-from stacking.predictions.forms.store_index import ARRAY_FACTS, STORE, StoreIndex, describe_file, read_index
-from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
+from stacking.predictions.forms.store_index import ARRAY_METADATA, STORE, StoreIndex, describe_file, read_index
+from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
 from stacking.predictions.selection import select_positions
 from stacking.predictions.sources import ALL, BLOCK_BYTES, Index, PendingSource, canonical_bytes, rows_per_block
 
@@ -47,7 +47,7 @@ class StoreWriter:
         Type on disk. float16 halves the size and rounds scores to about three digits (above .9998 to 1).
     overwrite : bool, default=False
         Replace a store that is already there; the old one stays until the commit.
-    **facts : dict
+    **metadata : dict
         The optional arguments of `PredictionSet`: ``y_true``, ``covers``, ``folds`` and so on.
 
     Raises
@@ -78,11 +78,11 @@ class StoreWriter:
         *,
         dtype: str = "float32",
         overwrite: bool = False,
-        **facts: Unpack[PredictionFacts],
+        **metadata: Unpack[PredictionMetadata],
     ) -> None:
         check_choice(dtype, ("float32", "float16"), name="dtype")
         shape = (len(np.asarray(models)), len(np.asarray(ids)), len(np.asarray(labels)))
-        self._frame = PredictionSet(PendingSource(shape), ids, models, labels, **facts)
+        self._frame = PredictionSet(PendingSource(shape), ids, models, labels, **metadata)
         self._extras = _plain_extras(self._frame.extras)
         self._dtype = np.dtype(dtype)
         self._written: BoolArray = np.zeros(shape[:2], np.bool_)
@@ -243,12 +243,12 @@ class StoreWriter:
         """Write the arrays that go with the scores; describe all files."""
         frame = self._frame
         arrays: dict[str, npt.NDArray[Any]] = {"ids.npy": frame.ids}
-        facts = {}
-        for key in ARRAY_FACTS:
+        metadata = {}
+        for key in ARRAY_METADATA:
             values = getattr(frame, key)
             if values is not None and not (key == "covers" and values.all()):
-                facts[key] = f"{key}.npy"
-                arrays[facts[key]] = values
+                metadata[key] = f"{key}.npy"
+                arrays[metadata[key]] = values
         extras = {key: f"extras/{number:04d}.npy" for number, key in enumerate(self._extras)}
         arrays |= {name: self._extras[key] for key, name in extras.items()}
         for name, values in arrays.items():
@@ -262,7 +262,7 @@ class StoreWriter:
             content=content,
             label_groups=None if frame.label_groups is None else list(frame.label_groups),
             label_ids=None if frame.label_ids is None else list(frame.label_ids),
-            facts=facts,
+            facts=metadata,
             extras=extras,
             wants_by_label=self.wants_by_label,
             files={name: describe_file(self._output.path_of(name)) for name in [*self._scores, *arrays]},
@@ -315,7 +315,7 @@ def write_store(
         If the folder cannot be written or the disk has too little space.
     """
     names = (predictions.ids, predictions.models, predictions.labels)
-    with StoreWriter(folder, *names, dtype=dtype, overwrite=overwrite, **predictions.facts()) as writer:
+    with StoreWriter(folder, *names, dtype=dtype, overwrite=overwrite, **predictions.metadata()) as writer:
         copy_scores(predictions, writer)
         writer.wants_by_label = wants_by_label
     return writer.folder
@@ -372,12 +372,14 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
             raise ValueError(
                 f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}."
             )
-        facts: dict[str, Any] = {key: read_npy(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
+        metadata: dict[str, Any] = {
+            key: read_npy(place / name) for key, name in index.facts.items() if key in ARRAY_METADATA
+        }
         extras = {key: read_npy(place / name) for key, name in index.extras.items()}
-        facts |= {"label_groups": index.label_groups, "label_ids": index.label_ids, "extras": extras}
-        frame = PredictionSet(source, read_npy(place / index.ids), index.models, index.labels, **facts)
+        metadata |= {"label_groups": index.label_groups, "label_ids": index.label_ids, "extras": extras}
+        frame = PredictionSet(source, read_npy(place / index.ids), index.models, index.labels, **metadata)
         checked = CheckedSource(source, frame.covers, frame.ids, frame.models, frame.labels)
-        return PredictionSet(checked, frame.ids, frame.models, frame.labels, **frame.facts())
+        return PredictionSet(checked, frame.ids, frame.models, frame.labels, **frame.metadata())
 
 
 def verify_store(folder: str | os.PathLike[str]) -> None:

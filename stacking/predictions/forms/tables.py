@@ -1,4 +1,4 @@
-"""Tables: one CSV or Parquet file per model, the first column the id, one column per label.
+"""Tables: one CSV, Parquet or Feather file per model, the first column the id, one column per label.
 
 Ids are text whatever they look like: ``007`` and ``NA`` survive. Cells are separated by commas, or by semicolons or
 tabs where the header is. pandas is loaded only when a table is read.
@@ -24,7 +24,9 @@ from stacking.files.untrusted import check_unpacked_size
 from stacking.named_arrays.frames import ID_NAMES, split_frame
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
-TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet")
+COLUMNAR_SUFFIXES = (".parquet", ".feather", ".arrow")
+"""What pyarrow reads: Parquet, and the Arrow file, which is Feather's second version."""
+TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", *COLUMNAR_SUFFIXES)
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
 CELL_SEPARATORS = (",", ";", "\t")
@@ -55,6 +57,47 @@ class Table:
     values: FloatArray
 
 
+@dataclass(frozen=True)
+class HeldFrame:
+    """
+    A data frame of pandas that is read as if it were a file.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Its columns; an index that is more than row numbers is its first.
+    who : str
+        What errors call it.
+    """
+
+    frame: Any
+    who: str
+
+    def __str__(self) -> str:
+        return self.who
+
+    def is_file(self) -> bool:
+        """Tell that there is something to read."""
+        return True
+
+
+def is_columnar(path: Path | HeldFrame) -> bool:
+    """
+    Tell a table with typed columns from a text file.
+
+    Parameters
+    ----------
+    path : Path or HeldFrame
+        A table.
+
+    Returns
+    -------
+    bool
+        True for a frame, a Parquet file and a Feather file.
+    """
+    return isinstance(path, HeldFrame) or path.suffix.lower() in COLUMNAR_SUFFIXES
+
+
 def is_table(path: str | os.PathLike[str]) -> bool:
     """
     Tell whether a file name is that of a table.
@@ -67,7 +110,7 @@ def is_table(path: str | os.PathLike[str]) -> bool:
     Returns
     -------
     bool
-        True for ``.csv``, ``.csv.gz``, ``.tsv`` and ``.parquet``.
+        True for ``.csv``, ``.csv.gz``, ``.tsv``, ``.parquet``, ``.feather`` and ``.arrow``.
     """
     return Path(path).name.lower().endswith(TABLE_SUFFIXES)
 
@@ -109,7 +152,7 @@ def read_frame(frame: Any, who: str) -> Table:
     return Table(ids, columns, np.require(values, requirements=["C", "W"]))
 
 
-def read_header_row(path: str | os.PathLike[str], *, first_is_id: bool = True) -> tuple[str, ...]:
+def read_header_row(path: str | os.PathLike[str] | HeldFrame, *, first_is_id: bool = True) -> tuple[str, ...]:
     """
     Read the column names of a table.
 
@@ -134,7 +177,7 @@ def read_header_row(path: str | os.PathLike[str], *, first_is_id: bool = True) -
     ValueError
         If it has no table, fewer than two columns, or a name twice.
     """
-    place = Path(path)
+    place = _place(path)
     names = read_columns(place)
     if len(names) < 2:
         raise ValueError(
@@ -156,7 +199,7 @@ def read_header_row(path: str | os.PathLike[str], *, first_is_id: bool = True) -
     return names
 
 
-def read_columns(path: str | os.PathLike[str]) -> tuple[str, ...]:
+def read_columns(path: str | os.PathLike[str] | HeldFrame) -> tuple[str, ...]:
     """
     Read the first row of a table, as it is.
 
@@ -179,17 +222,17 @@ def read_columns(path: str | os.PathLike[str]) -> tuple[str, ...]:
     ValueError
         If it cannot be read.
     """
-    place = Path(path)
+    place = _place(path)
     if not place.is_file():
         raise FileNotFoundError(f"{place} must be a table: there is no such file.")
-    if _is_parquet(place):
-        return tuple(str(name) for name in _parquet(place).columns)
+    if is_columnar(place):
+        return tuple(str(name) for name in _columnar(place).columns)
     names = [name.strip() for name in next(iterate_rows(place))[1]]
     return tuple(name or (f"Unnamed: {number}" if number else "") for number, name in enumerate(names))
 
 
 def read_numbers(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | HeldFrame,
     leave_out: Collection[str] = (),
     *,
     id_column: str | None = None,
@@ -201,7 +244,7 @@ def read_numbers(
     Parameters
     ----------
     path : path-like
-        A CSV, TSV or Parquet file.
+        A CSV, TSV, Parquet or Feather file, or a frame.
     leave_out : collection of str, default=()
         Columns to skip.
     id_column : str, optional
@@ -223,12 +266,12 @@ def read_numbers(
     ValueError
         If an id appears twice, or a cell is not a number; the error names file, row and column.
     """
-    place = Path(path)
+    place = _place(path)
     names = read_header_row(place, first_is_id=id_column is None)
     id_name = names[0] if id_column is None else id_column
     columns = tuple(name for name in names if name != id_name and name not in leave_out)
-    if _is_parquet(place):
-        frame = _parquet(place)
+    if is_columnar(place):
+        frame = _columnar(place)
         frame.columns = list(names)
         ids = _ids(frame[id_name].tolist(), place, unique_ids)
         values = np.empty((len(ids), len(columns)), np.float32)
@@ -254,7 +297,7 @@ def read_numbers(
 
 
 def read_texts(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | HeldFrame,
     columns: Sequence[str] | None = None,
     *,
     names_in: Collection[str] = (),
@@ -266,7 +309,7 @@ def read_texts(
     Parameters
     ----------
     path : path-like
-        A CSV, TSV or Parquet file.
+        A CSV, TSV, Parquet or Feather file, or a frame.
     columns : sequence of str, optional
         The columns to read; all by default.
     names_in : collection of str, default=()
@@ -288,11 +331,11 @@ def read_texts(
     ValueError
         If it cannot be read.
     """
-    place = Path(path)
+    place = _place(path)
     names = read_columns(place)
     wanted = [name for name in names if columns is None or name in columns]
-    if _is_parquet(place):
-        frame = _parquet(place)
+    if is_columnar(place):
+        frame = _columnar(place)
         frame.columns = list(names)
         held: dict[str, list[Any]] = {name: frame[name].iloc[:n_rows].tolist() for name in wanted}
         for name in names_in:
@@ -374,9 +417,9 @@ def _check_cells(cells: list[Any], path: Path, name: str) -> None:
             )
 
 
-def _is_parquet(path: Path) -> bool:
-    """Tell a Parquet file from a text file by its name."""
-    return path.suffix.lower() == ".parquet"
+def _place(path: str | os.PathLike[str] | HeldFrame) -> Any:
+    """Take a path as it is given."""
+    return path if isinstance(path, HeldFrame) else Path(path)
 
 
 def find_cell_separator(path: Path) -> str:
@@ -447,16 +490,20 @@ def _csv(path: Path, **options: Any) -> Any:
             raise ValueError(f"{path} must be a table with equally long rows: {str(error).strip()}.") from error
 
 
-def _parquet(path: Path) -> Any:
-    """Read a Parquet file with pandas, an index that was saved with it as the first column."""
+def _columnar(path: Path | HeldFrame) -> Any:
+    """Read a Parquet or Feather file with pandas, an index that was saved with it as the first column."""
     import pandas as pd
 
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
-        raise ImportError(f"{path}: reading Parquet needs pyarrow: pip install 'labelstack[parquet]'.") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} must be an undamaged Parquet file: {error}.") from error
+    if isinstance(path, HeldFrame):
+        frame = path.frame
+    else:
+        form, read = ("Parquet", pd.read_parquet) if path.suffix.lower() == ".parquet" else ("Feather", pd.read_feather)
+        try:
+            frame = read(path)
+        except ImportError as error:
+            raise ImportError(f"{path}: reading {form} needs pyarrow: pip install 'labelstack[parquet]'.") from error
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} must be an undamaged {form} file: {error}.") from error
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 

@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stacking.report.sections import Chart
@@ -109,7 +110,58 @@ def draw(
     if importlib.util.find_spec("matplotlib") is None:
         return _in_place_of_the_chart(description)
     narrow = _draw_once(PHONE_WIDTH, height if phone_height is None else phone_height, paint, description)
-    return Chart(_draw_once(PAGE_WIDTH, height, paint, description), narrow)
+    return Chart(_draw_once(PAGE_WIDTH, height, paint, description), narrow, paint, height)
+
+
+def draw_figure(chart: Chart) -> Figure:
+    """Draw a chart of a report as a matplotlib figure, to be shown in a notebook, changed, or saved in any form.
+
+    Parameters
+    ----------
+    chart : Chart
+        From a function of `stacking.report.figures`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        On light paper, of no pyplot: notebooks show it, ``figure.savefig(path)`` keeps it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If the chart was pickled: only its picture is kept then.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("charts need matplotlib: pip install 'labelstack[report]'.")
+    if chart.paint is None:
+        raise ValueError("chart must be drawn in this process: a pickled one keeps its <svg> only.")
+    with _quiet_settings(_SMALLEST_TYPE[PAGE_WIDTH]):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure = _shown_figure()(figsize=(PAGE_WIDTH, chart.height), layout="constrained", facecolor=PAPER)
+        canvas = FigureCanvasAgg(figure)
+        chart.paint(figure)
+        canvas.draw()  # type: ignore[no-untyped-call]  # ticks are made, and take their look, when they are drawn
+    return figure
+
+
+@cache
+def _shown_figure() -> type[Figure]:
+    """Make the class of figures that notebooks show without pyplot."""
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        """A figure that a notebook can show."""
+
+        def _repr_png_(self) -> bytes:
+            """Draw it for a notebook."""
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=110)
+            return buffer.getvalue()
+
+    return ShownFigure
 
 
 def _draw_once(width: float, height: float, paint: Callable[[Figure], None], description: str) -> str:

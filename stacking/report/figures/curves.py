@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from stacking.report.figures.canvas import (
     ACCENT,
+    INK,
     MUTED,
     SERIES,
     count_axis,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 _LEGEND_ROW = 0.2  # inches of a chart's height for a row of its legend
-_DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.6)))  # type: ignore[assignment]
+_PANELS, _PHONE_PANELS = 3, 2  # charts side by side: as many as have room
 
 
 def threshold_figure(
@@ -129,52 +130,54 @@ def reliability_figure(
     return draw(4.4, _paint, description, phone_height=4.0 + _LEGEND_ROW * legend_rows(len(curves)))
 
 
-def learning_curves_figure(
-    histories: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
-    *,
-    metric: str = "validation micro-F1",
-    best: Mapping[str, float] | None = None,
+def training_curves_figure(
+    histories: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]], *, metric: str
 ) -> Chart:
-    """Draw a value per epoch for every member.
+    """Draw a value per epoch on training and on validation rows, member by member on one scale.
 
     Parameters
     ----------
-    histories : mapping of str to (epochs, values)
-        One curve per member. `values` of shape (n_folds, n_epochs) are drawn as faint lines under their mean.
-    metric : str, default="validation micro-F1"
+    histories : mapping of str to mapping of str to (epochs, values)
+        Per member the curves by their names, such as "training" and "validation", the same for all that have them.
+        `values` of shape (n_folds, n_epochs) are drawn as faint lines under their mean.
+    metric : str
         What the values are.
-    best : mapping of str to float, optional
-        The epoch each member was kept at, marked on its curve.
 
     Returns
     -------
     Chart
         An ``<svg>`` element, and another one for phones.
     """
+    names = list(dict.fromkeys(name for curves in histories.values() for name in curves))
+    shape = {narrow: -(-len(histories) // columns) for narrow, columns in ((False, _PANELS), (True, _PHONE_PANELS))}
 
     def _paint(figure: Figure) -> None:
+        from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
 
-        axes = figure.add_subplot()
-        for number, (name, (epochs, values)) in enumerate(histories.items()):
-            x, y = np.asarray(epochs, dtype=float), np.atleast_2d(np.asarray(values, dtype=float))
-            color, dash = SERIES[number % len(SERIES)], _DASHES[number // len(SERIES) % len(_DASHES)]
-            if len(y) > 1:
-                axes.plot(x, y.T, color=color, linewidth=0.7, alpha=0.35)
-            mean = _column_means(y)
-            marker = "o" if len(x) <= 12 else ""
-            axes.plot(x, mean, color=color, linestyle=dash, marker=marker, markersize=3.5, label=shorten(name, 30))
-            if best and name in best:
-                axes.plot([best[name]], [np.interp(best[name], x, mean)], "o", color=color, markersize=7)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(metric)
-        finish_axes(axes, grid="y")
-        write_legend(figure, len(histories), always=True)
+        narrow = is_narrow(figure)
+        columns = _PHONE_PANELS if narrow else _PANELS
+        panels = figure.subplots(shape[narrow], columns, sharey=True, squeeze=False).ravel()
+        for axes, (member, curves) in zip(panels, histories.items(), strict=False):
+            for name, (epochs, values) in curves.items():
+                x, y = np.asarray(epochs, dtype=float), np.atleast_2d(np.asarray(values, dtype=float))
+                color = SERIES[names.index(name) % len(SERIES)]
+                if len(y) > 1:
+                    axes.plot(x, y.T, color=color, linewidth=0.7, alpha=0.35)
+                axes.plot(x, _column_means(y), color=color, marker="o" if len(x) <= 12 else "", markersize=3.5)
+            axes.set_title(shorten(member, 18 if narrow else 28), loc="left", color=INK)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+            finish_axes(axes, grid="y")
+        for axes in panels[len(histories) :]:
+            axes.set_visible(False)
+        figure.supxlabel("epoch", color=MUTED, fontsize=9.5)
+        figure.supylabel(metric, color=MUTED, fontsize=9.5)
+        marks = [Line2D([], [], color=SERIES[number % len(SERIES)]) for number in range(len(names))]
+        write_legend(figure, len(names), always=True, handles=marks, names=names)
 
-    rows = -(-max(len(histories), 1) // 3)
     description = f"{metric} per epoch of {len(histories)} members"
-    return draw(3.2 + _LEGEND_ROW * rows, _paint, description, phone_height=3.0 + _LEGEND_ROW * len(histories))
+    on_page, on_phone = (0.8 + 1.7 * shape[narrow] for narrow in (False, True))
+    return draw(on_page, _paint, description, phone_height=on_phone + _LEGEND_ROW * len(names))
 
 
 def _column_means(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -186,7 +186,7 @@ def run_out_of_memory(monkeypatch, module, limit, seen):
 
 
 def test_parts_of_a_batch_have_the_gradient_of_the_whole(make_task, monkeypatch, tmp_path):
-    task = make_task("test_convnext", batch_size=30, clip_norm=0.0, augmentation="none")  # without batch normalisation
+    task = make_task("test_convnext", batch_size=30, clip_norm=0.0, augmentation="none")  # without batch normalization
     known = np.ones(task.y_true.shape, bool)
     known[::3, 2:] = False
     task = replace(task, y_known=known)

@@ -1,4 +1,4 @@
-"""`labelstack fit` and `compare` take image rules and decision rules; `predict` and `evaluate` honour them."""
+"""`labelstack fit` and `compare` take image rules and decision rules; `predict` and `evaluate` honor them."""
 
 import csv
 import json
@@ -76,7 +76,7 @@ def test_compare_records_its_options_and_anew_where_they_differ(labelstack, bund
     ("options", "words"),
     [
         (["--rule", "micro-macro"], "Did you mean 'micro-macro-f1'"),
-        (["--exclusive-group", "colour"], "Did you mean 'color'"),
+        (["--exclusive-group", "color"], "Did you mean 'color'"),
         (["--min-labels", "3", "--max-labels", "2"], "at least 3 and at most 2"),
         (["--top-k", "2", "--min-labels", "1"], "top_k must not be combined"),
         (["--max-per-group", "color"], "--max-per-group must be GROUP=N"),

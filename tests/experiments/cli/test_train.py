@@ -111,7 +111,7 @@ def test_one_network_a_member_and_a_holdout_serve_everything_that_follows(labels
     assert len((tmp_path / "l.csv").read_text().splitlines()) == 9
 
 
-def test_new_photos_are_labelled(labelstack, trained, drawn, tmp_path):
+def test_new_photos_are_labeled(labelstack, trained, drawn, tmp_path):
     run, _ = trained
     fitted = labelstack("fit", run / "oof", "--method", "mean", "--out", tmp_path / "ensemble")
     assert fitted.exit_code == 0, fitted.output

@@ -44,9 +44,9 @@ class Recorder(PlainMean):
         super()._fit(predictions)
         type(self).log.append(("fit", tuple(predictions.ids)))
 
-    def cross_fit_predict(self, predictions, *, folds):
+    def predict_out_of_fold(self, predictions, *, folds):
         type(self).log.append(("folds", tuple(np.asarray(folds).tolist())))
-        return super().cross_fit_predict(predictions, folds=folds)
+        return super().predict_out_of_fold(predictions, folds=folds)
 
     def predict_proba(self, predictions, *, without=()):
         type(self).log.append(("predict", tuple(predictions.ids)))
@@ -66,13 +66,13 @@ def combiners():
     return {"mean": PlainMean(), "memorizer": Memorizer(), "recorder": Recorder(), "broken": Broken()}
 
 
-def make_predictions(rng, n_samples=300, n_labels=6, n_models=3, signal=2.0, **facts):
+def make_predictions(rng, n_samples=300, n_labels=6, n_models=3, signal=2.0, **metadata):
     """Scores that know the truth up to noise."""
     frequency = np.linspace(0.4, 0.08, n_labels)
     y_true = (rng.random((n_samples, n_labels)) < frequency).astype(np.uint8)
     logits = signal * (2.0 * y_true - 1) - 1 + rng.normal(0, 1.5, (n_models, n_samples, n_labels))
     y_scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    return PredictionSet(y_scores, models=[f"net{m}" for m in range(n_models)], y_true=y_true, **facts)
+    return PredictionSet(y_scores, models=[f"net{m}" for m in range(n_models)], y_true=y_true, **metadata)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def names(methods):
 
 
 def test_all_leaves_out_the_dear_methods():
-    assert names("all") == ["member", *list_methods(with_dear=False)]
+    assert names("all") == ["member", *list_methods(include_slow=False)]
     assert "convolutional" in list_methods() and "convolutional" not in names("all")
 
 

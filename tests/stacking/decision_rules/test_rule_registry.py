@@ -115,7 +115,7 @@ def test_a_score_at_its_threshold_fires(dtype):
     assert not apply_thresholds(np.nextafter(at, dtype(-1))[None], limits).any()
 
 
-def test_thresholds_separate_neighbouring_floats_in_both_precisions():
+def test_thresholds_separate_neighboring_floats_in_both_precisions():
     low = np.float32(0.3)
     high = np.nextafter(low, np.float32(1))
     thresholds = tune_thresholds(np.array([[high], [low]]), [[1], [0]])

@@ -72,8 +72,8 @@ def test_a_method_that_is_cut_off_says_by_what(method, error, monkeypatch):
     folds = np.arange(40) % 2
     for call in (
         lambda combiner: combiner.fit(predictions),
-        lambda combiner: combiner.fit_cross_fitted(predictions, folds=folds),
-        lambda combiner: combiner.cross_fit_predict(predictions, folds=folds),
+        lambda combiner: combiner.fit_out_of_fold(predictions, folds=folds),
+        lambda combiner: combiner.predict_out_of_fold(predictions, folds=folds),
     ):
         monkeypatch.setattr(Breaking, "n_reads", 0)
         try:

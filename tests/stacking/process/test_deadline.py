@@ -51,9 +51,9 @@ def test_a_short_limit_races_on_a_sample_and_fits_what_it_chose_on_all_rows():
     assert 1_000 <= budget.predictions.n_samples < 20_000
     assert budget.reserve > 0
     ensemble = StackingEnsemble("auto", time_limit=1.5)
-    begun = time.monotonic()
+    started = time.monotonic()
     ensemble.fit(predictions)
-    assert time.monotonic() - begun < 10  # the machine may be busy: the mean and its thresholds always run
+    assert time.monotonic() - started < 10  # the machine may be busy: the mean and its thresholds always run
     assert ensemble.report_["n_samples"] <= 20_000
     assert ensemble.has_seen(predictions.ids).all()
     assert np.isfinite(ensemble.predict_proba(predictions)).all()

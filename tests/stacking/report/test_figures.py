@@ -12,11 +12,11 @@ from stacking.report.figures import (
     label_f1_figure,
     ladder_figure,
     leaderboard_figure,
-    learning_curves_figure,
     never_predicted_table,
     reliability_figure,
     search_figure,
     threshold_figure,
+    training_curves_figure,
     weight_bars_figure,
     weights_figure,
 )
@@ -44,8 +44,13 @@ def charts():
     yield threshold_figure(grid, dict.fromkeys(NAMES, grid), tuned={NAMES[1]: 0.4, NAMES[2]: float("nan")})
     yield reliability_figure({NAMES[1]: (grid, np.where(grid > 0.5, np.nan, grid))}, counts=np.arange(11))
     yield reliability_figure({NAMES[1]: (grid, grid)})
-    yield learning_curves_figure(
-        {name: (np.arange(3), np.array([[0.1, 0.2, np.nan], [0.2, 0.3, 0.4]])) for name in NAMES}, best={NAMES[0]: 1}
+    curve = (np.arange(3), np.array([[0.1, 0.2, np.nan], [0.2, 0.3, 0.4]]))
+    yield training_curves_figure(
+        {
+            name: {"training": curve, "validation": curve} if name == NAMES[1] else {"validation": curve}
+            for name in NAMES
+        },
+        metric="micro-F1",
     )
     yield data_size_figure([300, 1000, 3000], [0.3, 0.4, 0.45], [0.29, 0.39, 0.44], [0.31, 0.41, 0.46])
     yield search_figure({name: [(15, 0.5), (30, 0.4)] for name in NAMES}, loss="log loss")

@@ -88,7 +88,7 @@ class LabelCells:
         """The number of labels."""
         return len(self.start) // 2
 
-    def worths(self, candidates: FloatArray, criterion: Criterion, price: float = 0.0) -> DoubleArray:
+    def evaluate(self, candidates: FloatArray, criterion: Criterion, price: float = 0.0) -> DoubleArray:
         """Return what each label is worth under each candidate, at its best cut.
 
         Parameters
@@ -113,7 +113,7 @@ class LabelCells:
             "average-precision": _label_kernels.AVERAGE_PRECISION,
         }
         result = np.zeros((len(candidates), self.n_labels))
-        _label_kernels.label_worths(
+        _label_kernels.label_values(
             self._cells, candidates, self.is_logit, codes[criterion], float(price), self.positives, result
         )
         return result
@@ -178,8 +178,10 @@ class LabelCells:
         Returns
         -------
         LabelCells
-            A copy.
+            A copy; these cells themselves where all labels are wanted as they are.
         """
+        if np.array_equal(labels, np.arange(self.n_labels)):
+            return self
         places = [slice(self.start[2 * label], self.start[2 * label + 2]) for label in labels]
         values = np.concatenate([self.values[:, place] for place in places], axis=1)
         weight = np.concatenate([self.weight[place] for place in places]) if len(self.weight) else self.weight

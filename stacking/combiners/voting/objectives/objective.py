@@ -119,14 +119,14 @@ class WeightObjective(ABC):
 
     def _iter_rows(self) -> Iterator[RowBlock]:
         """Yield blocks of rows: the scores with their truth, mask and weights."""
-        facts = self.predictions
-        truth = np.asarray(facts.y_true)
-        for rows, scores in facts.iter_rows():
+        given = self.predictions
+        truth = np.asarray(given.y_true)
+        for rows, scores in given.iter_rows():
             yield RowBlock(
                 np.ascontiguousarray(scores),
                 truth[rows],
-                np.empty((0, 0), dtype=bool) if facts.y_known is None else facts.y_known[rows],
-                np.empty(0) if facts.sample_weight is None else facts.sample_weight[rows],
+                np.empty((0, 0), dtype=bool) if given.y_known is None else given.y_known[rows],
+                np.empty(0) if given.sample_weight is None else given.sample_weight[rows],
             )
 
     def _gather(

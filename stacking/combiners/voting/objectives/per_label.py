@@ -95,7 +95,7 @@ class MacroF1(LabelObjective):
 
     def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the mean over labels of the best own F1."""
-        macro: DoubleArray = self.cells.worths(weights, "own-f1").mean(axis=1)
+        macro: DoubleArray = self.cells.evaluate(weights, "own-f1").mean(axis=1)
         return macro
 
 
@@ -114,5 +114,5 @@ class MeanAveragePrecision(LabelObjective):
     def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the mean over labels with positives of the average precision."""
         n_ranked = max(int(np.count_nonzero(self.cells.positives)), 1)
-        average: DoubleArray = self.cells.worths(weights, "average-precision").sum(axis=1) / n_ranked
+        average: DoubleArray = self.cells.evaluate(weights, "average-precision").sum(axis=1) / n_ranked
         return average

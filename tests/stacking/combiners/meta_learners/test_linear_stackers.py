@@ -28,21 +28,21 @@ def dependent(rng, n_samples=1500, n_labels=8):
 def test_random_labels_score_chance_out_of_fold(rng, stacker):
     y_true = (rng.random((600, 4)) < 0.3).astype(np.uint8)
     predictions = PredictionSet(rng.random((4, 600, 4)), y_true=y_true)
-    y_score = stacker().cross_fit_predict(predictions, folds=deal_folds(predictions.truth))
+    y_score = stacker().predict_out_of_fold(predictions, folds=deal_folds(predictions.truth))
     assert mean_average_precision(y_true, y_score) == pytest.approx(y_true.mean(), abs=0.05)
     base_rate = log_loss(y_true, np.broadcast_to(y_true.mean(axis=0), y_true.shape))
     assert base_rate - 0.003 < log_loss(y_true, y_score) < base_rate + 0.03
 
 
 @pytest.mark.parametrize("stacker", LINEAR)
-def test_a_memorised_key_gains_nothing(rng, stacker):
+def test_a_memorized_key_gains_nothing(rng, stacker):
     """A model that scores by row number holds no truth for a row that is held out."""
     predictions = make_predictions(n_samples=600)
     keys = np.tile(np.linspace(0.001, 0.999, 600, dtype=np.float32)[:, None], (1, 4))
     with_keys = PredictionSet(np.concatenate([predictions.to_array(), keys[None]]), y_true=predictions.y_true)
     folds = deal_folds(predictions.truth)
-    plain = log_loss(predictions.y_true, stacker().cross_fit_predict(predictions, folds=folds))
-    assert log_loss(predictions.y_true, stacker().cross_fit_predict(with_keys, folds=folds)) > plain - 0.003
+    plain = log_loss(predictions.y_true, stacker().predict_out_of_fold(predictions, folds=folds))
+    assert log_loss(predictions.y_true, stacker().predict_out_of_fold(with_keys, folds=folds)) > plain - 0.003
 
 
 def test_context_pays_where_labels_depend(rng):

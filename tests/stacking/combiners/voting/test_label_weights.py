@@ -13,6 +13,7 @@ from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import micro_f1
 from stacking.predictions import PredictionSet
 
+ONE_BY_ONE = {"max_evaluations": 10**9}  # a budget is kept for each search, which is why they do not run together
 OBJECTIVES = ["micro-f1-best", "micro-f1-per-label", "macro-f1", "mean-average-precision", "log-loss"]
 
 
@@ -121,8 +122,8 @@ def test_coverage_a_label_without_positives_and_weights_of_samples(objective):
     truth[:, 7] = 0
     known = np.ones(truth.shape, dtype=bool)
     known[::3, 2] = False
-    facts = predictions.facts() | {"y_true": truth, "y_known": known, "sample_weight": np.arange(800) % 3}
-    predictions = PredictionSet(predictions.to_array(), **facts)
+    metadata = predictions.metadata() | {"y_true": truth, "y_known": known, "sample_weight": np.arange(800) % 3}
+    predictions = PredictionSet(predictions.to_array(), **metadata)
     voting = WeightedVoting(objective=objective, weights_per="label").fit(predictions)
     assert (voting.weights_[~covers] == 0).all()
     np.testing.assert_allclose(voting.weights_.sum(axis=0), 1.0)
@@ -140,7 +141,7 @@ def test_without_any_positive_the_shared_weights_stay():
     np.testing.assert_array_equal(voting.weights_, np.repeat(voting.shared_weights_[:, None], 8, axis=1))
 
 
-def test_leaving_a_member_out_renormalises_own_weights():
+def test_leaving_a_member_out_renormalizes_own_weights():
     predictions = make_set(0)
     voting = create_method("greedy-per-label").fit(predictions)
     weights = voting.weights_[1:] / voting.weights_[1:].sum(axis=0)
@@ -168,3 +169,34 @@ def test_exact_convex_weights_per_label():
 def test_wrong_parameters_are_named(parameters, message):
     with pytest.raises(ValueError, match=message):
         WeightedVoting(**parameters).fit(make_set(0, 50))
+
+
+@pytest.mark.parametrize("objective", ["micro-f1-best", "macro-f1", "mean-average-precision"])
+@pytest.mark.parametrize("weights_per", ["label", "group"])
+@pytest.mark.parametrize("n_models", [3, 9])
+def test_labels_searched_together_find_what_each_finds_alone(objective, weights_per, n_models, rng, monkeypatch):
+    """To the last bit, with labels that few members cover, ties, unknown cells, and whatever fits at once."""
+    truth = (rng.random((60, 30)) < rng.choice([0.02, 0.1, 0.4], 30)).astype(np.uint8)
+    scores = (1 / (1 + np.exp(2 - 2 * truth - rng.normal(size=(n_models, 60, 30))))).round(1)
+    covers = rng.random((n_models, 30)) < 0.7
+    covers[0] |= ~covers.any(axis=0)
+    predictions = PredictionSet(
+        np.where(covers[:, None], scores, np.nan),
+        y_true=truth,
+        covers=covers,
+        y_known=rng.random(truth.shape) < 0.9,
+        sample_weight=rng.random(60),
+        label_groups=[f"group {label % 7}" for label in range(30)],
+    )
+    for options in ({}, {"max_members": 2}):
+        found = []
+        for at_once, more in ((4_000_000, {}), (400, {}), (4_000_000, ONE_BY_ONE)):
+            monkeypatch.setattr("stacking.combiners.voting.label_weights._WEIGHTS_AT_ONCE", at_once)
+            voting = WeightedVoting(
+                objective=objective, weights_per=weights_per, shrinkage=0, optimizer_options=options | more
+            )
+            found.append(voting.fit(predictions).weights_)
+        np.testing.assert_array_equal(found[0], found[2])
+        np.testing.assert_array_equal(found[1], found[2])
+        if weights_per == "label":  # searches that find something
+            assert (found[0] != WeightedVoting(objective=objective).fit(predictions).weights_).any()

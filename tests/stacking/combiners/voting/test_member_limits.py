@@ -20,7 +20,7 @@ COSTS = [5.0, 1.0, 2.0, 1.0]
 
 @pytest.fixture(scope="module")
 def predictions():
-    """Four members; the best one is the dearest."""
+    """Four members; the best one is the most costly."""
     rng = np.random.default_rng(0)
     y_true = rng.random((600, 5)) < np.geomspace(0.5, 0.05, 5)
     noise = np.array([0.8, 1.2, 1.1, 1.6])[:, None, None]

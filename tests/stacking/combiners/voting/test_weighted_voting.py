@@ -196,9 +196,9 @@ def test_a_specialist_gets_weight_only_where_it_answers(rows):
 def test_cross_fitted_scores_do_not_see_their_fold(rows):
     y_scores, y_true = rows[0][:, :400], rows[1][:400]
     folds = np.arange(400) % 4
-    score = WeightedVoting().cross_fit_predict(PredictionSet(y_scores, y_true=y_true), folds=folds)
+    score = WeightedVoting().predict_out_of_fold(PredictionSet(y_scores, y_true=y_true), folds=folds)
     changed = np.where((folds == 0)[:, None], 1 - y_true, y_true)
-    again = WeightedVoting().cross_fit_predict(PredictionSet(y_scores, y_true=changed), folds=folds)
+    again = WeightedVoting().predict_out_of_fold(PredictionSet(y_scores, y_true=changed), folds=folds)
     np.testing.assert_array_equal(score[folds == 0], again[folds == 0])
 
 

@@ -253,8 +253,10 @@ def test_data_frames_are_matched_by_index_and_columns(a, b):
         pd.testing.assert_frame_equal(frame, old)
     with pytest.raises(ValueError, match="models must name every data frame"):
         load_predictions(models=[frames[0]])
+    read = load_predictions(models=[("a", frames[0].reset_index())])  # as read_csv gives it, the ids in a column
+    assert read.ids.tolist() == frames[0].index.tolist() and read.labels == tuple(frames[0].columns)
     with pytest.raises(ValueError, match=r"model 'a' must hold numbers: .*set_index"):
-        load_predictions(models=[("a", frames[0].reset_index())])
+        load_predictions(models=[("a", frames[0].assign(note="x"))])
 
 
 def test_logits_of_some_models(a, tmp_path):

@@ -46,12 +46,12 @@ def candidates(rng):
 
 def expected_metric(kind, predictions, score):
     """The metric of scores at the thresholds of the exact rules, by the package's slow and tested parts."""
-    facts = {"y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
+    metadata = {"y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
     if kind is MeanAveragePrecision:
-        return mean_average_precision(predictions.y_true, score, **facts)
+        return mean_average_precision(predictions.y_true, score, **metadata)
     rule, metric = ("exact-micro-f1", micro_f1) if kind is MicroF1PerLabel else ("macro-f1", macro_f1)
-    thresholds = tune_thresholds(score, predictions.y_true, rule, **facts)
-    return metric(predictions.y_true, apply_thresholds(score, thresholds), **facts)
+    thresholds = tune_thresholds(score, predictions.y_true, rule, **metadata)
+    return metric(predictions.y_true, apply_thresholds(score, thresholds), **metadata)
 
 
 @pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
@@ -127,15 +127,15 @@ def distort(y_scores, kind):
 def test_leaving_out_cells_loses_nothing_on_uncalibrated_scores(rng, kind, counted):
     """Every criterion equals a plain count of all cuts, though the kernels stop at the cut that cannot be beaten."""
     plain = make_set(rng, n_samples=1500, counted=counted)
-    facts = {"y_known": plain.y_known, "sample_weight": plain.sample_weight}
-    predictions = PredictionSet(distort(plain.to_array(), kind), y_true=plain.y_true, **facts)
+    metadata = {"y_known": plain.y_known, "sample_weight": plain.sample_weight}
+    predictions = PredictionSet(distort(plain.to_array(), kind), y_true=plain.y_true, **metadata)
     objective = MicroF1PerLabel(predictions)
     candidates = np.vstack([np.eye(3), rng.dirichlet(np.ones(3), 4)])
     weights = objective.effective(candidates)
     counts = np.ones(plain.y_true.shape) if plain.y_known is None else plain.y_known * plain.sample_weight[:, None]
     for price in (0.0, 0.3, 0.9):
-        gains = objective.cells.worths(weights, "gain", price)
-        own_f1 = objective.cells.worths(weights, "own-f1")
+        gains = objective.cells.evaluate(weights, "gain", price)
+        own_f1 = objective.cells.evaluate(weights, "own-f1")
         for c, label in itertools.product(range(len(weights)), range(6)):
             score = combine(predictions.to_array(), np.repeat(candidates[c][:, None], 6, 1), "arithmetic")[:, label]
             cuts = [score >= cut for cut in np.unique(score)]
@@ -156,21 +156,21 @@ def test_few_cells_are_looked_at(rng):
     objective = MicroF1PerLabel(predictions)
     cells = objective.cells
     weights = objective.effective(np.full((1, 3), 1 / 3))
-    before = cells.worths(weights, "gain", 0.6)
-    ranked = cells.worths(weights, "average-precision")
+    before = cells.evaluate(weights, "gain", 0.6)
+    ranked = cells.evaluate(weights, "average-precision")
     for label in range(cells.n_labels):
         first, middle = cells.start[2 * label], cells.start[2 * label + 1]
         cells.values[:, first + 7 * (middle - first) // 10 : middle] = 1.0
-    np.testing.assert_array_equal(cells.worths(weights, "gain", 0.6)[:, 1:], before[:, 1:])
-    assert (cells.worths(weights, "average-precision")[0, :3] < ranked[0, :3]).all()  # reads them all
+    np.testing.assert_array_equal(cells.evaluate(weights, "gain", 0.6)[:, 1:], before[:, 1:])
+    assert (cells.evaluate(weights, "average-precision")[0, :3] < ranked[0, :3]).all()  # reads them all
 
 
 def test_selected_labels_are_worth_the_same(rng):
     objective = MicroF1PerLabel(make_set(rng, gaps=True, counted=True))
     weights = objective.effective(rng.dirichlet(np.ones(3), 5))
-    whole = objective.cells.worths(weights, "gain", 0.5)
+    whole = objective.cells.evaluate(weights, "gain", 0.5)
     part = objective.cells.select(np.array([4, 0]))
-    np.testing.assert_array_equal(part.worths(weights[:, :, [4, 0]], "gain", 0.5), whole[:, [4, 0]])
+    np.testing.assert_array_equal(part.evaluate(weights[:, :, [4, 0]], "gain", 0.5), whole[:, [4, 0]])
 
 
 @pytest.mark.parametrize("objective", ["micro-f1-per-label", "macro-f1", "mean-average-precision"])

@@ -1,4 +1,4 @@
-"""The fused and pruned objectives against plain numpy on the whole matrix."""
+"""The pooled and pruned objectives against plain numpy on the whole matrix."""
 
 import numpy as np
 import pytest
@@ -121,8 +121,12 @@ def test_a_limit_of_memory_changes_nothing(rng, mean, power, counted):
     predictions = make_set(rng, power=power, counted=counted)
     scores = predictions.to_array().copy()
     scores[1:] = scores[1:] * 0.2 + 0.8 * rng.random(scores[1:].shape) ** 4
-    facts = {"y_true": predictions.y_true, "y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
-    predictions = PredictionSet(scores.astype(np.float32), **facts)
+    metadata = {
+        "y_true": predictions.y_true,
+        "y_known": predictions.y_known,
+        "sample_weight": predictions.sample_weight,
+    }
+    predictions = PredictionSet(scores.astype(np.float32), **metadata)
     limited, whole = MicroF1AtBest(predictions, mean, most_bytes=1), MicroF1AtBest(predictions, mean, prune=False)
     assert len(limited._tiers) == 1
     reads = count_reads(limited)

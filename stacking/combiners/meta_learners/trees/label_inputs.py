@@ -15,9 +15,9 @@ import numpy as np
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.combiners.meta_learners.logit_stacker import logit_penalty
-from stacking.combiners.meta_learners.pooled_logits import fuse_logits, fusing_weights
+from stacking.combiners.meta_learners.pooled_logits import fit_pool_weights, pool_logits
 from stacking.combiners.meta_learners.training_rows import TrainingRows, prepare_rows
-from stacking.files.result_cache import current_folder, digest_of, recall
+from stacking.files.result_cache import cache_folder, cache_key, cached
 from stacking.folds import deal_folds, sample_rows
 from stacking.links import logit
 from stacking.predictions import PredictionSet
@@ -30,16 +30,16 @@ PENALTY = 10.0
 
 
 @dataclass(frozen=True)
-class LabelFeed:
+class LabelInputs:
     """Rows of all labels, given out label by label.
 
     Attributes
     ----------
     read_logits : callable
         Takes label positions, yields each with its logits, shape (n_models, n_samples), 0 where not covered.
-    fused : ndarray of float32, shape (n_samples, n_labels)
+    pooled : ndarray of float32, shape (n_samples, n_labels)
         Fused logit of the members that cover a label.
-    fusing : ndarray of float64, shape (n_models,)
+    pool_weights : ndarray of float64, shape (n_models,)
         Weights of the members in it.
     weigh : callable
         Takes a label, returns its truth and the weights of its rows (None if all are 1), float64 each.
@@ -58,8 +58,8 @@ class LabelFeed:
     """
 
     read_logits: Callable[[IndexArray], Iterator[tuple[int, FloatArray]]]
-    fused: FloatArray
-    fusing: DoubleArray
+    pooled: FloatArray
+    pool_weights: DoubleArray
     weigh: Callable[[int], tuple[DoubleArray, DoubleArray | None]]
     usable: BoolArray
     masks: list[BoolArray]
@@ -88,7 +88,7 @@ class LabelFeed:
         return np.array([apply_logistic(columns, own[[label]])[:, 0] for own in self.fold_coefficients])
 
 
-def feed_from_memory(rows: TrainingRows) -> LabelFeed:
+def inputs_from_memory(rows: TrainingRows) -> LabelInputs:
     """Give out rows that are held in memory.
 
     Parameters
@@ -98,7 +98,7 @@ def feed_from_memory(rows: TrainingRows) -> LabelFeed:
 
     Returns
     -------
-    LabelFeed
+    LabelInputs
         The feed.
     """
 
@@ -110,20 +110,20 @@ def feed_from_memory(rows: TrainingRows) -> LabelFeed:
         return rows.y_true[:, label], None if rows.weight is None else rows.weight[:, label]
 
     total = np.full(len(rows.usable), float(len(rows.y_true))) if rows.weight is None else rows.weight.sum(axis=0)
-    fusing = fusing_weights(rows)
-    fused = fuse_logits(rows.logits, rows.usable, fusing).astype(np.float32)
+    pool_weights = fit_pool_weights(rows)
+    pooled = pool_logits(rows.logits, rows.usable, pool_weights).astype(np.float32)
     centers = rows.logits.mean(axis=1, dtype=np.float64)
-    facts = (read_logits, fused, fusing, weigh, rows.usable, rows.fold_masks, centers, rows.positives, total)
-    return LabelFeed(*facts, *_fit_bases(rows))
+    shared = (read_logits, pooled, pool_weights, weigh, rows.usable, rows.fold_masks, centers, rows.positives, total)
+    return LabelInputs(*shared, *_fit_bases(rows))
 
 
-def feed_from_predictions(
+def inputs_from_predictions(
     predictions: PredictionSet,
     folds: IndexArray | None,
     *,
     n_folds: int,
     random_state: int | np.random.Generator | None,
-) -> LabelFeed:
+) -> LabelInputs:
     """Give out all rows of predictions that need not fit in memory.
 
     Parameters
@@ -139,7 +139,7 @@ def feed_from_predictions(
 
     Returns
     -------
-    LabelFeed
+    LabelInputs
         The feed.
     """
     rng = np.random.default_rng(random_state)
@@ -151,11 +151,11 @@ def feed_from_predictions(
         folds = deal_folds(truth, n_folds, random_state=rng)
     base = prepare_rows(predictions.subset(samples=drawn), max_rows=None, n_folds=1, random_state=rng)
     base = TrainingRows(base.logits, base.y_true, base.weight, base.usable, folds[drawn])
-    fusing, fused = fusing_weights(base), np.empty((n_samples, n_labels), np.float32)
+    pool_weights, pooled = fit_pool_weights(base), np.empty((n_samples, n_labels), np.float32)
     sums = np.zeros((predictions.n_models, n_labels))
     for rows, scores in predictions.iter_rows():
         logits = np.nan_to_num(logit(scores), copy=False)
-        fused[rows] = fuse_logits(logits, base.usable, fusing)
+        pooled[rows] = pool_logits(logits, base.usable, pool_weights)
         sums += logits.sum(axis=1, dtype=np.float64)
 
     def read_logits(labels: IndexArray) -> Iterator[tuple[int, FloatArray]]:
@@ -176,14 +176,14 @@ def feed_from_predictions(
         own, weight = weigh(label)
         sizes[:, label] = (own.sum(), n_samples) if weight is None else (own @ weight, weight.sum())
     masks = [folds == fold for fold in np.unique(folds)] if len(np.unique(folds)) > 1 else []
-    facts = (read_logits, fused, fusing, weigh, base.usable, masks, sums / n_samples, sizes[0], sizes[1])
-    return LabelFeed(*facts, *_fit_bases(base))
+    shared = (read_logits, pooled, pool_weights, weigh, base.usable, masks, sums / n_samples, sizes[0], sizes[1])
+    return LabelInputs(*shared, *_fit_bases(base))
 
 
 def _fit_bases(rows: TrainingRows) -> tuple[DoubleArray, DoubleArray]:
     """Fit every label's regression on all rows, and for each fold without it."""
-    folder = current_folder()
-    data = "" if folder is None else digest_of(rows.logits, rows.y_true, rows.weight, rows.usable)
+    folder = cache_folder()
+    data = "" if folder is None else cache_key(rows.logits, rows.y_true, rows.weight, rows.usable)
 
     def fit(fitting: BoolArray) -> DoubleArray:
         def compute() -> dict[str, DoubleArray]:
@@ -196,7 +196,7 @@ def _fit_bases(rows: TrainingRows) -> tuple[DoubleArray, DoubleArray]:
             )
             return {"coefficients": coefficients}
 
-        return recall(folder, digest_of("regressions", PENALTY, data, fitting), compute)["coefficients"]
+        return cached(folder, cache_key("regressions", PENALTY, data, fitting), compute)["coefficients"]
 
     whole = fit(np.ones(len(rows.y_true), dtype=bool))
     return whole, np.array([fit(~held) for held in rows.fold_masks])

@@ -15,7 +15,7 @@ BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
-class LabelledScores:
+class LabeledScores:
     """Scores of one model or ensemble with the truth.
 
     Parameters
@@ -55,7 +55,7 @@ class LabelledScores:
 
         Returns
         -------
-        LabelledScores
+        LabeledScores
             The checked arrays, without the rows that do not count.
 
         Raises
@@ -84,7 +84,7 @@ class LabelledScores:
 
         Returns
         -------
-        LabelledScores
+        LabeledScores
             No copy where all rows count.
         """
         return cls(y_score, truth) if truth.counted is None else cls(y_score[truth.counted], truth.only_counted())
@@ -122,7 +122,7 @@ class LabelledScores:
 
         Yields
         ------
-        LabelledScores
+        LabeledScores
             The wanted ones among them, where there are any.
         """
         for start in range(0, len(self.y_score), n_rows):
@@ -138,7 +138,7 @@ class LabelledScores:
 
         Returns
         -------
-        LabelledScores
+        LabeledScores
             A single column of n_samples · n_labels cells.
         """
         known, weight = self.truth.y_known, self.truth.sample_weight
