@@ -46,7 +46,7 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
 from stacking.process.progress import steps
 
-TUNING_COST = 2.0
+TUNING_COST = 1.5
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
