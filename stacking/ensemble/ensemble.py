@@ -24,18 +24,17 @@ from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import (
     ImageRules,
-    SampleRule,
     apply_image_rules,
     apply_thresholds,
     check_rule,
-    never_predicted,
     rematch_thresholds,
 )
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.notebook import ShownEnsemble
-from stacking.ensemble.report import EnsembleReport
+from stacking.ensemble.report import EnsembleReport, describe_choice
+from stacking.ensemble.sample_rule import read_sample_rule
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
@@ -556,7 +555,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             extra_arrays.get("predicted_share"),
         )
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
-        ensemble.sample_rule_ = _read_sample_rule(description, extra_arrays, len(ensemble.labels_))
+        ensemble.sample_rule_ = read_sample_rule(description, extra_arrays, len(ensemble.labels_))
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
         label_ids = description.get("label_ids")
@@ -611,42 +610,6 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         self.thresholds_, self.sample_rule_ = choice.thresholds, choice.by_sample
         fired = choice.decide(held_out)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
-        steps = [dict(step) for step in getattr(self.combiner_, "gain_steps_", ())]
-        race = metric.rules.race
-        if steps and metric.needs_decisions and race in choice.scores:
-            # The race ends with one threshold (or the rule that the metric is raced with), the ensemble with its rule.
-            steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores[race]
-        self.report_ = EnsembleReport(
-            method=self._method_name,
-            rule=choice.rule,
-            rules=choice.scores,
-            cross_fitted_micro_f1=None,
-            n_samples=predictions.n_samples,
-            n_labels=predictions.n_labels,
-            n_never_predicted=int(never_predicted(self.thresholds_).sum()),
-            notes=list(getattr(self.combiner_, "notes_", ())),
-            gain_steps=steps,
-        )
-        estimate = choice.scores.get(choice.rule)
-        if metric.name == DEFAULT_METRIC:
-            self.report_["cross_fitted_micro_f1"] = estimate
-            return
-        if estimate is not None and not metric.needs_decisions:
-            self.report_["cross_fitted_micro_f1"] = estimate
-            estimate = metric.measure(predictions.truth, None, held_out).value
-        ruled = metric.title if metric.needs_decisions else "micro-F1"
-        told = {"metric": metric.name, "metric_title": metric.title, "rule_title": ruled}
-        self.report_ |= {**told, "cross_fitted_score": estimate}
-
-
-def _read_sample_rule(
-    description: dict[str, Any], beside: dict[str, npt.NDArray[Any]], n_labels: int
-) -> SampleRule | None:
-    """Return the rule that decides sample by sample, if the folder holds one."""
-    facts = description.get("sample_rule")
-    if facts is None:
-        return None
-    slope, beta, intercept = float(facts["slope"]), float(facts["beta"]), beside["sample_intercept"]
-    if intercept.shape != (n_labels,) or not np.isfinite([slope, beta, *intercept]).all() or beta <= 0:
-        raise ValueError(f"sample_intercept must hold a finite number for each of {n_labels} labels")
-    return SampleRule(slope, intercept.astype(np.float64), beta)
+        self.report_ = describe_choice(choice, self._method_name, self.combiner_, metric, predictions)
+        if self.report_["cross_fitted_micro_f1"] is not None and not metric.needs_decisions:
+            self.report_["cross_fitted_score"] = metric.measure(predictions.truth, None, held_out).value
