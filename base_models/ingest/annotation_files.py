@@ -18,7 +18,8 @@ from base_models.manifest.annotations import AnnotationTable
 from base_models.manifest.csv_table import read_row_names
 from base_models.manifest.imaterialist_json import read_imaterialist_json
 from stacking.files.atomic_files import atomic_write_text
-from stacking.predictions.forms.tables import find_cell_separator, iterate_rows, read_texts
+from stacking.predictions.forms.tables import iterate_rows, read_texts
+from stacking.predictions.forms.text_form import find_cell_separator
 
 _ID_KEYS = ("imageId", "image_id", "id")
 

@@ -5,9 +5,7 @@ tabs where the header is, or by what a first line ``sep=;`` says, as spreadsheet
 where the file begins with that mark. pandas is loaded only when a table is read.
 """
 
-import codecs
 import csv
-import gzip
 import json
 import os
 import re
@@ -22,8 +20,8 @@ import numpy as np
 
 from stacking._checks import check_names, first_duplicate
 from stacking._typing import FloatArray, StringArray
-from stacking.files.untrusted import check_unpacked_size
 from stacking.named_arrays.frames import ID_NAMES, split_frame
+from stacking.predictions.forms.text_form import find_cell_separator, find_text_form, opener
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 COLUMNAR_SUFFIXES = (".parquet", ".feather", ".arrow")
@@ -31,14 +29,7 @@ COLUMNAR_SUFFIXES = (".parquet", ".feather", ".arrow")
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", *COLUMNAR_SUFFIXES)
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
-CELL_SEPARATORS = (",", ";", "\t")
-_SEPARATOR_LINE = re.compile(r'\s*"?sep=([,;\t|])"?\s*', re.IGNORECASE)
-"""The first line by which a file tells spreadsheets what separates its cells."""
 _FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
-_HEAD_BYTES = 2**18
-"""How much of a file is looked at to find what separates its cells: room for a header of thousands of labels."""
-_HEAD_ROWS = 20
-"""Rows, the header among them, whose cells are counted where several separators are possible. A choice, not tuned."""
 
 
 @dataclass(frozen=True)
@@ -398,7 +389,7 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     form = find_text_form(path)
     empty = True
     try:
-        with _opener(path)(path, "rt", encoding=form.encoding, newline="") as file:
+        with opener(path)(path, "rt", encoding=form.encoding, newline="") as file:
             for _ in range(form.n_skipped):
                 file.readline()
             reader = csv.reader(file, delimiter=form.separator)
@@ -441,96 +432,6 @@ def _check_cells(cells: list[Any], path: Path, name: str) -> None:
 def _place(path: str | os.PathLike[str] | HeldFrame) -> Any:
     """Take a path as it is given."""
     return path if isinstance(path, HeldFrame) else Path(path)
-
-
-@dataclass(frozen=True)
-class TextForm:
-    """
-    How a text file holds its table.
-
-    Parameters
-    ----------
-    encoding : str
-        ``utf-8-sig``, or ``utf-16`` where the file begins with its mark.
-    separator : str
-        What separates the cells: a comma, a semicolon or a tab; a bar only where the first line says so.
-    n_skipped : int
-        1 where the first line only says what separates the cells, else 0.
-    """
-
-    encoding: str
-    separator: str
-    n_skipped: int
-
-
-def find_text_form(path: Path) -> TextForm:
-    """
-    Find the encoding of a text file and what separates its cells.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV, TSV or TXT file, plain or gzipped.
-
-    Returns
-    -------
-    TextForm
-        Its separator is what a first line such as ``sep=;`` names, else a tab in a ``.tsv``, else the one that the
-        header holds outside quotes. Where the header holds several, the one under which the rows that follow have as
-        many cells as the header; a comma where nothing decides.
-    """
-    check_unpacked_size(path)
-    try:
-        with _opener(path)(path, "rb") as file:
-            data = file.read(_HEAD_BYTES)
-    except (OSError, EOFError):
-        return TextForm("utf-8-sig", ",", 0)  # whoever reads the file says what is wrong with it
-    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    text = data.decode(encoding, errors="replace")
-    if "\0" in text:
-        raise ValueError(f"{path} must be UTF-8 text: it holds a NUL character; save it as UTF-8 (CSV UTF-8).")
-    lines = text.splitlines(keepends=True)
-    said = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
-    if said or ".tsv" in path.suffixes:
-        return TextForm(encoding, said[1] if said else "\t", int(said is not None))
-    whole = len(data) < _HEAD_BYTES or len(lines) < 2
-    return TextForm(encoding, _guess_separator(lines if whole else lines[:-1]), 0)
-
-
-def find_cell_separator(path: Path) -> str:
-    """
-    Find what separates the cells of a text file.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV, TSV or TXT file, plain or gzipped.
-
-    Returns
-    -------
-    str
-        As `find_text_form` finds it.
-    """
-    return find_text_form(path).separator
-
-
-def _guess_separator(lines: Sequence[str]) -> str:
-    """Find what separates the cells in the first lines of a table."""
-    widths: dict[str, list[int]] = {}
-    for separator in CELL_SEPARATORS:
-        try:
-            rows = [row for row in islice(csv.reader(lines, delimiter=separator), _HEAD_ROWS) if row]
-        except csv.Error:
-            continue
-        widths[separator] = [len(row) for row in rows]
-    several = [separator for separator, found in widths.items() if found and found[0] > 1]
-    even = [separator for separator in several if len(set(widths[separator])) == 1]
-    return (even or several or [","])[0]
-
-
-def _opener(path: Path) -> Any:
-    """Return what opens a file, gzipped or not."""
-    return gzip.open if path.suffix.lower() == ".gz" else open
 
 
 def _with_decimal_commas(path: Path, names: tuple[str, ...], options: dict[str, Any]) -> Any:
