@@ -18,12 +18,12 @@ from stacking.files.untrusted import load_strictly, read_npy
 from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.tables import (
-    find_text_form,
     is_table,
     read_columns,
     read_header_row,
     read_texts,
 )
+from stacking.predictions.forms.text_form import find_text_form
 
 _NAME_COLUMNS = (
     *("name", "labelname", "label_name", "label", "labels", "names", "display_name", "class_name", "classname"),

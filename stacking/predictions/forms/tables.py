@@ -21,7 +21,7 @@ import numpy as np
 from stacking._checks import check_names, first_duplicate
 from stacking._typing import FloatArray, StringArray
 from stacking.named_arrays.frames import ID_NAMES, split_frame
-from stacking.predictions.forms.text_form import find_cell_separator, find_text_form, opener_of
+from stacking.predictions.forms.text_form import find_cell_separator, find_text_form, opener
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 COLUMNAR_SUFFIXES = (".parquet", ".feather", ".arrow")
@@ -389,7 +389,7 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     form = find_text_form(path)
     empty = True
     try:
-        with opener_of(path)(path, "rt", encoding=form.encoding, newline="") as file:
+        with opener(path)(path, "rt", encoding=form.encoding, newline="") as file:
             for _ in range(form.n_skipped):
                 file.readline()
             reader = csv.reader(file, delimiter=form.separator)

@@ -1,4 +1,4 @@
-"""How a text file holds its table: the encoding, what separates the cells, and a first line that only says so."""
+"""How a text file holds a table: its encoding, what separates its cells, and a first line that only says so."""
 
 import codecs
 import csv
@@ -59,7 +59,7 @@ def find_text_form(path: Path) -> TextForm:
     """
     check_unpacked_size(path)
     try:
-        with opener_of(path)(path, "rb") as file:
+        with opener(path)(path, "rb") as file:
             data = file.read(_HEAD_BYTES)
     except (OSError, EOFError):
         return TextForm("utf-8-sig", ",", 0)  # whoever reads the file says what is wrong with it
@@ -106,9 +106,9 @@ def _guess_separator(lines: Sequence[str]) -> str:
     return (even or several or [","])[0]
 
 
-def opener_of(path: Path) -> Any:
+def opener(path: Path) -> Any:
     """
-    Return what opens a file, gzipped or not.
+    Find what opens a text file.
 
     Parameters
     ----------
@@ -118,6 +118,6 @@ def opener_of(path: Path) -> Any:
     Returns
     -------
     callable
-        `open` or `gzip.open`.
+        `gzip.open` for a name that ends with ``.gz``, else `open`.
     """
     return gzip.open if path.suffix.lower() == ".gz" else open
