@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 PHOTO_SIZE = 299  # pixels, the default of `labelstack data ingest`
 N_LABELS = 228  # as in the contest
-N_TURNS = 3
+N_TURNS = 3  # passes that count; the median of them is told
 
 
 @dataclass(frozen=True)
