@@ -21,7 +21,7 @@ HARD_SHARE = 0.25
 TOO_GOOD, SUSPICIOUS, AHEAD = 0.9, 0.6, 0.2
 """Share of those pairs ranked rightly from which a member has seen the rows, or may have seen them where it lies so far
 ahead of the next. Of 80 honest members (photos, music, six tabular data sets) none was above .52; forests and
-nearest neighbours that scored their own training rows reached .74 to 1."""
+nearest neighbors that scored their own training rows reached .74 to 1."""
 LEAST_CELLS = 30
 """Fewest hard positives to judge by. A choice."""
 

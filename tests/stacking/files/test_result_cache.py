@@ -38,7 +38,7 @@ def state_of(stacker):
     return values["fitted"], {name: array.tolist() for name, array in arrays.items() if name != "centers_"}, texts
 
 
-def test_kept_pieces_give_the_same_and_are_not_computed_again(tmp_path, monkeypatch):
+def test_cached_results_are_the_same_and_are_not_computed_again(tmp_path, monkeypatch):
     predictions = draw()
     plain = PerLabelStacker().fit(predictions)
     grown = []
