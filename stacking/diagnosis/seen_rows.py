@@ -21,7 +21,7 @@ HARD_SHARE = 0.25
 TOO_GOOD, SUSPICIOUS, AHEAD = 0.9, 0.6, 0.2
 """Share of those pairs ranked rightly from which a member has seen the rows, or may have seen them where it lies so far
 ahead of the next. Of 80 honest members (photos, music, six tabular data sets) none was above .52; forests and
-nearest neighbours that scored their own training rows reached .74 to 1."""
+nearest neighbors that scored their own training rows reached .74 to 1."""
 TOGETHER, FLAWLESS = 0.15, 1.0 - 1e-9
 """Members err together where they rank the hard pairs worse than all pairs by this much (honest real members: by .3 to
 .7). Where they do not, as members made of the truth and noise, only one that makes no error at all stands out."""

@@ -9,6 +9,7 @@ from stacking.combiners.registry import create_method
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, rematch_thresholds
 from stacking.folds import holdout_rows, stratified_group_folds
 from stacking.predictions import StoreWriter, load_store
+from stacking.testing import draw_scores
 
 N = 60
 IDS = [f"photo{i:02d}" for i in range(N)]
@@ -17,7 +18,7 @@ MODELS = ["cnn", "vit"]
 RNG = np.random.default_rng(0)
 TRUTH = (RNG.random((N, 3)) < [0.2, 0.4, 0.6]).astype(int)
 KNOWN = RNG.random((N, 3)) < 0.9
-SCORES = (1 / (1 + np.exp(-(3 * TRUTH - 1.5 + RNG.normal(size=(2, N, 3)))))).astype(np.float32)
+SCORES = draw_scores(TRUTH, np.ones(2), RNG, signal=3.0, offset=-1.5)
 DECIDED = SCORES[0] > 0.4
 WEIGHT = RNG.integers(1, 4, N).astype(float)
 GROUPS = np.array([f"shop{i % 12:02d}" for i in range(N)])

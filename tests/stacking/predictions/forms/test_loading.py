@@ -360,7 +360,7 @@ def test_bundles_and_stores_among_the_models(a, full_set, tmp_path):
         load_predictions(store, from_logits=True)
 
 
-def test_alignment_keeps_facts(full_set, rng):
+def test_alignment_keeps_metadata(full_set, rng):
     order = rng.permutation(40)
     shuffled = full_set.subset(samples=order, labels=[5, 3, 1, 0, 2, 4])
     other = PredictionSet(rng.random((1, 40, 6)), full_set.ids, ["new"], full_set.labels)
