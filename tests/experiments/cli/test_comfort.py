@@ -99,14 +99,14 @@ def test_fit_writes_what_it_chose(work, labelstack):
     assert labelstack("predict", "ensemble", "held-back.npz", "--out", "labels.csv").exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["fit", "compare", "optimize", "evaluate", "predict", "pack"])
+@pytest.mark.parametrize("name", ["fit", "compare", "optimize", "evaluate", "predict"])
 def test_an_earlier_result_is_replaced_only_when_asked(work, labelstack, name):
     labelstack(*COMMANDS["fit"])
     arguments = COMMANDS[name]
     assert labelstack(*arguments).exit_code == 0
     out = work / arguments[-1]
     before = {path: path.read_bytes() for path in (sorted(out.rglob("*.json")) if out.is_dir() else [out])}
-    other = {"predict": ("--without", "specialist"), "pack": ()}.get(name, ("--seed", "7"))
+    other = ("--without", "specialist") if name == "predict" else ("--seed", "7")
     refused = labelstack(*arguments, *other)
     assert refused.exit_code == 2
     assert "--overwrite" in refused.stderr
