@@ -28,7 +28,7 @@ from stacking.metrics.fit_error import draw_fit_errors
 from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, NO_THRESHOLDS, Ladder, State, attribute_gain
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, name_or_metric
 from stacking.predictions import PredictionSet, as_prediction_set
-from stacking.process.progress import steps
+from stacking.process.progress import report_progress, steps
 from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
 
@@ -214,7 +214,8 @@ class _Run:
         member = self._member_name(candidates)
         splits = [split.with_models([member]) for split in self.splits]
         alone = Candidate(_SHIFT, "meta", learner.build)
-        outcome = try_candidate(alone, splits, self.scored.subset(models=[member]), self.plan, self.deadline)
+        with report_progress(None):  # a small rest, after all that was announced
+            outcome = try_candidate(alone, splits, self.scored.subset(models=[member]), self.plan, self.deadline)
         return outcome.reason if isinstance(outcome, FailedMethod) else outcome[0]
 
     def score_of(self, result: MethodResult, decision: str = "chosen") -> float:
