@@ -141,16 +141,18 @@ def optimize(
             "member_costs": split_member_costs(member_cost),
             "max_cost": max_cost,
         }
-        options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": seed}
         if metric is not None:
-            options["objective"] = find_metric(metric).name
+            objective = find_metric(metric).name
+        options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": seed}
         request = build_manifest("optimize", {"predictions": opened.fingerprint}, {**options, "limits": limits})
         inputs = given.paths
         with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "weights.json"):
                 return
             warn_of_faults(opened, given, show)
-            found = search_weights(opened, output, limits=limits, **options)
+            found = search_weights(
+                opened, output, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
+            )
         show.data({"out": out, **json.loads((out / "weights.json").read_text())})
         weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
         show.table(["member", Column("weight", "score")], [[name, weight] for name, weight in weights])

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from base_models.runs.fold_record import FILE, FoldRecord
 from experiments.reports.training_report import fold_histories
 from stacking.comparison.held_out import HeldOut
-from stacking.decision_rules import apply_thresholds
 from stacking.decision_rules.choice import nested_decisions, tune_rule
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.report import Block, Cell, Column, Paragraph, Section, Table
@@ -107,7 +106,7 @@ def rules_section(fitted: FittedEnsemble) -> Section:
         counts, truth = nested, rows.truth
         if new is not None and new_score is not None:
             aligned = new.subset(labels=list(ensemble.labels_))
-            decided = apply_thresholds(new_score, tune_rule(tuned.y_score, rows.truth, rule))
+            decided = tune_rule(tuned.y_score, rows.truth, rule).decide(new_score)
             counts, truth = DecisionCounts.count(decided, aligned.truth), aligned.truth
             line += [counts.micro_f1(truth), float(counts.f1_per_label(truth).mean())]
         never = int(((counts.label_predicted == 0) & (truth.label_positives > 0)).sum())
@@ -185,7 +184,7 @@ def _both(
     old = DecisionCounts.count(nested_decisions(y_score, rows, folds), rows.truth)
     cells: list[Cell] = [old.micro_f1(rows.truth), float(old.f1_per_label(rows.truth).mean())]
     if new is not None and new_score is not None:
-        decided = apply_thresholds(np.nan_to_num(new_score), tune_rule(y_score, rows.truth, "single"))
+        decided = tune_rule(y_score, rows.truth, "single").decide(np.nan_to_num(new_score))
         counts = DecisionCounts.count(decided, new.truth)
         micro = counts.micro_f1(new.truth)
         cells += [micro, float(counts.f1_per_label(new.truth).mean()), micro - float(cells[0] or 0)]
