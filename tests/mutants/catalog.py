@@ -126,7 +126,7 @@ STACKING = (
     Mutant(
         "thresholds tuned on the rows that they judge",
         "stacking/decision_rules/choice.py",
-        "self.tune(rule, ~held)",
+        "self.tune(rule, ~held, metric)",
         "self.tune(rule, held | True)",
         (f"{STACK}/test_cross_fitting.py::test_thresholds_are_tuned_on_the_other_folds_only",),
     ),
@@ -258,7 +258,7 @@ TRUTH = (
     Mutant(
         "image rules of the final estimator forgotten",
         "stacking/multilabel_classifier.py",
-        "return self.final_estimator_.decide(y_score, self.thresholds_)",
+        "return self.final_estimator_.decide(y_score, None if own else self.thresholds_)",
         "return y_score >= self.thresholds_",
         (f"{COUNTS}::test_the_classifier_keeps_the_image_rules_of_its_final_estimator",),
     ),
@@ -296,7 +296,7 @@ DECISIONS = (
     Mutant(
         "exact thresholds sorted too short",
         "stacking/decision_rules/exact_micro_f1.py",
-        "2.0 * histograms.positives / price",
+        "(1.0 + beta * beta) * histograms.positives / price",
         "0.5 * histograms.positives / price",
         (f"{STACK}/decision_rules/test_exact_rules.py::test_pruning_loses_nothing_even_for_uncalibrated_scores",),
     ),
