@@ -149,7 +149,9 @@ def optimize(
             if is_there(output, show, "weights.json"):
                 return
             warn_of_faults(opened, given, show)
-            found = search_weights(opened, output, limits=limits, **options)
+            found = search_weights(
+                opened, output, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
+            )
         show.data({"out": out, **json.loads((out / "weights.json").read_text())})
         weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
         show.table(["member", Column("weight", "score")], [[name, weight] for name, weight in weights])

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from stacking._checks import check_frequency, check_label_groups
 from stacking._earlier_names import Renamed
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
@@ -34,7 +33,7 @@ from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.notebook import ShownEnsemble
 from stacking.ensemble.report import EnsembleReport, describe_choice
-from stacking.ensemble.sample_rule import read_sample_rule
+from stacking.ensemble.restoring import check_restored, read_sample_rule
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
@@ -561,17 +560,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         label_ids = description.get("label_ids")
         ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(report), description["fitted_on"]
-        if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
-            raise ValueError("its manifest names other models or labels than its combiner")
-        check_label_groups(ensemble.label_groups_, len(ensemble.labels_))
-        share = ensemble.predicted_share_
-        if share is not None:
-            check_frequency(share, len(ensemble.labels_))
-        seen = ensemble.fitted_ids_
-        if seen is not None and (seen.dtype != np.uint64 or seen.ndim != 1):
-            raise ValueError(f"fitted_ids must be hashes of ids: got shape {seen.shape} of {seen.dtype}")
-        ensemble.decide(np.zeros((2, len(ensemble.labels_)), np.float32))
-        str(ensemble.report_)
+        check_restored(ensemble)
         return ensemble
 
     @property

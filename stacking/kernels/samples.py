@@ -8,11 +8,11 @@ import numpy as np
 
 from stacking.kernels.compiling import compiled
 
-STEP_SHIFT = 18
-"""Low bits that the threshold grid ignores: 32 cuts an octave of the odds, at both ends of [0, 1]."""
+STEP_SHIFT = 19
+"""Low bits that the threshold grid ignores: 16 cuts an octave of the odds, at both ends of [0, 1]."""
 
-LOWEST = (127 - 12) << 5
-"""The bit pattern of 2**-12 after the shift: the lowest cut, mirrored at 1 − 2**-12."""
+LOWEST = (127 - 8) << 4
+"""The bit pattern of 2**-8 after the shift: the lowest cut but that at 0, mirrored at 1 − 2**-8."""
 
 HALF = (0x3F000000 >> STEP_SHIFT) - LOWEST
 """Grid position of .5, whose bit pattern is 0x3F000000; there are 2 · HALF + 1 positions."""
@@ -26,24 +26,24 @@ BRIER = 5
 
 
 @compiled
-def best_of_thresholds(mixed, truth, known, weight, upper, lower, is_subset, best):
-    """Set ``best[0]`` to the highest mean over rows, at the best cut of the grid, of a ratio of counts.
+def add_thresholds(mixed, truth, known, weight, upper, lower, is_subset, gained, sums):
+    """Add rows to the sum of a ratio of counts at every cut of the grid.
 
     The ratio is ``upper · (TP, PP, P) / lower · (TP, PP, P)``, 0 where the lower count is; with `is_subset` it is 1
-    where all known cells are right, else 0. ``known`` and ``weight`` may be empty.
+    where all known cells are right, else 0. ``gained`` (n_cuts,) gets what the sum gains where the cut falls to a
+    position, ``sums`` the sum above every cut, where nothing fires, and the weight of the rows. ``known`` and
+    ``weight`` may be empty.
     """
     n_rows, n_labels = mixed.shape
     masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
     n_cuts = 2 * HALF + 1
-    gained = np.zeros(n_cuts)  # what the mean gains where the cut falls to a position
     hits, fired = np.zeros(n_cuts, np.int32), np.zeros(n_cuts, np.int32)
     folded = np.empty(n_labels, np.float32)
     bits = folded.view(np.uint32)
-    start = total = 0.0  # the mean above every cut, where nothing fires
     for row in range(n_rows):
         scores = mixed[row]
         for label in range(n_labels):
-            folded[label] = min(scores[label], np.float32(1.0) - scores[label])
+            folded[label] = max(min(scores[label], np.float32(1.0) - scores[label]), np.float32(0.0))
         positives, lowest, highest = 0, n_cuts, -1
         counted = False
         for label in range(n_labels):
@@ -61,9 +61,9 @@ def best_of_thresholds(mixed, truth, known, weight, upper, lower, is_subset, bes
         if not counted:
             continue
         w = weight[row] if weighted else 1.0
-        total += w
+        sums[1] += w
         before = 1.0 if is_subset and positives == 0 else 0.0
-        start += w * before
+        sums[0] += w * before
         hit = all_fired = 0
         for cut in range(highest, lowest - 1, -1):
             if fired[cut] == 0:
@@ -78,21 +78,15 @@ def best_of_thresholds(mixed, truth, known, weight, upper, lower, is_subset, bes
                 value = (upper[0] * hit + upper[1] * all_fired + upper[2] * positives) / below if below > 0 else 0.0
             gained[cut] += w * (value - before)
             before = value
-    reached = highest_reached = start
-    for cut in range(n_cuts - 1, -1, -1):
-        reached += gained[cut]
-        highest_reached = max(highest_reached, reached)
-    best[0] = highest_reached / total if total > 0.0 else 0.0
 
 
 @compiled
 def measure_rows(mixed, truth, known, weight, kind, k, sums):
-    """Set ``sums`` to the upper and the lower sum of a metric over rows; ``known`` and ``weight`` may be empty."""
+    """Add rows to the upper and the lower sum of a metric; ``known`` and ``weight`` may be empty."""
     n_rows, n_labels = mixed.shape
     masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
     positive = np.empty(n_labels, np.float32)
     top_score, top_label = np.empty(k, np.float32), np.empty(k, np.int64)
-    sums[:] = 0.0
     for row in range(n_rows):
         scores = mixed[row]
         w = weight[row] if weighted else 1.0
@@ -108,15 +102,20 @@ def measure_rows(mixed, truth, known, weight, kind, k, sums):
                 n_true += 1
             if kind == BRIER:
                 error += (np.float64(scores[label]) - true) ** 2
-            elif kind == RECALL_AT or kind == PRECISION_AT:
-                if n_top == k and scores[label] <= top_score[k - 1]:
+        if kind == RECALL_AT or kind == PRECISION_AT:
+            limit = np.float32(-1.0)  # the lowest of the top, once there are k
+            for label in range(n_labels):
+                score = scores[label]
+                if score <= limit or (masked and not known[row, label]):
                     continue
                 place = min(n_top, k - 1)
-                while place > 0 and top_score[place - 1] < scores[label]:
+                while place > 0 and top_score[place - 1] < score:
                     top_score[place], top_label[place] = top_score[place - 1], top_label[place - 1]
                     place -= 1
-                top_score[place], top_label[place] = scores[label], label
+                top_score[place], top_label[place] = score, label
                 n_top = min(n_top + 1, k)
+                if n_top == k:
+                    limit = top_score[k - 1]
         if n_known == 0:
             continue
         if kind == BRIER:
@@ -130,7 +129,9 @@ def measure_rows(mixed, truth, known, weight, kind, k, sums):
             sums[1] += w * (n_true if kind == RECALL_AT else n_top)
         else:
             value = 0.0
-            for place in range(n_true):
+            if kind == COVERAGE_ERROR and n_true > 0:  # the lowest positive alone decides
+                positive[0] = positive[:n_true].min()
+            for place in range(min(n_true, 1) if kind == COVERAGE_ERROR else n_true):
                 rank = hits = 0
                 limit = positive[place]
                 for label in range(n_labels):
@@ -143,7 +144,7 @@ def measure_rows(mixed, truth, known, weight, kind, k, sums):
                 if kind == LRAP:
                     value += hits / rank
                 elif kind == COVERAGE_ERROR:
-                    value = max(value, np.float64(rank))
+                    value = np.float64(rank)
                 else:
                     value += rank - hits
             trivial = n_true == 0 or n_true == n_known

@@ -5,7 +5,7 @@ What a metric is made of decides how candidates are scored:
 - counts over all cells, and rankings of all cells: from histograms of the mixed scores on the grid of thresholds that
   ``micro-f1-best`` uses, 64 cuts an octave of the odds, at each candidate's best cut;
 - each label by itself: exact, at each label's own best cut (`stacking.kernels.labels`);
-- each sample by itself: one pass over the mixed rows (`stacking.kernels.samples`), with decisions at the best of 32
+- each sample by itself: one pass over the mixed rows (`stacking.kernels.samples`), with decisions at the best of 16
   cuts an octave of the odds;
 - a sum: its parts, each at its own best cuts;
 - a function: asked once for each candidate, with decisions at the one threshold that is best for micro-F1.
@@ -13,7 +13,8 @@ What a metric is made of decides how candidates are scored:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,13 @@ from stacking.metrics.named.of_rankings import UNRANKED, RankingMetric
 from stacking.metrics.named.of_samples import SampleMetric
 from stacking.metrics.named.sums import SumMetric
 from stacking.predictions import PredictionSet
+
+RowFacts: TypeAlias = tuple[npt.NDArray[np.uint8], BoolArray, DoubleArray]
+"""Truth, known cells and weights of some rows; the latter two are empty where all are known, and weigh 1."""
+
+_BLOCK_CELLS = 16_384
+"""Cells of a model mixed at a time: with some candidates they stay in the second-level cache. Only speed depends on
+it, and the rounding of sums."""
 
 
 class PooledMetric(WeightObjective):
@@ -143,44 +151,50 @@ class RowObjective(WeightObjective):
 
     Notes
     -----
-    Keeps a float32 copy of the scores; mixing a candidate is one matrix product.
+    Keeps a float32 copy of the scores, in blocks of rows that stay in the cache; all candidates of a batch are mixed in
+    one matrix product a block.
     """
 
     name = "metric by rows"
 
     def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
         super().__init__(predictions, mean)
-        scores = np.nan_to_num(self.predictions.to_array(), nan=0.0)
-        self._scores = np.ascontiguousarray(to_mixing_space(scores, mean))
-        truth = self.predictions.truth
-        self.truth = truth
-        self._facts = (
-            truth.y_true.view(np.uint8),
-            np.empty((0, 0), dtype=bool) if truth.y_known is None else truth.y_known,
-            np.empty(0) if truth.sample_weight is None else truth.sample_weight,
-        )
+        self.truth = self.predictions.truth
+        known, weight = self.truth.y_known, self.truth.sample_weight
+        self._blocks: list[tuple[FloatArray, RowFacts]] = []
+        step = max(1, _BLOCK_CELLS // self.predictions.n_labels)
+        for start in range(0, self.predictions.n_samples, step):
+            rows = np.arange(start, min(start + step, self.predictions.n_samples))
+            scores = np.nan_to_num(self.predictions.subset(samples=rows).to_array(), nan=0.0)
+            facts = (
+                np.ascontiguousarray(self.truth.y_true[rows]).view(np.uint8),
+                np.empty((0, 0), dtype=bool) if known is None else known[rows],
+                np.empty(0) if weight is None else weight[rows],
+            )
+            self._blocks.append((np.ascontiguousarray(to_mixing_space(scores, mean)), facts))
 
-    def mix(self, weights: FloatArray) -> FloatArray:
-        """Mix the scores of one candidate.
+    def iter_mixed(self, weights: FloatArray) -> Iterator[tuple[FloatArray, RowFacts]]:
+        """Mix the scores of all candidates, some rows at a time.
 
         Parameters
         ----------
-        weights : ndarray of float32, shape (n_models, n_groups)
+        weights : ndarray of float32, shape (k, n_models, n_groups)
             As `effective` returns them.
 
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            Scores in [0, 1].
+        Yields
+        ------
+        tuple of ndarray of float32, shape (k, n_rows, n_labels), and RowFacts
+            Scores of each candidate, in [0, 1] but for rounding; truth, known cells and weights of the rows.
         """
-        if self.shared:
-            shape = self._scores.shape
-            mixed = (weights[:, 0] @ self._scores.reshape(shape[0], -1)).reshape(shape[1:])
-        else:
-            mixed = np.einsum("ml,mnl->nl", weights, self._scores)
-        if self.is_logit:
-            sigmoid_in_place(mixed)
-        return np.clip(mixed, 0.0, 1.0, out=mixed)
+        for scores, facts in self._blocks:
+            n_models, n_rows, n_labels = scores.shape
+            if self.shared:
+                mixed = (weights[:, :, 0] @ scores.reshape(n_models, -1)).reshape(-1, n_rows, n_labels)
+            else:
+                mixed = np.einsum("kml,mnl->knl", weights, scores)
+            if self.is_logit:
+                sigmoid_in_place(mixed)
+            yield mixed, facts
 
 
 class SampleDecisions(RowObjective):
@@ -208,14 +222,15 @@ class SampleDecisions(RowObjective):
 
         is_subset = isinstance(self.metric, SubsetAccuracy)
         nothing = (0.0, 0.0, 0.0)
-        upper = nothing if isinstance(self.metric, SubsetAccuracy) else self.metric.upper
-        lower = nothing if isinstance(self.metric, SubsetAccuracy) else self.metric.lower
+        upper = np.array(nothing if isinstance(self.metric, SubsetAccuracy) else self.metric.upper)
+        lower = np.array(nothing if isinstance(self.metric, SubsetAccuracy) else self.metric.lower)
         weights = self.effective(candidates)
-        best = np.zeros((len(weights), 1))
-        for candidate, own in zip(weights, best, strict=True):
-            mixed = self.mix(candidate)
-            _kernels.best_of_thresholds(mixed, *self._facts, np.array(upper), np.array(lower), is_subset, own)
-        return 1.0 - best[:, 0]
+        gained, sums = np.zeros((len(weights), 2 * _kernels.HALF + 1)), np.zeros((len(weights), 2))
+        for mixed, facts in self.iter_mixed(weights):
+            for own, own_gained, own_sums in zip(mixed, gained, sums, strict=True):
+                _kernels.add_thresholds(own, *facts, upper, lower, is_subset, own_gained, own_sums)
+        reached = sums[:, 0] + np.maximum(np.cumsum(gained[:, ::-1], axis=1).max(axis=1), 0.0)
+        return 1.0 - np.divide(reached, sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
 
 
 class SampleScores(RowObjective):
@@ -242,10 +257,46 @@ class SampleScores(RowObjective):
         kind = getattr(_kernels, self.metric.kind.upper().replace("-", "_"))
         weights = self.effective(candidates)
         sums = np.zeros((len(weights), 2))
-        for candidate, own in zip(weights, sums, strict=True):
-            _kernels.measure_rows(self.mix(candidate), *self._facts, kind, max(self.metric.k, 1), own)
+        for mixed, facts in self.iter_mixed(weights):
+            for own, own_sums in zip(mixed, sums, strict=True):
+                _kernels.measure_rows(own, *facts, kind, max(self.metric.k, 1), own_sums)
         values = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
         return 1.0 - values if self.metric.greater_is_better else values
+
+
+class BrierScore(WeightObjective):
+    """The Brier score of an arithmetic mean, a quadratic function of the weights that all labels share.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Scores with their truth; every member covers every label.
+
+    Notes
+    -----
+    The scores are read once; a candidate costs O(n_models²).
+    """
+
+    name = "brier"
+
+    def __init__(self, predictions: PredictionSet) -> None:
+        super().__init__(predictions)
+        n_models = self.predictions.n_models
+        # Products of the errors of any two members: the mixed error is the mix of errors, since weights sum to 1.
+        self._products, self._mass = np.zeros((n_models, n_models)), 0.0
+        for rows in self._iter_rows():
+            error = rows.scores - rows.truth.astype(np.float32)
+            weight = np.ones(rows.truth.shape) if not len(rows.known) else rows.known.astype(np.float64)
+            if len(rows.weight):
+                weight *= rows.weight[:, None]
+            flat = error.reshape(n_models, -1).astype(np.float64)
+            self._products += (flat * weight.ravel()) @ flat.T
+            self._mass += float(weight.sum())
+
+    def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
+        """Return the mean squared errors; 0 if no cell is known."""
+        weights = self.effective(candidates)[:, :, 0].astype(np.float64)
+        return np.einsum("km,mn,kn->k", weights, self._products, weights) / max(self._mass, 1e-300)
 
 
 class FunctionOfScores(RowObjective):
@@ -267,7 +318,10 @@ class FunctionOfScores(RowObjective):
 
     def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
         """Return minus the merit."""
-        values = [self.metric.ask(self.truth, self._answer(self.mix(one))) for one in self.effective(candidates)]
+        blocks = [mixed for mixed, _ in self.iter_mixed(self.effective(candidates))]
+        values = [
+            self.metric.ask(self.truth, self._answer(one)) for one in np.clip(np.concatenate(blocks, axis=1), 0.0, 1.0)
+        ]
         return -self.metric.sign * np.asarray(values, dtype=np.float64)
 
     def _answer(self, mixed: FloatArray) -> FloatArray | BoolArray:
@@ -349,6 +403,8 @@ def objective_of_metric(
     if isinstance(metric, FunctionMetric):
         return FunctionOfScores(metric, predictions, mean)
     if isinstance(metric, SampleMetric):
+        if metric.kind == "brier" and mean == "arithmetic" and bool(np.asarray(predictions.covers).all()):
+            return BrierScore(predictions)
         return SampleScores(metric, predictions, mean)
     if isinstance(metric, SubsetAccuracy) or (isinstance(metric, CountRatio) and metric.average == "samples"):
         return SampleDecisions(metric, predictions, mean)
