@@ -280,12 +280,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        auto = AutoCombiner(
-            time_limit=limit,
-            random_state=self.random_state,
-            image_rules=self.image_rules,
-            metric=name_or_metric(self.metric),
-        )
+        own = {"random_state": self.random_state, "image_rules": self.image_rules}
+        auto = AutoCombiner(time_limit=limit, metric=name_or_metric(self.metric), **own)
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)
@@ -549,16 +545,14 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
         ensemble.combiner_, ensemble.thresholds_ = combiner, extra_arrays["thresholds"]
-        ensemble.fitted_ids_, ensemble.predicted_share_ = (
-            extra_arrays.get("fitted_ids"),
-            extra_arrays.get("predicted_share"),
-        )
+        ensemble.fitted_ids_ = extra_arrays.get("fitted_ids")
+        ensemble.predicted_share_ = extra_arrays.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
         ensemble.sample_rule_ = read_sample_rule(description, extra_arrays, len(ensemble.labels_))
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
-        label_ids = description.get("label_ids")
-        ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
+        ids = description.get("label_ids")
+        ensemble.label_ids_ = None if ids is None else tuple(ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(report), description["fitted_on"]
         check_restored(ensemble)
         return ensemble
