@@ -17,29 +17,27 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._checks import check_frequency, check_label_groups
-from stacking._earlier_names import Renamed, warn_of_earlier_name
+from stacking._earlier_names import Renamed
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import (
     ImageRules,
-    SampleRule,
     apply_image_rules,
     apply_thresholds,
     check_rule,
-    never_predicted,
     rematch_thresholds,
 )
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
-from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
-from stacking.ensemble.notebook import ShownEnsemble, ShownReport
+from stacking.ensemble.ensemble_report import EnsembleReport, report_fit
+from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, read_sample_rule, write_ensemble_folder
+from stacking.ensemble.notebook import ShownEnsemble
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
-from stacking.metrics.gain_ladder import describe_gain
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_name, name_or_metric
 from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
@@ -48,44 +46,6 @@ from stacking.process.progress import steps
 
 TUNING_COST = 2.0
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
-
-
-class EnsembleReport(ShownReport, dict[str, Any]):
-    """What was chosen and why, as a dict that prints as a few lines."""
-
-    @property
-    def metric_title(self) -> str:
-        """What the metric that was fitted for is called in reports."""
-        return str(self.get("metric_title", "micro-F1"))
-
-    @property
-    def rule_title(self) -> str:
-        """What the decision rules were chosen by: micro-F1 where the metric looks at scores only."""
-        return str(self.get("rule_title", "micro-F1"))
-
-    @property
-    def estimate(self) -> float | None:
-        """The metric by cross-fitting; None where nothing could be held out."""
-        value: float | None = self["cross_fitted_score" if "metric" in self else "cross_fitted_micro_f1"]
-        return value
-
-    def __str__(self) -> str:
-        title, estimate = self.metric_title, self.estimate
-        worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {estimate:.4f}"
-        lines = [f"method {self['method']}: {worth}"]
-        tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
-        lines.append(f"decision rule {self['rule']} ({tried})")
-        if self["n_never_predicted"]:
-            lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [*describe_gain(self.get("gain_steps", []), title), *(str(note) for note in self["notes"])]
-        return "\n".join(lines)
-
-    def __missing__(self, key: str) -> Any:
-        """Answer to what version 0.1 called the steps."""
-        if key != "rungs":
-            raise KeyError(key)
-        warn_of_earlier_name("report_['rungs']", "report_['gain_steps']", stacklevel=3)
-        return self["gain_steps"]
 
 
 class CrossFitted(NamedTuple):
@@ -123,9 +83,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         ``"micro-macro-f1"`` where rare labels count, with options after a colon (``"recall-at-least:recall=0.95"``);
         ``"auto"`` chooses for the metric.
     metric : str, Metric or callable, default="micro-f1"
-        What the ensemble is fitted for, as `stacking.metrics.find_metric` takes it: auto chooses by it, weights are
-        searched for it, and the decision rules are those that serve it. One that looks at scores only, such as
-        ``"map"``, leaves the decisions to micro-F1's rules.
+        What auto chooses by, weights are searched for and decision rules serve, as `stacking.metrics.find_metric` takes
+        it. One that looks at scores only, such as ``"map"``, leaves the decisions to micro-F1's rules.
 
     Attributes
     ----------
@@ -307,9 +266,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             begin(self._method_name)
             self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
             begin("thresholds")
-            tuner = RuleTuner(held_out, predictions)
-            self._tune(predictions, held_out, folds, tuner)
-        return CrossFitted(predictions, held_out, folds, tuner)
+            tuned_on = CrossFitted(predictions, held_out, folds, RuleTuner(held_out, predictions))
+            self._tune(tuned_on)
+        return tuned_on
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
@@ -320,12 +279,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        auto = AutoCombiner(
-            time_limit=limit,
-            random_state=self.random_state,
-            image_rules=self.image_rules,
-            metric=name_or_metric(self.metric),
-        )
+        options: dict[str, Any] = {"random_state": self.random_state, "metric": name_or_metric(self.metric)}
+        auto = AutoCombiner(time_limit=limit, image_rules=self.image_rules, **options)
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)
@@ -451,8 +406,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If an earlier version saved the ensemble, which does not know how often it predicts, or its rule decides
-            sample by sample.
+            If an earlier version saved it, which does not know how often it predicts, or it decides sample by sample.
         """
         check_is_fitted(self)
         if self.predicted_share_ is None:
@@ -461,10 +415,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
                 "one; fit it again."
             )
         if self.sample_rule_ is not None:
-            raise ValueError(
-                f"ensemble must decide by thresholds of labels to be rematched: its rule {self.report_['rule']!r} "
-                "decides sample by sample; fit it with another rule."
-            )
+            rule = self.report_["rule"]
+            raise ValueError(f"ensemble must decide by thresholds to be rematched: {rule!r} decides sample by sample.")
         return self.predicted_share_
 
     def check_names(self, models: Sequence[str], labels: Sequence[str], *, without: Collection[str] = ()) -> None:
@@ -589,12 +541,10 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
         ensemble.combiner_, ensemble.thresholds_ = combiner, extra_arrays["thresholds"]
-        ensemble.fitted_ids_, ensemble.predicted_share_ = (
-            extra_arrays.get("fitted_ids"),
-            extra_arrays.get("predicted_share"),
-        )
+        ensemble.fitted_ids_ = extra_arrays.get("fitted_ids")
+        ensemble.predicted_share_ = extra_arrays.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
-        ensemble.sample_rule_ = _read_sample_rule(description, extra_arrays, len(ensemble.labels_))
+        ensemble.sample_rule_ = read_sample_rule(description, extra_arrays, len(ensemble.labels_))
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
         label_ids = description.get("label_ids")
@@ -620,6 +570,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         parts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
+        if self.sample_rule_ is not None:
+            digest.update(np.append(self.sample_rule_.intercept, [self.sample_rule_.slope, self.sample_rule_.beta]))
         return digest.hexdigest()
 
     @property
@@ -629,62 +581,18 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
     def _parameters(self) -> dict[str, Any]:
         """Return the constructor parameters as plain data; those at their defaults as older folders held them."""
-        parameters: dict[str, Any] = {**self.get_params(deep=False), "method": self._method_name}
-        rules = parameters.pop("image_rules")
-        if self.rule == "auto":
-            del parameters["rule"]
-        parameters["metric"] = metric_name(self.metric)
-        if parameters["metric"] == DEFAULT_METRIC:
-            del parameters["metric"]
+        own = {**self.get_params(deep=False), "method": self._method_name, "metric": metric_name(self.metric)}
+        rules, defaults = own.pop("image_rules"), {"rule": "auto", "metric": DEFAULT_METRIC}
+        parameters = {name: value for name, value in own.items() if name not in defaults or value != defaults[name]}
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
-    def _tune(
-        self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp], tuner: RuleTuner
-    ) -> None:
+    def _tune(self, tuned_on: CrossFitted) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
+        predictions, held_out, folds, tuner = tuned_on
         metric = find_metric(self.metric)
         choice = choose_thresholds(
             held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner, metric=metric
         )
         self.thresholds_, self.sample_rule_ = choice.thresholds, choice.by_sample
-        fired = choice.decide(held_out)
-        self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
-        steps = [dict(step) for step in getattr(self.combiner_, "gain_steps_", ())]
-        race = metric.rules.race
-        if steps and metric.needs_decisions and race in choice.scores:
-            # The race ends with one threshold (or the rule that the metric is raced with), the ensemble with its rule.
-            steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores[race]
-        self.report_ = EnsembleReport(
-            method=self._method_name,
-            rule=choice.rule,
-            rules=choice.scores,
-            cross_fitted_micro_f1=None,
-            n_samples=predictions.n_samples,
-            n_labels=predictions.n_labels,
-            n_never_predicted=int(never_predicted(self.thresholds_).sum()),
-            notes=list(getattr(self.combiner_, "notes_", ())),
-            gain_steps=steps,
-        )
-        estimate = choice.scores.get(choice.rule)
-        if metric.name == DEFAULT_METRIC:
-            self.report_["cross_fitted_micro_f1"] = estimate
-            return
-        if estimate is not None and not metric.needs_decisions:
-            self.report_["cross_fitted_micro_f1"] = estimate
-            estimate = metric.measure(predictions.truth, None, held_out).value
-        ruled = metric.title if metric.needs_decisions else "micro-F1"
-        told = {"metric": metric.name, "metric_title": metric.title, "rule_title": ruled}
-        self.report_ |= {**told, "cross_fitted_score": estimate}
-
-
-def _read_sample_rule(
-    description: dict[str, Any], beside: dict[str, npt.NDArray[Any]], n_labels: int
-) -> SampleRule | None:
-    """Return the rule that decides sample by sample, if the folder holds one."""
-    facts = description.get("sample_rule")
-    if facts is None:
-        return None
-    slope, beta, intercept = float(facts["slope"]), float(facts["beta"]), beside["sample_intercept"]
-    if intercept.shape != (n_labels,) or not np.isfinite([slope, beta, *intercept]).all() or beta <= 0:
-        raise ValueError(f"sample_intercept must hold a finite number for each of {n_labels} labels")
-    return SampleRule(slope, intercept.astype(np.float64), beta)
+        self.predicted_share_: npt.NDArray[Any] | None = choice.decide(held_out).mean(axis=0, dtype=np.float64)
+        self.report_ = report_fit(self._method_name, self.combiner_, choice, metric, (predictions, held_out))

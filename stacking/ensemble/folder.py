@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.state import class_name, find_combiner_class
+from stacking.decision_rules import SampleRule
 from stacking.files.atomic_files import (
     atomic_write_bytes,
     atomic_write_json,
@@ -36,7 +37,8 @@ from stacking.predictions import PredictionSet
 from stacking.process.memory import check_memory
 
 FORMAT = "labelstack ensemble"
-SCHEMA_VERSION = 1  # raised when earlier versions could not read a folder
+SCHEMA_VERSION = 2  # raised when earlier versions could not read a folder
+PLAIN_VERSION = 1  # of a folder that they can: all but those whose decision rule decides sample by sample
 MANIFEST = "manifest.json"
 
 
@@ -133,7 +135,7 @@ def write_ensemble_folder(
     output.commit(
         {
             "format": FORMAT,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION if "sample_rule" in description else PLAIN_VERSION,
             "labelstack": installed_versions(("labelstack",), absent="unknown")["labelstack"],
             "description": description,
             "combiner": "combiner.json",
@@ -268,3 +270,36 @@ def _read_checked(root: Path, name: str, digest: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError(f"ensemble {root} was changed after it was saved: {name} has another sha256; fit it again.")
     return data
+
+
+def read_sample_rule(
+    description: dict[str, Any], beside: dict[str, npt.NDArray[Any]], n_labels: int
+) -> SampleRule | None:
+    """Return the rule that decides sample by sample, if the folder holds one.
+
+    Parameters
+    ----------
+    description : dict
+        The ensemble's.
+    beside : dict of str to ndarray
+        The arrays beside it.
+    n_labels : int
+        How many labels it has.
+
+    Returns
+    -------
+    SampleRule or None
+        None where the ensemble decides by thresholds of labels.
+
+    Raises
+    ------
+    ValueError
+        If a number is missing or not finite.
+    """
+    facts = description.get("sample_rule")
+    if facts is None:
+        return None
+    slope, beta, intercept = float(facts["slope"]), float(facts["beta"]), beside["sample_intercept"]
+    if intercept.shape != (n_labels,) or not np.isfinite([slope, beta, *intercept]).all() or beta <= 0:
+        raise ValueError(f"sample_intercept must hold a finite number for each of {n_labels} labels")
+    return SampleRule(slope, intercept.astype(np.float64), beta)
