@@ -83,9 +83,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         ``"micro-macro-f1"`` where rare labels count, with options after a colon (``"recall-at-least:recall=0.95"``);
         ``"auto"`` chooses for the metric.
     metric : str, Metric or callable, default="micro-f1"
-        What the ensemble is fitted for, as `stacking.metrics.find_metric` takes it: auto chooses by it, weights are
-        searched for it, and the decision rules are those that serve it. One that looks at scores only, such as
-        ``"map"``, leaves the decisions to micro-F1's rules.
+        What auto chooses by, weights are searched for and decision rules serve, as `stacking.metrics.find_metric` takes
+        it. One that looks at scores only, such as ``"map"``, leaves the decisions to micro-F1's rules.
 
     Attributes
     ----------
@@ -267,9 +266,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             begin(self._method_name)
             self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
             begin("thresholds")
-            tuner = RuleTuner(held_out, predictions)
-            self._tune(predictions, held_out, folds, tuner)
-        return CrossFitted(predictions, held_out, folds, tuner)
+            tuned_on = CrossFitted(predictions, held_out, folds, RuleTuner(held_out, predictions))
+            self._tune(tuned_on)
+        return tuned_on
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
@@ -407,8 +406,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If an earlier version saved the ensemble, which does not know how often it predicts, or its rule decides
-            sample by sample.
+            If an earlier version saved it, which does not know how often it predicts, or it decides sample by sample.
         """
         check_is_fitted(self)
         if self.predicted_share_ is None:
@@ -417,10 +415,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
                 "one; fit it again."
             )
         if self.sample_rule_ is not None:
-            raise ValueError(
-                f"ensemble must decide by thresholds of labels to be rematched: its rule {self.report_['rule']!r} "
-                "decides sample by sample; fit it with another rule."
-            )
+            rule = self.report_["rule"]
+            raise ValueError(f"ensemble must decide by thresholds to be rematched: {rule!r} decides sample by sample.")
         return self.predicted_share_
 
     def check_names(self, models: Sequence[str], labels: Sequence[str], *, without: Collection[str] = ()) -> None:
@@ -564,6 +560,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         parts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
+        if self.sample_rule_ is not None:
+            digest.update(np.append(self.sample_rule_.intercept, [self.sample_rule_.slope, self.sample_rule_.beta]))
         return digest.hexdigest()
 
     @property
@@ -573,19 +571,14 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
     def _parameters(self) -> dict[str, Any]:
         """Return the constructor parameters as plain data; those at their defaults as older folders held them."""
-        parameters: dict[str, Any] = {**self.get_params(deep=False), "method": self._method_name}
-        rules = parameters.pop("image_rules")
-        if self.rule == "auto":
-            del parameters["rule"]
-        parameters["metric"] = metric_name(self.metric)
-        if parameters["metric"] == DEFAULT_METRIC:
-            del parameters["metric"]
+        own = {**self.get_params(deep=False), "method": self._method_name, "metric": metric_name(self.metric)}
+        rules, defaults = own.pop("image_rules"), {"rule": "auto", "metric": DEFAULT_METRIC}
+        parameters = {name: value for name, value in own.items() if name not in defaults or value != defaults[name]}
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
-    def _tune(
-        self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp], tuner: RuleTuner
-    ) -> None:
+    def _tune(self, tuned_on: CrossFitted) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
+        predictions, held_out, folds, tuner = tuned_on
         metric = find_metric(self.metric)
         choice = choose_thresholds(
             held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner, metric=metric

@@ -36,7 +36,8 @@ from stacking.predictions import PredictionSet
 from stacking.process.memory import check_memory
 
 FORMAT = "labelstack ensemble"
-SCHEMA_VERSION = 1  # raised when earlier versions could not read a folder
+SCHEMA_VERSION = 2  # raised when earlier versions could not read a folder
+PLAIN_VERSION = 1  # of a folder that they can: all but those whose decision rule decides sample by sample
 MANIFEST = "manifest.json"
 
 
@@ -133,7 +134,7 @@ def write_ensemble_folder(
     output.commit(
         {
             "format": FORMAT,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION if "sample_rule" in description else PLAIN_VERSION,
             "labelstack": installed_versions(("labelstack",), absent="unknown")["labelstack"],
             "description": description,
             "combiner": "combiner.json",
