@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments labelstack
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo package test test-fast fuzz mutants kills check bandit audit lint types layers docs format bench gpu clean
+.PHONY: help setup demo package test test-fast coverage fuzz mutants kills check bandit audit lint types layers docs format bench gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,7 +40,11 @@ mutants: $(VENV)/.installed ## Break important lines one at a time; the suite mu
 kills: $(VENV)/.installed ## Kill every command that writes, 20 times each; nothing may be in parts or lost (20 minutes)
 	$(BIN)/python -W ignore tests/kills/run.py --kills 20
 
+coverage: $(VENV)/.installed ## Run the tests and list the lines that none reaches (a quarter longer)
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
+
 check: lint types layers bandit docs test ## All that CI asks: lint, types, layers, documentation, tests
+	@echo "All checks passed. Which lines no test reaches: make coverage"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

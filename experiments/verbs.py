@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
 
 from experiments.live_progress import live_progress
 from experiments.reports.comparison_files import write_comparison
 from experiments.reports.evaluation import Evaluation, evaluate_ensemble
+from experiments.reports.result_manifest import result_folder
 from stacking.comparison import Comparison
 from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
+from stacking.diagnosis import CheckReport, check_predictions
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics import Metric
 from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
-from stacking.predictions.forms.gathering import load
+from stacking.predictions.alignment import name_by_position
+from stacking.predictions.forms.gathering import list_members, load
+from stacking.process.progress import report_progress
 
 if TYPE_CHECKING:
     from stacking.combiners.combiner import Combiner
@@ -51,6 +56,50 @@ def load_ensemble(folder: PathLike) -> StackingEnsemble:
         If a file is missing or was changed, or a later version wrote the folder.
     """
     return StackingEnsemble.load(folder)
+
+
+def check(
+    scores: Any,
+    *,
+    truth: Truth = None,
+    test: Any = None,
+    test_truth: Truth = None,
+    from_logits: bool | Collection[str] = False,
+) -> CheckReport:
+    """Look for what ruins a blend, before anything is fitted.
+
+    Found are misspelt, missing and repeated names, rows and columns in another order than their names say, logits and
+    other scores on another scale, members that were trained on the rows that they score, and more. Nothing is refused:
+    all faults are listed, each with what mends it.
+
+    Parameters
+    ----------
+    scores : PredictionSet, path, pattern, mapping, list or array
+        Out-of-fold scores in any form that `labelstack.load` takes; files are better given by path, since a fault may
+        keep them from being loaded.
+    truth : path, data frame or array, optional
+        The truth, unless the scores carry it.
+    test : PredictionSet, path, pattern, mapping, list or array, optional
+        Scores of the same members for samples that none was trained on: members that have seen their rows show beside
+        them.
+    test_truth : path, data frame or array, optional
+        Their truth, unless `test` carries it.
+    from_logits : bool or collection of str, default=False
+        Whether scores are logits, or the members whose scores are.
+
+    Returns
+    -------
+    CheckReport
+        Printed, it is a list from red to green; ``.is_clean`` says that nothing ruins the result.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist.
+    """
+    return check_predictions(
+        _as_members(scores), truth, from_logits=from_logits, test=_as_members(test), test_true=test_truth
+    )
 
 
 def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
@@ -109,7 +158,9 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     options: dict[str, Any] = {"random_state": random_state, "time_limit": time_limit, "n_splits": n_splits}
     ensemble = StackingEnsemble(method, image_rules=image_rules, rule=rule, metric=metric, **options)
     ensemble.check_parameters()
-    return ensemble.fit(as_scores(scores, truth))
+    given = as_scores(scores, truth)
+    with live_progress("fitting") as progress, report_progress(progress):
+        return ensemble.fit(given)
 
 
 def compare(
@@ -151,8 +202,8 @@ def compare(
     given = as_scores(scores, truth)
     if "progress" in options:
         return compare_methods(given, methods, holdout=held_out, **options)
-    with live_progress("comparing") as progress:
-        return compare_methods(given, methods, holdout=held_out, progress=progress, **options)
+    with live_progress("comparing") as progress, report_progress(progress):
+        return compare_methods(given, methods, holdout=held_out, **options)
 
 
 def predict(
@@ -235,17 +286,18 @@ def evaluate(  # noqa: PLR0913 - the public call: all options are keyword-only
         If the truth is missing, the ensemble was fitted on these samples, or a member or label is missing.
     """
     options: dict[str, Any] = {"drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
-    opened, given = _opened(ensemble), as_scores(scores, truth)
+    opened = _opened(ensemble)
+    given = name_by_position(as_scores(scores, truth), opened.models_, opened.labels_)
     return evaluate_ensemble(opened, given, without=tuple(without), metric=metric, **options)
 
 
-def report(result: Comparison | Evaluation, folder: PathLike, *, overwrite: bool = False) -> Path:
-    """Write the report of a result: one HTML page, Markdown, and the numbers as JSON.
+def report(result: Comparison | Evaluation | PathLike, folder: PathLike, *, overwrite: bool = False) -> Path:
+    """Write the report of a result or of a training run: one HTML page, Markdown, and the numbers as JSON and CSV.
 
     Parameters
     ----------
-    result : Comparison or Evaluation
-        From `labelstack.compare` or `labelstack.evaluate`.
+    result : Comparison, Evaluation or path
+        From `labelstack.compare` or `labelstack.evaluate`, or the folder of a finished training run.
     folder : path
         New or empty, or an earlier report of the same kind to replace.
     overwrite : bool, default=False
@@ -267,9 +319,15 @@ def report(result: Comparison | Evaluation, folder: PathLike, *, overwrite: bool
         write_comparison(result, Path(folder), overwrite=overwrite)
     elif isinstance(result, Evaluation):
         result.write(Path(folder), overwrite=overwrite)
+    elif isinstance(result, str | os.PathLike):
+        from experiments.reports.run_report import report_run  # loads torch
+
+        with result_folder(Path(folder), "report", overwrite=overwrite, inputs=[Path(result)]) as output:
+            report_run(Path(result)).write(output)
     else:
         raise TypeError(
-            f"result must come from labelstack.compare or labelstack.evaluate: got {type(result).__name__}."
+            "result must come from labelstack.compare or labelstack.evaluate, or be the folder of a training run: got "
+            f"{type(result).__name__}."
         )
     return Path(folder) / "report.html"
 
@@ -294,6 +352,25 @@ def as_scores(scores: Any, truth: Truth = None) -> PredictionSet:
     return load(scores, truth=truth)
 
 
+def _as_members(scores: Any) -> Any:
+    """Put the files of a pattern in its place; everything else is checked as it came."""
+    if not isinstance(scores, str | os.PathLike | list | tuple):
+        return scores
+    members = list_members([scores])
+    if len(members) == 1 and members[0][0] is None:
+        return members[0][1]
+    if all(name is None for name, _ in members):
+        return [Path(where) for _, where in members]
+    return {name or Path(where).stem: where for name, where in members}
+
+
 def _opened(ensemble: StackingEnsemble | PathLike) -> StackingEnsemble:
     """Open an ensemble that is given as a folder."""
-    return load_ensemble(ensemble) if isinstance(ensemble, str | os.PathLike) else ensemble
+    opened = load_ensemble(ensemble) if isinstance(ensemble, str | os.PathLike) else ensemble
+    if not isinstance(opened, StackingEnsemble):
+        raise TypeError(
+            f"ensemble must come from labelstack.fit or labelstack.load_ensemble: got {type(opened).__name__}; a stack "
+            "of classifiers has its own predict."
+        )
+    check_is_fitted(opened)
+    return opened

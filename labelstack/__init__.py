@@ -3,6 +3,7 @@
     import labelstack as ls
 
     scores = ls.load("resnet.csv", "vit.csv", "cnn.csv", truth="labels.csv")
+    print(ls.check(scores))  # what would ruin the blend
     result = ls.compare(scores)  # every method, on rows that tuned nothing
     ensemble = ls.fit(scores)
     labels = ls.predict(ensemble, ls.load("new/*.csv"))
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from experiments.reports.evaluation import Evaluation
-    from experiments.verbs import compare, evaluate, fit, load_ensemble, predict, report
+    from experiments.verbs import check, compare, evaluate, fit, load_ensemble, predict, report
     from stacking.combiners.meta_learners.trees.per_label_lightgbm import PerLabelStacker
     from stacking.combiners.registry import list_methods
     from stacking.combiners.voting import SoftVoting, WeightedVoting
     from stacking.comparison import Comparison
     from stacking.decision_rules import ImageRules, tune_thresholds
+    from stacking.diagnosis import CheckReport
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.metrics import micro_f1
     from stacking.multilabel_classifier import StackingMultilabelClassifier
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "CheckReport",
     "Comparison",
     "Evaluation",
     "ImageRules",
@@ -40,6 +43,7 @@ __all__ = [
     "StackingEnsemble",
     "StackingMultilabelClassifier",
     "WeightedVoting",
+    "check",
     "compare",
     "evaluate",
     "fit",
@@ -54,6 +58,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CheckReport": "stacking.diagnosis",
     "Comparison": "stacking.comparison",
     "Evaluation": "experiments.reports.evaluation",
     "ImageRules": "stacking.decision_rules",
@@ -63,6 +68,7 @@ _HOMES = {
     "StackingEnsemble": "stacking.ensemble.ensemble",
     "StackingMultilabelClassifier": "stacking.multilabel_classifier",
     "WeightedVoting": "stacking.combiners.voting",
+    "check": "experiments.verbs",
     "compare": "experiments.verbs",
     "evaluate": "experiments.verbs",
     "fit": "experiments.verbs",

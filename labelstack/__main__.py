@@ -10,11 +10,11 @@ import sys
 
 def _leave_working_directory_out() -> None:
     """Take the working directory off the search path; where the packages lie in it, search it last."""
-    here, house = os.getcwd(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH109, PTH120
+    here, root = os.getcwd(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH109, PTH120
     if sys.path and sys.path[0] in ("", here) and not sys.flags.safe_path:
         del sys.path[0]
-        if os.path.realpath(here) == os.path.realpath(house) and house not in sys.path:
-            sys.path.append(house)
+        if os.path.realpath(here) == os.path.realpath(root) and root not in sys.path:
+            sys.path.append(root)
 
 
 def main() -> None:

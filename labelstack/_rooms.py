@@ -25,8 +25,8 @@ from typing import Any
 ROOMS = ("optimizers", "stacking", "base_models", "experiments")
 """From the lowest to the one that imports them all."""
 
-HOUSE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - pathlib costs 5 ms here
-__path__ = [HOUSE]
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - pathlib costs 5 ms here
+__path__ = [ROOT]
 
 
 def load(name: str) -> ModuleType:
@@ -76,7 +76,7 @@ def _is_hidden(room: str) -> bool:
     except (ImportError, ValueError):  # a finder of the user's own
         return True
     origin = spec.origin if spec is not None else getattr(loaded, "__file__", None)
-    return origin is None or os.path.realpath(origin) != os.path.join(HOUSE, room, "__init__.py")  # noqa: PTH118
+    return origin is None or os.path.realpath(origin) != os.path.join(ROOT, room, "__init__.py")  # noqa: PTH118
 
 
 class _RoomLoader(SourceFileLoader):

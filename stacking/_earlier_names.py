@@ -27,7 +27,9 @@ class EarlierModules(MetaPathFinder, Loader):
         self.homes = homes
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Return a specification for a module that has moved."""
+        """Return a specification for a module that has moved; say what became of one that is gone."""
+        if fullname in GONE:
+            raise ImportError(GONE[fullname], name=fullname)
         return ModuleSpec(fullname, self) if fullname in self.homes else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -128,6 +130,13 @@ def warn_of_earlier_name(earlier: str, now: str, stacklevel: int = 4) -> None:
     text = f"{earlier} is now {now}; the earlier name goes with version 0.3."
     warnings.warn(text, FutureWarning, stacklevel=stacklevel)
 
+
+GONE = {
+    "stacking.calibration": (
+        "stacking.calibration is gone: on data that tuned nothing, no map of finished scores came near the method "
+        "'logistic', which calibrates every label; use StackingEnsemble('logistic'), or scikit-learn's calibrators."
+    )
+}
 
 MODULES: dict[str, Homes] = {
     "stacking._kernels": ("stacking.kernels.weights", "stacking.kernels.cuts", "stacking.kernels.folds"),

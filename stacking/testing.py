@@ -20,7 +20,15 @@ from stacking._typing import FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.predictions import PredictionSet
 
-__all__ = ["check_combiner", "check_what_counts", "list_combiner_checks", "make_predictions", "make_uncounted"]
+__all__ = [
+    "check_combiner",
+    "check_what_counts",
+    "draw_scores",
+    "list_combiner_checks",
+    "make_gated",
+    "make_predictions",
+    "make_uncounted",
+]
 
 Builder = Callable[[], Combiner]
 Answer = Callable[[PredictionSet], npt.ArrayLike]
@@ -29,32 +37,118 @@ TOLERANCE = 1e-5
 """Scores that must be equal may differ by this much: sums in float32 that are taken in another order, with room."""
 
 
+def draw_scores(
+    y_true: npt.NDArray[Any],
+    noise: npt.ArrayLike,
+    rng: np.random.Generator,
+    *,
+    signal: float = 2.0,
+    offset: npt.ArrayLike = -1.2,
+    sharpness: npt.ArrayLike = 1.0,
+) -> FloatArray:
+    """Draw scores of models that see a truth through noise.
+
+    Parameters
+    ----------
+    y_true : array of shape (n_samples, n_labels)
+        The truth, 0 or 1.
+    noise : array of shape (n_models,) or (n_models, n_labels)
+        Standard deviation of each model's logits around what is so.
+    rng : Generator
+        Draws the noise.
+    signal : float, default 2.0
+        What a true label adds to the logit.
+    offset : array that broadcasts to (n_models, n_samples, n_labels), default -1.2
+        Logit of a label that is not there, such as that of its frequency.
+    sharpness : array that broadcasts to (n_models, n_samples, n_labels), default 1.0
+        Factor of the logits: above 1 a model is too sure of itself.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_models, n_samples, n_labels)
+        Scores in [0, 1].
+
+    Examples
+    --------
+    >>> scores = draw_scores(np.eye(3, dtype=int), [0.0], np.random.default_rng(0), signal=4.0, offset=-2.0)
+    >>> scores.shape, round(float(scores[0, 0, 0]), 2)
+    ((1, 3, 3), 0.88)
+    """
+    spread = np.asarray(noise, dtype=np.float64)
+    drawn = spread.reshape(len(spread), 1, -1) * rng.standard_normal((len(spread), *np.shape(y_true)))
+    logits = np.asarray(offset, dtype=np.float64) + signal * y_true + drawn
+    scores: FloatArray = (1.0 / (1.0 + np.exp(-np.asarray(sharpness) * logits))).astype(np.float32)
+    return scores
+
+
 def make_predictions(
-    n_models: int = 3, n_samples: int = 240, n_labels: int = 4, *, random_state: int = 0, covers: Any = None
+    n_models: int = 3,
+    n_samples: int = 240,
+    n_labels: int = 4,
+    *,
+    random_state: int | np.random.Generator = 0,
+    frequency: float | npt.NDArray[np.float64] = 0.4,
+    noise: npt.ArrayLike = 1.5,
+    covers: Any = None,
+    **options: Any,
 ) -> PredictionSet:
-    """Draw truths and scores of models that see them through noise.
+    """Draw truths, and scores of models that see them through noise.
 
     Parameters
     ----------
     n_models, n_samples, n_labels : int
         Shape.
-    random_state : int, default 0
-        Seed.
+    random_state : int or Generator, default 0
+        Seed, or what draws.
+    frequency : float or array of shape (n_labels,), default 0.4
+        Share of positives.
+    noise : float or array of shape (n_models,) or (n_models, n_labels), default 1.5
+        As in `draw_scores`.
     covers : array of bool, shape (n_models, n_labels), optional
         Which labels each model answers.
+    **options
+        `signal`, `offset` and `sharpness` of `draw_scores`, and other arguments of `PredictionSet`.
 
     Returns
     -------
     PredictionSet
-        With the truth; about 40 % positives.
+        With the truth.
+    """
+    rng = np.random.default_rng(random_state)
+    y_true = (rng.random((n_samples, n_labels)) < frequency).astype(np.uint8)
+    spread = np.full(n_models, noise) if np.ndim(noise) == 0 else noise
+    look = {name: options.pop(name) for name in ("signal", "offset", "sharpness") if name in options}
+    y_scores = draw_scores(y_true, spread, rng, **look)
+    if covers is not None:
+        y_scores[np.broadcast_to(~np.asarray(covers)[:, None, :], y_scores.shape)] = np.nan
+    return PredictionSet(y_scores, y_true=y_true, covers=covers, **options)
+
+
+def make_gated(n_samples: int = 400, n_labels: int = 6, *, random_state: int = 7, **metadata: Any) -> PredictionSet:
+    """Draw three models of which the first is right where the second is sure, and random elsewhere.
+
+    Trees find that out; no weighted mean does.
+
+    Parameters
+    ----------
+    n_samples, n_labels : int
+        Shape.
+    random_state : int, default 7
+        Seed.
+    **metadata
+        Other arguments of `PredictionSet`.
+
+    Returns
+    -------
+    PredictionSet
+        With the truth; the third model knows a little everywhere.
     """
     rng = np.random.default_rng(random_state)
     y_true = (rng.random((n_samples, n_labels)) < 0.4).astype(np.uint8)
-    logits = 2.0 * y_true - 1.2 + rng.normal(0.0, 1.5, (n_models, n_samples, n_labels))
-    y_scores = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
-    if covers is not None:
-        y_scores[np.broadcast_to(~np.asarray(covers)[:, None, :], y_scores.shape)] = np.nan
-    return PredictionSet(y_scores, y_true=y_true, covers=covers)
+    sure = rng.random((n_samples, n_labels))
+    first = 0.1 + 0.8 * np.where(sure > 0.5, y_true, rng.random((n_samples, n_labels)) < 0.5)
+    third = 0.35 + 0.1 * y_true + 0.2 * rng.random((n_samples, n_labels))
+    return PredictionSet(np.stack([first, sure, third]).astype(np.float32), y_true=y_true, **metadata)
 
 
 def make_uncounted(

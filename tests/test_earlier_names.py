@@ -66,6 +66,11 @@ def test_a_name_that_never_was_is_no_module():
         _ = stacking.ensemble.Nothing
 
 
+def test_what_is_gone_says_what_to_use_instead():
+    with pytest.raises(ImportError, match=r"stacking\.calibration is gone: .* use StackingEnsemble\('logistic'\)"):
+        from stacking.calibration import PlattScaling  # noqa: F401
+
+
 def test_earlier_attributes_and_methods_answer_and_warn():
     predictions = make_predictions(2, 60, 3)
     folds = np.arange(60) % 3

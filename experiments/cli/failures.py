@@ -6,14 +6,13 @@ on purpose, an operating system error about a file or the disk, and a missing op
 comes out of numpy because of our own mistake is internal.
 """
 
-import dis
+import linecache
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 from typer import Abort, Exit
 from typer.core import TyperGroup
@@ -66,20 +65,17 @@ def bad_input_sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}." if error.filename is not None else f"{reason}."
-    if isinstance(error, ValueError | TypeError | OSError | ImportError) and _raised_on_purpose(error.__traceback__):
+    if isinstance(error, ValueError | TypeError | OSError | ImportError) and _is_our_statement(error):
         return " ".join(str(error).split())
     return None
 
 
-def _raised_on_purpose(tb: TracebackType | None) -> bool:
-    """Tell whether the innermost frame is a `raise` statement in one of our packages."""
-    if tb is None:
-        return False
-    while tb.tb_next is not None:
-        tb = tb.tb_next
-    code = tb.tb_frame.f_code
-    package = str(tb.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package in _OURS and code.co_code[tb.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+def _is_our_statement(error: BaseException) -> bool:
+    """Tell whether a line of our packages that begins with `raise` gave the error its sentence."""
+    for frame, line in list(traceback.walk_tb(error.__traceback__))[-1:]:  # the innermost
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        return package in _OURS and linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
+    return False
 
 
 def keep_traceback(error: BaseException) -> str:

@@ -65,10 +65,10 @@ def optimizers(as_json: Json = False) -> None:
 
     rows: list[list[Cell]] = []
     for name in list_optimizers():
-        options = ", ".join(f"{key}={value}" for key, value in list_optimizer_options(name).items())
-        rows.append([name, _needs(PACKAGE_OF.get(name)), options, _summary(OPTIMIZERS.find(name))])
+        rows.append([name, _needs(PACKAGE_OF.get(name)), _summary(OPTIMIZERS.find(name))])
+    options = {name: list_optimizer_options(name) for name in list_optimizers()}
     with session(as_json=as_json) as show:
-        _show(show, "optimizers", ["optimizer", "needs", "options", "what it does"], rows)
+        _show(show, "optimizers", ["optimizer", "needs", "what it does"], rows, options=options)
         show.next("optimize", "PREDICTIONS", "--optimizer", "greedy", "--out", "weights")
 
 
@@ -109,11 +109,17 @@ def networks(
         show.next("train", "RECIPE.toml", "--out", "run")
 
 
-def _show(show: Reporter, name: str, columns: "Sequence[Column | str]", rows: "Sequence[Sequence[Cell]]") -> None:
-    """Write the list as a table, or as JSON."""
+def _show(
+    show: Reporter,
+    name: str,
+    columns: "Sequence[Column | str]",
+    rows: "Sequence[Sequence[Cell]]",
+    **more: object,
+) -> None:
+    """Write the list as a table, or as JSON, which has room for more."""
     titles = [column if isinstance(column, str) else column.title for column in columns]
     keys = [title.replace(" ", "_") for title in titles]
-    show.data({name: [dict(zip(keys, row, strict=True)) for row in rows]})
+    show.data({name: [dict(zip(keys, row, strict=True)) for row in rows], **more})
     show.table(columns, rows)
 
 

@@ -123,7 +123,6 @@ def report(
 ) -> None:
     """Report a training run on one page: members, curves, ensembles, thresholds, labels, photos, errors and cost."""
     with session(quiet) as show:
-        from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
         from experiments.reports.run_report import RUN_FILES, RunReportPlan, report_run
 
@@ -138,9 +137,7 @@ def report(
                 return
             with show.progress("comparing") as progress:
                 found = report_run(run, plan, progress=progress)
-            write_comparison(
-                found.comparison, output, title=found.title, extra_sections=found.sections, command="report"
-            )
+            found.write(output)
         show.result(found.comparison.verdict())
         show.result(f"report: {out / 'report.html'}")
         show.next("fit", run / "oof", "--out", free_name("ensemble"))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -72,8 +72,8 @@ def pack(
 ) -> None:
     """Convert predictions of any form to a store or bundle; add or drop models; hold rows back.
 
-    With --out naming the store that is read, models are added and dropped in place. With --add, --from-logits is about
-    the added files.
+    With --out naming the store that is read, models are added and dropped in place, and its truth, ids and labels
+    become those that are given. With --add, --from-logits is about the added files.
     """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.packing import PackingPlan, repack
@@ -141,9 +141,8 @@ def optimize(
             "member_costs": split_member_costs(member_cost),
             "max_cost": max_cost,
         }
-        if metric is not None:
-            objective = find_metric(metric).name
-        options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": seed}
+        sought = objective if metric is None else find_metric(metric).name
+        options: dict[str, Any] = {"optimizer": optimizer, "objective": sought, "mean": mean, "random_state": seed}
         request = build_manifest("optimize", {"predictions": opened.fingerprint}, {**options, "limits": limits})
         inputs = given.paths
         with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:

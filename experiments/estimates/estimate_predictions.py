@@ -106,15 +106,15 @@ def estimate_predictions(predictions: PredictionSet, n_folds: int = N_FOLDS) -> 
     n_candidates = len(names) + 1 + predictions.n_models
     compare = n_folds * (split + n_candidates * n_rows * deciding)
     slowest = sorted(costs.values(), key=lambda cost: cost.cross_fitted(n_rows), reverse=True)[:3]
-    facts = [Fact(f"method {cost.name}", f"{duration(cost.cross_fitted(n_rows))} to cross-fit") for cost in slowest]
+    findings = [Fact(f"method {cost.name}", f"{duration(cost.cross_fitted(n_rows))} to cross-fit") for cost in slowest]
     size = f"{predictions.n_models} models × {n_rows:,} samples × {predictions.n_labels} labels"
     needs = _needs(names, predictions)
-    facts += _refused(needs)
-    facts.append(Fact("fit", f"{size}: about {duration(fit)} with auto, {_memory(predictions, needs, 'fit')}"))
-    facts.append(
+    findings += _refused(needs)
+    findings.append(Fact("fit", f"{size}: about {duration(fit)} with auto, {_memory(predictions, needs, 'fit')}"))
+    findings.append(
         Fact("compare", f"about {duration(compare)} with all methods, {_memory(predictions, needs, 'compare')}")
     )
-    return facts
+    return findings
 
 
 def try_method(name: str, predictions: PredictionSet) -> MethodCost:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stacking.ensemble.ensemble import EnsembleReport, StackingEnsemble
+from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.ensemble.report import EnsembleReport
 from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section, Table
 from stacking.report.writing import write_score
 

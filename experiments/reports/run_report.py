@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.reports.comparison_files import write_comparison
 from experiments.reports.run_sections import (
     FittedEnsemble,
     frequency_section,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stacking.comparison import Comparison
     from stacking.comparison.held_out import HeldOut
     from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+    from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
 RUN_FILES = ("manifest.json", "oof/index.json", "test/index.json")
@@ -86,6 +88,16 @@ class RunReport:
     sections: list[Section]
     title: str
 
+    def write(self, output: "OutputFolder") -> None:
+        """Write the report, the page of thresholds and the leaderboard.
+
+        Parameters
+        ----------
+        output : OutputFolder
+            Claimed for the command `report`.
+        """
+        write_comparison(self.comparison, output, title=self.title, extra_sections=self.sections, command="report")
+
 
 def report_run(
     run: Path,
@@ -111,7 +123,7 @@ def report_run(
     Returns
     -------
     RunReport
-        For `experiments.reports.comparison_files.write_comparison`.
+        What was found; it writes itself.
 
     Raises
     ------

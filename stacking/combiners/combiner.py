@@ -6,7 +6,7 @@ on, putting members and labels back into that order at prediction, leaving out m
 that memory stays bounded, cross-fitting, and the plain-data state that is saved.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,8 +19,10 @@ from optimizers.registry import did_you_mean
 from stacking._checks import check_folds, first_names
 from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, FloatArray, IndexArray
+from stacking.combiners.shared_fits import shared_fits
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions.alignment import name_by_position
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
 from stacking.process.memory import check_memory
@@ -203,6 +205,13 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             Held-out scores in [0, 1]; rows that do not count are scored by the fit on all rows, which did not see them.
         """
         held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples)
+        shared = shared_fits()
+        if shared is None:
+            return self._fit_and_hold_out(predictions, held_out)
+        return shared.recall(self, predictions, held_out, lambda: self._fit_and_hold_out(predictions, held_out))
+
+    def _fit_and_hold_out(self, predictions: PredictionSet, held_out: IndexArray) -> tuple[Self, FloatArray]:
+        """Fit on all rows and score them held out; rows that do not count by the fit on all rows."""
         counted = predictions.counted
         if counted is not None:
             held_out = held_out[counted]
@@ -303,7 +312,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         if not isinstance(predictions, PredictionSet):
             predictions = self._wrap(predictions, left_out)
         else:
-            predictions = _by_position(predictions, () if left_out else self.models_, self.labels_)
+            predictions = name_by_position(predictions, () if left_out else self.models_, self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
             if name not in present and name not in left_out:
@@ -412,19 +421,6 @@ def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str)
             f"predictions must cover every label with at least one model: label {predictions.labels[bare[0]]!r} "
             f"({len(bare)} such labels) is covered by none; drop it with subset(labels=…)"
         )
-
-
-def _by_position(predictions: PredictionSet, models: Sequence[str], labels: Sequence[str]) -> PredictionSet:
-    """Name the models and labels of predictions that came without names by their position, as those of an array."""
-    own_models, own_labels = predictions.models, predictions.labels
-    if len(own_models) == len(models) and AxisNames.of(own_models, "model").is_made_up:
-        own_models = tuple(models)
-    if len(own_labels) == len(labels) and AxisNames.of(own_labels, "label").is_made_up:
-        own_labels = tuple(labels)
-    if (own_models, own_labels) == (predictions.models, predictions.labels):
-        return predictions
-    metadata = predictions.metadata()
-    return PredictionSet(predictions.source, predictions.ids, list(own_models), list(own_labels), **metadata)
 
 
 def _plain_parameters(combiner: BaseEstimator) -> dict[str, Any]:

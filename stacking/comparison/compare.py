@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from stacking._typing import DoubleArray
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.shared_fits import share_fits
 from stacking.comparison.candidates import Candidate, find_candidates
 from stacking.comparison.evaluation import DECISIONS, FailedMethod, MethodResult, try_candidate
 from stacking.comparison.held_out import HeldOut
@@ -27,7 +28,7 @@ from stacking.metrics.fit_error import draw_fit_errors
 from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, NO_THRESHOLDS, Ladder, State, attribute_gain
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, name_or_metric
 from stacking.predictions import PredictionSet, as_prediction_set
-from stacking.process.progress import steps
+from stacking.process.progress import report_progress, steps
 from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
 
@@ -147,7 +148,8 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
         splits, scored = [split], split.test_side
     deadline = float("inf") if time_limit is None else started + time_limit
     run = _Run(splits, scored, deadline, plan)
-    run.score(candidates)
+    with share_fits(_raced_again(candidates, plan)):
+        run.score(candidates)
     if not run.results:
         reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in run.failures[:3])
         raise RuntimeError(f"no method could be scored: {reasons}")
@@ -155,6 +157,18 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     options = {name: result.options for name, result in run.results.items()}
     manifest = write_manifest(predictions, holdout, splits, plan, options)
     return _assemble(run, shift, scored, manifest, plan)
+
+
+def _raced_again(candidates: Sequence[Candidate], plan: ComparisonPlan) -> list[Combiner]:
+    """List what ``auto`` races besides being scored by itself; nothing under a limit, where auto sees the clock."""
+    from stacking.combiners.auto.race import RACERS
+    from stacking.combiners.registry import create_method
+
+    names = {candidate.name for candidate in candidates}
+    limited = plan.time_limit is not None or plan.ensemble["time_limit"] is not None
+    if limited or not any(candidate.kind == "auto" for candidate in candidates):
+        return []
+    return [create_method(name, random_state=plan.random_state) for name in RACERS if name in names]
 
 
 class _Run:
@@ -200,7 +214,8 @@ class _Run:
         member = self._member_name(candidates)
         splits = [split.with_models([member]) for split in self.splits]
         alone = Candidate(_SHIFT, "meta", learner.build)
-        outcome = try_candidate(alone, splits, self.scored.subset(models=[member]), self.plan, self.deadline)
+        with report_progress(None):  # a small rest, after all that was announced
+            outcome = try_candidate(alone, splits, self.scored.subset(models=[member]), self.plan, self.deadline)
         return outcome.reason if isinstance(outcome, FailedMethod) else outcome[0]
 
     def score_of(self, result: MethodResult, decision: str = "chosen") -> float:

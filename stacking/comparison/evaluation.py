@@ -10,7 +10,6 @@ here, while scores and decisions are at hand.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.shared_fits import cpu_clock, wall_clock
 from stacking.comparison.candidates import Candidate, Kind
 from stacking.comparison.held_out import HeldOut
 from stacking.comparison.plan import ComparisonPlan
@@ -125,23 +125,17 @@ class OutOfTimeError(RuntimeError):
 
 @dataclass
 class _Meter:
-    """CPU seconds, wall seconds and peak memory since it was made."""
+    """CPU seconds, wall seconds and peak memory since it was made; what was recalled counts as if it were made."""
 
-    wall: float = field(default_factory=time.perf_counter)
-    cpu: float = field(default_factory=lambda: _cpu_seconds())
+    wall: float = field(default_factory=wall_clock)
+    cpu: float = field(default_factory=cpu_clock)
     resettable: bool = field(default_factory=reset_peak_memory)
 
     def read(self) -> tuple[float, float, float | None]:
         """Return (cpu seconds, wall seconds, peak memory in MB or None)."""
         peak = peak_memory() if self.resettable else None
         megabytes = None if peak is None else peak / 2**20
-        return _cpu_seconds() - self.cpu, time.perf_counter() - self.wall, megabytes
-
-
-def _cpu_seconds() -> float:
-    """CPU seconds of this process and of its finished children."""
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system
+        return cpu_clock() - self.cpu, wall_clock() - self.wall, megabytes
 
 
 def try_candidate(

@@ -16,7 +16,7 @@ from stacking.decision_rules.cross_validated import tune_cross_validated_in_part
 from stacking.decision_rules.exact_micro_f1 import tune_exact_over_blocks
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.sorted_parts import SortedParts
-from stacking.folds import deal_folds
+from stacking.folds import deal_part
 from stacking.predictions import PredictionSet
 from stacking.predictions.sources import rows_per_block
 
@@ -99,8 +99,8 @@ class ScoreBlocks:
 
         Notes
         -----
-        Reads every block twice, for ``"cross-validated"`` five times. Memory: a block, and 8 bytes for each of about
-        2 · positives / F entries, for ``"cross-validated"`` 24.
+        Reads every block twice, for ``"cross-validated"`` six times. Memory: a block, and 8 bytes for each of about
+        2 · positives / F entries, for ``"cross-validated"`` 32.
         """
         _check_additive(rule)
         if rule == "single":
@@ -137,9 +137,7 @@ class ScoreBlocks:
             return self._sorted.cut_pooled(rows)[0]
         if rule == "exact-micro-f1":
             return self._sorted.cut_labels(rows)
-        folds = np.full(len(rows), -1, dtype=np.intp)
-        folds[rows] = deal_folds(self.predictions.truth.rows(rows))
-        return tune_cross_validated_in_parts(self._sorted, rows, folds)
+        return tune_cross_validated_in_parts(self._sorted, rows, deal_part(self.predictions.truth, rows))
 
     @cached_property
     def _sorted(self) -> SortedParts:

@@ -41,10 +41,10 @@ class SortedParts:
 
     Notes
     -----
-    Every row is read once for histograms, and once each for the entries of the labels and of all cells pooled; after
+    Every row is read once for histograms, and twice each for the entries of the labels and of all cells pooled; after
     that a part costs one walk over the entries that can matter, about 2 · positives / F of the cells. A part whose
-    optimum lies lower than what was sorted for all is read and sorted by itself. Memory: a block, and 24 bytes for each
-    entry that can matter.
+    optimum lies lower than what was sorted for all is read and sorted by itself. Memory: a block, and about 32 bytes
+    for each entry that can matter.
     """
 
     def __init__(self, read_blocks: ReadBlocks, kept: BoolArray) -> None:
@@ -106,7 +106,8 @@ class SortedParts:
             counted = self._pool.count(rows, thresholds)
         if counted is not None:
             return counted
-        hits, fired = np.sum([block.counts_at(thresholds) for block in self.read_blocks(part)], axis=0)
+        nothing = np.zeros((2, self._n_labels))
+        hits, fired = sum((np.asarray(block.counts_at(thresholds)) for block in self.read_blocks(part)), nothing)
         return hits, fired
 
     def _of_kept(self, part: BoolArray) -> BoolArray:
@@ -139,17 +140,63 @@ class SortedParts:
 
 
 @dataclass(frozen=True)
+class _Stops:
+    """Where sums over sorted entries are read: the last entries of each score and of each bin that hold a positive.
+
+    Parts may lack some of them; what they then repeat or only add negatives to is never better than the stop before.
+    """
+
+    place: IntArray
+    start: IntArray
+    cut: IntArray
+    cut_start: IntArray
+    edge: IntArray
+    edge_start: IntArray
+
+    @classmethod
+    def find(cls, entries: SortedEntries, truth: npt.NDArray[np.uint8], shift: int) -> _Stops:
+        """Find them; of each label the highest first."""
+        from stacking.kernels import cuts as _kernels
+
+        pattern = (entries.packed >> np.uint64(_kernels.ROW_SHIFT)).astype(np.int64)
+        bins = np.maximum((pattern >> shift) - (_kernels.LOWEST_PATTERN >> shift), 0)
+        label = np.repeat(np.arange(len(entries.start) - 1), np.diff(entries.start))
+        is_cut, is_edge = (_last_with_positive(label, values, truth) for values in (pattern, bins))
+        place = np.flatnonzero(is_cut | is_edge)
+        place = place[np.lexsort((-place, label[place]))]
+        n_labels = len(entries.start) - 1
+
+        def starts(of: IntArray) -> IntArray:
+            return np.concatenate([[0], np.cumsum(np.bincount(label[place[of]], minlength=n_labels))])
+
+        cut, edge = np.flatnonzero(is_cut[place]), np.flatnonzero(is_edge[place])
+        return cls(place, starts(np.arange(len(place))), cut, starts(cut), edge, starts(edge))
+
+
+def _last_with_positive(label: IntArray, values: IntArray, truth: npt.NDArray[np.uint8]) -> BoolArray:
+    """Mark the lowest entry of each run of equal values within a label, where the run holds a positive."""
+    begins = np.ones(len(values), dtype=bool)
+    begins[1:] = (values[1:] != values[:-1]) | (label[1:] != label[:-1])
+    runs = np.flatnonzero(begins)
+    marked = np.zeros(len(values), dtype=bool)
+    if len(runs):
+        marked[runs[np.add.reduceat(truth, runs, dtype=np.int64) > 0]] = True
+    return marked
+
+
+@dataclass(frozen=True)
 class _Entries:
-    """Entries sorted by score within each label (or in the one pool), with the row of each."""
+    """Entries sorted by score within each label (or in the one pool), with what parts of the rows are read by."""
 
     entries: SortedEntries
     row: npt.NDArray[np.int32]
     row_cells: int
+    truth: npt.NDArray[np.uint8]
+    stops: _Stops
     complete: BoolArray
-    below: npt.NDArray[np.int32]
-    below_start: IntArray
+    below_row: IntArray
+    below_label: IntArray
     row_weight: DoubleArray
-    shift: int
 
     @classmethod
     def gather(
@@ -163,32 +210,49 @@ class _Entries:
         entries = SortedEntries.gather(read(), histograms, limit)
         # The truth is bit 0, the cell's place in its label the 33 bits above it (`stacking.kernels.cuts.ROW_SHIFT`).
         row = ((entries.packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)).astype(np.int64) // row_cells
-        complete = np.diff(entries.start) == histograms.entries.sum(axis=1)
-        below, below_start = _positives_below(read(), entries.floors, row_cells)
-        weight = entries.weight[::row_cells]
-        return cls(entries, row.astype(np.int32), row_cells, complete, below, below_start, weight, histograms.shift)
+        truth = (entries.packed & np.uint64(1)).astype(np.uint8)
+        return cls(
+            entries,
+            row.astype(np.int32),
+            row_cells,
+            truth,
+            _Stops.find(entries, truth, histograms.shift),
+            np.diff(entries.start) == histograms.entries.sum(axis=1),
+            *_positives_below(read(), entries.floors, row_cells),
+            entries.weight[::row_cells],
+        )
 
     def cut(self, part: BoolArray) -> tuple[DoubleArray, float] | None:
         """Return the best thresholds of a part and their micro-F1; None where its optimum may lie below the entries."""
         from stacking.kernels import cuts as _kernels
 
-        packed, start = self.entries.packed, self.entries.start
-        walked = (packed, self.row, start, self.row_weight, part, self.below, self.below_start, self.shift)
-        (cut_start, score, lower, hits, fired), (edge_start, edge_hits, edge_fired), positives, reached = (
-            _kernels.cuts_of_part(*walked)
-        )
+        stops, start, kept = self.stops, self.entries.start, part.view(np.uint8)
+        walked = (self.row, self.truth, start, stops.place, stops.start, self.row_weight, kept)
+        hits, fired, all_hits, reached = _kernels.sums_at_stops(*walked)
+        positives = all_hits + self._positives_below(part)
         if not positives.any():
             return np.full(len(positives), np.inf), 0.0
         # The cuts at the edges of bins alone give a micro-F1 that is reached, as in `exact_micro_f1.cut_exactly`.
         nowhere = np.empty(0)
-        edges = SortedCuts(edge_start, nowhere, edge_hits, edge_fired, positives)
-        price = maximize_micro_f1(edges, 0.0)[1] if len(edge_hits) else 0.0
+        edges = SortedCuts(stops.edge_start, nowhere, hits[stops.edge], fired[stops.edge], positives)
+        price = maximize_micro_f1(edges, 0.0)[1]
         if price == 0.0 or (~self.complete & (reached < 2.0 * positives / price)).any():
             return None
-        threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
-        cuts = SortedCuts(cut_start, threshold, hits, fired, positives)
+        cuts = SortedCuts(stops.cut_start, nowhere, hits[stops.cut], fired[stops.cut], positives)
         chosen, value = maximize_micro_f1(cuts, price)
-        return cuts.thresholds(chosen), value
+        places = np.full(len(chosen), -1, dtype=np.int64)
+        places[chosen >= 0] = stops.place[stops.cut[chosen[chosen >= 0]]]
+        score, lower = _kernels.scores_around(places, self.entries.packed, self.row, start, kept)
+        threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
+        return np.where(chosen >= 0, threshold, np.inf), value
+
+    def _positives_below(self, part: BoolArray) -> DoubleArray:
+        """Add up the weight of each label's positives in a part that are not among the entries."""
+        weight = part[self.below_row].astype(np.float64)
+        if len(self.row_weight):
+            weight *= self.row_weight[self.below_row]
+        total = np.bincount(self.below_label, weights=weight, minlength=len(self.complete))
+        return np.asarray(total, dtype=np.float64)
 
     def count(self, part: BoolArray, thresholds: DoubleArray) -> tuple[DoubleArray, DoubleArray] | None:
         """Count what thresholds fire in a part; None where one lies below the entries."""
@@ -212,8 +276,8 @@ def _patterns_at(thresholds: DoubleArray) -> npt.NDArray[np.uint32]:
 
 def _positives_below(
     blocks: Iterable[LabeledScores], floors: npt.NDArray[np.uint32], row_cells: int
-) -> tuple[npt.NDArray[np.int32], IntArray]:
-    """Return the rows of the positives that lie below the floors, label by label, and where each label's begin."""
+) -> tuple[IntArray, IntArray]:
+    """Return the rows and the labels of the positives that lie below the floors."""
     lowest = floors.view(np.float32).copy()
     lowest[np.isnan(lowest)] = np.inf  # `stacking.kernels.cuts.NEVER`: nothing of that label was gathered
     rows, labels, first = [], [], 0
@@ -222,7 +286,4 @@ def _positives_below(
         rows.append((first + row) // row_cells)
         labels.append(label)
         first += len(block.y_score)
-    label = np.concatenate(labels)
-    order = np.argsort(label, kind="stable")
-    start = np.concatenate([[0], np.cumsum(np.bincount(label, minlength=len(floors)))])
-    return np.concatenate(rows)[order].astype(np.int32), start
+    return np.concatenate(rows), np.concatenate(labels)

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stacking.report.notebook import MOST_ROWS, Card, render_card
+from stacking.report.sections import Table
+
 Severity = Literal["red", "yellow", "green", "skipped"]
 SEVERITIES: tuple[Severity, ...] = ("red", "yellow", "green", "skipped")
 CHECKS = {
@@ -132,6 +135,16 @@ class CheckReport:
         """
         counts: dict[str, Any] = {severity: len(self.of_severity(severity)) for severity in SEVERITIES}
         return {"is_clean": self.is_clean, **counts, "findings": [finding.as_dict() for finding in self.findings]}
+
+    def _repr_html_(self) -> str:
+        """Show the faults in a notebook, and how many checks found none."""
+        faults = [finding for finding in self.findings if finding.severity != "green"]
+        rows = [(one.severity, one.check, one.message, one.remedy) for one in faults[:MOST_ROWS]]
+        more = len(faults) - len(rows)
+        table = Table(["", "check", "what was found", "what mends it"], rows, f"{more} more" if more else "")
+        good = f"{len(self.of_severity('green'))} of {len(CHECKS)} checks found nothing."
+        title = "Nothing ruins a fit" if self.is_clean else "Mend this before a fit"
+        return render_card(Card(title, [good], table if rows else None))
 
     def __str__(self) -> str:
         return "\n".join(

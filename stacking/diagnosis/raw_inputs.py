@@ -127,16 +127,16 @@ def read_inputs(
     for name, given in _split_members(predictions, models):
         if isinstance(given, str | os.PathLike) and not Path(given).exists():
             raise FileNotFoundError(f"{given} must be a file or folder of predictions: it does not exist.")
-        with _Told(found, name or str(given)):
+        with _NoteFailure(found, name or str(given)):
             found.members += list(_read_member(found, name, given, wanted_ids, wanted, logits))
     if truth is not None:
         found.truth_path = Path(truth) if isinstance(truth, str | os.PathLike) else None
-        with _Told(found, "the truth"):
+        with _NoteFailure(found, "the truth"):
             found.truth = _read_truth(found, truth, wanted_ids, wanted)
     return found
 
 
-class _Told:
+class _NoteFailure:
     """Turn a refusal into a finding, and keep warnings for whoever fits."""
 
     def __init__(self, found: RawInputs, who: str) -> None:
@@ -237,10 +237,10 @@ def _from_bundle(found: RawInputs, path: Path) -> list[RawMember]:
     if scores.shape[1:] != (len(ids), len(labels)):
         raise ValueError(f"y_scores must have shape (models, {len(ids)}, {len(labels)}) as its names: {scores.shape}")
     if "y_true" in arrays and found.truth is None:
-        facts = {"groups": arrays["groups"]} if "groups" in arrays else {}
+        metadata = {"groups": arrays["groups"]} if "groups" in arrays else {}
         y_known = arrays.get("y_known")
         truth = np.asarray(arrays["y_true"]).astype(np.uint8)
-        found.truth = Truth(np.array(ids), tuple(labels), truth, y_known, metadata=facts)
+        found.truth = Truth(np.array(ids), tuple(labels), truth, y_known, metadata=metadata)
         found.folds = arrays.get("folds")
     names = arrays["models"].astype(str).tolist()
     return [RawMember(name, ids, labels, matrix, path) for name, matrix in zip(names, scores, strict=True)]

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import norm
 
 from stacking._typing import DoubleArray, FloatArray, IntArray
 from stacking.diagnosis.agreement import agreement, certainty, chance_deviation, gram
@@ -22,6 +23,8 @@ CHANCE = 4.0
 CERTAIN = 10.0
 """Standard deviations of the other members' agreement from which one that agrees by chance only stands out. Of 39
 real members of jamendo, the weakest of them far below the mean, each agrees with the others by more."""
+FALSE_ALARM = 1e-3
+"""Chance that any label of any member is taken for inverted where none is. A choice."""
 N_BLOCKS, BLOCK_ROWS = (20, 10, 5), 50
 """Numbers of stretches into which rows are cut (taken is the finest in which a member's agreement is certain), and the
 fewest rows of one. Choices."""
@@ -66,7 +69,8 @@ def check_rows(matched: Matched, skip: Collection[str] = ()) -> Iterator[Finding
         elif abs(strength[place]) < CHANCE and (np.median(rest) if rest else np.inf) >= CERTAIN:
             yield _shuffled(matched, place, strength[place], float(np.median(rest)) if rest else None)
         elif abs(strength[place]) >= CERTAIN:
-            yield from _find_blocks(matched, place, reference)
+            # The others' mean says more than the truth, as members err together.
+            yield from _find_blocks(matched, place, matched.others(place) if len(matched.models) > 2 else reference)
 
 
 def _truth_is_alone(by_truth: list[float], by_others: list[float]) -> bool:
@@ -93,8 +97,8 @@ def _shuffled(matched: Matched, place: int, own: float, others: float | None) ->
     return Finding(
         "red",
         "rows",
-        f"{name} agrees with {what} no better than with its rows in random order{beside}: its rows are shuffled, or it "
-        "learned nothing.",
+        f"{name} agrees with {what} no better than with its rows in random order{beside}: its rows are shuffled, or "
+        "its columns, or it learned nothing.",
         name,
         remedy="Write its scores again with the id of the sample that each row belongs to; until then leave it out.",
         evidence={"certainty": own, **({} if others is None else {"others": others})},
@@ -119,7 +123,11 @@ def _find_order(matched: Matched, place: int, reference: FloatArray) -> tuple[st
         if value > best[2]:
             best = (words, expression, value)
     words, expression, after = best
-    if (shift == 0 and words.startswith("moved")) or after - before < CERTAIN * deviation or before > 0.9 * after:
+    if (
+        (shift == 0 and words.startswith("moved"))
+        or min(after, after - before) < CERTAIN * deviation
+        or before > 0.9 * after
+    ):
         return None
     return words, expression, before / deviation, after / deviation
 
@@ -190,9 +198,10 @@ def _find_blocks(matched: Matched, place: int, reference: FloatArray) -> Iterato
     name = matched.models[place]
     for what, blocks in _blocks(matched, place):
         own = np.array([_block_certainty(matched.standard[place], reference, rows) for rows in blocks])
-        if np.median(own) < 0.8 * CERTAIN:
+        usual = float(np.quantile(own, 0.75))  # not the median: up to half of the rows may be shuffled
+        if usual < 0.8 * CERTAIN:
             continue  # the next cut is coarser
-        low = np.flatnonzero((own < CHANCE) & (own < 0.3 * np.median(own))).tolist()
+        low = np.flatnonzero((own < CHANCE) & (own < 0.3 * usual)).tolist()
         wrong = [number for number in low if _peers_agree(matched, place, reference, blocks[number])]
         if wrong:
             rows = np.concatenate([blocks[number] for number in wrong])
@@ -204,7 +213,7 @@ def _find_blocks(matched: Matched, place: int, reference: FloatArray) -> Iterato
                 f"{matched.ids[rows[-1]]!r}, no better than by chance: these rows are shuffled.",
                 name,
                 remedy="Write these scores again with the ids of their samples; until then leave the member out.",
-                evidence={"certainty": float(own[wrong].max()), "elsewhere": float(np.median(own))},
+                evidence={"certainty": float(own[wrong].max()), "elsewhere": usual},
             )
         return
 
@@ -216,7 +225,7 @@ def _peers_agree(matched: Matched, place: int, reference: FloatArray, rows: IntA
         for other in range(len(matched.models))
         if other != place and matched.standard[other].any()
     ]
-    return not peers or float(np.median(peers)) >= 0.8 * CERTAIN
+    return not peers or float(np.median(peers)) >= 0.6 * CERTAIN
 
 
 def _blocks(matched: Matched, place: int) -> Iterator[tuple[str, list[IntArray]]]:
@@ -276,7 +285,8 @@ def check_inverted(matched: Matched) -> Iterator[Finding]:
             continue
         correlation = (matched.standard[place] * truth).mean(axis=0) * np.sqrt(matched.n_samples)
         rest = (matched.others(place) * truth).mean(axis=0) * np.sqrt(matched.n_samples)
-        wrong = (correlation < -CHANCE - 1) & ((rest > 2) if len(matched.models) > 1 else True)
+        limit = norm.isf(FALSE_ALARM / (len(matched.models) * len(matched.labels)))
+        wrong = (correlation < -limit) & ((rest > 2) if len(matched.models) > 1 else True)
         labels = tuple(label for label, is_wrong in zip(matched.labels, wrong, strict=True) if is_wrong)
         if labels:
             yield Finding(

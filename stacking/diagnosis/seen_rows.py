@@ -21,7 +21,10 @@ HARD_SHARE = 0.25
 TOO_GOOD, SUSPICIOUS, AHEAD = 0.9, 0.6, 0.2
 """Share of those pairs ranked rightly from which a member has seen the rows, or may have seen them where it lies so far
 ahead of the next. Of 80 honest members (photos, music, six tabular data sets) none was above .52; forests and
-nearest neighbours that scored their own training rows reached .74 to 1."""
+nearest neighbors that scored their own training rows reached .74 to 1."""
+TOGETHER, FLAWLESS = 0.15, 1.0 - 1e-9
+"""Members err together where they rank the hard pairs worse than all pairs by this much (honest real members: by .3 to
+.7). Where they do not, as members made of the truth and noise, only one that makes no error at all stands out."""
 LEAST_CELLS = 30
 """Fewest hard positives to judge by. A choice."""
 
@@ -94,17 +97,23 @@ def check_seen_rows(matched: Matched, test: Matched | None = None) -> Iterator[F
         return
     ranked = [hard_ranking(matched, place) for place in range(len(matched.models))]
     for place, (value, n_positives) in enumerate(ranked):
-        rest = [other for number, (other, _) in enumerate(ranked) if number != place and np.isfinite(other)]
-        ahead = value - max(rest, default=0.5)
-        is_strange = value >= TOO_GOOD or (value >= SUSPICIOUS and ahead >= AHEAD)
-        if n_positives < LEAST_CELLS or not is_strange or matched.models[place] in told:
+        peers = [other for other, (hard, _) in enumerate(ranked) if other != place and np.isfinite(hard)]
+        is_candidate = value >= SUSPICIOUS and n_positives >= LEAST_CELLS and matched.models[place] not in told
+        if not is_candidate or not peers:
             continue
-        yield _too_good(matched.models[place], value, float(np.median(rest)) if rest else float("nan"))
+        rest = np.array([ranked[other][0] for other in peers])
+        everywhere = _rankings(matched.scores[peers].astype(np.float64), matched, matched.labels)
+        if np.median(everywhere - rest) < TOGETHER:  # they err each on its own: then a good member is right there too
+            is_strange = is_certain = value >= FLAWLESS and rest.max() < TOO_GOOD + AHEAD / 4
+        else:
+            is_certain = value >= TOO_GOOD and value - rest.max() >= AHEAD
+            is_strange = value - rest.max() >= AHEAD
+        if is_strange:
+            yield _too_good(matched.models[place], value, float(np.median(rest)), is_certain)
 
 
-def _too_good(name: str, value: float, others: float) -> Finding:
+def _too_good(name: str, value: float, others: float, is_certain: bool) -> Finding:
     """Say that a member ranks rightly what nobody else can."""
-    is_certain = value >= TOO_GOOD
     verb = "has seen" if is_certain else "may have seen"
     return Finding(
         "red" if is_certain else "yellow",
@@ -114,7 +123,7 @@ def _too_good(name: str, value: float, others: float) -> Finding:
         name,
         remedy="Give its out-of-fold scores: each row scored by a model that was not trained on it."
         + ("" if is_certain else " If it is simply far better than the others, compare it on test rows (--test)."),
-        evidence={"hard_ranking": value, "others": others},
+        evidence={"hard_ranking": float(value), "others": others},
     )
 
 

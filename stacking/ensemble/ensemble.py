@@ -16,7 +16,6 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from stacking._checks import check_frequency, check_label_groups
 from stacking._earlier_names import Renamed
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
@@ -31,9 +30,10 @@ from stacking.decision_rules import (
 )
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
-from stacking.ensemble.ensemble_report import EnsembleReport, report_fit
-from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, read_sample_rule, write_ensemble_folder
+from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.notebook import ShownEnsemble
+from stacking.ensemble.report import EnsembleReport, describe_choice
+from stacking.ensemble.restoring import check_restored, read_sample_rule
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
@@ -44,7 +44,7 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
 from stacking.process.progress import steps
 
-TUNING_COST = 2.0
+TUNING_COST = 1.5
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
@@ -279,8 +279,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        options: dict[str, Any] = {"random_state": self.random_state, "metric": name_or_metric(self.metric)}
-        auto = AutoCombiner(time_limit=limit, image_rules=self.image_rules, **options)
+        own = {"random_state": self.random_state, "image_rules": self.image_rules}
+        auto = AutoCombiner(time_limit=limit, metric=name_or_metric(self.metric), **own)
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)
@@ -547,20 +547,10 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         ensemble.sample_rule_ = read_sample_rule(description, extra_arrays, len(ensemble.labels_))
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
-        label_ids = description.get("label_ids")
-        ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
+        ids = description.get("label_ids")
+        ensemble.label_ids_ = None if ids is None else tuple(ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(report), description["fitted_on"]
-        if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
-            raise ValueError("its manifest names other models or labels than its combiner")
-        check_label_groups(ensemble.label_groups_, len(ensemble.labels_))
-        share = ensemble.predicted_share_
-        if share is not None:
-            check_frequency(share, len(ensemble.labels_))
-        seen = ensemble.fitted_ids_
-        if seen is not None and (seen.dtype != np.uint64 or seen.ndim != 1):
-            raise ValueError(f"fitted_ids must be hashes of ids: got shape {seen.shape} of {seen.dtype}")
-        ensemble.decide(np.zeros((2, len(ensemble.labels_)), np.float32))
-        str(ensemble.report_)
+        check_restored(ensemble)
         return ensemble
 
     @property
@@ -571,7 +561,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
         if self.sample_rule_ is not None:
-            digest.update(np.append(self.sample_rule_.intercept, [self.sample_rule_.slope, self.sample_rule_.beta]))
+            rule = self.sample_rule_
+            digest.update(np.append(rule.intercept, [rule.slope, rule.beta]).astype(np.float64).tobytes())
         return digest.hexdigest()
 
     @property
@@ -594,5 +585,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner, metric=metric
         )
         self.thresholds_, self.sample_rule_ = choice.thresholds, choice.by_sample
-        self.predicted_share_: npt.NDArray[Any] | None = choice.decide(held_out).mean(axis=0, dtype=np.float64)
-        self.report_ = report_fit(self._method_name, self.combiner_, choice, metric, (predictions, held_out))
+        fired = choice.decide(held_out)
+        self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
+        self.report_ = describe_choice(choice, self._method_name, self.combiner_, metric, predictions)
+        if self.report_["cross_fitted_micro_f1"] is not None and not metric.needs_decisions:
+            self.report_["cross_fitted_score"] = metric.measure(predictions.truth, None, held_out).value

@@ -21,7 +21,6 @@ import numpy.typing as npt
 
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.state import class_name, find_combiner_class
-from stacking.decision_rules import SampleRule
 from stacking.files.atomic_files import (
     atomic_write_bytes,
     atomic_write_json,
@@ -270,36 +269,3 @@ def _read_checked(root: Path, name: str, digest: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError(f"ensemble {root} was changed after it was saved: {name} has another sha256; fit it again.")
     return data
-
-
-def read_sample_rule(
-    description: dict[str, Any], beside: dict[str, npt.NDArray[Any]], n_labels: int
-) -> SampleRule | None:
-    """Return the rule that decides sample by sample, if the folder holds one.
-
-    Parameters
-    ----------
-    description : dict
-        The ensemble's.
-    beside : dict of str to ndarray
-        The arrays beside it.
-    n_labels : int
-        How many labels it has.
-
-    Returns
-    -------
-    SampleRule or None
-        None where the ensemble decides by thresholds of labels.
-
-    Raises
-    ------
-    ValueError
-        If a number is missing or not finite.
-    """
-    facts = description.get("sample_rule")
-    if facts is None:
-        return None
-    slope, beta, intercept = float(facts["slope"]), float(facts["beta"]), beside["sample_intercept"]
-    if intercept.shape != (n_labels,) or not np.isfinite([slope, beta, *intercept]).all() or beta <= 0:
-        raise ValueError(f"sample_intercept must hold a finite number for each of {n_labels} labels")
-    return SampleRule(slope, intercept.astype(np.float64), beta)

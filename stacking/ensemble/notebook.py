@@ -1,4 +1,4 @@
-"""An ensemble and its report in a notebook."""
+"""An ensemble in a notebook."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ from typing import Any
 
 from stacking.report.notebook import MOST_ROWS, Card, first_names, render_card
 from stacking.report.sections import Cell, Table
-
-
-class ShownReport:
-    """A report that a notebook shows as the lines that it prints."""
-
-    def _repr_html_(self) -> str:
-        """Show the lines."""
-        return render_card(Card("What was chosen, and why", str(self).splitlines()))
 
 
 class ShownEnsemble:

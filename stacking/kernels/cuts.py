@@ -163,69 +163,60 @@ def cumulate_cuts(packed, start, weight):
 
 
 @compiled
-def cuts_of_part(packed, row, start, weight, part, below, below_start, shift):  # noqa: C901
-    """Turn the sorted entries of some rows into cuts, as `cumulate_cuts`, without copying them.
+def sums_at_stops(row, truth, start, stops, stop_start, weight, part):
+    """Add up the weight of the true and of all entries of some rows from the highest score down to each stop.
 
-    Returns the cuts; those of them at the lower edges of histogram bins (hits and fired, see `score_histograms`); the
-    weight of each label's positives, those below the entries included; and the weight of all its entries.
+    A stop is the place of the last entry that belongs to it. Returns both sums at every stop, and per label those of
+    all its entries. Without weights the inner loop has no branch that the rows decide.
     """
     weighted = weight.shape[0] > 0
     n_labels = len(start) - 1
-    lowest = np.int64(LOWEST_PATTERN >> shift)
-    capacity = 0
-    for entry in packed:
-        capacity += np.int64(entry & np.uint64(1))
-    cut_start, edge_start = np.zeros(n_labels + 1, np.int64), np.zeros(n_labels + 1, np.int64)
-    score, lower = np.empty(capacity, np.uint32), np.empty(capacity, np.uint32)
-    hits, fired = np.empty(capacity), np.empty(capacity)
-    edge_hits, edge_fired = np.empty(capacity), np.empty(capacity)
-    positives, reached = np.zeros(n_labels), np.zeros(n_labels)
-    n_cuts = n_edges = 0
+    hits, fired = np.empty(len(stops)), np.empty(len(stops))
+    all_hits, all_fired = np.zeros(n_labels), np.zeros(n_labels)
     for label in range(n_labels):
         hit = total = 0.0
-        first, entry = start[label], start[label + 1] - 1
-        last_bin, gained = np.int64(-1), False
-        while entry >= first and not part[row[entry]]:
+        entry, end = start[label + 1] - 1, stop_start[label + 1]
+        for stop in range(stop_start[label], end + 1):
+            last = stops[stop] if stop < end else start[label]
+            if weighted:
+                while entry >= last:
+                    if part[row[entry]]:
+                        total += weight[row[entry]]
+                        if truth[entry]:
+                            hit += weight[row[entry]]
+                    entry -= 1
+            else:
+                more_hits = more = 0
+                while entry >= last:
+                    kept = np.int64(part[row[entry]])
+                    more += kept
+                    more_hits += kept & np.int64(truth[entry])
+                    entry -= 1
+                hit, total = hit + more_hits, total + more
+            if stop < end:
+                hits[stop], fired[stop] = hit, total
+        all_hits[label], all_fired[label] = hit, total
+    return hits, fired, all_hits, all_fired
+
+
+@compiled
+def scores_around(places, packed, row, start, part):
+    """Return per label the pattern of the entry at a place and of the next lower one of some rows; −1 is no place."""
+    score, lower = np.zeros(len(places), np.uint32), np.zeros(len(places), np.uint32)
+    for label in range(len(places)):
+        if places[label] < 0:
+            continue
+        pattern = packed[places[label]] >> np.uint64(ROW_SHIFT)
+        entry = places[label] - 1
+        while entry >= start[label] and not part[row[entry]]:
             entry -= 1
-        while entry >= first:
-            pattern = packed[entry] >> np.uint64(ROW_SHIFT)
-            now_bin = max((np.int64(pattern) >> shift) - lowest, 0)
-            if now_bin != last_bin:
-                if gained:
-                    edge_hits[n_edges], edge_fired[n_edges] = hit, total
-                    n_edges += 1
-                last_bin, gained = now_bin, False
-            before = hit
-            while entry >= first:
-                if part[row[entry]]:
-                    if packed[entry] >> np.uint64(ROW_SHIFT) != pattern:
-                        break
-                    w = weight[row[entry]] if weighted else 1.0
-                    total += w
-                    if packed[entry] & np.uint64(1):
-                        hit += w
-                entry -= 1
-            if hit > before:
-                gained = True
-                score[n_cuts] = pattern
-                if entry >= first:
-                    lower[n_cuts] = np.uint32(packed[entry] >> np.uint64(ROW_SHIFT))
-                else:  # nothing is lower: a little below, as in `cumulate_cuts`
-                    low = (np.int64(pattern) >> FINEST_SHIFT) << FINEST_SHIFT
-                    lower[n_cuts] = np.uint32(low if low > LOWEST_PATTERN else 0)
-                hits[n_cuts], fired[n_cuts] = hit, total
-                n_cuts += 1
-        if gained:
-            edge_hits[n_edges], edge_fired[n_edges] = hit, total
-            n_edges += 1
-        cut_start[label + 1], edge_start[label + 1] = n_cuts, n_edges
-        reached[label] = total
-        for place in range(below_start[label], below_start[label + 1]):
-            if part[below[place]]:
-                hit += weight[below[place]] if weighted else 1.0
-        positives[label] = hit
-    cuts = (cut_start, score[:n_cuts], lower[:n_cuts], hits[:n_cuts], fired[:n_cuts])
-    return cuts, (edge_start, edge_hits[:n_edges], edge_fired[:n_edges]), positives, reached
+        score[label] = pattern
+        if entry >= start[label]:
+            lower[label] = np.uint32(packed[entry] >> np.uint64(ROW_SHIFT))
+        else:  # nothing is lower: a little below, as in `cumulate_cuts`
+            low = (np.int64(pattern) >> FINEST_SHIFT) << FINEST_SHIFT
+            lower[label] = np.uint32(low if low > LOWEST_PATTERN else 0)
+    return score, lower
 
 
 @compiled

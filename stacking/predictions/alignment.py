@@ -9,6 +9,7 @@ import numpy as np
 from optimizers.registry import did_you_mean
 from stacking._checks import check_model_scores, check_names, first_duplicate, first_names
 from stacking._typing import BoolArray, IntArray, StringArray
+from stacking.named_arrays import AxisNames
 from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
 from stacking.predictions.selection import take
 from stacking.predictions.sources import ALL, ScoreSource, StackedSource, ViewSource, rows_per_block
@@ -24,6 +25,33 @@ _CHANGES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
 """What programs do to names, what to do about it, and what is left of a name without it."""
 
 _OF_SAMPLES = ("y_true", "y_known", "sample_weight", "groups", "folds")
+
+
+def name_by_position(predictions: PredictionSet, models: Sequence[str], labels: Sequence[str]) -> PredictionSet:
+    """
+    Name the models and labels of predictions that came without names, as those of a plain array, by their position.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Names of its own stay.
+    models, labels : sequence of str
+        The names in order; used where there are as many.
+
+    Returns
+    -------
+    PredictionSet
+        The same scores; the set itself where nothing is to be named.
+    """
+    own_models, own_labels = predictions.models, predictions.labels
+    if len(own_models) == len(models) and AxisNames.of(own_models, "model").is_made_up:
+        own_models = tuple(models)
+    if len(own_labels) == len(labels) and AxisNames.of(own_labels, "label").is_made_up:
+        own_labels = tuple(labels)
+    if (own_models, own_labels) == (predictions.models, predictions.labels):
+        return predictions
+    metadata = predictions.metadata()
+    return PredictionSet(predictions.source, predictions.ids, list(own_models), list(own_labels), **metadata)
 
 
 def align_predictions(
@@ -168,7 +196,21 @@ def check_source(predictions: PredictionSet) -> BoolArray:
 
 
 def find_difference(missing: str, found: Iterable[str]) -> str:
-    """Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes."""
+    """
+    Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes.
+
+    Parameters
+    ----------
+    missing : str
+        The name that is not there.
+    found : iterable of str
+        The names that are.
+
+    Returns
+    -------
+    str
+        A part of a sentence; empty where no name is like it.
+    """
     for what, remedy, bare in _CHANGES:
         wanted = bare(missing)
         other = next((name for name in found if bare(name) == wanted), None)

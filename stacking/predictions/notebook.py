@@ -25,9 +25,7 @@ def prediction_card(predictions: Any) -> str:
     size = f"{predictions.n_samples:,} samples, {predictions.n_labels:,} labels"
     lines = [
         f"Labels: {first_names(predictions.labels)}.",
-        f"Samples: {first_names(predictions.ids[:4].tolist(), 3)[:200]} …"
-        if predictions.n_samples > 4
-        else f"Samples: {first_names(predictions.ids.tolist())}.",
+        f"Samples: {', '.join(predictions.ids[:4].tolist())}{', …' if predictions.n_samples > 4 else ''}",
         _truth(predictions),
     ]
     if predictions.groups is not None:

@@ -280,6 +280,11 @@ class PredictionSet(NamedAxes, ScoreReader):
         ValueError
             If all rows weigh 0.
         """
+        return self._only_counted
+
+    @cached_property
+    def _only_counted(self) -> "PredictionSet":
+        """The same set each time, so that who asks again sees the same rows."""
         if self.sample_weight is None and self.y_known is None and self.groups is None:
             return self
         if self.sample_weight is not None and not self.sample_weight.any():
@@ -287,10 +292,16 @@ class PredictionSet(NamedAxes, ScoreReader):
         kept = self if self.counted is None else self.subset(samples=self.counted)
         if self.y_true is None:
             weight = None if kept.sample_weight is None else relative_weights(kept.sample_weight)
-            return kept._with(sample_weight=weight)
+            return kept._with(sample_weight=weight)._counted_alone()
         truth = self.truth.only_counted()
         y_true = truth.y_true.view(np.uint8)
-        return kept._with(y_true=y_true, y_known=truth.y_known, sample_weight=truth.sample_weight, groups=truth.groups)
+        parts = {"y_known": truth.y_known, "sample_weight": truth.sample_weight, "groups": truth.groups}
+        return kept._with(y_true=y_true, **parts)._counted_alone()
+
+    def _counted_alone(self) -> "PredictionSet":
+        """Remember that all of it counts."""
+        self.__dict__["_only_counted"] = self
+        return self
 
     def sample(
         self,
@@ -460,10 +471,9 @@ class PredictionSet(NamedAxes, ScoreReader):
 
     def _copy(self) -> "PredictionSet":
         """Copy the set without its arrays and without what is cached."""
+        cached = {name for name, value in vars(PredictionSet).items() if isinstance(value, cached_property)}
         other = object.__new__(type(self))
-        other.__dict__.update(
-            {key: value for key, value in self.__dict__.items() if key not in ("fingerprint", "truth")}
-        )
+        other.__dict__.update({key: value for key, value in self.__dict__.items() if key not in cached})
         other.extras = dict(self.extras)
         return other
 

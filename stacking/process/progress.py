@@ -85,8 +85,9 @@ def steps(costs: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
     begins: dict[str, tuple[float, float]] = {}
     at = outer.start
     for name, cost in costs.items():
-        begins[name] = (at, at + cost * reach)
-        at += cost * reach
+        stop = min(at + cost * reach, outer.stop)  # no rounding beyond what is the outer step's
+        begins[name] = (at, stop)
+        at = stop
 
     def begin(name: str) -> None:
         start, stop = begins[name]
@@ -111,7 +112,7 @@ def advance(done: float, total: float) -> None:
     """
     span = _span.get()
     if span is not None and total > 0:
-        span.tell(span.start + (span.stop - span.start) * done / total, 1.0, span.name)
+        span.tell(min(span.start + (span.stop - span.start) * done / total, span.stop), 1.0, span.name)
 
 
 def _ignore(name: str) -> None:

@@ -261,7 +261,7 @@ class Photo:
 
     @property
     def description(self) -> str:
-        """Its title and labels in words, for readers who do not see it."""
+        """The title and labels in words, for readers who do not see the photo."""
         words = {"hit": "found", "miss": "missed", "extra": "predicted but not true", "plain": "labels"}
         parts = [
             f"{words[kind]}: {', '.join(tag.text for tag in self.tags if tag.kind == kind)}"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import labelstack as ls
@@ -32,7 +33,7 @@ def fresh(code):
 
 
 def test_the_verbs_and_the_main_classes_are_there():
-    verbs = {"compare", "evaluate", "fit", "load", "load_ensemble", "predict", "report"}
+    verbs = {"check", "compare", "evaluate", "fit", "load", "load_ensemble", "predict", "report"}
     classes = {"Comparison", "Evaluation", "PredictionSet", "StackingEnsemble", "StackingMultilabelClassifier"}
     assert verbs | classes <= set(ls.__all__)
     assert set(ls.__all__) <= set(dir(ls))
@@ -69,6 +70,8 @@ def test_the_verbs_in_their_order(scores, tmp_path):
     new = scores.subset(samples=~half)
     y_pred = np.asarray(ls.predict(tmp_path / "ensemble", new))
     np.testing.assert_array_equal(y_pred, ls.load_ensemble(tmp_path / "ensemble").predict(new))
+    with pytest.raises(ValueError, match=r"must hold scores: it holds a result; labelstack.load_ensemble opens"):
+        ls.load(tmp_path / "ensemble")
     held_out = ls.evaluate(ensemble, new, n_bootstrap=50)
     assert held_out.table.set_index("method")["score"]["ensemble"] == pytest.approx(ls.micro_f1(new.y_true, y_pred))
     assert held_out.verdict().startswith("The ensemble scores")
@@ -79,10 +82,39 @@ def test_verbs_load_what_they_are_given(scores):
     y_scores, y_true = scores.to_array(), scores.y_true
     ensemble = ls.fit(y_scores, "mean", truth=y_true)
     np.testing.assert_array_equal(ls.predict(ensemble, y_scores), ls.fit(scores, "mean").predict(scores))
+    half = ls.fit(y_scores[:, :120], "greedy", truth=y_true[:120])
+    held_out = ls.evaluate(half, y_scores[:, 120:], truth=y_true[120:], n_bootstrap=20)
+    wanted = ls.micro_f1(y_true[120:], half.predict(y_scores[:, 120:]))
+    assert held_out.table.set_index("method")["score"]["ensemble"] == pytest.approx(wanted)
     found = ls.compare(y_scores, ["mean"], truth=y_true, holdout=None, n_bootstrap=20)
     assert found.row("mean").score == ls.compare(scores, ["mean"], n_bootstrap=20).row("mean").score
 
 
+def test_check_takes_what_load_takes(scores, tmp_path):
+    def of_scale(report):
+        return [one.member for one in report.of_severity("red") if one.check == "scale"]
+
+    assert of_scale(ls.check(scores)) == []
+    frames = {name: pd.DataFrame(scores.model_scores(name), scores.ids, scores.labels) for name in scores.models}
+    truth = pd.DataFrame(scores.y_true, scores.ids, scores.labels)
+    assert of_scale(ls.check(frames, truth=truth)) == []
+    frames["model1"] = 100 * frames["model1"]
+    for name, frame in frames.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index_label="id")
+    truth.to_csv(tmp_path / "truth.csv", index_label="id")
+    for given in (frames, str(tmp_path / "model*.csv"), [tmp_path / f"{name}.csv" for name in frames]):
+        found = ls.check(given, truth=tmp_path / "truth.csv")
+        assert of_scale(found) == ["model1"] and not found.is_clean
+        assert "Mend this before a fit" in found._repr_html_() and "model1" in found._repr_html_()
+
+
+def test_an_ensemble_of_another_kind_is_refused(scores):
+    with pytest.raises(TypeError, match=r"must come from labelstack.fit or labelstack.load_ensemble: got Soft"):
+        ls.predict(ls.SoftVoting(), scores)
+    with pytest.raises(ValueError, match="not fitted"):
+        ls.evaluate(ls.StackingEnsemble(), scores)
+
+
 def test_a_report_of_something_else_is_refused(scores, tmp_path):
-    with pytest.raises(TypeError, match=r"must come from labelstack.compare or labelstack.evaluate: got PredictionSet"):
+    with pytest.raises(TypeError, match=r"or be the folder of a training run: got PredictionSet"):
         ls.report(scores, tmp_path)

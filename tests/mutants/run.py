@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from catalog import MUTANTS, Mutant
+from catalog import MUTANTS
+from mutant import Mutant
 
 LIBRARIES = (
     "sklearn.model_selection",

@@ -12,6 +12,7 @@ from stacking.combiners.registry import create_method, list_methods, method_kind
 from stacking.decision_rules.choice import nested_decisions
 from stacking.folds import deal_folds, holdout_rows
 from stacking.metrics import micro_f1
+from stacking.testing import draw_scores
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +27,8 @@ def correlated_truth(rng, n_samples, n_labels):
     return (0.9 * latent + 0.45 * rng.normal(size=(n_samples, n_labels)) > 0.85).astype(np.uint8)
 
 
-def noisy_scores(rng, y_true, n_models, signal=1.0, noise=1.3):
-    logits = signal * (2.0 * y_true - 1) - 0.8 + rng.normal(0, noise, (n_models, *y_true.shape))
-    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+def noisy_scores(rng, y_true, n_models):
+    return draw_scores(y_true, np.full(n_models, 1.3), rng, offset=-1.8)
 
 
 @pytest.mark.parametrize("method", LEARNERS)

@@ -14,7 +14,6 @@ from experiments.reports.evaluation import evaluate_ensemble
 from experiments.row_split import hold_back
 from stacking import StackingEnsemble, StackingMultilabelClassifier, compare, tune_thresholds
 from stacking._checks import check_groups
-from stacking.calibration import IsotonicCalibration, PlattScaling, TemperatureScaling
 from stacking.combiners.auto.race import AutoCombiner
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.meta_learners import LabelwiseLogistic, PairLightGBM, PerLabelStacker
@@ -200,17 +199,6 @@ def test_metrics():
         return [*figures, *constant_labels(predictions.y_true, **masks)]
 
     check_what_counts(answer, tolerance=1e-12)
-
-
-@pytest.mark.parametrize("build", [PlattScaling, TemperatureScaling, IsotonicCalibration])
-def test_calibration(build):
-    fresh = make_predictions(n_samples=30, random_state=5).to_array()[0]
-
-    def answer(predictions):
-        masks = {"y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
-        return build().fit(mean_of(predictions), predictions.y_true, **masks).transform(fresh)
-
-    check_what_counts(answer)
 
 
 # -- whole predictors --------------------------------------------------------------------------------------------------

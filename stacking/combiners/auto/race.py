@@ -22,6 +22,7 @@ from stacking.combiners.auto.choice import choose_shares
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import create_method, find_method, list_methods, register_method
+from stacking.combiners.shared_fits import wall_clock
 from stacking.combiners.state import pack_combiners, unpack_combiners
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds
 from stacking.decision_rules.choice import MICRO_F1, Decide, nested_decisions, tune_rule
@@ -300,12 +301,12 @@ class AutoCombiner(Combiner):
             if runners and (left <= 0 or pace * cost > 2 * left):
                 skipped.append(_left_out(name, f"the time limit left {max(left, 0):.0f} s"))
                 continue
-            started = time.monotonic()
+            begun = wall_clock()
             try:
                 with within(left if runners else None):
                     combiner, held_out = self._create(name).fit_out_of_fold(predictions, folds=folds)
             except TimeLimitReached:
-                skipped.append(_left_out(name, f"cut off by the time limit after {time.monotonic() - started:.0f} s"))
+                skipped.append(_left_out(name, f"cut off by the time limit after {wall_clock() - begun:.0f} s"))
                 continue
             except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
                 if name == "mean":
@@ -313,7 +314,7 @@ class AutoCombiner(Combiner):
                 _log.warning("auto leaves out %s: %s", name, error)
                 skipped.append(_left_out(name, str(error)))
                 continue
-            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), time.monotonic() - started))
+            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), wall_clock() - begun))
         return runners, skipped
 
     def _racers(self, n_models: int) -> list[tuple[str, float]]:

@@ -11,29 +11,17 @@ for batched Newton steps: no network, no trees.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._earlier_names import Renamed
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic
 from stacking.combiners.meta_learners.context_regression import JointRegression, Moments, held_out_fit, joint_regression
-from stacking.combiners.meta_learners.logit_stacker import (
-    LogitStacker,
-    cross_fit_logits,
-    fit_on_logits,
-    usable_with_context,
-)
-from stacking.combiners.meta_learners.pooled_logits import fit_pool_weights, pool_logits, read_pool_weights
-from stacking.combiners.meta_learners.ridge_stage import (
-    add_moments,
-    apply_ridge,
-    fit_ridge_stage,
-    moments_by_fold,
-    ridge_bytes,
-)
+from stacking.combiners.meta_learners.logit_stacker import cross_fit_logits, fit_on_logits, usable_with_context
+from stacking.combiners.meta_learners.ridge_context import RidgeContext
+from stacking.combiners.meta_learners.ridge_stage import add_moments, moments_by_fold
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 from stacking.links import sigmoid
@@ -45,7 +33,7 @@ measurement is on record: each label takes the pair that predicts its held-out r
 
 
 @register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=20.0)
-class LabelContextStacker(LogitStacker):
+class LabelContextStacker(RidgeContext):
     """Weigh a label's own logits against what the other labels' logits and probable truths explain of them.
 
     The strongest stacker here where labels depend on each other or members confuse labels in the same way; where they
@@ -103,10 +91,6 @@ class LabelContextStacker(LogitStacker):
 
     method: ClassVar[str] = "label-context"
 
-    pool_weights_: DoubleArray
-    fusing_ = Renamed("pool_weights_")
-    ridge_: DoubleArray
-    ridge_outputs_: DoubleArray
     first_coefficients_: DoubleArray
     to_truth_: DoubleArray
     to_logit_: DoubleArray
@@ -114,9 +98,7 @@ class LabelContextStacker(LogitStacker):
 
     def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
         """Fit the stages one after the other, each on held-out answers of the one before."""
-        self.pool_weights_ = fit_pool_weights(rows)
-        pooled = pool_logits(rows.logits, rows.usable, self.pool_weights_)
-        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(pooled, rows)
+        pooled, context = self._fit_ridge(rows)
         self.first_coefficients_ = fit_on_logits(rows, [context], penalty)
         features, usable = [*rows.logits, context], usable_with_context(rows.usable, 1)
         first = sigmoid(cross_fit_logits(features, rows, usable, penalty, start=self.first_coefficients_))
@@ -126,8 +108,7 @@ class LabelContextStacker(LogitStacker):
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Apply the first stage and the joint regression."""
-        pooled = pool_logits(logits, self.covers_.T, self.pool_weights_)
-        context = apply_ridge(pooled, self.ridge_, self.ridge_outputs_)
+        pooled, context = self._apply_ridge(logits)
         first = sigmoid(apply_logistic([*logits, context], self.first_coefficients_))
         joint = JointRegression(self.to_truth_, self.to_logit_)
         return [context, *_neighbor_features(joint, self.moments_, pooled, first)]
@@ -135,13 +116,7 @@ class LabelContextStacker(LogitStacker):
     def _added_bytes(self, n_rows: int, n_labels: int) -> float:
         """Count the matrices of the ridge, then of the joint regression, which spans logits and truths."""
         joint = 8.0 * (2 * n_labels) ** 2 * (self.n_folds + 7)
-        return max(ridge_bytes(n_rows, n_labels, self.n_folds), joint) + 24.0 * n_rows * n_labels
-
-    @classmethod
-    def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
-        """Rebuild the stacker; earlier versions weighed all members alike and solved every ridge among the labels."""
-        earlier = {"ridge_outputs_": np.empty((0, arrays["covers_"].shape[-1]))}
-        return super()._from_state(values, {**earlier, **read_pool_weights(arrays)}, texts)
+        return max(super()._added_bytes(n_rows, n_labels), joint) + 24.0 * n_rows * n_labels
 
 
 def fit_joint_stage(
@@ -152,7 +127,7 @@ def fit_joint_stage(
     Parameters
     ----------
     pooled : ndarray of float64, shape (n_samples, n_labels)
-        Fused logits.
+        Pooled logits.
     first : ndarray of float64, shape (n_samples, n_labels)
         Held-out probabilities of the first stage, which stand in for the truth of held-out rows.
     rows : TrainingRows

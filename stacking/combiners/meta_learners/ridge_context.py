@@ -85,14 +85,23 @@ class RidgeContext(LogitStacker):
 
     def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
         """Fit the ridge; return its cross-fitted answers."""
-        self.pool_weights_ = fit_pool_weights(rows)
-        pooled = pool_logits(rows.logits, rows.usable, self.pool_weights_)
-        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(pooled, rows)
-        return [context]
+        return [self._fit_ridge(rows)[1]]
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Return the ridge's answers."""
-        return [apply_ridge(pool_logits(logits, self.covers_.T, self.pool_weights_), self.ridge_, self.ridge_outputs_)]
+        return [self._apply_ridge(logits)[1]]
+
+    def _fit_ridge(self, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray]:
+        """Fit the ridge; return the pooled logits and its cross-fitted answers."""
+        self.pool_weights_ = fit_pool_weights(rows)
+        pooled = pool_logits(rows.logits, rows.usable, self.pool_weights_)
+        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(pooled, rows)
+        return pooled, context
+
+    def _apply_ridge(self, logits: FloatArray) -> tuple[DoubleArray, DoubleArray]:
+        """Return the pooled logits and the ridge's answers."""
+        pooled = pool_logits(logits, self.covers_.T, self.pool_weights_)
+        return pooled, apply_ridge(pooled, self.ridge_, self.ridge_outputs_)
 
     def _added_bytes(self, n_rows: int, n_labels: int) -> float:
         """Count the ridge's matrices."""

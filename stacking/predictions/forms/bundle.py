@@ -8,6 +8,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +22,7 @@ from stacking.files.untrusted import read_npz
 from stacking.links import sigmoid_in_place
 from stacking.predictions.forms.matrix_files import header_bytes
 from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
-from stacking.predictions.sources import ALL, rows_per_block
+from stacking.predictions.sources import iter_blocks
 
 MARK = b"labelstack predictions"
 """Comment of the first array in the archive, which distinguishes a bundle of ours from other files."""
@@ -224,10 +225,6 @@ def _member(archive: zipfile.ZipFile, key: str, comment: bytes = b"") -> Any:
 
 def _write_scores(predictions: PredictionSet, member: BinaryIO, dtype: str) -> None:
     """Write the scores model by model."""
-    block = rows_per_block(predictions.n_labels)
     for model in range(predictions.n_models):
-        for start in range(0, predictions.n_samples, block):
-            rows = slice(start, min(start + block, predictions.n_samples))
-            scores = np.empty((rows.stop - start, predictions.n_labels), np.float32)
-            predictions.source.read(model, rows, ALL, scores)
+        for _, scores in iter_blocks(partial(predictions.source.read, model), predictions.source.shape[1:]):
             member.write(np.ascontiguousarray(scores, dtype=dtype).data.cast("B"))

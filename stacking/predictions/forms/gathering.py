@@ -95,6 +95,7 @@ def load(
         found = _with_truth(members[0][1], truth)
     elif any(isinstance(where, str | os.PathLike) for _, where in members):
         _refuse_nameless(members)
+        _refuse_results(members)
         alone = members[0][1] if len(members) == 1 and members[0][0] is None else None
         source: dict[str, Any] = {"models": members} if alone is None else {"path": alone}
         found = load_predictions(**source, truth=truth, ids=ids, labels=labels, from_logits=from_logits)
@@ -181,6 +182,16 @@ def _refuse_nameless(members: Sequence[Member]) -> None:
             raise TypeError(
                 f"model {name!r} must name its rows and labels to be matched with files: got {type(where).__name__}; "
                 "make it a data frame with the ids as its index and one column per label."
+            )
+
+
+def _refuse_results(members: Sequence[Member]) -> None:
+    """Refuse folders that hold what labelstack has made of scores, such as an ensemble."""
+    for _, where in members:
+        place = Path(where) if isinstance(where, str | os.PathLike) else None
+        if place is not None and (place / "manifest.json").is_file() and not (place / "index.json").is_file():
+            raise ValueError(
+                f"{place} must hold scores: it holds a result; labelstack.load_ensemble opens an ensemble."
             )
 
 

@@ -22,12 +22,12 @@ from stacking.predictions.forms.tables import (
     BLANKS,
     HeldFrame,
     Table,
-    find_cell_separator,
     is_columnar,
     read_header_row,
     read_numbers,
     read_texts,
 )
+from stacking.predictions.forms.text_form import find_cell_separator
 
 _ONE_LABEL_COLUMNS: dict[str, Kind | None] = {
     "label": None,

@@ -4,9 +4,9 @@
 ``load_store`` reads nothing but names, truth and headers; scores are read when they are asked for.
 """
 
-import hashlib
 import os
 import threading
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice, check_model_scores, first_names
-from stacking._typing import BoolArray, FloatArray, IntArray
+from stacking._typing import BoolArray, IntArray
 from stacking.files.atomic_files import atomic_write_npy, check_writable, create_file, preallocate
 from stacking.files.ending import ending_with, run_all
 from stacking.files.output_folder import OutputFolder
@@ -26,7 +26,7 @@ from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, head
 from stacking.predictions.forms.store_index import ARRAY_METADATA, STORE, StoreIndex, describe_file, read_index
 from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
 from stacking.predictions.selection import select_positions
-from stacking.predictions.sources import ALL, BLOCK_BYTES, Index, PendingSource, canonical_bytes, rows_per_block
+from stacking.predictions.sources import PendingSource, hash_rows, iter_blocks
 
 
 class StoreWriter:
@@ -332,12 +332,8 @@ def copy_scores(predictions: PredictionSet, writer: StoreWriter) -> None:
     writer : StoreWriter
         Opened with the same names.
     """
-    block = rows_per_block(predictions.n_labels, BLOCK_BYTES)
     for model in range(predictions.n_models):
-        for start in range(0, predictions.n_samples, block):
-            rows = slice(start, min(start + block, predictions.n_samples))
-            scores = np.empty((rows.stop - start, predictions.n_labels), np.float32)
-            predictions.source.read(model, rows, ALL, scores)
+        for rows, scores in iter_blocks(partial(predictions.source.read, model), predictions.source.shape[1:]):
             writer.write(model, rows, scores)
 
 
@@ -435,14 +431,7 @@ def hash_matrix(matrix: MatrixFile) -> str:
     str
         SHA-256 of the float32 values in row order.
     """
-    digest = hashlib.sha256()
-    block = rows_per_block(matrix.n_columns, BLOCK_BYTES // 4)
-    for start in range(0, matrix.n_rows, block):
-        rows: Index = slice(start, min(start + block, matrix.n_rows))
-        scores: FloatArray = np.empty((min(block, matrix.n_rows - start), matrix.n_columns), np.float32)
-        matrix.read(rows, ALL, scores)
-        digest.update(canonical_bytes(scores))
-    return digest.hexdigest()
+    return hash_rows(matrix.read, (matrix.n_rows, matrix.n_columns))
 
 
 def write_at(descriptor: int, block: npt.NDArray[Any], position: int) -> None:

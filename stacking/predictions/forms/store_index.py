@@ -97,7 +97,7 @@ class StoreIndex:
         """What the store holds, whatever its files are called: names and hashes; no copy by label."""
         hashes = {name: entry["sha256"] for name, entry in self.files.items()}
         return {
-            "names": [self.n_samples, self.models, self.labels, self.label_groups, self.dtype],
+            "names": [self.n_samples, self.models, self.labels, self.label_groups, self.label_ids, self.dtype],
             "scores": [hashes[name] for name in self.scores],
             "ids": hashes[self.ids],
             "facts": {key: hashes[name] for key, name in self.facts.items()},

@@ -1,11 +1,11 @@
 """Tables: one CSV, Parquet or Feather file per model, the first column the id, one column per label.
 
 Ids are text whatever they look like: ``007`` and ``NA`` survive. Cells are separated by commas, or by semicolons or
-tabs where the header is. pandas is loaded only when a table is read.
+tabs where the header is, or by what a first line ``sep=;`` says, as spreadsheets write it. Text is UTF-8, or UTF-16
+where the file begins with that mark. pandas is loaded only when a table is read.
 """
 
 import csv
-import gzip
 import json
 import os
 import re
@@ -20,8 +20,8 @@ import numpy as np
 
 from stacking._checks import check_names, first_duplicate
 from stacking._typing import FloatArray, StringArray
-from stacking.files.untrusted import check_unpacked_size
 from stacking.named_arrays.frames import ID_NAMES, split_frame
+from stacking.predictions.forms.text_form import find_cell_separator, find_text_form, opener
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 COLUMNAR_SUFFIXES = (".parquet", ".feather", ".arrow")
@@ -29,12 +29,7 @@ COLUMNAR_SUFFIXES = (".parquet", ".feather", ".arrow")
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", *COLUMNAR_SUFFIXES)
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
-CELL_SEPARATORS = (",", ";", "\t")
 _FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
-_HEAD_BYTES = 2**18
-"""How much of a file is looked at to find what separates its cells: room for a header of thousands of labels."""
-_HEAD_ROWS = 20
-"""Rows, the header among them, whose cells are counted where several separators are possible. A choice, not tuned."""
 
 
 @dataclass(frozen=True)
@@ -264,11 +259,13 @@ def read_numbers(
     ImportError
         If a Parquet file is read without pyarrow.
     ValueError
-        If an id appears twice, or a cell is not a number; the error names file, row and column.
+        If an id appears twice, a cell is not a number, or a column has numbers but no name; the error names file, row
+        and column. A column without name and numbers, as commas at the ends of rows make it, is none.
     """
     place = _place(path)
     names = read_header_row(place, first_is_id=id_column is None)
     id_name = names[0] if id_column is None else id_column
+    leave_out = leave_out if is_columnar(place) else {*leave_out, *_check_nameless(place, names)}
     columns = tuple(name for name in names if name != id_name and name not in leave_out)
     if is_columnar(place):
         frame = _columnar(place)
@@ -294,6 +291,20 @@ def read_numbers(
         columns,
         np.require(frame[list(columns)].to_numpy(np.float32), requirements=["C", "W"]),
     )
+
+
+def _check_nameless(place: Path, names: Sequence[str]) -> list[str]:
+    """Return the columns of a text file that have neither a name nor content; refuse one that has content."""
+    header = next(iterate_rows(place))[1]
+    nameless = [name for name, cell in zip(names, header, strict=True) if name and not cell.strip()]
+    for name, cells in read_texts(place, nameless).items() if nameless else ():
+        held = next((cell for cell in cells if cell.strip()), None)
+        if held is not None:
+            raise ValueError(
+                f"{place} must name every column in its first row: column {names.index(name) + 1} has none and holds "
+                f"{held[:40]!r}; add the name."
+            )
+    return nameless
 
 
 def read_texts(
@@ -375,17 +386,18 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     ValueError
         If it is empty, no text in UTF-8, or damaged.
     """
-    check_unpacked_size(path)
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    form = find_text_form(path)
     empty = True
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=find_cell_separator(path))
+        with opener(path)(path, "rt", encoding=form.encoding, newline="") as file:
+            for _ in range(form.n_skipped):
+                file.readline()
+            reader = csv.reader(file, delimiter=form.separator)
             for cells in reader:
                 if cells:
                     empty = False
-                    yield reader.line_num, cells
-    except UnicodeDecodeError as error:
+                    yield reader.line_num + form.n_skipped, cells
+    except UnicodeError as error:
         raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
     except (csv.Error, OSError, EOFError) as error:
         raise ValueError(f"{path} must be an undamaged table: {error}.") from error
@@ -422,44 +434,6 @@ def _place(path: str | os.PathLike[str] | HeldFrame) -> Any:
     return path if isinstance(path, HeldFrame) else Path(path)
 
 
-def find_cell_separator(path: Path) -> str:
-    """
-    Find what separates the cells of a text file: what the header holds, outside quotes.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV or TSV file, plain or gzipped.
-
-    Returns
-    -------
-    str
-        A comma, a semicolon or a tab. Where the header holds several of them, the one under which the rows that follow
-        have as many cells as the header; a comma where nothing decides.
-    """
-    if ".tsv" in path.suffixes:
-        return "\t"
-    check_unpacked_size(path)
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
-    except (OSError, EOFError):
-        return ","  # whoever reads the file says what is wrong with it
-    lines = head.splitlines(keepends=True)
-    lines = lines if len(head) < _HEAD_BYTES // 4 or len(lines) < 2 else lines[:-1]
-    widths: dict[str, list[int]] = {}
-    for separator in CELL_SEPARATORS:
-        try:
-            rows = [row for row in islice(csv.reader(lines, delimiter=separator), _HEAD_ROWS) if row]
-        except csv.Error:
-            continue
-        widths[separator] = [len(row) for row in rows]
-    several = [separator for separator, found in widths.items() if found and found[0] > 1]
-    even = [separator for separator in several if len(set(widths[separator])) == 1]
-    return (even or several or [","])[0]
-
-
 def _with_decimal_commas(path: Path, names: tuple[str, ...], options: dict[str, Any]) -> Any:
     """Read a file whose numbers have decimal commas, as files separated by semicolons do; None where they have not."""
     if find_cell_separator(path) == ",":
@@ -474,13 +448,14 @@ def _csv(path: Path, **options: Any) -> Any:
     """Read a CSV or TSV file with pandas; its warnings about lost cells are errors."""
     import pandas as pd
 
-    separator = find_cell_separator(path)
+    form = find_text_form(path)
+    options |= {"sep": form.separator, "encoding": form.encoding, "skiprows": form.n_skipped}
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             # without index_col=False pandas takes the first cells of longer rows for an index
-            return pd.read_csv(path, sep=separator, encoding="utf-8-sig", index_col=False, **options)
-        except UnicodeDecodeError as error:
+            return pd.read_csv(path, index_col=False, **options)
+        except UnicodeError as error:
             raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
         except (OSError, EOFError) as error:
             raise ValueError(f"{path} must be an undamaged table: {error}.") from error

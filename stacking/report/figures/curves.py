@@ -64,6 +64,7 @@ def threshold_figure(
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("threshold, the same for all labels")
+        axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
         axes.set_ylabel("micro-F1")
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
         finish_axes(axes, grid="y")
@@ -106,6 +107,7 @@ def reliability_figure(
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_ylabel("share that is true")
+        axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
         finish_axes(axes, grid="y")
         if strip is not None and counts is not None:
@@ -165,6 +167,7 @@ def training_curves_figure(
                 if len(y) > 1:
                     axes.plot(x, y.T, color=color, linewidth=0.7, alpha=0.35)
                 axes.plot(x, _column_means(y), color=color, marker="o" if len(x) <= 12 else "", markersize=3.5)
+            axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
             axes.set_title(shorten(member, 18 if narrow else 28), loc="left", color=INK)
             axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             finish_axes(axes, grid="y")

@@ -421,3 +421,51 @@ def test_four_kills_and_one_more_start_give_bit_for_bit_the_uninterrupted_run(
     for name in ("photos.npy", "mirrored.npy"):
         found, expected = (next((tmp_path / run / "features").glob(f"*/{name}")) for run in ("killed", "whole"))
         assert found.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("write", OSError(28, "no space left")),
+        ("photos", KeyboardInterrupt()),
+        ("body", TimeoutError("over")),
+        ("photos", RuntimeError("worker was killed")),
+    ],
+    ids=str,
+)
+def test_what_ends_an_extraction_comes_out_of_it(tiny_photos, member, tmp_path, monkeypatch, error, place):
+    """Also where the unfinished file cannot be closed and the device does not give the network back."""
+
+    def fail(*_, **__):
+        raise error
+
+    def gone(*_, **__):
+        raise ConnectionError("the device is gone")
+
+    targets = {
+        "photos": (PhotoTensors, "iter_batches"),
+        "body": (extraction, "compute_features"),
+        "write": (feature_store.FeatureWriter, "write"),
+    }
+    monkeypatch.setattr(*targets[place], fail)
+    closing = feature_store.FeatureWriter.close
+    monkeypatch.setattr(feature_store.FeatureWriter, "close", lambda writer: (closing(writer), gone()))
+    back = torch.nn.Module.to
+    monkeypatch.setattr(
+        torch.nn.Module, "to", lambda self, *a, **k: gone() if a == ("cpu",) and k == {} else back(self, *a, **k)
+    )
+    seen = []
+    whole = extraction.write_features
+
+    def watched(*arguments, **options):
+        try:
+            whole(*arguments[:5], torch.device("cpu"), *arguments[6:], **options)
+        except BaseException as caught:
+            seen.append(caught)
+            raise
+
+    monkeypatch.setattr(member_features, "write_features", watched)
+    with pytest.raises((type(error), ValueError)):
+        run_training(recipe_of(tiny_photos, member), tmp_path / "run", device="cpu")
+    assert seen[0] is error
+    assert [note for note in error.__notes__ if "the device is gone" in note]

@@ -70,6 +70,7 @@ def test_train_writes_stores_of_out_of_fold_and_test_scores(trained):
     assert (oof.n_samples, test.n_samples) == (48, 8)
     assert oof.models == test.models == ("small", "frequent")
     assert str(run / "oof") in done.stdout
+    assert f"next: labelstack report {run} --out " in done.stderr
     assert "small" in done.stderr
 
 

@@ -10,6 +10,7 @@ from stacking import PredictionSet, StackingEnsemble
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds
 from stacking.decision_rules import image_rules as module
 from stacking.decision_rules.image_rules import group_of_labels
+from stacking.testing import draw_scores
 
 GROUPS = ("color", "color", "sleeve", "color", "", "sleeve", "")
 
@@ -144,7 +145,7 @@ def test_contradictory_rules_are_refused(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"exclusive_groups": ["color"]}, "'color' must be a label group.*Did you mean 'color'"),
+        ({"exclusive_groups": ["colur"]}, "'colur' must be a label group.*Did you mean 'color'"),
         ({"min_per_group": {"sleeve": 3}}, "must not exceed its 2 labels: got 3"),
         ({"min_labels": 8}, "the 7 labels that an image may have: got 8"),
         ({"top_k": 6, "exclusive_groups": ["color"]}, "the 5 labels that an image may have: got 6"),
@@ -171,9 +172,8 @@ def make_exclusive(rng, n_samples=400):
     """Two members see one color out of three, through noise, beside two labels of no group."""
     color = rng.integers(3, size=n_samples)
     y_true = np.column_stack([np.eye(3, dtype=np.uint8)[color], rng.random((n_samples, 2)) < 0.3]).astype(np.uint8)
-    logits = 2.0 * y_true - 1.0 + rng.normal(0, 1.2, (2, *y_true.shape))
     labels = ["color:red", "color:blue", "color:green", "striped", "long"]
-    return PredictionSet((1 / (1 + np.exp(-logits))).astype(np.float32), labels=labels, y_true=y_true)
+    return PredictionSet(draw_scores(y_true, [1.2, 1.2], rng, offset=-1.0), labels=labels, y_true=y_true)
 
 
 def test_an_ensemble_keeps_its_rules_and_its_estimate_counts_them(rng, tmp_path):

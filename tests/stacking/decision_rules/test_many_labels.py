@@ -5,13 +5,14 @@ import pytest
 
 from experiments.benchmarks.votes import TWICE, fit_both_shapes
 from stacking.decision_rules import sorted_cuts, tune_thresholds
+from stacking.testing import draw_scores
 
 
 @pytest.mark.parametrize("rule", ["exact-micro-f1", "cross-validated", "single", "own-f1"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_width_of_the_bins_changes_no_threshold(rule, weighted, rng, monkeypatch):
     truth = (rng.random((150, 40)) < 0.1).astype(np.uint8)
-    scores = (1 / (1 + np.exp(-(2 * truth - 2 + rng.normal(size=truth.shape))))).astype(np.float32)
+    scores = draw_scores(truth, [1.0], rng, offset=-2.0)[0]
     metadata = {"sample_weight": rng.integers(0, 4, 150) / 2} if weighted else {}
     fine = tune_thresholds(scores, truth, rule, **metadata)
     monkeypatch.setattr(sorted_cuts, "FINE_LABELS", 1)

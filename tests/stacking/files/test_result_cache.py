@@ -17,22 +17,20 @@ from stacking.files.atomic_files import FolderInUseError
 from stacking.files.result_cache import cache_folder, cache_key, cached, caching
 from stacking.folds import stratified_group_folds
 from stacking.predictions import PredictionSet, load_predictions, pack_predictions, save_predictions
+from stacking.testing import make_gated
 
 N_LABELS = 6
 
 
-def make_gated(n_samples=500, *, counted=False):
-    """The first model is right where the second is sure and random elsewhere: trees find it, a line does not."""
+def draw(n_samples=500, *, counted=False):
+    """Labels that trees help, the last one too rare for trees."""
     rng = np.random.default_rng(7)
-    y_true = (rng.random((n_samples, N_LABELS)) < 0.4).astype(np.uint8)
-    y_true[:, -1] = np.arange(n_samples) == 3  # too rare for trees
-    sure = rng.random(y_true.shape)
-    truth_or_noise = np.where(sure > 0.5, y_true, rng.random(y_true.shape) < 0.5)
-    scores = np.stack([0.1 + 0.8 * truth_or_noise, sure, 0.35 + 0.1 * y_true + 0.2 * rng.random(y_true.shape)])
-    metadata = (
-        {"y_known": rng.random(y_true.shape) < 0.9, "sample_weight": rng.integers(1, 3, n_samples)} if counted else {}
-    )
-    return PredictionSet(scores.astype(np.float32), y_true=y_true, **metadata)
+    shape = (n_samples, N_LABELS)
+    metadata = {"y_known": rng.random(shape) < 0.9, "sample_weight": rng.integers(1, 3, n_samples)} if counted else {}
+    gated = make_gated(n_samples, N_LABELS)
+    y_true = gated.y_true.copy()
+    y_true[:, -1] = np.arange(n_samples) == 3
+    return PredictionSet(gated.to_array(), y_true=y_true, **metadata)
 
 
 def state_of(stacker):
@@ -40,8 +38,8 @@ def state_of(stacker):
     return values["fitted"], {name: array.tolist() for name, array in arrays.items() if name != "centers_"}, texts
 
 
-def test_kept_pieces_give_the_same_and_are_not_computed_again(tmp_path, monkeypatch):
-    predictions = make_gated()
+def test_cached_results_are_the_same_and_are_not_computed_again(tmp_path, monkeypatch):
+    predictions = draw()
     plain = PerLabelStacker().fit(predictions)
     grown = []
     original = boosted_label.boost_label
@@ -89,7 +87,7 @@ def test_damage_and_a_second_run_are_refused(tmp_path):
 @pytest.mark.parametrize("changed", ["truth", "scores", "weights"])
 def test_a_folder_of_other_data_answers_nothing(tmp_path, changed):
     """What was kept of one fit is never taken for another whose truth, scores or weights differ."""
-    first = make_gated()
+    first = draw()
     truth, scores = np.asarray(first.y_true), first.to_array()
     metadata = {"y_true": truth, "sample_weight": np.ones(len(truth))}
     other = PredictionSet(scores, **metadata)
@@ -109,7 +107,7 @@ def test_a_folder_of_other_data_answers_nothing(tmp_path, changed):
 @pytest.mark.parametrize("counted", [False, True])
 def test_rows_read_label_by_label_give_the_same_trees(tmp_path, monkeypatch, counted):
     """From a store with a by-label copy, as beyond 100,000 rows."""
-    predictions = make_gated(counted=counted)
+    predictions = draw(counted=counted)
     folds = stratified_group_folds(predictions.y_true, 3)
     held, y_score = PerLabelStacker(max_rows=None).fit_out_of_fold(predictions, folds=folds)
     store = load_predictions(pack_predictions(predictions, tmp_path / "store", by_label=True))
@@ -130,7 +128,7 @@ def test_rows_read_label_by_label_give_the_same_trees(tmp_path, monkeypatch, cou
 @pytest.mark.slow
 def test_a_killed_fit_repeats_at_most_one_label(tmp_path):
     """SIGKILL between labels or in one: what is kept is whole, stays, and is not computed again."""
-    predictions = make_gated(4000)
+    predictions = draw(4000)
     save_predictions(predictions, tmp_path / "predictions.npz")
     work = tmp_path / "work"
     command = [sys.executable, "-m", "experiments", "fit", "predictions.npz", "--method", "lightgbm", "--quiet"]

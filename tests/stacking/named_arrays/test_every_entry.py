@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from stacking import PredictionSet, SoftVoting, StackingEnsemble, WeightedVoting, compare, metrics, tune_thresholds
-from stacking.calibration import PlattScaling, PriorShift
 from stacking.combiners.registry import create_method
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, rematch_thresholds
 from stacking.folds import holdout_rows, stratified_group_folds
 from stacking.predictions import StoreWriter, load_store
+from stacking.testing import draw_scores
 
 N = 60
 IDS = [f"photo{i:02d}" for i in range(N)]
@@ -18,7 +18,7 @@ MODELS = ["cnn", "vit"]
 RNG = np.random.default_rng(0)
 TRUTH = (RNG.random((N, 3)) < [0.2, 0.4, 0.6]).astype(int)
 KNOWN = RNG.random((N, 3)) < 0.9
-SCORES = (1 / (1 + np.exp(-(3 * TRUTH - 1.5 + RNG.normal(size=(2, N, 3)))))).astype(np.float32)
+SCORES = draw_scores(TRUTH, np.ones(2), RNG, signal=3.0, offset=-1.5)
 DECIDED = SCORES[0] > 0.4
 WEIGHT = RNG.integers(1, 4, N).astype(float)
 GROUPS = np.array([f"shop{i % 12:02d}" for i in range(N)])
@@ -112,10 +112,6 @@ ALONE = {
                     {"y_score": SCORES[0], "thresholds": LIMITS, "label_groups": np.array(["kind", "look", "look"])}),
     "rematch": (lambda **given: rematch_thresholds(**given).tolist(),
                 {"y_score": SCORES[0], "thresholds": LIMITS, "predicted_share": FREQUENCY}),
-    "calibrator": (lambda y_score, **given: PlattScaling().fit(y_score, **given).transform(y_score).tolist(),
-                   {"y_score": SCORES[0], "y_true": TRUTH, "y_known": KNOWN, "sample_weight": WEIGHT}),
-    "prior shift": (lambda y_score, train_frequency: PriorShift(train_frequency).fit(y_score).shift_.tolist(),
-                    {"y_score": SCORES[0], "train_frequency": FREQUENCY}),
     "folds": (lambda **given: stratified_group_folds(n_splits=3, **given).tolist(),
               {"y_true": TRUTH, "groups": GROUPS}),
     "holdout": (lambda **given: holdout_rows(fraction=0.3, **given).tolist(), {"y_true": TRUTH, "groups": GROUPS}),

@@ -29,7 +29,7 @@ def test_the_nearer_deadline_counts_and_ends_with_its_block():
 
 
 @pytest.mark.parametrize("method", ["ridge-context", "label-context", "logistic", "lightgbm"])
-def test_every_dear_candidate_can_be_cut_off(method):
+def test_every_slow_candidate_can_be_cut_off(method):
     predictions = make_predictions(n_samples=120)
     with within(-1.0), pytest.raises(TimeLimitReached):
         create_method(method).fit(predictions)

@@ -51,26 +51,26 @@ class WeightObjective(ABC):
         Scores with their truth and what counts of it.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        Accept candidates of shape (k, n_models, n_labels) besides (k, n_models); takes the grouped path, a little
-        slower.
 
     Attributes
     ----------
     name : str
         The name it is registered under.
+    judges_labels : bool
+        Whether each label is looked at by itself; else labels share weights wherever all members cover all of them.
     """
 
     name: ClassVar[str]
+    judges_labels: ClassVar[bool] = False
 
-    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
+    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
         if predictions.y_true is None:
             raise ValueError("predictions must carry y_true: weights are searched on it; use with_truth(y_true).")
         check_choice(mean, ("arithmetic", "geometric"), name="mean")
         self.predictions = predictions = predictions.only_counted()
         self.mean = mean
         self.covers = np.asarray(predictions.covers, dtype=bool)
-        self.shared = bool(self.covers.all()) and not per_label
+        self.shared = bool(self.covers.all()) and not self.judges_labels
         n_labels = predictions.n_labels
         self.group = np.zeros(n_labels, np.int64) if self.shared else np.arange(n_labels, dtype=np.int64)
         self.n_groups = 1 if self.shared else n_labels
@@ -81,7 +81,7 @@ class WeightObjective(ABC):
 
         Parameters
         ----------
-        candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
+        candidates : array of shape (k, n_models), or (k, n_models, n_labels) where labels have weights of their own
             Weights; renormalized per label over the models that cover it.
 
         Returns

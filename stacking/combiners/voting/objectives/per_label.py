@@ -40,8 +40,10 @@ class LabelObjective(WeightObjective):
     all that reach its lowest positive.
     """
 
+    judges_labels = True
+
     def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
-        super().__init__(predictions, mean, per_label=True)
+        super().__init__(predictions, mean)
         parts = [(part.values, part.start, part.weight) for part in self._gather([_EVERYTHING])[0][0]]
         self.cells = LabelCells.join(parts, is_logit=self.is_logit)
 

@@ -78,7 +78,7 @@ def test_random_labels_score_chance_out_of_fold(rng):
     assert abs(held_out[truth].mean() - held_out[~truth].mean()) < 0.03
 
 
-def test_a_spent_time_limit_leaves_dear_candidates_out_and_says_so(dependent):
+def test_a_spent_time_limit_leaves_slow_candidates_out_and_says_so(dependent):
     auto = AutoCombiner(time_limit=1e-9).fit(dependent)
     assert [entry["name"] for entry in auto.entries_ if entry["weight"] > 0] == ["mean"]
     left_out = [entry for entry in auto.entries_ if entry["reason"]]

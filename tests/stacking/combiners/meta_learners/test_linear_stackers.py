@@ -10,7 +10,7 @@ from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.folds import deal_folds
 from stacking.metrics import log_loss, mean_average_precision, micro_f1
 from stacking.predictions import PredictionSet
-from stacking.testing import make_predictions
+from stacking.testing import draw_scores, make_predictions
 
 LINEAR = [LabelwiseLogistic, RidgeContext, LabelContextStacker]
 
@@ -20,8 +20,7 @@ def dependent(rng, n_samples=1500, n_labels=8):
     pair = rng.random((n_samples, n_labels // 2)) < 0.3
     y_true = np.repeat(pair, 2, axis=1) ^ (rng.random((n_samples, n_labels)) < 0.08)
     shared = np.repeat(rng.normal(size=(n_samples, n_labels // 2)), 2, axis=1)
-    logits = 2.0 * y_true - 3.0 + 1.2 * shared + 0.8 * rng.normal(size=(3, n_samples, n_labels))
-    return PredictionSet(1 / (1 + np.exp(-logits)), y_true=y_true)
+    return PredictionSet(draw_scores(y_true, np.full(3, 0.8), rng, offset=1.2 * shared - 3.0), y_true=y_true)
 
 
 @pytest.mark.parametrize("stacker", [*LINEAR, PerLabelStacker])

@@ -12,24 +12,18 @@ from stacking.combiners.voting.objectives.per_label import MicroF1PerLabel
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import micro_f1
 from stacking.predictions import PredictionSet
+from stacking.testing import make_predictions
 
 ONE_BY_ONE = {"max_evaluations": 10**9}  # a budget is kept for each search, which is why they do not run together
 OBJECTIVES = ["micro-f1-best", "micro-f1-per-label", "macro-f1", "mean-average-precision", "log-loss"]
 
 
-def make_set(seed, n_samples=800, *, covers=None, label_groups=None):
+def make_set(seed, n_samples=800, **metadata):
     """Two members that each see their half of the labels well, and one that sees all a little."""
-    rng = np.random.default_rng(seed)
-    n_labels = 8
-    y_true = rng.random((n_samples, n_labels)) < np.geomspace(0.5, 0.05, n_labels)
-    noise = np.full((3, n_labels), 2.0)
+    noise = np.full((3, 8), 2.0)
     noise[0, ::2] = noise[1, 1::2] = 0.7
-    z = np.log(np.geomspace(0.5, 0.03, n_labels)) + 2.0 * y_true
-    z = z + noise[:, None, :] * rng.standard_normal((3, n_samples, n_labels))
-    y_scores = (1 / (1 + np.exp(-z))).astype(np.float32)
-    if covers is not None:
-        y_scores = np.where(covers[:, None, :], y_scores, np.float32(np.nan))
-    return PredictionSet(y_scores, y_true=y_true.astype(np.uint8), covers=covers, label_groups=label_groups)
+    settings = {"frequency": np.geomspace(0.5, 0.05, 8), "offset": np.log(np.geomspace(0.5, 0.03, 8))}
+    return make_predictions(3, n_samples, 8, random_state=seed, noise=noise, **settings, **metadata)
 
 
 def held_out_score(voting, tuning, test):

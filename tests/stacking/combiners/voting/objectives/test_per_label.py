@@ -12,18 +12,17 @@ from stacking.combiners.voting.objectives.per_label import MacroF1, MeanAverageP
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import macro_f1, mean_average_precision, micro_f1
 from stacking.predictions import PredictionSet
+from stacking.testing import draw_scores
 
 KINDS = [MicroF1PerLabel, MacroF1, MeanAveragePrecision]
 
 
 def make_set(rng, n_samples=400, *, gaps=False, counted=False):
     """Three models on rounded scores, so that ties abound; the last label has no positives."""
-    n_labels = 6
-    y_true = rng.random((n_samples, n_labels)) < np.geomspace(0.5, 0.02, n_labels)
-    y_true[:, -1] = False
-    z = np.log(np.geomspace(0.5, 0.02, n_labels)) + 2.0 * y_true + rng.standard_normal((3, n_samples, n_labels))
-    y_scores = (1 / (1 + np.exp(-z))).round(2).astype(np.float32)
-    covers = np.ones((3, n_labels), dtype=bool)
+    y_true = (rng.random((n_samples, 6)) < np.geomspace(0.5, 0.02, 6)).astype(np.uint8)
+    y_true[:, -1] = 0
+    y_scores = draw_scores(y_true, np.ones(3), rng, offset=np.log(np.geomspace(0.5, 0.02, 6))).round(2)
+    covers = np.ones((3, 6), dtype=bool)
     if gaps:
         covers[1, 3:] = covers[2, :1] = False
         y_scores = np.where(covers[:, None, :], y_scores, np.float32(np.nan))
@@ -31,7 +30,7 @@ def make_set(rng, n_samples=400, *, gaps=False, counted=False):
     if counted:
         weight = rng.integers(0, 4, n_samples).astype(float)
         extra = {"y_known": rng.random(y_true.shape) < 0.8, "sample_weight": weight}
-    return PredictionSet(y_scores, y_true=y_true.astype(np.uint8), covers=covers, **extra)
+    return PredictionSet(y_scores, y_true=y_true, covers=covers, **extra)
 
 
 @pytest.fixture(params=["plain", "gaps", "counted", "gaps and counted"])

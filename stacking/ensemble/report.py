@@ -1,21 +1,22 @@
-"""What fitting an ensemble found: the method, the decision rule, what cross-fitting says they are worth."""
+"""What an ensemble says of itself: what was chosen, and why."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stacking._earlier_names import warn_of_earlier_name
-from stacking._typing import FloatArray
-from stacking.combiners.combiner import Combiner
 from stacking.decision_rules import never_predicted
-from stacking.decision_rules.choice import ThresholdChoice
-from stacking.ensemble.notebook import ShownReport
 from stacking.metrics.gain_ladder import describe_gain
 from stacking.metrics.named import DEFAULT_METRIC, Metric
-from stacking.predictions import PredictionSet
+from stacking.report.notebook import Card, render_card
+
+if TYPE_CHECKING:
+    from stacking.combiners.combiner import Combiner
+    from stacking.decision_rules.choice import ThresholdChoice
+    from stacking.predictions import PredictionSet
 
 
-class EnsembleReport(ShownReport, dict[str, Any]):
+class EnsembleReport(dict[str, Any]):
     """What was chosen and why, as a dict that prints as a few lines."""
 
     @property
@@ -45,6 +46,10 @@ class EnsembleReport(ShownReport, dict[str, Any]):
         lines += [*describe_gain(self.get("gain_steps", []), title), *(str(note) for note in self["notes"])]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """Show the same lines in a notebook."""
+        return render_card(Card("What was chosen, and why", str(self).splitlines()))
+
     def __missing__(self, key: str) -> Any:
         """Answer to what version 0.1 called the steps."""
         if key != "rungs":
@@ -53,55 +58,53 @@ class EnsembleReport(ShownReport, dict[str, Any]):
         return self["gain_steps"]
 
 
-def report_fit(
-    method: str,
-    combiner: Combiner,
-    choice: ThresholdChoice,
-    metric: Metric,
-    held_out: tuple[PredictionSet, FloatArray],
+def describe_choice(
+    choice: ThresholdChoice, method: str, combiner: Combiner, metric: Metric, predictions: PredictionSet
 ) -> EnsembleReport:
-    """Report a fit.
+    """Say what was chosen by out-of-fold scores.
 
     Parameters
     ----------
-    method : str
-        Its name.
-    combiner : Combiner
-        Fitted.
     choice : ThresholdChoice
-        The decision rule.
+        The decision rule, and what each of those tried scored.
+    method : str
+        Name of the method.
+    combiner : Combiner
+        Fitted; its notes and the gain of its steps are taken over.
     metric : Metric
-        What was fitted for.
-    held_out : tuple of PredictionSet and ndarray of float32, shape (n_samples, n_labels)
-        The rows that thresholds were tuned on, and their cross-fitted scores.
+        What was chosen by.
+    predictions : PredictionSet
+        What was fitted on.
 
     Returns
     -------
     EnsembleReport
-        What was chosen, why, and what it is worth.
+        The estimate of a metric of scores is left to whoever has the scores.
     """
-    predictions, y_score = held_out
     steps = [dict(step) for step in getattr(combiner, "gain_steps_", ())]
     race = metric.rules.race
     if steps and metric.needs_decisions and race in choice.scores:
         # The race ends with one threshold (or the rule that the metric is raced with), the ensemble with its rule.
         steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores[race]
-    estimate = choice.scores.get(choice.rule)
+    estimate, is_default = choice.scores.get(choice.rule), metric.name == DEFAULT_METRIC
     report = EnsembleReport(
         method=method,
         rule=choice.rule,
         rules=choice.scores,
-        cross_fitted_micro_f1=estimate if metric.name == DEFAULT_METRIC or not metric.needs_decisions else None,
+        cross_fitted_micro_f1=estimate if is_default or not metric.needs_decisions else None,
         n_samples=predictions.n_samples,
         n_labels=predictions.n_labels,
         n_never_predicted=int(never_predicted(choice.thresholds).sum()),
         notes=list(getattr(combiner, "notes_", ())),
         gain_steps=steps,
     )
-    if metric.name == DEFAULT_METRIC:
-        return report
-    if estimate is not None and not metric.needs_decisions:
-        estimate = metric.measure(predictions.truth, None, y_score).value
-    ruled = metric.title if metric.needs_decisions else "micro-F1"
-    told = {"metric": metric.name, "metric_title": metric.title, "rule_title": ruled}
-    return EnsembleReport({**report, **told, "cross_fitted_score": estimate})
+    if not is_default:
+        rule_title = metric.title if metric.needs_decisions else "micro-F1"
+        score = estimate if metric.needs_decisions else None
+        report |= {
+            "metric": metric.name,
+            "metric_title": metric.title,
+            "rule_title": rule_title,
+            "cross_fitted_score": score,
+        }
+    return report
