@@ -235,6 +235,7 @@ def compare(
         from stacking.comparison import compare as compare_methods
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.metrics import find_metric, metric_name
+        from stacking.metrics.named import DEFAULT_METRIC
         from stacking.predictions import load_predictions
         from stacking.process.progress import report_progress
         from stacking.report import Column
@@ -289,4 +290,5 @@ def compare(
             show.note(f"not scored: {failure.name}: {failure.reason}")
         show.result(f"constant answer: {write_score(found.constant_answer)}")
         show.result(f"report: {out / 'report.html'}")
-        show.next("fit", *given.arguments, "--out", free_name("ensemble"))
+        asked = [] if by == DEFAULT_METRIC else ["--metric", metric]
+        show.next("fit", *given.arguments, *asked, "--out", free_name("ensemble"))
