@@ -279,7 +279,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        own = {"random_state": self.random_state, "image_rules": self.image_rules}
+        own: dict[str, Any] = {"random_state": self.random_state, "image_rules": self.image_rules}
         auto = AutoCombiner(time_limit=limit, metric=name_or_metric(self.metric), **own)
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
