@@ -280,11 +280,12 @@ def compare(
                 )
             write_comparison(found, output)
         show.data({"out": out, **json.loads((out / "leaderboard.json").read_text())})
+        is_macro = found.metric.title == "macro-F1"  # then the other average stands beside it
         show.table(
             ["method", "kind", Column(found.metric.title, "score"), Column("95 % interval", "interval"),
-             Column("macro-F1", "score"), Column("CPU time", "seconds")],
-            [[row.method, row.kind, row.score, write_interval(row.low, row.high), row.macro_f1, row.cpu_seconds]
-             for row in found.rows],
+             Column("micro-F1" if is_macro else "macro-F1", "score"), Column("CPU time", "seconds")],
+            [[row.method, row.kind, row.score, write_interval(row.low, row.high),
+              row.micro_f1 if is_macro else row.macro_f1, row.cpu_seconds] for row in found.rows],
         )  # fmt: skip
         for failure in found.failures:
             show.note(f"not scored: {failure.name}: {failure.reason}")
