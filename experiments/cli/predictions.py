@@ -77,7 +77,11 @@ def pack(
     """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.packing import PackingPlan, repack
+        from stacking.files.journal import finish_interrupted
 
+        for place in (out, rest_out):
+            if place is not None:  # before the files of a store that is changed in place are opened by their names
+                finish_interrupted(place)
         added = dict(split_model_option(value) for value in add or [])
         logits = choose_logits(from_logits, logits_of)
         of_opened, of_added = _share_out(logits, added)
