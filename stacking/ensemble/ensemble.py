@@ -44,7 +44,7 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
 from stacking.process.progress import steps
 
-TUNING_COST = 1.5
+TUNING_COST = 1.0
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
