@@ -27,7 +27,7 @@ T = TypeVar("T")
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """The arithmetics that torch's autocast carries out; float32 and tf32 need no other type."""
 
-AUTO_WORKERS = -1
+AUTO_WORKERS = -1  # as n_jobs=-1 of scikit-learn: as many as the machine suggests
 MOST_WORKERS = 16  # more decode faster than a GPU of 2026 trains at 224 pixels, and each costs half a GiB
 CACHED_SIZES = 10  # cuDNN's own limit of algorithms that it tries for a layer and size
 ALLOCATION_FAILURES = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
@@ -86,10 +86,10 @@ def send_photos(photos: Tensor, device: str | torch.device) -> Tensor:
     """
     if photos.device.type != "cpu" or not is_cuda(device):
         return photos.to(device)
-    here, beside = torch.cuda.current_stream(device), _copy_stream(str(torch.device(device)))
-    with torch.cuda.stream(beside):
+    here, copies = torch.cuda.current_stream(device), _copy_stream(str(torch.device(device)))
+    with torch.cuda.stream(copies):
         there = photos.pin_memory().to(device, non_blocking=True)
-    here.wait_stream(beside)
+    here.wait_stream(copies)
     there.record_stream(here)  # else the allocator could hand its memory out again while it is being read
     return there
 

@@ -19,13 +19,11 @@ from experiments.estimates.doctor import duration
 from experiments.reports.comparison_files import write_comparison
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind
+from stacking.report.writing import write_estimate, write_score
 
 if TYPE_CHECKING:
-    from base_models.manifest import Manifest
     from base_models.training.progress import TrainingEvent
     from stacking.comparison import Comparison
-    from stacking.predictions import PredictionSet
-    from stacking.report import Section
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
 N_TRAIN, N_TEST = 1800, 600  # photos: a choice, few enough for minutes on a CPU
@@ -86,10 +84,9 @@ def run_demo(out: str | Path, plan: DemoPlan | None = None) -> list[str]:
 def _run(out: Path, plan: DemoPlan) -> list[str]:
     """Go through the steps in a folder that is the demo's."""
     from base_models import run_training
-    from base_models.manifest import load_manifest
     from experiments.fashionblocks import synthesize
     from experiments.recipe import load_recipe
-    from stacking.comparison import compare
+    from experiments.reports.run_report import RunReportPlan, report_run
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.predictions import load_predictions
 
@@ -100,15 +97,14 @@ def _run(out: Path, plan: DemoPlan) -> list[str]:
     synthesize(data, n_train=plan.n_train, n_validation=0, n_test=plan.n_test, random_state=recipe.seed)
     plan.say(f"training {len(recipe.members)} members, {recipe.folds.n_networks} networks each …")
     run_training(recipe, run, recipe_folder=data, progress=plan.progress)
-    fitting, held_out = load_predictions(run / "oof"), load_predictions(run / "test")
     plan.say("fitting the ensemble …")
-    ensemble = StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit).fit(fitting)
+    ensemble = StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit)
+    ensemble, tuned_on = ensemble.fit_out_of_fold(load_predictions(run / "oof"))
     ensemble.save(out / "ensemble", overwrite=True)  # of an earlier demo: the folder is its own
     plan.say("comparing on held-out photos …")
-    found = compare(fitting, holdout=held_out, random_state=0, time_limit=plan.time_limit)
-    sections = _photo_sections(run, load_manifest(recipe.data, data), found, (fitting, held_out))
-    title = "FashionBlocks: the demo"
-    write_comparison(found, out / "report", title=title, extra_sections=sections, overwrite=True)
+    report = report_run(run, RunReportPlan(time_limit=plan.time_limit, data=data), fitted=(ensemble, tuned_on))
+    found, title = report.comparison, "FashionBlocks: the demo"
+    write_comparison(found, out / "report", title=title, extra_sections=report.sections, overwrite=True)
     return [
         f"drew {plan.n_train:,} training and {plan.n_test:,} held-out photos",
         f"trained {len(recipe.members)} members ({recipe.folds.n_networks} networks each)",
@@ -117,34 +113,18 @@ def _run(out: Path, plan: DemoPlan) -> list[str]:
     ]
 
 
-def _photo_sections(
-    run: Path, manifest: "Manifest", found: "Comparison", predictions: "tuple[PredictionSet, PredictionSet]"
-) -> "list[Section]":
-    """Build the sections that need the run folder and the photos."""
-    from experiments.reports.label_explanations import explanation_section
-    from experiments.reports.training_report import learning_curves_section, photos_section, worst_errors_section
-
-    sections = [learning_curves_section(run)]
-    members = [row.method for row in found.rows if row.kind == "member" and (run / "members" / row.method).is_dir()]
-    if members:
-        sections.insert(0, explanation_section(run, manifest, members[0], *predictions))
-    if found.ensemble is not None:
-        answer = found.held_out(found.ensemble.method)
-        sections = [photos_section(answer, manifest), worst_errors_section(answer, manifest), *sections]
-    return sections
-
-
 def _outcome(found: "Comparison") -> list[str]:
     """Say the scores in two lines."""
     member, ensemble = found.best_member, found.ensemble
     if member is None or ensemble is None:
         return [
             "no member or no ensemble could be scored: see the report",
-            f"constant answer {found.constant_answer:.3f}",
+            f"constant answer {write_score(found.constant_answer)}",
         ]
     gain = found.difference(ensemble.method, member.method)
     return [
-        f"best member {member.method}: micro-F1 {member.score:.3f} on held-out photos (constant answer "
-        f"{found.constant_answer:.3f})",
-        f"ensemble ({ensemble.method}): {ensemble.score:.3f}, {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
+        f"best member {member.method}: micro-F1 {write_score(member.score)} on held-out photos (constant answer "
+        f"{write_score(found.constant_answer)})",
+        f"ensemble ({ensemble.method}): {write_score(ensemble.score)}, "
+        f"{write_estimate(gain.value, gain.low, gain.high, signed=True)} to the best member",
     ]

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from experiments.score_table import check_score_suffix, write_scores
 from experiments.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
 from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable, sha256_file
 from stacking.files.output_folder import hash_request
 from stacking.files.output_rules import ResultKind, check_output_file, read_manifest
-from stacking.predictions.forms.bundle import check_bundle_target, write_bundle
+from stacking.predictions.forms.bundle import check_bundle_target
 
 if TYPE_CHECKING:
     from base_models.training.progress import TrainingEvent
@@ -46,7 +47,7 @@ class LabelTarget:
     out : Path
         CSV file; ``<out>.manifest.json`` beside it says how it was made, and that it may be replaced when asked.
     scores_out : Path, optional
-        Bundle of scores.
+        Scores: a bundle, or a table by its ending (`experiments.score_table`).
     csv_format : {'labels', 'submission'}, default='labels'
         Form of the CSV file.
     guard : bool, default=False
@@ -83,7 +84,7 @@ class LabelTarget:
         Raises
         ------
         ValueError
-            If a path is a folder, a link, no regular file or an input, the scores are no ``.npz``, or the form is
+            If a path is a folder, a link, no regular file or an input, the scores have another ending, or the form is
             unknown.
         OSError
             If a folder cannot be written or its disk is full.
@@ -94,8 +95,8 @@ class LabelTarget:
                 f"--out must be a file for the labels: {str(self.out)!r} is a folder; write "
                 f"{str(self.out / 'labels.csv')!r}."
             )
-        if self.scores_out is not None and self.scores_out.suffix != ".npz":
-            raise ValueError(f"--scores-out must end in .npz: got {str(self.scores_out)!r}.")
+        if self.scores_out is not None:
+            check_score_suffix(self.scores_out)
         if self.scores_out is not None and self.scores_out.absolute() == self.out.absolute():
             raise ValueError(f"--scores-out must differ from --out: both are {str(self.out)!r}.")
         for path in (*self.files, self.manifest):
@@ -136,8 +137,15 @@ class LabelTarget:
                 raise OutputRefusedError(
                     f"{path} is no file that labelstack wrote, by {self.manifest.name}: choose another name."
                 )
-        if self.scores_out is not None:
+        if self.scores_out is not None and self.scores_out.suffix.lower() == ".npz":
             check_bundle_target(self.scores_out, overwrite=self.overwrite)
+        elif self.scores_out is not None and self.scores_out.exists():
+            # A table carries no mark of ours: the manifest knows its hash, and that of the one it was to replace.
+            ours = () if earlier is None else (earlier["files"].get("1"), earlier.get("replaces"))
+            if sha256_file(self.scores_out) not in ours:
+                raise OutputRefusedError(
+                    f"{self.scores_out} is no file that labelstack wrote, by {self.manifest.name}: choose another name."
+                )
         return False
 
     def write(self, table: bytes, scores: "PredictionSet | None", manifest: Mapping[str, Any]) -> None:
@@ -155,11 +163,13 @@ class LabelTarget:
         with ExitStack() as stack:
             written = [stack.enter_context(atomic_writer(path, replace=path.exists())) for path in self.files]
             written[0].write(table)
-            if scores is not None:
-                write_bundle(scores, written[1])
+            if scores is not None and self.scores_out is not None:
+                write_scores(scores, written[1], self.scores_out.suffix.lower(), guard=self.guard)
             hashes = {str(number): _hash(file) for number, file in enumerate(written)}
             last = stack.enter_context(atomic_writer(self.manifest))  # closed, and so renamed, before the others
             content = {**manifest, "files": hashes, "request": hash_request(manifest)}
+            if self.scores_out is not None and self.scores_out.suffix.lower() != ".npz" and self.scores_out.exists():
+                content["replaces"] = sha256_file(self.scores_out)
             last.write((json.dumps(content, indent=1) + "\n").encode("utf-8"))
 
 
@@ -321,11 +331,11 @@ def label_samples(
     scores = None
     if target.scores_out is not None:
         aligned = predictions.subset(labels=list(ensemble.labels_))
-        facts: dict[str, Any] = {
+        metadata: dict[str, Any] = {
             name: getattr(aligned, name)
             for name in ("y_true", "y_known", "sample_weight", "groups", "label_groups", "label_ids", "train_frequency")
         }
-        facts["label_ids"] = facts["label_ids"] or ensemble.label_ids_
-        scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **facts)
+        metadata["label_ids"] = metadata["label_ids"] or ensemble.label_ids_
+        scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **metadata)
     target.write(table.getvalue(), scores, manifest)
     return LabelCounts(len(y_pred), float(y_pred.sum(axis=1).mean()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.row_split import hold_back
-from stacking.files.output_rules import check_not_input
+from stacking.files.output_rules import check_folder, check_not_input
 from stacking.predictions import (
     PredictionSet,
     add_by_label_copy,
@@ -17,7 +17,8 @@ from stacking.predictions import (
 )
 from stacking.predictions.forms.bundle import check_bundle_target
 from stacking.predictions.forms.label_cells import LabelList
-from stacking.predictions.forms.packing import change_store, holds_predictions
+from stacking.predictions.forms.packing import are_equal, change_store, holds_predictions
+from stacking.predictions.forms.store_index import read_index
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,12 @@ def repack(
     inputs = [path for path in plan.inputs if not (in_place and path == source)]
     for path in (out, plan.rest_out):
         if path is not None:
+            if not _is_bundle(path):
+                check_folder(path)
             check_not_input(path, inputs, is_folder=not _is_bundle(path))
     added = _load_added(predictions, plan)
     if in_place:
-        return [(out, _change_in_place(out, added, plan))]
+        return [(out, _change_in_place(predictions, out, added, plan))]
     if added is not None:
         _check_new(predictions, added)
         predictions = align_predictions([predictions, added], ids=predictions.ids, labels=predictions.labels)
@@ -134,10 +137,15 @@ def _check_new(predictions: PredictionSet, added: PredictionSet) -> None:
             )
 
 
-def _change_in_place(store: Path, added: PredictionSet | None, plan: PackingPlan) -> PredictionSet:
-    """Add and drop models of a store where it lies."""
+def _change_in_place(
+    predictions: PredictionSet, store: Path, added: PredictionSet | None, plan: PackingPlan
+) -> PredictionSet:
+    """Change a store where it lies: first its truth, names and order if they were given, then its models."""
     if plan.share is not None:
         raise ValueError(f"--split cannot write into the store it reads: {str(store)!r}; give another --out.")
+    index = read_index(store)
+    if not holds_predictions(store, predictions, dtype=index.dtype):
+        pack_predictions(predictions, store, dtype=index.dtype, by_label=bool(index.by_label), overwrite=True)
     if plan.dropped or added is not None:
         change_store(store, added=added, dropped=plan.dropped)
     if plan.by_label:
@@ -174,9 +182,9 @@ def _write(predictions: PredictionSet, out: Path, plan: PackingPlan) -> Predicti
 
 
 def _is_there(bundle: Path, predictions: PredictionSet) -> bool:
-    """Return whether a bundle holds these very predictions, so that a command begun again has nothing to do."""
+    """Return whether a bundle holds these very predictions, so that a command started again has nothing to do."""
     try:
         check_bundle_target(bundle, overwrite=True)
-        return bundle.is_file() and load_predictions(bundle).fingerprint == predictions.fingerprint
+        return bundle.is_file() and are_equal(load_predictions(bundle), predictions)
     except (OSError, ValueError):
         return False

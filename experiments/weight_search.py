@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 
 if TYPE_CHECKING:
+    from stacking.combiners.voting import WeightedVoting
     from stacking.files.output_folder import OutputFolder
+    from stacking.metrics import Metric
     from stacking.predictions import PredictionSet
 
 
@@ -37,7 +39,7 @@ def search_weights(
     optimizer : str, default='greedy'
         A name of `optimizers.list_optimizers`.
     objective : str, default='micro-f1-best'
-        What is optimized.
+        What is optimized, an objective or a metric; the vote is scored by the latter as well.
     mean : str, default='arithmetic'
         How scores are averaged: arithmetic or geometric.
     random_state : int, default=0
@@ -58,6 +60,7 @@ def search_weights(
     from stacking.combiners.voting import WeightedVoting
     from stacking.decision_rules.score_blocks import ScoreBlocks
     from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+    from stacking.report.chart_files import stand_alone
     from stacking.report.figures import search_figure
 
     if predictions.y_true is None:
@@ -88,11 +91,36 @@ def search_weights(
             "threshold": float(thresholds[0]),
             "in_sample_micro_f1": float(score),
         }
+        metric = _metric_of(objective)
+        if metric is not None:
+            result |= {"metric": metric.name, "in_sample_score": _measure(vote, predictions, metric)}
         atomic_write_json(output.path_of("weights.json"), result)
         atomic_write_text(output.path_of("history.csv"), _history_csv(vote.history_))
-        atomic_write_text(output.path_of("history.svg"), search_figure({optimizer: vote.history_}, loss=objective))
+        atomic_write_text(
+            output.path_of("history.svg"),
+            stand_alone(search_figure({optimizer: vote.history_}, loss=objective)),
+        )
         commit_result(output, build_manifest("optimize", {"predictions": predictions.fingerprint}, options))
     return result
+
+
+def _metric_of(objective: str) -> "Metric | None":
+    """Return the metric that an objective is named after, if it is one."""
+    from stacking.metrics import find_metric
+
+    try:
+        return find_metric(objective)
+    except ValueError:  # micro-f1-best and its like
+        return None
+
+
+def _measure(vote: "WeightedVoting", predictions: "PredictionSet", metric: "Metric") -> float:
+    """Score the vote by a metric, with one threshold that is tuned for it where decisions count."""
+    from stacking.decision_rules.choice import tune_rule
+
+    truth, y_score = predictions.truth, vote.predict_proba(predictions)
+    decided = tune_rule(y_score, truth, metric.rules.single, metric).decide(y_score)
+    return metric.measure(truth, decided, y_score).value
 
 
 def _history_csv(history: list[tuple[int, float]]) -> str:

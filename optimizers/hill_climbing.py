@@ -73,7 +73,7 @@ def hill_climbing(
     waiting = list(np.argsort(start_losses, kind="stable"))
     spent = 0
     for climb in range(n_restarts + 1):
-        incumbent, loss = _next_foot(search, climb, waiting, starts, start_losses)
+        incumbent, loss = _next_start(search, climb, waiting, starts, start_losses)
         sigma, success = step / np.sqrt(n), target
         while sigma * np.sqrt(n) > min_step:
             if spent == n_iterations:
@@ -89,7 +89,7 @@ def hill_climbing(
     return f"all {n_restarts + 1} climbs converged"
 
 
-def _next_foot(
+def _next_start(
     search: Search, climb: int, waiting: list[int], starts: FloatArray, losses: FloatArray
 ) -> tuple[FloatArray, float]:
     """Take the best start left and a random point in turn, since good starts often share one local optimum."""

@@ -164,7 +164,10 @@ def _load_reporter_class() -> Any:
     if _REPORTER not in sys.modules:
         package = importlib.util.find_spec("pyswarms")
         if package is None or not package.submodule_search_locations:
-            raise ModuleNotFoundError("optimizer 'pso' needs the library pyswarms: pip install pyswarms.")
+            raise ModuleNotFoundError(
+                "optimizer 'pso' needs the library pyswarms, which is not installed: pip install 'labelstack[search]'.",
+                name="pyswarms",
+            )
         path = Path(package.submodule_search_locations[0], "utils", "reporter", "reporter.py")
         spec = importlib.util.spec_from_file_location(_REPORTER, path)
         if spec is None or spec.loader is None:

@@ -20,7 +20,7 @@ Objective = Callable[[FloatArray], FloatArray]
 Callback = Callable[[int, float], bool | None]
 _T = TypeVar("_T")
 
-_NOT_ALLOWED = 1e100  # stands for +inf inside the methods, whose sums and differences it survives
+NOT_ALLOWED = 1e100  # stands for +inf inside the methods, whose sums and differences it survives
 
 
 class SearchStopped(Exception):
@@ -151,7 +151,7 @@ class Search:
             return np.empty(0)
         batch = candidates[: self._room()]
         losses = self._call(lambda: check_losses(self._objective(batch.copy()), batch))
-        losses = np.minimum(losses, _NOT_ALLOWED)
+        losses = np.minimum(losses, NOT_ALLOWED)
         self._record(batch, losses)
         if len(batch) < len(candidates):
             raise SearchStopped("max_evaluations reached")
@@ -205,7 +205,7 @@ class Search:
                 f"{type(self._objective).__name__} does not; add it, or choose an optimizer without, such as 'cma-es'."
             )
         value, gradient = self._call(lambda: answer(weights.copy()))
-        losses = np.minimum(check_losses(np.reshape(value, (1,)), weights[None]), _NOT_ALLOWED)
+        losses = np.minimum(check_losses(np.reshape(value, (1,)), weights[None]), NOT_ALLOWED)
         slope = np.asarray(gradient, dtype=np.float64)
         if slope.shape != (self.n_dimensions,) or not np.isfinite(slope).all():
             raise ValueError(
@@ -224,7 +224,7 @@ class Search:
         bool
             False while every loss was +inf.
         """
-        return self.best_loss < _NOT_ALLOWED
+        return self.best_loss < NOT_ALLOWED
 
     def _room(self) -> int | None:
         """Tell how many candidates the budget still allows; None is no limit."""

@@ -19,6 +19,8 @@ SIMPLEX_TOLERANCE = 1e-4
 six digits; the weights are then divided by it. A choice, not tuned."""
 ROUNDING = 1e-6
 """A score this far outside [0, 1] was meant to be a probability: sums in float32 end there."""
+MOST_CHARACTERS = 4_096
+"""Of a name: as many as the longest path on Linux has. Ids are often paths or addresses."""
 
 
 def check_choice(value: str, choices: Iterable[str], *, name: str) -> str:
@@ -512,6 +514,8 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     if isinstance(values, str | bytes):
         raise TypeError(f"{name} must be a list of names: got the single string {values!r}; put it in a list.")
     refuse_mask(values, name)
+    if not isinstance(values, np.ndarray) or values.dtype.kind == "O":  # before each is given the room of the longest
+        _refuse_long(values, name)
     array = np.asarray(values)
     if array.dtype.kind not in "USiu":
         array = np.asarray(values, dtype=object)
@@ -544,6 +548,17 @@ def _check_characters(texts: StringArray, name: str) -> None:
         place = int(wrong.argmax()) * codes.itemsize // texts.dtype.itemsize
         odd = "" if codes.max() > 0x10FFFF else f" {str(texts[place])!a}"
         raise ValueError(f"{name} must be text that can be written as UTF-8: got{odd} at position {place}; rename it.")
+
+
+def _refuse_long(values: npt.ArrayLike, name: str) -> None:
+    """Refuse a name that is no name: in an array of a million others it would take gigabytes."""
+    texts = (value for value in np.asarray(values, dtype=object).ravel() if isinstance(value, str | bytes))
+    longest = max(texts, key=len, default="")
+    if len(longest) > MOST_CHARACTERS:
+        raise ValueError(
+            f"{name} must have at most {MOST_CHARACTERS:,} characters each: got one of {len(longest):,}, which begins "
+            f"with {longest[:40]!r}; is a quotation mark missing in the file?"
+        )
 
 
 def _refuse_mixed(values: npt.ArrayLike, name: str) -> None:

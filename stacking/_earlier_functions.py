@@ -1,8 +1,9 @@
-"""Two functions of version 0.1 as they were called then, for one more version; see `stacking._earlier_names`."""
+"""Functions and a class of version 0.1 as they were called then, for one version; see `stacking._earlier_names`."""
 
 import numpy as np
 import numpy.typing as npt
 
+from stacking.decision_rules.labeled_scores import LabeledScores as LabelledScores  # noqa: F401
 from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
 

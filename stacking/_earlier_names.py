@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import Any
 
 Homes = str | tuple[str, ...]
+_PREFIX = __name__.removesuffix("stacking._earlier_names")
+"""Blank, but where `labelstack._rooms` has given our packages a second name."""
 
 
 class EarlierModules(MetaPathFinder, Loader):
@@ -25,7 +27,9 @@ class EarlierModules(MetaPathFinder, Loader):
         self.homes = homes
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Return a specification for a module that has moved."""
+        """Return a specification for a module that has moved; say what became of one that is gone."""
+        if fullname in GONE:
+            raise ImportError(GONE[fullname], name=fullname)
         return ModuleSpec(fullname, self) if fullname in self.homes else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -35,7 +39,7 @@ class EarlierModules(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Let the module look its names up where they live now."""
         homes = self.homes[module.__name__]
-        _warn(module.__name__, homes if isinstance(homes, str) else ", ".join(homes))
+        warn_of_earlier_name(module.__name__, homes if isinstance(homes, str) else ", ".join(homes))
         module.__getattr__ = _look_up(module.__name__, homes)  # type: ignore[method-assign]
 
 
@@ -47,11 +51,12 @@ def find_earlier_modules(homes: Mapping[str, Homes]) -> None:
     homes : mapping of str to str or tuple of str
         By earlier dotted name: the module, or modules, where its names live now.
     """
-    sys.meta_path.append(EarlierModules(homes))
+    if not _PREFIX:  # else the names are the user's
+        sys.meta_path.append(EarlierModules(homes))
 
 
-def find_earlier_name(package: str, home: str, name: str) -> Any:
-    """Look up a name of a package that was a module of the same name.
+def find_earlier_name(package: str, home: str, name: str, *, now: Mapping[str, str] | None = None) -> Any:
+    """Look up a name that a package had in version 0.1, such as when it was a module.
 
     Parameters
     ----------
@@ -61,6 +66,8 @@ def find_earlier_name(package: str, home: str, name: str) -> Any:
         The module that holds what it held.
     name : str
         What is asked for.
+    now : mapping of str to str, optional
+        What names are called now, by what they were called; a name that is not in it has stayed the same.
 
     Returns
     -------
@@ -72,10 +79,28 @@ def find_earlier_name(package: str, home: str, name: str) -> Any:
     AttributeError
         If it is not there.
     """
-    value = _look_up(package, home)(name)
+    current = (now or {}).get(name, name)
+    value = _look_up(package, home)(current)
     if not name.startswith("_"):
-        _warn(f"{package}.{name}", f"{home}.{name}")
+        warn_of_earlier_name(f"{package}.{name}", f"{home}.{current}")
     return value
+
+
+class Renamed:
+    """An attribute or method under the name that it had in version 0.1."""
+
+    def __init__(self, now: str) -> None:
+        """Keep what it is called now."""
+        self.now = now
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Keep what it was called."""
+        self.earlier = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        """Return what has the new name, with a FutureWarning."""
+        warn_of_earlier_name(f"{owner.__name__}.{self.earlier}", self.now, stacklevel=3)
+        return getattr(owner if instance is None else instance, self.now)
 
 
 def _look_up(earlier: str, homes: Homes) -> Callable[[str], Any]:
@@ -84,7 +109,7 @@ def _look_up(earlier: str, homes: Homes) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if not name.startswith("__"):
             for home in (homes,) if isinstance(homes, str) else homes:
-                found = getattr(import_module(home), name, None)
+                found = getattr(import_module(f"{_PREFIX}{home.removeprefix(_PREFIX)}"), name, None)
                 if found is not None:
                     return found
         raise AttributeError(f"module {earlier!r} has no attribute {name!r}")
@@ -92,10 +117,26 @@ def _look_up(earlier: str, homes: Homes) -> Callable[[str], Any]:
     return find
 
 
-def _warn(earlier: str, now: str) -> None:
-    """Say where something lives now."""
-    warnings.warn(f"{earlier} is now {now}; the earlier name goes with version 0.3.", FutureWarning, stacklevel=4)
+def warn_of_earlier_name(earlier: str, now: str, stacklevel: int = 4) -> None:
+    """Say where something lives now, or what it is called.
 
+    Parameters
+    ----------
+    earlier, now : str
+        Its name in version 0.1, and today's.
+    stacklevel : int, default=4
+        Of the warning: how many calls above is the caller who used the earlier name.
+    """
+    text = f"{earlier} is now {now}; the earlier name goes with version 0.3."
+    warnings.warn(text, FutureWarning, stacklevel=stacklevel)
+
+
+GONE = {
+    "stacking.calibration": (
+        "stacking.calibration is gone: on data that tuned nothing, no map of finished scores came near the method "
+        "'logistic', which calibrates every label; use StackingEnsemble('logistic'), or scikit-learn's calibrators."
+    )
+}
 
 MODULES: dict[str, Homes] = {
     "stacking._kernels": ("stacking.kernels.weights", "stacking.kernels.cuts", "stacking.kernels.folds"),
@@ -121,6 +162,10 @@ MODULES: dict[str, Homes] = {
     ),
     "stacking.csv_cells": "stacking.files.csv_cells",
     "stacking.deadline": "stacking.process.deadline",
+    "stacking.decision_rules.labelled_scores": (
+        "stacking.decision_rules.labeled_scores",
+        "stacking._earlier_functions",
+    ),
     "stacking.ensemble_folder": ("stacking.ensemble.folder", "stacking.combiners.state"),
     "stacking.kept_pieces": "stacking.files.result_cache",
     "stacking.meta_learners": "stacking.combiners.meta_learners",
@@ -131,7 +176,7 @@ MODULES: dict[str, Homes] = {
     "stacking.meta_learners.convolutional": "stacking.combiners.meta_learners.convolutional",
     "stacking.meta_learners.fused_logits": "stacking.combiners.meta_learners.pooled_logits",
     "stacking.meta_learners.label_context": "stacking.combiners.meta_learners.label_context",
-    "stacking.meta_learners.label_feed": "stacking.combiners.meta_learners.trees.label_feed",
+    "stacking.meta_learners.label_feed": "stacking.combiners.meta_learners.trees.label_inputs",
     "stacking.meta_learners.labelwise_logistic": (
         "stacking.combiners.meta_learners.labelwise_logistic",
         "stacking.combiners.meta_learners.logit_stacker",

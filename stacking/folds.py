@@ -12,6 +12,7 @@ Everything in `stacking` that splits rows or draws some of them does it here, fr
 (cells that are not annotated, rows of weight 0) moves no other row.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,9 @@ from stacking._checks import check_groups, check_y_true
 from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.named_arrays import align_by_name
 from stacking.truth import Truth, number_groups
+
+REMEMBERED_PARTS = 16
+"""Deals that a truth remembers: more than the outer folds of a comparison; only speed depends on it."""
 
 RandomState = int | np.random.Generator | None
 
@@ -56,6 +60,31 @@ def deal_folds(truth: Truth, n_splits: int = 5, *, random_state: RandomState = 0
     kept = truth.only_counted()
     folds = stratified_group_folds(kept.y_true, n_splits, groups=kept.groups, random_state=random_state)
     return _place_uncounted(truth, folds, lambda number: number % n_splits)
+
+
+def deal_part(truth: Truth, part: BoolArray) -> IndexArray:
+    """Deal some of the rows into folds, as `deal_folds` does, and remember them for whoever deals the same part again.
+
+    Parameters
+    ----------
+    truth : Truth
+        Of all rows.
+    part : ndarray of bool, shape (n_samples,)
+        The rows to deal.
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        Their folds; -1 for the other rows.
+    """
+    key = part.tobytes()
+    if key not in truth.dealt:
+        folds = np.full(len(part), -1, dtype=np.intp)
+        folds[part] = deal_folds(truth.rows(part))
+        while len(truth.dealt) >= REMEMBERED_PARTS:
+            truth.dealt.pop(next(iter(truth.dealt)))
+        truth.dealt[key] = folds.astype(np.int8)
+    return truth.dealt[key].astype(np.intp)
 
 
 def hold_out(truth: Truth, fraction: float, *, random_state: RandomState = 0) -> BoolArray:
@@ -314,3 +343,59 @@ def _check_truth(y_true: npt.ArrayLike) -> BoolArray:
     if not truth.size:
         raise ValueError(f"y_true must hold at least one sample and one label: got shape {truth.shape}.")
     return truth
+
+
+def read_folds(cv: Any, X: Any, y: npt.NDArray[Any], groups: npt.ArrayLike | None = None) -> IndexArray:
+    """Take folds from a splitter of scikit-learn, or from pairs of row numbers.
+
+    Parameters
+    ----------
+    cv : splitter or iterable of (train, test)
+        Anything with ``split(X, y, groups)``, or the pairs that it would give.
+    X : array-like of shape (n_samples, n_features)
+        Features, for the splitter.
+    y : ndarray of shape (n_samples, n_labels) or (n_samples,)
+        The target, for the splitter.
+    groups : array-like of shape (n_samples,), optional
+        Rows that must share a fold.
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        The fold in which each row is held out.
+
+    Raises
+    ------
+    ValueError
+        If `cv` is none of these, does not test every row once and train on all others, or splits a group.
+
+    Examples
+    --------
+    >>> read_folds([([2, 3], [0, 1]), ([0, 1], [2, 3])], np.zeros((4, 1)), np.zeros(4)).tolist()
+    [0, 0, 1, 1]
+    """
+    n_samples = len(y)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The groups parameter is ignored")  # they are looked at below
+            pairs = list(cv.split(X, y, groups) if hasattr(cv, "split") else cv)
+        held_out = [np.arange(n_samples)[np.asarray(test)] for _, test in pairs]
+        trained = [np.arange(n_samples)[np.asarray(train)] for train, _ in pairs]
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"cv must be a number of folds, a splitter that takes this target, or pairs of row numbers: {error}."
+        ) from error
+    if len(pairs) < 2 or not np.array_equal(np.sort(np.concatenate(held_out)), np.arange(n_samples)):
+        raise ValueError(
+            f"cv must test every row once, in two folds at least: got {len(pairs)} folds that test "
+            f"{sum(map(len, held_out))} of {n_samples} rows; use KFold, GroupKFold or the like."
+        )
+    if any(len(train) + len(test) != n_samples for train, test in zip(trained, held_out, strict=True)):
+        raise ValueError("cv must train on all rows that it does not test: one of its folds leaves some out.")
+    folds = np.empty(n_samples, np.intp)
+    for number, test in enumerate(held_out):
+        folds[test] = number
+    units = None if groups is None else number_groups(check_groups(groups, n_samples))
+    if units is not None and len(np.unique(np.stack([units, folds]), axis=1).T) > len(np.unique(units)):
+        raise ValueError("cv must keep groups whole: it splits one of them; use GroupKFold, or a number of folds.")
+    return folds

@@ -8,18 +8,21 @@ the plain mean where learning more does not pay.
 
 from __future__ import annotations
 
+import numbers
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassifierMixin, clone, is_classifier
-from sklearn.utils import _safe_indexing, get_tags
+from sklearn.base import ClassifierMixin, TransformerMixin, clone, is_classifier
+from sklearn.utils import Bunch, _safe_indexing, get_tags
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import (
     _check_feature_names,
+    _check_feature_names_in,
     _check_n_features,
     _check_sample_weight,
     _num_samples,
@@ -31,13 +34,15 @@ from stacking._checks import check_names, refuse_mask
 from stacking._typing import FloatArray
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
-from stacking.multilabel_target import holds_text, name_rows, read_target, refuse_gaps
-from stacking.named_arrays import align_by_name
+from stacking.multilabel_target import Target, holds_text, name_rows, read_target, refuse_gaps
+from stacking.named_arrays import align_by_name, is_frame
 from stacking.process.child_processes import run_parallel
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
+    from stacking.decision_rules.choice import TunedRule
+    from stacking.metrics.named import Metric
     from stacking.predictions import PredictionSet
     from stacking.truth import Truth
 
@@ -47,7 +52,7 @@ FEWEST_ROWS_TO_TUNE = 50
 The number is a choice, not tuned."""
 
 
-class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
+class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseComposition):  # type: ignore[misc]
     """Stack scikit-learn classifiers on a binary indicator target of many labels.
 
     Classifiers that handle many labels natively are fitted once per fold, the others once per label and fold. A label
@@ -68,10 +73,17 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         ``None`` means ``"auto"``.
     n_splits : int, default=5
         Folds for the out-of-fold scores, at least 2.
+    cv : int, splitter, iterable or None, default=None
+        As in scikit-learn: a number of folds, a splitter such as ``GroupKFold``, or pairs of row numbers to train and
+        to test on; every row is tested once. None means `n_splits`. Numbers give folds that are stratified over the
+        labels and keep groups whole.
     n_jobs : int or None, default=None
         Passed to :class:`joblib.Parallel` without a backend, so ``joblib.parallel_config`` decides where the fits run.
     random_state : int or None, default=0
         Seed of the folds and of the default final estimator.
+    metric : str, Metric or callable, default="micro-f1"
+        What the final estimator is fitted for and the thresholds are tuned for, as `stacking.metrics.find_metric` takes
+        it; an ensemble that is given keeps its own.
 
     Attributes
     ----------
@@ -80,6 +92,8 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         have them; for a one-dimensional target its two values.
     estimators_ : list of FittedBase
         The base classifiers fitted on all rows, without those dropped.
+    named_estimators_ : Bunch
+        The same by name: ``stack.named_estimators_["logistic"]`` or ``stack.named_estimators_.logistic``.
     final_estimator_ : combiner
         The combiner fitted on the out-of-fold scores.
     thresholds_ : ndarray of shape (n_labels,)
@@ -108,12 +122,16 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         final_estimator: Any = None,
         *,
         n_splits: int = 5,
+        cv: Any = None,
         n_jobs: int | None = None,
         random_state: int | None = 0,
+        metric: str | Metric | Callable[..., Any] = "micro-f1",
     ) -> None:
+        self.metric = metric
         self.estimators = estimators
         self.final_estimator = final_estimator
         self.n_splits = n_splits
+        self.cv = cv
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -198,8 +216,12 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         if hasattr(final, "check_parameters"):
             final.check_parameters(target.labels)
         groups, sample_weight = align_by_name({"row": rows}, "position", groups=groups, sample_weight=sample_weight)
+        given = self._given_folds(X, target, groups)
         X, truth = self._read_truth(X, target.indicators, sample_weight, groups)
-        folds = self._folds(truth)
+        if given is None:
+            folds = self._folds(truth)
+        else:  # rows of weight 0 are gone
+            folds = given if len(given) == len(truth.y_true) else given[np.asarray(sample_weight) > 0]
         indicators = truth.y_true.view(np.uint8)
         weight = None if truth.sample_weight is None else truth.sample_weight / truth.mean_weight
         jobs = [(base, fold) for base in range(len(self._parts)) for fold in np.unique(folds)]
@@ -213,9 +235,44 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         self.estimators_ = run_parallel(
             (delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts), self.n_jobs
         )
-        facts = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
-        self._fit_final(final, self._as_predictions(scores, **facts))
+        self.named_estimators_ = Bunch(**dict(zip([name for name, _ in self._parts], self.estimators_, strict=True)))
+        metadata = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
+        self._fit_final(final, self._as_predictions(scores, **metadata))
         return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return the scores of the base classifiers, side by side, as `sklearn.ensemble.StackingClassifier` does.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
+            Features as in ``fit``. Rows that were fitted on have scores of classifiers that have seen them.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_estimators * n_labels)
+            All labels of the first base classifier, then those of the next; named by ``get_feature_names_out``, and a
+            data frame after ``set_output(transform="pandas")``.
+        """
+        scores = self._base_scores(X)
+        return scores.transpose(1, 0, 2).reshape(scores.shape[1], -1)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Name the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the features; they decide nothing, but must be those of ``fit``.
+
+        Returns
+        -------
+        ndarray of str, shape (n_estimators * n_labels,)
+            ``logistic_label0 …``
+        """
+        check_is_fitted(self, "n_features_in_")
+        _check_feature_names_in(self, input_features, generate_names=False)
+        return np.array([f"{name}_{label}" for name, _ in self._parts for label in self.labels_], dtype=object)
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the combined probability of every label.
@@ -251,21 +308,113 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             return self.classes_[np.minimum(fired[:, 0], len(self.classes_) - 1)]
         return fired.astype(int)
 
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the fitted stack to a folder, without pickle.
+
+        The classifiers are written by skops (``pip install 'labelstack[skops]'``), what combines them as
+        `StackingEnsemble.save` writes it.
+
+        Parameters
+        ----------
+        folder : path
+            New or empty, or an earlier stack to replace.
+        overwrite : bool, default=False
+            Replace an earlier stack; it stays until the new one is whole. Other files are never touched.
+
+        Raises
+        ------
+        ImportError
+            If skops is not installed.
+        OutputRefusedError
+            If the folder holds a stack that was not to be replaced, or something else.
+        TypeError
+            If the final estimator is a scikit-learn classifier or a bare combiner: give ``StackingEnsemble(combiner)``.
+        """
+        from stacking.ensemble.classifier_folder import write_classifier_folder
+
+        check_is_fitted(self)
+        facts = {
+            "parameters": {"n_splits": self.n_splits, "random_state": self.random_state, "cv": self._saved_cv},
+            "labels": list(self.labels_),
+            "classes": self.classes_.tolist(),
+            "is_one_dimensional": self._one_dimensional,
+            "thresholds": [None if np.isinf(value) else float(value) for value in self.thresholds_],
+            "n_features_in": getattr(self, "n_features_in_", None),
+            "feature_names_in": getattr(self, "feature_names_in_", np.array([])).tolist(),
+        }
+        estimators = [
+            (name, estimator if _is_dropped(estimator) else clone(estimator)) for name, estimator in self.estimators
+        ]
+        fitted = dict(self.named_estimators_)
+        write_classifier_folder(folder, self.final_estimator_, estimators, fitted, facts, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], *, trusted: Collection[str] = ()) -> Self:
+        """Read a stack that `save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            Its folder. It may be a stranger's: only scikit-learn's and numpy's types are built, and those that are
+            named in `trusted`.
+        trusted : collection of str, default=()
+            Full names of further types; an error lists those that are needed.
+
+        Returns
+        -------
+        StackingMultilabelClassifier
+            Fitted.
+
+        Raises
+        ------
+        ImportError
+            If skops is not installed.
+        ValueError
+            If a file is missing or was changed, or a type is not trusted.
+        """
+        from stacking.ensemble.classifier_folder import read_classifier_folder
+        from stacking.files.untrusted import damage_of
+
+        ensemble, estimators, fitted, facts = read_classifier_folder(folder, trusted)
+        with damage_of(f"stack {folder}", "fit it again"):
+            stack = cls(estimators, clone(ensemble), **facts["parameters"])
+            stack.final_estimator_, stack.named_estimators_ = ensemble, Bunch(**fitted)
+            stack.estimators_ = [fitted[name] for name, _ in stack._parts]
+            stack.labels_, stack.classes_ = tuple(facts["labels"]), np.array(facts["classes"])
+            stack._one_dimensional = bool(facts["is_one_dimensional"])
+            stack.thresholds_ = np.array([np.inf if value is None else value for value in facts["thresholds"]])
+            if facts["n_features_in"] is not None:
+                stack.n_features_in_ = int(facts["n_features_in"])
+            if facts["feature_names_in"]:
+                stack.feature_names_in_ = np.array(facts["feature_names_in"], dtype=object)
+            if len({len(stack.labels_), len(stack.thresholds_), len(ensemble.labels_)}) > 1:
+                raise ValueError("its parts are for different numbers of labels")
+        return stack
+
+    @property
+    def _saved_cv(self) -> int | None:
+        """The folds as far as JSON can hold them: a splitter is not saved."""
+        return int(self.cv) if isinstance(self.cv, numbers.Integral) else None
+
     def _label_scores(self, X: Any) -> FloatArray:
         """Return the combined scores of shape (n_samples, n_labels)."""
-        check_is_fitted(self)
-        X = self._check_features(X, reset=False)
-        scores = np.stack([fitted.predict_proba(X) for fitted in self.estimators_])
-        combined = self.final_estimator_.predict_proba(self._as_predictions(scores))
+        scores = self._as_predictions(self._base_scores(X))
+        combined = self.final_estimator_.predict_proba(scores)
         # No answer is certain: scikit-learn expects probabilities of indicator targets inside (0, 1).
         return np.clip(combined, SMALLEST_SCORE, np.float32(1 - SMALLEST_SCORE))
 
-    def _as_predictions(self, scores: FloatArray, **facts: Any) -> PredictionSet:
+    def _base_scores(self, X: Any) -> FloatArray:
+        """Return the scores of the base classifiers, shape (n_estimators, n_samples, n_labels)."""
+        check_is_fitted(self)
+        X = self._check_features(X, reset=False)
+        return np.stack([fitted.predict_proba(X) for fitted in self.estimators_])
+
+    def _as_predictions(self, scores: FloatArray, **metadata: Any) -> PredictionSet:
         """Wrap base scores of shape (n_models, n_samples, n_labels) with the names of this stack."""
         from stacking.predictions import PredictionSet
 
         names = [name for name, _ in self._parts]
-        return PredictionSet(scores, models=names, labels=self.labels_, **facts)
+        return PredictionSet(scores, models=names, labels=self.labels_, **metadata)
 
     def _read_truth(
         self, X: Any, indicators: NDArray[np.uint8], sample_weight: ArrayLike | None, groups: ArrayLike | None
@@ -292,19 +441,24 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         from stacking.ensemble.ensemble import StackingEnsemble
 
         self.final_estimator_ = final.fit(predictions)
+        self._tuned: TunedRule | None = None
         if self._one_dimensional or predictions.n_samples < FEWEST_ROWS_TO_TUNE:
             self.thresholds_ = np.full(predictions.n_labels, 0.5)
         elif isinstance(final, StackingEnsemble):
             self.thresholds_ = final.thresholds_
         else:
-            self.thresholds_ = self._tune(final, predictions)
+            self._tuned = self._tune(final, predictions)
+            self.thresholds_ = self._tuned.thresholds
 
     def _decide(self, y_score: FloatArray) -> NDArray[np.bool_]:
         """Decide by the thresholds, and by the image rules of a final estimator that has some."""
         from stacking.ensemble.ensemble import StackingEnsemble
 
         if isinstance(self.final_estimator_, StackingEnsemble):
-            return self.final_estimator_.decide(y_score, self.thresholds_)
+            own = self.thresholds_ is self.final_estimator_.thresholds_  # then its rule may decide sample by sample
+            return self.final_estimator_.decide(y_score, None if own else self.thresholds_)
+        if self._tuned is not None and self.thresholds_ is self._tuned.thresholds:
+            return self._tuned.decide(y_score)
         return y_score >= self.thresholds_
 
     def _create_final(self) -> Any:
@@ -312,10 +466,12 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         from stacking.combiners.classifier import ClassifierCombiner
         from stacking.combiners.combiner import Combiner
         from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.metrics.named import find_metric
 
         given = "auto" if self.final_estimator is None else self.final_estimator
+        find_metric(self.metric)
         if isinstance(given, str):
-            return StackingEnsemble(given, random_state=self.random_state)
+            return StackingEnsemble(given, random_state=self.random_state, metric=self.metric)
         if isinstance(given, StackingEnsemble | Combiner):
             return clone(given)
         if not hasattr(given, "fit") or not is_classifier(given):
@@ -325,13 +481,28 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             )
         return ClassifierCombiner(clone(given))
 
-    def _tune(self, combiner: Any, predictions: PredictionSet) -> NDArray[np.float64]:
-        """Choose thresholds on scores that the combiner gave to rows it was not fitted on."""
+    def _tune(self, combiner: Any, predictions: PredictionSet) -> TunedRule:
+        """Choose a decision rule on scores that the combiner gave to rows it was not fitted on."""
         from stacking.decision_rules.choice import choose_thresholds
+        from stacking.metrics.named import find_metric
 
         folds = self._folds(predictions.truth)
-        scores = combiner.cross_fit_predict(predictions, folds=folds)
-        return choose_thresholds(scores, predictions, folds).thresholds
+        scores = combiner.predict_out_of_fold(predictions, folds=folds)
+        return choose_thresholds(scores, predictions, folds, metric=find_metric(self.metric))
+
+    def _given_folds(self, X: Any, target: Target, groups: ArrayLike | None) -> NDArray[np.intp] | None:
+        """Return the folds of a splitter or of pairs of row numbers; None where `cv` is a number or None."""
+        from stacking.folds import read_folds
+
+        if self.cv is None or isinstance(self.cv, numbers.Integral):
+            return None
+        y = target.indicators[:, 0] if self._one_dimensional else target.indicators
+        return read_folds(self.cv, X, y, groups)
+
+    @property
+    def _n_folds(self) -> int:
+        """How many folds are dealt where `cv` names none."""
+        return int(self.cv) if isinstance(self.cv, numbers.Integral) else self.n_splits
 
     def _folds(self, truth: Truth) -> NDArray[np.intp]:
         """Return the fold in which each row is held out."""
@@ -341,7 +512,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
             raise ValueError("X must hold at least 2 samples to cross-fit: got n_samples=1.")
         if truth.n_units < 2:
             raise ValueError("groups must hold at least 2 groups to cross-fit: got 1, so no row could be held out.")
-        return deal_folds(truth, self.n_splits, random_state=self.random_state)
+        return deal_folds(truth, self._n_folds, random_state=self.random_state)
 
     def _check_estimators(self) -> None:
         """Raise unless there are classifiers with names of their own."""
@@ -354,13 +525,13 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         for name, estimator in self._parts:
             if not is_classifier(estimator):
                 raise ValueError(f"estimators must be classifiers: got {estimator!r} under the name {name!r}.")
-        if self.n_splits < 2:
-            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
+        if self._n_folds < 2:
+            raise ValueError(f"{'n_splits' if self.cv is None else 'cv'} must be at least 2: got {self._n_folds}.")
 
     def _check_features(self, X: Any, *, reset: bool) -> Any:
         """Leave data frames and text to the base classifiers (they may pick columns); check everything else."""
         refuse_mask(X, "X")
-        if hasattr(X, "iloc") or holds_text(X):
+        if (is_frame(X) and hasattr(X, "shape")) or holds_text(X):
             if getattr(X, "ndim", 1) == 2:
                 _check_feature_names(self, X, reset=reset)
                 _check_n_features(self, X, reset=reset)
@@ -376,6 +547,7 @@ class StackingMultilabelClassifier(ClassifierMixin, _BaseComposition):  # type: 
         tags.classifier_tags.multi_class = False
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
+        tags.transformer_tags.preserves_dtype = []  # scores are float32
         bases = [get_tags(estimator).input_tags for _, estimator in self._parts]
         tags.input_tags.sparse = all(base.sparse for base in bases)
         tags.input_tags.allow_nan = all(base.allow_nan for base in bases)

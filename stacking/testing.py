@@ -20,7 +20,15 @@ from stacking._typing import FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.predictions import PredictionSet
 
-__all__ = ["check_combiner", "check_what_counts", "list_combiner_checks", "make_predictions", "make_uncounted"]
+__all__ = [
+    "check_combiner",
+    "check_what_counts",
+    "draw_scores",
+    "list_combiner_checks",
+    "make_gated",
+    "make_predictions",
+    "make_uncounted",
+]
 
 Builder = Callable[[], Combiner]
 Answer = Callable[[PredictionSet], npt.ArrayLike]
@@ -29,32 +37,118 @@ TOLERANCE = 1e-5
 """Scores that must be equal may differ by this much: sums in float32 that are taken in another order, with room."""
 
 
+def draw_scores(
+    y_true: npt.NDArray[Any],
+    noise: npt.ArrayLike,
+    rng: np.random.Generator,
+    *,
+    signal: float = 2.0,
+    offset: npt.ArrayLike = -1.2,
+    sharpness: npt.ArrayLike = 1.0,
+) -> FloatArray:
+    """Draw scores of models that see a truth through noise.
+
+    Parameters
+    ----------
+    y_true : array of shape (n_samples, n_labels)
+        The truth, 0 or 1.
+    noise : array of shape (n_models,) or (n_models, n_labels)
+        Standard deviation of each model's logits around what is so.
+    rng : Generator
+        Draws the noise.
+    signal : float, default 2.0
+        What a true label adds to the logit.
+    offset : array that broadcasts to (n_models, n_samples, n_labels), default -1.2
+        Logit of a label that is not there, such as that of its frequency.
+    sharpness : array that broadcasts to (n_models, n_samples, n_labels), default 1.0
+        Factor of the logits: above 1 a model is too sure of itself.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_models, n_samples, n_labels)
+        Scores in [0, 1].
+
+    Examples
+    --------
+    >>> scores = draw_scores(np.eye(3, dtype=int), [0.0], np.random.default_rng(0), signal=4.0, offset=-2.0)
+    >>> scores.shape, round(float(scores[0, 0, 0]), 2)
+    ((1, 3, 3), 0.88)
+    """
+    spread = np.asarray(noise, dtype=np.float64)
+    drawn = spread.reshape(len(spread), 1, -1) * rng.standard_normal((len(spread), *np.shape(y_true)))
+    logits = np.asarray(offset, dtype=np.float64) + signal * y_true + drawn
+    scores: FloatArray = (1.0 / (1.0 + np.exp(-np.asarray(sharpness) * logits))).astype(np.float32)
+    return scores
+
+
 def make_predictions(
-    n_models: int = 3, n_samples: int = 240, n_labels: int = 4, *, random_state: int = 0, covers: Any = None
+    n_models: int = 3,
+    n_samples: int = 240,
+    n_labels: int = 4,
+    *,
+    random_state: int | np.random.Generator = 0,
+    frequency: float | npt.NDArray[np.float64] = 0.4,
+    noise: npt.ArrayLike = 1.5,
+    covers: Any = None,
+    **options: Any,
 ) -> PredictionSet:
-    """Draw truths and scores of models that see them through noise.
+    """Draw truths, and scores of models that see them through noise.
 
     Parameters
     ----------
     n_models, n_samples, n_labels : int
         Shape.
-    random_state : int, default 0
-        Seed.
+    random_state : int or Generator, default 0
+        Seed, or what draws.
+    frequency : float or array of shape (n_labels,), default 0.4
+        Share of positives.
+    noise : float or array of shape (n_models,) or (n_models, n_labels), default 1.5
+        As in `draw_scores`.
     covers : array of bool, shape (n_models, n_labels), optional
         Which labels each model answers.
+    **options
+        `signal`, `offset` and `sharpness` of `draw_scores`, and other arguments of `PredictionSet`.
 
     Returns
     -------
     PredictionSet
-        With the truth; about 40 % positives.
+        With the truth.
+    """
+    rng = np.random.default_rng(random_state)
+    y_true = (rng.random((n_samples, n_labels)) < frequency).astype(np.uint8)
+    spread = np.full(n_models, noise) if np.ndim(noise) == 0 else noise
+    look = {name: options.pop(name) for name in ("signal", "offset", "sharpness") if name in options}
+    y_scores = draw_scores(y_true, spread, rng, **look)
+    if covers is not None:
+        y_scores[np.broadcast_to(~np.asarray(covers)[:, None, :], y_scores.shape)] = np.nan
+    return PredictionSet(y_scores, y_true=y_true, covers=covers, **options)
+
+
+def make_gated(n_samples: int = 400, n_labels: int = 6, *, random_state: int = 7, **metadata: Any) -> PredictionSet:
+    """Draw three models of which the first is right where the second is sure, and random elsewhere.
+
+    Trees find that out; no weighted mean does.
+
+    Parameters
+    ----------
+    n_samples, n_labels : int
+        Shape.
+    random_state : int, default 7
+        Seed.
+    **metadata
+        Other arguments of `PredictionSet`.
+
+    Returns
+    -------
+    PredictionSet
+        With the truth; the third model knows a little everywhere.
     """
     rng = np.random.default_rng(random_state)
     y_true = (rng.random((n_samples, n_labels)) < 0.4).astype(np.uint8)
-    logits = 2.0 * y_true - 1.2 + rng.normal(0.0, 1.5, (n_models, n_samples, n_labels))
-    y_scores = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
-    if covers is not None:
-        y_scores[np.broadcast_to(~np.asarray(covers)[:, None, :], y_scores.shape)] = np.nan
-    return PredictionSet(y_scores, y_true=y_true, covers=covers)
+    sure = rng.random((n_samples, n_labels))
+    first = 0.1 + 0.8 * np.where(sure > 0.5, y_true, rng.random((n_samples, n_labels)) < 0.5)
+    third = 0.35 + 0.1 * y_true + 0.2 * rng.random((n_samples, n_labels))
+    return PredictionSet(np.stack([first, sure, third]).astype(np.float32), y_true=y_true, **metadata)
 
 
 def make_uncounted(
@@ -130,7 +224,7 @@ def _iter_uncounted(whole: PredictionSet) -> Iterator[tuple[str, PredictionSet]]
     scores, truth, weight = whole.to_array(), np.asarray(whole.y_true), np.asarray(whole.sample_weight)
     counted, known = np.asarray(whole.truth.counted), np.asarray(whole.y_known)
     noise = rng.random(scores.shape, dtype=np.float32)
-    facts = whole.facts()
+    metadata = whole.metadata()
     for what, y_scores, y_true, sample_weight in (
         ("the truth of cells with y_known False", scores, np.where(known, truth, 1 - truth), weight),
         ("the truth of rows with sample_weight 0", scores, np.where((weight == 0)[:, None], 1 - truth, truth), weight),
@@ -139,15 +233,15 @@ def _iter_uncounted(whole: PredictionSet) -> Iterator[tuple[str, PredictionSet]]
         ("the unit of the weights (times 1000)", scores, truth, weight * 1000.0),
         ("the unit of the weights (sum 1)", scores, truth, weight / weight.sum()),
     ):
-        changed: dict[str, Any] = {**facts, "y_true": y_true, "sample_weight": sample_weight}
+        changed: dict[str, Any] = {**metadata, "y_true": y_true, "sample_weight": sample_weight}
         yield what, PredictionSet(y_scores, whole.ids, whole.models, whole.labels, **changed)
     yield "the presence of rows that do not count", whole.subset(samples=counted)
 
 
 def _with_weight(predictions: PredictionSet, weight: Any) -> PredictionSet:
     """Give predictions other weights."""
-    facts: dict[str, Any] = {**predictions.facts(), "sample_weight": weight}
-    return PredictionSet(predictions.to_array(), predictions.ids, predictions.models, predictions.labels, **facts)
+    metadata: dict[str, Any] = {**predictions.metadata(), "sample_weight": weight}
+    return PredictionSet(predictions.to_array(), predictions.ids, predictions.models, predictions.labels, **metadata)
 
 
 def list_combiner_checks() -> list[str]:
@@ -322,8 +416,8 @@ def _check_unknown_cells(build: Builder, tolerance: float) -> None:
     truth = np.asarray(predictions.y_true)
     known = np.random.default_rng(1).random(truth.shape) < 0.8
     fitted = [
-        build().fit(PredictionSet(predictions.to_array(), y_true=told, y_known=known)).predict_proba(predictions)
-        for told in (truth, np.where(known, truth, 1 - truth))
+        build().fit(PredictionSet(predictions.to_array(), y_true=given, y_known=known)).predict_proba(predictions)
+        for given in (truth, np.where(known, truth, 1 - truth))
     ]
     _require(np.array_equal(fitted[0], fitted[1]), "the truth of cells with y_known False must not matter")
 
@@ -334,13 +428,13 @@ def _check_weightless_rows(build: Builder, tolerance: float) -> None:
     truth, scores = np.asarray(predictions.y_true), predictions.to_array()
     rng = np.random.default_rng(2)
     weight = rng.integers(0, 4, len(truth)).astype(np.float64)
-    silent = (weight == 0)[:, None]
+    unweighted = (weight == 0)[:, None]
     fitted = [
-        build().fit(PredictionSet(seen, y_true=told, sample_weight=weight)).predict_proba(predictions)
-        for seen, told in (
+        build().fit(PredictionSet(seen, y_true=given, sample_weight=weight)).predict_proba(predictions)
+        for seen, given in (
             (scores, truth),
-            (scores, np.where(silent, 1 - truth, truth)),
-            (np.where(silent, rng.random(scores.shape, dtype=np.float32), scores), truth),
+            (scores, np.where(unweighted, 1 - truth, truth)),
+            (np.where(unweighted, rng.random(scores.shape, dtype=np.float32), scores), truth),
         )
     ]
     for name, other in zip(("truth", "scores"), fitted[1:], strict=True):
@@ -360,7 +454,7 @@ def _check_what_counts(build: Builder, tolerance: float) -> None:
             if predictions.n_samples == whole.n_samples
             else np.flatnonzero(np.asarray(counted))
         )
-        combiner, held_out = build().fit_cross_fitted(predictions, folds=rows % 3)
+        combiner, held_out = build().fit_out_of_fold(predictions, folds=rows % 3)
         held_out = held_out if predictions.counted is None else held_out[predictions.counted]
         return np.concatenate([combiner.predict_proba(fresh), held_out])
 
@@ -371,17 +465,19 @@ def _check_cross_fit(build: Builder, tolerance: float) -> None:
     """Cross-fitted scores of a row do not depend on that row's truth."""
     predictions = make_predictions()
     folds = np.arange(predictions.n_samples) % 3
-    y_score = build().cross_fit_predict(predictions, folds=folds)
+    y_score = build().predict_out_of_fold(predictions, folds=folds)
     _check_scores(y_score, (predictions.n_samples, predictions.n_labels), "cross-fitted scores")
     lied = np.asarray(predictions.y_true).copy()
     lied[folds == 1] = 1 - lied[folds == 1]
     other = build()
     if other.requires_truth and not other.choice_sees_all_rows:
-        told = other.cross_fit_predict(predictions.with_truth(lied), folds=folds)
+        given = other.predict_out_of_fold(predictions.with_truth(lied), folds=folds)
         _require(
-            np.array_equal(told[folds == 1], y_score[folds == 1]), "held-out scores must not see their rows' truth"
+            np.array_equal(given[folds == 1], y_score[folds == 1]), "held-out scores must not see their rows' truth"
         )
-    _expect_error(lambda: build().cross_fit_predict(predictions, folds=np.zeros(3)), "folds", "folds of a wrong length")
+    _expect_error(
+        lambda: build().predict_out_of_fold(predictions, folds=np.zeros(3)), "folds", "folds of a wrong length"
+    )
 
 
 def _check_state(build: Builder, tolerance: float) -> None:

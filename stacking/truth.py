@@ -108,6 +108,11 @@ class Truth:
             counted &= self.y_known.any(axis=1)
         return None if counted.all() or not counted.any() else counted
 
+    @cached_property
+    def dealt(self) -> dict[bytes, npt.NDArray[np.int8]]:
+        """Hold the folds of parts of these rows that `stacking.folds.deal_part` remembers."""
+        return {}
+
     @property
     def mean_weight(self) -> float:
         """Mean weight of the rows that count: divide sums of weights by it to get numbers of rows."""

@@ -2,10 +2,13 @@
 
 import os
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+chromium = runpy.run_path(str(Path(__file__).with_name("browser.py")))["chromium"]
 
 
 @pytest.fixture
@@ -28,6 +31,7 @@ ALLOWED_SKIPS = (
     r"needs folder permissions|needs /proc|reads the kernel's list|through /proc|no named pipes|KiB on Linux only",
     r"needs openssl|needs a CUDA device|no GPU|torch finds no CUDA device",
     r"the CPU is compared with itself",
+    r"needs Chromium",
     r"ray is not installed",  # an extra that the developers' environment leaves out
     r"SCIPY_ARRAY_API is not set|does not have a decision_function method",  # scikit-learn's own checks
     # cases of a matrix that do not apply

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("optimizers", "stacking", "base_models", "experiments")
+PACKAGES = ("optimizers", "stacking", "base_models", "experiments", "labelstack")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -79,7 +79,9 @@ def test_make_help_lists_the_commands():
         "fuzz",
         "mutants",
         "kills",
+        "coverage",
         "check",
+        "package",
         "audit",
         "format",
         "bench",

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from base_models._earlier_names import MODULES as BASE_MODELS
+from stacking import StackingEnsemble
 from stacking._earlier_names import MODULES as STACKING
+from stacking.combiners.registry import create_method, list_methods
+from stacking.metrics.gain_ladder import Ladder
+from stacking.predictions import PredictionMetadata
 from stacking.testing import make_predictions
 
 
@@ -21,6 +25,7 @@ def test_every_place_named_exists(earlier):
 
 EARLIER = {
     "stacking.methods": "create_method",
+    "stacking.decision_rules.labelled_scores": "LabelledScores",
     "stacking.cross_fitting": "nested_decisions",
     "stacking.paired_gain": "count_units",
     "stacking.predictions.truth": "read_label_list",
@@ -59,3 +64,44 @@ def test_a_name_that_never_was_is_no_module():
 
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = stacking.ensemble.Nothing
+
+
+def test_what_is_gone_says_what_to_use_instead():
+    with pytest.raises(ImportError, match=r"stacking\.calibration is gone: .* use StackingEnsemble\('logistic'\)"):
+        from stacking.calibration import PlattScaling  # noqa: F401
+
+
+def test_earlier_attributes_and_methods_answer_and_warn():
+    predictions = make_predictions(2, 60, 3)
+    folds = np.arange(60) % 3
+    with pytest.warns(FutureWarning, match=r"PredictionSet\.facts is now metadata"):
+        assert predictions.facts().keys() == predictions.metadata().keys()
+    combiner = create_method("ridge-context")
+    with pytest.warns(FutureWarning, match="is now fit_out_of_fold"):
+        combiner, y_score = combiner.fit_cross_fitted(predictions, folds=folds)
+    with pytest.warns(FutureWarning, match="is now predict_out_of_fold"):
+        np.testing.assert_array_equal(combiner.cross_fit_predict(predictions, folds=folds), y_score)
+    with pytest.warns(FutureWarning, match=r"RidgeContext\.fusing_ is now pool_weights_"):
+        assert combiner.fusing_ is combiner.pool_weights_
+    ladder = Ladder("a", 0.5, "b", 0.5, ())
+    with pytest.warns(FutureWarning, match=r"Ladder\.rungs is now steps"):
+        assert ladder.rungs == ()
+    ensemble = StackingEnsemble("mean", n_splits=2)
+    with pytest.warns(FutureWarning, match="is now fit_out_of_fold"):
+        ensemble.fit_cross_fitted(predictions)
+    with pytest.warns(FutureWarning, match="is now report_"):
+        assert ensemble.report_["rungs"] == ensemble.report_["gain_steps"]
+    with pytest.raises(KeyError, match="nothing"):
+        _ = ensemble.report_["nothing"]
+
+
+def test_earlier_keywords_and_public_names_answer_and_warn():
+    with pytest.warns(FutureWarning, match="with_dear is now include_slow"):
+        assert list_methods(with_dear=False) == list_methods(include_slow=False)
+    with pytest.warns(FutureWarning, match="PredictionMetadata"):
+        from stacking.predictions import PredictionFacts
+    assert PredictionFacts is PredictionMetadata
+    pytest.importorskip("torch")
+    with pytest.warns(FutureWarning, match="factorize_co_occurrence"):
+        from base_models.networks.heads import factorise_co_occurrence
+    assert factorise_co_occurrence.__name__ == "factorize_co_occurrence"

@@ -1,6 +1,7 @@
 """Made-up and damaged files for every reader and writer: only ValueError, TypeError or OSError may leave them.
 
-`hypothesis` makes the cases. In the suite a few of each are tried; ``make fuzz`` tries thirty times as many. Warnings
+`hypothesis` makes the cases. In the suite a few of each are tried; ``make fuzz`` tries thirty times as many,
+and ``LABELSTACK_FUZZ=10`` ten times. Warnings
 that readers give on purpose are listed in ``LISTED``; any other one is an error here as it is everywhere in the tests.
 """
 
@@ -30,7 +31,7 @@ from stacking.predictions.forms.name_lists import read_ids, read_label_list
 from stacking.predictions.forms.truth import read_truth
 from stacking.testing import make_predictions
 
-LONG = os.environ.get("LABELSTACK_FUZZ") == "long"
+TIMES = {"": 1, "long": 30}.get(asked := os.environ.get("LABELSTACK_FUZZ", "")) or int(asked)
 LISTED = (
     "unknown keys",
     "blank cells",
@@ -47,9 +48,9 @@ pytestmark = pytest.mark.fuzz
 def fuzz(n_cases):
     """Try so many cases, always the same ones in the suite; no database, no deadline."""
     return settings(
-        max_examples=30 * n_cases if LONG else n_cases,
+        max_examples=TIMES * n_cases,
         deadline=None,
-        derandomize=not LONG,
+        derandomize=TIMES == 1,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
@@ -178,10 +179,10 @@ def read_whole(predictions):
     value=st.lists(SCALARS, max_size=4) | st.lists(st.lists(SCALARS, max_size=3), max_size=3) | SCALARS,
 )
 def test_prediction_sets_of_anything(key, value):
-    facts = {"y_scores": [[[0.5, 0.1]]], "ids": ["a"], "models": ["m"], "labels": ["x", "y"], key: value}
+    metadata = {"y_scores": [[[0.5, 0.1]]], "ids": ["a"], "models": ["m"], "labels": ["x", "y"], key: value}
     if key == "x":
-        facts["extras"] = {"x": facts.pop("x")}
-    read_whole(survive(PredictionSet, facts.pop("y_scores"), **facts))
+        metadata["extras"] = {"x": metadata.pop("x")}
+    read_whole(survive(PredictionSet, metadata.pop("y_scores"), **metadata))
 
 
 # -- stores and ensembles ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is installed: the four packages and what they read; the benchmarks stay in the repository."""
+"""What is installed: the five packages and what they read; the benchmarks stay in the repository."""
 
 import tomllib
 from pathlib import Path
@@ -14,7 +14,7 @@ def test_every_package_but_the_benchmarks_is_installed():
     installed = set(find_packages(ROOT, include=chosen["include"], exclude=chosen["exclude"]))
     folders = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for package in ("optimizers", "stacking", "base_models", "experiments")
+        for package in ("optimizers", "stacking", "base_models", "experiments", "labelstack")
         for path in (ROOT / package).rglob("__init__.py")
     }
     assert {name for name in folders - installed} == {"experiments.benchmarks"}

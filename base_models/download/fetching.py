@@ -197,8 +197,8 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
 def _check_format(start: bytes, response: aiohttp.ClientResponse) -> None:
     """Refuse what does not start as a photo."""
     if photo_format(start) is None:
-        told = response.headers.get("Content-Type", "no type")[:60]
-        raise FetchError(f"not a photo (sent as {told!r}, starts with {start[:8]!r})", may_pass=False)
+        content_type = response.headers.get("Content-Type", "no type")[:60]
+        raise FetchError(f"not a photo (sent as {content_type!r}, starts with {start[:8]!r})", may_pass=False)
 
 
 def _asked_wait(value: str | None) -> float | None:

@@ -219,7 +219,7 @@ class Ledger(SqliteLedger):
             "SELECT id, url, status, reason, attempts FROM photos WHERE status IN ('refused', 'unreachable') "
             "ORDER BY position, id"
         )
-        lines = [(photo_id, *(guard_cell(str(cell)) for cell in facts)) for photo_id, *facts in rows]
+        lines = [(photo_id, *(guard_cell(str(cell)) for cell in cells)) for photo_id, *cells in rows]
         atomic_write_text(path, to_csv([("id", "url", "status", "reason", "attempts"), *lines]))
 
 

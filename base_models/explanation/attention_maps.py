@@ -16,7 +16,7 @@ from base_models.networks.feature_maps import run_body
 from base_models.networks.heads.attention import AttentionHead
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
-from base_models.photos.transforms import normalise_photos
+from base_models.photos.transforms import normalize_photos
 from base_models.training.scoring import split_evenly
 
 
@@ -81,7 +81,7 @@ def attention_maps(
     maps = []
     with answering(network), torch.no_grad(), arithmetic("float32", device):
         for rows in split_evenly(np.arange(len(photos)), batch_size):
-            shown = normalise_photos(photos[torch.from_numpy(rows)].to(device), network.mean, network.std)
+            shown = normalize_photos(photos[torch.from_numpy(rows)].to(device), network.mean, network.std)
             attention = network.head.attend(run_body(network.body, shown, "feature_map")[1].float())
             asked = torch.from_numpy(columns[rows]).to(device)
             maps.append(scale_to_peak(attention[torch.arange(len(rows), device=device)[:, None], asked]).cpu().numpy())

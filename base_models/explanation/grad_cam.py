@@ -24,7 +24,7 @@ from base_models.explanation.targets import answering, check_columns, maps_by_ep
 from base_models.networks.feature_maps import arrange_feature_map
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
-from base_models.photos.transforms import normalise_photos
+from base_models.photos.transforms import normalize_photos
 from base_models.training.scoring import split_evenly
 
 
@@ -88,7 +88,7 @@ def grad_cam(
         torch.backends.cudnn.flags(enabled=by_cudnn, allow_tf32=False),
     ):
         for rows in split_evenly(np.arange(len(photos)), batch_size):
-            shown = normalise_photos(photos[torch.from_numpy(rows)].to(device), network.mean, network.std)
+            shown = normalize_photos(photos[torch.from_numpy(rows)].to(device), network.mean, network.std)
             asked = torch.from_numpy(columns[rows]).to(device)
             maps.append(_batch_maps(network, shown, asked, chosen, channels[chosen]).cpu().numpy())
     return np.concatenate(maps) if maps else np.zeros((0, columns.shape[1], 1, 1), np.float32)

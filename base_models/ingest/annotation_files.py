@@ -18,7 +18,8 @@ from base_models.manifest.annotations import AnnotationTable
 from base_models.manifest.csv_table import read_row_names
 from base_models.manifest.imaterialist_json import read_imaterialist_json
 from stacking.files.atomic_files import atomic_write_text
-from stacking.predictions.forms.tables import find_cell_separator, iterate_rows, read_texts
+from stacking.predictions.forms.tables import iterate_rows, read_texts
+from stacking.predictions.forms.text_form import find_cell_separator
 
 _ID_KEYS = ("imageId", "image_id", "id")
 
@@ -103,7 +104,8 @@ def write_kept(annotations: Path, target: Path, kept: Set[str], options: IngestO
         writer = csv.writer(buffer, lineterminator="\n")
     else:
         rows = (cells for _, cells in iterate_rows(annotations))
-        writer = csv.writer(buffer, lineterminator="\n", delimiter=find_cell_separator(annotations))
+        separator = find_cell_separator(annotations)  # a bar must be said in a first line, which the copy has not
+        writer = csv.writer(buffer, lineterminator="\n", delimiter=";" if separator == "|" else separator)
     writer.writerow(next(rows))
     writer.writerows(cells for photo_id, cells in zip(ids, rows, strict=True) if photo_id in kept)
     atomic_write_text(target, buffer.getvalue())

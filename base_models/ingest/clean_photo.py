@@ -106,7 +106,7 @@ def clean_photo(data: bytes, options: IngestOptions) -> CleanPhoto:
         )
     look = image.resize((_LOOK_SIDE, _LOOK_SIDE), Image.Resampling.BOX, reducing_gap=None)
     if max(ImageStat.Stat(look).stddev) < _BLANK_DEVIATION:
-        raise BlankPhotoError("photo: one colour all over")
+        raise BlankPhotoError("photo: one color all over")
     if options.shape == "letterbox":
         fitted = Image.fromarray(letterbox(image, options.size))
     else:

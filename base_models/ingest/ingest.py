@@ -28,7 +28,7 @@ from base_models.ingest.duplicates import find_duplicates
 from base_models.ingest.ledger import IngestLedger, IngestRow
 from base_models.ingest.options import IngestOptions
 from base_models.manifest import FolderPhotos, scan_folder
-from base_models.manifest.photo_names import match_photos, name_photos, normalise_path
+from base_models.manifest.photo_names import match_photos, name_photos, normalize_path
 from stacking.files.atomic_files import (
     atomic_write_bytes,
     atomic_write_json,
@@ -144,7 +144,7 @@ def _find_photos(
     """Find the photo of every id, by its path where the annotations have one."""
     if annotations is None:
         return {photo_id: place for place, photo_id in enumerate(found)}
-    short = [normalise_path(path) for path in photos.paths.tolist()]
+    short = [normalize_path(path) for path in photos.paths.tolist()]
     matched = match_photos(paths, short, name_photos(short), who=annotations.name).tolist()
     return {photo_id: place for photo_id, place in zip(ids, matched, strict=True) if place >= 0}
 
@@ -306,8 +306,8 @@ class _Run:
         lines: list[tuple[object, ...]] = [("id", "status", "reason", "source", "width", "height", "bytes", "sha256")]
         for photo_id, (status, reason) in outcomes.items():
             row = self.rows.get(photo_id) if photo_id in self.places else None
-            facts = (row.source, row.width, row.height, row.n_bytes, row.sha256) if row else ("", 0, 0, 0, "")
-            lines.append((photo_id, status, guard_cell(reason), *facts))
+            described = (row.source, row.width, row.height, row.n_bytes, row.sha256) if row else ("", 0, 0, 0, "")
+            lines.append((photo_id, status, guard_cell(reason), *described))
         atomic_write_text(self.out / "ledger.csv", to_csv(lines))
 
 

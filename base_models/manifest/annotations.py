@@ -185,7 +185,7 @@ def check_photo_id(photo_id: str, source: str, *, folders: bool = False) -> None
         )
 
 
-def normalise_split(value: str, source: str) -> str:
+def normalize_split(value: str, source: str) -> str:
     """Return ``train``, ``validation`` or ``test`` for any usual spelling.
 
     Parameters

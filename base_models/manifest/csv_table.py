@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from base_models.manifest.annotations import AnnotationTable, list_some, normalise_split
-from base_models.manifest.photo_names import name_photos, normalise_path
+from base_models.manifest.annotations import AnnotationTable, list_some, normalize_split
+from base_models.manifest.photo_names import name_photos, normalize_path
 from base_models.recipe.data import DataConfig
+from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.label_tables import LIST_COLUMNS, LabelTable, read_label_table
-from stacking.predictions.forms.tables import ID_NAMES, find_id_column, read_columns, read_header_row, read_texts
+from stacking.predictions.forms.tables import read_columns, read_header_row, read_texts
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +51,14 @@ def read_csv_table(path: Path, config: DataConfig, labels: LabelList | None = No
         annotated, or the labels could be read in several ways.
     """
     id_column = _find_id_column(path, config, labels)
-    beside = [column for column in (config.group_column, config.split_column) if column is not None]
+    extra_columns = [column for column in (config.group_column, config.split_column) if column is not None]
     read = read_label_table(
         path,
         labels,
         id_column=id_column,
         labels_column=config.labels_column,
         separator=config.label_separator,
-        beside=beside,
+        extra_columns=extra_columns,
     )
     telling = [name for name in read.unused if name.lower() in _TELLING]
     if telling:
@@ -71,10 +72,12 @@ def read_csv_table(path: Path, config: DataConfig, labels: LabelList | None = No
     rows = _labels_of_rows(read, path)
     if read.numbers is not None:
         table.columns, table.kind = read.numbers.columns, "names"
-    table.paths = [normalise_path(value) for value in read.ids]
-    groups = [cell.strip() for cell in read.beside[config.group_column]] if config.group_column else [""] * len(rows)
-    written = read.beside[config.split_column] if config.split_column else ["train"] * len(rows)
-    splits = {value: normalise_split(value, path.name) for value in dict.fromkeys(written)}
+    table.paths = [normalize_path(value) for value in read.ids]
+    groups = (
+        [cell.strip() for cell in read.extra_columns[config.group_column]] if config.group_column else [""] * len(rows)
+    )
+    written = read.extra_columns[config.split_column] if config.split_column else ["train"] * len(rows)
+    splits = {value: normalize_split(value, path.name) for value in dict.fromkeys(written)}
     ids = name_photos(table.paths)
     for photo_id, keys, split, group in zip(ids, rows, written, groups, strict=True):
         table.add(photo_id, keys, split=splits[split], group=group)
@@ -107,7 +110,7 @@ def read_row_names(
     """
     config = DataConfig("folder", "", id_column=id_column, labels_column=labels_column)
     column = _find_id_column(path, config, None)
-    paths = [normalise_path(value) for value in read_texts(path, [column], names_in=(column,))[column]]
+    paths = [normalize_path(value) for value in read_texts(path, [column], names_in=(column,))[column]]
     return name_photos(paths), paths
 
 

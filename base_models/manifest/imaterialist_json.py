@@ -7,12 +7,12 @@ the download reads the urls.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from base_models.manifest.annotations import AnnotationTable, check_photo_id, list_some
+from stacking.files.untrusted import load_strictly
 
 _IMAGE_KEYS = ("imageId", "image_id", "id")
 _LABEL_KEYS = ("labelId", "label_id", "labels")
@@ -132,19 +132,8 @@ def _listed_images(images: Any, path: Path, prefix: str) -> list[str]:
 
 def _load_strictly(path: Path) -> Any:
     """Parse JSON; refuse repeated keys and constants that JSON does not have."""
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if len(made) != len(items):
-            keys = [key for key, _ in items]
-            raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice in one object")
-        return made
-
-    def constant(name: str) -> None:
-        raise ValueError(f"{name} is no JSON value")
-
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs, parse_constant=constant)
+        return load_strictly(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(
             f"annotations must be a readable JSON file: got {str(path)!r} ({error.strerror}); correct the path."

@@ -19,7 +19,7 @@ from base_models.manifest.csv_table import read_csv_table
 from base_models.manifest.folder import FolderPhotos, list_folder_photos, scan_folder
 from base_models.manifest.imaterialist_json import read_imaterialist_json
 from base_models.manifest.manifest import Manifest
-from base_models.manifest.photo_names import match_photos, name_photos, normalise_path
+from base_models.manifest.photo_names import match_photos, name_photos, normalize_path
 from base_models.manifest.tar_shards import TarPhotos, list_tar_photos, scan_tar_shards
 from base_models.photos.vocabulary import Vocabulary, load_vocabulary
 from base_models.recipe.data import DataConfig
@@ -146,7 +146,7 @@ def _find_photos(
 ) -> tuple[NDArray[np.int64], FolderPhotos | TarPhotos]:
     """Find the photo of every row of the table, −1 where there is none."""
     paths, photos = list_tar_photos(root) if config.format == "tar" else list_folder_photos(root)
-    short = [normalise_path(path) for path in paths]
+    short = [normalize_path(path) for path in paths]
     prefixes = {split: f"{split}-" for split in ("train", "validation", "test")} if config.split_folders else None
     names = name_photos(short, prefixes)
     return match_photos(table.paths or table.ids, short, names, who=table.source), photos

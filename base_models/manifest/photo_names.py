@@ -19,7 +19,7 @@ from stacking._checks import first_names
 logger = logging.getLogger(__name__)
 
 
-def normalise_path(value: str) -> str:
+def normalize_path(value: str) -> str:
     r"""Return a photo's path as tables write it, without photo suffix, with slashes, without ``./`` in front.
 
     Parameters
@@ -34,7 +34,7 @@ def normalise_path(value: str) -> str:
 
     Examples
     --------
-    >>> normalise_path("./p1\\view1.JPG"), normalise_path("v1.2")
+    >>> normalize_path("./p1\\view1.JPG"), normalize_path("v1.2")
     ('p1/view1', 'v1.2')
     """
     path = PurePosixPath(value.strip().replace("\\", "/").lstrip("/"))
@@ -47,7 +47,7 @@ def name_photos(paths: Sequence[str], prefixes: Mapping[str, str] | None = None)
     Parameters
     ----------
     paths : sequence of str
-        Paths without photo suffix, see `normalise_path`; equal ones stand for one photo.
+        Paths without photo suffix, see `normalize_path`; equal ones stand for one photo.
     prefixes : mapping, optional
         First folder → prefix of the names of the photos in it, so that splits may be numbered alike.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from base_models.device import autocast
 from base_models.networks.network import MultilabelNetwork
 from base_models.networks.per_label import LabelwiseNetwork
-from base_models.photos.transforms import normalise_photos
+from base_models.photos.transforms import normalize_photos
 
 
 def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor, precision: str) -> Tensor:
@@ -29,7 +29,7 @@ def compute_logits(network: MultilabelNetwork | LabelwiseNetwork, photos: Tensor
         Shape (n_rows, n_labels), float32.
     """
     if network.takes_photos:
-        photos = normalise_photos(photos, network.mean, network.std)
+        photos = normalize_photos(photos, network.mean, network.std)
         photos = photos.contiguous(memory_format=torch.channels_last)
     with autocast(precision, photos.device):
         return network(photos)

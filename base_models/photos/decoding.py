@@ -115,7 +115,7 @@ def letterbox(image: Image.Image, size: int) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (size, size, 3)
-        The picture, centred; smaller pictures are enlarged.
+        The picture, centered; smaller pictures are enlarged.
 
     Examples
     --------

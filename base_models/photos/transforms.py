@@ -27,7 +27,7 @@ SPLITMIX_STEP = np.uint64(0x9E3779B97F4A7C15)
 SPLITMIX_ROUNDS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
 
 
-def normalise_photos(photos: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def normalize_photos(photos: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Scale photos to a network's own mean and standard deviation.
 
     Parameters

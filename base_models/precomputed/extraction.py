@@ -19,7 +19,7 @@ from base_models.device import arithmetic, is_out_of_memory, release_memory, sen
 from base_models.networks.logits import compute_logits
 from base_models.networks.network import MultilabelNetwork
 from base_models.photos.tensors import PhotoTensors
-from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureFacts, FeatureWriter
+from base_models.precomputed.feature_store import CHUNK_ROWS, FeatureMetadata, FeatureWriter
 from stacking.files.ending import ending_with
 from stacking.files.versions import installed_versions
 
@@ -72,7 +72,7 @@ def compute_features(body: MultilabelNetwork, photos: Tensor, precision: str = "
 
 def write_features(
     folder: Path,
-    facts: FeatureFacts,
+    metadata: FeatureMetadata,
     variants: Sequence[str],
     body: MultilabelNetwork,
     photos: PhotoTensors,
@@ -85,7 +85,7 @@ def write_features(
     ----------
     folder : pathlib.Path
         The store's folder, whose lock is held.
-    facts : FeatureFacts
+    metadata : FeatureMetadata
         What it will hold.
     variants : sequence of {"photos", "mirrored"}
         Which variants it lacks.
@@ -106,7 +106,7 @@ def write_features(
         If a feature is not finite, or a photo does not fit into the device's memory.
     """
     started, cpu_started = time.monotonic(), time.process_time()
-    writer = FeatureWriter(folder, facts, variants)
+    writer = FeatureWriter(folder, metadata, variants)
     with ending_with(writer.close, lambda: body.to("cpu")):
         body = body.to(device).to(memory_format=torch.channels_last)
         _fill(writer, variants, body, photos, on_rows)
@@ -128,7 +128,7 @@ def _fill(
     on_rows: Callable[[int], None] | None,
 ) -> None:
     """Compute the chunks that are not there yet and write each as soon as its last batch is done."""
-    n_photos, precision = writer.facts.n_photos, writer.facts.precision
+    n_photos, precision = writer.metadata.n_photos, writer.metadata.precision
     first = min(writer.n_done(variant) for variant in variants) * CHUNK_ROWS
     starts = range(first, n_photos, BATCH_ROWS)
     batches = [np.arange(start, min(start + BATCH_ROWS, n_photos)) for start in starts]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from base_models.networks.network import MultilabelNetwork
-from base_models.precomputed.feature_store import FeatureFacts
+from base_models.precomputed.feature_store import FeatureMetadata
 from stacking.predictions.forms.matrix_files import MatrixFile
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class FeatureRows:
     ----------
     matrices : sequence of MatrixFile
         One per variant: the photos, and where wanted their mirror images.
-    facts : FeatureFacts
+    metadata : FeatureMetadata
         What they hold.
     body : MultilabelNetwork
         What computed them, on the CPU.
@@ -47,21 +47,21 @@ class FeatureRows:
     def __init__(
         self,
         matrices: Sequence[MatrixFile],
-        facts: FeatureFacts,
+        metadata: FeatureMetadata,
         body: MultilabelNetwork,
         described: dict[str, Any],
         *,
         failures: dict[int, str],
         keeps: bool,
     ) -> None:
-        self.matrices, self.facts, self.body, self.described = tuple(matrices), facts, body, described
+        self.matrices, self.metadata, self.body, self.described = tuple(matrices), metadata, body, described
         self.failures = failures
-        self.size = facts.size
+        self.size = metadata.size
         self.in_memory = keeps
         self._kept: Tensor | None = None
 
     def __len__(self) -> int:
-        return self.facts.n_photos
+        return self.metadata.n_photos
 
     def keep(self, on_photos: Callable[[int], None] | None = None) -> None:
         """Read all features into memory, if they are to be kept there.
@@ -73,7 +73,9 @@ class FeatureRows:
         """
         if not self.in_memory or self._kept is not None:
             return
-        kept = torch.empty(len(self), self.facts.n_columns, len(self.matrices), dtype=getattr(torch, self.facts.dtype))
+        kept = torch.empty(
+            len(self), self.metadata.n_columns, len(self.matrices), dtype=getattr(torch, self.metadata.dtype)
+        )
         for start in range(0, len(self), BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, len(self))
             kept[start:stop] = self._read(np.arange(start, stop))
@@ -96,14 +98,14 @@ class FeatureRows:
             The rows and their features, (n_rows, n_channels, n_places, n_variants) float32.
         """
         self.keep()
-        shape = (self.facts.n_channels, self.facts.n_places, len(self.matrices))
+        shape = (self.metadata.n_channels, self.metadata.n_places, len(self.matrices))
         for rows in batches:
             read = self._read(rows) if self._kept is None else self._kept[torch.from_numpy(rows)].float()
             yield rows, read.view(len(rows), *shape)
 
     def _read(self, rows: NDArray[np.int64]) -> Tensor:
         """Read rows from the disk: (n_rows, n_columns, n_variants) float32."""
-        read = np.empty((len(self.matrices), len(rows), self.facts.n_columns), np.float32)
+        read = np.empty((len(self.matrices), len(rows), self.metadata.n_columns), np.float32)
         for matrix, part in zip(self.matrices, read, strict=True):
             matrix.read(rows, slice(None), part)
         return torch.from_numpy(read).permute(1, 2, 0).contiguous()

@@ -50,7 +50,7 @@ INDEX, LEDGER = "index.json", "progress.json"
 
 
 @dataclass(frozen=True)
-class FeatureFacts:
+class FeatureMetadata:
     """Everything that decides what is in a store.
 
     Parameters
@@ -118,14 +118,14 @@ class FeatureFacts:
         return n_variants * self.n_photos * self.n_columns * np.dtype(self.dtype).itemsize
 
 
-def read_index(folder: Path, facts: FeatureFacts) -> dict[str, Any] | None:
+def read_index(folder: Path, metadata: FeatureMetadata) -> dict[str, Any] | None:
     """Read the index of a store.
 
     Parameters
     ----------
     folder : pathlib.Path
         The store's folder; it need not exist.
-    facts : FeatureFacts
+    metadata : FeatureMetadata
         What it must hold.
 
     Returns
@@ -142,7 +142,7 @@ def read_index(folder: Path, facts: FeatureFacts) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     index = read_json(path, f"the feature store's {path}")
-    if index.get("schema_version") != SCHEMA_VERSION or index.get("facts") != _plain(facts):
+    if index.get("schema_version") != SCHEMA_VERSION or index.get("facts") != _plain(metadata):
         raise ValueError(f"a feature store must belong to its network and photos: {path} does not; delete {folder}.")
     return index
 
@@ -200,8 +200,8 @@ def store_lock(folder: Path) -> Iterator[None]:
         If the folder cannot be written.
     """
     _check_folder(folder)
-    told = "%s: waiting for another process that computes these features"
-    with run_lock(folder, wait=lambda: logger.info(told, folder)):
+    waiting = "%s: waiting for another process that computes these features"
+    with run_lock(folder, wait=lambda: logger.info(waiting, folder)):
         _check_folder(folder)
         yield
 
@@ -224,7 +224,7 @@ class FeatureWriter:
     ----------
     folder : pathlib.Path
         The store's folder, whose lock is held.
-    facts : FeatureFacts
+    metadata : FeatureMetadata
         What it will hold.
     variants : sequence of {"photos", "mirrored"}
         Which variants to write; none that the index already names.
@@ -235,9 +235,9 @@ class FeatureWriter:
         If the folder cannot be written or the disk has too little space.
     """
 
-    def __init__(self, folder: Path, facts: FeatureFacts, variants: Sequence[str]) -> None:
-        self.folder, self.facts = folder, facts
-        self._header = header_bytes((facts.n_photos, facts.n_columns), np.dtype(facts.dtype))
+    def __init__(self, folder: Path, metadata: FeatureMetadata, variants: Sequence[str]) -> None:
+        self.folder, self.metadata = folder, metadata
+        self._header = header_bytes((metadata.n_photos, metadata.n_columns), np.dtype(metadata.dtype))
         self._files: dict[str, BinaryIO] = {}
         sweep_stale_temps(folder)
         ledger = self._read_ledger()
@@ -287,17 +287,17 @@ class FeatureWriter:
         """
         for variant, block in blocks.items():
             with np.errstate(over="ignore"):
-                stored = np.ascontiguousarray(block, dtype=self.facts.dtype)
+                stored = np.ascontiguousarray(block, dtype=self.metadata.dtype)
             if not np.isfinite(stored).all():
                 raise ValueError(
-                    f"features of {self.facts.network} must be finite in {self.facts.dtype}: some are not; "
-                    + ("use feature_dtype 'float32'." if self.facts.dtype == "float16" else "check its weights.")
+                    f"features of {self.metadata.network} must be finite in {self.metadata.dtype}: some are not; "
+                    + ("use feature_dtype 'float32'." if self.metadata.dtype == "float16" else "check its weights.")
                 )
             write_at(self._files[variant].fileno(), stored, self._offset(chunk))
             os.fsync(self._files[variant].fileno())
             self._chunks[variant].append(hashlib.sha256(stored.tobytes()).hexdigest())
         self.unreadable.update(unreadable)
-        ledger = {"facts": _plain(self.facts), "chunks": self._chunks, "unreadable": self.unreadable}
+        ledger = {"facts": _plain(self.metadata), "chunks": self._chunks, "unreadable": self.unreadable}
         atomic_write_json(self.folder / LEDGER, ledger)
 
     def commit(self, **described: Any) -> None:
@@ -308,7 +308,7 @@ class FeatureWriter:
         **described : JSON values
             What else to record: the weights, versions, cost.
         """
-        known = read_index(self.folder, self.facts) or {"files": {}, "unreadable": {}}
+        known = read_index(self.folder, self.metadata) or {"files": {}, "unreadable": {}}
         names = {variant: f"{variant}.npy" for variant in self._files}
         self.close()
         for name in names.values():
@@ -316,7 +316,7 @@ class FeatureWriter:
         sync_folder(self.folder)
         files = {**known["files"], **{name: sha256_file(self.folder / name) for name in names.values()}}
         unreadable = {**known["unreadable"], **{str(row): reason for row, reason in self.unreadable.items()}}
-        index = {"schema_version": SCHEMA_VERSION, "kind": "features", "facts": _plain(self.facts), "files": files}
+        index = {"schema_version": SCHEMA_VERSION, "kind": "features", "facts": _plain(self.metadata), "files": files}
         atomic_write_json(self.folder / INDEX, {**index, "unreadable": unreadable, **described})
         (self.folder / LEDGER).unlink(missing_ok=True)
 
@@ -329,7 +329,7 @@ class FeatureWriter:
         """Read what an earlier process finished."""
         path = self.folder / LEDGER
         ledger = read_json(path, f"the feature store's {path}") if path.is_file() else {}
-        return ledger if ledger.get("facts") == _plain(self.facts) else {}
+        return ledger if ledger.get("facts") == _plain(self.metadata) else {}
 
     def _reserve(self, variant: str) -> BinaryIO:
         """Open the unfinished file of a variant at its full size."""
@@ -338,7 +338,7 @@ class FeatureWriter:
             final.replace(path)
         file = path.open("r+b" if path.exists() else "w+b")
         try:
-            preallocate(file, self._offset(0) + self.facts.n_bytes())
+            preallocate(file, self._offset(0) + self.metadata.n_bytes())
             write_at(file.fileno(), np.frombuffer(self._header, np.uint8), 0)
         except BaseException as error:
             run_all(file.close, after=error)
@@ -358,11 +358,11 @@ class FeatureWriter:
 
     def _offset(self, chunk: int) -> int:
         """Return where a chunk begins, in bytes; the one after the last begins at the end."""
-        rows = min(chunk * CHUNK_ROWS, self.facts.n_photos)
-        return len(self._header) + rows * self.facts.n_columns * np.dtype(self.facts.dtype).itemsize
+        rows = min(chunk * CHUNK_ROWS, self.metadata.n_photos)
+        return len(self._header) + rows * self.metadata.n_columns * np.dtype(self.metadata.dtype).itemsize
 
 
-def _plain(facts: FeatureFacts) -> dict[str, Any]:
+def _plain(metadata: FeatureMetadata) -> dict[str, Any]:
     """Return them as JSON gives them back: tuples become lists."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(facts)))
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(metadata)))
     return plain

@@ -78,7 +78,7 @@ class HeadNetwork(MultilabelNetwork):
             return self.head(BodyOutput(self.dropout(shown.flatten(1)), nothing, nothing, nothing))
 
 
-def suit_network(network: MultilabelNetwork, photos: PhotoTensors | FeatureRows) -> MultilabelNetwork:
+def adapt_to_features(network: MultilabelNetwork, photos: PhotoTensors | FeatureRows) -> MultilabelNetwork:
     """Return what learns: the whole network on photos, the head alone on precomputed features.
 
     Parameters

@@ -197,7 +197,7 @@ def needs_of_head(head: str) -> str:
     return NEEDS[head]
 
 
-def suit_member(member: MemberConfig) -> MemberConfig:
+def resolve_features(member: MemberConfig) -> MemberConfig:
     """Return a member as it trains on precomputed features.
 
     Parameters

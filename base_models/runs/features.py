@@ -20,7 +20,7 @@ from base_models.networks.network import create_network
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.extraction import write_features
 from base_models.precomputed.feature_rows import GIB, FeatureRows
-from base_models.precomputed.feature_store import VARIANTS, FeatureFacts, open_matrices, read_index, store_lock
+from base_models.precomputed.feature_store import VARIANTS, FeatureMetadata, open_matrices, read_index, store_lock
 from base_models.precomputed.head_network import BodyNetwork
 from base_models.recipe.member import MemberConfig, feature_augmentation, needs_mirror, needs_of_head
 from base_models.recipe.run import TrainingRun
@@ -95,13 +95,13 @@ def check_feature_space(recipe: TrainingRun, data: RunData, folder: RunFolder) -
     }
     needed = 0
     for member in unfinished.values():
-        facts = _facts(member, _create_body(member), data)
+        metadata = _metadata(member, _create_body(member), data)
         variants = wanted_variants(member, recipe.members)
-        _check_limit(member, facts, len(variants), recipe.features_gib)
-        place = _store_folder(recipe, folder, facts)
-        missing = _missing(variants, read_index(place, facts))
-        begun = sum((place / f"{name}.npy.part").is_file() for name in missing)  # its space is reserved already
-        needed += facts.n_bytes(len(missing) - begun)
+        _check_limit(member, metadata, len(variants), recipe.features_gib)
+        place = _store_folder(recipe, folder, metadata)
+        missing = _missing(variants, read_index(place, metadata))
+        started = sum((place / f"{name}.npy.part").is_file() for name in missing)  # its space is reserved already
+        needed += metadata.n_bytes(len(missing) - started)
     place = _features_folder(recipe, folder)
     try:
         if needed:
@@ -149,25 +149,25 @@ def open_features(
         If the weights cannot be had, the store would be too large, or it is damaged.
     """
     body = _create_body(member)
-    facts, variants = _facts(member, body, data), wanted_variants(member, recipe.members)
-    _check_limit(member, facts, len(variants), recipe.features_gib)
+    metadata, variants = _metadata(member, body, data), wanted_variants(member, recipe.members)
+    _check_limit(member, metadata, len(variants), recipe.features_gib)
     if member.training.augmentation not in ("none", "mirror"):
         logger.warning(
             "%s: augmentation %r changes photos, but their features are precomputed; only their mirror images are used",
             member.name,
             member.training.augmentation,
         )
-    place = _store_folder(recipe, folder, facts)
-    index = read_index(place, facts)
+    place = _store_folder(recipe, folder, metadata)
+    index = read_index(place, metadata)
     if _missing(variants, index):
         with store_lock(place):
-            missing = _missing(variants, read_index(place, facts))  # another process may have been faster
+            missing = _missing(variants, read_index(place, metadata))  # another process may have been faster
             if missing:
                 photos = PhotoTensors(
                     data.manifest, data.indices, member.size, cache="none", n_workers=recipe.n_workers
                 )
-                write_features(place, facts, missing, body, photos, device, _counter(member, len(photos), progress))
-            index = read_index(place, facts)
+                write_features(place, metadata, missing, body, photos, device, _counter(member, len(photos), progress))
+            index = read_index(place, metadata)
     if index is None:
         raise ValueError(f"a feature store must stay where it is: {place} was emptied meanwhile; run again.")
     variants = variants if needs_mirror(member.training) else VARIANTS[:1]
@@ -175,9 +175,9 @@ def open_features(
     described = {**body.starting_weights, "features": _described(member, place, index)}
     failures = {int(row): str(reason) for row, reason in index["unreadable"].items()}
     keeps = recipe.cache == "memory" or (
-        recipe.cache == "auto" and facts.n_bytes(len(variants)) <= recipe.cache_gib * GIB
+        recipe.cache == "auto" and metadata.n_bytes(len(variants)) <= recipe.cache_gib * GIB
     )
-    return FeatureRows(matrices, facts, body, described, failures=failures, keeps=keeps)
+    return FeatureRows(matrices, metadata, body, described, failures=failures, keeps=keeps)
 
 
 def _create_body(member: MemberConfig) -> BodyNetwork:
@@ -186,7 +186,7 @@ def _create_body(member: MemberConfig) -> BodyNetwork:
         return BodyNetwork(create_network(member, np.full(1, 0.5)))
 
 
-def _facts(member: MemberConfig, body: BodyNetwork, data: RunData) -> FeatureFacts:
+def _metadata(member: MemberConfig, body: BodyNetwork, data: RunData) -> FeatureMetadata:
     """Return what the member's store holds; one blank photo tells the shape of a row."""
     with torch.inference_mode():
         pooled, feature_map, _ = run_body(body.body, torch.zeros(1, 3, member.size, member.size), body.needs)
@@ -197,7 +197,7 @@ def _facts(member: MemberConfig, body: BodyNetwork, data: RunData) -> FeatureFac
     photos = hashlib.sha256("\0".join(data.ids.tolist()).encode())
     photos.update(data.manifest.photos.sizes[data.indices].astype("<i8").tobytes())
     shape = feature_map.shape if body.needs == "feature_map" else pooled.unsqueeze(2).shape
-    return FeatureFacts(
+    return FeatureMetadata(
         member.network,
         digest.hexdigest(),
         member.size,
@@ -213,9 +213,9 @@ def _facts(member: MemberConfig, body: BodyNetwork, data: RunData) -> FeatureFac
     )
 
 
-def _store_folder(recipe: TrainingRun, folder: RunFolder, facts: FeatureFacts) -> Path:
+def _store_folder(recipe: TrainingRun, folder: RunFolder, metadata: FeatureMetadata) -> Path:
     """Return the folder of a store."""
-    return _features_folder(recipe, folder) / facts.name
+    return _features_folder(recipe, folder) / metadata.name
 
 
 def _features_folder(recipe: TrainingRun, folder: RunFolder) -> Path:
@@ -228,16 +228,17 @@ def _missing(variants: Sequence[str], index: dict[str, Any] | None) -> list[str]
     return [name for name in variants if index is None or f"{name}.npy" not in index["files"]]
 
 
-def _check_limit(member: MemberConfig, facts: FeatureFacts, n_variants: int, limit: float) -> None:
+def _check_limit(member: MemberConfig, metadata: FeatureMetadata, n_variants: int, limit: float) -> None:
     """Refuse a store that is larger than the recipe allows."""
-    size = facts.n_bytes(n_variants) / GIB
+    size = metadata.n_bytes(n_variants) / GIB
     if size > limit:
-        smaller = [] if facts.dtype == "float16" else ["feature_dtype 'float16'"]
-        smaller += ["a head on pooled features, such as 'mlp'", "a smaller size"] if facts.n_places > 1 else []
+        smaller = [] if metadata.dtype == "float16" else ["feature_dtype 'float16'"]
+        smaller += ["a head on pooled features, such as 'mlp'", "a smaller size"] if metadata.n_places > 1 else []
         raise ValueError(
-            f"features of member {member.name!r} must fit in features_gib = {limit:g}: {facts.n_photos} photos"
-            f"{' and their mirror images' if n_variants > 1 else ''} × {facts.n_channels} channels × {facts.n_places} "
-            f"places of {facts.dtype} are {size:.2g} GiB; raise it, or use {', '.join([*smaller, 'fewer photos'])}."
+            f"features of member {member.name!r} must fit in features_gib = {limit:g}: {metadata.n_photos} photos"
+            f"{' and their mirror images' if n_variants > 1 else ''} × {metadata.n_channels} channels × "
+            f"{metadata.n_places} places of {metadata.dtype} are {size:.2g} GiB; raise it, or use "
+            f"{', '.join([*smaller, 'fewer photos'])}."
         )
 
 

@@ -115,7 +115,7 @@ def mark_done(
         label_epochs=network.label_epochs if isinstance(network, LabelwiseNetwork) else None,
         validation_micro_f1=max(row["validation_micro_f1"] for row in trained.history),
         labels=tuple(labels),
-        normalisation={"mean": list(network.mean), "std": list(network.std)},
+        normalization={"mean": list(network.mean), "std": list(network.std)},
         files=dict(files),
         figures={
             "epochs": len(trained.history),

@@ -29,7 +29,7 @@ class FoldRecord:
         Side of the photos, in pixels.
     labels : tuple of str
         Labels that the network answers.
-    normalisation : dict
+    normalization : dict
         ``mean`` and ``std`` of the photos' channels.
     files : dict of str to str
         SHA-256 by file name.
@@ -55,7 +55,7 @@ class FoldRecord:
     network: str
     size: int
     labels: tuple[str, ...]
-    normalisation: dict[str, list[float]]
+    normalization: dict[str, list[float]]
     files: dict[str, str]
     fold: int = 0
     head: HeadName = "linear"
@@ -86,6 +86,8 @@ class FoldRecord:
             If it does not say what the network is.
         """
         stored = read_json(place / FILE, f"the fold's {place / FILE}")
+        if "normalisation" in stored:  # as version 0.1 wrote it
+            stored["normalization"] = stored.pop("normalisation")
         names = {entry.name: entry for entry in dataclasses.fields(cls) if entry.name != "figures"}
         known = {name: value for name, value in stored.items() if name in names}
         missing = [name for name, entry in names.items() if _is_needed(entry) and name not in known]
@@ -104,11 +106,11 @@ class FoldRecord:
         place : pathlib.Path
             Folder of the member and fold.
         """
-        told = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        figures, files = told.pop("figures"), told.pop("files")
+        entries = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        figures, files = entries.pop("figures"), entries.pop("files")
         if self.label_epochs is None:
-            del told["label_epochs"]
-        atomic_write_json(place / FILE, {**told, **figures, "files": files})
+            del entries["label_epochs"]
+        atomic_write_json(place / FILE, {**entries, **figures, "files": files})
 
 
 def _is_needed(entry: dataclasses.Field[Any]) -> bool:

@@ -199,12 +199,12 @@ def share_run_folder(
         yield RunFolder(out, manifest, writes=False)
         return
     with open_run_folder(out, recipe, n_threads=n_threads, device=device) as folder:
-        begun_with = int(folder.manifest.get("n_processes", 1))
-        if begun_with != processes.count:
+        n_at_start = int(folder.manifest.get("n_processes", 1))
+        if n_at_start != processes.count:
             if "data" in folder.manifest:
                 logger.warning(
-                    "this run was begun with %d processes and goes on with %d: another sum of the same gradients",
-                    begun_with,
+                    "this run was started with %d processes and goes on with %d: another sum of the same gradients",
+                    n_at_start,
                     processes.count,
                 )
             folder.record(n_processes=processes.count)
@@ -240,7 +240,7 @@ def _check_place(out: Path, recipe: TrainingRun) -> None:
             difference = _first_difference(recorded["recipe"], here)
             raise ValueError(
                 f"out must belong to this recipe: in {out}, {difference}; give another folder, or the recipe it "
-                "was begun with."
+                "was started with."
             )
     else:
         check_work_folder(out, RUN)

@@ -288,7 +288,7 @@ def _network_of(place: Path, record: FoldRecord) -> MultilabelNetwork | Labelwis
     networks = {k: create_network(member, np.full(len(record.labels), 0.5), load_weights=False) for k in set(epochs)}
     network = networks[0] if record.label_epochs is None else LabelwiseNetwork(networks, epochs)
     network.load_state_dict(read_tensors(place / "weights.safetensors"))
-    network.mean, network.std = tuple(record.normalisation["mean"]), tuple(record.normalisation["std"])
+    network.mean, network.std = tuple(record.normalization["mean"]), tuple(record.normalization["std"])
     return network
 
 

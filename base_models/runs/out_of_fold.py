@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from base_models.networks.network import create_network
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.feature_rows import FeatureRows
 from base_models.precomputed.head_network import BodyNetwork, HeadNetwork
-from base_models.recipe.member import MemberConfig, suit_member
+from base_models.recipe.member import MemberConfig, resolve_features
 from base_models.recipe.run import TrainingRun
 from base_models.recipe.specialists import covered_labels
 from base_models.runs.features import check_feature_space, open_features
@@ -98,8 +99,9 @@ def run_training(
     n_threads = recipe.n_threads or threads_before
     with share_run_folder(out, recipe, processes, n_threads=n_threads, device=chosen) as folder:
         torch.set_num_threads(int(folder.manifest["n_threads"]))
+        folder.record(recipe_folder=Path(os.path.relpath(recipe_folder, out)).as_posix())  # a report shows its photos
         if folder.manifest["device"] != chosen:
-            logger.warning("this run was begun on %s and goes on on %s", folder.manifest["device"], chosen)
+            logger.warning("this run was started on %s and goes on on %s", folder.manifest["device"], chosen)
         try:
             with processes.first_goes_first():
                 costs = _try_members(recipe)
@@ -108,12 +110,14 @@ def run_training(
                 covered_labels(member, data.train_counts)
             check_feature_space(recipe, data, folder)
             left = _epochs_left(recipe, data.n_folds, folder)
-            told = TimeLeft(left, costs).wrap(progress)
+            with_time_left = TimeLeft(left, costs).wrap(progress)
             sources: dict[int, PhotoTensors] = {}
             failures: dict[str, str] = {}
             for member in recipe.members:
                 try:
-                    train_out_of_fold(member, recipe, data, folder, sources=sources, processes=processes, progress=told)
+                    train_out_of_fold(
+                        member, recipe, data, folder, sources=sources, processes=processes, progress=with_time_left
+                    )
                 except TrainingFailedError as error:  # one bad member never sinks a run
                     failures[member.name] = str(error)
                     if len(failures) == len(recipe.members) or processes.count > 1:  # the others may be further
@@ -176,7 +180,7 @@ def train_out_of_fold(
         if member.features == "precomputed" and features is None:
             features = _features_of(member, recipe, data, folder, processes, progress)
         task = MemberTask(
-            member if features is None else suit_member(member),
+            member if features is None else resolve_features(member),
             _photos_of_size(recipe, data, member.size, sources) if features is None else features,
             y_true,
             np.flatnonzero((data.split == "train") & (data.fold != fold) & ~data.validation[:, fold]),

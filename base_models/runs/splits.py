@@ -129,7 +129,7 @@ def prepare_run_data(
     lost = [name for name in recorded["ids"].tolist() if name not in places]
     if lost:
         raise ValueError(
-            f"data must still hold the photos that this run was begun with: {len(lost)} are gone, for example "
+            f"data must still hold the photos that this run was started with: {len(lost)} are gone, for example "
             f"{lost[0]!r}; bring them back, or begin another run."
         )
     indices = np.array([places[name] for name in recorded["ids"].tolist()], dtype=np.int64)
@@ -164,8 +164,8 @@ def _check_same_data(
         folder.record(data=described)
     elif known["y_true_sha256"] != digest or known["labels"] != list(manifest.vocabulary.names):
         raise ValueError(
-            f"data must have the labels that this run was begun with: they changed since {folder.manifest['created']}; "
-            "bring the annotations back, or begin another run."
+            "data must have the labels that this run was started with: they changed since "
+            f"{folder.manifest['created']}; bring the annotations back, or begin another run."
         )
 
 

@@ -68,7 +68,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     if learner.graphs is not None:
         learner.graphs.begin_epoch()
     started, cpu_started = time.monotonic(), time.process_time()
-    told, n_seen = started, 0
+    reported, n_seen = started, 0
     losses: list[Tensor] = []  # read at the end: reading a GPU's waits for it
     for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
         set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
@@ -80,8 +80,8 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
         n_seen += len(whole[step])
         losses.append(loss * len(whole[step]))
         now = time.monotonic()
-        if progress is not None and now - told > SECONDS_BETWEEN_REPORTS:
-            told = now
+        if progress is not None and now - reported > SECONDS_BETWEEN_REPORTS:
+            reported = now
             progress(_step_event(task, epoch, step + 1, len(batches), n_seen / (now - started)))
     loss_sum = float(torch.stack(losses).double().sum())
     seconds = time.monotonic() - started
@@ -93,6 +93,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu_started,
         "learning_rate": learner.optimizer.param_groups[-1]["lr"],  # the head's, at the last step
+        "trained_parameters": sum(p.numel() for p in learner.network.parameters() if p.requires_grad),
         **sampled,
         **({"batch_parts": learner.n_parts} if learner.n_parts > 1 else {}),
         **({"replayed_steps": learner.graphs.n_replayed} if learner.graphs is not None else {}),

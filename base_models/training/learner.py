@@ -29,7 +29,7 @@ class Learner:
     average : timm.utils.ModelEmaV3 or None
         The moving average of its weights.
     loss : MultilabelLoss
-        What it minimises.
+        What it minimizes.
     precision : {"float32", "tf32", "bfloat16", "float16"}
         Arithmetic of the body.
     device : str

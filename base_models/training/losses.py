@@ -3,7 +3,8 @@
 The rows and labels that a mask leaves out count neither in the sum nor in the number it is divided by, so a
 half-annotated row weighs by what is annotated. Losses that are sums over label entries are averaged over entries, so
 that one learning rate fits all of them; two-way and ZLPR rank the labels of a row against each other and are timm's
-own (:mod:`timm.loss`). Their scores are no probabilities: calibrate them before averaging.
+own (:mod:`timm.loss`). Their scores are no probabilities: give such members to a
+meta-learner such as ``logistic``, which calibrates each label, and not to a mean.
 """
 
 from __future__ import annotations

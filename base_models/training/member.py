@@ -25,7 +25,7 @@ from base_models.device import arithmetic, is_cuda, is_out_of_memory, own_genera
 from base_models.networks.logits import compute_logits
 from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork, choose_label_epochs, label_log_losses
-from base_models.precomputed.head_network import suit_network
+from base_models.precomputed.head_network import adapt_to_features
 from base_models.recipe.member import MemberConfig
 from base_models.recipe.training import TrainingConfig
 from base_models.training.checkpoints import (
@@ -46,6 +46,7 @@ from base_models.training.scoring import score_photos, validation_micro_f1
 from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.untrusted import read_json
+from stacking.metrics import log_loss
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def train_member(
         truth = known_truth(task) if member.head == "recurrent" else None
         load_weights = saved is None and member.features == "live"
         network = create_network(member, base_rates(task), load_weights=load_weights, y_true=truth)
-        network = suit_network(network, task.photos).to(device).to(memory_format=torch.channels_last)
+        network = adapt_to_features(network, task.photos).to(device).to(memory_format=torch.channels_last)
         check_sizes(network, member)
         start = processes.agree(
             partial(_read_or_decide_start, network, task, folder, device, resumed=saved is not None)
@@ -181,9 +182,36 @@ def _validate(learner: Learner, task: MemberTask, row: dict[str, Any]) -> NDArra
     score = partial(score_photos, scorer, task.photos, precision=learner.precision, device=learner.device, flip=flip)
     y_score = learner.processes.score(rows, score)
     _check_converged(task, row, y_score)
+    row |= _measure(task, rows, y_score, "validation")
+    seen = _training_sample(task)
+    if len(seen):
+        found = _measure(task, seen, learner.processes.score(seen, score), "training")
+        del found["threshold"]  # that of the validation rows counts
+        row |= found
     y_known = None if task.y_known is None else task.y_known[rows]
-    row["validation_micro_f1"], row["threshold"] = validation_micro_f1(task.y_true[rows], y_score, y_known)
     return label_log_losses(task.y_true[rows], y_score, y_known)
+
+
+def _measure(task: MemberTask, rows: NDArray[np.int64], y_score: NDArray[np.float32], part: str) -> dict[str, float]:
+    """Score some rows: micro-F1 at the best threshold, that threshold, and the log loss where a cell is known."""
+    y_true, y_known = task.y_true[rows], None if task.y_known is None else task.y_known[rows].astype(bool)
+    found: dict[str, float] = {}
+    found[f"{part}_micro_f1"], found["threshold"] = validation_micro_f1(y_true, y_score, y_known)
+    if y_known is None or y_known.any():
+        found[f"{part}_log_loss"] = log_loss(y_true, y_score, y_known=y_known)
+    return found
+
+
+def _training_sample(task: MemberTask) -> NDArray[np.int64]:
+    """Draw as many training rows as there are validation rows, the same in every epoch: both are scored alike.
+
+    What the training itself averages comes from changed photos and a network that still moves.
+    """
+    unread = task.photos.failures
+    rows = np.array([row for row in task.train_rows.tolist() if row not in unread], np.int64)
+    # the last number keeps uses of one seed apart: 1 for RandAugment, 2 for label sampling, 3 for mixing, 4 here
+    rng = np.random.default_rng((task.seed, 4))
+    return np.sort(rng.permutation(rows)[: len(task.validation_rows)])
 
 
 def _check_converged(task: MemberTask, row: dict[str, Any], y_score: NDArray[np.float32]) -> None:
@@ -278,7 +306,7 @@ def _kept_network(folder: Path, task: MemberTask, device: str) -> MultilabelNetw
         raise ValueError(f"folder must still hold its checkpoint: {folder} was emptied during the training; run again.")
 
     def load(tensors: dict[str, Tensor]) -> MultilabelNetwork:
-        network = suit_network(create_network(task.member, base_rates(task), load_weights=False), task.photos)
+        network = adapt_to_features(create_network(task.member, base_rates(task), load_weights=False), task.photos)
         network.load_state_dict(tensors)
         return network.to(device).to(memory_format=torch.channels_last)
 

@@ -159,21 +159,23 @@ class StepGraphs:
         photos, target, mask = shown
         fixed: Shown = (photos.clone(), target.clone(), None if mask is None else mask.clone())
         drawn = torch.cuda.get_rng_state(self.device)
-        beside, here = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)  # type: ignore[no-untyped-call]
-        beside.wait_stream(here)
+        side_stream, here = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)  # type: ignore[no-untyped-call]
+        side_stream.wait_stream(here)
         launched = float("inf")
-        with torch.cuda.stream(beside):  # recording needs a stream of its own, which libraries must know beforehand
+        with torch.cuda.stream(
+            side_stream
+        ):  # recording needs a stream of its own, which libraries must know beforehand
             for _ in range(3):
                 self._forget_gradients()
                 torch.cuda.set_rng_state(drawn, self.device)
                 seconds, expected = self._time(lambda: passes(*fixed))
                 launched = min(launched, seconds)
             size = self._size_of_gradients()
-        here.wait_stream(beside)
+        here.wait_stream(side_stream)
         self._forget_gradients()
         torch.cuda.set_rng_state(drawn, self.device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=side_stream, capture_error_mode="thread_local"):
             loss = passes(*fixed)
         learning = [(parameter, parameter.grad) for parameter in self.network.parameters()]
         gradients = [(parameter, gradient) for parameter, gradient in learning if gradient is not None]
@@ -183,15 +185,15 @@ class StepGraphs:
             torch.cuda.set_rng_state(drawn, self.device)
             seconds, found = self._time(lambda: recorded.replay(fixed))
             replayed = min(replayed, seconds)
-        told = f"{1000 * launched:.2f} ms launched, {1000 * replayed:.2f} ms replayed"
+        timings = f"{1000 * launched:.2f} ms launched, {1000 * replayed:.2f} ms replayed"
         close = abs(float(found) - float(expected)) <= LARGEST_DIFFERENCE * abs(float(expected)) + 1e-6
         if not close or not 0.5 * size <= self._size_of_gradients() <= 2 * size:
-            logger.warning("a recorded step differs from a launched one, so steps are launched (%s)", told)
+            logger.warning("a recorded step differs from a launched one, so steps are launched (%s)", timings)
             return None, f"differs: loss {float(found):.6g} for {float(expected):.6g}"
         if replayed > WORTHWHILE * launched:
-            return None, f"not faster: {told}"
-        logger.info("steps of %d photos are replayed: %s", len(photos), told)
-        return recorded, told
+            return None, f"not faster: {timings}"
+        logger.info("steps of %d photos are replayed: %s", len(photos), timings)
+        return recorded, timings
 
     def _time(self, compute: Callable[[], Tensor]) -> tuple[float, Tensor]:
         """Return the seconds until the device has computed, and what."""

@@ -32,6 +32,7 @@ from experiments.benchmarks.scaling import measure_scaling
 from experiments.benchmarks.speed import measure_speed
 from experiments.benchmarks.training_loop import measure_training
 from experiments.benchmarks.unseen import measure_unseen
+from experiments.benchmarks.votes import measure_votes
 
 PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "speed": measure_speed,
@@ -42,6 +43,7 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "fashion": read_fashion,
     "unseen": measure_unseen,
     "scaling": measure_scaling,
+    "votes": measure_votes,
     "imports": measure_imports,
     "training": measure_training,
 }
@@ -140,7 +142,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
     known = ", ".join([*PARTS, *GROUPS])
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, separated by commas, of {known}")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop dear rows so that all ends by then")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop slow rows so that all ends by then")
     parser.add_argument(
         "--resume", action="store_true", help="keep the parts that --out holds in full, measure the rest"
     )

@@ -308,8 +308,8 @@ def _as_markdown(result: dict[str, Any]) -> list[str]:
         lines += ["## Loops", "", "| what | result |", "|---|---|"]
         for name, values in result["loops"].items():
             if isinstance(values, dict):
-                told = "; ".join(f"{key} {_number(value)}" for key, value in values.items() if key != "seconds")
-                lines.append(f"| {name} | {told} |")
+                described = "; ".join(f"{key} {_number(value)}" for key, value in values.items() if key != "seconds")
+                lines.append(f"| {name} | {described} |")
             elif name == "exit":
                 lines.append(f"| ended with | {values} |")
     return lines

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 PHOTO_SIZE = 299  # pixels, the default of `labelstack data ingest`
 N_LABELS = 228  # as in the contest
-N_TURNS = 3
+N_TURNS = 3  # passes that count; the median of them is told
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ class LoopBench:
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
         member = MemberConfig("member", case.network, size=case.size, training=config)
         task = MemberTask(member, self.source(case.size, kept=kept), self.manifest.y_true, rows, rows[:0])
-        learner = create_learner(task, _network(member, self.n_labels, self.device), case.precision, self.device)
+        learner = create_learner(task, self._network(case.network, case.size), case.precision, self.device)
 
         def epoch(number: int) -> None:
             train_epoch(learner, task, number)
@@ -179,11 +178,9 @@ class LoopBench:
         dict of str to float
             Figures.
         """
-        member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
-        network = _network(member, self.n_labels, self.device).train()
+        network = self._network(case.network, case.size).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
-        photos = torch.randn(case.batch_size, 3, case.size, case.size, device=self.device)
-        photos = photos.contiguous(memory_format=torch.channels_last)
+        photos = self._made_up(case)
         target = (torch.rand(case.batch_size, self.n_labels, device=self.device) < 0.03).float()
 
         def epoch(_number: int) -> None:
@@ -208,10 +205,16 @@ class LoopBench:
         """
         import timm
 
+        from experiments.benchmarks.timm_loader import PhotoDataset, timm_loader
+
         network = timm.create_model(case.network, num_classes=self.n_labels).to(self.device)
         network = network.to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
-        loader = _timm_loader(self.photos, self.manifest.y_true, case, self.device, self.n_workers)
+        dataset = PhotoDataset(sorted(self.photos.glob("*.jpg")), self.manifest.y_true, case.n_photos)
+        how = {"num_workers": self.n_workers, "persistent_workers": self.n_workers > 0}
+        loader = timm_loader(
+            dataset, case.size, case.batch_size, device=self.device, pin_memory=self.device != "cpu", **how
+        )
 
         def epoch(_number: int) -> None:
             for photos, target in loader:
@@ -261,8 +264,7 @@ class LoopBench:
             Figures.
         """
         source = self.source(case.size, kept=True)
-        member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
-        network = _network(member, self.n_labels, self.device)
+        network = self._network(case.network, case.size)
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
         return self._speeds(lambda _: score_photos(network, source, rows, case.precision, self.device), case.n_photos)
 
@@ -279,13 +281,11 @@ class LoopBench:
         dict of str to float
             Milliseconds until each part is done, and until the program had ordered it.
         """
-        member = MemberConfig("member", case.network, size=case.size, training=TrainingConfig(epochs=1))
-        network = _network(member, self.n_labels, self.device).train()
+        network = self._network(case.network, case.size).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, fused=True)
         source = self.source(case.size, kept=True)
         rows = np.resize(np.arange(len(self.manifest)), case.batch_size)
-        photos = torch.randn(case.batch_size, 3, case.size, case.size, device=self.device)
-        photos = photos.contiguous(memory_format=torch.channels_last)
+        photos = self._made_up(case)
         target = torch.zeros(case.batch_size, self.n_labels, device=self.device)
         pixels = next(iter(source.iter_batches([rows])))[1]
         steps: dict[str, Callable[[], object]] = {
@@ -325,8 +325,7 @@ class LoopBench:
         dict of str to float
             Figures.
         """
-        member = MemberConfig("member", network, size=64, training=TrainingConfig(epochs=1))
-        body = _network(member, self.n_labels, self.device)
+        body = self._network(network, 64)
         optimizer = torch.optim.AdamW(body.parameters(), fused=True)
         for parameter in body.parameters():
             parameter.grad = torch.zeros_like(parameter)
@@ -346,6 +345,18 @@ class LoopBench:
             "load_seconds": statistics.median(self._seconds(lambda _: load_checkpoint(folder))),
             "mebibytes": n_bytes / 2**20,
         }
+
+    def _network(self, name: str, size: int) -> Any:
+        """Create a network on the device."""
+        torch.manual_seed(0)
+        member = MemberConfig("member", name, size=size, training=TrainingConfig(epochs=1))
+        network = create_network(member, np.full(self.n_labels, 0.03))
+        return network.to(self.device).to(memory_format=torch.channels_last)
+
+    def _made_up(self, case: Case) -> Tensor:
+        """Return a batch of noise on the device."""
+        photos = torch.randn(case.batch_size, 3, case.size, case.size, device=self.device)
+        return photos.contiguous(memory_format=torch.channels_last)
 
     def _seconds(self, epoch: Callable[[int], Any]) -> list[float]:
         """Time some passes after one that does not count."""
@@ -398,13 +409,6 @@ def write_photos(folder: Path, n_photos: int) -> Path:
     return folder
 
 
-def _network(member: MemberConfig, n_labels: int, device: str) -> Any:
-    """Create a member's network on the device."""
-    torch.manual_seed(0)
-    network = create_network(member, np.full(n_labels, 0.03))
-    return network.to(device).to(memory_format=torch.channels_last)
-
-
 def _plain_step(
     network: nn.Module, optimizer: torch.optim.Optimizer, photos: Tensor, target: Tensor, precision: str
 ) -> None:
@@ -416,44 +420,6 @@ def _plain_step(
     functional.binary_cross_entropy_with_logits(logits.float(), target).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
-
-
-def _timm_loader(photos: Path, y_true: NDArray[np.uint8], case: Case, device: str, n_workers: int) -> Any:
-    """Give timm's loader, with its prefetcher on a GPU, a dataset of the usual kind."""
-    from timm.data.loader import create_loader
-
-    files, truth = sorted(photos.glob("*.jpg")), torch.from_numpy(y_true).float()
-
-    class Photos(torch.utils.data.Dataset[tuple[Any, Tensor]]):
-        transform: Any = None  # set by timm
-
-        def __len__(self) -> int:
-            return case.n_photos
-
-        def __getitem__(self, row: int) -> tuple[Any, Tensor]:
-            row %= len(files)
-            return self.transform(Image.open(files[row]).convert("RGB")), truth[row]
-
-    def collate(batch: list[tuple[Any, Tensor]]) -> tuple[Tensor, Tensor]:
-        shown = torch.from_numpy(np.stack([photo for photo, _ in batch]))
-        return shown, torch.stack([target for _, target in batch])
-
-    return create_loader(
-        Photos(),  # type: ignore[arg-type]  # any dataset will do
-        (3, case.size, case.size),
-        case.batch_size,
-        is_training=True,
-        scale=(1.0, 1.0),
-        ratio=(1.0, 1.0),
-        hflip=0.5,
-        color_jitter=None,  # type: ignore[arg-type]  # none at all
-        interpolation="bicubic",
-        num_workers=n_workers,
-        device=torch.device(device),
-        collate_fn=collate,
-        pin_memory=device != "cpu",
-        persistent_workers=n_workers > 0,
-    )
 
 
 def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:

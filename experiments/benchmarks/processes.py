@@ -48,7 +48,7 @@ class Plan:
     timeout : float, default=3600.0
         Seconds after which a measurement is given up.
     deadline : float, default=inf
-        Reading of ``time.monotonic()`` after which nothing is begun and what runs is given up.
+        Reading of ``time.monotonic()`` after which nothing is started and what runs is given up.
     say : callable
         Takes a line of progress.
     """

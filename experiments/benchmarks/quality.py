@@ -117,8 +117,8 @@ def measure_simulation(plan: Plan) -> list[Row]:
     rows = [*_references(plan, job, path, names), *_ours(plan, job, path, goals)]
     if plan.quick:
         return rows
-    dear = _references(plan, job, path, ["label-lightgbm"])
-    return [*rows, *dear, _extrapolated(plan, job, path, "context-lightgbm", 0.7125)]
+    trees = _references(plan, job, path, ["label-lightgbm"])
+    return [*rows, *trees, _extrapolated(plan, job, path, "context-lightgbm", 0.7125)]
 
 
 def measure_jamendo(plan: Plan) -> list[Row]:

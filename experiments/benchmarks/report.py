@@ -40,6 +40,7 @@ TITLES = {
     "fashion": "Quality on photos",
     "unseen": "Auto on sets that tuned nothing, against the better of the plain mean and the best single model",
     "scaling": "Growth with rows, labels and models",
+    "votes": "What a cell costs where labels are many and rows few",
     "imports": "Start-up and first calls",
     "training": "Training: our loop and timm's, taking turns",
 }

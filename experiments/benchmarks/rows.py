@@ -23,6 +23,7 @@ QUANTITIES = {
     "worst_lead": "worst difference to the better of mean and best single",
     "mean_lead": "mean difference to the better of mean and best single",
     "gain_low": "lower 95 % limit of the gain",
+    "cell_ratio": "times the cost of a cell where labels are few",
     "growth": "cost of one more unit, last step over first",
     "images_per_second": "images/s",
     "images_ratio": "times the peer's images/s",

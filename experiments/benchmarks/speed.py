@@ -171,7 +171,7 @@ def label_stacker(path: str) -> Job:
 
         predictions = PredictionSet(data.y_scores, y_true=data.y_true)
         folds = stratified_group_folds(data.y_true, random_state=0)
-        stacker, held_out = PerLabelStacker(random_state=0).fit_cross_fitted(predictions, folds=folds)
+        stacker, held_out = PerLabelStacker(random_state=0).fit_out_of_fold(predictions, folds=folds)
         return held_out, stacker.predict_proba(data.y_scores_test)
 
     return Job(run, lambda scores: describe_stack(scores, data))
@@ -251,7 +251,7 @@ def _convex(plan: Plan, path: str) -> list[Row]:
 def _thresholds(plan: Plan, path: str) -> list[Row]:
     """Exact per-label thresholds."""
     job = "exact per-label thresholds for micro-F1"
-    grid = "maximises each label's own F1, which is not micro-F1"
+    grid = "maximizes each label's own F1, which is not micro-F1"
     peers = [
         (Row(job, "grid of 50 thresholds, scikit-learn F1", False, note=grid), f"{PEERS}:grid_thresholds"),
         (Row(job, "argsort and Dinkelbach in numpy", False), f"{HERE}:sorted_thresholds"),

@@ -223,10 +223,13 @@ def timm_loop(
     from timm.optim._optim_factory import create_optimizer_v2
     from timm.utils.clip_grad import dispatch_clip_grad
 
+    from experiments.benchmarks.timm_loader import PhotoDataset, timm_loader
+
     net = timm.create_model(network, num_classes=y_true.shape[1]).to(memory_format=torch.channels_last)
     data = resolve_model_data_config(net)  # type: ignore[no-untyped-call]
     how = {"mean": data["mean"], "std": data["std"], "num_workers": n_workers}
-    loader = _timm_loader(photos, y_true, size, n_rows, in_memory, how)
+    dataset = PhotoDataset(sorted(photos.rglob("*.jpg")), y_true, n_rows, size if in_memory else 0)
+    loader = timm_loader(dataset, size, BATCH_SIZE, device="cpu", **how)
     optimizer = create_optimizer_v2(net, opt="adamw", lr=2e-3, weight_decay=0.02)
     loss_of = BinaryCrossEntropy()
 
@@ -241,55 +244,6 @@ def timm_loop(
             loss.item()
 
     return epoch
-
-
-def _timm_loader(
-    photos: Path, y_true: NDArray[np.uint8], size: int, n_rows: int, in_memory: bool, how: dict[str, Any]
-) -> Any:
-    """Give timm's loader a dataset of the usual kind."""
-    import torch
-    from PIL import Image
-    from timm.data.loader import create_loader
-
-    files, truth = sorted(photos.rglob("*.jpg")), torch.from_numpy(y_true).float()
-    kept = []
-    if in_memory:
-        kept = [Image.open(file).convert("RGB").resize((size, size), Image.Resampling.BICUBIC) for file in files]
-
-    class Photos(torch.utils.data.Dataset[tuple[Any, torch.Tensor]]):
-        transform: Any = None  # set by timm
-
-        def __len__(self) -> int:
-            return n_rows
-
-        def __getitem__(self, row: int) -> tuple[Any, torch.Tensor]:
-            row %= len(files)
-            photo = kept[row] if kept else Image.open(files[row]).convert("RGB")
-            return self.transform(photo), truth[row]
-
-    return create_loader(
-        Photos(),  # type: ignore[arg-type]  # any dataset will do
-        (3, size, size),
-        BATCH_SIZE,
-        is_training=True,
-        scale=(1.0, 1.0),
-        ratio=(1.0, 1.0),
-        hflip=0.5,
-        color_jitter=None,  # type: ignore[arg-type]  # none at all
-        interpolation="bicubic",
-        **how,
-        device=torch.device("cpu"),
-        collate_fn=_collate_multilabel,
-    )
-
-
-def _collate_multilabel(batch: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Stack photos as timm's collate function does; it knows only one class per photo."""
-    import numpy as np
-    import torch
-
-    photos = torch.from_numpy(np.stack([photo for photo, _ in batch]))
-    return photos, torch.stack([target for _, target in batch])
 
 
 def _measure_pair(plan: Plan, job: str, arguments: dict[str, Any]) -> list[Row]:

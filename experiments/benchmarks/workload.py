@@ -20,11 +20,11 @@ from stacking._typing import FloatingArray, LabelArray
 # every recorded figure depends on them.
 SEED = 20261121
 N_LABELS = 228  # of iMaterialist Fashion 2018
-N_FACTORS = 20
+N_FACTORS = 20  # of what photos have in common, a choice: labels depend on each other through them
 SIGNAL = 3.0  # standard deviation of the true logits around a label's bias
 NOISE = (1.6, 1.8, 2.0, 2.3, 2.7, 3.2)  # each model's own error
-TEMPERATURE = (1.0, 1.3, 0.8, 1.1, 0.7, 1.5)
-BIAS = (-0.4, -0.8, -0.2, -0.6, 0.1, -1.0)
+TEMPERATURE = (1.0, 1.3, 0.8, 1.1, 0.7, 1.5)  # each model is too sure or too unsure in its own way
+BIAS = (-0.4, -0.8, -0.2, -0.6, 0.1, -1.0)  # of each model: all but one fire too seldom
 BLOCK_ROWS = 10_000  # of a store; each block has a seed of its own, so the numbers drawn depend on it
 
 

@@ -9,20 +9,23 @@ from typing import Any
 
 import typer
 
+from experiments.cli.checking import check
 from experiments.cli.data import describe, download, ingest, synthesize
 from experiments.cli.ensembles import evaluate, fit, predict
 from experiments.cli.failures import GuardedGroup
-from experiments.cli.members import ablation, demo, doctor, explain, train
+from experiments.cli.listings import methods, metrics, networks, optimizers, rules
+from experiments.cli.members import ablation, demo, doctor, explain, report, train
 from experiments.cli.predictions import compare, optimize, pack
 
 SECONDS_TO_THE_NEXT_TRY = 0.1  # long enough for the fork that lost the signal to be over: a choice
 
 app = typer.Typer(
     name="labelstack",
-    epilog="Start with: labelstack demo",
+    epilog="Start with: labelstack demo. With scores of your own: labelstack check. Exit codes: 0 done, 1 internal "
+    "failure, 2 bad input, 3 check found a fault, 130 interrupted.",
     cls=GuardedGroup,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,9 +37,11 @@ data.command(epilog="Example: labelstack data ingest raw --annotations train.jso
 data.command(epilog="Example: labelstack data describe recipe.toml --out description")(describe)
 app.command(epilog="Example: labelstack demo --out demo-run")(demo)
 app.command(epilog="Example: labelstack train recipe.toml --out run")(train)
+app.command(epilog="Example: labelstack report run --out run-report --edges 100,1000")(report)
 app.command(
     epilog="Example: labelstack pack predictions.npz --split 0.65 --out fitting.npz --rest-out held-back.npz",
 )(pack)
+app.command(epilog="Example: labelstack check --truth truth.csv --model resnet.csv --model vit.csv")(check)
 app.command(epilog="Example: labelstack optimize run/oof --optimizer pso --objective micro-f1-best --out weights")(
     optimize
 )
@@ -48,6 +53,8 @@ app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluat
 app.command(epilog="Example: labelstack explain run --images new-photos --top 3 --out explanation")(explain)
 app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
 app.add_typer(data, name="data")
+for listing, example in ((methods, ""), (rules, ""), (optimizers, " --json"), (metrics, ""), (networks, " 'resnet*'")):
+    app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)
 
 
 def _show_version(wanted: bool) -> None:
@@ -67,7 +74,7 @@ def labelstack(
 
 
 def main() -> None:
-    """Run the command line; the console script and ``python -m experiments`` call this."""
+    """Run the command line; the command and ``python -m labelstack`` call this."""
     os.environ["PYTHONSAFEPATH"] = "1"  # for every process that is started from here
     signal.signal(signal.SIGTERM, _terminate)
     sys.unraisablehook = _stop_again

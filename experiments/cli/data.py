@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.cli.options import OutFolder, Overwrite, Quiet, Seed, check_out_folder, is_there
+from experiments.cli.options import OutFolder, Overwrite, Quiet, Seed, Verbose, check_out_folder, free_name, is_there
 from experiments.cli.reporting import session
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ def synthesize(
     size: Annotated[int, typer.Option(help="Side of the photos in pixels.")] = 64,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Draw FashionBlocks, a data set of garments, in the form of the iMaterialist contest."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose) as show:
         from experiments.fashionblocks import synthesize as draw
 
         with show.progress("drawing photos") as progress:
@@ -37,6 +38,7 @@ def synthesize(
                 progress=progress,
             )
         show.result(f"{n_train + n_validation + n_test:,} photos: {out}")
+        show.next("data", "describe", "RECIPE.toml", "--out", free_name("description"))
 
 
 def download(
@@ -61,9 +63,10 @@ def download(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the disk needed; fetch nothing.")] = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Fetch the photos of an annotation file; keep a ledger of what became of each."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose) as show:
         from base_models.download import DownloadOptions, download_photos, estimate_download
 
         options = DownloadOptions(
@@ -81,11 +84,13 @@ def download(
         )
         if dry_run:
             show.result(_estimate_line(estimate_download(annotations, out, options)))
+            show.next("data", "download", annotations, "--out", out)
             return
         with show.progress("fetching photos") as progress:
             report = download_photos(annotations, out, options, progress=progress)
         for line in _download_lines(report, out):
             show.result(line)
+        show.next("data", "ingest", out, "--annotations", annotations, "--out", free_name("photos"))
 
 
 def ingest(
@@ -109,9 +114,10 @@ def ingest(
     id_column: Annotated[str, typer.Option(help="CSV: column of the photo's id or file name.")] = "image",
     labels_column: Annotated[str, typer.Option(help="CSV: column of the labels.")] = "labels",
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Decode every photo once in limited processes; write clean JPEG files and the annotations of those kept."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose) as show:
         import os
 
         from base_models.ingest import IngestOptions, ingest_photos
@@ -132,6 +138,7 @@ def ingest(
             report = ingest_photos(folder, out, annotations, options, progress=progress)
         for line in _ingest_lines(report, out):
             show.result(line)
+        show.next("data", "describe", "RECIPE.toml", "--out", free_name("description"))
 
 
 def _ingest_lines(report: "IngestReport", out: Path) -> list[str]:
@@ -184,9 +191,10 @@ def describe(
     overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Describe a data set: counts, labels, pairs, photos, sizes, pixel values, shift between splits."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose) as show:
         from base_models.manifest import load_manifest
         from base_models.recipe.data import DataConfig
         from experiments.recipe import build, read_toml
@@ -206,3 +214,4 @@ def describe(
             report = describe_data(manifest, n_sample=n_sample, label=label, random_state=seed)
             write_description(report, output, options)
         show.result(f"report: {out / 'report.html'}")
+        show.next("train", recipe, "--out", free_name("run"))

@@ -1,69 +1,62 @@
 """The commands `fit`, `predict` and `evaluate`."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from experiments.cli.options import (
+    GivenImageRules,
     GivenPredictions,
+    Json,
+    Metric,
     OutFolder,
     Overwrite,
     Quiet,
+    Rule,
     Seed,
+    Verbose,
     check_out_folder,
+    free_name,
     input_paths,
     is_there,
     takes_predictions,
+    warn_of_faults,
 )
-from experiments.cli.reporting import session
+from experiments.cli.reporting import Reporter, session
+
+if TYPE_CHECKING:
+    from stacking.ensemble.ensemble import StackingEnsemble
+    from stacking.report import Cell
 
 Ensemble = Annotated[Path, typer.Argument(help="Folder that `labelstack fit` wrote.")]
 Without = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this member out. May be repeated.")]
-MinPerGroup = Annotated[
-    list[str] | None, typer.Option(metavar="GROUP=N", help="At least N labels of this group per sample. Repeatable.")
-]
-MaxPerGroup = Annotated[
-    list[str] | None, typer.Option(metavar="GROUP=N", help="At most N labels of this group per sample. Repeatable.")
-]
 
 
-def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
-    """Split ``GROUP=N``, given any number of times.
+def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
+    """Raise where ``--rematch`` is unknown, or ``--thresholds`` says something else.
 
     Parameters
     ----------
-    values : list of str or None
+    rematch : str
         What was given.
-    option : str
-        Name of the option, for errors.
-
-    Returns
-    -------
-    dict of str to int
-        Number by group.
+    thresholds : Path or None
+        A thresholds file.
 
     Raises
     ------
     ValueError
-        If a value has another form, or a group is given twice.
-
-    Examples
-    --------
-    >>> split_group_limits(["color=1", "sleeve=2"], "--max-per-group")
-    {'color': 1, 'sleeve': 2}
+        If it is unknown, or both are given.
     """
-    limits: dict[str, int] = {}
-    for value in values or ():
-        group, _, number = value.rpartition("=")
-        if not group or not number.isdecimal():
-            raise ValueError(f"{option} must be GROUP=N with a whole number N: got {value!r}.")
-        if group in limits:
-            raise ValueError(f"{option} must name each group once: got {group!r} twice.")
-        limits[group] = int(number)
-    return limits
+    from stacking.decision_rules.rematch import REMATCHES
+
+    if rematch not in ("none", *REMATCHES):
+        raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
+    if thresholds is not None and rematch != "none":
+        raise ValueError("give either --thresholds or --rematch, not both: each says where to decide.")
 
 
 @takes_predictions
@@ -72,19 +65,9 @@ def fit(
     out: OutFolder,
     method: Annotated[str, typer.Option(help="auto, or the name of one method as `compare` lists them.")] = "auto",
     time_limit: Annotated[float | None, typer.Option(help="Seconds that auto may take.")] = None,
-    rule: Annotated[
-        str, typer.Option(help="auto, or the decision rule that tunes the thresholds, such as micro-macro-f1.")
-    ] = "auto",
-    min_labels: Annotated[int, typer.Option(min=0, help="Give every sample at least this many labels.")] = 0,
-    max_labels: Annotated[int | None, typer.Option(min=0, help="Give no sample more labels than this.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Give every sample exactly this many labels.")] = None,
-    never_empty: Annotated[bool, typer.Option("--never-empty", help="Leave no sample without a label.")] = False,
-    exclusive_group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="At most one label of this group per sample. May be repeated."),
-    ] = None,
-    min_per_group: MinPerGroup = None,
-    max_per_group: MaxPerGroup = None,
+    rule: Rule = "auto",
+    metric: Metric = "micro-f1",
+    image_rules: GivenImageRules,
     work: Annotated[
         Path | None,
         typer.Option(help="Keep finished labels in this folder; after a kill the same command goes on from there."),
@@ -92,50 +75,87 @@ def fit(
     given: GivenPredictions,
     overwrite: Overwrite = False,
     seed: Seed = 0,
+    as_json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from experiments.reports.fit_report import describe_fit
+        from experiments.reports.report_files import write_report
         from experiments.reports.result_manifest import build_manifest
-        from stacking.decision_rules import ImageRules
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
         from stacking.files.output_rules import check_folder, check_not_input
-        from stacking.files.result_cache import keep_pieces
+        from stacking.files.result_cache import caching
+        from stacking.metrics import metric_name
+        from stacking.process.progress import report_progress
 
         check_out_folder(out)
         inputs = given.paths
-        StackingEnsemble(method, rule=rule).check_parameters()
-        limits = {
-            "min_per_group": split_group_limits(min_per_group, "--min-per-group"),
-            "max_per_group": split_group_limits(max_per_group, "--max-per-group"),
-        }
+        StackingEnsemble(method, rule=rule, metric=metric).check_parameters()
+        rules = image_rules.read()
         opened = given.open()
-        rules = ImageRules(
-            min_labels=min_labels,
-            max_labels=max_labels,
-            top_k=top_k,
-            exclusive_groups=tuple(exclusive_group or ()),
-            never_empty=never_empty,
-            **limits,
+        ensemble = StackingEnsemble(
+            method, random_state=seed, time_limit=time_limit, image_rules=rules, rule=rule, metric=metric
         )
-        kept = rules if rules.is_active else None
-        ensemble = StackingEnsemble(method, random_state=seed, time_limit=time_limit, image_rules=kept, rule=rule)
-        options = {**ensemble.get_params(), "image_rules": rules.as_dict() if kept else None}
+        options = {**ensemble.get_params(), "image_rules": None if rules is None else rules.as_dict()}
+        options["metric"] = metric_name(metric)
         request = build_manifest("fit", {"predictions": opened.fingerprint}, options)
         with ensemble_folder(out, overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show):
+                show.data({"out": out, **StackingEnsemble.load(out).report_})
                 return
+            warn_of_faults(opened, given, show)
             if work is not None:
                 check_folder(work, "--work")
                 check_not_input(work, [*inputs, out], is_folder=True)
-            with show.progress("fitting"), keep_pieces(work):
+            with show.progress("fitting") as progress, report_progress(progress), caching(work):
                 ensemble.fit(opened)
+            write_report(describe_fit(ensemble, request), output)
             ensemble.save(output)
-        show.result(str(ensemble.report_))
+        show.data({"out": out, **ensemble.report_})
+        _show_fit(ensemble, show)
+        show.result(f"report: {out / 'report.html'}")
         show.result(f"ensemble: {out}")
         if work is not None:
             show.note(f"the finished labels in {work} are not needed any more")
+        show.next("predict", out, *given.stand_ins(opened.models), "--out", free_name("labels.csv"))
+
+
+def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
+    """Write what was chosen: the race and the rules as tables, the rest as lines."""
+    from stacking.report import Column
+    from stacking.report.writing import write_score
+
+    chosen = ensemble.report_
+    entries = getattr(ensemble.combiner_, "entries_", None)
+    title, estimate = chosen.metric_title, chosen.estimate
+    worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {write_score(estimate)}"
+    if not entries:
+        show.result(str(chosen))
+        return
+    columns: list[Column | str] = ["method", Column(title, "score"), Column("± s.e.", "score")]
+    columns += [Column("time", "seconds"), Column("share", "percent"), "left out because"]
+    keys = ("name", "score", "standard_error", "seconds", "weight", "reason")
+    left_out = any(one["reason"] for one in entries)
+    rows = [[one[key] for key in keys[: 6 if left_out else 5]] for one in entries]
+    show.table(columns[: 6 if left_out else 5], rows)
+    show.result("")
+    show.table(["rule", Column(chosen.rule_title, "score")], _best_first(chosen["rules"]))
+    show.result("")
+    for number, note in enumerate(chosen["notes"]):
+        (show.detail if number else show.result)(str(note))  # the first says what was chosen and why
+    steps = [[step["cause"], step["gain"], step["explanation"]] for step in chosen.get("gain_steps", [])]
+    show.table(["step", Column("gain", "gain"), "from the best member with one threshold"], steps)
+    if chosen["n_never_predicted"]:
+        show.result(f"{chosen['n_never_predicted']} of {chosen['n_labels']} labels are never predicted")
+    show.result(f"method {chosen['method']}, decision rule {chosen['rule']}: {worth}")
+
+
+def _best_first(scores: dict[str, float]) -> list[list["Cell"]]:
+    """Sort names by their scores."""
+    return [[name, scores[name]] for name in sorted(scores, key=lambda name: -scores[name])]
 
 
 @partial(takes_predictions, without=["truth"])
@@ -145,7 +165,9 @@ def predict(
     out: Annotated[Path, typer.Option(help="CSV file for the predicted labels.")],
     run: Annotated[Path | None, typer.Option(help="Run folder whose networks score the photos of --images.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of new photos.")] = None,
-    scores_out: Annotated[Path | None, typer.Option(help="Also write the scores, as a bundle (.npz).")] = None,
+    scores_out: Annotated[
+        Path | None, typer.Option(help="Also write the scores: .npz (a bundle), .csv, .parquet or .feather.")
+    ] = None,
     csv_format: Annotated[
         str, typer.Option("--format", help="labels (id,labels joined by |) or submission (the contest's form).")
     ] = "labels",
@@ -157,6 +179,12 @@ def predict(
             "by one shift, or per-label. For new samples that are like those, hundreds at least."
         ),
     ] = "none",
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Decide by this thresholds file, as the page of thresholds of `labelstack evaluate` gives it."
+        ),
+    ] = None,
     given: GivenPredictions,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
     overwrite: Overwrite = False,
@@ -167,10 +195,12 @@ def predict(
             "not to be read back."
         ),
     ] = False,
+    as_json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Label samples with a saved ensemble, from predictions or from new photos."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.label_table import (
             LabelTarget,
             check_run,
@@ -181,21 +211,22 @@ def predict(
         )
         from experiments.reports.result_manifest import build_manifest, hash_files
         from experiments.submission import choose_label_texts
-        from stacking.decision_rules.rematch import REMATCHES
+        from stacking.decision_rules.threshold_file import read_thresholds
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.files.atomic_files import sha256_file
         from stacking.files.output_folder import hash_request
 
-        inputs = input_paths(ensemble, run, images, *given.paths)
+        inputs = input_paths(ensemble, run, images, thresholds, *given.paths)
         target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs)
         target.check()
         left_out = tuple(without or ())
         options = {"without": left_out, "format": csv_format, "guard": guard, "rematch": rematch}
-        if rematch not in ("none", *REMATCHES):
-            raise ValueError(f"--rematch must be none, {' or '.join(REMATCHES)}: got {rematch!r}.")
+        check_rematch_option(rematch, thresholds)
         loaded = StackingEnsemble.load(ensemble)
         if rematch != "none":
             loaded.check_rematch()
+        if thresholds is not None:
+            loaded.thresholds_ = read_thresholds(thresholds, loaded.labels_)
         if (run is None) != (images is None):
             raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
         label_ids = label_ids_of(loaded.labels_, given.labels) or loaded.label_ids_
@@ -213,11 +244,12 @@ def predict(
             hashes = {"predictions": opened.fingerprint}
         manifest = build_manifest(
             "predict",
-            {"ensemble": loaded.fingerprint, **hashes},
+            {"ensemble": loaded.fingerprint, **hashes},  # the thresholds are part of the fingerprint
             {**options, "labels": texts, "scores": bool(scores_out)},
         )
         if target.holds(manifest):
             show.result(f"the result of the same inputs and options is there already: {out}")
+            show.data({"out": out, "scores_out": scores_out, "is_there_already": True})
             return
         if run is not None and images is not None:
             with show.training() as progress:
@@ -227,9 +259,12 @@ def predict(
                 show.note(f"{len(unreadable)} photos cannot be read and get no row: {', '.join(unreadable[:5])}")
         target = replace(target, texts=texts)
         counts = label_samples(loaded, opened, target, manifest, without=left_out, rematch=rematch)
+        show.data({"out": out, "scores_out": scores_out, **vars(counts)})
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:
             show.result(f"scores: {scores_out}")
+        with_truth = [*given.arguments] or ["PREDICTIONS"]
+        show.next("evaluate", ensemble, *with_truth, "--truth", "TRUTH.csv", "--out", free_name("evaluation"))
 
 
 @takes_predictions
@@ -242,15 +277,24 @@ def evaluate(
     drop_seen: Annotated[
         bool, typer.Option("--drop-seen", help="Leave out samples that the ensemble was fitted on.")
     ] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="What to score by, as `fit` takes it; by default what the ensemble was fitted for."),
+    ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
+    as_json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Score a saved ensemble on truth that it has not seen; write a leaderboard and a report."""
-    with session(quiet) as show:
-        from experiments.reports.evaluation import evaluate_ensemble, write_evaluation
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from experiments.reports.evaluation import evaluate_ensemble
         from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.metrics import find_metric, metric_name
+        from stacking.report import Column
+        from stacking.report.writing import write_interval
 
         check_out_folder(out)
         loaded = StackingEnsemble.load(ensemble)
@@ -260,17 +304,26 @@ def evaluate(
             show.note("an earlier version saved this ensemble: whether it was fitted on these samples cannot be told")
         hashes = {"ensemble": loaded.fingerprint, "predictions": opened.fingerprint}
         options = {"without": left_out, "drop_seen": drop_seen, "random_state": seed}
+        options |= {} if metric is None else {"metric": metric_name(find_metric(metric))}
         request = build_manifest("evaluate", hashes, options)
         inputs = input_paths(ensemble, *given.paths)
         with result_folder(out, "evaluate", overwrite=overwrite, inputs=inputs, request=request) as output:
-            if is_there(output, show):
+            if is_there(output, show, "leaderboard.json"):
                 return
-            leaderboard, report = evaluate_ensemble(
-                loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed
+            found = evaluate_ensemble(
+                loaded, opened, without=left_out, drop_seen=drop_seen, random_state=seed, metric=metric
             )
+            leaderboard = found.leaderboard
             if leaderboard["n_seen_dropped"]:
                 show.note(f"{leaderboard['n_seen_dropped']:,} samples left out: the ensemble was fitted on them")
-            write_evaluation(output, leaderboard, report, hashes, options)
-        for row in leaderboard["rows"]:
-            show.result(f"{row['score']:.4f}  {row['low']:.4f} to {row['high']:.4f}  {row['method']}")
-        show.result(f"report: {out / 'report.html'}")
+            replace(found, options=options).write(output)
+        show.data({"out": out, **json.loads((out / "leaderboard.json").read_text(encoding="utf-8"))})
+        show.table(
+            ["method", "kind", Column(found.metric_title, "score"), Column("95 % interval", "interval")],
+            [
+                [row["method"], row["kind"], row["score"], write_interval(row["low"], row["high"])]
+                for row in leaderboard["rows"]
+            ],
+        )
+        show.result(f"report: {out / 'report.html'}; to try other thresholds: {out / 'thresholds.html'}")
+        show.next("predict", ensemble, *given.stand_ins(opened.models), "--out", free_name("labels.csv"))

@@ -6,14 +6,13 @@ on purpose, an operating system error about a file or the disk, and a missing op
 comes out of numpy because of our own mistake is internal.
 """
 
-import dis
+import linecache
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 from typer import Abort, Exit
 from typer.core import TyperGroup
@@ -22,8 +21,8 @@ BAD_INPUT = 2  # as click and argparse exit on bad usage
 INTERNAL_FAILURE = 1  # as Python exits on a traceback
 INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
-_OURS = ("base_models", "experiments", "optimizers", "stacking")
-_EXTRA_OF = {
+_OURS = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
+EXTRA_OF = {
     "torch": "train",
     "torchvision": "train",
     "timm": "train",
@@ -31,6 +30,12 @@ _EXTRA_OF = {
     "accelerate": "train",
     "skimage": "train",
     "aiohttp": "train",
+    "pydantic": "train",
+    "PIL": "train",
+    "matplotlib": "report",
+    "pyswarms": "search",
+    "cmaes": "search",
+    "h5py": "h5",
     "pyarrow": "parquet",
     "distributed": "dask",
     "ray": "ray",
@@ -51,7 +56,7 @@ def bad_input_sentence(error: BaseException) -> str | None:
         One line without traceback, or None for an internal failure.
     """
     if isinstance(error, ModuleNotFoundError) and error.name:
-        extra = _EXTRA_OF.get(error.name.partition(".")[0])
+        extra = EXTRA_OF.get(error.name.partition(".")[0])
         return (
             f"this needs the package {error.name!r}: install it with pip install 'labelstack[{extra}]'."
             if extra
@@ -60,20 +65,17 @@ def bad_input_sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}." if error.filename is not None else f"{reason}."
-    if isinstance(error, ValueError | TypeError | OSError) and _raised_on_purpose(error.__traceback__):
+    if isinstance(error, ValueError | TypeError | OSError | ImportError) and _is_our_statement(error):
         return " ".join(str(error).split())
     return None
 
 
-def _raised_on_purpose(tb: TracebackType | None) -> bool:
-    """Tell whether the innermost frame is a `raise` statement in one of our packages."""
-    if tb is None:
-        return False
-    while tb.tb_next is not None:
-        tb = tb.tb_next
-    code = tb.tb_frame.f_code
-    package = str(tb.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package in _OURS and code.co_code[tb.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+def _is_our_statement(error: BaseException) -> bool:
+    """Tell whether a line of our packages that begins with `raise` gave the error its sentence."""
+    for frame, line in list(traceback.walk_tb(error.__traceback__))[-1:]:  # the innermost
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        return package in _OURS and linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
+    return False
 
 
 def keep_traceback(error: BaseException) -> str:
@@ -130,7 +132,7 @@ def _leave(code: int, message: str, cause: Exception | None) -> None:
 
 
 class GuardedGroup(TyperGroup):
-    """The group of all commands; looks for shadowed packages first and maps exceptions to exit codes."""
+    """The group of all commands; maps exceptions to exit codes."""
 
     def invoke(self, ctx):  # type: ignore[no-untyped-def]  # typer keeps the type of its context private
         """Run the chosen command.
@@ -145,8 +147,5 @@ class GuardedGroup(TyperGroup):
         object
             What the command returned.
         """
-        from experiments.shadowing import check_shadowing
-
         with exit_codes():
-            check_shadowing()
             return super().invoke(ctx)

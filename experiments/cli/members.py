@@ -1,26 +1,41 @@
-"""The commands about members: `demo`, `train`, `ablation`, `explain` and `doctor`."""
+"""The commands about members: `demo`, `train`, `report`, `ablation`, `explain` and `doctor`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from experiments.cli.options import OutFolder, Overwrite, Quiet, check_out_folder, is_there
+from experiments.cli.options import (
+    Json,
+    OutFolder,
+    Overwrite,
+    Quiet,
+    Seed,
+    Verbose,
+    check_out_folder,
+    free_name,
+    input_paths,
+    is_there,
+)
 from experiments.cli.reporting import session
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data, run, ensemble and report.")] = Path("demo-run"),
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Do the main job on embedded data, offline; the same command goes on where it was stopped."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose) as show:
         from experiments.demo import DemoPlan, run_demo
 
         with show.training() as training:
             lines = run_demo(out, DemoPlan(say=show.note, progress=training))
         for line in lines:
             show.result(line)
+        show.next(
+            "predict", out / "ensemble", "--run", out / "run", "--images", "PHOTOS", "--out", free_name("labels.csv")
+        )
 
 
 def train(
@@ -28,11 +43,12 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder; the same command resumes an unfinished run.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train the members of a recipe; write their predictions of rows that they did not see, and of the test split."""
     from base_models.training.distributed import is_first_process
 
-    with session(quiet or not is_first_process()) as show:
+    with session(quiet or not is_first_process(), verbose=verbose and is_first_process()) as show:
         from base_models import run_training
         from experiments.recipe import load_recipe
 
@@ -46,6 +62,7 @@ def train(
         show.result(f"{kind} predictions: {out / 'oof'}")
         if (out / "test").is_dir():
             show.result(f"test predictions: {out / 'test'}")
+        show.next("report", out, "--out", free_name(f"{out.name}-report"))
 
 
 def ablation(
@@ -53,12 +70,16 @@ def ablation(
     baseline: Annotated[str, typer.Option(help="The member that the others are held against.")],
     out: OutFolder,
     overwrite: Overwrite = False,
+    as_json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Say what each change of a recipe brings: the members of a run beside one of them, on its test split."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.reports.ablation import REQUIRED_FILES, measure_ablation, write_ablation
         from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
+        from stacking.report import Cell, Column
+        from stacking.report.writing import write_interval
 
         check_out_folder(out)
         request = build_manifest("ablation", hash_files(run, REQUIRED_FILES), {"baseline": baseline})
@@ -67,9 +88,88 @@ def ablation(
                 return
             found = measure_ablation(run, baseline)
             write_ablation(found, output)
-        for row in found.rows:
-            show.result(f"{row.score:.4f}  {row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]  {row.member}")
+        rows: list[list[Cell]] = [
+            [row.member, row.score, row.gain, write_interval(row.gain_low, row.gain_high, signed=True)]
+            for row in found.rows
+        ]
+        show.data(
+            {"out": out, "rows": [dict(zip(("member", "score", "gain", "interval"), row, strict=True)) for row in rows]}
+        )
+        columns: list[Column | str] = [
+            "member",
+            Column("score", "score"),
+            Column("gain", "gain"),
+            Column("95 % interval", "interval"),
+        ]
+        show.table(columns, rows)
         show.result(f"report: {out / 'ablation.html'}")
+        show.next("compare", run / "oof", "--out", free_name("comparison"))
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder, as labelstack train left it.")],
+    out: OutFolder,
+    methods: Annotated[str, typer.Option(help="Ensembles to compare: names joined by commas, or all.")] = "all",
+    edges: Annotated[
+        str, typer.Option(help="Training positives with which the bands of rare and frequent labels begin.")
+    ] = "1,20,200,2000",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that the recipe's paths start from, if the photos have moved.")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is started.")] = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Report a training run on one page: members, curves, ensembles, thresholds, labels, photos, errors and cost."""
+    with session(quiet) as show:
+        from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
+        from experiments.reports.run_report import RUN_FILES, RunReportPlan, report_run
+
+        check_out_folder(out)
+        chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        plan = RunReportPlan(chosen, time_limit, split_edges(edges), data, seed)
+        options = {"methods": chosen, "edges": plan.edges, "time_limit": time_limit, "data": data, "random_state": seed}
+        request = build_manifest("report", hash_files(run, RUN_FILES), options)
+        inputs = input_paths(run, data)
+        with result_folder(out, "report", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            with show.progress("comparing") as progress:
+                found = report_run(run, plan, progress=progress)
+            found.write(output)
+        show.result(found.comparison.verdict())
+        show.result(f"report: {out / 'report.html'}")
+        show.next("fit", run / "oof", "--out", free_name("ensemble"))
+
+
+def split_edges(text: str) -> tuple[int, ...]:
+    """Read whole numbers joined by commas.
+
+    Parameters
+    ----------
+    text : str
+        What was given to ``--edges``.
+
+    Returns
+    -------
+    tuple of int
+        The numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> split_edges("10, 100")
+    (10, 100)
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise ValueError(f"--edges must be whole numbers joined by commas: got {text!r}.")
+    return tuple(int(part) for part in parts)
 
 
 def explain(
@@ -89,9 +189,10 @@ def explain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Show which places of photos speak for a label: pictures, maps and a report."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose) as show:
         from dataclasses import asdict
 
         from experiments.reports.explaining import DEFAULT_TOP, ExplainPlan, explain_images
@@ -120,6 +221,7 @@ def explain(
         show.result(f"{n_photos:,} photos, {n_asked} labels each, by {how}")
         show.result(f"pictures: {out / 'pictures'}")
         show.result(f"report: {out / 'report.html'}")
+        show.next("explain", run, "--images", images, "--label", "LABEL", "--out", free_name("explanation"))
 
 
 def doctor(
@@ -129,24 +231,25 @@ def doctor(
     recipe: Annotated[Path | None, typer.Option(help="The same for a recipe, whatever its name ends in.")] = None,
     out: Annotated[Path, typer.Option(help="Folder whose disk will be written to.")] = Path(),
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Show versions, devices, threads, memory and disk; estimate what a recipe or a set of predictions costs here."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose) as show:
         from experiments.estimates.doctor import as_text, examine
 
         if target is not None and recipe is not None:
             raise ValueError(f"give one recipe: got {str(target)!r} and --recipe {str(recipe)!r}.")
         if target is not None and target.suffix.lower() == ".toml":
             target, recipe = None, target
-        facts = []
+        findings = []
         if target is not None:  # first, as looking for devices loads torch, whose memory fit and compare do without
             from experiments.cli.options import open_predictions
             from experiments.estimates.estimate_predictions import estimate_predictions
 
             opened = open_predictions(target)
             show.note("trying every method on a few rows …")
-            facts = estimate_predictions(opened)
-        for line in as_text([*examine(out), *facts]):
+            findings = estimate_predictions(opened)
+        for line in as_text([*examine(out), *findings]):
             show.result(line)
         if recipe is not None:
             from base_models.manifest import load_manifest
@@ -158,3 +261,8 @@ def doctor(
             show.note("training every member on a few batches …")
             for line in as_text(estimate(run, manifest)):
                 show.result(line)
+            show.next("train", recipe, "--out", free_name("run"))
+        elif target is not None:
+            show.next("check", target)
+        else:
+            show.next("demo", "--out", free_name("demo-run"))

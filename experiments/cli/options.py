@@ -1,10 +1,12 @@
-"""Options that several commands share, and how predictions are given on the command line.
+"""Options that several commands share: where predictions are, and what the labels of a sample must keep.
 
 Predictions are one path (a bundle ``.npz`` or a store folder), or one table or matrix per model with ``--model``
 beside ``--truth``.
 """
 
 import inspect
+import json
+import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -15,6 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from experiments.cli.reporting import Reporter
+    from stacking.decision_rules import ImageRules
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
@@ -51,8 +54,24 @@ OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier result; it stays until the new one is whole.")
 ]
+Rule = Annotated[
+    str,
+    typer.Option(
+        help="auto, or the decision rule that tunes the thresholds, with options after a colon: "
+        "micro-macro-f1, recall-at-least:recall=0.95, cost:fp=1,fn=5."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
+Metric = Annotated[
+    str,
+    typer.Option(
+        help="What to go by: micro-f1, macro-f1, samples-f1, micro-f0.5, map, roc-auc, log-loss, recall-at-5, "
+        "0.5*micro-f1+0.5*map, module:function and more."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show details, reasons and seconds.")]
+Json = Annotated[bool, typer.Option("--json", help="Write the result as one JSON object, and nothing else to stdout.")]
 
 
 def split_model_option(value: str) -> tuple[str, Path]:
@@ -84,6 +103,42 @@ def split_model_option(value: str) -> tuple[str, Path]:
     if not name or not file:
         raise ValueError(f"--model must be NAME=FILE or FILE: got {value!r}.")
     return name, Path(file)
+
+
+def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
+    """Split ``GROUP=N``, given any number of times.
+
+    Parameters
+    ----------
+    values : list of str or None
+        What was given.
+    option : str
+        Name of the option, for errors.
+
+    Returns
+    -------
+    dict of str to int
+        Number by group.
+
+    Raises
+    ------
+    ValueError
+        If a value has another form, or a group is given twice.
+
+    Examples
+    --------
+    >>> split_group_limits(["color=1", "sleeve=2"], "--max-per-group")
+    {'color': 1, 'sleeve': 2}
+    """
+    limits: dict[str, int] = {}
+    for value in values or ():
+        group, _, number = value.rpartition("=")
+        if not group or not number.isdecimal():
+            raise ValueError(f"{option} must be GROUP=N with a whole number N: got {value!r}.")
+        if group in limits:
+            raise ValueError(f"{option} must name each group once: got {group!r} twice.")
+        limits[group] = int(number)
+    return limits
 
 
 def choose_logits(from_logits: bool, logits_of: Sequence[str] | None) -> bool | tuple[str, ...]:
@@ -138,7 +193,7 @@ def check_out_folder(out: Path) -> None:
     check_writable(out)
 
 
-def is_there(output: "OutputFolder", show: "Reporter") -> bool:
+def is_there(output: "OutputFolder", show: "Reporter", results: str = "") -> bool:
     """Say so if the very result that was asked for is there already: nothing is to be done then.
 
     Parameters
@@ -147,6 +202,8 @@ def is_there(output: "OutputFolder", show: "Reporter") -> bool:
         The claimed folder.
     show : Reporter
         Of the command.
+    results : str, default=""
+        File of the folder that holds the results as JSON, where the command can write them so.
 
     Returns
     -------
@@ -156,7 +213,50 @@ def is_there(output: "OutputFolder", show: "Reporter") -> bool:
     if output.overwrite or not output.is_there:
         return False
     show.result(f"the result of the same inputs and options is there already: {output.path}")
+    if results:
+        show.data({"out": output.path, **json.loads((output.path / results).read_text(encoding="utf-8"))})
     return True
+
+
+def warn_of_faults(predictions: "PredictionSet", given: "GivenPredictions", show: "Reporter") -> None:
+    """Run the cheap part of `labelstack check` and warn of what would ruin the result.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        With or without truth.
+    given : GivenPredictions
+        How they were given, for the command that says more.
+    show : Reporter
+        Of the command.
+    """
+    from stacking.diagnosis import quick_findings
+
+    found = quick_findings(predictions)
+    for finding in found:
+        typer.echo(f"warning: {finding.message}", err=True)
+    if found:
+        show.note(f"for more, and what mends it: labelstack check {shlex.join(given.arguments)}")
+
+
+def free_name(name: str) -> Path:
+    """Return a name for a result that nothing has yet.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``ensemble``.
+
+    Returns
+    -------
+    Path
+        The name, or ``ensemble-2`` and so on.
+    """
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
+    return path
 
 
 def input_paths(*given: Path | Sequence[str] | None) -> list[Path]:
@@ -276,14 +376,113 @@ class GivenPredictions:
         """Return what is read, so that it is not written to."""
         return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels)
 
+    @property
+    def arguments(self) -> list[str]:
+        """Return the words that say the same on the command line, for the next command."""
+        words = [] if self.predictions is None else [str(self.predictions)]
+        options: list[tuple[str, Sequence[Path | str | None]]] = [
+            ("--truth", [self.truth]),
+            ("--model", self.model or ()),
+            ("--ids", [self.ids]),
+            ("--labels", [self.labels]),
+            ("--logits-of", self.logits_of or ()),
+        ]
+        words += [word for option, values in options for value in values if value for word in (option, str(value))]
+        return [*words, "--from-logits"] if self.from_logits else words
+
+    def stand_ins(self, models: Sequence[str]) -> list[str]:
+        """Return words that stand for the same members' scores of other samples.
+
+        Parameters
+        ----------
+        models : sequence of str
+            The members.
+
+        Returns
+        -------
+        list of str
+            For the next command; words in capitals stand for what only the user knows.
+        """
+        logits = [word for name in self.logits_of or () for word in ("--logits-of", name)]
+        logits += ["--from-logits"] if self.from_logits else []
+        if self.predictions is not None:
+            return ["NEW-PREDICTIONS", *logits]
+        return [word for name in models for word in ("--model", f"{name}=NEW-SCORES.csv")] + logits
+
+
+@dataclass(frozen=True)
+class GivenImageRules:
+    """What the command line says that the labels of every sample must keep; the options of `ImageRules`.
+
+    Attributes
+    ----------
+    min_labels, max_labels, top_k : int or None
+        Labels of a sample.
+    never_empty : bool
+        Whether every sample gets a label.
+    exclusive_group : list of str or None
+        Groups of which a sample has at most one label.
+    min_per_group, max_per_group : list of str or None
+        Values ``GROUP=N``.
+    """
+
+    min_labels: Annotated[int, typer.Option(min=0, help="Give every sample at least this many labels.")] = 0
+    max_labels: Annotated[int | None, typer.Option(min=0, help="Give no sample more labels than this.")] = None
+    top_k: Annotated[int | None, typer.Option(min=1, help="Give every sample exactly this many labels.")] = None
+    never_empty: Annotated[bool, typer.Option("--never-empty", help="Leave no sample without a label.")] = False
+    exclusive_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="At most one label of this group per sample. May be repeated."),
+    ] = None
+    min_per_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP=N", help="At least N labels of this group per sample. Repeatable."),
+    ] = None
+    max_per_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP=N", help="At most N labels of this group per sample. Repeatable."),
+    ] = None
+
+    def read(self) -> "ImageRules | None":
+        """Make the rules.
+
+        Returns
+        -------
+        ImageRules or None
+            None where none is given.
+
+        Raises
+        ------
+        ValueError
+            If a value has the wrong form, or two of them contradict each other.
+        """
+        from stacking.decision_rules import ImageRules
+
+        rules = ImageRules(
+            min_labels=self.min_labels,
+            max_labels=self.max_labels,
+            top_k=self.top_k,
+            exclusive_groups=tuple(self.exclusive_group or ()),
+            min_per_group=split_group_limits(self.min_per_group, "--min-per-group"),
+            max_per_group=split_group_limits(self.max_per_group, "--max-per-group"),
+            never_empty=self.never_empty,
+        )
+        return rules if rules.is_active else None
+
+
+_SETS = (GivenPredictions, GivenImageRules)
+"""What stands for several options."""
+
 
 def takes_predictions(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
-    """Give a command the options that say where predictions are, in the place of its parameter `given`.
+    """Give a command the options that say where predictions are, and image rules if it takes them.
+
+    They stand in the place of its parameters of those types, `GivenPredictions` and `GivenImageRules`.
 
     Parameters
     ----------
     command : callable
-        All of its parameters are keyword-only; one is ``given: GivenPredictions``.
+        All of its parameters are keyword-only, with one of them or both.
     without : collection of str, default ()
         Options that it does not take.
 
@@ -292,15 +491,20 @@ def takes_predictions(command: Callable[..., None], without: Collection[str] = (
     callable
         The command as typer reads it.
     """
-    shared = [p for name, p in inspect.signature(GivenPredictions).parameters.items() if name not in without]
+    sets: dict[str, tuple[type, list[str]]] = {}
     options: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
-        options += shared if name == "given" else [parameter]
-    options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+        shared = [parameter]
+        if parameter.annotation in _SETS:
+            members = inspect.signature(parameter.annotation).parameters.items()
+            shared = [option for key, option in members if key not in without]
+            sets[name] = (parameter.annotation, [option.name for option in shared])
+        options += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in shared]
 
     @wraps(command)
     def run(**values: Any) -> None:
-        command(given=GivenPredictions(**{one.name: values.pop(one.name) for one in shared}), **values)
+        given = {name: made(**{key: values.pop(key) for key in keys}) for name, (made, keys) in sets.items()}
+        command(**given, **values)
 
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # what typer reads
     run.__annotations__ = {option.name: option.annotation for option in options}

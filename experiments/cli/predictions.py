@@ -1,31 +1,39 @@
 """The commands about predictions: `pack`, `optimize` and `compare`."""
 
+import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from experiments.cli.options import (
     FromLogits,
+    GivenImageRules,
     GivenPredictions,
     Ids,
+    Json,
     Labels,
     LogitsOf,
+    Metric,
     Models,
     OutFolder,
     Overwrite,
     Predictions,
     Quiet,
+    Rule,
     Seed,
     Truth,
+    Verbose,
     check_out_folder,
     choose_logits,
+    free_name,
     input_paths,
     is_there,
     open_predictions,
     split_model_option,
     takes_predictions,
+    warn_of_faults,
 )
 from experiments.cli.reporting import session
 
@@ -58,14 +66,16 @@ def pack(
     rest_out: Annotated[Path | None, typer.Option(help="Where the rows that --split holds back go.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store or bundle that is there.")] = False,
     seed: Seed = 0,
+    as_json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Convert predictions of any form to a store or bundle; add or drop models; hold rows back.
 
-    With --out naming the store that is read, models are added and dropped in place. With --add, --from-logits is about
-    the added files.
+    With --out naming the store that is read, models are added and dropped in place, and its truth, ids and labels
+    become those that are given. With --add, --from-logits is about the added files.
     """
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.packing import PackingPlan, repack
 
         added = dict(split_model_option(value) for value in add or [])
@@ -74,10 +84,15 @@ def pack(
         opened = open_predictions(predictions, truth, model, ids, labels, from_logits=of_opened)
         inputs = tuple(input_paths(predictions, truth, model, ids, labels, add))
         plan = PackingPlan(added, of_added, tuple(drop or ()), by_label, overwrite, split, rest_out, seed, inputs)
-        for path, packed in repack(opened, out, plan, source=predictions):
+        written = list(repack(opened, out, plan, source=predictions))
+        rows = [[str(path), packed.n_models, packed.n_samples, packed.n_labels] for path, packed in written]
+        keys = ("path", "n_models", "n_samples", "n_labels")
+        show.data({"written": [dict(zip(keys, row, strict=True)) for row in rows]})
+        for path, packed in written:
             models = "1 model" if packed.n_models == 1 else f"{packed.n_models} models"
             size = f"{models} × {packed.n_samples:,} samples × {packed.n_labels} labels"
             show.result(f"{size}: {path}")
+        show.next("check", out, *(["--test", rest_out] if rest_out is not None else []))
 
 
 @takes_predictions
@@ -92,6 +107,10 @@ def optimize(
             "mean-average-precision or log-loss."
         ),
     ] = "micro-f1-best",
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Search for this metric, as `fit` takes it, instead of --objective, and score by it."),
+    ] = None,
     mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
     start: Annotated[str, typer.Option(help="Weights to start from: uniform, convex or greedy.")] = "uniform",
     max_members: Annotated[int | None, typer.Option(help="Most members with weight.")] = None,
@@ -102,12 +121,17 @@ def optimize(
     given: GivenPredictions,
     overwrite: Overwrite = False,
     seed: Seed = 0,
+    as_json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Search the weights of a vote; write weights.json, history.csv and history.svg."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.weight_search import search_weights
+        from stacking.metrics import find_metric
+        from stacking.report import Column
+        from stacking.report.writing import write_score
 
         check_out_folder(out)
         opened = given.open()
@@ -117,22 +141,26 @@ def optimize(
             "member_costs": split_member_costs(member_cost),
             "max_cost": max_cost,
         }
-        options = {"optimizer": optimizer, "objective": objective, "mean": mean, "random_state": seed}
+        sought = objective if metric is None else find_metric(metric).name
+        options: dict[str, Any] = {"optimizer": optimizer, "objective": sought, "mean": mean, "random_state": seed}
         request = build_manifest("optimize", {"predictions": opened.fingerprint}, {**options, "limits": limits})
         inputs = given.paths
         with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
-            if is_there(output, show):
+            if is_there(output, show, "weights.json"):
                 return
+            warn_of_faults(opened, given, show)
             found = search_weights(
                 opened, output, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
             )
-        for name, weight in zip(found["models"], found["weights"], strict=True):
-            show.result(f"{weight:.4f}  {name}")
-        show.result(
-            f"micro-F1 {found['in_sample_micro_f1']:.4f} at threshold {found['threshold']:.3f}, on the rows that chose "
-            f"the weights ({found['n_evaluations']:,} evaluations)"
-        )
+        show.data({"out": out, **json.loads((out / "weights.json").read_text())})
+        weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
+        show.table(["member", Column("weight", "score")], [[name, weight] for name, weight in weights])
+        score = f"micro-F1 {write_score(found['in_sample_micro_f1'])} at threshold {found['threshold']:.3f}"
+        if metric is not None:
+            score = f"{find_metric(metric).title} {write_score(found['in_sample_score'])}, {score}"
+        show.result(f"{score}, on the rows that chose the weights ({found['n_evaluations']:,} evaluations)")
         show.result(f"weights: {out / 'weights.json'}")
+        show.next("compare", *given.arguments, "--out", free_name("comparison"))
 
 
 def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
@@ -185,24 +213,40 @@ def compare(
         list[str] | None, typer.Option(metavar="MODEL", help="Leave out all other members. May be repeated.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Outer and inner folds.")] = 5,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is begun.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is started.")] = None,
+    fit_time_limit: Annotated[
+        float | None, typer.Option(help="Seconds that each fit of auto may take, as --time-limit of `fit`.")
+    ] = None,
+    rule: Rule = "auto",
+    metric: Metric = "micro-f1",
+    image_rules: GivenImageRules,
     given: GivenPredictions,
     overwrite: Overwrite = False,
     seed: Seed = 0,
+    as_json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
-    with session(quiet) as show:
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.combiners.registry import method_kind
         from stacking.comparison import compare as compare_methods
+        from stacking.ensemble.ensemble import StackingEnsemble
+        from stacking.metrics import find_metric, metric_name
         from stacking.predictions import load_predictions
+        from stacking.process.progress import report_progress
+        from stacking.report import Column
+        from stacking.report.writing import write_interval, write_score
 
         check_out_folder(out)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
+        by = metric_name(find_metric(metric))
         for name in chosen if isinstance(chosen, list) else ():
             method_kind(name)  # unknown names before anything is read
+        StackingEnsemble(rule=rule, metric=metric, time_limit=fit_time_limit).check_parameters()
+        rules = image_rules.read()
         if holdout is not None and not holdout.exists():
             raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
         opened = given.open()
@@ -211,13 +255,16 @@ def compare(
             opened = opened.subset(models=only)
             held_out = None if held_out is None else held_out.subset(models=only)
         hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
-        options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed}
-        request = build_manifest("compare", hashes, options)
+        options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed, "rule": rule}
+        options["metric"] = by
+        decided = {"image_rules": None if rules is None else rules.as_dict(), "fit_time_limit": fit_time_limit}
+        request = build_manifest("compare", hashes, {**options, **decided})
         inputs = input_paths(holdout, *given.paths)
         with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
-            if is_there(output, show):
+            if is_there(output, show, "leaderboard.json"):
                 return
-            with show.progress("comparing") as progress:
+            warn_of_faults(opened, given, show)
+            with show.progress("comparing") as progress, report_progress(progress):
                 found = compare_methods(
                     opened,
                     chosen,
@@ -225,12 +272,21 @@ def compare(
                     n_splits=folds,
                     random_state=seed,
                     time_limit=time_limit,
-                    progress=progress,
+                    image_rules=rules,
+                    rule=rule,
+                    metric=metric,
+                    fit_time_limit=fit_time_limit,
                 )
             write_comparison(found, output)
-        for row in found.rows:
-            show.result(f"{row.score:.4f}  {row.low:.4f} to {row.high:.4f}  {row.method}")
+        show.data({"out": out, **json.loads((out / "leaderboard.json").read_text())})
+        show.table(
+            ["method", "kind", Column(found.metric.title, "score"), Column("95 % interval", "interval"),
+             Column("macro-F1", "score"), Column("CPU time", "seconds")],
+            [[row.method, row.kind, row.score, write_interval(row.low, row.high), row.macro_f1, row.cpu_seconds]
+             for row in found.rows],
+        )  # fmt: skip
         for failure in found.failures:
             show.note(f"not scored: {failure.name}: {failure.reason}")
-        show.result(f"constant answer: {found.constant_answer:.4f}")
+        show.result(f"constant answer: {write_score(found.constant_answer)}")
         show.result(f"report: {out / 'report.html'}")
+        show.next("fit", *given.arguments, "--out", free_name("ensemble"))

@@ -4,12 +4,14 @@ Results go to stdout; progress, warnings and log lines go to stderr. With ``--qu
 shown.
 """
 
+import json
 import logging
 import math
+import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,12 +20,13 @@ import typer
 
 if TYPE_CHECKING:
     from base_models.training.progress import TrainingEvent
+    from stacking.report import Cell, Column
 
 ProgressCallback = Callable[..., None]
 PLAIN_LINE_SECONDS = 5.0
 """Without a terminal, a progress line is written at most this often: a choice that keeps logs short."""
 
-_PACKAGES = ("base_models", "experiments", "optimizers", "stacking")
+_PACKAGES = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
 
 
 class Reporter:
@@ -33,20 +36,73 @@ class Reporter:
     ----------
     quiet : bool, default=False
         Show results and errors only.
+    verbose : bool, default=False
+        Also show what is for those who look for the reason of something.
+    as_json : bool, default=False
+        Write results as one JSON object, and nothing else to stdout.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, *, verbose: bool = False, as_json: bool = False) -> None:
+        self.quiet, self.verbose, self.as_json = quiet, verbose, as_json
 
     def result(self, text: str) -> None:
-        """Write one line of the result to stdout.
+        """Write one line of the result to stdout, unless results are written as JSON.
 
         Parameters
         ----------
         text : str
             What to write.
         """
-        typer.echo(text)
+        if not self.as_json:
+            typer.echo(text)
+
+    def table(self, columns: Sequence["Column | str"], rows: Sequence[Sequence["Cell"]]) -> None:
+        """Write a table with its headers to stdout, unless results are written as JSON.
+
+        Parameters
+        ----------
+        columns : sequence of Column or str
+            As reports have them.
+        rows : sequence of sequences of cells
+            One cell per column.
+        """
+        from experiments.cli.tables import write_table
+
+        if rows:
+            self.result(write_table(columns, rows))
+
+    def data(self, values: Mapping[str, Any]) -> None:
+        """Write the results as one JSON object to stdout, where that was asked for.
+
+        Parameters
+        ----------
+        values : mapping
+            JSON-able but for paths, which are written as text, and for NaN, which is written as null.
+        """
+        if self.as_json:
+            typer.echo(json.dumps(_plain(values), ensure_ascii=False, allow_nan=False, default=str))
+
+    def next(self, *arguments: object) -> None:
+        """Name the next command, ready to paste, on stderr; unless quiet.
+
+        Parameters
+        ----------
+        *arguments : object
+            The command's words after ``labelstack``; quoted where a shell needs it. Words in capitals stand for what
+            only the user knows.
+        """
+        self.note(f"next: labelstack {shlex.join(str(argument) for argument in arguments)}")
+
+    def detail(self, text: str) -> None:
+        """Write one line to stderr, if verbose.
+
+        Parameters
+        ----------
+        text : str
+            What to write.
+        """
+        if self.verbose:
+            typer.echo(text, err=True)
 
     def note(self, text: str) -> None:
         """Write one line to stderr, unless quiet.
@@ -140,7 +196,8 @@ class _PlainLines:
         self._last = now
         left = (now - self._start) * (total - done) / done if done else float("nan")
         estimate = f", about {_duration(left)} left" if done else ""
-        typer.echo(f"{description or self._description}: {done:,.12g} of {total:,.12g}{estimate}", err=True)
+        share = f"{done:.0%}" if total == 1.0 else f"{done:,.12g} of {total:,.12g}"
+        typer.echo(f"{description or self._description}: {share}{estimate}", err=True)
 
 
 def _echo(text: str) -> None:
@@ -172,7 +229,6 @@ def _bar(description: str) -> Iterator[ProgressCallback]:
     from rich.markup import escape
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeElapsedColumn,
@@ -181,18 +237,19 @@ def _bar(description: str) -> Iterator[ProgressCallback]:
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[share]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=None)
+        task = bar.add_task(description, total=None, share="")
 
         def show(done: float, total: float, description: str = "") -> None:
             changes: dict[str, Any] = {"description": escape(description)} if description else {}
-            bar.update(task, completed=done, total=total, **changes)
+            share = f"{done:.0%}" if total == 1.0 else f"{done:,.12g} of {total:,.12g}"
+            bar.update(task, completed=done, total=total, share=share, **changes)
 
         yield show
 
@@ -200,21 +257,29 @@ def _bar(description: str) -> Iterator[ProgressCallback]:
 class _StderrHandler(logging.Handler):
     """Write log records to whatever stderr is at that moment (a progress bar replaces it)."""
 
+    def __init__(self, verbose: bool) -> None:
+        super().__init__()
+        self._verbose = verbose
+
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        text = self.format(record) if self._verbose else record.getMessage()  # tracebacks for who asks for them
+        sys.stderr.write(text + "\n")
 
 
 class _Session:
     """Context of one command: logging and warnings as plain lines, restored afterwards."""
 
-    def __init__(self, quiet: bool) -> None:
-        self._reporter = Reporter(quiet)
-        self._handler = _StderrHandler()
-        self._level = logging.ERROR if quiet else logging.INFO
+    def __init__(self, quiet: bool, verbose: bool, as_json: bool) -> None:
+        if quiet and verbose:
+            raise ValueError("give --quiet or --verbose, not both.")
+        self._reporter = Reporter(quiet, verbose=verbose, as_json=as_json)
+        self._handler = _StderrHandler(verbose)
+        self._level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
         self._warnings = warnings.catch_warnings()
         self._levels: dict[str, int] = {}
 
     def __enter__(self) -> Reporter:
+        self._started = time.monotonic()
         for name in _PACKAGES:
             logger = logging.getLogger(name)
             self._levels[name] = logger.level
@@ -227,6 +292,8 @@ class _Session:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._warnings.__exit__(kind, value, tb)
+        if kind is None:
+            self._reporter.detail(f"took {_duration(time.monotonic() - self._started)}")
         for name in _PACKAGES:
             logger = logging.getLogger(name)
             logger.setLevel(self._levels[name])
@@ -236,17 +303,37 @@ class _Session:
         sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
 
 
-def session(quiet: bool = False) -> _Session:
+def session(quiet: bool = False, *, verbose: bool = False, as_json: bool = False) -> _Session:
     """Open the context in which one command shows what it does.
 
     Parameters
     ----------
     quiet : bool, default=False
         Show results, warnings and errors only.
+    verbose : bool, default=False
+        Also show details, tracebacks of what failed without ending the command, and how long it took.
+    as_json : bool, default=False
+        Write results as one JSON object, and nothing else to stdout.
 
     Returns
     -------
     context manager
         Gives a `Reporter`.
+
+    Raises
+    ------
+    ValueError
+        If both `quiet` and `verbose` are asked for.
     """
-    return _Session(quiet)
+    return _Session(quiet, verbose, as_json)
+
+
+def _plain(value: Any) -> Any:
+    """Turn what numpy and NaN are made of into what JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -71,7 +71,7 @@ def examine(folder: str | Path = ".") -> list[Fact]:
     """
     return [
         Fact("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"),
-        *package_facts(),
+        *package_findings(),
         processors(),
         devices(),
         memory(),
@@ -79,7 +79,7 @@ def examine(folder: str | Path = ".") -> list[Fact]:
     ]
 
 
-def package_facts() -> list[Fact]:
+def package_findings() -> list[Fact]:
     """List installed versions and the packages that are absent.
 
     Returns
@@ -91,16 +91,16 @@ def package_facts() -> list[Fact]:
 
     versions = installed_versions(PACKAGES)
     absent = [name for name in PACKAGES if name not in versions]
-    facts = [Fact("packages", ", ".join(f"{name} {version}" for name, version in versions.items()))]
+    findings = [Fact("packages", ", ".join(f"{name} {version}" for name, version in versions.items()))]
     if "torch" in absent:
-        facts.append(
+        findings.append(
             Fact(
                 "training", "torch is not installed", "train and predict --images need pip install 'labelstack[train]'"
             )
         )
     if absent:
-        facts.append(Fact("not installed", ", ".join(absent) + " (optional)"))
-    return facts
+        findings.append(Fact("not installed", ", ".join(absent) + " (optional)"))
+    return findings
 
 
 def processors() -> Fact:
@@ -151,8 +151,8 @@ def cuda_versions() -> str:
 
     ask = getattr(torch._C, "_cuda_getDriverVersion", None)  # torch has no public name for it
     driver = int(ask()) if ask is not None else 0
-    told = f"torch for CUDA {torch.version.cuda}"
-    return f"{told}, driver for CUDA {driver // 1000}.{driver % 1000 // 10}" if driver else told
+    built = f"torch for CUDA {torch.version.cuda}"
+    return f"{built}, driver for CUDA {driver // 1000}.{driver % 1000 // 10}" if driver else built
 
 
 def name_device(device: str) -> str:
@@ -218,12 +218,12 @@ def disk(folder: Path) -> Fact:
     return Fact("disk", f"{free / 2**30:.1f} GiB free at {folder}", trouble)
 
 
-def as_text(facts: list[Fact]) -> list[str]:
+def as_text(findings: list[Fact]) -> list[str]:
     """Lay the findings out as lines of text.
 
     Parameters
     ----------
-    facts : list of Fact
+    findings : list of Fact
         What `examine` or `estimate` returned.
 
     Returns
@@ -237,7 +237,7 @@ def as_text(facts: list[Fact]) -> list[str]:
     ['disk: 0.2 GiB free', '  ! too little']
     """
     lines: list[Any] = []
-    for fact in facts:
+    for fact in findings:
         lines.append(f"{fact.topic}: {fact.finding}")
         if fact.trouble:
             lines.append(f"  ! {fact.trouble}")

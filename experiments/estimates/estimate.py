@@ -113,18 +113,18 @@ def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto") -> 
     disk = weights + scores * n_labels * BYTES_PER_NUMBER + sum(cost.n_bytes for cost in features)
     fullest = disk + max(_training_bytes(member, cost) for member, cost in zip(run.members, costs, strict=True))
     memory = max(cost.peak_bytes for cost in costs) + _kept_bytes(run, len(manifest))
-    facts = [
+    findings = [
         Fact(f"member {cost.member}", f"{duration(cost.seconds)}, {cost.weight_bytes * n_networks / 2**20:.0f} MiB")
         for cost in costs
     ]
-    facts += [Fact(cost.name, f"{duration(cost.seconds)}, {cost.n_bytes / 2**20:.0f} MiB") for cost in features]
+    findings += [Fact(cost.name, f"{duration(cost.seconds)}, {cost.n_bytes / 2**20:.0f} MiB") for cost in features]
     summary = (
         f"{len(manifest):,} photos × {n_labels} labels, {_scheme(run)}: "
         f"about {duration(total)} on {name_device(device)}, "
         f"{f'{memory / GIB:.2f} GiB of memory, ' if memory else ''}{fullest / GIB:.2f} GiB of disk, "
         f"{disk / GIB:.2f} in the end ({rows.of_splits}; without the ensemble)"
     )
-    return [*facts, Fact("recipe", summary)]
+    return [*findings, Fact("recipe", summary)]
 
 
 @dataclass(frozen=True)

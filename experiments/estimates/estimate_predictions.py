@@ -92,7 +92,7 @@ def estimate_predictions(predictions: PredictionSet, n_folds: int = N_FOLDS) -> 
     if predictions.y_true is None:
         raise ValueError("predictions must carry the truth, as fit and compare need it: pack them with --truth first.")
     reset_peak_memory()
-    names = [name for name in list_methods(with_dear=False) if name != "auto"]
+    names = [name for name in list_methods(include_slow=False) if name != "auto"]
     costs = {name: try_method(name, predictions) for name in names}
     deciding = _seconds_of_deciding(predictions)
     raced = [costs[name] for name in RACERS if name in costs]
@@ -105,16 +105,16 @@ def estimate_predictions(predictions: PredictionSet, n_folds: int = N_FOLDS) -> 
     split += sum(cost.cross_fitted(min(split_rows, race_rows), n_folds) for cost in raced)  # auto is one of the methods
     n_candidates = len(names) + 1 + predictions.n_models
     compare = n_folds * (split + n_candidates * n_rows * deciding)
-    dearest = sorted(costs.values(), key=lambda cost: cost.cross_fitted(n_rows), reverse=True)[:3]
-    facts = [Fact(f"method {cost.name}", f"{duration(cost.cross_fitted(n_rows))} to cross-fit") for cost in dearest]
+    slowest = sorted(costs.values(), key=lambda cost: cost.cross_fitted(n_rows), reverse=True)[:3]
+    findings = [Fact(f"method {cost.name}", f"{duration(cost.cross_fitted(n_rows))} to cross-fit") for cost in slowest]
     size = f"{predictions.n_models} models × {n_rows:,} samples × {predictions.n_labels} labels"
     needs = _needs(names, predictions)
-    facts += _refused(needs)
-    facts.append(Fact("fit", f"{size}: about {duration(fit)} with auto, {_memory(predictions, needs, 'fit')}"))
-    facts.append(
+    findings += _refused(needs)
+    findings.append(Fact("fit", f"{size}: about {duration(fit)} with auto, {_memory(predictions, needs, 'fit')}"))
+    findings.append(
         Fact("compare", f"about {duration(compare)} with all methods, {_memory(predictions, needs, 'compare')}")
     )
-    return facts
+    return findings
 
 
 def try_method(name: str, predictions: PredictionSet) -> MethodCost:
@@ -154,7 +154,7 @@ def _seconds_of(name: str, predictions: PredictionSet) -> float:
     folds = np.arange(predictions.n_samples) % TRIED_FOLDS
     started = time.perf_counter()
     try:
-        create_method(name, random_state=0).fit_cross_fitted(predictions, folds=folds)
+        create_method(name, random_state=0).fit_out_of_fold(predictions, folds=folds)
     except (ValueError, ArithmeticError, np.linalg.LinAlgError):
         return 0.0  # the commands leave such a method out as well
     return time.perf_counter() - started

@@ -97,7 +97,7 @@ def features_in_memory(learner: "Learner", task: "MemberTask") -> "tuple[Learner
 
     from base_models.precomputed.extraction import compute_features
     from base_models.precomputed.head_network import BodyNetwork, HeadNetwork
-    from base_models.recipe.member import suit_member
+    from base_models.recipe.member import resolve_features
     from base_models.training.optimization import create_average, create_optimizer
 
     body, head = BodyNetwork(learner.network), HeadNetwork(learner.network)
@@ -105,7 +105,7 @@ def features_in_memory(learner: "Learner", task: "MemberTask") -> "tuple[Learner
     variants = [torch.from_numpy(compute_features(body, shown)) for shown in (photos, photos.flip(-1))]
     n_channels = int(cast(Any, learner.network.body).num_features)
     features = torch.stack([variant.view(len(photos), n_channels, -1) for variant in variants], dim=-1)
-    member = suit_member(task.member)
+    member = resolve_features(task.member)
     average, optimizer = create_average(head, member.training), create_optimizer(head, member.training)
     learner = replace(learner, network=head, average=average, optimizer=optimizer)
     return learner, replace(task, member=member, photos=cast(Any, _FeaturesInMemory(features)))

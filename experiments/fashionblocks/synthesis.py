@@ -26,10 +26,10 @@ from stacking.files.untrusted import read_json
 
 Split = Literal["train", "validation", "test"]
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-_MARKER, _BEGUN = "fashionblocks.json", "unfinished.json"
-DATA_SET, BEGUN = (
+_MARKER, _UNFINISHED = "fashionblocks.json", "unfinished.json"
+DATA_SET, UNFINISHED = (
     ResultKind("a FashionBlocks data set", name, lambda marker: () if "n_train" in marker else None)
-    for name in (_MARKER, _BEGUN)
+    for name in (_MARKER, _UNFINISHED)
 )
 _QUALITY = 90  # of the JPEG: a choice; the pixels depend on it
 _VERSION = 1
@@ -125,20 +125,25 @@ def synthesize(
     if size < 32:
         raise ValueError(f"size must be at least 32 pixels, so that materials can be seen: got {size}; enlarge it.")
     seed = random_state if isinstance(random_state, int) else int(np.random.default_rng(random_state).integers(2**31))
-    facts = {"version": _VERSION, "size": size, "seed": seed, **{f"n_{name}": count for name, count in counts.items()}}
-    if _is_there(out, facts):
+    settings = {
+        "version": _VERSION,
+        "size": size,
+        "seed": seed,
+        **{f"n_{name}": count for name, count in counts.items()},
+    }
+    if _is_there(out, settings):
         return out
-    with work_folder(out, BEGUN, facts):
-        _write(out, counts, facts, progress)
-        (out / _BEGUN).unlink()
+    with work_folder(out, UNFINISHED, settings):
+        _write(out, counts, settings, progress)
+        (out / _UNFINISHED).unlink()
     return out
 
 
 def _write(
-    out: Path, counts: dict[Split, int], facts: dict[str, Any], progress: Callable[[int, int], None] | None
+    out: Path, counts: dict[Split, int], settings: dict[str, Any], progress: Callable[[int, int], None] | None
 ) -> None:
     """Draw the photos that are not there, write the annotations and, last, that the set is whole."""
-    size, seed = facts["size"], facts["seed"]
+    size, seed = settings["size"], settings["seed"]
     total, done = sum(counts.values()), 0
     label_counts = np.zeros(len(LABELS), dtype=np.int64)
     for split, count in counts.items():
@@ -162,16 +167,16 @@ def _write(
         if count:
             _write_split(out, split, annotations)
     _write_labels(out, label_counts)
-    atomic_write_json(out / _MARKER, facts)
+    atomic_write_json(out / _MARKER, settings)
 
 
-def _is_there(out: Path, facts: dict[str, Any]) -> bool:
+def _is_there(out: Path, settings: dict[str, Any]) -> bool:
     """Return whether the data set is complete; refuse a folder that holds another, or something else."""
     is_whole = (out / _MARKER).is_file()
-    check_work_folder(out, DATA_SET if is_whole else BEGUN)
-    marker = out / (_MARKER if is_whole else _BEGUN)
-    present = read_json(marker, f"the folder's {marker}") if marker.is_file() else facts
-    if present != facts:
+    check_work_folder(out, DATA_SET if is_whole else UNFINISHED)
+    marker = out / (_MARKER if is_whole else _UNFINISHED)
+    present = read_json(marker, f"the folder's {marker}") if marker.is_file() else settings
+    if present != settings:
         raise ValueError(
             f"out must be a new folder or hold this data set: {str(out)!r} holds {present}; choose another."
         )

@@ -182,13 +182,15 @@ def ablation_report(ablation: Ablation) -> "Report":
         A table, and the recipe of every row.
     """
     from stacking.report import Code, Column, Paragraph, Report, Section, Table
-    from stacking.report.writing import write_gain, write_interval, write_score
+    from stacking.report.writing import write_interval, write_score
 
     columns = [
         Column("member"),
         Column("change"),
-        Column("micro-F1 [95 %]"),
-        Column("to the baseline [95 %]"),
+        Column("micro-F1", "score"),
+        Column("95 % limits", "interval"),
+        Column("to the baseline", "gain"),
+        Column("95 % limits", "interval"),
         Column("macro-F1", "score"),
         Column("never predicted", "count"),
         Column("recall in a tenth", "score"),
@@ -200,8 +202,10 @@ def ablation_report(ablation: Ablation) -> "Report":
         (
             row.member,
             row.change,
-            f"{write_score(row.score)} {write_interval(row.low, row.high)}",
-            f"{write_gain(row.gain)} {write_interval(row.gain_low, row.gain_high, signed=True)}",
+            row.score,
+            write_interval(row.low, row.high),
+            row.gain,
+            write_interval(row.gain_low, row.gain_high, signed=True),
             row.macro_f1,
             row.never_predicted,
             row.recall_at_tenth,
@@ -225,7 +229,7 @@ def ablation_report(ablation: Ablation) -> "Report":
 
 
 def write_ablation(ablation: Ablation, folder: "str | Path | OutputFolder", *, overwrite: bool = False) -> None:
-    """Write ``ablation.json``, ``ablation.md``, ``ablation.html`` and, last, ``manifest.json``.
+    """Write the report, ``ablation.json``, ``leaderboard.csv`` and, last, ``manifest.json``.
 
     Parameters
     ----------
@@ -236,14 +240,15 @@ def write_ablation(ablation: Ablation, folder: "str | Path | OutputFolder", *, o
     overwrite : bool, default=False
         Replace an earlier ablation; nothing else is ever replaced.
     """
+    from experiments.reports.report_files import write_report
     from experiments.reports.result_manifest import build_manifest, claimed, commit_result
-    from stacking.files.atomic_files import atomic_write_json, atomic_write_text
-    from stacking.report import render_html, render_markdown
+    from stacking.files.atomic_files import atomic_write_json
+    from stacking.files.row_table import write_rows
 
     report = ablation_report(ablation)
     with claimed(folder, "ablation", overwrite=overwrite) as output:
-        atomic_write_text(output.path_of("ablation.html"), render_html(report))
-        atomic_write_text(output.path_of("ablation.md"), render_markdown(report))
+        write_report(report, output, "ablation")
+        write_rows(output.path_of("leaderboard.csv"), [asdict(row) for row in ablation.rows])
         atomic_write_json(output.path_of("ablation.json"), ablation.as_dict())
         commit_result(output, build_manifest("ablation", {}, {"run": ablation.run, "baseline": ablation.baseline}))
 

@@ -16,8 +16,18 @@ from numpy.typing import NDArray
 from base_models.manifest import Manifest
 from base_models.photos.decoding import UnreadablePhotoError
 from experiments.reports.training_report import small_jpeg
-from stacking.report import Column, Figure, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
-from stacking.report.figures.canvas import ACCENT, BAD, GOOD, INK, SERIES, draw, finish_axes, shorten_all
+from stacking.report import Chart, Column, Figure, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
+from stacking.report.figures.canvas import (
+    ACCENT,
+    BAD,
+    GOOD,
+    INK,
+    SERIES,
+    draw,
+    finish_axes,
+    letters_beside,
+    shorten_all,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -139,7 +149,7 @@ def _counts_section(manifest: Manifest) -> Section:
         each, used = truth.sum(axis=1, dtype=np.int64), int((truth.sum(axis=0, dtype=np.int64) > 0).sum())
         rows.append((name, len(truth), int(each.sum()), used, float(each.mean()), int(each.min()), int(each.max())))
         values = np.bincount(each)
-        svg = _bars([str(i) for i in range(len(values))], values, "labels of a photo", "photos")
+        svg = _bars(values, "labels of a photo", "photos")
         figures.append(Figure(svg, f"Labels per photo in {name}."))
     columns = [
         Column("split"),
@@ -224,10 +234,10 @@ def _measured_section(sample: PhotoSample) -> Section:
     different = np.unique(sample.sizes, axis=0)
     sizes: Figure | Paragraph = Paragraph(f"All are {different[0, 0]} × {different[0, 1]} pixels.")
     if len(different) > 1:
-        svg = draw(6.4, 3.2, _sizes_painter(sample.sizes), "Widths and heights")
+        svg = draw(3.2, _sizes_painter(sample.sizes), "Widths and heights")
         sizes = Figure(svg, "Width and height in pixels; the larger the dot the more photos.")
     values = Figure(
-        draw(6.4, 3.2, _values_painter(sample.histograms), "Shares of pixel values"),
+        draw(3.2, _values_painter(sample.histograms), "Shares of pixel values"),
         "Share of the pixels with each value from 0 to 255: gray, red, green and blue; the scale is logarithmic.",
     )
     return Section("Sizes and pixel values", [note, sizes, values])
@@ -249,20 +259,23 @@ def _grid_section(title: str, manifest: Manifest, rows: NDArray[np.int64], how: 
     return Section(title, [ImageGrid(photos, f"{len(photos)} photos {how}.")])
 
 
-def _bars(names: list[str], values: NDArray[np.int64], what: str, unit: str) -> str:
-    """Draw upright bars."""
+def _bars(values: NDArray[np.int64], what: str, unit: str) -> Chart:
+    """Draw upright bars over 0, 1, 2 and so on."""
 
     def paint(canvas: "Canvas") -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes = canvas.add_subplot()
-        axes.bar(names, values, color=ACCENT)
+        axes.bar(np.arange(len(values)), values, color=ACCENT)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(what)
         axes.set_ylabel(unit)
         finish_axes(axes, grid="y")
 
-    return draw(6.4, 2.4, paint, f"Number of {unit} by {what}")
+    return draw(2.4, paint, f"Number of {unit} by {what}")
 
 
-def _level_bars(names: list[str], shares: dict[str, NDArray[np.float64]]) -> str:
+def _level_bars(names: list[str], shares: dict[str, NDArray[np.float64]]) -> Chart:
     """Draw level bars with their names, the longest on top, one per split."""
     thickness = 0.8 / len(shares)
 
@@ -272,7 +285,7 @@ def _level_bars(names: list[str], shares: dict[str, NDArray[np.float64]]) -> str
         for number, (split, values) in enumerate(shares.items()):
             middle = places + (number + 0.5) * thickness - 0.4
             axes.barh(middle, values, thickness, color=SERIES[number], label=split)
-        axes.set_yticks(places, shorten_all(names))
+        axes.set_yticks(places, shorten_all(names, letters_beside(canvas.get_figwidth(), 28)))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         axes.set_xlabel("share of the photos")
@@ -280,10 +293,10 @@ def _level_bars(names: list[str], shares: dict[str, NDArray[np.float64]]) -> str
             axes.legend(frameon=False, loc="lower right")
         finish_axes(axes, grid="x")
 
-    return draw(6.4, 0.8 + 0.22 * len(names), paint, "Share of the photos by label")
+    return draw(0.8 + 0.22 * len(names), paint, "Share of the photos by label")
 
 
-def _heat_map(names: list[str], share: NDArray[np.float64]) -> str:
+def _heat_map(names: list[str], share: NDArray[np.float64]) -> Chart:
     """Draw shares as a map of squares."""
 
     def paint(canvas: "Canvas") -> None:
@@ -291,14 +304,14 @@ def _heat_map(names: list[str], share: NDArray[np.float64]) -> str:
         for row, column in np.argwhere(share > 0.005):  # paler squares could not be seen
             box = (column - 0.5, column + 0.5, column + 0.5, column - 0.5)
             axes.fill(box, (row - 0.5, row - 0.5, row + 0.5, row + 0.5), color=ACCENT, alpha=float(share[row, column]))
-        short = shorten_all(names, 20)
+        short = shorten_all(names, letters_beside(canvas.get_figwidth(), 20))
         axes.set_xticks(places, short, rotation=90)
         axes.set_yticks(places, short)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(-0.5, len(names) - 0.5)
         finish_axes(axes)
 
-    return draw(6.4, 6.0, paint, "How often labels occur together")
+    return draw(7.0, paint, "How often labels occur together", phone_height=5.2)
 
 
 def _sizes_painter(sizes: NDArray[np.int64]) -> Callable[["Canvas"], None]:
@@ -374,11 +387,9 @@ def write_description(
     overwrite : bool, default=False
         Replace an earlier description; nothing else is ever replaced.
     """
+    from experiments.reports.report_files import write_report
     from experiments.reports.result_manifest import build_manifest, claimed, commit_result
-    from stacking.files.atomic_files import atomic_write_text
-    from stacking.report import render_html, render_markdown
 
     with claimed(folder, "data describe", overwrite=overwrite) as output:
-        atomic_write_text(output.path_of("report.md"), render_markdown(report))
-        atomic_write_text(output.path_of("report.html"), render_html(report))
+        write_report(report, output)
         commit_result(output, build_manifest("data describe", {}, options or {}))

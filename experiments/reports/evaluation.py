@@ -5,16 +5,20 @@ their plain mean are scored beside it at the threshold .5, because nothing may b
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
+from experiments.reports.threshold_files import write_threshold_page
+from stacking._checks import check_choice
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.rematch import REMATCHES
-from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.atomic_files import atomic_write_json
+from stacking.files.row_table import write_rows
 from stacking.metrics import (
     hamming_loss,
     log_loss,
@@ -24,17 +28,130 @@ from stacking.metrics import (
     samples_f1,
     subset_accuracy,
 )
-from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
-from stacking.report import Column, Figure, Paragraph, Report, Section, Table, render_html, render_markdown
-from stacking.report.figures import label_f1_figure, never_predicted_table, reliability_figure, threshold_figure
+from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval, resample
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric
+from stacking.report import Chart, Column, Figure, Paragraph, Report, Section, Table
+from stacking.report.figures import (
+    draw_figure,
+    label_f1_figure,
+    never_predicted_table,
+    reliability_figure,
+    threshold_figure,
+)
+from stacking.report.writing import write_estimate
 
 if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 
 N_BINS = 20  # of the reliability curve, which alone depends on it: a choice
+CHARTS = ("labels", "thresholds", "reliability")  # in the order of the report
+IMAGE_RULES_NOTE = "The ensemble also has rules on the labels of one sample; the counts here are those before them."
 HALF = 0.5  # the threshold where none may be tuned: right for calibrated scores and equal costs of both errors
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A saved ensemble, its members and their mean, scored on truth that the ensemble has not seen.
+
+    Attributes
+    ----------
+    leaderboard : dict
+        The form of ``leaderboard.json`` without its manifest.
+    report : Report
+        Sections as data.
+    answer : HeldOut
+        Scores and decisions of the ensemble.
+    inputs : dict of str to str
+        Hashes of the ensemble and the predictions.
+    options : dict
+        Options as used.
+    notes : tuple of str
+        What the counts of the page of thresholds leave out.
+    metric_title : str
+        What the metric that was scored by is called in reports.
+    """
+
+    leaderboard: dict[str, Any] = field(repr=False)
+    report: Report = field(repr=False)
+    answer: HeldOut = field(repr=False)
+    inputs: dict[str, str] = field(repr=False)
+    options: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    metric_title: str = "micro-F1"
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The scores, best first, one column per metric."""
+        import pandas as pd
+
+        return pd.DataFrame(self.leaderboard["rows"])
+
+    def verdict(self) -> str:
+        """Say the result in one sentence.
+
+        Returns
+        -------
+        str
+            Plain text.
+        """
+        return self.report.verdict
+
+    def _repr_html_(self) -> str:
+        """Show the verdict and the scores in a notebook."""
+        from stacking.report.notebook import Card, render_card
+
+        scores = next(block for block in self.report.sections[0].blocks if isinstance(block, Table))
+        note = "Next: .plot(), .table, labelstack.report(result, folder)"
+        return render_card(Card(self.report.title, [self.report.verdict], scores, note))
+
+    def plot(self, chart: str = "labels") -> "matplotlib.figure.Figure":
+        """Draw one chart of the report as a matplotlib figure.
+
+        Parameters
+        ----------
+        chart : {"labels", "thresholds", "reliability"}, default="labels"
+            Which.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Of no pyplot: notebooks show it, ``.savefig(path)`` keeps it.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no such chart.
+        """
+        check_choice(chart, list(CHARTS), name="chart")
+        figures = [block for section in self.report.sections for block in section.blocks if isinstance(block, Figure)]
+        drawn = figures[CHARTS.index(chart)].svg
+        return draw_figure(drawn if isinstance(drawn, Chart) else Chart(drawn))
+
+    def write(self, folder: "str | Path | OutputFolder", *, overwrite: bool = False) -> None:
+        """Write the report, ``thresholds.html``, ``leaderboard.json``, the same as CSV and, last, ``manifest.json``.
+
+        Parameters
+        ----------
+        folder : str, Path or OutputFolder
+            Made if it is absent.
+        overwrite : bool, default=False
+            Replace an earlier evaluation; nothing else is ever replaced.
+        """
+        manifest = build_manifest("evaluate", self.inputs, self.options)
+        with claimed(folder, "evaluate", overwrite=overwrite) as output:
+            write_report(self.report, output)
+            write_rows(output.path_of("leaderboard.csv"), self.leaderboard["rows"])
+            if self.answer.thresholds is not None:
+                write_threshold_page(self.answer, self.answer.thresholds, output, self.notes)
+            atomic_write_json(output.path_of("leaderboard.json"), {**self.leaderboard, "manifest": manifest})
+            commit_result(output, manifest)
 
 
 def evaluate_ensemble(
@@ -45,7 +162,8 @@ def evaluate_ensemble(
     drop_seen: bool = False,
     n_bootstrap: int = 1000,
     random_state: int = 0,
-) -> tuple[dict[str, Any], Report]:
+    metric: "str | Metric | Callable[..., Any] | None" = None,
+) -> Evaluation:
     """Score an ensemble, its members and their mean on labeled rows.
 
     Parameters
@@ -62,13 +180,14 @@ def evaluate_ensemble(
         Resamples for the intervals, by group where there are groups.
     random_state : int, default=0
         Seed of the resamples.
+    metric : str, Metric or callable, optional
+        What to score by; by default what the ensemble was fitted for. Where that is a function of the user's, which a
+        saved ensemble must not import, it is to be given.
 
     Returns
     -------
-    leaderboard : dict
-        The form of ``leaderboard.json`` without its manifest.
-    report : Report
-        Sections as data.
+    Evaluation
+        Leaderboard, report and the ensemble's own answer.
 
     Raises
     ------
@@ -84,31 +203,56 @@ def evaluate_ensemble(
             "predictions must be rows that the ensemble has not seen: these are the ones it was fitted on; hold rows "
             "back with pack --split, and fit again."
         )
+    found = find_metric(ensemble.metric, import_code=False) if metric is None else find_metric(metric)
+    given = predictions
     predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score)
     counted = y_score if predictions.counted is None else y_score[predictions.counted]
-    rematched = {} if ensemble.predicted_share_ is None else {how: ensemble.rematch(counted, how) for how in REMATCHES}
+    can_rematch = ensemble.predicted_share_ is not None and ensemble.sample_rule_ is None
+    rematched = {how: ensemble.rematch(counted, how) for how in REMATCHES} if can_rematch else {}
     kept = [model for model in ensemble.models_ if model not in without]
     aligned = predictions.subset(models=kept, labels=list(ensemble.labels_))
-    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred)
+    # A rule that decides sample by sample has no thresholds to try others beside.
+    limits = ensemble.thresholds_ if ensemble.sample_rule_ is None else None
+    main = HeldOut("ensemble", aligned.ids, aligned.labels, aligned.truth, y_score, y_pred, limits)
     moved = [
         replace(main, method=f"ensemble, rematched {how}", y_pred=ensemble.decide(y_score, thresholds))
         for how, thresholds in rematched.items()
     ]
     others = [*moved, _mean_answer(aligned), *(_member_answer(aligned, model) for model in aligned.models)]
-    counts = [answer.counts for answer in (main, *others)]
-    draws = bootstrap_micro_f1(aligned.truth, counts, n_bootstrap=n_bootstrap, random_state=random_state)
+    scores, draws = _score([main, *others], found, n_bootstrap, random_state)
     intervals = [percentile_interval(values) for values in draws]
     kinds = ["auto", *["rematch"] * len(moved), "vote", *["member"] * aligned.n_models]
     rows: list[dict[str, Any]] = [
-        {"method": answer.method, "kind": kind, **_metrics(answer), "low": low, "high": high}
-        for answer, kind, (low, high) in zip([main, *others], kinds, intervals, strict=True)
+        {"method": answer.method, "kind": kind, "score": score, **_metrics(answer, found), "low": low, "high": high}
+        for answer, kind, score, (low, high) in zip([main, *others], kinds, scores, intervals, strict=True)
     ]
-    rows.sort(key=lambda row: -row["score"])
+    rows.sort(key=lambda row: -found.sign * row["score"])
     sizes = {"n_samples": aligned.n_samples, "n_labels": aligned.n_labels, "n_seen_dropped": n_dropped}
-    leaderboard = {"metric": "micro_f1", **sizes, "rows": rows}
-    return leaderboard, _report(main, rows, aligned)
+    leaderboard: dict[str, Any] = {"metric": found.name.replace("-", "_"), **sizes, "rows": rows}
+    if found.name != DEFAULT_METRIC:
+        leaderboard["greater_is_better"] = found.greater_is_better
+    inputs = {"ensemble": ensemble.fingerprint, "predictions": given.fingerprint}
+    options = {"without": without, "drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
+    options |= {} if metric is None else {"metric": found.name}
+    notes = () if ensemble.image_rules is None else (IMAGE_RULES_NOTE,)
+    return Evaluation(leaderboard, _report(main, rows, aligned, found), main, inputs, options, notes, found.title)
+
+
+def _score(
+    answers: list[HeldOut], metric: Metric, n_bootstrap: int, random_state: int
+) -> tuple[list[float], list[np.ndarray[Any, np.dtype[np.float64]]]]:
+    """Return the metric of each answer, and on resamples that all answers share."""
+    truth = answers[0].truth
+    if metric.name == DEFAULT_METRIC:
+        counts = [answer.counts for answer in answers]
+        draws = bootstrap_micro_f1(truth, counts, n_bootstrap=n_bootstrap, random_state=random_state)
+        masks: dict[str, Any] = {"y_known": truth.y_known, "sample_weight": truth.sample_weight}
+        return [micro_f1(answer.y_true, answer.y_pred, **masks) for answer in answers], list(draws)
+    measured = [metric.measure(truth, answer.y_pred, answer.y_score) for answer in answers]
+    resampled = [resample(one, n_bootstrap=n_bootstrap, random_state=random_state) for one in measured]
+    return [one.value for one in measured], resampled
 
 
 def _unseen(
@@ -180,40 +324,6 @@ def scores_section(answers: list[HeldOut]) -> Section:
     )
 
 
-def write_evaluation(
-    folder: "str | Path | OutputFolder",
-    leaderboard: dict[str, Any],
-    report: Report,
-    inputs: dict[str, str],
-    options: dict[str, Any],
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Write ``leaderboard.json``, ``report.html``, ``report.md`` and, last, ``manifest.json``.
-
-    Parameters
-    ----------
-    folder : str, Path or OutputFolder
-        Made if it is absent.
-    leaderboard : dict
-        From `evaluate_ensemble`.
-    report : Report
-        From `evaluate_ensemble`.
-    inputs : dict of str to str
-        Hashes of what was read.
-    options : dict
-        Options as used.
-    overwrite : bool, default=False
-        Replace an earlier evaluation; nothing else is ever replaced.
-    """
-    manifest = build_manifest("evaluate", inputs, options)
-    with claimed(folder, "evaluate", overwrite=overwrite) as output:
-        atomic_write_text(output.path_of("report.html"), render_html(report))
-        atomic_write_text(output.path_of("report.md"), render_markdown(report))
-        atomic_write_json(output.path_of("leaderboard.json"), {**leaderboard, "manifest": manifest})
-        commit_result(output, manifest)
-
-
 def _member_answer(predictions: "PredictionSet", model: str) -> HeldOut:
     """Answer with one member at the threshold .5; labels it does not cover are never predicted."""
     y_score = np.nan_to_num(predictions.model_scores(model), nan=0.0)
@@ -228,12 +338,12 @@ def _mean_answer(predictions: "PredictionSet") -> HeldOut:
     return HeldOut("mean", predictions.ids, predictions.labels, predictions.truth, y_score, y_score >= HALF)
 
 
-def _metrics(answer: HeldOut) -> dict[str, float]:
-    """Return every metric of one answer."""
+def _metrics(answer: HeldOut, metric: Metric) -> dict[str, float]:
+    """Return the usual metrics of one answer; micro-F1 too, where it is not the score itself."""
     truth = answer.truth
     masks: dict[str, Any] = {"y_known": truth.y_known, "sample_weight": truth.sample_weight}
     of_labels: dict[str, Callable[..., float]] = {
-        "score": micro_f1,
+        **({} if metric.name == DEFAULT_METRIC else {"micro_f1": micro_f1}),
         "macro_f1": macro_f1,
         "samples_f1": samples_f1,
         "subset_accuracy": subset_accuracy,
@@ -249,10 +359,12 @@ def _metrics(answer: HeldOut) -> dict[str, float]:
     }
 
 
-def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionSet") -> Report:
+def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionSet", metric: Metric) -> Report:
     """Lay the evaluation out as a report."""
-    columns = [Column("method"), *(Column(title, "score") for title in ("micro-F1", "low", "high", "macro-F1", "mAP"))]
-    keys = ("score", "low", "high", "macro_f1", "mean_average_precision")
+    others = {"micro-F1": "micro_f1", "macro-F1": "macro_f1", "mAP": "mean_average_precision"}
+    others.pop(metric.title, None)
+    columns = [Column("method"), *(Column(title, "score") for title in (metric.title, "low", "high", *others))]
+    keys = ("score", "low", "high", *others.values())
     cells = [(row["method"], *(row[key] for key in keys)) for row in rows]
     strong = [place for place, row in enumerate(rows) if row["method"] == main.method]
     caption = (
@@ -261,7 +373,8 @@ def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionS
     )
     ensemble = rows[strong[0]]
     verdict = (
-        f"The ensemble scores {ensemble['score']:.4f} micro-F1 ({ensemble['low']:.4f} to {ensemble['high']:.4f}) on "
+        f"The ensemble scores {write_estimate(ensemble['score'], ensemble['low'], ensemble['high'])} {metric.title}"
+        f"{'' if metric.greater_is_better else ' (lower is better)'} on "
         f"{predictions.n_samples:,} samples with {predictions.n_labels} labels that it was not fitted on."
     )
     sections = [

@@ -21,6 +21,7 @@ from base_models.photos.tensors import PhotoTensors
 from base_models.runs.folder import write_npz
 from base_models.runs.inference import find_readable, load_member, open_photos
 from base_models.runs.out_of_fold import choose_device
+from experiments.reports.report_files import write_report
 from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 from optimizers.registry import did_you_mean
 from stacking.files.atomic_files import atomic_writer
@@ -269,9 +270,6 @@ def how_to_read(explainer: MemberExplainer, shape: tuple[int, ...]) -> str:
 
 def _write_results(found: ExplainedPhotos, run: Path, images: Path, output: "OutputFolder", plan: ExplainPlan) -> None:
     """Write the maps, the report and, last, the manifest."""
-    from stacking.files.atomic_files import atomic_write_text
-    from stacking.report import render_html, render_markdown
-
     names = np.array(found.explainer.member.labels, dtype=np.str_)
     write_npz(
         output.path_of("maps.npz"),
@@ -282,8 +280,7 @@ def _write_results(found: ExplainedPhotos, run: Path, images: Path, output: "Out
         pictures=np.array(found.pictures, dtype=np.str_),
     )
     report = _report(found, plan)
-    atomic_write_text(output.path_of("report.html"), render_html(report))
-    atomic_write_text(output.path_of("report.md"), render_markdown(report))
+    write_report(report, output)
     recorded = read_json(run / "manifest.json", f"the run folder's {run / 'manifest.json'}")
     options = {
         "images": images,

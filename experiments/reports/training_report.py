@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 
 from base_models.manifest import Manifest
 from stacking.comparison.held_out import HeldOut
-from stacking.report import Column, Figure, ImageGrid, Paragraph, Photo, Section, Table, Tag
-from stacking.report.figures import learning_curves_figure
+from stacking.report import Block, Column, Figure, ImageGrid, Paragraph, Photo, Section, Table, Tag
+from stacking.report.figures import training_curves_figure
 
 PHOTO_SIDE = 144
 """Longer side of a photo in the report, in pixels."""
+
+F1_CAPTION = (
+    "Over the labels that the member answers, at the best single threshold, scored alike on the validation rows and on "
+    "as many training rows. Faint lines are folds."
+)
+LOSS_CAPTION = "Log loss of the same rows; where training falls on and validation rises, the member learns by heart."
+STEP_CAPTION = "The loss that training lowers, averaged over the steps of the epoch, on photos as they were changed."
 
 MOST_TAGS = 14
 """Labels below a photo, which keep its place in the grid short: a choice."""
@@ -34,25 +41,27 @@ def learning_curves_section(run: Path) -> Section:
     Returns
     -------
     Section
-        Validation micro-F1 and training loss per epoch, and a table of the last epochs.
+        Micro-F1 and log loss per epoch on training and validation rows, the loss of the steps, and a table.
     """
     folders = sorted(folder for folder in (run / "members").glob("*") if folder.is_dir())
-    histories = {folder.name: _fold_histories(folder) for folder in folders}
+    histories = {folder.name: fold_histories(folder) for folder in folders}
     histories = {name: folds for name, folds in histories.items() if folds}
     if not histories:
         return Section("Learning curves", [Paragraph("No member has finished an epoch.", role="note")])
-    figures = [
-        Figure(learning_curves_figure(_curves(histories, key), metric=title), caption)
-        for key, title, caption in (
-            (
-                "validation_micro_f1",
-                "validation micro-F1",
-                "Over the labels that the member answers.",
-            ),
-            ("loss", "training loss", "Mean over the epoch."),
-        )
-        if all(key in fold for folds in histories.values() for fold in folds)
-    ]
+    figures: list[Block] = []
+    for metric, caption, keys in (
+        ("micro-F1", F1_CAPTION, {"training": "training_micro_f1", "validation": "validation_micro_f1"}),
+        ("log loss", LOSS_CAPTION, {"training": "training_log_loss", "validation": "validation_log_loss"}),
+        ("loss of the steps", STEP_CAPTION, {"steps": "loss"}),
+    ):
+        curves = {
+            name: {part: _curves(folds, key) for part, key in keys.items() if all(key in fold for fold in folds)}
+            for name, folds in histories.items()
+        }
+        if any(curves.values()):
+            figures.append(Figure(training_curves_figure(curves, metric=metric), caption))
+    if not all("training_micro_f1" in fold for folds in histories.values() for fold in folds):
+        figures.append(Paragraph("Runs of earlier versions did not record training scores and log losses.", "note"))
     rows = [_member_row(name, folds) for name, folds in histories.items()]
     columns = [
         Column("member"),
@@ -65,7 +74,8 @@ def learning_curves_section(run: Path) -> Section:
         "Validation rows are cut from each fold's training part and choose the epoch that is kept; micro-F1 is at the "
         "best single threshold. They are no part of the rows that the fold scores."
     )
-    return Section("Learning curves", [Paragraph(intro), *figures, Table(columns, rows), *_sampling_table(histories)])
+    table = Table(columns, rows, "What validation said, averaged over the folds.")
+    return Section("Learning curves", [Paragraph(intro), *figures, table, *_sampling_table(histories)])
 
 
 def _sampling_table(histories: dict[str, list[dict[str, NDArray[np.float64]]]]) -> list[Table]:
@@ -86,8 +96,19 @@ def _sampling_table(histories: dict[str, list[dict[str, NDArray[np.float64]]]]) 
     return [Table(columns, rows, caption)] if rows else []
 
 
-def _fold_histories(member: Path) -> list[dict[str, NDArray[np.float64]]]:
-    """Read the finished epochs of every fold of a member, column by column."""
+def fold_histories(member: Path) -> list[dict[str, NDArray[np.float64]]]:
+    """Read the finished epochs of every fold of a member.
+
+    Parameters
+    ----------
+    member : Path
+        Folder of a member in a run.
+
+    Returns
+    -------
+    list of dict of str to ndarray of shape (n_epochs,)
+        The columns of each fold's ``history.csv``; NaN where a cell is empty.
+    """
     folds = []
     for path in sorted(member.glob("fold*/history.csv")):
         with path.open(newline="", encoding="utf-8") as file:
@@ -105,18 +126,13 @@ def _number(text: str | None) -> float:
         return float("nan")
 
 
-def _curves(
-    histories: dict[str, list[dict[str, NDArray[np.float64]]]], key: str
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Lay one column of all folds side by side, NaN where a fold stopped earlier."""
-    curves = {}
-    for name, folds in histories.items():
-        n_epochs = max(len(fold[key]) for fold in folds)
-        values = np.full((len(folds), n_epochs), np.nan)
-        for row, fold in zip(values, folds, strict=True):
-            row[: len(fold[key])] = fold[key]
-        curves[name] = (np.arange(1, n_epochs + 1, dtype=np.float64), values)
-    return curves
+def _curves(folds: list[dict[str, NDArray[np.float64]]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lay one column of a member's folds side by side, NaN where a fold stopped earlier."""
+    n_epochs = max(len(fold[key]) for fold in folds)
+    values = np.full((len(folds), n_epochs), np.nan)
+    for row, fold in zip(values, folds, strict=True):
+        row[: len(fold[key])] = fold[key]
+    return np.arange(1, n_epochs + 1, dtype=np.float64), values
 
 
 def _member_row(name: str, folds: list[dict[str, NDArray[np.float64]]]) -> tuple[str, int, int, float, float | None]:
@@ -147,7 +163,7 @@ def photos_section(answer: HeldOut, manifest: Manifest, *, n_photos: int = 24, r
     """
     rng = np.random.default_rng(random_state)
     chosen = np.sort(rng.permutation(len(answer.ids))[:n_photos])
-    caption = f"{len(chosen)} held-out photos drawn at random, labelled by {answer.method}."
+    caption = f"{len(chosen)} held-out photos drawn at random, labeled by {answer.method}."
     return Section("Photos", [ImageGrid(_grid(answer, chosen, manifest), caption)])
 
 

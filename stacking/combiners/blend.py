@@ -77,7 +77,7 @@ class Blend(Combiner):
 
     def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Fit each method on all rows and average their held-out scores."""
-        fitted = [member.fit_cross_fitted(predictions, folds=folds) for member in self._create()]
+        fitted = [member.fit_out_of_fold(predictions, folds=folds) for member in self._create()]
         self._keep([member for member, _ in fitted])
         return average_scores([held_out for _, held_out in fitted], self.scale)
 

@@ -17,12 +17,16 @@ from sklearn.exceptions import NotFittedError
 
 from optimizers.registry import did_you_mean
 from stacking._checks import check_folds, first_names
+from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, FloatArray, IndexArray
+from stacking.combiners.shared_fits import shared_fits
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions.alignment import name_by_position
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
 from stacking.process.memory import check_memory
+from stacking.process.progress import advance, steps
 
 CombinerState = tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]
 """What a fitted combiner is made of: JSON-able values, arrays, and texts (LightGBM models)."""
@@ -52,7 +56,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     -----
     ``fits_from`` says what fitting reads: ``"counts"`` (additive counts, which stream and merge over shards exactly) or
     ``"rows"`` (single rows, sampled or taken label by label). ``requires_truth`` is False where ``fit`` needs no truth.
-    ``choice_sees_all_rows`` is True where `cross_fit_predict` fits without the held-out rows but makes a few choices
+    ``choice_sees_all_rows`` is True where `predict_out_of_fold` fits without the held-out rows but makes a few choices
     (which candidates, how many trees) on the held-out scores of all rows.
     """
 
@@ -63,6 +67,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     models_: tuple[str, ...]
     labels_: tuple[str, ...]
     covers_: BoolArray
+
+    cross_fit_predict, fit_cross_fitted = Renamed("predict_out_of_fold"), Renamed("fit_out_of_fold")
 
     def fit(
         self, predictions: PredictionSet | npt.ArrayLike, y_true: npt.ArrayLike | None = None, *, groups: Any = None
@@ -146,7 +152,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             )
         return self._predict(aligned, covers)
 
-    def cross_fit_predict(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
+    def predict_out_of_fold(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
         """Score every row by a clone fitted on the other folds.
 
         What is tuned afterwards (thresholds, the choice among methods) is tuned on these scores.
@@ -171,10 +177,10 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         predictions = as_prediction_set(predictions)
         held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples, least=2)
         if type(self)._fit_out_of_fold is not Combiner._fit_out_of_fold:
-            return clone(self).fit_cross_fitted(predictions, folds=held_out)[1]
+            return clone(self).fit_out_of_fold(predictions, folds=held_out)[1]
         return self._score_by_clones(predictions, held_out)
 
-    def fit_cross_fitted(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
+    def fit_out_of_fold(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit on all rows, and score each row by a fit that did not see it.
 
         Parameters
@@ -192,6 +198,13 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             Held-out scores in [0, 1]; rows that do not count are scored by the fit on all rows, which did not see them.
         """
         held_out = check_folds(predictions.align(folds=folds)[0], predictions.n_samples)
+        shared = shared_fits()
+        if shared is None:
+            return self._fit_and_hold_out(predictions, held_out)
+        return shared.recall(self, predictions, held_out, lambda: self._fit_and_hold_out(predictions, held_out))
+
+    def _fit_and_hold_out(self, predictions: PredictionSet, held_out: IndexArray) -> tuple[Self, FloatArray]:
+        """Fit on all rows and score them held out; rows that do not count by the fit on all rows."""
         counted = predictions.counted
         if counted is not None:
             held_out = held_out[counted]
@@ -228,15 +241,18 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
 
     def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Fit, and return held-out scores; override where fitting on given folds yields them anyway."""
-        y_score = self.cross_fit_predict(predictions, folds=folds)
-        self._fit(predictions)
+        with steps({"held-out scores": float(len(np.unique(folds))), "fit on all rows": 1.0}) as begin:
+            begin("held-out scores")
+            y_score = self.predict_out_of_fold(predictions, folds=folds)
+            begin("fit on all rows")
+            self._fit(predictions)
         return y_score
 
     def _score_by_clones(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Score every fold by a clone fitted on the others; what learns nothing from the truth, all at once."""
         if not self.requires_truth and self.fits_from == "counts":
             return clone(self).fit(predictions).predict_proba(predictions)
-        return score_held_out(self, predictions, folds)
+        return score_out_of_fold(self, predictions, folds)
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Combine (n_models, n_rows, n_labels) in fitted order, NaN where `covers` is False, to (n_rows, n_labels)."""
@@ -295,8 +311,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
         if not isinstance(predictions, PredictionSet):
             predictions = self._wrap(predictions, left_out)
-        elif predictions.n_labels == len(self.labels_) and AxisNames.of(predictions.labels, "label").is_made_up:
-            predictions = _with_labels(predictions, self.labels_)
+        else:
+            predictions = name_by_position(predictions, () if left_out else self.models_, self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
             if name not in present and name not in left_out:
@@ -352,7 +368,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise NotFittedError(f"{type(self).__name__} must be fitted first: call fit(predictions, y_true)")
 
 
-def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
+def score_out_of_fold(combiner: Combiner, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
     """Score every fold by a clone fitted on the other folds.
 
     The folds run through `joblib.Parallel` with no backend and no number of jobs named: one after the other, unless
@@ -381,9 +397,10 @@ def score_held_out(combiner: Combiner, predictions: PredictionSet, folds: IndexA
     else:
         answers = run_parallel(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
     y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
-    for held, answer in zip(masks, answers, strict=True):
+    for number, (held, answer) in enumerate(zip(masks, answers, strict=True)):
         check_deadline()
         y_score[held] = answer
+        advance(number + 1, len(masks))
     return y_score
 
 
@@ -404,14 +421,6 @@ def _check_fittable(predictions: PredictionSet, requires_truth: bool, name: str)
             f"predictions must cover every label with at least one model: label {predictions.labels[bare[0]]!r} "
             f"({len(bare)} such labels) is covered by none; drop it with subset(labels=…)"
         )
-
-
-def _with_labels(predictions: PredictionSet, labels: Collection[str]) -> PredictionSet:
-    """Name the labels of predictions that came without names by their position, as those of a plain array."""
-    if predictions.labels == tuple(labels):
-        return predictions
-    facts = predictions.facts()
-    return PredictionSet(predictions.source, predictions.ids, predictions.models, list(labels), **facts)
 
 
 def _plain_parameters(combiner: BaseEstimator) -> dict[str, Any]:

@@ -6,12 +6,15 @@ imported at the first look-up, so this one loads none of them.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from optimizers.registry import Registry
+from stacking._earlier_names import warn_of_earlier_name
+from stacking.metrics.named import DEFAULT_METRIC
 
 if TYPE_CHECKING:
     from stacking.combiners.combiner import Combiner
@@ -36,7 +39,9 @@ class Method:
         Usual time relative to the others', in any unit, a rough estimate; lists are sorted by it and auto's time limit
         goes by it.
     is_slow : bool
-        Whether it is slow or needs an optional dependency; a comparison of "all" leaves it out.
+        Whether a comparison of "all" leaves it out for its time.
+    requires : str
+        The package, outside the core dependencies, without which it cannot be fitted; "" if there is none.
     combiner : type
         The class to build.
     parameters : mapping
@@ -48,10 +53,16 @@ class Method:
     kind: Kind
     cost: float
     is_slow: bool
+    requires: str
     combiner: type[Combiner]
     parameters: Mapping[str, Any]
 
-    def build(self, random_state: Any, options: Mapping[str, Any]) -> Combiner:
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that it requires, if any, is installed."""
+        return not self.requires or importlib.util.find_spec(self.requires) is not None
+
+    def build(self, random_state: Any, options: Mapping[str, Any], metric: Any = DEFAULT_METRIC) -> Combiner:
         """Build the combiner.
 
         Parameters
@@ -60,18 +71,28 @@ class Method:
             Seed, for a combiner that draws.
         options : mapping
             Constructor parameters that differ from the method's own.
+        metric : str, Metric or callable, default="micro-f1"
+            What a method that searches weights for micro-F1 is to search for instead, and what auto goes by.
 
         Returns
         -------
         Combiner
             Unfitted.
         """
-        draws = "random_state" in inspect.signature(self.combiner).parameters
-        seed = {"random_state": random_state} if draws else {}
-        return self.combiner(**{**self.parameters, **seed, **options})
+        takes = inspect.signature(self.combiner).parameters
+        own: dict[str, Any] = {"random_state": random_state} if "random_state" in takes else {}
+        if metric != DEFAULT_METRIC:
+            if "metric" in takes:
+                own["metric"] = metric
+            elif self.parameters.get("objective") == SEARCHED_FOR_MICRO_F1 and "weights_per" not in self.parameters:
+                own["objective"] = metric
+        return self.combiner(**{**self.parameters, **own, **options})
 
 
-_HOME = "stacking.combiners"
+SEARCHED_FOR_MICRO_F1 = "micro-f1-best"
+"""The objective of methods that follow the metric; one that names another keeps it."""
+
+_HOME = __name__.rpartition(".")[0]
 _METHODS: Registry[Method] = Registry(
     "method",
     (
@@ -91,6 +112,7 @@ def register_method(
     kind: Kind,
     cost: float,
     is_slow: bool = False,
+    requires: str = "",
     **parameters: Any,
 ) -> Callable[[CombinerClass], CombinerClass]:
     """Enter a combiner with some parameters set under a name, as a decorator.
@@ -106,7 +128,10 @@ def register_method(
     cost : float
         Usual time relative to the others', see `Method`.
     is_slow : bool, default=False
-        Whether a comparison of "all" leaves it out.
+        Whether a comparison of "all" leaves it out for its time.
+    requires : str, default=""
+        The package outside the core dependencies without which it cannot be fitted; a comparison of "all" leaves the
+        method out where that is not installed.
     **parameters : object
         Constructor parameters that the method sets.
 
@@ -130,20 +155,22 @@ def register_method(
     """
 
     def enter(combiner: CombinerClass) -> CombinerClass:
-        method = Method(name, description, kind, cost, is_slow, combiner, parameters)
+        method = Method(name, description, kind, cost, is_slow, requires, combiner, parameters)
         _METHODS.add(name, method, combiner.__module__)
         return combiner
 
     return enter
 
 
-def list_methods(*, with_dear: bool = True) -> list[str]:
+def list_methods(*, include_slow: bool = True, with_dear: bool | None = None) -> list[str]:
     """List the method names, cheap ones first.
 
     Parameters
     ----------
-    with_dear : bool, default=True
-        Whether methods are listed that are slow or need an optional dependency.
+    include_slow : bool, default=True
+        Whether methods are listed that are slow or need a package that is not installed.
+    with_dear : bool, optional
+        What version 0.1 called `include_slow`; it goes with version 0.3.
 
     Returns
     -------
@@ -155,8 +182,11 @@ def list_methods(*, with_dear: bool = True) -> list[str]:
     >>> list_methods()[:3]
     ['mean', 'geometric', 'harmonic']
     """
+    if with_dear is not None:
+        warn_of_earlier_name("with_dear", "include_slow", stacklevel=3)
+        include_slow = with_dear
     found = sorted(_METHODS.entries().values(), key=lambda method: method.cost)
-    return [method.name for method in found if with_dear or not method.is_slow]
+    return [method.name for method in found if include_slow or (method.is_installed and not method.is_slow)]
 
 
 def find_method(name: str) -> Method:
@@ -201,7 +231,7 @@ def method_kind(name: str) -> Literal["vote", "meta", "auto"]:
     return find_method(name).kind
 
 
-def create_method(name: str, *, random_state: Any = 0, **options: Any) -> Combiner:
+def create_method(name: str, *, random_state: Any = 0, metric: Any = DEFAULT_METRIC, **options: Any) -> Combiner:
     """Build the unfitted combiner of a method.
 
     Parameters
@@ -210,6 +240,8 @@ def create_method(name: str, *, random_state: Any = 0, **options: Any) -> Combin
         One of `list_methods()`.
     random_state : int, Generator or None, default=0
         Seed, where the method draws.
+    metric : str, Metric or callable, default="micro-f1"
+        What a method that searches weights for micro-F1 is to search for instead, and what auto goes by.
     **options : object
         Constructor parameters of the combiner that differ from the method's own.
 
@@ -228,4 +260,4 @@ def create_method(name: str, *, random_state: Any = 0, **options: Any) -> Combin
     >>> create_method("harmonic")
     SoftVoting(mean='harmonic')
     """
-    return find_method(name).build(random_state, options)
+    return find_method(name).build(random_state, options, metric)

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import find_method, list_methods
 
+_OURS = __name__.removesuffix("combiners.state")
+"""How the names of our modules begin: ``stacking.``, or that under its second name (`labelstack._rooms`)."""
+
 
 def _classes() -> dict[str, type[Combiner]]:
     """Return the package's combiner classes by name: files hold the name alone, so that modules may move."""
@@ -17,7 +20,7 @@ def _classes() -> dict[str, type[Combiner]]:
 
     found: list[type[Combiner]] = [ClassifierCombiner]
     found += [find_method(name).combiner for name in list_methods()]
-    return {kind.__name__: kind for kind in found if kind.__module__.startswith("stacking.")}
+    return {kind.__name__: kind for kind in found if kind.__module__.startswith(_OURS)}
 
 
 def class_name(combiner: Combiner) -> str:

@@ -37,12 +37,15 @@ class Candidate:
         Returns an unfitted ensemble.
     member : str, default=""
         The model, for a member.
+    cost : float, default=0
+        Usual time of the method, as `Method.cost` has it.
     """
 
     name: str
     kind: Kind
     build: Callable[[], StackingEnsemble]
     member: str = ""
+    cost: float = 0.0
 
 
 class SingleMember(Combiner):
@@ -115,18 +118,18 @@ def find_candidates(
 
 def _registered_candidates(methods: str | Sequence[str], options: Mapping[str, Any]) -> list[Candidate]:
     """Resolve "all" and names, in the registry's order; raise on unknown or repeated names."""
-    from stacking.combiners.registry import list_methods, method_kind
+    from stacking.combiners.registry import find_method, list_methods, method_kind
 
     known = list(list_methods())
     if isinstance(methods, str):
-        methods = list_methods(with_dear=False) if methods == "all" else [methods]
+        methods = list_methods(include_slow=False) if methods == "all" else [methods]
     names = [str(name) for name in methods]
     kinds = {name: cast(Kind, method_kind(name)) for name in names}
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"methods must name each method once: got {name!r} {names.count(name)} times.")
     return [
-        Candidate(name, kinds[name], partial(StackingEnsemble, name, **options))
+        Candidate(name, kinds[name], partial(StackingEnsemble, name, **options), cost=find_method(name).cost)
         for name in sorted(names, key=known.index)
     ]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import check_choice
 from stacking._typing import DoubleArray
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.shared_fits import share_fits
 from stacking.comparison.candidates import Candidate, find_candidates
 from stacking.comparison.evaluation import DECISIONS, FailedMethod, MethodResult, try_candidate
 from stacking.comparison.held_out import HeldOut
@@ -19,12 +20,15 @@ from stacking.comparison.plan import ComparisonPlan, Progress, write_manifest
 from stacking.comparison.result import Comparison
 from stacking.comparison.results import LeaderboardRow
 from stacking.comparison.splits import Split, constant_baseline, holdout_split, nested_splits
-from stacking.decision_rules import ImageRules, list_decision_rules
+from stacking.decision_rules import ImageRules, check_rule
 from stacking.decision_rules.image_rules import group_of_labels
-from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.ensemble.ensemble import TUNING_COST, StackingEnsemble
 from stacking.metrics.bootstrap import bootstrap_micro_f1, percentile_interval
-from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, Ladder, State, attribute_gain
+from stacking.metrics.fit_error import draw_fit_errors
+from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, NO_THRESHOLDS, Ladder, State, attribute_gain
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, name_or_metric
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.process.progress import report_progress, steps
 from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
 
@@ -44,6 +48,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     time_limit: float | None = None,
     image_rules: ImageRules | None = None,
     rule: str = "auto",
+    metric: str | Metric | Callable[..., Any] = "micro-f1",
     fit_time_limit: float | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -75,14 +80,18 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     random_state : int, default=0
         Seed of folds, methods and bootstrap.
     n_bootstrap : int, default=1000
-        Number of resamples behind the 95 % limits.
+        Number of resamples behind the 95 % limits. Nested limits also know what other rows would have fitted and chosen
+        (`stacking.metrics.fit_error`); those on a holdout are about the very fit that was scored.
     time_limit : float, optional
-        Seconds after which no further split of a method is begun; methods that did not finish are listed as such.
-        Members and votes come first. The limit is not exact: a split that has begun is finished.
+        Seconds after which no further split of a method is started; methods that did not finish are listed as such.
+        Members and votes come first. The limit is not exact: a split that has started is finished.
     image_rules : ImageRules, optional
         What the labels of every image must keep, as `StackingEnsemble` takes it.
     rule : str, default="auto"
         Decision rule of the column ``score``, as `StackingEnsemble` takes it.
+    metric : str, Metric or callable, default="micro-f1"
+        What every method is fitted for and scored by, as `stacking.metrics.find_metric` takes it. Ensembles that the
+        caller brings keep their own, and are scored by this one.
     fit_time_limit : float, optional
         Seconds that each fit of ``auto`` may take, as `StackingEnsemble` takes it; less where `time_limit` leaves less.
     progress : callable, optional
@@ -110,12 +119,15 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     ----------
     G. C. Cawley and N. L. C. Talbot, On Over-fitting in Model Selection and Subsequent Selection Bias in Performance
     Evaluation, JMLR 11, 2010, section 5: why the choice belongs inside the outer loop.
+    S. Bates, T. Hastie, R. Tibshirani, Cross-validation: what does it estimate and how well does it do it?, JASA 119,
+    2024: why limits from the scored rows alone are too narrow.
     """
     started = time.monotonic()
     ensemble: dict[str, Any] = {"n_splits": n_splits, "random_state": random_state, "time_limit": fit_time_limit}
-    ensemble |= {"image_rules": image_rules, "rule": rule}
-    plan = ComparisonPlan(n_splits, random_state, n_bootstrap, time_limit, ensemble, progress)
-    check_choice(rule, ["auto", *list_decision_rules()], name="rule")
+    found = find_metric(metric)
+    ensemble |= {"image_rules": image_rules, "rule": rule, "metric": name_or_metric(metric)}
+    plan = ComparisonPlan(n_splits, random_state, n_bootstrap, time_limit, ensemble, progress, found)
+    check_rule(rule)
     predictions = as_prediction_set(predictions, y_true)
     if groups is not None:
         predictions = predictions.with_groups(groups)
@@ -136,13 +148,27 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
         splits, scored = [split], split.test_side
     deadline = float("inf") if time_limit is None else started + time_limit
     run = _Run(splits, scored, deadline, plan)
-    run.score(candidates)
+    with share_fits(_raced_again(candidates, plan)):
+        run.score(candidates)
     if not run.results:
         reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in run.failures[:3])
         raise RuntimeError(f"no method could be scored: {reasons}")
     shift = run.recalibrate_best_member(candidates)
-    manifest = write_manifest(predictions, holdout, splits, plan, list(run.results.values()))
+    options = {name: result.options for name, result in run.results.items()}
+    manifest = write_manifest(predictions, holdout, splits, plan, options)
     return _assemble(run, shift, scored, manifest, plan)
+
+
+def _raced_again(candidates: Sequence[Candidate], plan: ComparisonPlan) -> list[Combiner]:
+    """List what ``auto`` races besides being scored by itself; nothing under a limit, where auto sees the clock."""
+    from stacking.combiners.auto.race import RACERS
+    from stacking.combiners.registry import create_method
+
+    names = {candidate.name for candidate in candidates}
+    limited = plan.time_limit is not None or plan.ensemble["time_limit"] is not None
+    if limited or not any(candidate.kind == "auto" for candidate in candidates):
+        return []
+    return [create_method(name, random_state=plan.random_state) for name in RACERS if name in names]
 
 
 class _Run:
@@ -160,16 +186,23 @@ class _Run:
         """Score all candidates in order."""
         per_method = len(self.splits)
         total = len(candidates) * per_method
-        for number, candidate in enumerate(candidates):
-            begin = partial(self._begin, number * per_method, total, candidate.name)
-            outcome = try_candidate(candidate, self.splits, self.scored, self.deadline, begin)
-            if isinstance(outcome, FailedMethod):
-                self.failures.append(outcome)
-                continue
-            result, held_out = outcome
-            self.results[result.name] = result
-            self._keep(result, held_out)
-        self._begin(total, total, "bootstrap", 0)
+        costs = {
+            f"{candidate.name}, fold {split + 1}/{per_method}": candidate.cost + TUNING_COST
+            for candidate in candidates
+            for split in range(per_method)
+        }
+        with steps(costs) as step:
+            for number, candidate in enumerate(candidates):
+                begin = partial(self._begin, step, list(costs)[number * per_method :], number * per_method, total)
+                outcome = try_candidate(candidate, self.splits, self.scored, self.plan, self.deadline, begin)
+                if isinstance(outcome, FailedMethod):
+                    self.failures.append(outcome)
+                    continue
+                result, held_out = outcome
+                self.results[result.name] = result
+                self._keep(result, held_out)
+        if self.plan.progress is not None:
+            self.plan.progress(total, total, "bootstrap")
 
     def recalibrate_best_member(self, candidates: Sequence[Candidate]) -> MethodResult | str:
         """Score the ladder's first step, the mixing learner on the best member alone; or say why not."""
@@ -181,8 +214,13 @@ class _Run:
         member = self._member_name(candidates)
         splits = [split.with_models([member]) for split in self.splits]
         alone = Candidate(_SHIFT, "meta", learner.build)
-        outcome = try_candidate(alone, splits, self.scored.subset(models=[member]), self.deadline)
+        with report_progress(None):  # a small rest, after all that was announced
+            outcome = try_candidate(alone, splits, self.scored.subset(models=[member]), self.plan, self.deadline)
         return outcome.reason if isinstance(outcome, FailedMethod) else outcome[0]
+
+    def score_of(self, result: MethodResult, decision: str = "chosen") -> float:
+        """Return the metric of a method's decisions, or scores."""
+        return result.scores[decision] if result.scores else result.counts[decision].micro_f1(self.truth)
 
     def best(self, kind: str) -> str | None:
         """Name the best of the members or of the methods."""
@@ -192,15 +230,16 @@ class _Run:
         """Return the model behind the best member."""
         return next(candidate.member for candidate in candidates if candidate.name == self._best["member"][1])
 
-    def _begin(self, done: int, total: int, name: str, split: int) -> None:
+    def _begin(self, step: Callable[[str], None], names: Sequence[str], done: int, total: int, split: int) -> None:
         """Report progress."""
+        step(names[split])
         if self.plan.progress is not None:
-            self.plan.progress(done + split, total, name)
+            self.plan.progress(done + split, total, names[split].rpartition(", ")[0])
 
     def _keep(self, result: MethodResult, held_out: HeldOut) -> None:
         """Keep the scores of the mean, of the best member and of the ensemble so far."""
         role = "member" if result.kind == "member" else "method"
-        value = float("inf") if result.kind == "auto" else result.counts["chosen"].micro_f1(self.truth)
+        value = float("inf") if result.kind == "auto" else self.plan.metric.sign * self.score_of(result)
         is_best = role not in self._best or bool(exceeds(value, self._best[role][0]))
         if is_best:
             previous = self._best[role][1] if role in self._best else None
@@ -214,12 +253,17 @@ class _Run:
 def _bootstrap(
     results: Mapping[str, MethodResult], truth: Truth, plan: ComparisonPlan
 ) -> dict[tuple[str, str], DoubleArray]:
-    """Resample all methods together; return micro-F1 per (method, decision) and resample."""
+    """Resample all methods together; return the metric per (method, decision) and draw, the fits' errors included."""
     counts = {(name, decision): result.counts[decision] for name, result in results.items() for decision in DECISIONS}
-    draws = bootstrap_micro_f1(
-        truth, list(counts.values()), n_bootstrap=plan.n_bootstrap, random_state=plan.random_state
-    )
-    return dict(zip(counts, draws, strict=True))
+    if plan.metric.name == DEFAULT_METRIC:
+        draws = bootstrap_micro_f1(
+            truth, list(counts.values()), n_bootstrap=plan.n_bootstrap, random_state=plan.random_state
+        )
+    else:
+        draws = np.stack([results[name].replicates[decision] for name, decision in counts])
+    deviations = [results[name].fit_deviations[decision] for name, decision in counts]
+    draws = draws + draw_fit_errors(deviations, n_bootstrap=plan.n_bootstrap, random_state=plan.random_state)
+    return dict(zip(counts, np.clip(draws, *plan.metric.bounds), strict=True))
 
 
 def _assemble(
@@ -232,9 +276,9 @@ def _assemble(
     replicates = _bootstrap(everything, run.truth, plan)
     rows = [_row(result, run, replicates) for result in run.results.values()]
     return Comparison(
-        rows=tuple(_best_first(rows)),
+        rows=tuple(_best_first(rows, plan.metric.sign)),
         failures=tuple(run.failures),
-        constant_answer=constant_baseline(run.splits, run.truth),
+        constant_answer=constant_baseline(run.splits, run.truth, plan.metric),
         ladder=_ladder(run, shift, replicates),
         manifest=manifest,
         results=run.results,
@@ -243,14 +287,15 @@ def _assemble(
         models=scored.models,
         labels=scored.labels,
         kept=run.kept,
+        metric=plan.metric,
     )
 
 
-def _best_first(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
-    """Sort by score; rows that only rounding tells apart keep their order."""
+def _best_first(rows: Sequence[LeaderboardRow], sign: int) -> list[LeaderboardRow]:
+    """Sort by score, the best first; rows that only rounding tells apart keep their order."""
     left, order = list(rows), []
     while left:
-        order.append(left.pop(first_best([row.score for row in left])))
+        order.append(left.pop(first_best([sign * row.score for row in left])))
     return order
 
 
@@ -258,7 +303,7 @@ def _row(result: MethodResult, run: _Run, replicates: Mapping[tuple[str, str], D
     """Make one line of the leaderboard."""
     truth = run.truth
     chosen = result.counts["chosen"]
-    scores = {decision: result.counts[decision].micro_f1(truth) for decision in DECISIONS}
+    scores = {decision: run.score_of(result, decision) for decision in DECISIONS}
     limits = {decision: percentile_interval(replicates[result.name, decision]) for decision in DECISIONS}
     against: dict[str, float | None] = {}
     for column, other in (("vs_best_member", run.best("member")), ("vs_mean", "mean")):
@@ -266,7 +311,7 @@ def _row(result: MethodResult, run: _Run, replicates: Mapping[tuple[str, str], D
             against.update({column: None, f"{column}_low": None, f"{column}_high": None})
             continue
         low, high = percentile_interval(replicates[result.name, "chosen"] - replicates[other, "chosen"])
-        value = scores["chosen"] - run.results[other].counts["chosen"].micro_f1(truth)
+        value = scores["chosen"] - run.score_of(run.results[other])
         against.update({column: value, f"{column}_low": low, f"{column}_high": high})
     never = (chosen.label_predicted == 0) & (truth.label_positives > 0)
     return LeaderboardRow(
@@ -282,6 +327,7 @@ def _row(result: MethodResult, run: _Run, replicates: Mapping[tuple[str, str], D
         score_per_label=scores["per_label"],
         low_per_label=limits["per_label"][0],
         high_per_label=limits["per_label"][1],
+        micro_f1=chosen.micro_f1(truth),
         macro_f1=float(chosen.f1_per_label(truth).mean()),
         samples_f1=chosen.samples_f1(truth),
         **against,
@@ -316,10 +362,12 @@ def _ladder(run: _Run, shift: MethodResult | str, replicates: Mapping[tuple[str,
         learners["label correlation"] = context
 
     def state(name: str, decision: str) -> State:
-        return State(results[name].counts[decision].micro_f1(run.truth), replicates[name, decision])
+        return State(run.score_of(results[name], decision), replicates[name, decision])
 
     states = {cause: state(name, "single") for cause, name in learners.items()}
-    if learners:
+    if learners and not run.plan.metric.needs_decisions:
+        obstacles["thresholds"] = NO_THRESHOLDS
+    elif learners:
         states["thresholds"] = state(list(learners.values())[-1], "per_label")
     ends = state(member, "single"), state(final, "chosen")
     return attribute_gain((member, final), ends, states, context=context, obstacles=obstacles)

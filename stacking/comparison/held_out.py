@@ -30,6 +30,8 @@ class HeldOut:
         Scores in [0, 1].
     y_pred : ndarray of bool, shape (n_samples, n_labels)
         Decisions.
+    thresholds : ndarray of float64, shape (n_labels,), or None
+        What decided; the median over the splits where each has its own.
     """
 
     method: str
@@ -38,6 +40,7 @@ class HeldOut:
     truth: Truth
     y_score: npt.NDArray[np.float32]
     y_pred: npt.NDArray[np.bool_]
+    thresholds: npt.NDArray[np.float64] | None = None
 
     @property
     def y_true(self) -> npt.NDArray[np.bool_]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
-from stacking.comparison.evaluation import MethodResult
 from stacking.comparison.splits import Split
 from stacking.files.versions import installed_versions
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric
 from stacking.predictions import PredictionSet
 
 _PACKAGES = ("labelstack", "numpy", "scipy", "scikit-learn", "lightgbm", "numba", "pyswarms")
@@ -33,11 +34,13 @@ class ComparisonPlan:
     n_bootstrap : int
         Number of resamples.
     time_limit : float or None
-        Seconds after which no further split is begun.
+        Seconds after which no further split is started.
     ensemble : dict
         Keyword arguments of `StackingEnsemble` that every method is fitted with.
     progress : callable or None
         Called with what runs.
+    metric : Metric
+        What everything is scored by.
     """
 
     n_splits: int
@@ -46,6 +49,7 @@ class ComparisonPlan:
     time_limit: float | None
     ensemble: dict[str, Any]
     progress: Progress | None
+    metric: Metric = field(default_factory=partial(find_metric, DEFAULT_METRIC))
 
     def __post_init__(self) -> None:
         if self.n_splits < 2:
@@ -61,7 +65,7 @@ def write_manifest(
     holdout: PredictionSet | None,
     splits: Sequence[Split],
     plan: ComparisonPlan,
-    results: Sequence[MethodResult],
+    options: Mapping[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Record inputs, protocol, versions and options.
 
@@ -75,8 +79,8 @@ def write_manifest(
         The splits used.
     plan : ComparisonPlan
         The options.
-    results : sequence of MethodResult
-        The methods that were scored.
+    options : mapping of str to dict
+        Constructor parameters of the methods that were scored.
 
     Returns
     -------
@@ -85,6 +89,11 @@ def write_manifest(
     """
     scored = predictions if holdout is None else splits[0].test_side
     rules = plan.ensemble["image_rules"]
+    ensemble = {**plan.ensemble, "image_rules": None if rules is None else rules.as_dict()}
+    if plan.metric.name == DEFAULT_METRIC:
+        ensemble.pop("metric", None)
+    else:
+        ensemble["metric"] = plan.metric.name
     units, has_groups = scored.truth.n_units, scored.truth.groups is not None
     return {
         "protocol": "nested" if holdout is None else "holdout",
@@ -97,10 +106,11 @@ def write_manifest(
             "n_bootstrap": plan.n_bootstrap,
             "level": 0.95,
             "units": f"{units:,} {'groups' if has_groups else 'samples'}",
+            "fit_error": f"jackknife over {len(splits)} folds" if len(splits) > 1 else None,
         },
         "random_state": plan.random_state,
         "time_limit": plan.time_limit,
-        "ensemble": {**plan.ensemble, "image_rules": None if rules is None else rules.as_dict()},
+        "ensemble": ensemble,
         "fingerprint": predictions.fingerprint,
         "holdout_fingerprint": None if holdout is None else holdout.fingerprint,
         "models": list(predictions.models),
@@ -109,7 +119,7 @@ def write_manifest(
         "labels_sha256": _hash_names(predictions.labels),
         "versions": {"python": platform.python_version(), **installed_versions(_PACKAGES, absent="not installed")},
         "machine": f"{platform.system()} {platform.machine()}",
-        "options": {result.name: result.options for result in results if result.options},
+        "options": {name: own for name, own in options.items() if own},
     }
 
 

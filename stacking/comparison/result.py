@@ -12,6 +12,8 @@ from stacking.files.atomic_files import atomic_write_text
 from stacking.files.output_rules import check_output_file
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from stacking.report import Report, Section
 
 
@@ -26,7 +28,7 @@ class Comparison(ComparisonResults):
     failures : tuple of FailedMethod
         Methods that could not be scored, with the reason.
     constant_answer : float
-        Micro-F1 of the best answer that looks at no sample.
+        What an answer that looks at no sample scores: the label set, or the frequencies, of the fitting side.
     ladder : Ladder or None
         Where the gain over the best member comes from; None without a member and a method.
     manifest : dict
@@ -34,13 +36,15 @@ class Comparison(ComparisonResults):
     results : mapping of str to MethodResult
         Counts behind every row.
     replicates : mapping of (method, decision) to ndarray of shape (n_bootstrap,)
-        Micro-F1 in every bootstrap sample.
+        The metric in every bootstrap sample.
     truth : Truth
         Of the scored samples.
     models, labels : tuple of str
         Names.
     kept : mapping of str to HeldOut
         Held-out scores of the method the report is about, the best member and the mean.
+    metric : Metric
+        What everything was fitted for and scored by.
     """
 
     def verdict(self) -> str:
@@ -54,6 +58,36 @@ class Comparison(ComparisonResults):
         from stacking.comparison.presentation.report import write_verdict
 
         return write_verdict(self)
+
+    def _repr_html_(self) -> str:
+        """Show the verdict and the best rows in a notebook."""
+        from stacking.comparison.presentation.notebook import comparison_card
+
+        return comparison_card(self)
+
+    def plot(self, chart: str = "leaderboard") -> Figure:
+        """Draw one chart of the report as a matplotlib figure.
+
+        Parameters
+        ----------
+        chart : {"leaderboard", "gain", "labels", "thresholds", "reliability"}, default="leaderboard"
+            Which.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Of no pyplot: notebooks show it, ``.savefig(path)`` keeps it.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no such chart, or this comparison has nothing to show in it.
+        """
+        from stacking.comparison.presentation.notebook import plot_comparison
+
+        return plot_comparison(self, chart)
 
     def sections(self) -> list[Section]:
         """Describe the comparison as sections of a report.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from stacking.comparison.evaluation import FailedMethod, MethodResult
 from stacking.comparison.held_out import HeldOut
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.output_rules import check_output_file
+from stacking.files.row_table import write_rows
 from stacking.metrics.bootstrap import percentile_interval
 from stacking.metrics.gain_ladder import Ladder
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric
 from stacking.truth import Truth
 
 if TYPE_CHECKING:
@@ -25,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference of micro-F1.
+    """A paired difference of the metric.
 
     Attributes
     ----------
     value : float
         Difference on the held-out samples.
     low, high : float
-        Its 95 % bootstrap limits, both methods drawn together.
+        Its 95 % limits, both methods drawn together.
     """
 
     value: float
@@ -42,22 +45,22 @@ class Difference:
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One line of the leaderboard; scores are held-out micro-F1 unless said otherwise.
+    """One line of the leaderboard; scores are held-out values of the metric, micro-F1 unless another was asked for.
 
     Attributes
     ----------
     method, kind : str
         Name, and "member", "vote", "meta" or "auto".
     score, low, high : float
-        With the rule that cross-fitting chose, and its 95 % bootstrap limits.
+        With the rule that cross-fitting chose, and its 95 % limits.
     rule : str
         That decision rule (the most frequent one over the splits).
     score_single, low_single, high_single : float
         With one threshold for all labels.
     score_per_label, low_per_label, high_per_label : float
-        With exact per-label thresholds.
-    macro_f1, samples_f1 : float
-        Other averages of the chosen decisions.
+        With a threshold for each label, tuned by the metric's rule; as `score` where it looks at scores only.
+    micro_f1, macro_f1, samples_f1 : float
+        F1 averages of the chosen decisions.
     vs_best_member, vs_best_member_low, vs_best_member_high : float or None
         Paired difference of `score` to the best member's.
     vs_mean, vs_mean_low, vs_mean_high : float or None
@@ -86,6 +89,7 @@ class LeaderboardRow:
     score_per_label: float
     low_per_label: float
     high_per_label: float
+    micro_f1: float
     macro_f1: float
     samples_f1: float
     vs_best_member: float | None
@@ -117,6 +121,7 @@ class ComparisonResults:
     models: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     kept: Mapping[str, HeldOut] = field(default_factory=dict, repr=False)
+    metric: Metric = field(default_factory=partial(find_metric, DEFAULT_METRIC))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -127,7 +132,7 @@ class ComparisonResults:
 
     @property
     def best_member(self) -> LeaderboardRow | None:
-        """The member with the highest score; None if no member was scored."""
+        """The member with the best score; None if no member was scored."""
         return next((row for row in self.rows if row.kind == "member"), None)
 
     @property
@@ -162,7 +167,7 @@ class ComparisonResults:
         raise ValueError(f"method must be one that was scored: got {method!r}; {why}.")
 
     def difference(self, first: str, second: str, decision: str = "chosen") -> Difference:
-        """Subtract one method's micro-F1 from another's, sample by sample paired.
+        """Subtract one method's score from another's, sample by sample paired.
 
         Parameters
         ----------
@@ -219,13 +224,15 @@ class ComparisonResults:
             Plain values; not-a-number is None.
         """
         content = {
-            "metric": "micro_f1",
+            "metric": self.metric.name.replace("-", "_"),
             "constant_answer": self.constant_answer,
             "rows": [asdict(row) for row in self.rows],
             "failures": [asdict(failure) for failure in self.failures],
             "ladder": None if self.ladder is None else asdict(self.ladder),
             "manifest": self.manifest,
         }
+        if self.metric.name != DEFAULT_METRIC:
+            content["greater_is_better"] = self.metric.greater_is_better
         plain: dict[str, Any] = _plain(content)
         return plain
 
@@ -246,6 +253,24 @@ class ComparisonResults:
         """
         check_output_file(path, overwrite=overwrite)
         atomic_write_json(path, self.to_dict(), replace=overwrite)
+
+    def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write ``leaderboard.csv``: the rows of `table`, for spreadsheets and data frames.
+
+        Parameters
+        ----------
+        path : path-like
+            Its folder must exist.
+        overwrite : bool, default=False
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputRefusedError
+            If a file is there that was not to be replaced, or no regular file.
+        """
+        check_output_file(path, overwrite=overwrite)
+        write_rows(path, self.to_dict()["rows"], replace=overwrite)
 
 
 def _plain(value: Any) -> Any:

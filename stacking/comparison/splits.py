@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stacking._typing import IndexArray
+from stacking.decision_rules.choice import tune_rule
 from stacking.folds import deal_folds
 from stacking.metrics import constant_labels
 from stacking.metrics.counts import DecisionCounts, f1_score
+from stacking.metrics.named import DEFAULT_METRIC, Metric
 from stacking.predictions import PredictionSet
 from stacking.truth import Truth
 
@@ -143,8 +145,11 @@ def _default_ids(*sets: PredictionSet) -> bool:
     return all(part.ids[0] == "sample0" and part.ids[-1] == f"sample{part.n_samples - 1}" for part in sets)
 
 
-def constant_baseline(splits: Sequence[Split], truth: Truth) -> float:
-    """Score the best fixed label set, chosen on each fitting side, on its test side.
+def constant_baseline(splits: Sequence[Split], truth: Truth, metric: Metric) -> float:
+    """Score an answer that looks at no sample, chosen on each fitting side, on its test side.
+
+    For micro-F1 it is the best fixed label set. For other metrics it is each label's frequency, decided by the metric's
+    rule for one threshold where decisions count.
 
     Parameters
     ----------
@@ -152,12 +157,16 @@ def constant_baseline(splits: Sequence[Split], truth: Truth) -> float:
         As the methods see them.
     truth : Truth
         Of all scored rows.
+    metric : Metric
+        What is scored by.
 
     Returns
     -------
     float
-        Micro-F1, all splits pooled, as every method is scored.
+        The metric, all splits pooled, as every method is scored.
     """
+    if metric.name != DEFAULT_METRIC:
+        return _constant_scores(splits, truth, metric)
     totals = np.zeros(3)
     for split in splits:
         seen = split.fit_side.truth
@@ -168,3 +177,18 @@ def constant_baseline(splits: Sequence[Split], truth: Truth) -> float:
         totals += [counts.label_hits.sum(), counts.label_predicted.sum(), 0.0]
     totals[2] = truth.label_positives.sum()
     return float(f1_score(*totals))
+
+
+def _constant_scores(splits: Sequence[Split], truth: Truth, metric: Metric) -> float:
+    """Answer with the label frequencies of each fitting side."""
+    y_score = np.empty(truth.y_true.shape, dtype=np.float32)
+    decided = np.zeros(y_score.shape, dtype=bool)
+    for split in splits:
+        seen = split.fit_side.truth
+        known = seen.sum_rows(np.ones(seen.y_true.shape, dtype=bool) if seen.y_known is None else seen.y_known)
+        frequency = (seen.label_positives / np.maximum(known, np.finfo(np.float64).tiny)).astype(np.float32)
+        y_score[split.rows] = frequency
+        if metric.needs_decisions:
+            same = np.broadcast_to(frequency, seen.y_true.shape)
+            decided[split.rows] = tune_rule(same, seen, metric.rules.single, metric).decide(y_score[split.rows])
+    return metric.measure(truth, decided, y_score).value

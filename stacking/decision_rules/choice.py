@@ -5,48 +5,162 @@ Of .5 and one tuned threshold the better is taken: the best threshold of calibra
 is right only where micro-F1 is near 1, and on 30 rows a tuned one already does better. Per-label thresholds must beat
 what was chosen so far by more than a standard error. Each rule's micro-F1 here comes from thresholds tuned on the other
 folds.
+
+Another metric brings its own rules (`stacking.metrics.named.ServingRules`), the steadier first, chosen in the same way
+by that metric; one that looks at scores only leaves the decisions to micro-F1's rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, FloatArray
-from stacking.decision_rules import apply_thresholds, get_decision_rule
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules import SampleRule, apply_thresholds, get_decision_rule
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
-from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
+from stacking.metrics.measurement import Measurement
+from stacking.metrics.named import Metric, find_metric
+from stacking.metrics.paired_difference import paired_gain
 from stacking.predictions import PredictionSet
 from stacking.truth import Truth
 
 Decide = Callable[..., BoolArray]
 """``decide(y_score, thresholds)`` returns the decisions that count, for example with image rules."""
 
-RULES = ("half", "single", "cross-validated", "exact-micro-f1")
-"""Decision rules that may be chosen, the steadier first."""
+MICRO_F1 = find_metric("micro-f1")
+
+RULES = MICRO_F1.rules.choices
+"""Decision rules that may be chosen for micro-F1, the steadier first."""
 
 
 @dataclass(frozen=True)
-class ThresholdChoice:
+class TunedRule:
+    """A decision rule with what was tuned.
+
+    Attributes
+    ----------
+    thresholds : ndarray of float64, shape (n_labels,)
+        +inf never fires; .5 each beside a sample rule.
+    by_sample : SampleRule or None
+        Moves each sample's scores first, where the rule decides sample by sample.
+    """
+
+    thresholds: npt.NDArray[np.float64]
+    by_sample: SampleRule | None = None
+
+    def decide(self, y_score: npt.ArrayLike, decide: Decide = apply_thresholds) -> BoolArray:
+        """Decide.
+
+        Parameters
+        ----------
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Scores in [0, 1].
+        decide : callable, default=apply_thresholds
+            ``decide(y_score, thresholds)`` returns the decisions that count, for example with image rules.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_labels)
+            Decisions.
+        """
+        moved = y_score if self.by_sample is None else self.by_sample.shift(y_score)
+        return decide(moved, self.thresholds)
+
+
+@dataclass(frozen=True)
+class ThresholdChoice(TunedRule):
     """Thresholds, and what the rules scored.
 
     Attributes
     ----------
     thresholds : ndarray of float64, shape (n_labels,)
         Of the chosen rule, tuned on all rows; +inf never fires.
+    by_sample : SampleRule or None
+        Of the chosen rule, where it decides sample by sample.
     rule : str
         The chosen rule.
     scores : dict of str to float
-        Cross-fitted micro-F1 of each rule; empty where nothing could be held out.
+        Cross-fitted value of the metric (micro-F1 where that looks at scores only) for each rule; empty where nothing
+        could be held out.
     """
 
-    thresholds: npt.NDArray[np.float64]
-    rule: str
-    scores: dict[str, float]
+    rule: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+class RuleTuner:
+    """Tunes any decision rule on any part of some rows; rules of additive counts share one sort of the scores.
+
+    Parameters
+    ----------
+    y_score : ndarray of float32, shape (n_samples, n_labels)
+        Scores in [0, 1].
+    predictions : PredictionSet
+        With the truth of the same rows.
+    """
+
+    def __init__(self, y_score: FloatArray, predictions: PredictionSet) -> None:
+        self.y_score = y_score
+        self.predictions = predictions
+        self._blocks = ScoreBlocks(y_score.__getitem__, predictions)  # without a copy of any part's rows
+
+    def tune(self, rule: str, part: BoolArray | None = None, metric: Metric = MICRO_F1) -> TunedRule:
+        """Tune a rule.
+
+        Parameters
+        ----------
+        rule : str
+            A decision rule's name.
+        part : ndarray of bool, shape (n_samples,), optional
+            The rows to tune on; all by default.
+        metric : Metric, default=micro-F1
+            For a rule that tunes to any metric.
+
+        Returns
+        -------
+        TunedRule
+            The rule, ready to decide.
+        """
+        if part is None:
+            part = np.ones(len(self.y_score), dtype=bool)
+        if rule in ADDITIVE_RULES:
+            return TunedRule(self._blocks.tune_part(rule, part))
+        return tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric)
+
+    def decide_held_out(
+        self,
+        folds: npt.NDArray[np.intp],
+        rule: str,
+        decide: Decide = apply_thresholds,
+        metric: Metric = MICRO_F1,
+    ) -> BoolArray:
+        """Decide each fold with thresholds tuned on the other folds.
+
+        Parameters
+        ----------
+        folds : ndarray of int, shape (n_samples,)
+            The fold each row is held out in.
+        rule : str
+            A decision rule's name.
+        decide : callable, default=apply_thresholds
+            ``decide(y_score, thresholds)`` returns the decisions.
+        metric : Metric, default=micro-F1
+            For a rule that tunes to any metric.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_labels)
+            Decisions that saw neither their row's scores nor its truth.
+        """
+        decided = np.zeros(self.y_score.shape, dtype=bool)
+        for fold in np.unique(folds):
+            held = folds == fold
+            decided[held] = self.tune(rule, ~held, metric).decide(self.y_score[held], decide)
+        return decided
 
 
 def choose_thresholds(
@@ -56,6 +170,8 @@ def choose_thresholds(
     *,
     decide: Decide = apply_thresholds,
     rule: str = "auto",
+    metric: Metric = MICRO_F1,
+    tuner: RuleTuner | None = None,
 ) -> ThresholdChoice:
     """Choose a rule by cross-fitting and tune it on all rows.
 
@@ -70,37 +186,45 @@ def choose_thresholds(
     decide : callable, default=apply_thresholds
         ``decide(y_score, thresholds)`` returns the decisions that count, for example with image rules.
     rule : str, default="auto"
-        A decision rule to take without a choice; "auto" chooses among `RULES`.
+        A decision rule to take without a choice; "auto" chooses among those that serve the metric.
+    metric : Metric, default=micro-F1
+        What the rules are chosen by, where it looks at decisions.
+    tuner : RuleTuner, optional
+        Of these scores, where more is to be tuned on them.
 
     Returns
     -------
     ThresholdChoice
-        Thresholds, rule, and cross-fitted micro-F1 of every rule.
+        Thresholds, rule, and the cross-fitted value of every rule.
     """
-    counts: dict[str, UnitCounts] = {}
+    tuner = RuleTuner(y_score, predictions) if tuner is None else tuner
+    metric = metric if metric.needs_decisions else MICRO_F1
+    choices = metric.rules.choices if rule == "auto" else (rule,)
+    measured: dict[str, Measurement] = {}
     if len(np.unique(folds)) > 1:
         held_out = np.asarray(folds, dtype=np.intp)
-        for name in RULES if rule == "auto" else (rule,):
-            decided = nested_decisions(y_score, predictions, held_out, rule=name, decide=decide)
-            counts[name] = count_units(decided, predictions)
+        for name in choices:
+            decided = tuner.decide_held_out(held_out, name, decide, metric)
+            measured[name] = metric.measure(predictions.truth, decided, y_score)
     chosen = rule
     if rule == "auto":
-        chosen = _steadiest(counts) if counts else "single"
-    thresholds = tune_rule(y_score, predictions.truth, chosen)
-    scores = {name: count.micro_f1 for name, count in counts.items()}
-    return ThresholdChoice(np.asarray(thresholds, np.float64), chosen, scores)
+        chosen = _steadiest(measured) if measured else metric.rules.race
+    tuned = tuner.tune(chosen, metric=metric)
+    scores = {name: one.value for name, one in measured.items()}
+    return ThresholdChoice(tuned.thresholds, tuned.by_sample, chosen, scores)
 
 
-def _steadiest(counts: dict[str, UnitCounts]) -> str:
-    """Return the steadiest rule that no other clearly beats."""
-    chosen = "single" if paired_gain(counts["single"], counts["half"]).exceeds(0.0) else "half"
-    for rule in RULES[2:]:
-        chosen = rule if paired_gain(counts[rule], counts[chosen]).exceeds(1.0) else chosen
+def _steadiest(measured: dict[str, Measurement]) -> str:
+    """Return the steadiest rule that no later one clearly beats; an untuned one that is first need only be beaten."""
+    chosen, *others = measured
+    for number, rule in enumerate(others):
+        clearly = 0.0 if number == 0 and chosen == "half" else 1.0
+        chosen = rule if paired_gain(measured[rule], measured[chosen]).exceeds(clearly) else chosen
     return chosen
 
 
-def tune_rule(y_score: FloatArray, truth: Truth, rule: str) -> npt.NDArray[np.float64]:
-    """Tune the thresholds of a rule.
+def tune_rule(y_score: FloatArray, truth: Truth, rule: str, metric: Metric = MICRO_F1) -> TunedRule:
+    """Tune a rule.
 
     Parameters
     ----------
@@ -110,13 +234,20 @@ def tune_rule(y_score: FloatArray, truth: Truth, rule: str) -> npt.NDArray[np.fl
         Of the same rows.
     rule : str
         A decision rule's name.
+    metric : Metric, default=micro-F1
+        For a rule that tunes to any metric.
 
     Returns
     -------
-    ndarray of float64, shape (n_labels,)
-        Thresholds, +inf for never.
+    TunedRule
+        The rule, ready to decide.
     """
-    return np.asarray(get_decision_rule(rule).tune(LabelledScores.of(y_score, truth)), np.float64)
+    found = get_decision_rule(rule)
+    options = {"metric": metric} if "metric" in found.options else {}
+    tuned = found.tune(LabeledScores.of(y_score, truth), **options)
+    if isinstance(tuned, SampleRule):
+        return TunedRule(np.full(y_score.shape[1], 0.5), tuned)
+    return TunedRule(np.asarray(tuned, np.float64))
 
 
 def nested_decisions(
@@ -126,13 +257,14 @@ def nested_decisions(
     *,
     rule: str = "single",
     decide: Decide = apply_thresholds,
+    metric: Metric = MICRO_F1,
 ) -> BoolArray:
     """Decide each fold with thresholds tuned on the other folds' held-out scores.
 
     Parameters
     ----------
     y_score : ndarray of shape (n_samples, n_labels)
-        Held-out scores, as `Combiner.cross_fit_predict` gives them.
+        Held-out scores, as `Combiner.predict_out_of_fold` gives them.
     predictions : PredictionSet
         Its truth, known cells, weights and groups tune the thresholds.
     folds : ndarray of int, shape (n_samples,)
@@ -141,18 +273,12 @@ def nested_decisions(
         A decision rule's name.
     decide : callable, default=apply_thresholds
         ``decide(y_score, thresholds)`` returns the decisions.
+    metric : Metric, default=micro-F1
+        For a rule that tunes to any metric.
 
     Returns
     -------
     ndarray of bool, shape (n_samples, n_labels)
         Decisions that saw neither their row's scores nor its truth.
     """
-    decided = np.zeros(y_score.shape, dtype=bool)
-    for fold in np.unique(folds):
-        held = folds == fold
-        if rule in ADDITIVE_RULES:  # without a copy of the other folds' rows
-            thresholds = ScoreBlocks(y_score.__getitem__, predictions, ~held).tune(rule)
-        else:
-            thresholds = tune_rule(y_score[~held], predictions.truth.rows(~held), rule)
-        decided[held] = decide(y_score[held], thresholds)
-    return decided
+    return RuleTuner(y_score, predictions).decide_held_out(folds, rule, decide, metric)

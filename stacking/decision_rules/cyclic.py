@@ -3,18 +3,18 @@
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts
 
 
 @register("cyclic", average="micro-F1")
-def tune_cyclic(scores: LabelledScores, max_cycles: int = 30) -> npt.NDArray[np.float64]:
+def tune_cyclic(scores: LabeledScores, max_cycles: int = 30) -> npt.NDArray[np.float64]:
     """Improve micro-F1 label by label from the labels' own best F1 until a whole cycle changes nothing.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     max_cycles : int, default 30
         Most rounds over all labels, at least 1.
@@ -47,6 +47,6 @@ def tune_cyclic(scores: LabelledScores, max_cycles: int = 30) -> npt.NDArray[np.
     positives = float(cuts.positives.sum())
     if positives == 0.0:
         return np.full(scores.n_labels, np.inf)
-    chosen, _ = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives)
+    chosen, _ = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives, 1.0)
     _kernels.cycle_cuts(cuts.start, cuts.hits, cuts.fired, positives, chosen, max_cycles)
     return cuts.thresholds(chosen)

@@ -13,13 +13,13 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import ScoreHistograms, SortedCuts, count_scores, sort_cuts_of_blocks
 
 
 @register("exact-micro-f1", average="micro-F1")
-def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
+def tune_exact_micro_f1(scores: LabeledScores, beta: float = 1.0) -> npt.NDArray[np.float64]:
     """Choose the per-label thresholds with the globally best micro-F1 on these rows.
 
     A label whose predictions would lower micro-F1 at any cut, or without positives, is never predicted (+inf). Below
@@ -27,13 +27,20 @@ def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
+    beta : float, default 1.0
+        Maximize micro-F-beta: above 1 recall weighs more, below 1 precision; positive, finite.
 
     Returns
     -------
     ndarray of float64, shape (n_labels,)
         Thresholds halfway between distinct scores, +inf for never.
+
+    Raises
+    ------
+    ValueError
+        If `beta` is out of range.
 
     Notes
     -----
@@ -43,13 +50,33 @@ def tune_exact_micro_f1(scores: LabelledScores) -> npt.NDArray[np.float64]:
     References
     ----------
     W. Dinkelbach, "On nonlinear fractional programming", Management Science 13(7), 1967.
-    I. Pillai, G. Fumera, F. Roli, "Threshold optimisation for multi-label classifiers", Pattern Recognition 46(7),
+    I. Pillai, G. Fumera, F. Roli, "Threshold optimization for multi-label classifiers", Pattern Recognition 46(7),
     2013.
     """
-    return tune_exact_over_blocks(lambda: [scores])
+    check_beta(beta)
+    return tune_exact_over_blocks(lambda: [scores], beta)
 
 
-def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabelledScores]]) -> npt.NDArray[np.float64]:
+def check_beta(beta: float) -> None:
+    """Raise where an F-beta has no sense.
+
+    Parameters
+    ----------
+    beta : float
+        To be positive and finite.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if not (np.isfinite(beta) and beta > 0.0):
+        raise ValueError(f"beta must be positive and finite: got {beta}.")
+
+
+def tune_exact_over_blocks(
+    read_blocks: Callable[[], Iterable[LabeledScores]], beta: float = 1.0
+) -> npt.NDArray[np.float64]:
     """Choose the same thresholds for rows that come block by block, as from a disk.
 
     Two passes: histograms of the scores, which add up over blocks, and then the few entries that can matter. The
@@ -59,18 +86,40 @@ def tune_exact_over_blocks(read_blocks: Callable[[], Iterable[LabelledScores]]) 
     ----------
     read_blocks : callable
         Returns the blocks of rows, each time the same ones in the same order; called twice.
+    beta : float, default 1.0
+        As `tune_exact_micro_f1` takes it.
 
     Returns
     -------
     ndarray of float64, shape (n_labels,)
         Thresholds halfway between distinct scores, +inf for never.
     """
+    return cut_blocks(read_blocks, beta)[0]
+
+
+def cut_blocks(
+    read_blocks: Callable[[], Iterable[LabeledScores]], beta: float = 1.0
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Choose the same thresholds, and say what they reach.
+
+    Parameters
+    ----------
+    read_blocks : callable
+        As `tune_exact_over_blocks` takes it.
+    beta : float, default 1.0
+        As `tune_exact_micro_f1` takes it.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (n_labels,), and float
+        Thresholds, +inf for never, and the micro-F1 they reach on these rows.
+    """
     histograms = reduce(operator.add, map(count_scores, read_blocks()))
-    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit))[0]
+    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit), beta)
 
 
 def cut_exactly(
-    histograms: ScoreHistograms, sort: Callable[[npt.NDArray[np.float64]], SortedCuts]
+    histograms: ScoreHistograms, sort: Callable[[npt.NDArray[np.float64]], SortedCuts], beta: float = 1.0
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Choose the thresholds of rows whose histograms are known already.
 
@@ -80,29 +129,33 @@ def cut_exactly(
         Of the rows.
     sort : callable
         Takes the weight of fired entries that each label's cuts must reach, returns the cuts.
+    beta : float, default 1.0
+        As `tune_exact_micro_f1` takes it.
 
     Returns
     -------
     tuple of ndarray of float64, shape (n_labels,), and float
-        Thresholds, +inf for never, and the micro-F1 they reach on these rows.
+        Thresholds, +inf for never, and the micro-F-beta they reach on these rows.
     """
-    price = histograms.reachable_micro_f1()
+    price = histograms.reachable_micro_f1(beta)
     if price == 0.0:
         return np.full(len(histograms.positives), np.inf), 0.0
-    cuts = sort(2.0 * histograms.positives / price)
-    chosen, value = maximise_micro_f1(cuts, price)
+    cuts = sort((1.0 + beta * beta) * histograms.positives / price)
+    chosen, value = maximize_micro_f1(cuts, price, beta)
     return cuts.thresholds(chosen), value
 
 
-def maximise_micro_f1(cuts: SortedCuts, price: float) -> tuple[npt.NDArray[np.int64], float]:
+def maximize_micro_f1(cuts: SortedCuts, price: float, beta: float = 1.0) -> tuple[npt.NDArray[np.int64], float]:
     """Choose the cuts with the best micro-F1 by Dinkelbach's iteration.
 
     Parameters
     ----------
     cuts : SortedCuts
-        The cuts of every label, complete up to a fired weight of 2 · positives / `price`.
+        The cuts of every label, complete up to a fired weight of (1 + beta²) · positives / `price`.
     price : float
-        A micro-F1 that some of the cuts reach, or less.
+        A micro-F-beta that some of the cuts reach, or less.
+    beta : float, default 1.0
+        As `tune_exact_micro_f1` takes it.
 
     Returns
     -------
@@ -112,10 +165,12 @@ def maximise_micro_f1(cuts: SortedCuts, price: float) -> tuple[npt.NDArray[np.in
     from stacking.kernels import cuts as _kernels
 
     # Cuts that earn more than 0 at a price reach a higher micro-F1 than it; at the optimum none do, so the value stops.
-    best = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, price)
+    # (1 + β²) TP − λ PP is largest where 2 TP − 2 λ / (1 + β²) PP is, the form that the kernel maximizes.
+    scale = 2.0 / (1.0 + beta * beta)
+    best = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, scale * price)
     while True:
-        value = cuts.micro_f1(best)
-        chosen = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, value)
-        if cuts.micro_f1(chosen) <= value:
+        value = cuts.micro_f1(best, beta)
+        chosen = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, scale * value)
+        if cuts.micro_f1(chosen, beta) <= value:
             return best, value
         best = chosen

@@ -3,19 +3,19 @@
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 
 
 @register("half", average="none")
-def tune_half(scores: LabelledScores) -> npt.NDArray[np.float64]:
+def tune_half(scores: LabeledScores) -> npt.NDArray[np.float64]:
     """Set every threshold to .5.
 
     For calibrated scores this is best for accuracy (Hamming loss), and too high for F1.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth; nothing is learned from them.
 
     Returns

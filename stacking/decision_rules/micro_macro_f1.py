@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stacking._typing import DoubleArray, IntArray
-from stacking.decision_rules.exact_micro_f1 import maximise_micro_f1
-from stacking.decision_rules.labelled_scores import LabelledScores
-from stacking.decision_rules.own_f1 import maximise_own_f1
+from stacking.decision_rules.exact_micro_f1 import maximize_micro_f1
+from stacking.decision_rules.labeled_scores import LabeledScores
+from stacking.decision_rules.own_f1 import maximize_own_f1
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
 
@@ -22,7 +22,7 @@ LEAST_GAIN = 1e-13
 
 
 @register("micro-macro-f1", average="micro-F1 + macro-F1")
-def tune_micro_macro_f1(scores: LabelledScores, weight: float = 1.0) -> DoubleArray:
+def tune_micro_macro_f1(scores: LabeledScores, weight: float = 1.0) -> DoubleArray:
     """Choose per-label thresholds for the sum of micro-F1 and `weight` times macro-F1.
 
     The result is never worse, on these rows, than the thresholds of ``"exact-micro-f1"`` or of ``"macro-f1"``, and no
@@ -30,7 +30,7 @@ def tune_micro_macro_f1(scores: LabelledScores, weight: float = 1.0) -> DoubleAr
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     weight : float, default 1.0
         What a point of macro-F1 is worth in points of micro-F1, dimensionless, not negative; 0 is ``"exact-micro-f1"``.
@@ -59,7 +59,7 @@ def tune_micro_macro_f1(scores: LabelledScores, weight: float = 1.0) -> DoubleAr
     """
     if not (np.isfinite(weight) and weight >= 0.0):
         raise ValueError(f"weight must be finite and not negative: got {weight}.")
-    own_cuts, own_choice, own_best = maximise_own_f1(scores)
+    own_cuts, own_choice, own_best = maximize_own_f1(scores)
     price = own_cuts.micro_f1(own_choice)
     positives = own_cuts.positives
     if price == 0.0:
@@ -67,7 +67,7 @@ def tune_micro_macro_f1(scores: LabelledScores, weight: float = 1.0) -> DoubleAr
     limit = positives * np.maximum(2.0 / np.where(own_best > 0, own_best, 1.0) - 1.0, 2.0 / price)
     cuts = sort_cuts(scores, count_scores(scores), limit)
     target = _Target.of(cuts, weight)
-    starts = [maximise_micro_f1(cuts, price)[0], _own_best_cuts(cuts)]
+    starts = [maximize_micro_f1(cuts, price)[0], _own_best_cuts(cuts)]
     # The middle: micro-F1 made linear halfway between the totals of the two ends.
     starts.append(target.answer((target.totals(starts[0]) + target.totals(starts[1])) / 2.0))
     found = [_climb(target, start) for start in starts]
@@ -78,7 +78,7 @@ def _own_best_cuts(cuts: SortedCuts) -> IntArray:
     """Return each label's cut with the best own F1."""
     from stacking.kernels import cuts as _kernels
 
-    chosen: IntArray = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives)[0]
+    chosen: IntArray = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, cuts.positives, 1.0)[0]
     return chosen
 
 

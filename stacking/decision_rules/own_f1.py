@@ -10,20 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.exact_micro_f1 import check_beta
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
 
 
 @register("own-f1", average="macro-F1")
 def tune_own_f1(
-    scores: LabelledScores, fbr: float = 0.1, below: Literal["never", "top-score"] = "never"
+    scores: LabeledScores, fbr: float = 0.1, below: Literal["never", "top-score"] = "never"
 ) -> npt.NDArray[np.float64]:
     """Choose for each label the threshold with its own best F1, and give up labels that stay below `fbr`.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     fbr : float, default 0.1
         F1 in [0, 1] below which a label is given up; 0 gives up none.
@@ -49,7 +50,7 @@ def tune_own_f1(
     if not 0.0 <= fbr <= 1.0:
         raise ValueError(f"fbr must lie in [0, 1]: got {fbr}.")
     check_choice(below, ("never", "top-score"), name="below")
-    cuts, chosen, value = maximise_own_f1(scores)
+    cuts, chosen, value = maximize_own_f1(scores)
     thresholds = cuts.thresholds(chosen)
     given_up = (value < fbr) & (cuts.positives > 0)
     known = scores.truth.y_known
@@ -58,13 +59,17 @@ def tune_own_f1(
     return thresholds
 
 
-def maximise_own_f1(scores: LabelledScores) -> tuple[SortedCuts, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Find each label's cut with the best own F1.
+def maximize_own_f1(
+    scores: LabeledScores, beta: float = 1.0
+) -> tuple[SortedCuts, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Find each label's cut with the best own F-beta.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
+    beta : float, default 1.0
+        Above 1 recall weighs more, below 1 precision.
 
     Returns
     -------
@@ -73,18 +78,20 @@ def maximise_own_f1(scores: LabelledScores) -> tuple[SortedCuts, npt.NDArray[np.
 
     Notes
     -----
-    A cut that fires n entries has an F1 of at most 2 p / (p + n), so entries beyond p (2 / F − 1) need no sorting,
-    with F the label's best F1 at a histogram edge.
+    A cut that fires n entries has an F-beta of at most (1 + β²) p / (β² p + n), so entries beyond
+    p ((1 + β²) / F − β²) need no sorting, with F the label's best value at a histogram edge.
     """
     from stacking.kernels import cuts as _kernels
 
     histograms = count_scores(scores)
     hits, fired = histograms.above_edges()
     positives = histograms.positives
-    total = positives[:, None] + fired
-    reachable = np.divide(2.0 * hits, total, out=np.zeros_like(hits), where=total > 0).max(axis=1)
+    check_beta(beta)
+    square = beta * beta
+    total = square * positives[:, None] + fired
+    reachable = np.divide((1.0 + square) * hits, total, out=np.zeros_like(hits), where=total > 0).max(axis=1)
     # 1e-12 only keeps the branch that is not taken from dividing by 0: other values are larger.
-    limit = np.where(reachable > 0, positives * (2.0 / np.maximum(reachable, 1e-12) - 1.0), 0.0)
+    limit = np.where(reachable > 0, positives * ((1.0 + square) / np.maximum(reachable, 1e-12) - square), 0.0)
     cuts = sort_cuts(scores, histograms, limit)
-    chosen, value = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, positives)
+    chosen, value = _kernels.best_f1_cuts(cuts.start, cuts.hits, cuts.fired, positives, square)
     return cuts, chosen, value

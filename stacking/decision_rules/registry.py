@@ -1,44 +1,78 @@
-"""The decision rules by name, each with the average it optimizes."""
+"""The decision rules by name, each with the average it optimizes.
 
+A rule may be spelled with options: ``own-f1:fbr=0.2``, ``cost:fp=1,fn=5``, ``recall-at-least:recall=0.95``.
+"""
+
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.registry import Registry
+from optimizers.registry import Registry, did_you_mean
 
 Thresholds = npt.NDArray[np.float64]
-TuneFunction = Callable[..., Thresholds]
+TuneFunction = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """A way to choose one threshold per label.
+    """A way to decide, tuned on scores with their truth.
 
     Parameters
     ----------
     name : str
-        The name that `tune_thresholds` takes.
+        The name that `tune_thresholds` takes, with the options that were spelled with it.
     average : str
-        What the rule optimizes: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"`` or ``"none"``.
+        What the rule optimizes: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"``, ``"samples-F1"``,
+        ``"cost"``, ``"recall"``, ``"any"`` (the metric that it is told) or ``"none"``.
     summary : str
         One sentence on how it chooses.
     tune : callable
-        ``tune(scores, **options)`` with a `LabelledScores` returns thresholds of shape (n_labels,).
+        ``tune(scores, **options)`` with a `LabeledScores` returns thresholds of shape (n_labels,), or a `SampleRule`.
+    by_sample : bool, default False
+        Whether it decides sample by sample, so that it has no thresholds of labels.
     """
 
     name: str
     average: str
     summary: str
     tune: Callable[..., Any]
+    by_sample: bool = False
+
+    @property
+    def options(self) -> list[str]:
+        """The names of the options that `tune` takes."""
+        return list(inspect.signature(self.tune).parameters)[1:]
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise for an option that the rule does not take.
+
+        Parameters
+        ----------
+        options : dict
+            Values by name.
+
+        Raises
+        ------
+        TypeError
+            If there is one.
+        """
+        known = self.options
+        for option in options:
+            if option not in known:
+                takes = ", ".join(known) if known else "none"
+                hint = did_you_mean(option, known)
+                raise TypeError(f"options must be those of rule {self.name!r} ({takes}): got {option!r}.{hint}")
 
 
 _RULES: Registry[DecisionRule] = Registry("rule")
 
 
-def register(name: str, *, average: str) -> Callable[[TuneFunction], TuneFunction]:
+def register(name: str, *, average: str, by_sample: bool = False) -> Callable[[TuneFunction], TuneFunction]:
     """Register a tuning function under a name; its summary is the first line of its docstring.
 
     Parameters
@@ -46,7 +80,9 @@ def register(name: str, *, average: str) -> Callable[[TuneFunction], TuneFunctio
     name : str
         Name of the rule, in kebab case.
     average : str
-        What the rule optimizes: ``"micro-F1"``, ``"macro-F1"``, ``"micro-F1 + macro-F1"`` or ``"none"``.
+        What the rule optimizes, as `DecisionRule` lists it.
+    by_sample : bool, default False
+        Whether the function returns a `SampleRule` instead of thresholds.
 
     Returns
     -------
@@ -61,7 +97,7 @@ def register(name: str, *, average: str) -> Callable[[TuneFunction], TuneFunctio
 
     def enter(tune: TuneFunction) -> TuneFunction:
         summary = (tune.__doc__ or "").strip().split("\n")[0]
-        _RULES.add(name, DecisionRule(name, average, summary, tune), tune.__module__)
+        _RULES.add(name, DecisionRule(name, average, summary, tune, by_sample), tune.__module__)
         return tune
 
     return enter
@@ -73,28 +109,79 @@ def get_decision_rule(name: str) -> DecisionRule:
     Parameters
     ----------
     name : str
-        One of `list_decision_rules`.
+        One of `list_decision_rules`, with options after a colon if wanted: ``"own-f1:fbr=0.2"``.
 
     Returns
     -------
     DecisionRule
-        The rule with the average it optimizes.
+        The rule with the average it optimizes, its options set.
 
     Raises
     ------
     ValueError
-        If there is no such rule; the error suggests the nearest name.
+        If there is no such rule, the error suggests the nearest name; or if an option is unknown or has no value.
 
     Examples
     --------
     >>> get_decision_rule("exact-micro-f1").average
     'micro-F1'
+    >>> get_decision_rule("own-f1:fbr=0.2").name
+    'own-f1:fbr=0.2'
     """
-    return _RULES.find(name)
+    plain, colon, spelled = str(name).partition(":")
+    rule = _RULES.find(plain if colon else name)
+    if not colon:
+        return rule
+    options: dict[str, Any] = {}
+    for part in spelled.split(","):
+        option, equals, value = part.partition("=")
+        if not equals or not option.strip() or not value.strip():
+            raise ValueError(f"options of a rule must read like own-f1:fbr=0.2: got {name!r}.")
+        options[option.strip()] = _read(value.strip())
+    try:
+        rule.check_options(options)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    return replace(rule, name=name, tune=partial(rule.tune, **options))
+
+
+def _read(value: str) -> int | float | str:
+    """Read a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def check_rule(rule: str) -> None:
+    """Raise for a rule that there is not.
+
+    Parameters
+    ----------
+    rule : str
+        ``"auto"``, or as `get_decision_rule` takes it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if rule == "auto":
+        return
+    try:
+        get_decision_rule(rule)
+    except ValueError as error:
+        if ":" in str(rule):
+            raise
+        known = ["auto", *list_decision_rules()]
+        names = ", ".join(map(repr, known))
+        raise ValueError(f"rule must be one of {names}: got {rule!r}.{did_you_mean(str(rule), known)}") from error
 
 
 def list_decision_rules() -> list[str]:
-    """List the names that `tune_thresholds` takes.
+    """List the names of the decision rules.
 
     Returns
     -------

@@ -39,7 +39,7 @@ def rematch_thresholds(
     """Move thresholds until new rows are predicted as often as the rows that tuned them.
 
     It assumes that the labels are as frequent on the new rows as on the others. Where they are not, it hides a real
-    difference: then use a prior-shift calibration instead.
+    difference: then tune the thresholds again, on rows of the new kind with their truth.
 
     Parameters
     ----------

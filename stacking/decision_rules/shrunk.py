@@ -3,14 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.exact_micro_f1 import maximise_micro_f1
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.exact_micro_f1 import maximize_micro_f1
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts
 
 
 @register("shrunk", average="micro-F1")
-def tune_shrunk(scores: LabelledScores, n_pseudo_positives: float = 100.0) -> npt.NDArray[np.float64]:
+def tune_shrunk(scores: LabeledScores, n_pseudo_positives: float = 100.0) -> npt.NDArray[np.float64]:
     """Choose per-label thresholds for micro-F1 as if each label also had some positives drawn from all labels pooled.
 
     Each label maximizes 2 TP − F · PP over its own rows plus the same gain of the pooled cells, scaled to
@@ -19,7 +19,7 @@ def tune_shrunk(scores: LabelledScores, n_pseudo_positives: float = 100.0) -> np
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     n_pseudo_positives : float, default 100
         Strength of the pull, in positives, at least 0; 0 is nearly ``"exact-micro-f1"``, infinity would be
@@ -48,7 +48,7 @@ def tune_shrunk(scores: LabelledScores, n_pseudo_positives: float = 100.0) -> np
     if reachable == 0.0:
         return np.full(scores.n_labels, np.inf)
     pool = sort_cuts(pooled, pool_histogram, 2.0 * pool_histogram.positives / reachable)
-    best, price = maximise_micro_f1(pool, reachable)
+    best, price = maximize_micro_f1(pool, reachable)
     single = float(pool.threshold[best[0]])
     pull = n_pseudo_positives / float(pool.positives[0])
     pool_gain = pull * (2.0 * pool.hits - price * pool.fired)

@@ -8,18 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 
 
 @register("single", average="micro-F1")
-def tune_single(scores: LabelledScores) -> npt.NDArray[np.float64]:
+def tune_single(scores: LabeledScores, beta: float = 1.0) -> npt.NDArray[np.float64]:
     """Choose the one threshold for all labels with the best micro-F1 on these rows.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
+    beta : float, default 1.0
+        Maximize micro-F-beta: above 1 recall weighs more, below 1 precision; positive, finite.
 
     Returns
     -------
@@ -35,4 +37,4 @@ def tune_single(scores: LabelledScores) -> npt.NDArray[np.float64]:
     Z. C. Lipton, C. Elkan, B. Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", ECML PKDD
     2014.
     """
-    return np.full(scores.n_labels, tune_exact_micro_f1(scores.pooled())[0])
+    return np.full(scores.n_labels, tune_exact_micro_f1(scores.pooled(), beta)[0])

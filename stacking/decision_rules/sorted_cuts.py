@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import DoubleArray, IntArray
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 
 FINE_LABELS = 500
 """Up to so many labels bins are fine; adding up fine histograms of more costs more than they prune (measured).
@@ -75,8 +75,13 @@ class ScoreHistograms:
         """
         return np.cumsum(self.positive[:, ::-1], axis=1), np.cumsum(self.mass[:, ::-1], axis=1)
 
-    def reachable_micro_f1(self) -> float:
-        """Return the best micro-F1 of thresholds at bin edges, by Dinkelbach's iteration.
+    def reachable_micro_f1(self, beta: float = 1.0) -> float:
+        """Return the best micro-F-beta of thresholds at bin edges, by Dinkelbach's iteration.
+
+        Parameters
+        ----------
+        beta : float, default 1.0
+            Above 1 recall weighs more, below 1 precision.
 
         Returns
         -------
@@ -86,13 +91,14 @@ class ScoreHistograms:
         hits, fired = self.above_edges()
         positives = float(hits[:, -1].sum())
         value = 0.0
+        square = beta * beta
         while True:
-            gain = 2.0 * hits - value * fired
+            gain = (1.0 + square) * hits - value * fired
             best = gain.argmax(axis=1)[:, None]
             used = np.take_along_axis(gain, best, axis=1) > 0
             all_hits = float(np.take_along_axis(hits, best, axis=1)[used].sum())
             all_fired = float(np.take_along_axis(fired, best, axis=1)[used].sum())
-            reached = 2.0 * all_hits / (positives + all_fired) if positives else 0.0
+            reached = (1.0 + square) * all_hits / (square * positives + all_fired) if positives else 0.0
             if reached <= value:
                 return value
             value = reached
@@ -140,30 +146,32 @@ class SortedCuts:
         result[chosen >= 0] = self.threshold[chosen[chosen >= 0]]
         return result
 
-    def micro_f1(self, chosen: IntArray) -> float:
-        """Return the micro-F1 that the chosen cuts reach.
+    def micro_f1(self, chosen: IntArray, beta: float = 1.0) -> float:
+        """Return the micro-F-beta that the chosen cuts reach.
 
         Parameters
         ----------
         chosen : ndarray of int, shape (n_labels,)
             One cut per label, −1 for never.
+        beta : float, default 1.0
+            Above 1 recall weighs more, below 1 precision.
 
         Returns
         -------
         float
-            Micro-F1 in [0, 1]; 0 without positives.
+            Micro-F-beta in [0, 1]; 0 without positives.
         """
-        used = chosen[chosen >= 0]
-        total = self.positives.sum() + self.fired[used].sum()
-        return float(2.0 * self.hits[used].sum() / total) if total > 0 else 0.0
+        used, square = chosen[chosen >= 0], beta * beta
+        total = square * self.positives.sum() + self.fired[used].sum()
+        return float((1.0 + square) * self.hits[used].sum() / total) if total > 0 else 0.0
 
 
-def count_scores(scores: LabelledScores) -> ScoreHistograms:
+def count_scores(scores: LabeledScores) -> ScoreHistograms:
     """Count each label's scores into histograms of their leading bits.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
 
     Returns
@@ -183,8 +191,8 @@ def count_scores(scores: LabelledScores) -> ScoreHistograms:
     weighted = len(scores.sample_weight) > 0
     mass = np.zeros(shape if weighted else (0, 0))
     positive = np.zeros(shape)
-    facts = (scores.y_score.view(np.uint32), scores.y_true, scores.y_known, scores.sample_weight)
-    _kernels.score_histograms(*facts, entries, mass, positive, shift)
+    arrays = (scores.y_score.view(np.uint32), scores.y_true, scores.y_known, scores.sample_weight)
+    _kernels.score_histograms(*arrays, entries, mass, positive, shift)
     return ScoreHistograms(entries, mass if weighted else entries.astype(np.float64), positive, shift)
 
 
@@ -197,12 +205,12 @@ def _histogram_shift(n_labels: int) -> int:
     return int(_kernels.FINEST_SHIFT) + min(coarser, MOST_COARSER)
 
 
-def sort_cuts(scores: LabelledScores, histograms: ScoreHistograms, limit: DoubleArray) -> SortedCuts:
+def sort_cuts(scores: LabeledScores, histograms: ScoreHistograms, limit: DoubleArray) -> SortedCuts:
     """Sort the cuts that can be optimal.
 
     Parameters
     ----------
-    scores : LabelledScores
+    scores : LabeledScores
         Scores and truth.
     histograms : ScoreHistograms
         Their histograms.
@@ -221,14 +229,12 @@ def sort_cuts(scores: LabelledScores, histograms: ScoreHistograms, limit: Double
     return sort_cuts_of_blocks([scores], histograms, limit)
 
 
-def sort_cuts_of_blocks(
-    blocks: Iterable[LabelledScores], histograms: ScoreHistograms, limit: DoubleArray
-) -> SortedCuts:
+def sort_cuts_of_blocks(blocks: Iterable[LabeledScores], histograms: ScoreHistograms, limit: DoubleArray) -> SortedCuts:
     """Sort the cuts of rows that come block by block; equal to those of all rows at once.
 
     Parameters
     ----------
-    blocks : iterable of LabelledScores
+    blocks : iterable of LabeledScores
         Scores and truth of some rows each; read once, one block held at a time.
     histograms : ScoreHistograms
         The sum of the blocks' histograms.
@@ -249,7 +255,7 @@ def sort_cuts_of_blocks(
 
 @dataclass(frozen=True)
 class SortedEntries:
-    """The entries that can matter, sorted by score within each label: cuts are read off them, for some rows or all.
+    """The entries that can matter, sorted by score within each label: cuts are read off them.
 
     Parameters
     ----------
@@ -270,13 +276,13 @@ class SortedEntries:
 
     @classmethod
     def gather(
-        cls, blocks: Iterable[LabelledScores], histograms: ScoreHistograms, limit: DoubleArray
+        cls, blocks: Iterable[LabeledScores], histograms: ScoreHistograms, limit: DoubleArray
     ) -> "SortedEntries":
         """Gather and sort, as `sort_cuts_of_blocks` takes its arguments.
 
         Parameters
         ----------
-        blocks : iterable of LabelledScores
+        blocks : iterable of LabeledScores
             Scores and truth of some rows each.
         histograms : ScoreHistograms
             The sum of the blocks' histograms.
@@ -295,44 +301,14 @@ class SortedEntries:
         packed, fill = np.empty(start[-1], np.uint64), start[:-1].copy()
         weights, first_row = [], 0
         for block in blocks:
-            facts = (block.y_score.view(np.uint32), block.y_true, block.y_known, block.sample_weight)
-            _kernels.gather_entries(*facts, floors, first_row, packed, fill)
+            arrays = (block.y_score.view(np.uint32), block.y_true, block.y_known, block.sample_weight)
+            _kernels.gather_entries(*arrays, floors, first_row, packed, fill)
             weights.append(block.sample_weight)
             first_row += len(block.y_score)
         _kernels.sort_short_segments(packed, start)
         for label in np.flatnonzero(kept > _kernels.SHORT).tolist():
             packed[start[label] : start[label + 1]].sort()
         return cls(packed, start, floors, np.concatenate(weights))
-
-    def of_rows(
-        self, rows: npt.NDArray[np.bool_], histograms: ScoreHistograms, limit: DoubleArray
-    ) -> "SortedEntries | None":
-        """Keep some rows, down to a limit of their own, without sorting again.
-
-        Parameters
-        ----------
-        rows : ndarray of bool, shape (n_rows,)
-            The rows to keep.
-        histograms : ScoreHistograms
-            Of these rows.
-        limit : ndarray of float64, shape (n_labels,)
-            Weight of fired entries to reach down to.
-
-        Returns
-        -------
-        SortedEntries or None
-            What `gather` finds on these rows; None where that reaches lower than what is here.
-        """
-        from stacking.kernels import cuts as _kernels
-
-        floors, _ = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
-        if (floors < self.floors).any():
-            return None
-        # The truth is bit 0, the row the 33 bits above it, the score the rest (`stacking.kernels.cuts.ROW_SHIFT`).
-        kept = rows[(self.packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)]
-        kept &= (self.packed >> np.uint64(_kernels.ROW_SHIFT)) >= np.repeat(floors, np.diff(self.start))
-        start = np.concatenate([[0], np.cumsum(kept)])[self.start]
-        return SortedEntries(self.packed[kept], start, floors, self.weight)
 
     def cuts(self, positives: DoubleArray) -> SortedCuts:
         """Read off the cuts.

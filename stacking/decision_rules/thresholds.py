@@ -1,14 +1,12 @@
 """Tune thresholds by the name of a rule, apply them, and see which labels they never predict."""
 
-import inspect
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.registry import did_you_mean
 from stacking._checks import check_thresholds
-from stacking.decision_rules.labelled_scores import LabelledScores
+from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import get_decision_rule
 from stacking.named_arrays import align_by_name, read_array
 
@@ -34,7 +32,8 @@ def tune_thresholds(
     y_true : array of shape (n_samples, n_labels)
         The truth, 0 or 1.
     rule : str, default "exact-micro-f1"
-        One of `list_decision_rules`; `get_decision_rule` says which average it optimizes.
+        One of `list_decision_rules`, with options after a colon if wanted (``"own-f1:fbr=0.2"``);
+        `get_decision_rule` says which average it optimizes.
     y_known : array of bool, shape (n_samples, n_labels), optional
         False where a cell is not annotated; such a cell counts neither way.
     sample_weight : array of shape (n_samples,), optional
@@ -53,7 +52,7 @@ def tune_thresholds(
     Raises
     ------
     ValueError
-        If the rule is unknown, shapes differ, or a value is out of range.
+        If the rule is unknown or decides sample by sample, shapes differ, or a value is out of range.
     TypeError
         If the rule does not take an option.
 
@@ -64,16 +63,16 @@ def tune_thresholds(
     [0.35, inf]
     """
     found = get_decision_rule(rule)
-    known = list(inspect.signature(found.tune).parameters)[1:]
-    for option in options:
-        if option not in known:
-            takes = ", ".join(known) if known else "none"
-            hint = did_you_mean(option, known)
-            raise TypeError(f"options must be those of rule {rule!r} ({takes}): got {option!r}.{hint}")
+    if found.by_sample:
+        raise ValueError(
+            f"rule must be one that has thresholds: got {rule!r}, which decides sample by sample; give it to "
+            "StackingEnsemble, or call its function."
+        )
+    found.check_options(options)
     y_score, y_true, y_known, sample_weight, groups = align_by_name(
         y_score=y_score, y_true=y_true, y_known=y_known, sample_weight=sample_weight, groups=groups
     )
-    scores = LabelledScores.check(y_score, y_true, y_known, sample_weight, groups)
+    scores = LabeledScores.check(y_score, y_true, y_known, sample_weight, groups)
     thresholds: npt.NDArray[np.float64] = found.tune(scores, **options)
     return thresholds
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,44 +16,36 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from stacking._checks import check_choice, check_frequency, check_label_groups
+from stacking._earlier_names import Renamed
 from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.registry import create_method, method_kind
+from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import (
     ImageRules,
     apply_image_rules,
     apply_thresholds,
-    list_decision_rules,
-    never_predicted,
+    check_rule,
     rematch_thresholds,
 )
-from stacking.decision_rules.choice import choose_thresholds
+from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
+from stacking.ensemble.notebook import ShownEnsemble
+from stacking.ensemble.report import EnsembleReport, describe_choice
+from stacking.ensemble.restoring import check_restored, read_sample_rule
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
-from stacking.metrics.gain_ladder import describe_gain
-from stacking.named_arrays import AxisNames, align_by_name
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_name, name_or_metric
+from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
+from stacking.predictions.answers import give_answer
+from stacking.process.progress import steps
 
-
-class EnsembleReport(dict[str, Any]):
-    """What was chosen and why, as a dict that prints as a few lines."""
-
-    def __str__(self) -> str:
-        estimate = self["cross_fitted_micro_f1"]
-        worth = "nothing could be held out" if estimate is None else f"cross-fitted micro-F1 {estimate:.4f}"
-        lines = [f"method {self['method']}: {worth}"]
-        tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
-        lines.append(f"decision rule {self['rule']} ({tried})")
-        if self["n_never_predicted"]:
-            lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
-        lines += [*describe_gain(self.get("rungs", [])), *(str(note) for note in self["notes"])]
-        return "\n".join(lines)
+TUNING_COST = 1.5
+"""Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
 class CrossFitted(NamedTuple):
@@ -62,9 +54,10 @@ class CrossFitted(NamedTuple):
     predictions: PredictionSet
     y_score: FloatArray
     folds: npt.NDArray[np.intp]
+    tuner: RuleTuner
 
 
-class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
+class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     """Combine several models' scores for many labels, and decide.
 
     The combiner of `method` is fitted on all rows. Its cross-fitted scores, which saw neither their row nor its group,
@@ -87,7 +80,11 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         are the prediction set's label groups, or what stands before the colon of names like ``color:red``.
     rule : str, default="auto"
         Decision rule that tunes the thresholds, one of `stacking.decision_rules.list_decision_rules()`, for example
-        ``"micro-macro-f1"`` where rare labels count; ``"auto"`` chooses for micro-F1.
+        ``"micro-macro-f1"`` where rare labels count, with options after a colon (``"recall-at-least:recall=0.95"``);
+        ``"auto"`` chooses for the metric.
+    metric : str, Metric or callable, default="micro-f1"
+        What auto chooses by, weights are searched for and decision rules serve, as `stacking.metrics.find_metric` takes
+        it. One that looks at scores only, such as ``"map"``, leaves the decisions to micro-F1's rules.
 
     Attributes
     ----------
@@ -95,6 +92,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Fitted on all rows.
     thresholds_ : ndarray of float64, shape (n_labels,)
         A label fires where its score reaches its threshold; +inf never fires.
+    sample_rule_ : SampleRule or None
+        Moves the scores of each sample before the thresholds, .5 then, where the rule decides sample by sample.
     predicted_share_ : ndarray of float64, shape (n_labels,), or None
         Share of the fitted rows that each label is predicted for at these thresholds, by cross-fitted scores; None in
         folders of earlier versions.
@@ -129,6 +128,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         n_splits: int = 5,
         image_rules: ImageRules | None = None,
         rule: str = "auto",
+        metric: str | Metric | Callable[..., Any] = "micro-f1",
     ) -> None:
         self.method = method
         self.random_state = random_state
@@ -136,6 +136,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.n_splits = n_splits
         self.image_rules = image_rules
         self.rule = rule
+        self.metric = metric
 
     def fit(
         self,
@@ -164,13 +165,15 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method or the rule is unknown, the truth is missing or does not fit, a label is covered by no model,
-            or no image could keep the image rules.
+            If the method, the rule or the metric is unknown, the truth is missing or does not fit, a label is covered
+            by no model, or no image could keep the image rules.
         """
         given = as_prediction_set(predictions, y_true)
-        return self.fit_cross_fitted(given if groups is None else given.with_groups(groups))[0]
+        return self.fit_out_of_fold(given if groups is None else given.with_groups(groups))[0]
 
-    def fit_cross_fitted(
+    fit_cross_fitted = Renamed("fit_out_of_fold")
+
+    def fit_out_of_fold(
         self, predictions: PredictionSet, *, folds: npt.NDArray[np.intp] | None = None
     ) -> tuple[Self, CrossFitted]:
         """Fit the combiner and tune the thresholds, and give the held-out scores that they were tuned on.
@@ -209,7 +212,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         elif method_kind(self.method) == "auto":
             tuned_on = self._fit_auto(counted, started, folds)
         else:
-            tuned_on = self._fit_method(counted, create_method(self.method, random_state=self.random_state), folds)
+            method = create_method(self.method, random_state=self.random_state, metric=name_or_metric(self.metric))
+            tuned_on = self._fit_method(counted, method, folds)
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
         return self, tuned_on
 
@@ -233,11 +237,13 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method or the rule is unknown, a number is out of range, or no image could keep the image rules.
+            If the method, the rule or the metric is unknown, a number is out of range, or no image could keep the image
+            rules.
         """
         if not isinstance(self.method, Combiner):
             method_kind(self.method)
-        check_choice(self.rule, ["auto", *list_decision_rules()], name="rule")
+        check_rule(self.rule)
+        find_metric(self.metric)
         if self.n_splits < 2:
             raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
         if self.time_limit is not None and not self.time_limit >= 0:
@@ -255,9 +261,14 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """Fit a combiner, and tune the thresholds on its cross-fitted scores."""
         if folds is None:
             folds = deal_folds(predictions.truth, self.n_splits, random_state=self.random_state)
-        self.combiner_, held_out = combiner.fit_cross_fitted(predictions, folds=folds)
-        self._tune(predictions, held_out, folds)
-        return CrossFitted(predictions, held_out, folds)
+        cost = find_method(self.method).cost if isinstance(self.method, str) else 1.0
+        with steps({self._method_name: cost, "thresholds": TUNING_COST}) as begin:
+            begin(self._method_name)
+            self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
+            begin("thresholds")
+            tuned_on = CrossFitted(predictions, held_out, folds, RuleTuner(held_out, predictions))
+            self._tune(tuned_on)
+        return tuned_on
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
@@ -268,7 +279,8 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        auto = AutoCombiner(time_limit=limit, random_state=self.random_state, image_rules=self.image_rules)
+        own: dict[str, Any] = {"random_state": self.random_state, "image_rules": self.image_rules}
+        auto = AutoCombiner(time_limit=limit, metric=name_or_metric(self.metric), **own)
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)
@@ -276,19 +288,28 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         self.report_["notes"] = list(auto.notes_)
         return tuned_on
 
-    def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
+    def predict_proba(
+        self,
+        predictions: PredictionSet | npt.ArrayLike,
+        *,
+        without: Collection[str] = (),
+        as_frame: bool | str | None = None,
+    ) -> Any:
         """Combine the members' scores, matched by name.
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores of the fitted members.
         without : collection of str, default=()
             Members to do without.
+        as_frame : bool, str or None, default=None
+            None answers frames by frames of the same library, and all else by arrays. True gives a data frame with ids
+            and label names for all, ``"pandas"``, ``"polars"`` or ``"pyarrow"`` one of that library, False an array.
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_labels)
+        ndarray of float32 or data frame, shape (n_samples, n_labels)
             Scores in [0, 1], labels in fitted order.
 
         Raises
@@ -297,26 +318,36 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             If a member or label is missing.
         """
         check_is_fitted(self)
-        return self.combiner_.predict_proba(predictions, without=without)
+        asked: Any = predictions if isinstance(predictions, PredictionSet) else read_scores(predictions)
+        y_score = self.combiner_.predict_proba(asked, without=without)
+        return give_answer(y_score, self.labels_, asked, as_frame)
 
     def predict(
-        self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()
-    ) -> npt.NDArray[np.bool_]:
+        self,
+        predictions: PredictionSet | npt.ArrayLike,
+        *,
+        without: Collection[str] = (),
+        as_frame: bool | str | None = None,
+    ) -> Any:
         """Decide which labels each sample has.
 
         Parameters
         ----------
-        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+        predictions : PredictionSet, array of shape (n_models, n_samples, n_labels), or data frames by model
             Scores of the fitted members.
         without : collection of str, default=()
             Members to do without.
+        as_frame : bool, str or None, default=None
+            As in `predict_proba`.
 
         Returns
         -------
-        ndarray of bool, shape (n_samples, n_labels)
+        ndarray or data frame of bool, shape (n_samples, n_labels)
             Labels in fitted order.
         """
-        return self.decide(self.predict_proba(predictions, without=without))
+        asked: Any = predictions if isinstance(predictions, PredictionSet) else read_scores(predictions)
+        y_pred = self.decide(self.predict_proba(asked, without=without, as_frame=False))
+        return give_answer(y_pred, self.labels_, asked, as_frame)
 
     def decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
         """Turn scores of `predict_proba` into labels: by the thresholds, then by the image rules.
@@ -335,7 +366,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         y_score, thresholds = self._align(y_score=y_score, thresholds=thresholds)
-        return self._decide(y_score, self.thresholds_ if thresholds is None else thresholds)
+        if thresholds is None:
+            return TunedRule(self.thresholds_, self.sample_rule_).decide(y_score, self._decide)
+        return self._decide(y_score, thresholds)
 
     def rematch(self, y_score: npt.ArrayLike, how: str = "shift") -> npt.NDArray[np.float64]:
         """Move the thresholds until new rows are predicted as often as the rows that the ensemble was fitted on.
@@ -373,7 +406,7 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If an earlier version saved the ensemble, which does not know how often it predicts.
+            If an earlier version saved it, which does not know how often it predicts, or it decides sample by sample.
         """
         check_is_fitted(self)
         if self.predicted_share_ is None:
@@ -381,6 +414,9 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
                 "ensemble must know how often it predicts each label to be rematched: an earlier version fitted this "
                 "one; fit it again."
             )
+        if self.sample_rule_ is not None:
+            rule = self.report_["rule"]
+            raise ValueError(f"ensemble must decide by thresholds to be rematched: {rule!r} decides sample by sample.")
         return self.predicted_share_
 
     def check_names(self, models: Sequence[str], labels: Sequence[str], *, without: Collection[str] = ()) -> None:
@@ -460,15 +496,18 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
             "report": dict(self.report_),
             "fitted_on": self.fitted_on_,
         }
-        beside: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(self.thresholds_, np.float64)}
+        extra_arrays: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(self.thresholds_, np.float64)}
         for name, array in (("fitted_ids", self.fitted_ids_), ("predicted_share", self.predicted_share_)):
             if array is not None:
-                beside[name] = array
+                extra_arrays[name] = array
+        if self.sample_rule_ is not None:
+            description["sample_rule"] = {"slope": self.sample_rule_.slope, "beta": self.sample_rule_.beta}
+            extra_arrays["sample_intercept"] = self.sample_rule_.intercept
         if isinstance(folder, OutputFolder):  # claimed by the caller before the fit
-            write_ensemble_folder(folder, description, self.combiner_, beside)
+            write_ensemble_folder(folder, description, self.combiner_, extra_arrays)
             return
         with ensemble_folder(folder, overwrite=overwrite) as output:
-            write_ensemble_folder(output, description, self.combiner_, beside)
+            write_ensemble_folder(output, description, self.combiner_, extra_arrays)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -489,43 +528,41 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
         ValueError
             If a file is missing or was changed, or a later version wrote the folder.
         """
-        description, combiner, beside = read_ensemble_folder(folder)
+        description, combiner, extra_arrays = read_ensemble_folder(folder)
         with damage_of(f"ensemble {Path(folder)}", "fit it again"):
-            return cls._from_parts(description, combiner, beside)
+            return cls._from_parts(description, combiner, extra_arrays)
 
     @classmethod
-    def _from_parts(cls, description: dict[str, Any], combiner: Combiner, beside: dict[str, npt.NDArray[Any]]) -> Self:
+    def _from_parts(
+        cls, description: dict[str, Any], combiner: Combiner, extra_arrays: dict[str, npt.NDArray[Any]]
+    ) -> Self:
         """Put together what `save` took apart, and let it decide two made-up rows."""
         parameters = dict(description["parameters"])
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
-        ensemble.combiner_, ensemble.thresholds_ = combiner, beside["thresholds"]
-        ensemble.fitted_ids_, ensemble.predicted_share_ = beside.get("fitted_ids"), beside.get("predicted_share")
+        ensemble.combiner_, ensemble.thresholds_ = combiner, extra_arrays["thresholds"]
+        ensemble.fitted_ids_ = extra_arrays.get("fitted_ids")
+        ensemble.predicted_share_ = extra_arrays.get("predicted_share")
         ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
+        ensemble.sample_rule_ = read_sample_rule(description, extra_arrays, len(ensemble.labels_))
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
-        label_ids = description.get("label_ids")
-        ensemble.label_ids_ = None if label_ids is None else tuple(label_ids)
-        ensemble.report_, ensemble.fitted_on_ = EnsembleReport(description["report"]), description["fitted_on"]
-        if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
-            raise ValueError("its manifest names other models or labels than its combiner")
-        check_label_groups(ensemble.label_groups_, len(ensemble.labels_))
-        share = ensemble.predicted_share_
-        if share is not None:
-            check_frequency(share, len(ensemble.labels_))
-        seen = ensemble.fitted_ids_
-        if seen is not None and (seen.dtype != np.uint64 or seen.ndim != 1):
-            raise ValueError(f"fitted_ids must be hashes of ids: got shape {seen.shape} of {seen.dtype}")
-        ensemble._decide(np.zeros((2, len(ensemble.labels_)), np.float32), ensemble.thresholds_)
-        str(ensemble.report_)
+        report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
+        ids = description.get("label_ids")
+        ensemble.label_ids_ = None if ids is None else tuple(ids)
+        ensemble.report_, ensemble.fitted_on_ = EnsembleReport(report), description["fitted_on"]
+        check_restored(ensemble)
         return ensemble
 
     @property
     def fingerprint(self) -> str:
         """Hash the parameters, names, thresholds and the data it was fitted on."""
         check_is_fitted(self)
-        facts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        parts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
+        if self.sample_rule_ is not None:
+            rule = self.sample_rule_
+            digest.update(np.append(rule.intercept, [rule.slope, rule.beta]).tobytes())
         return digest.hexdigest()
 
     @property
@@ -535,29 +572,21 @@ class StackingEnsemble(BaseEstimator):  # type: ignore[misc]
 
     def _parameters(self) -> dict[str, Any]:
         """Return the constructor parameters as plain data; those at their defaults as older folders held them."""
-        parameters: dict[str, Any] = {**self.get_params(deep=False), "method": self._method_name}
-        rules = parameters.pop("image_rules")
-        if self.rule == "auto":
-            del parameters["rule"]
+        own = {**self.get_params(deep=False), "method": self._method_name, "metric": metric_name(self.metric)}
+        rules, defaults = own.pop("image_rules"), {"rule": "auto", "metric": DEFAULT_METRIC}
+        parameters = {name: value for name, value in own.items() if name not in defaults or value != defaults[name]}
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
-    def _tune(self, predictions: PredictionSet, held_out: FloatArray, folds: npt.NDArray[np.intp]) -> None:
+    def _tune(self, tuned_on: CrossFitted) -> None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        choice = choose_thresholds(held_out, predictions, folds, decide=self._decide, rule=self.rule)
-        self.thresholds_ = choice.thresholds
-        fired = apply_thresholds(held_out, choice.thresholds)
-        self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
-        steps = [dict(step) for step in getattr(self.combiner_, "gain_steps_", ())]
-        if steps and "single" in choice.scores:  # the race ends with one threshold, the ensemble with its rule
-            steps[-1]["gain"] += choice.scores[choice.rule] - choice.scores["single"]
-        self.report_ = EnsembleReport(
-            method=self._method_name,
-            rule=choice.rule,
-            rules=choice.scores,
-            cross_fitted_micro_f1=choice.scores.get(choice.rule),
-            n_samples=predictions.n_samples,
-            n_labels=predictions.n_labels,
-            n_never_predicted=int(never_predicted(self.thresholds_).sum()),
-            notes=list(getattr(self.combiner_, "notes_", ())),
-            rungs=steps,
+        predictions, held_out, folds, tuner = tuned_on
+        metric = find_metric(self.metric)
+        choice = choose_thresholds(
+            held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner, metric=metric
         )
+        self.thresholds_, self.sample_rule_ = choice.thresholds, choice.by_sample
+        fired = choice.decide(held_out)
+        self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
+        self.report_ = describe_choice(choice, self._method_name, self.combiner_, metric, predictions)
+        if self.report_["cross_fitted_micro_f1"] is not None and not metric.needs_decisions:
+            self.report_["cross_fitted_score"] = metric.measure(predictions.truth, None, held_out).value

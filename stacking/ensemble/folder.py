@@ -36,14 +36,17 @@ from stacking.predictions import PredictionSet
 from stacking.process.memory import check_memory
 
 FORMAT = "labelstack ensemble"
-SCHEMA_VERSION = 1  # raised when earlier versions could not read a folder
+SCHEMA_VERSION = 2  # raised when earlier versions could not read a folder
+PLAIN_VERSION = 1  # of a folder that they can: all but those whose decision rule decides sample by sample
 MANIFEST = "manifest.json"
 
 
 def _files_of(manifest: Mapping[str, Any]) -> list[str] | None:
     """Return the files of an ensemble by its manifest."""
-    hashes = manifest.get("sha256")
-    return list(hashes) if manifest.get("format") == FORMAT and isinstance(hashes, dict) else None
+    hashes, beside = manifest.get("sha256"), manifest.get("beside", [])
+    if manifest.get("format") != FORMAT or not isinstance(hashes, dict) or not isinstance(beside, list):
+        return None
+    return [*hashes, *map(str, beside)]
 
 
 def _rename(manifest: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -53,6 +56,7 @@ def _rename(manifest: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
         "combiner": names.get(manifest["combiner"], manifest["combiner"]),
         **{part: {key: names.get(name, name) for key, name in manifest[part].items()} for part in ("arrays", "texts")},
         "sha256": {names.get(name, name): digest for name, digest in manifest["sha256"].items()},
+        "beside": [names.get(name, name) for name in manifest["beside"]],
     }
 
 
@@ -100,7 +104,8 @@ def write_ensemble_folder(
     Parameters
     ----------
     output : OutputFolder
-        A claimed folder; see `ensemble_folder`.
+        A claimed folder; see `ensemble_folder`. Files that the caller has written there, such as a report, become part
+        of the result; loading does not read them.
     description : dict
         JSON-able values kept in the manifest.
     combiner : Combiner
@@ -115,6 +120,7 @@ def write_ensemble_folder(
     """
     saved_class = class_name(combiner)
     values, arrays, texts = combiner._state()
+    beside = sorted(output.written)
     arrays = {
         **extra_arrays,
         **{f"state/{name}": array for name, array in arrays.items()},
@@ -128,13 +134,14 @@ def write_ensemble_folder(
     output.commit(
         {
             "format": FORMAT,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION if "sample_rule" in description else PLAIN_VERSION,
             "labelstack": installed_versions(("labelstack",), absent="unknown")["labelstack"],
             "description": description,
             "combiner": "combiner.json",
             "arrays": array_names,
             "texts": text_names,
             "sha256": {file: sha256_file(output.path_of(file)) for file in files},
+            "beside": beside,
         }
     )
 
@@ -153,7 +160,7 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
         As written.
     combiner : Combiner
         Fitted.
-    beside : dict of str to ndarray
+    extra_arrays : dict of str to ndarray
         Arrays that are not the combiner's, as written; folders of earlier versions hold the thresholds only.
 
     Raises
@@ -180,13 +187,13 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
         }
         texts = {name: contents[file].decode("utf-8") for name, file in manifest["texts"].items()}
         stored = parse_json(contents[manifest.get("combiner", "combiner.json")], f"ensemble {root}, combiner.json")
-        beside = {name: array for name, array in arrays.items() if not name.startswith("state/")}
-        state = {name.removeprefix("state/"): array for name, array in arrays.items() if name not in beside}
+        extra_arrays = {name: array for name, array in arrays.items() if not name.startswith("state/")}
+        state = {name.removeprefix("state/"): array for name, array in arrays.items() if name not in extra_arrays}
         _check_state(state)
         combiner = find_combiner_class(stored["class"])._from_state(stored["values"], state, texts)
         try_combiner(combiner)
         description: dict[str, Any] = manifest["description"]
-    return description, combiner, beside
+    return description, combiner, extra_arrays
 
 
 def try_combiner(combiner: Combiner) -> None:

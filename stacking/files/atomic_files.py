@@ -505,7 +505,7 @@ def _acquire(path: Path, wait: Callable[[], None] | None) -> "FileLock":
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, timeout=0)
-    told = False
+    warned = False
     while True:
         path.touch()
         with contextlib.suppress(FileNotFoundError):  # removed in this very moment: once more
@@ -516,9 +516,9 @@ def _acquire(path: Path, wait: Callable[[], None] | None) -> "FileLock":
                 if wait is None:
                     text = "another run is working in this folder: wait for it to end, or choose another folder"
                     raise FolderInUseError(errno.EBUSY, text, str(path.parent)) from error
-                if not told:
+                if not warned:
                     wait()
-                told = True
+                warned = True
                 time.sleep(SECONDS_BETWEEN_TRIES)
                 continue
             # The holder before may have removed the file in between: then this lock is on a file without a name, and

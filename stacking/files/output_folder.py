@@ -28,6 +28,7 @@ from stacking.files.atomic_files import (
     sync_folder,
     temporary_path,
 )
+from stacking.files.ending import run_all
 from stacking.files.output_rules import (
     JOURNAL,
     ResultKind,
@@ -111,13 +112,13 @@ class OutputFolder:
             finish_move(self.path)
             sweep_stale_temps(self.path)
             self.check()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            run_all(self.close, after=error)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+        run_all(self.close, after=value)
 
     @property
     def earlier(self) -> dict[str, Any] | None:
@@ -329,7 +330,7 @@ def hash_request(request: Mapping[str, Any]) -> str:
 
 
 def finish_move(folder: Path) -> None:
-    """Finish bringing a result to its names, where a journal says that this was begun.
+    """Finish bringing a result to its names, where a journal says that this was started.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A cache of partial results of a long fit, so that the same fit begun again after a kill repeats at most one of them.
+"""A cache of partial results of a long fit, so that a fit started again after a kill repeats at most one of them.
 
 A result is named by the hash of all that it depends on: the arrays it is computed from, its settings, the versions of
 what computes it. So a folder never answers for other data or settings, may serve several fits, and needs no record of
@@ -27,15 +27,15 @@ from stacking.files.untrusted import read_npz
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-FORMAT = "labelstack kept pieces"
-PIECES = ResultKind(
-    "a folder of kept pieces", "pieces.json", lambda marker: () if marker.get("format") == FORMAT else None
+FORMAT = "labelstack kept pieces"  # as version 0.1 wrote it: a fit that it began is gone on with
+CACHE = ResultKind(
+    "a cache of partial results", "pieces.json", lambda marker: () if marker.get("format") == FORMAT else None
 )
-_FOLDER: ContextVar[Path | None] = ContextVar("stacking_kept_pieces", default=None)
+_FOLDER: ContextVar[Path | None] = ContextVar("stacking_result_cache", default=None)
 
 
 @contextmanager
-def keep_pieces(folder: str | PathLike[str] | None) -> Iterator[None]:
+def caching(folder: str | PathLike[str] | None) -> Iterator[None]:
     """Cache partial results of the fits in this block in a folder, and take from it those that are there.
 
     Parameters
@@ -60,15 +60,15 @@ def keep_pieces(folder: str | PathLike[str] | None) -> Iterator[None]:
 
     Examples
     --------
-    >>> with keep_pieces(None):
-    ...     current_folder() is None
+    >>> with caching(None):
+    ...     cache_folder() is None
     True
     """
     if folder is None:
         yield
         return
     place = Path(folder).absolute()
-    with work_folder(place, PIECES, {"format": FORMAT}):
+    with work_folder(place, CACHE, {"format": FORMAT}):
         token = _FOLDER.set(place)
         try:
             yield
@@ -76,18 +76,18 @@ def keep_pieces(folder: str | PathLike[str] | None) -> Iterator[None]:
             _FOLDER.reset(token)
 
 
-def current_folder() -> Path | None:
+def cache_folder() -> Path | None:
     """Return the folder of the block that this code runs in.
 
     Returns
     -------
     Path or None
-        None outside of `keep_pieces`. Jobs in other processes get the folder as an argument.
+        None outside of `caching`. Jobs in other processes get the folder as an argument.
     """
     return _FOLDER.get()
 
 
-def digest_of(*parts: Any) -> str:
+def cache_key(*parts: Any) -> str:
     """Hash arrays and plain values.
 
     Parameters
@@ -110,7 +110,7 @@ def digest_of(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def recall(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> Arrays:
+def cached(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> Arrays:
     """Return a cached result, or compute and cache it.
 
     Parameters
@@ -118,7 +118,7 @@ def recall(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, 
     folder : Path or None
         The cache; None computes.
     digest : str
-        The key of the result, as `digest_of` gives it.
+        The key of the result, as `cache_key` gives it.
     compute : callable
         Returns the result: arrays by name, of numbers or bytes.
 
@@ -140,7 +140,7 @@ def recall(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, 
         try:
             return read_npz(path)
         except (OSError, ValueError) as error:
-            raise ValueError(f"the kept piece {path} must be whole: it cannot be read; delete it.") from error
+            raise ValueError(f"the cached result {path} must be whole: it cannot be read; delete it.") from error
     arrays = dict(compute())
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)

@@ -150,7 +150,7 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     """
     try:
         text = data.decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = load_strictly(text)
         check_depth(value)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -374,6 +374,35 @@ def _read_array(file: BinaryIO | Any, size: int, what: str) -> npt.NDArray[Any]:
         view[done : done + len(piece)] = piece
         done += len(piece)
     return array.reshape(shape, order="F" if by_column else "C")
+
+
+def load_strictly(text: str) -> Any:
+    """Parse JSON of any kind, without what Python's parser lets pass.
+
+    Parameters
+    ----------
+    text : str
+        JSON.
+
+    Returns
+    -------
+    object
+        Its contents.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, a key occurs twice in one object, where the last would win, or it holds NaN or an infinity.
+    RecursionError
+        If it is nested too deeply.
+
+    Examples
+    --------
+    >>> load_strictly('{"7": "dress", "7": "shirt"}')
+    Traceback (most recent call last):
+    ValueError: the key '7' occurs twice in one object
+    """
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _unique(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from numba import njit  # noqa: E402 - after the settings are safe
 
 def _compile(kernel, **options):
     """Compile on first use, cached on disk; where nothing can be written, for this process only."""
+    if not __name__.startswith("stacking."):  # under its second name (`labelstack._rooms`)
+        # What numba caches imports the module by the name it was compiled under; the file is named by this.
+        kernel.__qualname__ = f"renamed.{kernel.__qualname__}"
     try:
         return njit(cache=True, nogil=True, **options)(kernel)
     except RuntimeError:  # numba: "no locator available"

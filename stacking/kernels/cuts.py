@@ -163,6 +163,90 @@ def cumulate_cuts(packed, start, weight):
 
 
 @compiled
+def sums_at_stops(row, truth, start, stops, stop_start, weight, part):
+    """Add up the weight of the true and of all entries of some rows from the highest score down to each stop.
+
+    A stop is the place of the last entry that belongs to it. Returns both sums at every stop, and per label those of
+    all its entries. Without weights the inner loop has no branch that the rows decide.
+    """
+    weighted = weight.shape[0] > 0
+    n_labels = len(start) - 1
+    hits, fired = np.empty(len(stops)), np.empty(len(stops))
+    all_hits, all_fired = np.zeros(n_labels), np.zeros(n_labels)
+    for label in range(n_labels):
+        hit = total = 0.0
+        entry, end = start[label + 1] - 1, stop_start[label + 1]
+        for stop in range(stop_start[label], end + 1):
+            last = stops[stop] if stop < end else start[label]
+            if weighted:
+                while entry >= last:
+                    if part[row[entry]]:
+                        total += weight[row[entry]]
+                        if truth[entry]:
+                            hit += weight[row[entry]]
+                    entry -= 1
+            else:
+                more_hits = more = 0
+                while entry >= last:
+                    kept = np.int64(part[row[entry]])
+                    more += kept
+                    more_hits += kept & np.int64(truth[entry])
+                    entry -= 1
+                hit, total = hit + more_hits, total + more
+            if stop < end:
+                hits[stop], fired[stop] = hit, total
+        all_hits[label], all_fired[label] = hit, total
+    return hits, fired, all_hits, all_fired
+
+
+@compiled
+def scores_around(places, packed, row, start, part):
+    """Return per label the pattern of the entry at a place and of the next lower one of some rows; −1 is no place."""
+    score, lower = np.zeros(len(places), np.uint32), np.zeros(len(places), np.uint32)
+    for label in range(len(places)):
+        if places[label] < 0:
+            continue
+        pattern = packed[places[label]] >> np.uint64(ROW_SHIFT)
+        entry = places[label] - 1
+        while entry >= start[label] and not part[row[entry]]:
+            entry -= 1
+        score[label] = pattern
+        if entry >= start[label]:
+            lower[label] = np.uint32(packed[entry] >> np.uint64(ROW_SHIFT))
+        else:  # nothing is lower: a little below, as in `cumulate_cuts`
+            low = (np.int64(pattern) >> FINEST_SHIFT) << FINEST_SHIFT
+            lower[label] = np.uint32(low if low > LOWEST_PATTERN else 0)
+    return score, lower
+
+
+@compiled
+def count_part(packed, row, start, weight, part, pattern, row_cells):
+    """Add up per label the weight of the true positives and of all entries of some rows at or above its pattern.
+
+    With `row_cells` above 1 the entries are one pool, and a cell's label is its place within its row.
+    """
+    weighted = weight.shape[0] > 0
+    hits, fired = np.zeros(len(pattern)), np.zeros(len(pattern))
+    floor = pattern.min()
+    for segment in range(len(start) - 1):
+        label = segment
+        for entry in range(start[segment + 1] - 1, start[segment] - 1, -1):
+            if packed[entry] >> np.uint64(ROW_SHIFT) < (floor if row_cells > 1 else pattern[label]):
+                break
+            if not part[row[entry]]:
+                continue
+            if row_cells > 1:
+                label = np.int64((packed[entry] >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)) - row_cells * row[entry]
+                if packed[entry] >> np.uint64(ROW_SHIFT) < pattern[label]:
+                    continue
+            w = weight[row[entry]] if weighted else 1.0
+            fired[label] += w
+            if packed[entry] & np.uint64(1):
+                hits[label] += w
+    return hits, fired
+
+
+@compiled
 def best_cuts(cut_start, hits, fired, price):
     """Return per label the cut that maximizes 2 hits − price · fired, −1 if none is above 0; fewest fired if tied."""
     n_labels = len(cut_start) - 1
@@ -177,14 +261,14 @@ def best_cuts(cut_start, hits, fired, price):
 
 
 @compiled
-def best_f1_cuts(cut_start, hits, fired, positives):
-    """Return per label the cut with the highest own F1, or −1 where the label has no positives, and that F1."""
+def best_f1_cuts(cut_start, hits, fired, positives, square):
+    """Return per label the cut with the highest own F-beta, −1 where the label has no positives; ``square`` is β²."""
     n_labels = len(cut_start) - 1
     chosen = np.full(n_labels, -1, np.int64)
     value = np.zeros(n_labels)
     for label in range(n_labels):
         for cut in range(cut_start[label], cut_start[label + 1]):
-            f1 = 2.0 * hits[cut] / (positives[label] + fired[cut])
+            f1 = (1.0 + square) * hits[cut] / (square * positives[label] + fired[cut])
             if f1 > value[label]:
                 value[label], chosen[label] = f1, cut
     return chosen, value

@@ -36,10 +36,13 @@ GAIN = 0
 """Worth of a label: the largest 2 hits − price · fired, 0 for never."""
 
 OWN_F1 = 1
-"""Worth of a label: its largest own F1."""
+"""Worth of a label: its largest own F-beta; the price is beta²."""
 
 AVERAGE_PRECISION = 2
 """Worth of a label: Σ (recall step) · precision over its cuts."""
+
+ROC_AUC = 3
+"""Worth of a label: the share of (positive, negative) pairs ranked right, ties half."""
 
 
 @compiled
@@ -205,8 +208,8 @@ def _sort_positives(bits, n, weight, scratch, hits):
 
 
 @compiled
-def _add_negatives(bits, n, weight, edge, bucket, lowest, high, shift, fired):
-    """Add the weight of each negative to the highest cut at or below its score."""
+def _add_negatives(bits, n, weight, edge, bucket, lowest, high, shift, fired, halves_ties, n_cuts):
+    """Add the weight of each negative to the highest cut at or below its score; half of a tie to the next, if asked."""
     weighted = weight.shape[0] > 0
     for j in range(n):
         pattern = bits[j]
@@ -224,18 +227,23 @@ def _add_negatives(bits, n, weight, edge, bucket, lowest, high, shift, fired):
                     end = middle
             while low < end and edge[low] > pattern:
                 low += 1
-        fired[low] += weight[j] if weighted else 1.0
+        w = weight[j] if weighted else 1.0
+        if halves_ties and edge[low] == pattern:
+            w *= 0.5
+            if low + 1 < n_cuts:
+                fired[low + 1] += w
+        fired[low] += w
 
 
 @compiled
 def _final_cuts(edge, hits, fired, n_cuts, ceiling, criterion, price, positives):
     """Return how many cuts suffice if no negative above `ceiling` is left to count, or −1 if more must be counted.
 
-    A lower cut hits all positives at best, and fires them and at least the negatives counted above it. Both worths rise
+    A lower cut hits all positives at best, and fires them and at least the negatives counted above it. Both values rise
     with the hits (a price is a micro-F1, at most 1), so `rest` bounds what any lower cut is worth. Average precision
-    adds up over all cuts, so none can be left out.
+    and ROC AUC add up over all cuts, so none can be left out.
     """
-    if criterion == AVERAGE_PRECISION:
+    if criterion >= AVERAGE_PRECISION:
         return -1
     hit = false = best = 0.0
     for cut in range(n_cuts):
@@ -243,14 +251,14 @@ def _final_cuts(edge, hits, fired, n_cuts, ceiling, criterion, price, positives)
             if criterion == GAIN:
                 rest = 2.0 * positives - price * (positives + false)
             else:
-                rest = 2.0 * positives / (2.0 * positives + false)
+                rest = (1.0 + price) * positives / (price * positives + positives + false)
             return cut if rest <= best else -1
         hit += hits[cut]
         false += fired[cut]
         if criterion == GAIN:
             best = max(best, 2.0 * hit - price * (hit + false))
         else:
-            best = max(best, 2.0 * hit / (positives + hit + false))
+            best = max(best, (1.0 + price) * hit / (price * positives + hit + false))
     return n_cuts
 
 
@@ -279,7 +287,8 @@ def _count_cuts(cells, candidate, label, is_logit, criterion, price, positives, 
         n = min(max(FIRST_BLOCK, begin // 4), middle - first - begin)
         own_weight = weight[first + begin : first + begin + n] if weighted else weight
         _mix_label(values, first + begin, n, candidate, label, is_logit, mixed)
-        _add_negatives(bits, n, own_weight, edge, bucket, lowest, high, shift, fired)
+        halves_ties = criterion == ROC_AUC
+        _add_negatives(bits, n, own_weight, edge, bucket, lowest, high, shift, fired, halves_ties, n_cuts)
         begin += n
     hit = total = 0.0
     for cut in range(n_cuts):
@@ -290,14 +299,17 @@ def _count_cuts(cells, candidate, label, is_logit, criterion, price, positives, 
 
 
 @compiled
-def _worth(hits, fired, n_cuts, criterion, price, positives):
-    """Return what a label's cuts are worth by a criterion."""
+def _value(hits, fired, n_cuts, criterion, price, positives, negatives):
+    """Return what a label's cuts are worth by a criterion; the weight of its negatives counts for ROC AUC only."""
     value = before = 0.0
     for cut in range(n_cuts):
         if criterion == GAIN:
             value = max(value, 2.0 * hits[cut] - price * fired[cut])
         elif criterion == OWN_F1:
-            value = max(value, 2.0 * hits[cut] / (positives + fired[cut]))
+            value = max(value, (1.0 + price) * hits[cut] / (price * positives + fired[cut]))
+        elif criterion == ROC_AUC:
+            value += (hits[cut] - before) / positives * (1.0 - (fired[cut] - hits[cut]) / negatives)
+            before = hits[cut]
         else:
             value += (hits[cut] - before) / positives * hits[cut] / fired[cut]
             before = hits[cut]
@@ -317,8 +329,8 @@ def _make_scratch(start):
 
 
 @compiled
-def label_worths(cells, candidates, is_logit, criterion, price, positives, worths):
-    """Set ``worths`` (n_candidates, n_labels) where a label has positives; ``positives`` is their weight.
+def label_values(cells, candidates, is_logit, criterion, price, positives, values):
+    """Set ``values`` (n_candidates, n_labels) where a label has positives; ``positives`` is their weight.
 
     ``cells`` are values, start, weight (empty for 1 each), block_start and ceiling.
     """
@@ -328,10 +340,15 @@ def label_worths(cells, candidates, is_logit, criterion, price, positives, worth
     for label in range(len(start) // 2):
         if positives[label] <= 0.0 or start[2 * label + 1] == start[2 * label + 2]:
             continue
+        negatives = np.float64(start[2 * label + 1] - start[2 * label])
+        if len(cells[2]) > 0:
+            negatives = cells[2][start[2 * label] : start[2 * label + 1]].sum()
+        if criterion == ROC_AUC and negatives <= 0.0:
+            continue
         for c in range(len(candidates)):
             own = positives[label]
             n_cuts = _count_cuts(cells, candidates[c], label, is_logit, criterion, price, own, scratch, hits, fired)
-            worths[c, label] = _worth(hits, fired, n_cuts, criterion, price, own)
+            values[c, label] = _value(hits, fired, n_cuts, criterion, price, own, negatives)
 
 
 @compiled

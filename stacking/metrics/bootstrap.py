@@ -1,4 +1,4 @@
-"""Paired bootstrap of micro-F1 from counts.
+"""Paired bootstrap of micro-F1 from counts, and of any metric from its measurement.
 
 Micro-F1 is a ratio of sums over samples, so a resample needs no predictions, only how often each sample was drawn:
 one matrix product of the draws with the per-sample counts of all methods gives every method's score in every
@@ -14,7 +14,7 @@ and 16. For groups: A. C. Davison and D. V. Hinkley, Bootstrap Methods and their
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from stacking._typing import DoubleArray
 from stacking.metrics.counts import DecisionCounts, f1_score
+from stacking.metrics.measurement import Measurement
 from stacking.truth import Truth
 
 _DRAWS_IN_MEMORY = 4_000_000  # 32 MB of float64; the draws are the same whatever it is, only memory depends on it
@@ -56,6 +57,53 @@ def bootstrap_micro_f1(
     return np.stack([f1_score(totals[:, 1 + 2 * k], totals[:, 2 + 2 * k], totals[:, 0]) for k in range(len(counts))])
 
 
+def resample(measurement: Measurement, *, n_bootstrap: int = 1000, random_state: int = 0) -> DoubleArray:
+    """Resample rows, or groups, and measure answers on each resample.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        By any metric. Those of different answers to the same rows, with the same seed, see the same draws.
+    n_bootstrap : int, default=1000
+        Number of resamples.
+    random_state : int, default=0
+        Seed of the draws.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bootstrap,)
+        Values of the metric.
+    """
+    draws = iter_draws(measurement.n_units, n_bootstrap, random_state)
+    return np.concatenate([measurement.resample(drawn) for drawn in draws])
+
+
+def iter_draws(n_units: int, n_bootstrap: int, random_state: int) -> Iterator[DoubleArray]:
+    """Draw units with replacement, many times, as many resamples at once as memory allows.
+
+    Parameters
+    ----------
+    n_units : int
+        At least 1.
+    n_bootstrap : int
+        Number of resamples.
+    random_state : int
+        Seed of the draws.
+
+    Yields
+    ------
+    ndarray of float64, shape (n_resamples, n_units)
+        How often each unit was drawn.
+    """
+    rng = np.random.default_rng(random_state)
+    step = max(1, _DRAWS_IN_MEMORY // n_units)
+    for start in range(0, n_bootstrap, step):
+        drawn = np.empty((min(step, n_bootstrap - start), n_units))
+        for row in drawn:
+            row[:] = np.bincount(rng.integers(n_units, size=n_units), minlength=n_units)
+        yield drawn
+
+
 def bootstrap_totals(unit_counts: npt.ArrayLike, *, n_bootstrap: int = 1000, random_state: int = 0) -> DoubleArray:
     """Draw units with replacement and add up their counts, many times.
 
@@ -87,17 +135,7 @@ def bootstrap_totals(unit_counts: npt.ArrayLike, *, n_bootstrap: int = 1000, ran
         raise ValueError(f"unit_counts must hold at least one unit: got shape {counts.shape}.")
     if n_bootstrap < 1:
         raise ValueError(f"n_bootstrap must be at least 1: got {n_bootstrap}.")
-    rng = np.random.default_rng(random_state)
-    n_units = len(counts)
-    step = max(1, _DRAWS_IN_MEMORY // n_units)
-    totals = np.empty((n_bootstrap, counts.shape[1]))
-    for start in range(0, n_bootstrap, step):
-        stop = min(start + step, n_bootstrap)
-        drawn = np.empty((stop - start, n_units))
-        for row in drawn:
-            row[:] = np.bincount(rng.integers(n_units, size=n_units), minlength=n_units)
-        totals[start:stop] = drawn @ counts
-    return totals
+    return np.concatenate([drawn @ counts for drawn in iter_draws(len(counts), n_bootstrap, random_state)])
 
 
 def percentile_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:

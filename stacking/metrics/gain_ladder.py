@@ -8,8 +8,8 @@ Each step is the difference between two states that differ in one thing:
 4. *thresholds*: one threshold per label instead of one for all;
 5. *choice*: from there to the method that scores best, or to the automatic choice, with its chosen rule.
 
-All are differences of micro-F1 on the same held-out samples, so they add up. A step whose state was not measured says
-so; its gain then lies in the next step that was.
+All are differences of micro-F1, or of the metric asked for, on the same held-out samples, so they add up. A step whose
+state was not measured says so; its gain then lies in the next step that was.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._earlier_names import Renamed
 from stacking.metrics.bootstrap import percentile_interval
 
 CONTEXT_LEARNERS = {
@@ -45,6 +46,9 @@ OBSTACLES = {
 }
 """Why a step was not measured, unless the caller knows better."""
 
+NO_THRESHOLDS = "the metric looks at scores only"
+"""Why thresholds bring nothing where no decisions count."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -53,7 +57,7 @@ class State:
     Attributes
     ----------
     score : float
-        Held-out micro-F1.
+        Held-out micro-F1, or another metric.
     draws : ndarray of float64, shape (n_bootstrap,), or None
         The same in every bootstrap sample.
     """
@@ -71,7 +75,7 @@ class GainStep:
     cause : str
         What changes.
     gain, low, high : float or None
-        Difference of micro-F1 with its 95 % limits; None where it could not be measured, or nothing was resampled.
+        Difference of the metric with its 95 % limits; None where it could not be measured, or nothing was resampled.
     explanation : str
         From what to what, or why it could not be measured.
     """
@@ -92,8 +96,8 @@ class Ladder:
     start_name, final_name : str
         The best member and the final method.
     start, final : float
-        Their micro-F1: the member with one threshold, the final method with its chosen rule.
-    rungs : tuple of GainStep
+        Their scores: the member with one threshold, the final method with its chosen rule.
+    steps : tuple of GainStep
         In order; the gains of the measured ones add up to ``final - start``.
     """
 
@@ -101,7 +105,8 @@ class Ladder:
     start: float
     final_name: str
     final: float
-    rungs: tuple[GainStep, ...]
+    steps: tuple[GainStep, ...]
+    rungs = Renamed("steps")
 
 
 def attribute_gain(
@@ -136,7 +141,7 @@ def attribute_gain(
     Examples
     --------
     >>> ladder = attribute_gain(("a", "all"), (State(0.5), State(0.75)), {"mixing": State(0.625)})
-    >>> [step.gain for step in ladder.rungs]
+    >>> [step.gain for step in ladder.steps]
     [None, 0.125, None, None, 0.125]
     """
     reasons = OBSTACLES | dict(obstacles or {})
@@ -158,20 +163,22 @@ def attribute_gain(
     return Ladder(names[0], ends[0].score, names[1], ends[1].score, tuple(steps))
 
 
-def describe_gain(steps: list[dict[str, Any]]) -> list[str]:
+def describe_gain(steps: list[dict[str, Any]], title: str = "micro-F1") -> list[str]:
     """Write the steps of a fitted ensemble as lines.
 
     Parameters
     ----------
     steps : list of dict
         ``cause``, ``gain`` (None if not measured) and ``explanation`` of each.
+    title : str, default="micro-F1"
+        The metric's.
 
     Returns
     -------
     list of str
         One line each, after a heading; none where there are no steps.
     """
-    lines = ["what each step brought, in cross-fitted micro-F1, from the best member with one threshold:"]
+    lines = [f"what each step brought, in cross-fitted {title}, from the best member with one threshold:"]
     for step in steps:
         gain = "      —" if step["gain"] is None else f"{step['gain']:+.4f}"
         lines.append(f"  {step['cause']:<17} {gain}  {step['explanation']}")

@@ -1,30 +1,39 @@
-"""How sure a difference in micro-F1 between two sets of decisions on the same rows is.
+"""How sure a difference in micro-F1, or another metric, between two sets of answers on the same rows is.
 
 Micro-F1 is a ratio of sums, F = 2 Σ TP / Σ (PP + P); the delta method gives each sample (or group of samples) the
-influence (2 TP − F (PP + P)) / Σ (PP + P), and the difference of two methods the standard error √Σ (ψ_a − ψ_b)². Where
-a few groups carry most of that sum, its own uncertainty is large: the effective number of units (Σ d²)² / Σ d⁴ gives
-the degrees of freedom of Student's t (after Satterthwaite, "An approximate distribution of estimates of variance
-components", Biometrics Bulletin 2, 1946). Only a third of them is counted: influences of groups have heavy tails, and
-on music tags with artists of 1 to 200 rows a gain of three standard errors over ten units did not hold up.
+influence (2 TP − F (PP + P)) / Σ (PP + P) (other metrics have theirs in `stacking.metrics.named`), and the difference
+of two methods the standard error √Σ (ψ_a − ψ_b)². Where a few groups carry most of that sum, its own uncertainty is
+large: the effective number of units (Σ d²)² / Σ d⁴ gives the degrees of freedom of Student's t (after Satterthwaite,
+"An approximate distribution of estimates of variance components", Biometrics Bulletin 2, 1946). Only a third of them is
+counted: influences of groups have heavy tails, and on music tags with artists of 1 to 200 rows a gain of three standard
+errors over ten units did not hold up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import DoubleArray
+from stacking.metrics.counts import f1_score
+from stacking.metrics.measurement import Measurement
 from stacking.ties import exceeds
+from stacking.truth import Truth
 
-if TYPE_CHECKING:
-    from stacking.predictions import PredictionSet
+
+class HasTruth(Protocol):
+    """What decisions are held against: a prediction set, or anything else with a truth."""
+
+    @property
+    def truth(self) -> Truth:
+        """The truth, and what counts of it."""
 
 
 @dataclass(frozen=True)
-class UnitCounts:
+class UnitCounts(Measurement):
     """True positives, predicted positives and positives of every unit.
 
     Attributes
@@ -42,6 +51,32 @@ class UnitCounts:
         return float(2 * hits / (fired + true)) if fired + true else 0.0
 
     @property
+    def value(self) -> float:
+        """Micro-F1."""
+        return self.micro_f1
+
+    @property
+    def n_units(self) -> int:
+        """How many units are resampled."""
+        return len(self.counts)
+
+    def resample(self, draws: DoubleArray) -> DoubleArray:
+        """Return micro-F1 on resamples of the units.
+
+        Parameters
+        ----------
+        draws : ndarray of float64, shape (n_resamples, n_units)
+            How often each unit was drawn.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_resamples,)
+            Micro-F1.
+        """
+        hits, fired, true = (draws @ self.counts).T
+        return f1_score(hits, fired, true)
+
+    @property
     def influence(self) -> DoubleArray:
         """Influence of every unit on micro-F1, shape (n_units,); sums to 0."""
         size = self.counts[:, 1] + self.counts[:, 2]
@@ -56,7 +91,7 @@ class PairedGain:
     Attributes
     ----------
     gain : float
-        Difference in micro-F1.
+        Difference in micro-F1, or in another metric turned so that larger is better.
     standard_error : float
         Of the gain, over units.
     effective_units : float
@@ -103,14 +138,14 @@ class PairedGain:
         return bool(exceeds(self.gain, n_errors * self.standard_error, scale=1e-3))
 
 
-def count_units(decided: npt.NDArray[np.bool_], predictions: PredictionSet) -> UnitCounts:
+def count_units(decided: npt.NDArray[np.bool_], predictions: HasTruth) -> UnitCounts:
     """Count decisions per sample, or per group where the set has groups.
 
     Parameters
     ----------
     decided : ndarray of bool, shape (n_samples, n_labels)
         Decisions.
-    predictions : PredictionSet
+    predictions : HasTruth
         With the truth and what counts of it.
 
     Returns
@@ -121,14 +156,14 @@ def count_units(decided: npt.NDArray[np.bool_], predictions: PredictionSet) -> U
     return UnitCounts(predictions.truth.count(decided))
 
 
-def paired_gain(counts: UnitCounts, reference: UnitCounts) -> PairedGain:
-    """Compare two sets of decisions on the same units.
+def paired_gain(counts: Measurement, reference: Measurement) -> PairedGain:
+    """Compare two sets of answers on the same units.
 
     Parameters
     ----------
-    counts : UnitCounts
-        Of the decisions in question.
-    reference : UnitCounts
+    counts : UnitCounts or Measurement
+        Of the answers in question.
+    reference : UnitCounts or Measurement
         Of those they are compared with.
 
     Returns
@@ -147,4 +182,4 @@ def paired_gain(counts: UnitCounts, reference: UnitCounts) -> PairedGain:
     square = float((difference**2).sum())
     fourth = float((difference**4).sum())
     units = square**2 / fourth if fourth > 0 else float(len(difference))
-    return PairedGain(counts.micro_f1 - reference.micro_f1, float(np.sqrt(square)), max(units, 1.0))
+    return PairedGain(counts.merit - reference.merit, float(np.sqrt(square)), max(units, 1.0))

@@ -12,17 +12,35 @@ everywhere else a masked value is refused, since what lies under a mask means no
 
 from stacking.named_arrays.arguments import align_by_name, find_names
 from stacking.named_arrays.axis_names import AxisNames, find_own_names, match_axis
+from stacking.named_arrays.frames import (
+    ID_NAMES,
+    LIBRARIES,
+    FrameForm,
+    build_frame,
+    find_id_column,
+    is_frame,
+    split_frame,
+    to_pandas,
+)
 from stacking.named_arrays.reading import read_array
 from stacking.named_arrays.scores import NamedScores, place_scores, read_scores
 
 __all__ = [
+    "ID_NAMES",
+    "LIBRARIES",
     "AxisNames",
+    "FrameForm",
     "NamedScores",
     "align_by_name",
+    "build_frame",
+    "find_id_column",
     "find_names",
     "find_own_names",
+    "is_frame",
     "match_axis",
     "place_scores",
     "read_array",
     "read_scores",
+    "split_frame",
+    "to_pandas",
 ]

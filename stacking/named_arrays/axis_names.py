@@ -51,7 +51,8 @@ class AxisNames:
         numbers = all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values)
         counted = range(len(values)) if numbers else (f"{made_up_as}{place}" for place in range(len(values)))
         made_up = (numbers or made_up_as is not None) and values == list(counted)
-        return cls(tuple(_key(value) for value in values), made_up, numbers)
+        # Most names are plain strings already, and a call for each of ten thousand labels would cost more than a vote.
+        return cls(tuple(value if type(value) is str else _key(value) for value in values), made_up, numbers)
 
     @property
     def is_shuffled_count(self) -> bool:

@@ -1,4 +1,4 @@
-"""Take values, names and gaps out of data frames, series, mappings and masked arrays."""
+"""Take values, names and gaps out of data frames, series, mappings, tensors and masked arrays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._checks import numbers_of_objects
 from stacking._typing import BoolArray, IntArray
 from stacking.named_arrays.axis_names import AxisNames
+from stacking.named_arrays.frames import FrameForm, is_frame, read_column, split_frame
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class NamedArray:
         True where a value is masked; None where none is.
     is_bare, is_mapping : bool, default=False
         True where it came as values only, or as a mapping of names to values.
+    form : FrameForm or None, default=None
+        How a data frame held its names.
     """
 
     values: npt.NDArray[Any]
@@ -35,6 +37,7 @@ class NamedArray:
     mask: BoolArray | None = None
     is_bare: bool = False
     is_mapping: bool = False
+    form: FrameForm | None = None
 
     def axis(self, number: int) -> AxisNames | None:
         """Give the names along one axis.
@@ -78,7 +81,7 @@ def read_array(values: Any, name: str) -> NamedArray:
 
     Parameters
     ----------
-    values : array-like, data frame, series, masked array, sparse matrix or mapping
+    values : array-like, data frame, series, masked array, sparse matrix, tensor or mapping
         A mapping names the entries of a one-dimensional array.
     name : str
         The argument's name, for the errors.
@@ -97,12 +100,14 @@ def read_array(values: Any, name: str) -> NamedArray:
     """
     if isinstance(values, Mapping):
         return _read_mapping(values, name)
-    if not hasattr(values, "to_numpy") and hasattr(values, "to_pandas"):  # pyarrow tables
-        values = values.to_pandas()
-    if hasattr(values, "to_numpy") and hasattr(values, "columns"):
-        return _read_frame(values, name)
+    if is_frame(values):
+        parts = split_frame(values, name)
+        return NamedArray(parts.values, (parts.rows, parts.columns), form=parts.form)
     if hasattr(values, "to_numpy") and hasattr(values, "index") and not callable(values.index):
-        return NamedArray(_column_values(values), (AxisNames.of(values.index),))
+        return NamedArray(read_column(values), (AxisNames.of(values.index),))
+    if is_tensor(values):
+        array = _from_tensor(values)
+        return NamedArray(array, (None,) * array.ndim)
     if isinstance(values, np.ma.MaskedArray):
         return _read_masked(values)
     if isinstance(values, list | tuple) and holds_named(values):
@@ -110,12 +115,27 @@ def read_array(values: Any, name: str) -> NamedArray:
             f"{name} must be one array or one data frame: got a {type(values).__name__} of objects with names or masks "
             "of their own; join them first (pandas.concat, numpy.ma.stack)."
         )
-    to_dense = getattr(values, "toarray", None)
     try:
-        array = np.asarray(to_dense() if to_dense is not None else values)
+        array = _from_any(values)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array: its rows have different lengths.") from error
-    return NamedArray(array, (None,) * array.ndim, is_bare=True)
+    return NamedArray(array, (None,) * array.ndim, is_bare=isinstance(values, np.ndarray | list | tuple))
+
+
+def is_tensor(values: object) -> bool:
+    """Tell whether something is a tensor of torch, which numpy reads from the CPU and out of no graph only.
+
+    Parameters
+    ----------
+    values : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        True for a tensor on any device.
+    """
+    return hasattr(values, "detach") and hasattr(values, "cpu")
 
 
 def _read_masked(values: npt.NDArray[Any]) -> NamedArray:
@@ -139,44 +159,30 @@ def _read_mapping(values: Mapping[Any, Any], name: str) -> NamedArray:
     return NamedArray(np.asarray(entries), (AxisNames.of(values),), is_mapping=True)
 
 
-def _read_frame(frame: Any, name: str) -> NamedArray:
-    """Read a data frame: the index (where it has one, as in pandas) names the rows, the columns the labels."""
-    columns = list(frame.columns)
-    if any(isinstance(column, tuple) for column in columns):
-        raise ValueError(
-            f"{name} must have one level of column names: got {columns[0]!r}; give one data frame per model."
-        )
-    numbers = all(isinstance(column, int | np.integer) and not isinstance(column, bool) for column in columns)
-    labels = AxisNames.of(columns if numbers else [str(column) for column in columns])
-    index = getattr(frame, "index", None)
-    rows = None if index is None or callable(index) else AxisNames.of(index)
-    return NamedArray(_frame_values(frame), (rows, labels))
+def _from_tensor(tensor: Any) -> npt.NDArray[Any]:
+    """Take a tensor of torch off its device and out of its graph; types that numpy lacks become float32."""
+    held = tensor.detach().cpu()
+    held = held.to_dense() if "sparse" in str(held.layout) else held
+    is_small = held.is_floating_point() and held.element_size() < 4
+    return np.asarray(held.float().numpy() if is_small else held.numpy())
 
 
-def _frame_values(frame: Any) -> npt.NDArray[Any]:
-    """Read the values of a frame, column by column where their types differ or are not numpy's own."""
-    if not hasattr(frame, "iloc"):
-        return np.asarray(frame.to_numpy())
-    kinds = {kind.kind if isinstance(kind, np.dtype) else "O" for kind in frame.dtypes}
-    if len(kinds) == 1 and kinds <= set("buif"):
-        return np.require(frame.to_numpy(), requirements="W")  # pandas hands out views that must not be written to
-    columns = [_column_values(frame.iloc[:, place]) for place in range(frame.shape[1])]
-    return np.column_stack(columns) if columns else np.empty(frame.shape)
-
-
-def _column_values(column: Any) -> npt.NDArray[Any]:
-    """Read a column of any type: numbers as numbers, NaN where one is missing, anything else as objects."""
-    array = np.asarray(column.to_numpy())
-    if array.dtype.kind != "O":
-        return np.require(array, requirements="W")
-    array = array.copy()
-    if hasattr(column, "isna"):
-        array[np.asarray(column.isna().to_numpy(), np.bool_)] = np.nan
-    return numbers_of_objects(array)
+def _from_any(values: Any) -> npt.NDArray[Any]:
+    """Make an array of whatever holds numbers: arrays, lists, sparse matrices, arrays of jax, TensorFlow, CuPy."""
+    if hasattr(values, "toarray"):
+        values = values.toarray()
+    elif hasattr(values, "__cuda_array_interface__") and hasattr(values, "get"):
+        values = values.get()  # CuPy refuses to be converted silently
+    elif hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+        values = np.from_dlpack(values)
+    array = np.asarray(values)
+    if array.dtype.kind == "V" and array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):  # of ml_dtypes
+        array = array.astype(np.float32)
+    return array
 
 
 def holds_named(values: Sequence[Any]) -> bool:
-    """Tell whether a list holds frames, series, mappings or masked arrays.
+    """Tell whether a list holds frames, series, mappings, tensors or masked arrays.
 
     Parameters
     ----------
@@ -186,7 +192,13 @@ def holds_named(values: Sequence[Any]) -> bool:
     Returns
     -------
     bool
-        True if one of its values does.
+        True if one of its values is one.
     """
     kinds = {type(value): value for value in values}
-    return any(hasattr(value, "to_numpy") or isinstance(value, np.ma.MaskedArray | Mapping) for value in kinds.values())
+    return any(
+        hasattr(value, "to_numpy")
+        or is_frame(value)
+        or is_tensor(value)
+        or isinstance(value, np.ma.MaskedArray | Mapping)
+        for value in kinds.values()
+    )

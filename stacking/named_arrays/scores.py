@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from stacking._checks import first_duplicate, first_names
 from stacking.named_arrays.axis_names import AxisNames, find_first, match_axis
+from stacking.named_arrays.frames import FrameForm
 from stacking.named_arrays.reading import NamedArray, holds_named, read_array
 
 
@@ -25,12 +26,15 @@ class NamedScores:
         The scores, NaN where masked and where a model lacks a label.
     rows, models, labels : AxisNames or None
         The names, None where there are none.
+    form : FrameForm or None
+        How the first data frame among them held its names; None where there is none.
     """
 
     values: npt.NDArray[Any]
     rows: AxisNames | None = None
     models: AxisNames | None = None
     labels: AxisNames | None = None
+    form: FrameForm | None = None
 
 
 def read_scores(y_scores: Any, name: str = "y_scores") -> NamedScores:
@@ -65,7 +69,8 @@ def read_scores(y_scores: Any, name: str = "y_scores") -> NamedScores:
         return _stack({f"{name}[{i}]": read_array(values, f"{name}[{i}]") for i, values in enumerate(y_scores)}, name)
     array = read_array(y_scores, name)
     if array.values.ndim == 2 and array.axes != (None, None):
-        return NamedScores(_filled(array)[None], array.axes[0], None, array.axes[1])
+        _refuse_text(array, name)
+        return NamedScores(_filled(array)[None], array.axes[0], None, array.axes[1], array.form)
     return NamedScores(_filled(array))
 
 
@@ -113,6 +118,7 @@ def _stack(members: Mapping[str, NamedArray], name: str) -> NamedScores:
                 f"{name} must hold one matrix (n_samples, n_labels) per model: got shape {array.values.shape} for "
                 f"{model}."
             )
+        _refuse_text(array, model)
     first, rows = find_first({model: array.axis(0) for model, array in members.items()})
     labels = _label_union({model: array.axis(1) for model, array in members.items()})
     stacked = []
@@ -122,7 +128,22 @@ def _stack(members: Mapping[str, NamedArray], name: str) -> NamedScores:
     shapes = list(dict.fromkeys(matrix.shape for matrix in stacked))
     if len(shapes) > 1:
         raise ValueError(f"{name} must hold matrices of one shape: got {shapes[0]} and {shapes[1]}.")
-    return NamedScores(np.stack(stacked), rows, None, labels)
+    form = next((array.form for array in members.values() if array.form is not None), None)
+    return NamedScores(np.stack(stacked), rows, None, labels, form)
+
+
+def _refuse_text(array: NamedArray, model: str) -> None:
+    """Refuse a frame with a column that holds no numbers, and name it."""
+    labels = array.axis(1)
+    if array.values.dtype.kind not in "OUS" or labels is None:
+        return
+    for place, label in enumerate(labels.names):
+        odd = next((cell for cell in array.values[:, place].tolist() if isinstance(cell, str)), None)
+        if odd is not None:
+            raise ValueError(
+                f"{model}, column {label!r}: the cells must be numbers: got {odd!r}; leave the column out, or make the "
+                "ids the index (set_index)."
+            )
 
 
 def _label_union(found: Mapping[str, AxisNames | None]) -> AxisNames | None:

@@ -1,14 +1,16 @@
 """Predictions of several models: the contract, its forms on disk, alignment and packing."""
 
+from typing import Any
+
 from stacking.predictions.alignment import align_predictions
 from stacking.predictions.forms.loading import load_predictions, save_predictions
 from stacking.predictions.forms.packing import add_by_label_copy, add_models, drop_models, pack_predictions
 from stacking.predictions.forms.store import StoreWriter, load_store, verify_store
 from stacking.predictions.forms.store_index import is_store
-from stacking.predictions.prediction_set import PredictionFacts, PredictionSet, as_prediction_set
+from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet, as_prediction_set
 
 __all__ = [
-    "PredictionFacts",
+    "PredictionMetadata",
     "PredictionSet",
     "StoreWriter",
     "add_by_label_copy",
@@ -23,3 +25,14 @@ __all__ = [
     "save_predictions",
     "verify_store",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find what has another name now."""
+    from stacking._earlier_names import find_earlier_name
+
+    if name == "PredictionFacts":
+        return find_earlier_name(
+            __name__, "stacking.predictions.prediction_set", name, now={name: "PredictionMetadata"}
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,8 @@ import numpy as np
 from optimizers.registry import did_you_mean
 from stacking._checks import check_model_scores, check_names, first_duplicate, first_names
 from stacking._typing import BoolArray, IntArray, StringArray
-from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
+from stacking.named_arrays import AxisNames
+from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
 from stacking.predictions.selection import take
 from stacking.predictions.sources import ALL, ScoreSource, StackedSource, ViewSource, rows_per_block
 
@@ -23,7 +24,34 @@ _CHANGES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
 )
 """What programs do to names, what to do about it, and what is left of a name without it."""
 
-_SAMPLE_FACTS = ("y_true", "y_known", "sample_weight", "groups", "folds")
+_OF_SAMPLES = ("y_true", "y_known", "sample_weight", "groups", "folds")
+
+
+def name_by_position(predictions: PredictionSet, models: Sequence[str], labels: Sequence[str]) -> PredictionSet:
+    """
+    Name the models and labels of predictions that came without names, as those of a plain array, by their position.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Names of its own stay.
+    models, labels : sequence of str
+        The names in order; used where there are as many.
+
+    Returns
+    -------
+    PredictionSet
+        The same scores; the set itself where nothing is to be named.
+    """
+    own_models, own_labels = predictions.models, predictions.labels
+    if len(own_models) == len(models) and AxisNames.of(own_models, "model").is_made_up:
+        own_models = tuple(models)
+    if len(own_labels) == len(labels) and AxisNames.of(own_labels, "label").is_made_up:
+        own_labels = tuple(labels)
+    if (own_models, own_labels) == (predictions.models, predictions.labels):
+        return predictions
+    metadata = predictions.metadata()
+    return PredictionSet(predictions.source, predictions.ids, list(own_models), list(own_labels), **metadata)
 
 
 def align_predictions(
@@ -69,7 +97,7 @@ def align_predictions(
     wanted = list(dict.fromkeys(label for part in sets for label in part.labels)) if labels is None else list(labels)
     sources: list[ScoreSource] = []
     covers: list[BoolArray] = []
-    facts = PredictionFacts()
+    metadata = PredictionMetadata()
     for part in sets:
         who = f"model {part.models[0]!r}" if part.n_models == 1 else f"models {first_names(part.models)}"
         rows = match_names(part.ids, wanted_ids, who=who, what="row")
@@ -77,11 +105,11 @@ def align_predictions(
         same = rows is None and columns is None
         sources.append(part.source if same else ViewSource(part.source, None, rows, columns))
         covers.append(_covers(part.covers, columns))
-        _collect_facts(facts, part, rows, columns)
+        _collect_metadata(metadata, part, rows, columns)
     source = sources[0] if len(sources) == 1 else StackedSource(sources)
     extras = {key: value for part in reversed(sets) for key, value in part.extras.items()}
-    facts |= PredictionFacts(covers=np.concatenate(covers), extras=extras)
-    return PredictionSet(source, wanted_ids, models, wanted, **facts)
+    metadata |= PredictionMetadata(covers=np.concatenate(covers), extras=extras)
+    return PredictionSet(source, wanted_ids, models, wanted, **metadata)
 
 
 def match_names(
@@ -120,7 +148,7 @@ def match_names(
         raise ValueError(
             f"{who} lacks {len(missing)} of {len(needed)} {what}s, first {what} {missing[0]!r}: "
             f"it has {len(there)}, such as {first_names(there.tolist())}; "
-            f"{_difference(missing[0], place) or f'all files must name the same {what}s'}."
+            f"{find_difference(missing[0], place) or f'all files must name the same {what}s'}."
         )
     if len(there) > len(needed):
         unknown = sorted(set(place) - set(needed.tolist()))
@@ -167,8 +195,22 @@ def check_source(predictions: PredictionSet) -> BoolArray:
     return covers
 
 
-def _difference(missing: str, found: Iterable[str]) -> str:
-    """Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes."""
+def find_difference(missing: str, found: Iterable[str]) -> str:
+    """
+    Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes.
+
+    Parameters
+    ----------
+    missing : str
+        The name that is not there.
+    found : iterable of str
+        The names that are.
+
+    Returns
+    -------
+    str
+        A part of a sentence; empty where no name is like it.
+    """
     for what, remedy, bare in _CHANGES:
         wanted = bare(missing)
         other = next((name for name in found if bare(name) == wanted), None)
@@ -214,19 +256,19 @@ def _covers(covers: BoolArray, columns: IntArray | None) -> BoolArray:
     return covers if columns is None else covers[:, columns] & (columns >= 0)
 
 
-def _collect_facts(
-    facts: PredictionFacts, part: PredictionSet, rows: IntArray | None, columns: IntArray | None
+def _collect_metadata(
+    metadata: PredictionMetadata, part: PredictionSet, rows: IntArray | None, columns: IntArray | None
 ) -> None:
     """Take from one set the metadata that no earlier one had; those by label only if it has every label."""
     whole = columns is None or bool((columns >= 0).all())
-    own: dict[str, Any] = {key: take(getattr(part, key), rows) for key in _SAMPLE_FACTS}
+    own: dict[str, Any] = {key: take(getattr(part, key), rows) for key in _OF_SAMPLES}
     own["train_frequency"] = take(part.train_frequency, columns) if whole else None
     for key in ("label_groups", "label_ids"):
         values = getattr(part, key) if whole else None
         own[key] = values if values is None or columns is None else [values[i] for i in columns]
     for key in ("y_true", "y_known"):
         own[key] = take(own[key], columns, 1) if whole else None
-    earlier: dict[str, Any] = facts  # type: ignore[assignment]
+    earlier: dict[str, Any] = metadata  # type: ignore[assignment]
     if (
         earlier.get("y_true") is not None
         and own["y_true"] is not None

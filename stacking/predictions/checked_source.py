@@ -39,21 +39,11 @@ class CheckedSource:
     def __init__(
         self, base: ScoreSource, covers: BoolArray, ids: StringArray, models: Sequence[str], labels: Sequence[str]
     ) -> None:
-        self.base = base
+        self.base, self.shape, self.reads_labels_fast = base, base.shape, base.reads_labels_fast
         self.covers = covers
         self.ids = ids
         self.models = tuple(models)
         self.labels = np.array(labels, dtype=object)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Give the size of the base."""
-        return self.base.shape
-
-    @property
-    def reads_labels_fast(self) -> bool:
-        """Answer for the base."""
-        return self.base.reads_labels_fast
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
         """Read a piece and raise a ValueError that names a wrong score; see `ScoreSource.read`."""

@@ -28,9 +28,10 @@ from stacking._checks import (
     check_y_true,
     find_covered,
 )
+from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, DoubleArray, LabelArray, StringArray
 from stacking.folds import sample_rows
-from stacking.named_arrays import find_own_names, place_scores, read_scores
+from stacking.named_arrays import FrameForm, find_own_names, place_scores, read_scores
 from stacking.predictions.named_axes import NamedAxes
 from stacking.predictions.score_reader import ScoreReader
 from stacking.predictions.selection import Selection, select_positions, take
@@ -38,7 +39,7 @@ from stacking.predictions.sources import ArraySource, ScoreSource, ViewSource, h
 from stacking.truth import Truth, number_groups, relative_weights
 
 
-class PredictionFacts(TypedDict, total=False):
+class PredictionMetadata(TypedDict, total=False):
     """The metadata of a :class:`PredictionSet`, all optional; every key is described there."""
 
     y_true: npt.ArrayLike | None
@@ -105,6 +106,8 @@ class PredictionSet(NamedAxes, ScoreReader):
         As given.
     extras : dict
         As given.
+    form : FrameForm or None
+        How the data frames that it was made of held their names, so that answers can hold them alike.
 
     Raises
     ------
@@ -144,11 +147,13 @@ class PredictionSet(NamedAxes, ScoreReader):
         train_frequency: npt.ArrayLike | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
+        self.form: FrameForm | None = None
         if isinstance(y_scores, ScoreSource):
             self._source = y_scores
         else:
             scores = place_scores(read_scores(y_scores), {"ids": ids, "models": models, "labels": labels})
             self._source = ArraySource(check_y_scores(scores.values))
+            self.form = scores.form
             ids = find_own_names(scores.rows) if ids is None else ids
             models = find_own_names(scores.models) if models is None else models
             labels = find_own_names(scores.labels) if labels is None else labels
@@ -275,6 +280,11 @@ class PredictionSet(NamedAxes, ScoreReader):
         ValueError
             If all rows weigh 0.
         """
+        return self._only_counted
+
+    @cached_property
+    def _only_counted(self) -> "PredictionSet":
+        """The same set each time, so that who asks again sees the same rows."""
         if self.sample_weight is None and self.y_known is None and self.groups is None:
             return self
         if self.sample_weight is not None and not self.sample_weight.any():
@@ -282,10 +292,16 @@ class PredictionSet(NamedAxes, ScoreReader):
         kept = self if self.counted is None else self.subset(samples=self.counted)
         if self.y_true is None:
             weight = None if kept.sample_weight is None else relative_weights(kept.sample_weight)
-            return kept._with(sample_weight=weight)
+            return kept._with(sample_weight=weight)._counted_alone()
         truth = self.truth.only_counted()
         y_true = truth.y_true.view(np.uint8)
-        return kept._with(y_true=y_true, y_known=truth.y_known, sample_weight=truth.sample_weight, groups=truth.groups)
+        parts = {"y_known": truth.y_known, "sample_weight": truth.sample_weight, "groups": truth.groups}
+        return kept._with(y_true=y_true, **parts)._counted_alone()
+
+    def _counted_alone(self) -> "PredictionSet":
+        """Remember that all of it counts."""
+        self.__dict__["_only_counted"] = self
+        return self
 
     def sample(
         self,
@@ -415,7 +431,9 @@ class PredictionSet(NamedAxes, ScoreReader):
         other.groups = None if groups is None else check_groups(groups, self.n_samples)
         return other
 
-    def facts(self) -> PredictionFacts:
+    facts = Renamed("metadata")
+
+    def metadata(self) -> PredictionMetadata:
         """
         Give everything but scores and names, to build a set with other scores.
 
@@ -424,7 +442,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         dict
             The optional arguments of `PredictionSet`.
         """
-        return PredictionFacts(
+        return PredictionMetadata(
             y_true=self.y_true,
             y_known=self.y_known,
             sample_weight=self.sample_weight,
@@ -445,21 +463,26 @@ class PredictionSet(NamedAxes, ScoreReader):
             f"{type(self._source).__name__})"
         )
 
+    def _repr_html_(self) -> str:
+        """Show the size, the models and the truth in a notebook; no score is read."""
+        from stacking.predictions.notebook import prediction_card
+
+        return prediction_card(self)
+
     def _copy(self) -> "PredictionSet":
         """Copy the set without its arrays and without what is cached."""
+        cached = {name for name, value in vars(PredictionSet).items() if isinstance(value, cached_property)}
         other = object.__new__(type(self))
-        other.__dict__.update(
-            {key: value for key, value in self.__dict__.items() if key not in ("fingerprint", "truth")}
-        )
+        other.__dict__.update({key: value for key, value in self.__dict__.items() if key not in cached})
         other.extras = dict(self.extras)
         return other
 
-    def _with(self, **facts: Any) -> "PredictionSet":
+    def _with(self, **metadata: Any) -> "PredictionSet":
         """Copy the set with other metadata; the set itself where they are the same."""
-        if all(getattr(self, name) is value for name, value in facts.items()):
+        if all(getattr(self, name) is value for name, value in metadata.items()):
             return self
         other = self._copy()
-        other.__dict__.update(facts)
+        other.__dict__.update(metadata)
         return other
 
     def _set_truth(self, y_true: npt.ArrayLike | None, y_known: npt.ArrayLike | None) -> None:

@@ -6,7 +6,8 @@ of a million rows on disk and a small array behave alike.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,6 +17,7 @@ from stacking.links import sigmoid_in_place
 
 Index = slice | IntArray
 ALL = slice(None)
+ReadScores = Callable[[Index, Index, FloatArray], None]
 BLOCK_BYTES = 64 * 2**20
 """Scores read at a time where nobody says otherwise: a choice, not tuned; only memory, speed and
 the rounding of sums over blocks depend on it."""
@@ -182,16 +184,8 @@ class StackedSource:
         sizes = {source.shape[1:] for source in self.sources}
         if len(sizes) != 1:
             raise ValueError(f"sources must agree in rows and labels: got {sorted(sizes)}; align them first.")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Count the models of all sources; rows and labels are shared."""
-        return len(self._places), self.sources[0].shape[1], self.sources[0].shape[2]
-
-    @property
-    def reads_labels_fast(self) -> bool:
-        """Whether every part does."""
-        return all(source.reads_labels_fast for source in self.sources)
+        self.shape = (len(self._places), *sizes.pop())
+        self.reads_labels_fast = all(source.reads_labels_fast for source in self.sources)
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
         """Read from the source that holds the model; see `ScoreSource.read`."""
@@ -219,17 +213,7 @@ class SigmoidSource:
     """
 
     def __init__(self, base: ScoreSource) -> None:
-        self.base = base
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Give the size of the base."""
-        return self.base.shape
-
-    @property
-    def reads_labels_fast(self) -> bool:
-        """Answer for the base."""
-        return self.base.reads_labels_fast
+        self.base, self.shape, self.reads_labels_fast = base, base.shape, base.reads_labels_fast
 
     def read(self, model: int, rows: Index, labels: Index, out: FloatArray) -> None:
         """Read a piece as probabilities; see `ScoreSource.read`."""
@@ -320,17 +304,60 @@ def hash_scores(source: ScoreSource, model: int) -> str:
         SHA-256 of the little-endian float32 values in row order, every NaN written alike.
     """
     recorded = source.content_hash(model)
-    if recorded is not None:
-        return recorded
-    _, n_samples, n_labels = source.shape
-    block = rows_per_block(n_labels, BLOCK_BYTES // 4)
+    return hash_rows(partial(source.read, model), source.shape[1:]) if recorded is None else recorded
+
+
+def hash_rows(read: ReadScores, shape: tuple[int, int]) -> str:
+    """
+    Hash one model's scores.
+
+    Parameters
+    ----------
+    read : callable
+        Takes rows, labels and the array to fill.
+    shape : (int, int)
+        Rows and labels.
+
+    Returns
+    -------
+    str
+        As of `hash_scores`.
+    """
     digest = hashlib.sha256()
-    for start in range(0, n_samples, block):
-        rows = slice(start, min(start + block, n_samples))
-        scores = np.empty((rows.stop - rows.start, n_labels), np.float32)
-        source.read(model, rows, ALL, scores)
+    for _, scores in iter_blocks(read, shape, BLOCK_BYTES // 4):
         digest.update(canonical_bytes(scores))
     return digest.hexdigest()
+
+
+def iter_blocks(
+    read: ReadScores, shape: tuple[int, int], n_bytes: int = BLOCK_BYTES
+) -> Iterator[tuple[slice, FloatArray]]:
+    """
+    Go through one model's scores from the first row to the last, whatever the memory.
+
+    Parameters
+    ----------
+    read : callable
+        Takes rows, labels and the array to fill: a matrix file's ``read``, or a source's for one model.
+    shape : (int, int)
+        Rows and labels.
+    n_bytes : int, default=64 MiB
+        Size of a block.
+
+    Yields
+    ------
+    rows : slice
+        Where the block stands.
+    scores : ndarray of float32, shape (n_rows, n_labels)
+        The block, the caller's own.
+    """
+    n_rows, n_columns = shape
+    block = rows_per_block(n_columns, n_bytes)
+    for start in range(0, n_rows, block):
+        rows = slice(start, min(start + block, n_rows))
+        scores = np.empty((rows.stop - start, n_columns), np.float32)
+        read(rows, ALL, scores)
+        yield rows, scores
 
 
 def canonical_bytes(scores: FloatArray) -> memoryview:

@@ -1,10 +1,13 @@
 """Render results that are given as data: one self-contained HTML page, and Markdown."""
 
+from stacking.report.chart_files import chart_files
 from stacking.report.html import render_html
 from stacking.report.markdown import render_markdown
+from stacking.report.report import Report
 from stacking.report.sections import (
     Block,
     Cell,
+    Chart,
     Code,
     Column,
     Figure,
@@ -12,7 +15,6 @@ from stacking.report.sections import (
     KeyFigure,
     Paragraph,
     Photo,
-    Report,
     Section,
     Table,
     Tag,
@@ -21,6 +23,7 @@ from stacking.report.sections import (
 __all__ = [
     "Block",
     "Cell",
+    "Chart",
     "Code",
     "Column",
     "Figure",
@@ -32,6 +35,7 @@ __all__ = [
     "Section",
     "Table",
     "Tag",
+    "chart_files",
     "render_html",
     "render_markdown",
 ]

@@ -1,17 +1,22 @@
 """One self-contained HTML file from a report's data.
 
-Nothing is loaded from elsewhere and nothing runs: the page's content security policy forbids scripts and every remote
-asset, the templates escape all text, charts are inline SVG and photos are data URIs.
+Nothing is loaded from elsewhere, and nothing runs but one script of ours, which sorts tables: the page's content
+security policy names it by its hash and forbids every other script and every remote asset. The templates escape all
+text, charts are inline SVG and photos are data URIs.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import math
 import re
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from stacking.report.sections import Photo, Report
+from stacking.report.report import Report
+from stacking.report.sections import Cell, ColumnKind, Photo
 from stacking.report.writing import visible, write_cell
 
 if TYPE_CHECKING:
@@ -40,19 +45,61 @@ def render_html(report: Report) -> str:
     --------
     >>> from stacking.report import Paragraph, Report, Section
     >>> page = render_html(Report("A & B", [Section("One", [Paragraph("<script>")])]))
-    >>> "A &amp; B" in page, "&lt;script&gt;" in page, "<script" in page
-    (True, True, False)
+    >>> "A &amp; B" in page, "&lt;script&gt;" in page, page.count("<script")
+    (True, True, 1)
     """
-    return _environment().get_template("report.html").render(report=report)
+    from markupsafe import Markup
+
+    script = read_template("sort.js")
+    page = page_environment().get_template("report.html")
+    return page.render(report=report, script=Markup(script), script_hash=hash_for_policy(script))  # ours  # nosec B704
+
+
+def read_template(name: str) -> str:
+    """Read a file that belongs to the pages.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the folder of the templates.
+
+    Returns
+    -------
+    str
+        Its text.
+    """
+    return files(__name__.rpartition(".")[0]).joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def hash_for_policy(script: str) -> str:
+    """Hash an inline script or style as a content security policy names it.
+
+    Parameters
+    ----------
+    script : str
+        All that stands between its tags.
+
+    Returns
+    -------
+    str
+        For example ``sha256-…``.
+    """
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    """Build the template environment, autoescape on."""
+def page_environment() -> jinja2.Environment:
+    """Build the environment of the templates, autoescape on.
+
+    Returns
+    -------
+    jinja2.Environment
+        With the filters that the pages use.
+    """
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("stacking.report", "templates"),
+        loader=jinja2.PackageLoader(__name__.rpartition(".")[0], "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -60,6 +107,7 @@ def _environment() -> jinja2.Environment:
     )
     filters: dict[str, Any] = {
         "cell": write_cell,
+        "sort_key": _sort_key,
         "block_kind": lambda block: type(block).__name__,
         "data_uri": _data_uri,
         "inline_svg": _inline_svg,
@@ -68,6 +116,16 @@ def _environment() -> jinja2.Environment:
     }
     environment.filters.update(filters)
     return environment
+
+
+def _sort_key(value: Cell, kind: ColumnKind) -> Any:
+    """Give a number its attribute for the script that sorts; what is written may be rounded or end in a unit."""
+    from markupsafe import Markup
+
+    if isinstance(value, str) or value is None or kind in ("text", "interval") or math.isnan(value):
+        return ""
+    number = repr(float(value)).replace("inf", "Infinity")  # digits, as JavaScript reads them
+    return Markup(f' data-v="{number}"')  # nosec B704
 
 
 def _data_uri(photo: Photo) -> str:

@@ -1,6 +1,7 @@
 """The same report as Markdown, for repositories and terminals.
 
-Charts do not travel in Markdown: their captions do. Everything that came from a file is escaped.
+Charts lie beside it as SVG files, where there is a folder for them; elsewhere their captions stand for them. Everything
+that came from a file is escaped.
 """
 
 from __future__ import annotations
@@ -8,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stacking.report.sections import Block, Code, Figure, ImageGrid, KeyFigure, Paragraph, Report, Table, Tag
+from stacking.report.chart_files import chart_name
+from stacking.report.report import Report
+from stacking.report.sections import Block, Code, Figure, ImageGrid, KeyFigure, Paragraph, Table, Tag
 from stacking.report.writing import escape_markdown, visible, write_cell
 
 _TAG_MARK = {"hit": "✓ ", "miss": "missed ", "extra": "wrong ", "plain": ""}
 
 
-def render_markdown(report: Report) -> str:
+def render_markdown(report: Report, *, charts: str = "") -> str:
     r"""Render a report as Markdown.
 
     Parameters
     ----------
     report : Report
         The report's data.
+    charts : str, default=""
+        Folder, from the Markdown file, in which the charts lie as `chart_files` names them; empty for none.
 
     Returns
     -------
@@ -47,9 +52,15 @@ def render_markdown(report: Report) -> str:
         parts.append(f"**{_line(report.verdict)}**")
     if report.key_figures:
         parts.append(_key_figures(report.key_figures))
+    number = 0
     for section in report.sections:
         parts.append(f"## {_line(section.title)}")
-        parts.extend(text for text in map(_block, section.blocks) if text)
+        for block in section.blocks:
+            if charts and isinstance(block, Figure):
+                number += 1
+                parts.append(_linked_figure(block, f"{charts}/{chart_name(number)}"))
+            elif text := _block(block):
+                parts.append(text)
     if report.footer:
         parts += ["---", _line(report.footer)]
     return "\n\n".join(parts) + "\n"
@@ -102,6 +113,12 @@ def _table(table: Table) -> str:
 def _figure(figure: Figure) -> str:
     """Say what the chart of the HTML report shows."""
     return f"*Chart, in the HTML report: {_line(figure.caption)}*" if figure.caption else ""
+
+
+def _linked_figure(figure: Figure, path: str) -> str:
+    """Show the chart of a file, with its caption."""
+    caption = f"\n\n*{_line(figure.caption)}*" if figure.caption else ""
+    return f"![{_line(figure.description)}]({path}){caption}"
 
 
 def _key_figures(items: Any) -> str:

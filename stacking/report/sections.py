@@ -7,10 +7,11 @@ A report is sections, a section is blocks, a block is data: no HTML, no Markdown
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Cell: TypeAlias = str | int | float | bool | None
 ColumnKind: TypeAlias = Literal["text", "interval", "score", "gain", "count", "seconds", "percent", "number"]
@@ -24,6 +25,7 @@ _SVG_ELEMENTS = frozenset(
     {"svg", "g", "defs", "clipPath", "use", "title", "desc", "path", "rect", "circle", "ellipse", "line", "polyline"}
     | {"polygon", "text", "tspan", "linearGradient", "stop"}
 )
+_SVG_TITLE = re.compile(r"<title>([^<]*)</title>")
 _REMOTE_REFERENCE = re.compile(r"url\(\s*[\"']?(?!#)|javascript:|@import|expression\(", re.IGNORECASE)
 
 
@@ -56,6 +58,35 @@ def _check_choice(argument: str, value: str, allowed: Sequence[str]) -> None:
         raise ValueError(f"{argument} must be one of {', '.join(allowed)}: got {value!r}.")
 
 
+class Chart(str):
+    """A chart as wide as a page, one ``<svg>`` element, with the same drawn for phones.
+
+    Attributes
+    ----------
+    narrow : str
+        One ``<svg>`` element for screens that are as narrow as a phone's; empty if there is none.
+    paint : callable or None
+        Paints it once more, see `stacking.report.figures.draw_figure`; None after pickling.
+    height : float
+        Height in inches of the wide one.
+    """
+
+    narrow: str
+    paint: Callable[[Any], None] | None
+    height: float
+
+    def __new__(
+        cls, wide: str, narrow: str = "", paint: Callable[[Any], None] | None = None, height: float = 0.0
+    ) -> Chart:
+        """Join the two drawings."""
+        chart = super().__new__(cls, wide)
+        chart.narrow, chart.paint, chart.height = narrow, paint, height
+        return chart
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Chart, (str(self), self.narrow)
+
+
 @dataclass(frozen=True)
 class Paragraph:
     """Running text.
@@ -84,8 +115,8 @@ class Column:
     title : str
         Heading.
     kind : str, default="text"
-        How its cells are written: "text", "interval" (text that never breaks), "score" (``.8123``), "gain"
-        (``+.0123``), "count" (``1,234``), "seconds", "percent" (of a fraction) or "number".
+        How its cells are written: "text", "interval" (text that never breaks), "score" (``.812``), "gain"
+        (``+.012``), "count" (``1,234``), "seconds", "percent" (of a fraction) or "number".
     """
 
     title: str
@@ -145,8 +176,9 @@ class Figure:
 
     Attributes
     ----------
-    svg : str
-        The ``<svg>`` element. It may hold no script, handler, link or remote asset.
+    svg : str or Chart
+        The ``<svg>`` element; a `Chart` brings another one for phones. It may hold no script, handler, link or remote
+        asset.
     caption : str, default=""
         What the chart shows, and how to read it.
     """
@@ -155,7 +187,20 @@ class Figure:
     caption: str = ""
 
     def __post_init__(self) -> None:
-        _check_inert(self.svg.strip())
+        for svg in (self.svg, self.narrow):
+            if svg is self.svg or svg:
+                _check_inert(svg.strip())
+
+    @property
+    def narrow(self) -> str:
+        """The same chart for phones, empty where there is none."""
+        return self.svg.narrow if isinstance(self.svg, Chart) else ""
+
+    @property
+    def description(self) -> str:
+        """What the chart says of itself to readers who do not see it, or else its caption."""
+        titles = _SVG_TITLE.findall(self.svg)
+        return html.unescape(titles[0]) if titles else self.caption
 
 
 @dataclass(frozen=True)
@@ -213,6 +258,16 @@ class Photo:
     data: bytes = field(repr=False)
     title: str = ""
     tags: Sequence[Tag] = ()
+
+    @property
+    def description(self) -> str:
+        """The title and labels in words, for readers who do not see the photo."""
+        words = {"hit": "found", "miss": "missed", "extra": "predicted but not true", "plain": "labels"}
+        parts = [
+            f"{words[kind]}: {', '.join(tag.text for tag in self.tags if tag.kind == kind)}"
+            for kind in dict.fromkeys(tag.kind for tag in self.tags)
+        ]
+        return f"{self.title or 'photo'}: {'; '.join(parts)}" if parts else self.title
 
     def __post_init__(self) -> None:
         if not self.media_type:
@@ -293,31 +348,3 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
-
-
-@dataclass(frozen=True)
-class Report:
-    """A whole report.
-
-    Attributes
-    ----------
-    title : str
-        The title.
-    sections : sequence of Section
-        Shown in this order.
-    verdict : str, default=""
-        The result in one paragraph, on top of everything.
-    subtitle : str, default=""
-        What was measured on what.
-    key_figures : sequence of KeyFigure, default=()
-        Shown under the verdict.
-    footer : str, default=""
-        Version, seed, date.
-    """
-
-    title: str
-    sections: Sequence[Section]
-    verdict: str = ""
-    subtitle: str = ""
-    key_figures: Sequence[KeyFigure] = ()
-    footer: str = ""

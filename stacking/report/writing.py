@@ -13,6 +13,9 @@ import unicodedata
 from stacking.report.sections import Cell, ColumnKind
 
 DASH = "–"
+SCORE_DIGITS = 3
+"""Digits after the point of scores, differences and their limits; tables as files hold all digits. A choice."""
+
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 _NUMBER = re.compile(r"[+\-−]?[\d.,]+(?:[eE][+-]?\d+)?\s?(?:%|s)?")
 # C0/C1 controls, directional marks, overrides and isolates, line and paragraph separators.
@@ -85,66 +88,66 @@ def escape_markdown(text: str) -> str:
     return shown
 
 
-def write_score(value: float | None, digits: int = 4) -> str:
+def write_score(value: float | None, digits: int = SCORE_DIGITS) -> str:
     """Write a score in [0, 1] without its leading zero.
 
     Parameters
     ----------
     value : float or None
         The score.
-    digits : int, default=4
+    digits : int, default=3
         Digits after the point.
 
     Returns
     -------
     str
-        For example ``.8123``; a dash for None and NaN.
+        For example ``.812``; a dash for None and NaN.
 
     Examples
     --------
     >>> write_score(0.81234)
-    '.8123'
+    '.812'
     """
     if value is None or math.isnan(value):
         return DASH
-    return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+    text = f"{abs(value):.{digits}f}".removeprefix("0")
+    return f"−{text}" if value < 0 and text.strip(".0") else text
 
 
-def write_gain(value: float | None, digits: int = 4) -> str:
-    """Write a difference of scores with its sign.
+def write_gain(value: float | None, digits: int = SCORE_DIGITS) -> str:
+    """Write a difference of scores with its sign, which is kept where the digits are all 0.
 
     Parameters
     ----------
     value : float or None
         The difference.
-    digits : int, default=4
+    digits : int, default=3
         Digits after the point.
 
     Returns
     -------
     str
-        For example ``+.0123`` or ``−.0040``; a dash for None and NaN.
+        For example ``+.012`` or ``−.004``; a dash for None and NaN.
 
     Examples
     --------
-    >>> write_gain(0.0123)
-    '+.0123'
+    >>> write_gain(0.0123), write_gain(-0.0002)
+    ('+.012', '−.000')
     """
     if value is None or math.isnan(value):
         return DASH
-    rounded = round(value, digits)
-    sign = "+" if rounded > 0 else "−" if rounded < 0 else "±"
-    return sign + write_score(abs(rounded), digits)
+    sign = "+" if value > 0 else "−" if value < 0 else "±"
+    return sign + write_score(abs(value), digits)
 
 
-def write_interval(low: float | None, high: float | None, *, digits: int = 4, signed: bool = False) -> str:
+def write_interval(low: float | None, high: float | None, *, digits: int = SCORE_DIGITS, signed: bool = False) -> str:
     """Write an interval in square brackets.
 
     Parameters
     ----------
     low, high : float or None
         Its limits.
-    digits : int, default=4
+    digits : int, default=3
         Digits after the point.
     signed : bool, default=False
         Whether the limits are differences.
@@ -152,17 +155,47 @@ def write_interval(low: float | None, high: float | None, *, digits: int = 4, si
     Returns
     -------
     str
-        For example ``[.8050, .8150]``; empty when there is none.
+        For example ``[.805, .815]``; empty when there is none.
 
     Examples
     --------
-    >>> write_interval(0.805, 0.815, digits=3)
+    >>> write_interval(0.805, 0.815)
     '[.805, .815]'
     """
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
     write = write_gain if signed else write_score
     return f"[{write(low, digits)}, {write(high, digits)}]"
+
+
+def write_estimate(
+    value: float | None, low: float | None, high: float | None, *, digits: int = SCORE_DIGITS, signed: bool = False
+) -> str:
+    """Write a score, or a difference of scores, with its limits.
+
+    Parameters
+    ----------
+    value, low, high : float or None
+        The score and its limits.
+    digits : int, default=3
+        Digits after the point.
+    signed : bool, default=False
+        Whether it is a difference.
+
+    Returns
+    -------
+    str
+        For example ``.796 [.790, .802]``; without limits the score alone.
+
+    Examples
+    --------
+    >>> write_estimate(0.796, 0.79, 0.802)
+    '.796 [.790, .802]'
+    >>> write_estimate(-0.01, -0.02, 0.0004, signed=True)
+    '−.010 [−.020, +.000]'
+    """
+    number = write_gain(value, digits) if signed else write_score(value, digits)
+    return f"{number} {write_interval(low, high, digits=digits, signed=signed)}".rstrip()
 
 
 def write_cell(value: Cell, kind: ColumnKind = "text") -> str:
@@ -205,10 +238,11 @@ def _write_number(value: float, kind: ColumnKind) -> str:
     if kind == "gain":
         return write_gain(value)
     if kind == "count":
-        return f"{value:,.0f}"
+        return f"{value:,.0f}".replace("-", "−")
     if kind == "percent":
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f} %".replace("-", "−")
     if kind == "seconds":
         return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s" if value >= 1 else f"{value:.2f} s"
     # float64 holds every whole number up to 2**53 = 9e15, so below 1e15 all digits written are exact.
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
+    text = f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
+    return text.replace("-", "−", 1) if value < 0 else text

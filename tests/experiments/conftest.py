@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stacking.predictions import PredictionSet, save_predictions
+from stacking.testing import draw_scores
 
 MODELS = ("cnn/a", "cnn/b", "specialist")
 LABELS = ("color:red", "color:blue", "sleeve:long", "neck:v", "rare:thing")
@@ -13,15 +14,14 @@ LABELS = ("color:red", "color:blue", "sleeve:long", "neck:v", "rare:thing")
 def make_predictions():
     """Scores of three models of different skill for random truth."""
 
-    def _make(n_samples=160, seed=0, **facts):
+    def _make(n_samples=160, seed=0, **metadata):
         rng = np.random.default_rng(seed)
         y_true = (rng.random((n_samples, len(LABELS))) < (0.5, 0.4, 0.3, 0.2, 0.08)).astype(np.uint8)
         y_true[:5] = np.eye(5, dtype=np.uint8)
-        noise = rng.normal(size=(3, *y_true.shape)) * np.array([0.9, 1.3, 1.6])[:, None, None]
-        y_scores = (1 / (1 + np.exp(1.2 - 3.0 * y_true - noise))).astype(np.float32)
+        y_scores = draw_scores(y_true, [0.9, 1.3, 1.6], rng, signal=3.0)
         groups = np.repeat(np.arange(n_samples // 2), 2)[:n_samples]
         ids = [f"photo{seed}-{row:04d}" for row in range(n_samples)]
-        return PredictionSet(y_scores, ids, MODELS, LABELS, **{"y_true": y_true, "groups": groups, **facts})
+        return PredictionSet(y_scores, ids, MODELS, LABELS, **{"y_true": y_true, "groups": groups, **metadata})
 
     return _make
 

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 FEW = (
     "pack a store --overwrite", "pack --add --drop in place", "fit --overwrite", "predict --overwrite", "optimize",
     "data synthesize",
@@ -19,8 +19,8 @@ FEW = (
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_commands_survive_a_kill():
     only = [option for name in FEW for option in ("--only", name)]
-    command = [sys.executable, "-W", "ignore", HOUSE / "tests" / "kills" / "run.py", "--kills", "2", *only]
-    variables = {**os.environ, "PYTHONPATH": str(HOUSE)}
+    command = [sys.executable, "-W", "ignore", ROOT / "tests" / "kills" / "run.py", "--kills", "2", *only]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("2 kills") == len(FEW), done.stdout

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from catalog import MUTANTS, Mutant
+from catalog import MUTANTS
+from mutant import Mutant
 
 LIBRARIES = (
     "sklearn.model_selection",
@@ -158,10 +159,10 @@ def main() -> int:
             flush=True,
         )
         for mutant in chosen:
-            begun = time.monotonic()
+            started = time.monotonic()
             verdict, said = try_mutant(mutant, folder)
             verdicts.append(verdict)
-            print(f"{verdict:8} {time.monotonic() - begun:4.0f} s  {mutant.name}  ({mutant.file})", flush=True)
+            print(f"{verdict:8} {time.monotonic() - started:4.0f} s  {mutant.name}  ({mutant.file})", flush=True)
             if verdict != "killed":
                 print(said, flush=True)
     n_killed = verdicts.count("killed")

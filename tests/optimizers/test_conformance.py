@@ -87,7 +87,7 @@ def goes_around_the_count(search):
     return "cheated"
 
 
-def favours_the_first(search):
+def favors_the_first(search):
     search.evaluate_starts()
     search.evaluate(np.array([[0.59, 0.07, 0.06, 0.28]]) if search.n_dimensions == 4 else np.eye(search.n_dimensions))
     return "looked at one"
@@ -101,7 +101,7 @@ def favours_the_first(search):
         (ignores_the_seed, "two results for one seed"),
         (swallows_the_stop, "does not say why|broken objective|error"),
         (goes_around_the_count, "miscounted"),
-        (favours_the_first, "depends on the order of the members"),
+        (favors_the_first, "depends on the order of the members"),
     ],
 )
 def test_the_suite_finds_a_breach(registered, method, promise):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizers import list_optimizers, minimize, project_to_simplex
+from optimizers.greedy import greedy_together
 from optimizers.testing import QuadraticObjective
 
 # How near to the optimum each method comes with its default budget, in loss, on a well-scaled quadratic.
@@ -177,3 +178,26 @@ def test_random_search_does_not_depend_on_the_batch_size():
     objective = QuadraticObjective([0.4, 0.3, 0.3])
     first, second = (minimize(objective, 3, "random-search", random_state=1, batch_size=size) for size in (7, 1500))
     np.testing.assert_array_equal(first.weights, second.weights)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"n_iterations": 3}, {"max_members": 1}, {"max_members": 2, "tie_tolerance": 0.1}]
+)
+@pytest.mark.parametrize("decimals", [1, 9])
+def test_greedy_searches_side_by_side_end_where_each_ends_alone(options, decimals, rng):
+    targets = rng.dirichlet(np.ones(4), 12)
+    starts = rng.dirichlet(np.ones(4), 12).round(2)
+    starts /= starts.sum(axis=1, keepdims=True)
+
+    def losses(candidates):  # (12, k, 4); rounded, so that there are ties; some candidates must not be chosen
+        loss = ((candidates - targets[: len(candidates), None]) ** 2).sum(axis=2).round(decimals)
+        return np.where(candidates[:, :, 0] == 1.0, np.inf, loss)
+
+    together = greedy_together(losses, starts, **options)
+    for search in range(12):
+
+        def own(candidates, search=search):
+            return losses(np.repeat(candidates[None], 12, axis=0))[search]
+
+        alone = minimize(own, 4, "greedy", initial=starts[search], **options)
+        np.testing.assert_array_equal(together[search], alone.weights)

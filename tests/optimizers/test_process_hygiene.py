@@ -159,7 +159,8 @@ def test_missing_pyswarms_is_one_sentence(monkeypatch):
     monkeypatch.setattr(pso, "_REPORTER", "nowhere")
     monkeypatch.setattr(pso.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        ModuleNotFoundError, match=r"optimizer 'pso' needs the library pyswarms: pip install pyswarms\."
+        ModuleNotFoundError,
+        match=r"optimizer 'pso' needs .*: pip install 'labelstack\[search\]'\.",
     ):
         minimize(QuadraticObjective([0.5, 0.5]), 2, "pso")
 

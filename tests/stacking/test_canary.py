@@ -80,7 +80,7 @@ def test_cross_fitted_scores_of_a_memory_are_chance(build, twins, rng):
     predictions = noise_of(rng, toss(rng)[1], twins=twins)
     y_true = np.asarray(predictions.y_true)
     folds = stratified_group_folds(y_true, 4, groups=predictions.groups)
-    combiner, y_score = build().fit_cross_fitted(predictions, folds=folds)
+    combiner, y_score = build().fit_out_of_fold(predictions, folds=folds)
     y_pred = y_score >= 0.5
     assert micro_f1(y_true, y_pred) <= luck(y_true, y_pred, predictions.groups)
     assert roc_auc_score(y_true.ravel(), combiner.predict_proba(predictions).ravel()) > SINGS
@@ -89,7 +89,7 @@ def test_cross_fitted_scores_of_a_memory_are_chance(build, twins, rng):
 def test_twins_of_no_group_would_give_the_leak_away(rng):
     twins = noise_of(rng, toss(rng)[1], twins=True)
     alone = PredictionSet(twins.to_array(), y_true=twins.y_true)
-    y_score = Memory().cross_fit_predict(alone, folds=stratified_group_folds(alone.y_true, 4))
+    y_score = Memory().predict_out_of_fold(alone, folds=stratified_group_folds(alone.y_true, 4))
     assert roc_auc_score(np.ravel(twins.y_true), y_score.ravel()) > 0.7
 
 

@@ -12,6 +12,7 @@ from stacking.combiners.registry import create_method, list_methods, method_kind
 from stacking.decision_rules.choice import nested_decisions
 from stacking.folds import deal_folds, holdout_rows
 from stacking.metrics import micro_f1
+from stacking.testing import draw_scores
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +27,8 @@ def correlated_truth(rng, n_samples, n_labels):
     return (0.9 * latent + 0.45 * rng.normal(size=(n_samples, n_labels)) > 0.85).astype(np.uint8)
 
 
-def noisy_scores(rng, y_true, n_models, signal=1.0, noise=1.3):
-    logits = signal * (2.0 * y_true - 1) - 0.8 + rng.normal(0, noise, (n_models, *y_true.shape))
-    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+def noisy_scores(rng, y_true, n_models):
+    return draw_scores(y_true, np.full(n_models, 1.3), rng, offset=-1.8)
 
 
 @pytest.mark.parametrize("method", LEARNERS)
@@ -37,7 +37,7 @@ def test_random_labels_score_chance_out_of_fold(method, rng):
     y_true = correlated_truth(rng, 400, 5)
     predictions = PredictionSet(noisy_scores(rng, np.zeros_like(y_true), 3), y_true=y_true)
     folds = deal_folds(predictions.truth, 4)
-    y_score = create_method(method).cross_fit_predict(predictions, folds=folds)
+    y_score = create_method(method).predict_out_of_fold(predictions, folds=folds)
     assert roc_auc_score(y_true, y_score, average="macro") < 0.56
     share = y_true.mean()
     decided = nested_decisions(y_score, predictions, folds)
@@ -58,7 +58,7 @@ class LookupTable:
 
 
 @pytest.fixture(scope="module")
-def memorised():
+def memorized():
     """An honest member and the memory's: out of fold, on new rows, and on the rows it was trained on."""
     rng = np.random.default_rng(5)
     truth = correlated_truth(rng, 1200, 5)
@@ -82,12 +82,12 @@ def memorised():
 
 
 @pytest.mark.parametrize("method", ["greedy", "convex", *LEARNERS])
-def test_a_memorising_member_gains_nothing(memorised, method):
-    fitting, new = memorised["out of fold"], memorised["new"]
+def test_a_memorizing_member_gains_nothing(memorized, method):
+    fitting, new = memorized["out of fold"], memorized["new"]
     alone = StackingEnsemble(method, n_splits=3).fit(fitting.subset(models=["good"]))
-    beside = StackingEnsemble(method, n_splits=3).fit(fitting)
-    promised = beside.report_["cross_fitted_micro_f1"] - alone.report_["cross_fitted_micro_f1"]
-    kept = micro_f1(new.y_true, beside.predict(new)) - micro_f1(new.y_true, alone.predict(new.subset(models=["good"])))
+    both = StackingEnsemble(method, n_splits=3).fit(fitting)
+    promised = both.report_["cross_fitted_micro_f1"] - alone.report_["cross_fitted_micro_f1"]
+    kept = micro_f1(new.y_true, both.predict(new)) - micro_f1(new.y_true, alone.predict(new.subset(models=["good"])))
     assert promised < 0.02
     assert kept < 0.03
     lowest = -0.03
@@ -101,11 +101,11 @@ def test_a_memorising_member_gains_nothing(memorised, method):
     assert kept > lowest
 
 
-def test_scores_for_rows_a_member_was_trained_on_would_promise_the_moon(memorised):
+def test_scores_for_rows_a_member_was_trained_on_would_promise_the_moon(memorized):
     """The control: the same member gives itself away only where its scores are out of fold."""
-    dishonest = StackingEnsemble("greedy", n_splits=3).fit(memorised["in sample"])
+    dishonest = StackingEnsemble("greedy", n_splits=3).fit(memorized["in sample"])
     assert dishonest.report_["cross_fitted_micro_f1"] > 0.99
-    assert micro_f1(memorised["new"].y_true, dishonest.predict(memorised["new"])) < 0.6
+    assert micro_f1(memorized["new"].y_true, dishonest.predict(memorized["new"])) < 0.6
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_the_gain_ladder_adds_up_and_says_what_it_could_not_measure(methods, unm
     ladder = found.ladder
     assert ladder.start == found.best_member.score_single
     assert ladder.final == found.row(ladder.final_name).score
-    measured = [rung for rung in ladder.rungs if rung.gain is not None]
-    assert sum(rung.gain for rung in measured) == pytest.approx(ladder.final - ladder.start)
-    silent = [rung for rung in ladder.rungs if rung.gain is None]
-    assert [rung.cause for rung in silent] == unmeasured
-    assert all("did not run" in rung.explanation or "ran" in rung.explanation for rung in silent)
+    measured = [step for step in ladder.steps if step.gain is not None]
+    assert sum(step.gain for step in measured) == pytest.approx(ladder.final - ladder.start)
+    unmeasured_steps = [step for step in ladder.steps if step.gain is None]
+    assert [step.cause for step in unmeasured_steps] == unmeasured
+    assert all("did not run" in step.explanation or "ran" in step.explanation for step in unmeasured_steps)
 
 
 def is_covered(fitting, new, method, rule="auto"):
@@ -165,17 +165,8 @@ def test_the_nested_interval_covers_on_tags_of_other_artists(shared_data):
     assert covered >= N_COVERED
 
 
-@pytest.mark.parametrize(
-    ("method", "rule", "n_covered"),
-    [
-        ("greedy", "single", N_COVERED),
-        ("mean", "single", N_COVERED),
-        # The interval knows how rows are drawn, not which rule other rows would have chosen, which moves a fit on 76
-        # rare labels by as much again: 14 of 20, unbiased (mean error below .001); with one threshold it is 17 of 20.
-        ("greedy", "auto", 13),
-    ],
-)
-def test_the_nested_interval_covers_on_simulated_networks(shared_data, method, rule, n_covered):
+@pytest.mark.parametrize(("method", "rule"), [("greedy", "single"), ("mean", "single"), ("greedy", "auto")])
+def test_the_nested_interval_covers_on_simulated_networks(shared_data, method, rule):
     """Scores of three simulated CNNs on real label rows, a third of the labels."""
     folder = shared_data / "imaterialist2018"
     if not folder.is_dir():
@@ -194,4 +185,4 @@ def test_the_nested_interval_covers_on_simulated_networks(shared_data, method, r
         order = np.random.default_rng(split).permutation(population.n_samples)
         fitting, new = (population.subset(samples=rows) for rows in (order[:1000], order[1000:]))
         covered += is_covered(fitting, new, method, rule)
-    assert covered >= n_covered
+    assert covered >= N_COVERED

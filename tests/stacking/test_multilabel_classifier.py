@@ -138,7 +138,7 @@ def test_data_frames_and_sparse_matrices_give_the_answers_of_arrays(data):
 
 
 def test_grouped_rows_do_not_leak(rng):
-    """Copies of a row share a group: a memorising base is worth nothing when its copies are held out together."""
+    """Copies of a row share a group: a memorizing base is worth nothing when its copies are held out together."""
     X = np.repeat(rng.normal(size=(60, 5)), 4, axis=0)
     y = np.repeat(rng.integers(0, 2, size=(60, 3)), 4, axis=0)
     groups = np.repeat(np.arange(60), 4)

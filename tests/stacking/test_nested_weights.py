@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from stacking.decision_rules import apply_thresholds, list_decision_rules, tune_thresholds
+from stacking.decision_rules import apply_thresholds, get_decision_rule, list_decision_rules, tune_thresholds
 from stacking.decision_rules.choice import nested_decisions
 from stacking.predictions import PredictionSet
 
 RULES = [rule for rule in list_decision_rules() if rule not in ("half", "cross-validated")]  # that one deals folds too
+RULES = [rule for rule in RULES if not get_decision_rule(rule).by_sample]
 
 
 @pytest.fixture
@@ -40,15 +41,17 @@ def test_unknown_cells_move_no_nested_decision(rule, scored, rng):
     lied = np.where(known, y_true, 1 - y_true)
     moved = np.where(known, y_score, rng.random(y_score.shape)).astype(np.float32)
     decided = [
-        nested_decisions(score, PredictionSet(score[None], y_true=told, y_known=known), folds, rule=rule)
-        for score, told in ((y_score, y_true), (y_score, lied), (moved, y_true))
+        nested_decisions(score, PredictionSet(score[None], y_true=given, y_known=known), folds, rule=rule)
+        for score, given in ((y_score, y_true), (y_score, lied), (moved, y_true))
     ]
     np.testing.assert_array_equal(decided[0], decided[1])
     np.testing.assert_array_equal(decided[0][known], decided[2][known])
-    silent = np.where(np.arange(240) % 2, 0.0, weight)
-    lied = np.where((silent == 0)[:, None], 1 - y_true, y_true)
+    unweighted = np.where(np.arange(240) % 2, 0.0, weight)
+    lied = np.where((unweighted == 0)[:, None], 1 - y_true, y_true)
     decided = [
-        nested_decisions(y_score, PredictionSet(y_score[None], y_true=told, sample_weight=silent), folds, rule=rule)
-        for told in (y_true, lied)
+        nested_decisions(
+            y_score, PredictionSet(y_score[None], y_true=given, sample_weight=unweighted), folds, rule=rule
+        )
+        for given in (y_true, lied)
     ]
     np.testing.assert_array_equal(decided[0], decided[1])

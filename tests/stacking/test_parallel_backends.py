@@ -24,18 +24,8 @@ from sklearn.linear_model import LogisticRegression
 
 from stacking import PerLabelStacker, StackingMultilabelClassifier
 from stacking.combiners.meta_learners import LabelwiseLogistic
-from stacking.files.result_cache import keep_pieces
-from stacking.predictions import PredictionSet
-
-
-def make_gated_predictions(n_labels, n_samples=400):
-    """The first model is right where the second is sure and random elsewhere: trees find it, a line does not."""
-    rng = np.random.default_rng(7)
-    y_true = (rng.random((n_samples, n_labels)) < 0.4).astype(np.uint8)
-    sure = rng.random((n_samples, n_labels))
-    told = np.where(sure > 0.5, y_true, rng.random((n_samples, n_labels)) < 0.5)
-    scores = np.stack([0.1 + 0.8 * told, sure, 0.35 + 0.1 * y_true + 0.2 * rng.random((n_samples, n_labels))])
-    return PredictionSet(scores.astype(np.float32), y_true=y_true)
+from stacking.files.result_cache import caching
+from stacking.testing import make_gated
 
 
 def fitted_state(stacker):
@@ -61,7 +51,7 @@ def counting():
 
 
 def test_labels_run_on_the_backend_of_the_caller(counting):
-    predictions = make_gated_predictions(3, 300)
+    predictions = make_gated(300, 3)
     serial = PerLabelStacker(n_trees=5, n_folds=2).fit(predictions)
     assert counting.submitted == 0
     with joblib.parallel_config(backend="counting", n_jobs=2):
@@ -72,12 +62,12 @@ def test_labels_run_on_the_backend_of_the_caller(counting):
 
 
 def test_folds_run_on_the_backend_of_the_caller(counting):
-    predictions = make_gated_predictions(3, 300)
+    predictions = make_gated(300, 3)
     folds = np.arange(300) % 3
-    serial = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+    serial = LabelwiseLogistic().predict_out_of_fold(predictions, folds=folds)
     assert counting.submitted == 0
     with joblib.parallel_config(backend="counting", n_jobs=2):
-        parallel = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+        parallel = LabelwiseLogistic().predict_out_of_fold(predictions, folds=folds)
     assert counting.submitted > 0
     np.testing.assert_array_equal(parallel, serial)
 
@@ -139,22 +129,22 @@ def kill_a_worker(folder):
 
 def lose_a_worker(n_labels):
     """Fit on two processes of which one is killed, then go on in one; print what came out as one line of JSON."""
-    predictions = make_gated_predictions(n_labels, 2000)
+    predictions = make_gated(2000, n_labels)
     folds = np.arange(predictions.n_samples) % 3
     folder, error = Path("pieces").absolute(), ""
     folder.mkdir()
     watcher = threading.Thread(target=kill_a_worker, args=(folder,))
     watcher.start()
     try:
-        with keep_pieces(folder), joblib.parallel_config(backend="loky", n_jobs=2):
-            PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
+        with caching(folder), joblib.parallel_config(backend="loky", n_jobs=2):
+            PerLabelStacker(n_trees=60).fit_out_of_fold(predictions, folds=folds)
     except Exception as raised:
         error = type(raised).__name__
     watcher.join()
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
-    with keep_pieces(folder):
-        resumed, _ = PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
-    serial, _ = PerLabelStacker(n_trees=60).fit_cross_fitted(predictions, folds=folds)
+    with caching(folder):
+        resumed, _ = PerLabelStacker(n_trees=60).fit_out_of_fold(predictions, folds=folds)
+    serial, _ = PerLabelStacker(n_trees=60).fit_out_of_fold(predictions, folds=folds)
     again = sum(path.stat().st_mtime_ns != then for path, then in kept.items())
     same = fitted_state(resumed) == fitted_state(serial)
     print(json.dumps({"error": error, "kept": len(kept), "computed_again": again, "same_models": same}))
@@ -195,17 +185,17 @@ def _has_fitted():
 
 def main(backend, n_labels):
     """Fit serially and on the backend, print what came out as one line of JSON."""
-    predictions = make_gated_predictions(n_labels)
+    predictions = make_gated(n_labels=n_labels)
     folds = np.arange(predictions.n_samples) % 3
     started = time.perf_counter()
     serial = PerLabelStacker(n_trees=8, n_folds=2).fit(predictions)
-    serial_scores = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+    serial_scores = LabelwiseLogistic().predict_out_of_fold(predictions, folds=folds)
     serial_seconds = time.perf_counter() - started
     workers = {"dask": two_dask_workers, "ray": two_ray_workers}[backend]
     with workers() as count_workers, joblib.parallel_config(backend=backend):
         started = time.perf_counter()
         parallel = PerLabelStacker(n_trees=8, n_folds=2).fit(predictions)
-        scores = LabelwiseLogistic().cross_fit_predict(predictions, folds=folds)
+        scores = LabelwiseLogistic().predict_out_of_fold(predictions, folds=folds)
         seconds = time.perf_counter() - started
         n_workers = count_workers()
     answer = {

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet, StackingEnsemble, compare
+from stacking.testing import draw_scores
 
 RNG = np.random.default_rng(0)
 TRUTH = (RNG.random((60, 3)) < 0.4).astype(np.uint8)
-SCORES = (1 / (1 + np.exp(-(3 * TRUTH - 1.5 + RNG.normal(size=(3, 60, 3)))))).astype(np.float32)
+SCORES = draw_scores(TRUTH, np.ones(3), RNG, signal=3.0, offset=-1.5)
 
 
 def grouped(n_groups):

@@ -14,13 +14,13 @@ from experiments.reports.evaluation import evaluate_ensemble
 from experiments.row_split import hold_back
 from stacking import StackingEnsemble, StackingMultilabelClassifier, compare, tune_thresholds
 from stacking._checks import check_groups
-from stacking.calibration import IsotonicCalibration, PlattScaling, TemperatureScaling
 from stacking.combiners.auto.race import AutoCombiner
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.meta_learners import LabelwiseLogistic, PairLightGBM, PerLabelStacker
 from stacking.combiners.voting import WeightedVoting
-from stacking.combiners.voting.objectives.registry import create_objective, list_objectives
-from stacking.decision_rules import ImageRules, list_decision_rules
+from stacking.combiners.voting.objectives.creation import create_objective
+from stacking.combiners.voting.objectives.registry import list_objectives
+from stacking.decision_rules import ImageRules, get_decision_rule, list_decision_rules
 from stacking.decision_rules.choice import choose_thresholds, nested_decisions
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 from stacking.folds import deal_folds, hold_out, sample_rows, stratified_group_folds
@@ -32,7 +32,7 @@ from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
 
 
-def facts_of(predictions):
+def metadata_of(predictions):
     return {name: getattr(predictions, name) for name in ("y_known", "sample_weight", "groups")}
 
 
@@ -47,9 +47,9 @@ def of_counted(predictions, rows):
 # -- decision rules ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", list_decision_rules())
+@pytest.mark.parametrize("rule", [rule for rule in list_decision_rules() if not get_decision_rule(rule).by_sample])
 def test_thresholds(rule):
-    check_what_counts(lambda p: tune_thresholds(mean_of(p), p.y_true, rule, **facts_of(p)))
+    check_what_counts(lambda p: tune_thresholds(mean_of(p), p.y_true, rule, **metadata_of(p)))
 
 
 @pytest.mark.parametrize("rule", ADDITIVE_RULES)
@@ -201,17 +201,6 @@ def test_metrics():
     check_what_counts(answer, tolerance=1e-12)
 
 
-@pytest.mark.parametrize("build", [PlattScaling, TemperatureScaling, IsotonicCalibration])
-def test_calibration(build):
-    fresh = make_predictions(n_samples=30, random_state=5).to_array()[0]
-
-    def answer(predictions):
-        masks = {"y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
-        return build().fit(mean_of(predictions), predictions.y_true, **masks).transform(fresh)
-
-    check_what_counts(answer)
-
-
 # -- whole predictors --------------------------------------------------------------------------------------------------
 
 
@@ -259,9 +248,10 @@ def test_evaluate():
             np.char.add("new", predictions.ids),
             predictions.models,
             predictions.labels,
-            **predictions.facts(),
+            **predictions.metadata(),
         )
-        leaderboard, report = evaluate_ensemble(ensemble, renamed, n_bootstrap=20)
+        found = evaluate_ensemble(ensemble, renamed, n_bootstrap=20)
+        leaderboard, report = found.leaderboard, found.report
         curves = [text for section in report.sections[1:] for block in section.blocks for text in (repr(block),)]
         digest = [hash(text) % 2**31 for text in curves]
         return [*numbers_of(leaderboard["rows"]), *digest]
@@ -327,7 +317,7 @@ def test_no_group_lies_on_both_sides_of_a_fit(n_groups):
     ids = [f"{group}/{row}" for row, group in enumerate(names)]
     known = PredictionSet(predictions.to_array(), ids, y_true=predictions.y_true, groups=names)
     Witness.fits = []
-    StackingEnsemble(Witness()).fit_cross_fitted(known)
+    StackingEnsemble(Witness()).fit_out_of_fold(known)
     found = compare(known, {"witness": Witness()}, n_splits=5, n_bootstrap=5)
     assert len(found.results["witness"].rules) == min(n_groups, 5)
     assert Witness.fits

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from base_models.networks.heads.body_output import BodyOutput, start_linear
 
 
-def factorise_co_occurrence(y_true: NDArray[np.uint8], n_dimensions: int = 20) -> NDArray[np.float32]:
+def factorize_co_occurrence(y_true: NDArray[np.uint8], n_dimensions: int = 20) -> NDArray[np.float32]:
     """Embed labels so that labels which occur together lie close.
 
     Parameters
@@ -37,7 +37,7 @@ def factorise_co_occurrence(y_true: NDArray[np.uint8], n_dimensions: int = 20) -
 
     Examples
     --------
-    >>> embedded = factorise_co_occurrence(np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], np.uint8), 2)
+    >>> embedded = factorize_co_occurrence(np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], np.uint8), 2)
     >>> bool(np.allclose(embedded[0], embedded[1], atol=1e-6)), bool(abs(embedded[0] @ embedded[2]) < 1e-6)
     (True, True)
     """
@@ -103,4 +103,4 @@ class RecurrentHead(nn.Module):
             Truth of the training rows.
         """
         with torch.no_grad():
-            self.embedding.copy_(torch.from_numpy(factorise_co_occurrence(y_true, self.embedding.shape[1])))
+            self.embedding.copy_(torch.from_numpy(factorize_co_occurrence(y_true, self.embedding.shape[1])))

@@ -121,11 +121,11 @@ def _run_pilot(predictions: PredictionSet, random_state: int | None) -> tuple[fl
     # A first run on a few rows pays for imports and compilation, which the race does not pay again.
     warm_up = predictions.sample(min(50, n_rows), random_state=random_state).in_memory()
     choose_thresholds(np.nan_to_num(warm_up.to_array()).mean(axis=0), warm_up, deal_folds(warm_up.truth, 2))
-    begun = time.monotonic()
+    started = time.monotonic()
     few = predictions.sample(n_rows, random_state=random_state).in_memory()
     folds = deal_folds(few.truth, random_state=random_state)
     mean = np.nan_to_num(few.to_array()).mean(axis=0)
     tuning = time.monotonic()
     choose_thresholds(mean, few, folds)
     ended = time.monotonic()
-    return (ended - begun) / n_rows, (ended - tuning) / n_rows
+    return (ended - started) / n_rows, (ended - tuning) / n_rows

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from stacking._typing import FloatArray
 from stacking.combiners.blend import average_scores
-from stacking.metrics.paired_difference import UnitCounts, paired_gain
+from stacking.metrics.measurement import Measurement
+from stacking.metrics.paired_difference import paired_gain
 from stacking.ties import exceeds, first_best
 
 GEOMETRIC_SHARE = 0.125
@@ -49,8 +50,8 @@ class Choice:
 
 def choose_shares(
     held_out: Mapping[str, FloatArray],
-    counts: Mapping[str, UnitCounts],
-    judge: Callable[[FloatArray], UnitCounts],
+    counts: Mapping[str, Measurement],
+    judge: Callable[[FloatArray], Measurement],
 ) -> Choice:
     """Give shares to the candidates.
 
@@ -58,10 +59,10 @@ def choose_shares(
     ----------
     held_out : mapping of str to ndarray of float32, shape (n_samples, n_labels)
         Cross-fitted scores of each candidate; ``mean`` is among them.
-    counts : mapping of str to UnitCounts
-        What each decided.
+    counts : mapping of str to Measurement
+        What each is worth.
     judge : callable
-        Takes scores and returns what they would decide, by a threshold tuned on other folds.
+        Takes scores and returns what they are worth, decided by a threshold tuned on other folds.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def choose_shares(
     if paired_gain(counts[best], mean).is_proven():
         return _near_best(best, held_out, counts, judge)
     halves: dict[str, float] = {}
-    above = [name for name in order if exceeds(counts[name].micro_f1, mean.micro_f1)]
+    above = [name for name in order if exceeds(counts[name].merit, mean.merit)]
     for name in above[:MOST_HALVES]:
         gain = paired_gain(judge(average_scores([held_out["mean"], held_out[name]])), mean)
         if gain.is_proven():
@@ -92,19 +93,19 @@ def choose_shares(
     return Choice({"mean": 1.0}, reason)
 
 
-def _rank(counts: Mapping[str, UnitCounts]) -> list[str]:
+def _rank(counts: Mapping[str, Measurement]) -> list[str]:
     """Sort the candidates, the best first; those that only rounding tells apart in the order of the race."""
     left, order = list(counts), []
     while left:
-        order.append(left.pop(first_best([counts[name].micro_f1 for name in left])))
+        order.append(left.pop(first_best([counts[name].merit for name in left])))
     return order
 
 
 def _near_best(
     best: str,
     held_out: Mapping[str, FloatArray],
-    counts: Mapping[str, UnitCounts],
-    judge: Callable[[FloatArray], UnitCounts],
+    counts: Mapping[str, Measurement],
+    judge: Callable[[FloatArray], Measurement],
 ) -> Choice:
     """Average what is within one standard error of the best, unless that scores less than the best alone."""
     gains = {name: paired_gain(counts[best], own) for name, own in counts.items()}
@@ -112,7 +113,7 @@ def _near_best(
     if len(near) == 1:
         reason = f"{best} is proven better than the plain mean, and no other is within one standard error"
         return Choice({best: 1.0}, reason)
-    if exceeds(counts[best].micro_f1, judge(average_scores([held_out[name] for name in near])).micro_f1):
+    if exceeds(counts[best].merit, judge(average_scores([held_out[name] for name in near])).merit):
         reason = f"{best} is proven better than the plain mean, and its average with those near it scores less"
         return Choice({best: 1.0}, reason)
     reason = f"they are within one standard error of the best, {best}, which is proven better than the plain mean"

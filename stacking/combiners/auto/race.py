@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -22,15 +22,19 @@ from stacking.combiners.auto.choice import choose_shares
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import create_method, find_method, list_methods, register_method
+from stacking.combiners.shared_fits import wall_clock
 from stacking.combiners.state import pack_combiners, unpack_combiners
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds
-from stacking.decision_rules.choice import Decide, nested_decisions, tune_rule
+from stacking.decision_rules.choice import MICRO_F1, Decide, nested_decisions, tune_rule
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.folds import deal_folds, sample_rows
-from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, State, attribute_gain
-from stacking.metrics.paired_difference import UnitCounts, count_units, paired_gain
+from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, NO_THRESHOLDS, State, attribute_gain
+from stacking.metrics.measurement import Measurement
+from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_name
+from stacking.metrics.paired_difference import paired_gain
 from stacking.predictions import PredictionSet
 from stacking.process.deadline import TimeLimitReached, within
+from stacking.process.progress import steps
 from stacking.ties import first_best
 
 _log = logging.getLogger(__name__)
@@ -62,9 +66,9 @@ class AutoEntry:
     name : str
         Method.
     score : float or None
-        Cross-fitted micro-F1, its threshold tuned on the other folds; None if it did not run.
+        Cross-fitted micro-F1, or another metric, its threshold tuned on the other folds; None if it did not run.
     behind : float or None
-        Score of the best minus its own.
+        By how much the best is better.
     standard_error : float or None
         Of that difference, over samples or groups.
     seconds : float
@@ -103,6 +107,8 @@ class AutoCombiner(Combiner):
         Seed of the folds and of the candidates.
     image_rules : ImageRules or None, default=None
         What the labels of every image must keep: the candidates are judged by decisions that keep it.
+    metric : str, Metric or callable, default="micro-f1"
+        What the candidates are judged by, and what those of them that search weights search for.
 
     Attributes
     ----------
@@ -150,8 +156,10 @@ class AutoCombiner(Combiner):
         max_rows: int | None = 50_000,
         random_state: int | None = 0,
         image_rules: ImageRules | None = None,
+        metric: str | Metric | Callable[..., Any] = "micro-f1",
     ) -> None:
         self.image_rules = image_rules
+        self.metric = metric
         self.time_limit = time_limit
         self.methods = methods
         self.n_splits = n_splits
@@ -171,25 +179,28 @@ class AutoCombiner(Combiner):
     def _race_and_choose(self, predictions: PredictionSet, folds: IndexArray) -> list[tuple[Combiner, FloatArray]]:
         """Race, choose, and fit what was chosen on all rows; return it with its held-out scores."""
         raced, raced_folds = self._sample(predictions, folds)
-        judge = _Judge(raced, raced_folds, self._decide(raced))
-        runners, skipped = self._race(judge)
-        by_name = {runner.name: runner for runner in runners}
-        choice = choose_shares(
-            {name: runner.held_out for name, runner in by_name.items()},
-            {name: runner.counts for name, runner in by_name.items()},
-            judge.count,
-        )
-        fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
-        answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
-        self.gain_steps_ = self._attribute_gain(by_name, answer, judge)
+        judge = _Judge(raced, raced_folds, self._decide(raced), find_metric(self.metric))
+        costs = dict(self._racers(raced.n_models))
+        with steps({**costs, "choice": 0.1 * sum(costs.values())}) as begin:
+            runners, skipped = self._race(judge, begin)
+            begin("choice")
+            by_name = {runner.name: runner for runner in runners}
+            choice = choose_shares(
+                {name: runner.held_out for name, runner in by_name.items()},
+                {name: runner.counts for name, runner in by_name.items()},
+                judge.count,
+            )
+            fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
+            answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
+            self.gain_steps_ = self._attribute_gain(by_name, answer, judge)
         if raced is not predictions:
-            fitted = [self._create(name).fit_cross_fitted(predictions, folds=folds) for name in choice.shares]
+            fitted = [self._create(name).fit_out_of_fold(predictions, folds=folds) for name in choice.shares]
         self.chosen_, self.shares_ = [combiner for combiner, _ in fitted], list(choice.shares.values())
         ranked = _rank(runners, choice.shares)
         self.entries_ = [_as_record(entry) for entry in (*ranked, *skipped)]
         self._names, self._n_raced = list(choice.shares), raced.n_samples
-        self._told = _describe(ranked, skipped, choice.reason)
-        self.notes_ = [*self._told, *_notes_of(self.chosen_)]
+        self._described = _describe(ranked, skipped, choice.reason)
+        self.notes_ = [*self._described, *_notes_of(self.chosen_)]
         return fitted
 
     def refit(self, predictions: PredictionSet, time_limit: float) -> None:
@@ -215,11 +226,11 @@ class AutoCombiner(Combiner):
                     self.chosen_[position] = self._create(name).fit(predictions)
             except TimeLimitReached:
                 kept.append(name)
-        told = [
+        described = [
             f"  raced on {self._n_raced} of {predictions.n_samples} rows; fitted on all"
             + (f" but for {', '.join(kept)}: no time was left" if kept else "")
         ]
-        self.notes_ = [*self._told, *told, *_notes_of(self.chosen_)]
+        self.notes_ = [*self._described, *described, *_notes_of(self.chosen_)]
 
     def _attribute_gain(
         self, runners: Mapping[str, _Runner], answer: FloatArray, judge: _Judge
@@ -236,13 +247,14 @@ class AutoCombiner(Combiner):
         context = next((name for name in CONTEXT_LEARNERS if name in runners), "")
         if context:
             reached["label correlation"] = runners[context].held_out
-        states = {cause: State(judge.count(y_score).micro_f1) for cause, y_score in reached.items()}
-        if reached:
+        states = {cause: State(judge.count(y_score).value) for cause, y_score in reached.items()}
+        if reached and judge.metric.needs_decisions:
             last = reached[list(reached)[-1]]
-            states["thresholds"] = State(judge.count(last, "exact-micro-f1").micro_f1)
-        ends = State(runners["best-single"].counts.micro_f1), State(judge.count(answer).micro_f1)
-        ladder = attribute_gain(("best-single", "auto"), ends, states, context=context)
-        return [asdict(step) for step in ladder.rungs]
+            states["thresholds"] = State(judge.count(last, judge.metric.rules.per_label).value)
+        ends = State(runners["best-single"].counts.value), State(judge.count(answer).value)
+        obstacles = {} if judge.metric.needs_decisions else {"thresholds": NO_THRESHOLDS}
+        ladder = attribute_gain(("best-single", "auto"), ends, states, context=context, obstacles=obstacles)
+        return [asdict(step) for step in ladder.steps]
 
     def _recalibrate_best_member(self, runners: Mapping[str, _Runner], judge: _Judge) -> FloatArray | None:
         """Cross-fit the mixing learner on the best member alone; None where the time is used or it has holes."""
@@ -254,7 +266,7 @@ class AutoCombiner(Combiner):
         alone = judge.predictions.subset(models=[member])
         try:
             with within(left):
-                return self._create("logistic").cross_fit_predict(alone, folds=judge.folds)
+                return self._create("logistic").predict_out_of_fold(alone, folds=judge.folds)
         except TimeLimitReached:
             return None
 
@@ -270,13 +282,14 @@ class AutoCombiner(Combiner):
         groups = group_of_labels(predictions.labels, predictions.label_groups)
         return partial(apply_image_rules, rules=self.image_rules, label_groups=groups)
 
-    def _race(self, judge: _Judge) -> tuple[list[_Runner], list[AutoEntry]]:
+    def _race(self, judge: _Judge, begin: Callable[[str], None]) -> tuple[list[_Runner], list[AutoEntry]]:
         """Cross-fit the candidates in their order as long as the time allows."""
         predictions, folds = judge.predictions, judge.folds
         started = time.monotonic()
         runners: list[_Runner] = []
         skipped: list[AutoEntry] = []
         for name, cost in self._racers(predictions.n_models):
+            begin(name)
             if runners and not judge.can_hold_out:
                 skipped.append(_left_out(name, "there is one sample or group only, so nothing can be held out"))
                 continue
@@ -288,12 +301,12 @@ class AutoCombiner(Combiner):
             if runners and (left <= 0 or pace * cost > 2 * left):
                 skipped.append(_left_out(name, f"the time limit left {max(left, 0):.0f} s"))
                 continue
-            begun = time.monotonic()
+            begun = wall_clock()
             try:
                 with within(left if runners else None):
-                    combiner, held_out = self._create(name).fit_cross_fitted(predictions, folds=folds)
+                    combiner, held_out = self._create(name).fit_out_of_fold(predictions, folds=folds)
             except TimeLimitReached:
-                skipped.append(_left_out(name, f"cut off by the time limit after {time.monotonic() - begun:.0f} s"))
+                skipped.append(_left_out(name, f"cut off by the time limit after {wall_clock() - begun:.0f} s"))
                 continue
             except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
                 if name == "mean":
@@ -301,7 +314,7 @@ class AutoCombiner(Combiner):
                 _log.warning("auto leaves out %s: %s", name, error)
                 skipped.append(_left_out(name, str(error)))
                 continue
-            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), time.monotonic() - begun))
+            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), wall_clock() - begun))
         return runners, skipped
 
     def _racers(self, n_models: int) -> list[tuple[str, float]]:
@@ -314,8 +327,8 @@ class AutoCombiner(Combiner):
     def _create(self, name: str) -> Combiner:
         """Build a candidate."""
         if name == "best-single":
-            return create_method("greedy", random_state=self.random_state, max_members=1)
-        return create_method(name, random_state=self.random_state)
+            return create_method("greedy", random_state=self.random_state, metric=self.metric, max_members=1)
+        return create_method(name, random_state=self.random_state, metric=self.metric)
 
     def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
         """Average the chosen candidates' logits."""
@@ -328,12 +341,15 @@ class AutoCombiner(Combiner):
         rules = parameters.pop("image_rules")
         if rules is not None:
             parameters["image_rules"] = rules.as_dict()
+        parameters["metric"] = metric_name(self.metric)
+        if parameters["metric"] == DEFAULT_METRIC:
+            del parameters["metric"]  # as folders of earlier versions held them
         values: dict[str, Any] = {
             "parameters": parameters,
             "entries": self.entries_,
             "notes": self.notes_,
             "shares": self.shares_,
-            "rungs": self.gain_steps_,
+            "gain_steps": self.gain_steps_,
         }
         values |= {"models": self.models_, "labels": self.labels_}
         nested, arrays, texts = pack_combiners(self.chosen_)
@@ -347,7 +363,7 @@ class AutoCombiner(Combiner):
         auto.models_, auto.labels_ = tuple(values["models"]), tuple(values["labels"])
         auto.covers_, auto.entries_, auto.notes_ = arrays["covers"], values["entries"], values["notes"]
         auto.chosen_ = unpack_combiners(values["chosen"], arrays, texts)
-        auto.gain_steps_ = values.get("rungs", [])
+        auto.gain_steps_ = values.get("gain_steps", values.get("rungs", []))  # the key of version 0.1
         auto.shares_ = values.get("shares") or [1.0 / len(auto.chosen_)] * len(auto.chosen_)
         return auto
 
@@ -360,7 +376,7 @@ class _Runner:
     cost: float
     combiner: Combiner
     held_out: FloatArray
-    counts: UnitCounts
+    counts: Measurement
     seconds: float
 
 
@@ -378,33 +394,40 @@ def _as_record(entry: AutoEntry) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Judge:
-    """Counts what scores would decide, by thresholds tuned on the other folds; on all rows if there is one fold."""
+    """Measures what scores would decide, by thresholds tuned on the other folds; on all rows if there is one fold."""
 
     predictions: PredictionSet
     folds: IndexArray
     decide: Decide
+    metric: Metric = MICRO_F1
 
     @property
     def can_hold_out(self) -> bool:
         """Whether there is more than one fold."""
         return len(np.unique(self.folds)) > 1
 
-    def count(self, y_score: FloatArray, rule: str = "single") -> UnitCounts:
-        """Count the decisions of a rule."""
+    def count(self, y_score: FloatArray, rule: str = "") -> Measurement:
+        """Measure the scores, or the decisions of a rule, by default the one that the metric is raced with."""
+        metric, truth = self.metric, self.predictions.truth
+        if not metric.needs_decisions:
+            return metric.measure(truth, None, y_score)
+        rule = rule or metric.rules.race
         if self.can_hold_out:
-            decided = nested_decisions(y_score, self.predictions, self.folds, rule=rule, decide=self.decide)
+            decided = nested_decisions(
+                y_score, self.predictions, self.folds, rule=rule, decide=self.decide, metric=metric
+            )
         else:
-            decided = self.decide(y_score, tune_rule(y_score, self.predictions.truth, rule))
-        return count_units(decided, self.predictions)
+            decided = tune_rule(y_score, truth, rule, metric).decide(y_score, self.decide)
+        return metric.measure(truth, decided, y_score)
 
 
 def _rank(runners: Sequence[_Runner], shares: Mapping[str, float]) -> list[AutoEntry]:
     """Record the candidates that ran, best first."""
-    best = runners[first_best([runner.counts.micro_f1 for runner in runners])]
+    best = runners[first_best([runner.counts.merit for runner in runners])]
     entries = []
     for runner in runners:
         gain = paired_gain(best.counts, runner.counts)
-        score, share = runner.counts.micro_f1, shares.get(runner.name, 0.0)
+        score, share = runner.counts.value, shares.get(runner.name, 0.0)
         entries.append(AutoEntry(runner.name, score, gain.gain, gain.standard_error, runner.seconds, share))
     return sorted(entries, key=lambda entry: entry.behind or 0.0)
 

@@ -1,7 +1,7 @@
 """Linear regressions between labels: what the scores of all labels say about one.
 
 Two regressions, both in closed form from one matrix of cross products and for all labels at once. The *ridge*
-predicts each label's truth from the fused logits of all labels. The *joint* regression works on fused logits M and
+predicts each label's truth from the pooled logits of all labels. The *joint* regression works on pooled logits M and
 truths Y together: the inverse Ω of their joint covariance holds every conditional regression (the Gaussian graphical
 model: Lauritzen, "Graphical Models", 1996, prop. 5.2: the regression of variable i on all others has coefficients
 −Ω_ij/Ω_ii). From it come, for label l, how far its own logit departs from what the other logits and truths explain,
@@ -54,7 +54,7 @@ class Moments:
         variance = np.diag(self.products) / max(self.total, 1e-12) - self.means**2
         return np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 1e-12)), 1.0)
 
-    def standardised(self) -> DoubleArray:
+    def standardized(self) -> DoubleArray:
         """Give the cross products of centered columns of unit spread; a constant column is all 0.
 
         Returns
@@ -109,7 +109,7 @@ def ridge_weights(moments: Moments, n_inputs: int, strengths: tuple[float, ...])
     ndarray of float64, shape (n_strengths, n_inputs, n_targets)
         Weights for standardized inputs and targets.
     """
-    products = moments.standardised()
+    products = moments.standardized()
     values, vectors = np.linalg.eigh(products[:n_inputs, :n_inputs])
     # X'X = V diag(values) V': one decomposition serves every strength. Rounding may leave an eigenvalue below 0.
     turned = vectors.T @ products[:n_inputs, n_inputs:]
@@ -118,7 +118,7 @@ def ridge_weights(moments: Moments, n_inputs: int, strengths: tuple[float, ...])
 
 @dataclass(frozen=True)
 class JointRegression:
-    """Conditional regressions among fused logits and truths, for standardized columns.
+    """Conditional regressions among pooled logits and truths, for standardized columns.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class JointRegression:
         Parameters
         ----------
         logits : ndarray of float64, shape (n_samples, n_labels)
-            Standardized fused logits.
+            Standardized pooled logits.
         truths : ndarray of float64, shape (n_samples, n_labels)
             Standardized truths or probabilities.
 
@@ -159,7 +159,7 @@ def joint_regression(moments: Moments, n_labels: int, strength: float, truth_str
     Parameters
     ----------
     moments : Moments
-        Of the fused logits followed by the truths.
+        Of the pooled logits followed by the truths.
     n_labels : int
         Number of labels; there are twice as many columns.
     strength, truth_strength : float
@@ -170,7 +170,7 @@ def joint_regression(moments: Moments, n_labels: int, strength: float, truth_str
     JointRegression
         O(n_labels³).
     """
-    joint = moments.standardised()
+    joint = moments.standardized()
     joint[np.diag_indices(2 * n_labels)] += np.repeat([strength, truth_strength], n_labels)
     precision = np.linalg.inv(joint)
     labels = np.arange(n_labels)

@@ -54,6 +54,7 @@ BLOCK_CELLS = 8_000_000
     kind="meta",
     cost=80.0,
     is_slow=True,
+    requires="torch",
 )
 class ConvolutionalStacker(Combiner):
     """Stack with convolutions over the members and dense layers over the labels.

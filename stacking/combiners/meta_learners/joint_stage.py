@@ -1,4 +1,4 @@
-"""The joint regression of fused logits and truths, each label with the strengths that serve its held-out rows best."""
+"""The joint regression of pooled logits and truths, each label with the strengths that serve its held-out rows best."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class JointContext:
     regression : JointRegression
         For standardized columns.
     moments : ndarray of float64, shape (2, 2 · n_labels)
-        Means and scales of fused logits and truths.
+        Means and scales of pooled logits and truths.
     """
 
     regression: JointRegression
     moments: DoubleArray
 
-    def features(self, fused: npt.NDArray[np.floating], truths: npt.NDArray[np.floating]) -> DoubleArray:
+    def features(self, pooled: npt.NDArray[np.floating], truths: npt.NDArray[np.floating]) -> DoubleArray:
         """Say what the context makes of every label.
 
         Parameters
         ----------
-        fused : ndarray, shape (n_samples, n_labels)
-            Fused logits.
+        pooled : ndarray, shape (n_samples, n_labels)
+            Pooled logits.
         truths : ndarray, shape (n_samples, n_labels)
             Truths, or probabilities that stand in for them.
 
@@ -49,19 +49,19 @@ class JointContext:
         ndarray of float64, shape (3, n_samples, n_labels)
             Surprise, answer from logits, answer from truths.
         """
-        n_labels = fused.shape[1]
+        n_labels = pooled.shape[1]
         means, scales = self.moments
-        logits = (fused - means[:n_labels]) / scales[:n_labels]
+        logits = (pooled - means[:n_labels]) / scales[:n_labels]
         return np.stack(self.regression.features(logits, (truths - means[n_labels:]) / scales[n_labels:]))
 
 
-def fit_joint_stage(fused: DoubleArray, first: DoubleArray, rows: TrainingRows) -> Folded[JointContext]:
+def fit_joint_stage(pooled: DoubleArray, first: DoubleArray, rows: TrainingRows) -> Folded[JointContext]:
     """Fit the joint regression on all rows and without each fold.
 
     Parameters
     ----------
-    fused : ndarray of float64, shape (n_samples, n_labels)
-        Fused logits.
+    pooled : ndarray of float64, shape (n_samples, n_labels)
+        Pooled logits.
     first : ndarray of float64, shape (n_samples, n_labels)
         Held-out probabilities of the first stage, which stand in for the truth of held-out rows where the strengths
         are chosen.
@@ -73,20 +73,20 @@ def fit_joint_stage(fused: DoubleArray, first: DoubleArray, rows: TrainingRows) 
     Folded of JointContext
         Each label with its own strengths, the same in all folds.
     """
-    n_labels = fused.shape[1]
-    parts = moments_by_fold(np.concatenate([fused, rows.y_true], axis=1), rows)
+    n_labels = pooled.shape[1]
+    parts = moments_by_fold(np.concatenate([pooled, rows.y_true], axis=1), rows)
     total = add_moments(parts)
     masks = rows.fold_masks
     rests = [total - part for part in parts] if masks else []
     fitted = [_Choice.empty(moments) for moments in (total, *rests)]
     best_fit = np.full(n_labels, -np.inf)
     for strengths in STRENGTHS if masks else STRENGTHS[-1:]:
-        answers = np.zeros(fused.shape)
+        answers = np.zeros(pooled.shape)
         tried = []
         for held, rest in zip(masks, rests, strict=True):
             check_deadline()
             context = JointContext(joint_regression(rest, n_labels, *strengths), _stack(rest))
-            _, from_logits, from_truths = context.features(fused[held], first[held])
+            _, from_logits, from_truths = context.features(pooled[held], first[held])
             answers[held] = from_logits + from_truths
             tried.append(context.regression)
         fit = held_out_fit(answers, rows.y_true, rows.weight) if masks else np.zeros(n_labels)

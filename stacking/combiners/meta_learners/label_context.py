@@ -1,7 +1,7 @@
 """Label context: explain each label's own logit by all others, the way one reads a noisy witness.
 
 A first stage (:class:`RidgeContext`'s) gives every label a probability: its *belief*. Three things then say about label
-l what its own logits cannot. The joint regression of fused logits and truths tells how far its logit departs from what
+l what its own logits cannot. The joint regression of pooled logits and truths tells how far its logit departs from what
 the other labels' logits and truths explain (members err together on labels that look alike, so a high logit that those
 labels explain is no evidence), and what the others say about its truth. The dependency network tells on the scale of
 log odds how likely the label is given the others: labels that all but exclude each other are its matter. The generative
@@ -34,9 +34,8 @@ from stacking.combiners.meta_learners.dependency_network import (
 from stacking.combiners.meta_learners.held_out_stages import FittedPass, Folded, fit_pass
 from stacking.combiners.meta_learners.joint_stage import JointContext, fit_joint_stage
 from stacking.combiners.meta_learners.label_posterior import LabelPosterior, fit_label_posterior
-from stacking.combiners.meta_learners.logit_stacker import LogitStacker, cell_log_loss
-from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits, fusing_weights
-from stacking.combiners.meta_learners.ridge_stage import apply_ridge, fit_ridge_stage, ridge_bytes
+from stacking.combiners.meta_learners.logit_stacker import cell_log_loss
+from stacking.combiners.meta_learners.ridge_context import RidgeContext
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 from stacking.links import sigmoid
@@ -51,7 +50,7 @@ the simulated contest and by .2 % on photos of fashion (5,000 rows each)."""
 
 
 @register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=20.0)
-class LabelContextStacker(LogitStacker):
+class LabelContextStacker(RidgeContext):
     """Weigh a label's own logits against what the other labels' logits and probable truths explain of them.
 
     The strongest stacker here where labels depend on each other or members confuse labels in the same way; where they
@@ -72,19 +71,19 @@ class LabelContextStacker(LogitStacker):
 
     Attributes
     ----------
-    fusing_ : ndarray of float64, shape (n_models,)
-        Weights of the members in the fused logits, on the simplex.
+    pool_weights_ : ndarray of float64, shape (n_models,)
+        Weights of the members in the pooled logits, on the simplex.
     ridge_, ridge_outputs_ : ndarray of float64
-        First stage: weights on the fused logits, intercepts last.
+        First stage: weights on the pooled logits, intercepts last.
     first_coefficients_ : ndarray of float64, shape (n_labels, n_models + 2)
         First stage: members' logits, the ridge's answer, intercept.
     to_truth_, to_logit_ : ndarray of float64, shape (2 · n_labels, n_labels)
         The joint regression, on standardized columns.
     moments_ : ndarray of float64, shape (2, 2 · n_labels)
-        Means and scales of fused logits and truths.
+        Means and scales of pooled logits and truths.
     network_ : ndarray of float64, shape (n_labels + 1, n_labels) or (0, n_labels)
         The dependency network, intercepts last; empty where there is one label or nothing can be held out.
-    posterior_own_, posterior_fused_, posterior_fields_, posterior_couplings_ : ndarray of float64
+    posterior_own_, posterior_pooled_, posterior_fields_, posterior_couplings_ : ndarray of float64
         The generative posterior (`LabelPosterior`); empty where a held-out fold did not show that it helps.
     pass_coefficients_ : ndarray of float64, shape (n_earlier_passes, n_labels, n_features + 1)
         The first pass where a second one is kept, else empty.
@@ -117,9 +116,6 @@ class LabelContextStacker(LogitStacker):
 
     method: ClassVar[str] = "label-context"
 
-    fusing_: DoubleArray
-    ridge_: DoubleArray
-    ridge_outputs_: DoubleArray
     first_coefficients_: DoubleArray
     to_truth_: DoubleArray
     to_logit_: DoubleArray
@@ -127,28 +123,26 @@ class LabelContextStacker(LogitStacker):
     network_: DoubleArray
     pass_coefficients_: DoubleArray
     posterior_own_: DoubleArray
-    posterior_fused_: DoubleArray
+    posterior_pooled_: DoubleArray
     posterior_fields_: DoubleArray
     posterior_couplings_: DoubleArray
 
     def _fit_stages(self, rows: TrainingRows, penalty: LogisticPenalty, *, wants_scores: bool) -> DoubleArray:
         """Fit the stages one after the other, each on held-out answers of the one before."""
-        self.fusing_ = fusing_weights(rows)
-        fused = fuse_logits(rows.logits, rows.usable, self.fusing_)
-        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(fused, rows)
+        pooled, context = self._fit_ridge(rows)
         first = fit_pass(rows, [context], penalty)
         self.first_coefficients_ = first.coefficients
-        neighbors = _Neighbors.fit(fused, first, rows)
-        posterior = _try_posterior(rows, fused, neighbors, first)
+        neighbors = _Neighbors.fit(pooled, first, rows)
+        posterior = _try_posterior(rows, pooled, neighbors, first)
         always: list[npt.NDArray[Any]] = [context]
         if posterior is not None:
-            always.append(posterior.held_out(LabelPosterior.log_odds, rows.logits, fused, aligned=False))
-        kept = [fit_pass(rows, [*always, *neighbors.features(fused, first)], penalty)]
+            always.append(posterior.held_out(LabelPosterior.log_odds, rows.logits, pooled, aligned=False))
+        kept = [fit_pass(rows, [*always, *neighbors.features(pooled, first)], penalty)]
         if rows.fold_masks:
             # The pass before is one feature among few: drawing to what labels have in common helps no more.
             free = replace(penalty, strength=AGAIN * penalty.strength, pooled=False)
             beliefs = _limited(kept[0].aligned)
-            again = fit_pass(rows, [*always, *neighbors.features(fused, kept[0]), beliefs], free)
+            again = fit_pass(rows, [*always, *neighbors.features(pooled, kept[0]), beliefs], free)
             kept = [*kept, again] if again.loss < kept[0].loss else kept
         self._remember_stages(neighbors, kept, None if posterior is None else posterior.whole)
         return kept[-1].held_out
@@ -166,31 +160,31 @@ class LabelContextStacker(LogitStacker):
         self.coefficients_ = kept[-1].coefficients
         empty = np.empty((0, n_labels))
         self.posterior_own_ = np.empty((0, n_models + 1)) if posterior is None else posterior.own
-        self.posterior_fused_ = np.empty((0, 2)) if posterior is None else posterior.fused
+        self.posterior_pooled_ = np.empty((0, 2)) if posterior is None else posterior.pooled
         self.posterior_fields_ = empty if posterior is None else posterior.fields
         self.posterior_couplings_ = empty if posterior is None else posterior.couplings
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Apply the first stage, then pass after pass; return what the last one reads."""
-        fused = fuse_logits(logits, self.covers_.T, self.fusing_)
-        always = [apply_ridge(fused, self.ridge_, self.ridge_outputs_)]
+        pooled, context = self._apply_ridge(logits)
+        always = [context]
         beliefs = apply_logistic([*logits, *always], self.first_coefficients_)
         if len(self.posterior_own_):
             posterior = LabelPosterior(
-                self.posterior_own_, self.posterior_fused_, self.posterior_fields_, self.posterior_couplings_
+                self.posterior_own_, self.posterior_pooled_, self.posterior_fields_, self.posterior_couplings_
             )
-            always.append(posterior.log_odds(logits, fused))
-        added = [*always, *self._ask_neighbors(fused, beliefs)]
+            always.append(posterior.log_odds(logits, pooled))
+        added = [*always, *self._ask_neighbors(pooled, beliefs)]
         for earlier in self.pass_coefficients_:
-            beliefs = _limited(apply_logistic([*logits, *added], earlier))
-            added = [*always, *self._ask_neighbors(fused, beliefs), beliefs]
+            beliefs = apply_logistic([*logits, *added], earlier)
+            added = [*always, *self._ask_neighbors(pooled, beliefs), _limited(beliefs)]
         return added
 
-    def _ask_neighbors(self, fused: DoubleArray, beliefs: DoubleArray) -> list[npt.NDArray[Any]]:
+    def _ask_neighbors(self, pooled: DoubleArray, beliefs: DoubleArray) -> list[npt.NDArray[Any]]:
         """Ask the joint regression and the dependency network, if there is one."""
-        chances = sigmoid(_limited(beliefs))
+        chances = sigmoid(beliefs)
         joint = JointContext(JointRegression(self.to_truth_, self.to_logit_), self.moments_)
-        found = [*joint.features(fused, chances)]
+        found = [*joint.features(pooled, chances)]
         return [*found, DependencyNetwork(self.network_).log_odds(chances)] if len(self.network_) else found
 
     def _added_bytes(self, n_rows: int, n_labels: int) -> float:
@@ -199,20 +193,18 @@ class LabelContextStacker(LogitStacker):
         # Moments and an inverse of twice as many columns; of each fold and of all rows, what is kept and what is tried.
         joint = square * (4 * (self.n_folds + 7) + 8 * (self.n_folds + 1))
         network = square * (24 + 5 * (self.n_folds + 1))  # eight pairs of L-BFGS, and the regressions that are kept
-        return max(ridge_bytes(n_rows, n_labels, self.n_folds), joint, network) + 120.0 * n_rows * n_labels
+        return max(super()._added_bytes(n_rows, n_labels), joint, network) + 120.0 * n_rows * n_labels
 
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
-        """Rebuild the stacker; earlier versions had equal weights, ridges among labels only, and one plain pass."""
+        """Rebuild the stacker; earlier versions had one pass, no dependency network and no posterior."""
         n_models, n_labels = arrays["covers_"].shape
         nothing = np.empty((0, n_labels))
         earlier = {
-            "fusing_": equal_weights(arrays["covers_"]),
-            "ridge_outputs_": nothing,
             "network_": nothing,
             "pass_coefficients_": np.empty((0, n_labels, n_models + 5)),
             "posterior_own_": np.empty((0, n_models + 1)),
-            "posterior_fused_": np.empty((0, 2)),
+            "posterior_pooled_": np.empty((0, 2)),
             "posterior_fields_": nothing,
             "posterior_couplings_": nothing,
         }
@@ -227,25 +219,25 @@ class _Neighbors:
     network: Folded[DependencyNetwork] | None
 
     @classmethod
-    def fit(cls, fused: DoubleArray, first: FittedPass, rows: TrainingRows) -> _Neighbors:
+    def fit(cls, pooled: DoubleArray, first: FittedPass, rows: TrainingRows) -> _Neighbors:
         """Fit the joint regression and, where there are folds and other labels, the dependency network."""
-        joint = fit_joint_stage(fused, sigmoid(first.aligned), rows)
+        joint = fit_joint_stage(pooled, sigmoid(first.aligned), rows)
         masks = rows.fold_masks
-        if not masks or fused.shape[1] == 1:
+        if not masks or pooled.shape[1] == 1:
             return cls(joint, None)
         strength = choose_strength(rows.y_true, rows.weight, masks[0])
         whole, *parts = (
             fit_dependency_network(
                 rows.y_true[fitting], None if rows.weight is None else rows.weight[fitting], strength
             )
-            for fitting in (np.ones(len(fused), dtype=bool), *(~held for held in masks))
+            for fitting in (np.ones(len(pooled), dtype=bool), *(~held for held in masks))
         )
         return cls(joint, Folded(whole, tuple(parts), tuple(masks)))
 
-    def features(self, fused: DoubleArray, believed: FittedPass) -> list[npt.NDArray[Any]]:
+    def features(self, pooled: DoubleArray, believed: FittedPass) -> list[npt.NDArray[Any]]:
         """Ask about each row what was fitted without it, at held-out beliefs."""
-        chances = sigmoid(_limited(believed.aligned))
-        found = [*self.joint.held_out(JointContext.features, fused, chances)]
+        chances = sigmoid(believed.aligned)
+        found = [*self.joint.held_out(JointContext.features, pooled, chances)]
         if self.network is not None:
             found.append(self.network.held_out(DependencyNetwork.log_odds, chances))
         return found
@@ -257,19 +249,19 @@ def _limited(logits: DoubleArray) -> DoubleArray:
 
 
 def _try_posterior(
-    rows: TrainingRows, fused: DoubleArray, neighbors: _Neighbors, first: FittedPass
+    rows: TrainingRows, pooled: DoubleArray, neighbors: _Neighbors, first: FittedPass
 ) -> Folded[LabelPosterior] | None:
     """Fit the posterior where, on one held-out fold, it is likelier than the first stage, which sees all logits too."""
     if neighbors.network is None or rows.y_true.size < LEAST_CELLS:
         return None
     held, network = neighbors.network.masks[0], neighbors.network
-    alone = fit_label_posterior(rows.subset(~held), fused[~held], network.parts[0])
+    alone = fit_label_posterior(rows.subset(~held), pooled[~held], network.parts[0])
     test = rows.subset(held)
-    loss = cell_log_loss(test, alone.log_odds(test.logits, fused[held])).sum()
+    loss = cell_log_loss(test, alone.log_odds(test.logits, pooled[held])).sum()
     if loss >= cell_log_loss(test, first.held_out[held]).sum():
         return None
     others = (
-        fit_label_posterior(rows.subset(~mask), fused[~mask], part)
+        fit_label_posterior(rows.subset(~mask), pooled[~mask], part)
         for mask, part in zip(network.masks[1:], network.parts[1:], strict=True)
     )
-    return Folded(fit_label_posterior(rows, fused, network.whole), (alone, *others), network.masks)
+    return Folded(fit_label_posterior(rows, pooled, network.whole), (alone, *others), network.masks)

@@ -1,12 +1,12 @@
 """What all scores of a row say together about all its labels: a generative law, asked by Gibbs sampling.
 
-The fused logits z of a row are taken as normal around m + d ∘ y with one covariance C (linear discriminant analysis
+The pooled logits z of a row are taken as normal around m + d ∘ y with one covariance C (linear discriminant analysis
 over label vectors). Their evidence is then h·y + ½ yᵀ J y with h = d ∘ C⁻¹ (z − m) − ½ d² ∘ diag C⁻¹ and J = −diag(d)
-C⁻¹ diag(d) off the diagonal. To h come what a label's own members say beyond their fused logit, by logistic regression:
-where a noise shared by several labels explains a high logit, the logit counts less. A dependency network adds what the
-labels say about each other. Marginals come from Gibbs sampling (S. Geman, D. Geman, IEEE PAMI 6, 1984). The law is
-right where members err by additive noise and badly wrong for some real networks, whose errors depend on the labels; so
-it serves as one feature only, and only where held-out rows show that it helps.
+C⁻¹ diag(d) off the diagonal. To h come what a label's own members say beyond their pooled logit, by logistic
+regression: where a noise shared by several labels explains a high logit, the logit counts less. A dependency network
+adds what the labels say about each other. Marginals come from Gibbs sampling (S. Geman, D. Geman, IEEE PAMI 6, 1984).
+The law is right where members err by additive noise and badly wrong for some real networks, whose errors depend on the
+labels; so it serves as one feature only, and only where held-out rows show that it helps.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class LabelPosterior:
     ----------
     own : ndarray of float64, shape (n_labels, n_models + 1)
         Logistic regression of each label on its members' logits, intercept last: what its own scores say.
-    fused : ndarray of float64, shape (n_labels, 2)
-        The same on the fused logit: it gives z, in which all labels weigh the members alike.
+    pooled : ndarray of float64, shape (n_labels, 2)
+        The same on the pooled logit: it gives z, in which all labels weigh the members alike.
     fields : ndarray of float64, shape (n_labels + 1, n_labels)
         From z to each label's log odds where all others are absent; constants in the last row.
     couplings : ndarray of float64, shape (n_labels, n_labels)
@@ -54,18 +54,18 @@ class LabelPosterior:
     """
 
     own: DoubleArray
-    fused: DoubleArray
+    pooled: DoubleArray
     fields: DoubleArray
     couplings: DoubleArray
 
-    def log_odds(self, logits: npt.NDArray[np.floating], fused: npt.NDArray[np.floating]) -> DoubleArray:
+    def log_odds(self, logits: npt.NDArray[np.floating], pooled: npt.NDArray[np.floating]) -> DoubleArray:
         """Sample the labels of each row; give their marginal log odds.
 
         Parameters
         ----------
         logits : ndarray, shape (n_models, n_samples, n_labels)
             The members' logits.
-        fused : ndarray, shape (n_samples, n_labels)
+        pooled : ndarray, shape (n_samples, n_labels)
             Their weighted mean.
 
         Returns
@@ -75,7 +75,7 @@ class LabelPosterior:
         """
         from stacking.kernels.gibbs import gibbs_marginals
 
-        z = apply_logistic([fused], self.fused)
+        z = apply_logistic([pooled], self.pooled)
         fields = z @ self.fields[:-1] + self.fields[-1] + (apply_logistic(list(logits), self.own) - z)
         marginals = np.empty(fields.shape, np.float32)
         couplings = np.ascontiguousarray(self.couplings, dtype=np.float32)
@@ -83,15 +83,15 @@ class LabelPosterior:
         return logit(np.clip(marginals, 1e-5, 1.0 - 1e-5)).astype(np.float64)
 
 
-def fit_label_posterior(rows: TrainingRows, fused: DoubleArray, network: DependencyNetwork) -> LabelPosterior:
+def fit_label_posterior(rows: TrainingRows, pooled: DoubleArray, network: DependencyNetwork) -> LabelPosterior:
     """Estimate the law of the logits given the labels.
 
     Parameters
     ----------
     rows : TrainingRows
         Logits, truth and weights.
-    fused : ndarray of float64, shape (n_samples, n_labels)
-        Fused logits.
+    pooled : ndarray of float64, shape (n_samples, n_labels)
+        Pooled logits.
     network : DependencyNetwork
         Fitted on the same rows.
 
@@ -108,8 +108,8 @@ def fit_label_posterior(rows: TrainingRows, fused: DoubleArray, network: Depende
     truth = rows.y_true
     penalty = logit_penalty(_PENALTY, len(rows.logits))
     own = fit_logistic(list(rows.logits), truth, weight=rows.weight, usable=rows.usable, penalty=penalty)
-    alone = fit_logistic([fused], truth, weight=rows.weight, penalty=logit_penalty(_PENALTY, 1))
-    z = apply_logistic([fused], alone)
+    alone = fit_logistic([pooled], truth, weight=rows.weight, penalty=logit_penalty(_PENALTY, 1))
+    z = apply_logistic([pooled], alone)
     weight = np.ones_like(z) if rows.weight is None else rows.weight
     total = np.maximum(weight.sum(axis=0), 1e-12)
     means, share = (weight * z).sum(axis=0) / total, (weight * truth).sum(axis=0) / total

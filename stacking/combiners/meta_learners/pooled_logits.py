@@ -8,16 +8,18 @@ it gives to the members, none of it negative, is how they are weighed (a log-lin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import pooled_coefficients
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 
 
-def fusing_weights(rows: TrainingRows) -> DoubleArray:
+def fit_pool_weights(rows: TrainingRows) -> DoubleArray:
     """Weigh the members by a logistic regression pooled over all labels.
 
     Parameters
@@ -37,7 +39,7 @@ def fusing_weights(rows: TrainingRows) -> DoubleArray:
     return slopes / total if total > 0 else equal_weights(rows.usable.T)
 
 
-def fuse_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray, weights: DoubleArray) -> DoubleArray:
+def pool_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray, weights: DoubleArray) -> DoubleArray:
     """Average logits over the members that a label may use.
 
     Parameters
@@ -61,6 +63,23 @@ def fuse_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray, we
     for block, share in zip(logits, shares.T, strict=True):
         total += np.where(share > 0, block, 0.0) * share
     return total
+
+
+def read_pool_weights(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Bring the arrays of a saved stacker to what this version calls them.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Of its state, with ``covers_``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        With ``pool_weights_``, which version 0.1 called ``fusing_``; all equal where an earlier one had none.
+    """
+    named = {"pool_weights_" if name == "fusing_" else name: array for name, array in arrays.items()}
+    return {"pool_weights_": equal_weights(arrays["covers_"]), **named}
 
 
 def equal_weights(covers: BoolArray) -> DoubleArray:

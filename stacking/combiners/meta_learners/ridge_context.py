@@ -13,10 +13,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._earlier_names import Renamed
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
 from stacking.combiners.meta_learners.logit_stacker import LogitStacker
-from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits, fusing_weights
+from stacking.combiners.meta_learners.pooled_logits import fit_pool_weights, pool_logits, read_pool_weights
 from stacking.combiners.meta_learners.ridge_stage import apply_ridge, fit_ridge_stage, ridge_bytes
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
@@ -42,10 +43,10 @@ class RidgeContext(LogitStacker):
 
     Attributes
     ----------
-    fusing_ : ndarray of float64, shape (n_models,)
-        Weights of the members in the fused logits, on the simplex.
+    pool_weights_ : ndarray of float64, shape (n_models,)
+        Weights of the members in the pooled logits, on the simplex.
     ridge_ : ndarray of float64, shape (n_labels + 1, n_labels) or (n_labels + 1, n_samples + 1)
-        Weights on the fused logits, intercepts in the last row; with fewer rows than labels they lead to the rows.
+        Weights on the pooled logits, intercepts in the last row; with fewer rows than labels they lead to the rows.
     ridge_outputs_ : ndarray of float64, shape (0, n_labels) or (n_samples + 1, n_labels)
         Weights from there to the labels; empty where `ridge_` leads to them.
     coefficients_ : ndarray of float64, shape (n_labels, n_models + 2)
@@ -77,20 +78,30 @@ class RidgeContext(LogitStacker):
 
     method: ClassVar[str] = "ridge-context"
 
-    fusing_: DoubleArray
+    pool_weights_: DoubleArray
+    fusing_ = Renamed("pool_weights_")
     ridge_: DoubleArray
     ridge_outputs_: DoubleArray
 
     def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
         """Fit the ridge; return its cross-fitted answers."""
-        self.fusing_ = fusing_weights(rows)
-        fused = fuse_logits(rows.logits, rows.usable, self.fusing_)
-        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(fused, rows)
-        return [context]
+        return [self._fit_ridge(rows)[1]]
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Return the ridge's answers."""
-        return [apply_ridge(fuse_logits(logits, self.covers_.T, self.fusing_), self.ridge_, self.ridge_outputs_)]
+        return [self._apply_ridge(logits)[1]]
+
+    def _fit_ridge(self, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray]:
+        """Fit the ridge; return the pooled logits and its cross-fitted answers."""
+        self.pool_weights_ = fit_pool_weights(rows)
+        pooled = pool_logits(rows.logits, rows.usable, self.pool_weights_)
+        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(pooled, rows)
+        return pooled, context
+
+    def _apply_ridge(self, logits: FloatArray) -> tuple[DoubleArray, DoubleArray]:
+        """Return the pooled logits and the ridge's answers."""
+        pooled = pool_logits(logits, self.covers_.T, self.pool_weights_)
+        return pooled, apply_ridge(pooled, self.ridge_, self.ridge_outputs_)
 
     def _added_bytes(self, n_rows: int, n_labels: int) -> float:
         """Count the ridge's matrices."""
@@ -99,8 +110,5 @@ class RidgeContext(LogitStacker):
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the stacker; earlier versions weighed all members alike and solved every ridge among the labels."""
-        earlier = {
-            "fusing_": equal_weights(arrays["covers_"]),
-            "ridge_outputs_": np.empty((0, arrays["covers_"].shape[-1])),
-        }
-        return super()._from_state(values, {**earlier, **arrays}, texts)
+        earlier = {"ridge_outputs_": np.empty((0, arrays["covers_"].shape[-1]))}
+        return super()._from_state(values, {**earlier, **read_pool_weights(arrays)}, texts)

@@ -1,4 +1,4 @@
-"""The ridge regression of all labels' truths on all labels' fused logits, from whichever side is smaller.
+"""The ridge regression of all labels' truths on all labels' pooled logits, from whichever side is smaller.
 
 With many rows it is solved from cross products of the labels, which add up over folds. With fewer rows than labels
 the same answers come from products among the rows (the dual form), where no matrix of labels by labels is made: 50
@@ -17,7 +17,7 @@ from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.process.deadline import check_deadline
 
 STRENGTHS = (30.0, 300.0, 3_000.0, 10_000.0, 30_000.0)
-"""Ridge strengths to choose from, on standardized fused logits, whose squares add up to the number of rows. A choice;
+"""Ridge strengths to choose from, on standardized pooled logits, whose squares add up to the number of rows. A choice;
 no measurement is on record: each label takes the one that predicts its held-out rows best."""
 
 
@@ -76,15 +76,15 @@ def add_moments(parts: list[Moments]) -> Moments:
     return total
 
 
-def fit_ridge_stage(fused: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
-    """Regress the truth on the fused logits of all labels, each label with the strength that serves it best.
+def fit_ridge_stage(pooled: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """Regress the truth on the pooled logits of all labels, each label with the strength that serves it best.
 
     With fewer rows than labels the regression is solved among the rows (its dual form): the same answers without any
     matrix of labels by labels.
 
     Parameters
     ----------
-    fused : ndarray of float64, shape (n_samples, n_labels)
+    pooled : ndarray of float64, shape (n_samples, n_labels)
         Fused logits.
     rows : TrainingRows
         Truth, weights, folds.
@@ -102,33 +102,33 @@ def fit_ridge_stage(fused: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray
     ----------
     C. Saunders, A. Gammerman, V. Vovk, "Ridge regression learning algorithm in dual variables", ICML 1998.
     """
-    if len(fused) < fused.shape[1]:
-        return _fit_dual(fused, rows)
-    n_labels = fused.shape[1]
+    if len(pooled) < pooled.shape[1]:
+        return _fit_dual(pooled, rows)
+    n_labels = pooled.shape[1]
     no_outputs = np.empty((0, n_labels))
-    parts = moments_by_fold(np.concatenate([fused, rows.y_true], axis=1), rows)
+    parts = moments_by_fold(np.concatenate([pooled, rows.y_true], axis=1), rows)
     total = add_moments(parts)
     masks = rows.fold_masks
-    answers = np.zeros((len(STRENGTHS), *fused.shape), dtype=np.float32)
+    answers = np.zeros((len(STRENGTHS), *pooled.shape), dtype=np.float32)
     for held, part in zip(masks, parts, strict=False):
         check_deadline()
         for answer, weights in zip(answers, _raw_ridges(total - part, n_labels), strict=True):
-            answer[held] = fused[held] @ weights[:-1] + weights[-1]
+            answer[held] = pooled[held] @ weights[:-1] + weights[-1]
     fitted = _raw_ridges(total, n_labels)
     if not masks:
         strongest = fitted[-1]
-        return strongest, no_outputs, fused @ strongest[:-1] + strongest[-1]
+        return strongest, no_outputs, pooled @ strongest[:-1] + strongest[-1]
     best = np.argmax([held_out_fit(answer, rows.y_true, rows.weight) for answer in answers], axis=0)
     columns = np.arange(n_labels)
     return fitted[best, :, columns].T.copy(), no_outputs, answers[best, :, columns].T.astype(np.float64)
 
 
-def apply_ridge(fused: DoubleArray, weights: DoubleArray, outputs: DoubleArray) -> DoubleArray:
+def apply_ridge(pooled: DoubleArray, weights: DoubleArray, outputs: DoubleArray) -> DoubleArray:
     """Give the ridge's answers.
 
     Parameters
     ----------
-    fused : ndarray of float64, shape (n_samples, n_labels)
+    pooled : ndarray of float64, shape (n_samples, n_labels)
         Fused logits.
     weights, outputs : ndarray of float64
         As `fit_ridge_stage` gave them.
@@ -138,7 +138,7 @@ def apply_ridge(fused: DoubleArray, weights: DoubleArray, outputs: DoubleArray) 
     ndarray of float64, shape (n_samples, n_labels)
         One answer per label.
     """
-    answer = fused @ weights[:-1] + weights[-1]
+    answer = pooled @ weights[:-1] + weights[-1]
     return answer @ outputs if len(outputs) else answer
 
 
@@ -170,19 +170,19 @@ def _raw_ridges(moments: Moments, n_labels: int) -> DoubleArray:
     return np.concatenate([weights, intercepts[:, None, :]], axis=1)
 
 
-def _fit_dual(fused: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+def _fit_dual(pooled: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     """Fit the ridge among the rows."""
     weight, masks = row_weight(rows), rows.fold_masks
-    answers = np.zeros((len(STRENGTHS), *fused.shape), dtype=np.float32)
+    answers = np.zeros((len(STRENGTHS), *pooled.shape), dtype=np.float32)
     for held in masks:
         check_deadline()
-        fold = _DualRidge.fit(fused[~held], rows.y_true[~held], None if weight is None else weight[~held])
+        fold = _DualRidge.fit(pooled[~held], rows.y_true[~held], None if weight is None else weight[~held])
         for answer, strength in zip(answers, STRENGTHS, strict=True):
-            answer[held] = apply_ridge(fused[held], fold.inputs, fold.outputs(strength))
-    whole = _DualRidge.fit(fused, rows.y_true, weight)
+            answer[held] = apply_ridge(pooled[held], fold.inputs, fold.outputs(strength))
+    whole = _DualRidge.fit(pooled, rows.y_true, weight)
     if not masks:
         outputs = whole.outputs(STRENGTHS[-1])
-        return whole.inputs, outputs, apply_ridge(fused, whole.inputs, outputs)
+        return whole.inputs, outputs, apply_ridge(pooled, whole.inputs, outputs)
     best = np.argmax([held_out_fit(answer, rows.y_true, rows.weight) for answer in answers], axis=0)
     chosen = np.take_along_axis(answers, best[None, None, :], axis=0)[0].astype(np.float64)
     return whole.inputs, whole.outputs(np.array(STRENGTHS)[best]), chosen
@@ -198,13 +198,13 @@ class _DualRidge:
     means: DoubleArray  # (n_labels,) of the targets
 
     @classmethod
-    def fit(cls, fused: DoubleArray, truth: DoubleArray, weight: DoubleArray | None) -> _DualRidge:
+    def fit(cls, pooled: DoubleArray, truth: DoubleArray, weight: DoubleArray | None) -> _DualRidge:
         """Solve what all strengths share."""
-        root = np.ones(len(fused)) if weight is None else np.sqrt(weight)
-        means, scales, x = _standardise(fused, root)
-        target_means, target_scales, y = _standardise(truth, root)
+        root = np.ones(len(pooled)) if weight is None else np.sqrt(weight)
+        means, scales, x = _standardize(pooled, root)
+        target_means, target_scales, y = _standardize(truth, root)
         values, vectors = np.linalg.eigh(x @ x.T)
-        inputs = np.zeros((fused.shape[1] + 1, len(fused) + 1))
+        inputs = np.zeros((pooled.shape[1] + 1, len(pooled) + 1))
         inputs[:-1, :-1] = (x.T @ vectors) / scales[:, None]
         inputs[-1, :-1] = -means @ inputs[:-1, :-1]
         inputs[-1, -1] = 1.0
@@ -215,7 +215,7 @@ class _DualRidge:
         return np.concatenate([self.targets / (self.values[:, None] + strength), self.means[None]])
 
 
-def _standardise(columns: DoubleArray, root: DoubleArray) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+def _standardize(columns: DoubleArray, root: DoubleArray) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     """Return weighted means and scales, and the columns standardized and times the root of the weight."""
     total = max(float((root**2).sum()), 1e-12)
     means = (root**2) @ columns / total

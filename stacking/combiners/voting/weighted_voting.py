@@ -12,17 +12,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from optimizers import OptimizationResult, minimize
+from optimizers import OptimizationResult, list_optimizer_options, minimize
+from optimizers.greedy import greedy_together
 from stacking._checks import check_choice, check_weights
 from stacking._typing import DoubleArray, FloatArray
-from stacking.combiners.combiner import Combiner
+from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import register_method
 from stacking.combiners.voting.label_weights import GroupSearch, find_label_groups, search_label_weights
 from stacking.combiners.voting.means import combine, covered_weights
 from stacking.combiners.voting.member_limits import MemberLimits, MemberSubset, within_limits
+from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.combiners.voting.objectives.objective import WeightObjective
 from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
-from stacking.combiners.voting.objectives.registry import create_objective
+from stacking.combiners.voting.objectives.registry import list_objectives
+from stacking.metrics.named import Metric
 from stacking.predictions import PredictionSet
 
 _NEGLIGIBLE = 1e-6  # as in `stacking.combiners.voting.member_limits`
@@ -44,7 +47,7 @@ _vote = partial(register_method, kind="vote", objective="micro-f1-best")
     weights_per="label",
 )
 @_vote("hill-climbing", "hill climbing for micro-F1", cost=4.0, optimizer="hill-climbing")
-@_vote("pso", "particle swarm for micro-F1", cost=4.0, optimizer="pso")
+@_vote("pso", "particle swarm for micro-F1", cost=4.0, optimizer="pso", requires="pyswarms")
 class WeightedVoting(Combiner):
     """Average the members' scores with weights searched for an objective.
 
@@ -52,11 +55,13 @@ class WeightedVoting(Combiner):
     ----------
     optimizer : str, default "greedy"
         One of `optimizers.list_optimizers`; ``"slsqp"`` needs an objective with a gradient (``"log-loss"``).
-    objective : str, default "micro-f1-best"
-        What the weights optimize, one of `stacking.combiners.voting.objectives.registry.list_objectives`: micro-F1
-        at the best single threshold (``"micro-f1-best"``), at .5 (``"micro-f1-half"``) or at the best thresholds per
-        label (``"micro-f1-per-label"``), ``"macro-f1"`` at the latter, ``"mean-average-precision"``, or binary
-        cross-entropy (``"log-loss"``).
+    objective : str or Metric, default "micro-f1-best"
+        What the weights optimize: any metric, as `stacking.metrics.find_metric` takes it (at each candidate's best
+        thresholds where it looks at decisions, see `stacking.combiners.voting.objectives.of_metric`), or one of
+        `stacking.combiners.voting.objectives.registry.list_objectives`: micro-F1 at the best
+        single threshold (``"micro-f1-best"``), at .5 (``"micro-f1-half"``) or at the best thresholds per label
+        (``"micro-f1-per-label"``), ``"macro-f1"`` at the latter, ``"mean-average-precision"``, or binary cross-entropy
+        (``"log-loss"``).
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         Mean of scores or of logits.
     random_state : int, Generator or None, default 0
@@ -129,7 +134,7 @@ class WeightedVoting(Combiner):
     def __init__(  # noqa: PLR0913 - scikit-learn's parameters are flat
         self,
         optimizer: str = "greedy",
-        objective: str = "micro-f1-best",
+        objective: str | Metric = "micro-f1-best",
         mean: str = "arithmetic",
         random_state: int | np.random.Generator | None = 0,
         max_members: int | None = None,
@@ -155,6 +160,12 @@ class WeightedVoting(Combiner):
         self.member_costs = member_costs
         self.max_cost = max_cost
 
+    def _state(self) -> CombinerState:
+        """Save the objective by its name."""
+        values, arrays, texts = super()._state()
+        values["parameters"]["objective"] = getattr(self.objective, "name", self.objective)
+        return values, arrays, texts
+
     def _fit(self, predictions: PredictionSet) -> None:
         """Search the weights on all rows, or on a stratified sample of them."""
         self._check_parameters()
@@ -170,8 +181,9 @@ class WeightedVoting(Combiner):
         self.loss_ = float(result.loss)
         self.n_evaluations_ = int(result.n_evaluations)
         if group_of is not None:
+            minimizers = self._group_minimizers(rng)
             search = GroupSearch(
-                self.objective, self.mean, self._group_minimizer(rng), self._allowed(), float(self.shrinkage)
+                str(self.objective), self.mean, minimizers[0], self._allowed(), float(self.shrinkage), minimizers[1]
             )
             self.weights_ = search_label_weights(predictions, self.shared_weights_, group_of, search)
 
@@ -187,6 +199,11 @@ class WeightedVoting(Combiner):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1 or None: got {value}.")
         check_choice(self.weights_per, _WEIGHTS_PER, name="weights_per")
+        if self.weights_per != "model" and self.objective not in list_objectives():
+            raise ValueError(
+                f"objective must be one of {', '.join(list_objectives())} where labels or groups have weights of their "
+                f"own: got {getattr(self.objective, 'name', self.objective)!r}."
+            )
         if not 0.0 <= self.shrinkage < np.inf:
             raise ValueError(f"shrinkage must be finite and not negative: got {self.shrinkage}.")
         if isinstance(self.start, str):
@@ -233,8 +250,8 @@ class WeightedVoting(Combiner):
             options["initial"] = minimize(smooth, n_models, "slsqp", random_state=rng).weights[None]
         return options
 
-    def _group_minimizer(self, rng: np.random.Generator) -> Any:
-        """Return the search of one group of labels: the same optimizer, from given weights."""
+    def _group_minimizers(self, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Return the search of one group of labels, the same optimizer from given weights, and of many if it can."""
         options = {key: value for key, value in (self.optimizer_options or {}).items() if key != "initial"}
         if self.optimizer == "greedy":
             options.setdefault("n_iterations", _GROUP_ITERATIONS)
@@ -243,7 +260,8 @@ class WeightedVoting(Combiner):
             result = minimize(objective, n_members, self.optimizer, random_state=rng, initial=initial[None], **options)
             return result.weights
 
-        return search
+        side_by_side = self.optimizer == "greedy" and options.keys() <= list_optimizer_options("greedy").keys()
+        return search, partial(greedy_together, **options) if side_by_side else None
 
     def _allowed(self) -> npt.NDArray[np.bool_]:
         """Tell which members may get weight in a label: under a limit only those of the shared weights."""

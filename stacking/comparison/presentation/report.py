@@ -9,21 +9,28 @@ from typing import Any
 from stacking.comparison.presentation.label_section import label_section, shown_methods
 from stacking.comparison.presentation.weight_section import weight_section
 from stacking.comparison.results import ComparisonResults, LeaderboardRow
+from stacking.metrics.named import DEFAULT_METRIC
 from stacking.report import Block, Cell, Code, Column, Figure, KeyFigure, Paragraph, Report, Section, Table
 from stacking.report.figures import ladder_figure, leaderboard_figure, reliability_figure, threshold_figure
 from stacking.report.figures.canvas import shorten
-from stacking.report.writing import write_gain, write_interval, write_score
+from stacking.report.writing import write_estimate, write_gain, write_interval, write_score
 
 _RULE_NAMES = {
     "half": ".5",
     "single": "one",
     "cross-validated": "per label where they hold up",
     "exact-micro-f1": "per label",
+    "best-single": "one",
+    "expected-f1": "per label, by expected F1",
+    "expected-f1:pseudo_positives=3": "per label, by expected and observed F1",
+    "samples-f1": "each sample by its expected F1",
+    "cost": "one",
+    "cost-per-label": "per label",
 }
 _WORTH_SAYING = 0.0005  # half of the last digit of the scores in this text: a smaller lead could not be seen
 _NOTES = (
-    "What the methods report about themselves. A race of auto lists cross-fitted micro-F1, the difference to the best "
-    "± its standard error, and wall seconds."
+    "What the methods report about themselves. A race of auto lists the cross-fitted metric, the difference to the "
+    "best ± its standard error, and wall seconds."
 )
 
 
@@ -74,8 +81,13 @@ def comparison_sections(comparison: ComparisonResults) -> list[Section]:
     list of Section
         The last one is about the protocol.
     """
-    sections = [_leaderboard(comparison)]
-    for section in (_gain(comparison), weight_section(comparison), label_section(comparison), _curves(comparison)):
+    sections = [leaderboard_section(comparison)]
+    for section in (
+        gain_section(comparison),
+        weight_section(comparison),
+        label_section(comparison),
+        curves_section(comparison),
+    ):
         sections += [section] if section is not None else []
     return [*sections, _protocol(comparison)]
 
@@ -104,31 +116,35 @@ def write_verdict(comparison: ComparisonResults) -> str:
         if ensemble
         else shown.method
     )
-    sentences = [
-        f"{subject} scores {write_score(shown.score, 3)} {write_interval(shown.low, shown.high, digits=3)} micro-F1"
-    ]
+    sentences = [f"{subject} scores {write_estimate(shown.score, shown.low, shown.high)} {_title(comparison)}"]
     if ensemble is not None and member is not None:
         name = f"its best member {shorten(member.method, 40)}"
         sentences[0] += f", {_against(comparison, ensemble, member.method, name)}"
         if any(row.method == "mean" for row in comparison.rows) and ensemble.method != "mean":
             sentences[0] += f" and {_against(comparison, ensemble, 'mean', 'the plain mean')}"
     top = comparison.rows[0]
-    if ensemble is not None and top.score - ensemble.score >= _WORTH_SAYING:
-        sentences.append(f"The highest row of the table is {top.method} with {write_score(top.score, 3)}")
-    sentences.append(f"The constant answer scores {write_score(comparison.constant_answer, 3)}")
+    if ensemble is not None and comparison.metric.sign * (top.score - ensemble.score) >= _WORTH_SAYING:
+        best = "highest" if comparison.metric.greater_is_better else "best"
+        sentences.append(f"The {best} row of the table is {top.method} with {write_score(top.score)}")
+    sentences.append(f"The constant answer scores {write_score(comparison.constant_answer)}")
     if comparison.failures:
         count = len(comparison.failures)
         sentences.append(f"{count} method{'s' if count > 1 else ''} could not be scored; the reasons are below")
     return ". ".join(sentences) + "."
 
 
+def _title(comparison: ComparisonResults) -> str:
+    """Name the metric, and its direction where lower is better."""
+    return comparison.metric.title + ("" if comparison.metric.greater_is_better else " (lower is better)")
+
+
 def _against(comparison: ComparisonResults, row: LeaderboardRow, other: str, name: str) -> str:
     """Compare a row with another one in words, saying when the interval does not decide."""
     difference = comparison.difference(row.method, other)
     side = "above" if difference.value >= 0 else "below"
-    limits = write_interval(difference.low, difference.high, digits=3, signed=True)
+    limits = write_interval(difference.low, difference.high, signed=True)
     unsettled = "; not settled by these samples" if difference.low <= 0 <= difference.high else ""
-    return f"{write_score(abs(difference.value), 3)} {side} {name} ({limits}{unsettled})"
+    return f"{write_score(abs(difference.value))} {side} {name} ({limits}{unsettled})"
 
 
 def _key_figures(comparison: ComparisonResults) -> list[KeyFigure]:
@@ -136,18 +152,35 @@ def _key_figures(comparison: ComparisonResults) -> list[KeyFigure]:
     items = []
     for name, row in (("ensemble", comparison.ensemble), ("best member", comparison.best_member)):
         if row is not None:
-            limits = write_interval(row.low, row.high, digits=3)
-            items.append(KeyFigure(f"{name}: {shorten(row.method, 24)}", write_score(row.score, 3), limits))
+            limits = write_interval(row.low, row.high)
+            items.append(KeyFigure(f"{name}: {shorten(row.method, 24)}", write_score(row.score), limits))
     ensemble = comparison.ensemble
     if ensemble is not None and ensemble.vs_best_member is not None:
-        limits = write_interval(ensemble.vs_best_member_low, ensemble.vs_best_member_high, digits=3, signed=True)
-        items.append(KeyFigure("gain over it", write_gain(ensemble.vs_best_member, 3), limits))
-    items.append(KeyFigure("constant answer", write_score(comparison.constant_answer, 3), "looks at nothing"))
+        limits = write_interval(ensemble.vs_best_member_low, ensemble.vs_best_member_high, signed=True)
+        items.append(
+            KeyFigure(
+                "gain over it" if comparison.metric.greater_is_better else "difference to it",
+                write_gain(ensemble.vs_best_member),
+                limits,
+            )
+        )
+    items.append(KeyFigure("constant answer", write_score(comparison.constant_answer), "looks at nothing"))
     return items
 
 
-def _leaderboard(comparison: ComparisonResults) -> Section:
-    """Rank the methods."""
+def leaderboard_section(comparison: ComparisonResults) -> Section:
+    """Rank the methods.
+
+    Parameters
+    ----------
+    comparison : ComparisonResults
+        What was found.
+
+    Returns
+    -------
+    Section
+        A chart and its table.
+    """
     rows = comparison.rows
     chart = leaderboard_figure(
         [row.method for row in rows],
@@ -156,22 +189,17 @@ def _leaderboard(comparison: ComparisonResults) -> Section:
         [row.high for row in rows],
         kinds=[row.kind for row in rows],
         reference=("constant answer", comparison.constant_answer),
+        metric=_title(comparison),
     )
-    units = comparison.manifest["bootstrap"]["units"]
+    bootstrap = comparison.manifest["bootstrap"]
+    refitted = f" and a {bootstrap['fit_error']}, for what other samples would have fitted"
     caption = (
-        f"Held-out micro-F1 with 95 % limits of a paired bootstrap over {units}. The limits say how sure one score is; "
+        f"Held-out {_title(comparison)} with 95 % limits of a paired bootstrap over {bootstrap['units']}"
+        f"{refitted if bootstrap['fit_error'] else ''}. The limits say how sure one score is; "
         "because all methods are scored on the same samples, differences are surer than the overlap suggests (table)."
     )
     blocks: list[Block] = [Figure(chart, caption), _leaderboard_table(comparison)]
-    blocks.append(
-        Paragraph(
-            "Score is that of the predictor as fit ships it, with the decision rule that cross-fitting on the fitting "
-            "side chose; the next two columns give one threshold for all labels, and exact per-label thresholds. "
-            "Seconds are CPU seconds for fitting, cross-fitting, tuning and scoring on all splits; the model read "
-            "first pays for loading compiled code.",
-            "note",
-        )
-    )
+    blocks.append(Paragraph(_explain_columns(comparison), "note"))
     blocks.append(_cost_table(comparison))
     notes: list[list[Cell]] = [[row.method, note] for row in comparison.rows for note in row.notes]
     if notes:
@@ -182,35 +210,56 @@ def _leaderboard(comparison: ComparisonResults) -> Section:
     return Section("Leaderboard", blocks)
 
 
+def _explain_columns(comparison: ComparisonResults) -> str:
+    """Say what the columns of the leaderboard are."""
+    metric = comparison.metric
+    seconds = (
+        "Seconds are CPU seconds for fitting, cross-fitting, tuning and scoring on all splits; the model read first "
+        "pays for loading compiled code."
+    )
+    if not metric.needs_decisions:
+        return (
+            f"{metric.title} looks at scores only, so thresholds play no part in it; micro-F1 and macro-F1 are those "
+            f"of the decisions that fit ships. {seconds}"
+        )
+    per_label = "exact per-label thresholds" if metric.name == DEFAULT_METRIC else "a threshold for each label"
+    return (
+        "Score is that of the predictor as fit ships it, with the decision rule that cross-fitting on the fitting side "
+        f"chose; the next two columns give one threshold for all labels, and {per_label}. {seconds}"
+    )
+
+
 def _leaderboard_table(comparison: ComparisonResults) -> Table:
     """List every row with its differences."""
+    metric = comparison.metric
+    decided = [Column("one threshold", "score"), Column("per label", "score")] if metric.needs_decisions else []
+    # Beside the metric itself stand the F1 averages that it is not.
+    others = [average for average in ("micro-F1", "macro-F1") if average != metric.title]
     columns = [
         Column("method"),
-        Column("score", "score"),
+        Column("score" if metric.name == DEFAULT_METRIC else metric.title, "score"),
         Column("95 % limits", "interval"),
-        Column("one threshold", "score"),
-        Column("per label", "score"),
+        *decided,
         Column("to best member", "gain"),
         Column("95 % limits", "interval"),
         Column("to mean", "gain"),
-        Column("macro-F1", "score"),
+        *(Column(average, "score") for average in others),
         Column("CPU", "seconds"),
     ]
     rows: list[list[Cell]] = []
     for row in comparison.rows:
-        limits = write_interval(row.vs_best_member_low, row.vs_best_member_high, digits=3, signed=True)
+        limits = write_interval(row.vs_best_member_low, row.vs_best_member_high, signed=True)
         own = row.vs_best_member is not None and comparison.best_member is not None and row is comparison.best_member
         rows.append(
             [
                 row.method,
                 row.score,
-                write_interval(row.low, row.high, digits=3),
-                row.score_single,
-                row.score_per_label,
+                write_interval(row.low, row.high),
+                *([row.score_single, row.score_per_label] if decided else []),
                 None if own else row.vs_best_member,
                 "" if own else limits,
                 None if row.method == "mean" else row.vs_mean,
-                row.macro_f1,
+                *({"micro-F1": row.micro_f1, "macro-F1": row.macro_f1}[average] for average in others),
                 row.cpu_seconds,
             ]
         )
@@ -248,25 +297,38 @@ def _cost_table(comparison: ComparisonResults) -> Table:
     return Table(columns, rows, caption=caption, folded=True)
 
 
-def _gain(comparison: ComparisonResults) -> Section | None:
-    """Attribute the gain."""
+def gain_section(comparison: ComparisonResults) -> Section | None:
+    """Attribute the gain.
+
+    Parameters
+    ----------
+    comparison : ComparisonResults
+        What was found.
+
+    Returns
+    -------
+    Section or None
+        None where there is no member or no method.
+    """
     ladder = comparison.ladder
     if ladder is None:
         return None
     chart = ladder_figure(
-        [rung.cause for rung in ladder.rungs],
-        [rung.gain for rung in ladder.rungs],
+        [step.cause for step in ladder.steps],
+        [step.gain for step in ladder.steps],
         ladder.start,
-        f"{ladder.start_name}, one threshold",
+        f"{ladder.start_name}, one threshold" if comparison.metric.needs_decisions else ladder.start_name,
+        metric=_title(comparison),
+        sign=comparison.metric.sign,
     )
     rows: list[list[Cell]] = [
         [
-            rung.cause,
-            "not measured" if rung.gain is None else rung.gain,
-            write_interval(rung.low, rung.high, signed=True),
-            rung.explanation,
+            step.cause,
+            "not measured" if step.gain is None else step.gain,
+            write_interval(step.low, step.high, signed=True),
+            step.explanation,
         ]
-        for rung in ladder.rungs
+        for step in ladder.steps
     ]
     total = ladder.final - ladder.start
     rows.append(["together", total, "", f"from {ladder.start_name} with one threshold to {ladder.final_name}"])
@@ -275,14 +337,25 @@ def _gain(comparison: ComparisonResults) -> Section | None:
         rows,
         strong=[len(rows) - 1],
     )
-    if all(rung.gain is None for rung in ladder.rungs[:-1]):
+    if all(step.gain is None for step in ladder.steps[:-1]):
         return Section("Where the gain comes from", [table])
     caption = "Each step changes one thing; steps add up. All on the same held-out samples."
     return Section("Where the gain comes from", [Figure(chart, caption), table])
 
 
-def _curves(comparison: ComparisonResults) -> Section | None:
-    """Show threshold and reliability curves."""
+def curves_section(comparison: ComparisonResults) -> Section | None:
+    """Show threshold and reliability curves.
+
+    Parameters
+    ----------
+    comparison : ComparisonResults
+        What was found.
+
+    Returns
+    -------
+    Section or None
+        Two charts; None where no scores were kept.
+    """
     shown = shown_methods(comparison)
     if not shown:
         return None

@@ -7,11 +7,13 @@ the same set twice gives the same bytes.
 import os
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from stacking._checks import check_choice, first_names
 from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable
@@ -19,13 +21,13 @@ from stacking.files.output_rules import check_output_file
 from stacking.files.untrusted import read_npz
 from stacking.links import sigmoid_in_place
 from stacking.predictions.forms.matrix_files import header_bytes
-from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
-from stacking.predictions.sources import ALL, rows_per_block
+from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
+from stacking.predictions.sources import iter_blocks
 
 MARK = b"labelstack predictions"
 """Comment of the first array in the archive, which distinguishes a bundle of ours from other files."""
 REQUIRED = ("y_scores", "ids", "models", "labels")
-OPTIONAL = tuple(key for key in PredictionFacts.__annotations__ if key != "extras")
+OPTIONAL = tuple(key for key in PredictionMetadata.__annotations__ if key != "extras")
 
 
 def load_bundle(path: str | os.PathLike[str], *, from_logits: bool = False) -> PredictionSet:
@@ -52,23 +54,50 @@ def load_bundle(path: str | os.PathLike[str], *, from_logits: bool = False) -> P
     ValueError
         If the file is damaged, holds Python objects, lacks a key, or its contents are invalid.
     """
-    arrays = read_npz(path)
+    return bundle_of(read_npz(path), path, from_logits=from_logits)
+
+
+def bundle_of(
+    arrays: Mapping[str, npt.NDArray[Any]], path: str | os.PathLike[str], *, from_logits: bool = False
+) -> PredictionSet:
+    """
+    Make predictions of the arrays of a file, by their names.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        As `load_bundle` takes them from its file.
+    path : path-like
+        The file, for errors.
+    from_logits : bool, default=False
+        True where ``y_scores`` holds logits.
+
+    Returns
+    -------
+    PredictionSet
+        In memory.
+
+    Raises
+    ------
+    ValueError
+        If one is missing or invalid.
+    """
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         held = first_names(list(arrays), 9)
         raise ValueError(f"{path} must hold {', '.join(REQUIRED)}: it lacks {first_names(missing)} and holds {held}.")
     unknown = sorted(set(arrays) - set(REQUIRED) - set(OPTIONAL))
     if unknown:
-        warnings.warn(f"{path} holds unknown keys {first_names(unknown, 9)}: kept in extras.", stacklevel=2)
+        warnings.warn(f"{path} holds unknown keys {first_names(unknown, 9)}: kept in extras.", stacklevel=3)
     scores = arrays["y_scores"]
     if from_logits and scores.dtype.kind == "f":
         scores = scores.astype(np.float32)
         sigmoid_in_place(scores)
-    facts: dict[str, Any] = {key: arrays[key] for key in OPTIONAL if key in arrays}
+    metadata: dict[str, Any] = {key: arrays[key] for key in OPTIONAL if key in arrays}
     extras = {key: arrays[key] for key in unknown}
     names = (arrays["ids"], arrays["models"], arrays["labels"])
     try:
-        return PredictionSet(scores, *names, extras=extras, **facts)
+        return PredictionSet(scores, *names, extras=extras, **metadata)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -139,7 +168,7 @@ def write_bundle(predictions: PredictionSet, file: BinaryIO, *, dtype: str = "fl
         "models": np.array(predictions.models),
         "labels": np.array(predictions.labels),
     }
-    arrays |= {key: value for key, value in predictions.facts().items() if value is not None and key != "extras"}
+    arrays |= {key: value for key, value in predictions.metadata().items() if value is not None and key != "extras"}
     arrays |= predictions.extras
     plain = {key: np.asarray(value) for key, value in arrays.items()}
     for key, array in plain.items():
@@ -196,10 +225,6 @@ def _member(archive: zipfile.ZipFile, key: str, comment: bytes = b"") -> Any:
 
 def _write_scores(predictions: PredictionSet, member: BinaryIO, dtype: str) -> None:
     """Write the scores model by model."""
-    block = rows_per_block(predictions.n_labels)
     for model in range(predictions.n_models):
-        for start in range(0, predictions.n_samples, block):
-            rows = slice(start, min(start + block, predictions.n_samples))
-            scores = np.empty((rows.stop - start, predictions.n_labels), np.float32)
-            predictions.source.read(model, rows, ALL, scores)
+        for _, scores in iter_blocks(partial(predictions.source.read, model), predictions.source.shape[1:]):
             member.write(np.ascontiguousarray(scores, dtype=dtype).data.cast("B"))

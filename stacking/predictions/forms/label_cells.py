@@ -23,6 +23,8 @@ WHITE_SPACE = " "
 SEPARATORS = ("|", ";", ",", WHITE_SPACE)
 _WORDS = {"|": "'|'", ";": "semicolons", ",": "commas", WHITE_SPACE: "spaces"}
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
+_EMPTY = ("()", "{}", "set()")
+"""How Python writes a tuple or set without members: a list without labels where other cells are lists."""
 _ITEM = re.compile(
     r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s,'"\[\](){}]+(?:[ \t]+[^\s,'"\[\](){}]+)*))\s*"""
 )
@@ -218,13 +220,13 @@ def _read_column(texts: list[str], known: frozenset[str] | None, separator: str 
         barred = any("|" in text for text in texts)
         lists = [] if whole or (barred and all(key in known for text in texts for key in _split(text, "|"))) else lists
     if lists:
-        plain = next((text for text in texts if not _is_list(text)), None)
+        plain = next((text for text in texts if not _is_list(text) and text not in _EMPTY), None)
         if plain is not None:
             raise ValueError(
                 f"{who} must write all labels in one form: {lists[0][:80]!r} looks like a list and {plain[:80]!r} is "
                 "none; join labels by '|'."
             )
-        return {text: _parse_list(text, who) for text in texts}
+        return {text: () if text in _EMPTY else _parse_list(text, who) for text in texts}
     return _by_evidence(texts, who) if known is None else _by_known(texts, known, who)
 
 

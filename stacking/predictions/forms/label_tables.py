@@ -16,16 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from stacking._checks import check_names, first_duplicate, first_names
+from stacking.named_arrays import find_id_column
 from stacking.predictions.forms.label_cells import Keys, Kind, LabelList, split_cells, warn_of_rare_labels
 from stacking.predictions.forms.tables import (
     BLANKS,
+    HeldFrame,
     Table,
-    find_cell_separator,
-    find_id_column,
+    is_columnar,
     read_header_row,
     read_numbers,
     read_texts,
 )
+from stacking.predictions.forms.text_form import find_cell_separator
 
 _ONE_LABEL_COLUMNS: dict[str, Kind | None] = {
     "label": None,
@@ -70,7 +72,7 @@ class LabelTable:
         The matrix, NaN where blank.
     absent : list of tuple of str or None
         The labels that a long table says every sample lacks; labels in neither list are not known.
-    beside : dict of str to list of str
+    extra_columns : dict of str to list of str
         Further columns that were asked for, by name.
     unused : tuple of str
         The columns that nobody asked for.
@@ -81,18 +83,18 @@ class LabelTable:
     kind: Kind | None = None
     numbers: Table | None = None
     absent: list[Keys] | None = None
-    beside: dict[str, list[str]] = field(default_factory=dict)
+    extra_columns: dict[str, list[str]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
 
 def read_label_table(
-    path: Path,
+    path: Path | HeldFrame,
     labels: LabelList | None = None,
     *,
     id_column: str | None = None,
     labels_column: str | None = None,
     separator: str | None = None,
-    beside: Collection[str] = (),
+    extra_columns: Collection[str] = (),
     sample_columns: Collection[str] = (),
 ) -> LabelTable:
     """
@@ -100,15 +102,15 @@ def read_label_table(
 
     Parameters
     ----------
-    path : Path
-        A CSV, TSV or Parquet file.
+    path : Path or HeldFrame
+        A CSV, TSV, Parquet or Feather file, or a frame.
     labels : LabelList, optional
         The labels of the task, if they are known.
     id_column, labels_column : str, optional
         The columns of ids and of labels; by default those that are called so.
     separator : str, optional
         What separates labels in a cell; found by default.
-    beside : collection of str, default=()
+    extra_columns : collection of str, default=()
         Columns that hold something else; returned as text.
     sample_columns : collection of str, default=()
         Names, in lower case, of columns that hold something else unless a label is called so; returned as text.
@@ -130,7 +132,7 @@ def read_label_table(
     header = read_header_row(path, first_is_id=False)
     id_name = id_column if id_column is not None else find_id_column(header, known)
     rest = [name for name in header if name != id_name]
-    aside = [name for name in rest if name in beside or (name.lower() in sample_columns and name not in known)]
+    aside = [name for name in rest if name in extra_columns or (name.lower() in sample_columns and name not in known)]
     rest = [name for name in rest if name not in aside]
     called = [name for name in rest if name.lower() in LIST_COLUMNS]
     if labels_column in rest:
@@ -152,15 +154,15 @@ def read_label_table(
         if doubt:
             warnings.warn(doubt, stacklevel=5)
     kind = LIST_COLUMNS.get(column.lower())
-    beside_texts = {name: texts[name] for name in aside}
-    table = LabelTable(texts[id_name], keys, kind, beside=beside_texts, unused=tuple(unused))
+    extra_texts = {name: texts[name] for name in aside}
+    table = LabelTable(texts[id_name], keys, kind, extra_columns=extra_texts, unused=tuple(unused))
     if long_value is None and len(set(table.ids)) == len(table.ids):
         return table
     single = column.lower() in _ONE_LABEL_COLUMNS or column.lower() not in LIST_COLUMNS
     return _join_rows(path, table, long_value if single else None, single)
 
 
-def _refuse_two_sources(path: Path, column: str, others: Sequence[str]) -> None:
+def _refuse_two_sources(path: Path | HeldFrame, column: str, others: Sequence[str]) -> None:
     """Refuse a table that lists labels and has columns that are called like labels."""
     if others:
         raise ValueError(
@@ -176,7 +178,11 @@ def _is_binary(cells: Sequence[str]) -> bool:
 
 
 def _list_column(
-    path: Path, rest: Sequence[str], called: Sequence[str], texts: Mapping[str, list[str]], labels: LabelList | None
+    path: Path | HeldFrame,
+    rest: Sequence[str],
+    called: Sequence[str],
+    texts: Mapping[str, list[str]],
+    labels: LabelList | None,
 ) -> str | None:
     """Find the column that lists labels, None where every column is a label; what could be both is refused."""
     if not called:
@@ -200,7 +206,7 @@ def _list_column(
     return column if as_lists or (len(rest) == 1 and not as_matrix) else None
 
 
-def _join_rows(path: Path, table: LabelTable, values: Sequence[str] | None, single: bool) -> LabelTable:
+def _join_rows(path: Path | HeldFrame, table: LabelTable, values: Sequence[str] | None, single: bool) -> LabelTable:
     """Bring the rows of a long table together, one sample each."""
     lists = table.keys or []
     several = next((row for row, keys in enumerate(lists) if len(keys) != 1), None)
@@ -226,26 +232,28 @@ def _join_rows(path: Path, table: LabelTable, values: Sequence[str] | None, sing
             raise ValueError(
                 f"{path}: {name!r} must have the label {keys[0]!r} or not: got 0 and 1; correct the table."
             )
-    beside = {}
-    for column, texts in table.beside.items():
+    extra_columns = {}
+    for column, texts in table.extra_columns.items():
         odd = next((r for r, name in enumerate(table.ids) if texts[r] != texts[first[places[name]]]), None)
         if odd is not None:
             raise ValueError(
                 f"{path}: the rows of {table.ids[odd]!r} must agree in the column {column!r}: got {texts[odd]!r} and "
                 f"{texts[first[places[table.ids[odd]]]]!r}."
             )
-        beside[column] = [texts[row] for row in first]
+        extra_columns[column] = [texts[row] for row in first]
     absent = [tuple(key for key, value in row.items() if not value) for row in said]
     present = [tuple(key for key, value in row.items() if value) for row in said]
-    return replace(table, ids=list(places), keys=present, absent=absent if any(absent) else None, beside=beside)
+    return replace(
+        table, ids=list(places), keys=present, absent=absent if any(absent) else None, extra_columns=extra_columns
+    )
 
 
 def _read_matrix(
-    path: Path, id_name: str, rest: Sequence[str], aside: Sequence[str], labels: LabelList | None
+    path: Path | HeldFrame, id_name: str, rest: Sequence[str], aside: Sequence[str], labels: LabelList | None
 ) -> LabelTable:
     """Read a table with one column per label."""
     peek = read_texts(path, rest, n_rows=_PEEK)
-    if path.suffix.lower() != ".parquet" and find_cell_separator(path) != ",":
+    if isinstance(path, Path) and not is_columnar(path) and find_cell_separator(path) != ",":
         peek = {name: [cell.replace(",", ".") for cell in cells] for name, cells in peek.items()}
     odd = [name for name in rest if not _is_binary(peek[name]) and any(cell.strip() for cell in peek[name])]
     if labels is not None:
@@ -261,11 +269,11 @@ def _read_matrix(
         raise ValueError(f"{path} must have a column of labels: got columns {', '.join([id_name, *aside])}; add it.")
     numbers = _read_truth_values(path, id_name, columns, [*odd, *aside])
     texts = read_texts(path, aside) if aside else {}
-    beside = {name: texts[name] for name in aside}
-    return LabelTable(numbers.ids.tolist(), numbers=numbers, beside=beside, unused=tuple(odd))
+    extra_columns = {name: texts[name] for name in aside}
+    return LabelTable(numbers.ids.tolist(), numbers=numbers, extra_columns=extra_columns, unused=tuple(odd))
 
 
-def _read_truth_values(path: Path, id_name: str, columns: Sequence[str], leave_out: Sequence[str]) -> Table:
+def _read_truth_values(path: Path | HeldFrame, id_name: str, columns: Sequence[str], leave_out: Sequence[str]) -> Table:
     """Read a matrix of 0 and 1; the words true and false count as such."""
     try:
         return read_numbers(path, leave_out, id_column=id_name)

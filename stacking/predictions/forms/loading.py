@@ -13,13 +13,16 @@ from optimizers.registry import did_you_mean
 from stacking._checks import first_names
 from stacking._typing import StringArray
 from stacking.links import sigmoid_in_place
+from stacking.named_arrays import is_frame
 from stacking.predictions.alignment import align_predictions, check_source, match_names
-from stacking.predictions.forms.bundle import load_bundle, save_bundle
+from stacking.predictions.forms.bundle import bundle_of, load_bundle, save_bundle
+from stacking.predictions.forms.hdf5 import SUFFIXES as HDF5_SUFFIXES
+from stacking.predictions.forms.hdf5 import read_hdf5
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
 from stacking.predictions.forms.name_lists import existing_file, read_ids, read_label_list
 from stacking.predictions.forms.store import load_store, write_store
-from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame, read_numbers
+from stacking.predictions.forms.tables import Table, is_table, read_frame, read_numbers
 from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import take
@@ -88,11 +91,11 @@ def load_predictions(
     """
     if (path is None) == (not models):
         raise ValueError("load_predictions needs either path (a bundle or a store) or models (one file per model).")
-    members = [_split_name(member) for member in ([path] if path is not None else models or ())]
+    members = [split_member(member) for member in ([path] if path is not None else models or ())]
     _check_files_exist({"truth": truth, "id list": ids, "label list": labels}, [where for _, where in members])
     wanted_ids = None if ids is None else read_ids(ids)
     wanted = None if labels is None else read_label_list(labels)
-    logits = _names_of_logits(from_logits, [name for name, _ in members])
+    logits = names_of_logits(from_logits, [name for name, _ in members])
     sets = [
         _by_name(_load_one(name, where, wanted_ids, wanted, from_logits=name in logits, verify=verify), wanted)
         for name, where in members
@@ -115,7 +118,7 @@ def load_predictions(
         and predictions.n_models * predictions.n_samples * predictions.n_labels * 4 <= IN_MEMORY_BYTES
     ):
         predictions = predictions.in_memory()
-    predictions = _with_facts_of_labels(predictions, wanted)
+    predictions = with_label_metadata(predictions, wanted)
     if truth is not None and by_order:
         raw_truth = read_truth(truth, ids=predictions.ids, labels=predictions.labels)
     return predictions if raw_truth is None else attach_truth(predictions, raw_truth)
@@ -187,7 +190,7 @@ def attach_truth(predictions: PredictionSet, truth: Truth) -> PredictionSet:
     """
     rows = match_names(truth.ids, predictions.ids, who="truth", what="row")
     columns = match_names(truth.labels, predictions.labels, who="truth", what="label")
-    changes: dict[str, Any] = {key: take(values, rows) for key, values in truth.facts.items()}
+    changes: dict[str, Any] = {key: take(values, rows) for key, values in truth.metadata.items()}
     changes["y_true"] = take(take(truth.y_true, rows), columns, 1)
     changes["y_known"] = take(take(truth.y_known, rows), columns, 1)
     return _with(predictions, **changes)
@@ -220,8 +223,22 @@ def _order_of_labels(wanted: LabelList | None, truth: Truth | None) -> tuple[str
     return truth.labels if truth is not None and truth.names_labels else None
 
 
-def _with_facts_of_labels(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
-    """Add what a label list knows of its labels."""
+def with_label_metadata(predictions: PredictionSet, labels: LabelList | None) -> PredictionSet:
+    """
+    Add what a label list knows of its labels.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        Predictions of the labels listed, in that order.
+    labels : LabelList or None
+        The list.
+
+    Returns
+    -------
+    PredictionSet
+        With groups and ids of the labels, where the list has them.
+    """
     changes: dict[str, Any] = {}
     if labels is not None and labels.groups is not None and predictions.label_groups is None:
         changes["label_groups"] = labels.groups
@@ -235,18 +252,58 @@ def _has_no_names(truth: object) -> bool:
     return truth is not None and not isinstance(truth, str | os.PathLike) and not is_frame(truth)
 
 
-def _split_name(member: Any) -> tuple[str | None, Any]:
-    """Split a member into its name, None where its file gives it, and where its scores are."""
+def split_member(member: Any) -> tuple[str | None, Any]:
+    """
+    Split a member into its name and where its scores are.
+
+    Parameters
+    ----------
+    member : path-like, data frame, or tuple of str and one of these
+        As `load_predictions` takes it.
+
+    Returns
+    -------
+    name : str or None
+        None where the file gives it, as bundles and stores do.
+    where : path-like or data frame
+        Where the scores are.
+
+    Raises
+    ------
+    ValueError
+        If a data frame comes without a name.
+    """
     name, where = member if isinstance(member, tuple) else (None, member)
     if is_frame(where) and name is None:
         raise ValueError("models must name every data frame: give it as a pair (name, data frame).")
     path = None if is_frame(where) else Path(where)
-    has_own_names = path is None or path.is_dir() or path.suffix.lower() == ".npz"
+    has_own_names = path is None or path.is_dir() or path.suffix.lower() in (".npz", *HDF5_SUFFIXES)
     return (name if name is not None or path is None or has_own_names else _stem(path)), where
 
 
-def _names_of_logits(from_logits: bool | Collection[str], names: Sequence[str | None]) -> Collection[str | None]:
-    """List the members whose scores are logits; a name that is not among them is an error."""
+def names_of_logits(from_logits: bool | Collection[str], names: Sequence[str | None]) -> Collection[str | None]:
+    """
+    List the members whose scores are logits.
+
+    Parameters
+    ----------
+    from_logits : bool or collection of str
+        As `load_predictions` takes it.
+    names : sequence of str or None
+        The members.
+
+    Returns
+    -------
+    collection of str or None
+        The names of those.
+
+    Raises
+    ------
+    TypeError
+        If a single name is given.
+    ValueError
+        If a name is not among them.
+    """
     if isinstance(from_logits, bool):
         return names if from_logits else ()
     if isinstance(from_logits, str):
@@ -281,12 +338,51 @@ def _load_one(
     if path.suffix.lower() == ".npz":
         return _renamed(load_bundle(path, from_logits=from_logits), name, path)
     model = str(name)
+    if path.suffix.lower() in HDF5_SUFFIXES:
+        return _load_hdf5(path, name, ids, labels, from_logits=from_logits)
     if path.suffix.lower() == ".npy":
         return _load_matrix(path, model, ids, labels, from_logits=from_logits)
     if is_table(path):
         return _from_table(read_numbers(path), model, from_logits=from_logits)
     raise ValueError(
-        f"predictions must be a .npz bundle, a store folder, or .csv, .tsv, .parquet or .npy files: got {path.name!r}."
+        "predictions must be a .npz bundle, a store folder, or .csv, .tsv, .parquet, .feather, .npy or .h5 files: got "
+        f"{path.name!r}."
+    )
+
+
+def _load_hdf5(
+    path: Path, name: str | None, ids: StringArray | None, labels: LabelList | None, *, from_logits: bool
+) -> PredictionSet:
+    """Load an HDF5 file: a bundle by the names of its arrays, a data frame, or one matrix."""
+    held = read_hdf5(path)
+    model = name or _stem(path)
+    if not isinstance(held, dict):
+        return _from_table(read_frame(held, str(path)), model, from_logits=from_logits)
+    if "y_scores" in held and held["y_scores"].ndim == 3:
+        return _renamed(bundle_of(held, path, from_logits=from_logits), name, path)
+    matrices = [key for key, array in held.items() if array.ndim == 2 and array.dtype.kind == "f"]
+    if len(matrices) != 1:
+        raise ValueError(
+            f"{path} must hold y_scores, ids, models and labels, or one matrix of scores: got "
+            f"{first_names(list(held), 9)}."
+        )
+    own_ids = read_ids(held["ids"]) if "ids" in held else ids
+    names = tuple(held["labels"].tolist()) if "labels" in held else None if labels is None else labels.names
+    if own_ids is None or names is None:
+        raise ValueError(_needs_names(path))
+    values = np.array(held[matrices[0]], np.float32)
+    if values.shape != (len(own_ids), len(names)):
+        raise ValueError(
+            f"{path} must have {len(own_ids)} rows and {len(names)} columns, as ids and labels say: got "
+            f"{values.shape[0]} and {values.shape[1]}."
+        )
+    return _from_table(Table(own_ids, names, values), model, from_logits=from_logits)
+
+
+def _needs_names(path: Path) -> str:
+    """Say what a matrix without names needs."""
+    return (
+        f"{path} is a matrix without names: give those of its rows and columns as ids= and labels= (--ids, --labels)."
     )
 
 
@@ -297,8 +393,8 @@ def _by_name(part: PredictionSet, labels: LabelList | None) -> PredictionSet:
     names = labels.to_names(part.labels, f"model {part.models[0]!r}")
     if names == part.labels:
         return part
-    facts: Any = part.facts()
-    return PredictionSet(part.source, part.ids, part.models, names, **facts)
+    metadata: Any = part.metadata()
+    return PredictionSet(part.source, part.ids, part.models, names, **metadata)
 
 
 def _from_table(table: Table, model: str, *, from_logits: bool) -> PredictionSet:
@@ -313,10 +409,7 @@ def _load_matrix(
 ) -> PredictionSet:
     """Open a raw matrix and check its scores in one pass."""
     if ids is None or labels is None:
-        raise ValueError(
-            f"{path} is a matrix without names: give those of its rows and columns as ids= and labels= "
-            "(--ids, --labels)."
-        )
+        raise ValueError(_needs_names(path))
     matrix = MatrixFile.open(path)
     if (matrix.n_rows, matrix.n_columns) != (len(ids), len(labels.names)):
         raise ValueError(
@@ -332,8 +425,8 @@ def _load_matrix(
 
 def _with(predictions: PredictionSet, **changes: Any) -> PredictionSet:
     """Copy a set with other metadata."""
-    facts: Any = predictions.facts() | changes
-    return PredictionSet(predictions.source, predictions.ids, predictions.models, predictions.labels, **facts)
+    metadata: Any = predictions.metadata() | changes
+    return PredictionSet(predictions.source, predictions.ids, predictions.models, predictions.labels, **metadata)
 
 
 def _renamed(predictions: PredictionSet, name: str | None, path: Path) -> PredictionSet:
@@ -344,7 +437,7 @@ def _renamed(predictions: PredictionSet, name: str | None, path: Path) -> Predic
         raise ValueError(
             f"{path} holds {predictions.n_models} models: it cannot take the one name {name!r}; leave it out."
         )
-    return PredictionSet(predictions.source, predictions.ids, [name], predictions.labels, **predictions.facts())
+    return PredictionSet(predictions.source, predictions.ids, [name], predictions.labels, **predictions.metadata())
 
 
 def _stem(path: Path) -> str:

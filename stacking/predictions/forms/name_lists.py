@@ -5,7 +5,6 @@ Photos (`base_models.photos.vocabulary`) and predictions read the same label lis
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,16 +14,16 @@ import numpy.typing as npt
 
 from stacking._checks import check_names, first_names
 from stacking._typing import StringArray
-from stacking.files.untrusted import read_npy
+from stacking.files.untrusted import load_strictly, read_npy
+from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.tables import (
-    ID_NAMES,
-    find_id_column,
     is_table,
     read_columns,
     read_header_row,
     read_texts,
 )
+from stacking.predictions.forms.text_form import find_text_form
 
 _NAME_COLUMNS = (
     *("name", "labelname", "label_name", "label", "labels", "names", "display_name", "class_name", "classname"),
@@ -103,7 +102,7 @@ def read_label_list(source: str | os.PathLike[str] | npt.ArrayLike | LabelList) 
     return LabelList(tuple(check_file_names(_stripped(values), path, "labels").tolist()))
 
 
-def check_file_names(values: npt.ArrayLike, path: Path, what: str) -> StringArray:
+def check_file_names(values: npt.ArrayLike, path: object, what: str) -> StringArray:
     """
     Check names that came from a file.
 
@@ -111,7 +110,7 @@ def check_file_names(values: npt.ArrayLike, path: Path, what: str) -> StringArra
     ----------
     values : array-like of str or int
         The names.
-    path : Path
+    path : path-like
         The file.
     what : str
         What they name.
@@ -219,8 +218,8 @@ def _read_list(path: Path, headers: Sequence[str]) -> Any:
             )
         return read_texts(path, names_in=(header,))[header]
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
+        lines = path.read_text(encoding=find_text_form(path).encoding).split("\n")
+    except UnicodeError as error:
         raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
     while lines and not lines[-1].strip():  # empty lines at the end of a file name nothing
         lines.pop()
@@ -230,8 +229,10 @@ def _read_list(path: Path, headers: Sequence[str]) -> Any:
 def _read_json(path: Path) -> Any:
     """Read names from JSON: a list of them, of objects, or an object of names by id or numbers by name."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        values = load_strictly(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError(f"{path} must be a JSON list of names: it is nested too deeply.") from error
+    except ValueError as error:
         raise ValueError(f"{path} must be a JSON list of names: {error}.") from error
     if isinstance(values, dict):
         nested = next((values[key] for key in _NESTED if isinstance(values.get(key), list)), None)
@@ -246,8 +247,14 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f"{path} must be a JSON list of names: got {type(values).__name__}.")
     if values and all(isinstance(value, dict) for value in values):
         keys = list(dict.fromkeys(key for value in values for key in value))
-        return {key: [str(value.get(key, "")) for value in values] for key in keys}
+        return {key: [_as_name(value.get(key)) for value in values] for key in keys}
     return values
+
+
+def _as_name(value: object) -> str:
+    """Return a name or whole number as text; nothing for null, a truth value, a fraction, a list or an object."""
+    is_name = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if is_name else ""
 
 
 def _first_column(columns: Mapping[str, list[str]], known: Sequence[str]) -> list[str] | None:

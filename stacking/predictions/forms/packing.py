@@ -7,6 +7,7 @@ is whole at every moment, and a change that a kill stopped may be asked for once
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from stacking.predictions.forms.store import hash_matrix, load_store, next_numbe
 from stacking.predictions.forms.store_index import STORE, StoreIndex, describe_file, is_store, read_index
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import select_positions
-from stacking.predictions.sources import ALL, rows_per_block
+from stacking.predictions.sources import iter_blocks
 
 PathLike = str | os.PathLike[str]
 
@@ -63,16 +64,16 @@ def pack_predictions(
     OSError
         If another run works in the folder, it cannot be written, or the disk has too little space.
     """
-    begun = by_label and _is_begun(Path(folder)) and holds_predictions(folder, predictions, dtype=dtype)
-    with OutputFolder(folder, STORE, overwrite=overwrite or begun) as output:
-        if not begun:
+    goes_on = by_label and _is_unfinished(Path(folder)) and holds_predictions(folder, predictions, dtype=dtype)
+    with OutputFolder(folder, STORE, overwrite=overwrite or goes_on) as output:
+        if not goes_on:
             write_store(predictions, output, dtype=dtype, wants_by_label=by_label)
         if by_label:
             _add_by_label(output)
     return output.path
 
 
-def _is_begun(folder: Path) -> bool:
+def _is_unfinished(folder: Path) -> bool:
     """Return whether a kill has cut the writing of the copy by label short."""
     try:
         index = read_index(folder, verify=False)
@@ -103,9 +104,29 @@ def holds_predictions(folder: PathLike, predictions: PredictionSet, *, dtype: st
         return False
     try:
         index = read_index(folder)
-        return index.dtype == dtype and load_store(folder, verify=False).fingerprint == predictions.fingerprint
+        return index.dtype == dtype and are_equal(load_store(folder, verify=False), predictions)
     except (OSError, ValueError):  # damaged: it is no such store
         return False
+
+
+def are_equal(one: PredictionSet, other: PredictionSet) -> bool:
+    """
+    Tell whether two sets hold the same, keys that are unknown here included.
+
+    Parameters
+    ----------
+    one, other : PredictionSet
+        The sets.
+
+    Returns
+    -------
+    bool
+        True where a file of the one says all that a file of the other does.
+    """
+    if one.fingerprint != other.fingerprint or one.extras.keys() != other.extras.keys():
+        return False
+    pairs = ((np.asarray(one.extras[key]), np.asarray(other.extras[key])) for key in one.extras)
+    return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def add_models(folder: PathLike, predictions: PredictionSet) -> Path:
@@ -329,32 +350,24 @@ def _write_by_label(matrix: MatrixFile, path: Path) -> None:
     """Transpose one file block by block."""
     header = header_bytes((matrix.n_rows, matrix.n_columns), matrix.dtype, by_column=True)
     width = matrix.dtype.itemsize
-    block = rows_per_block(matrix.n_columns)
     with atomic_writer(path) as file:
         preallocate(file, len(header) + matrix.n_rows * matrix.n_columns * width)
         file.write(header)
         file.flush()
-        for start in range(0, matrix.n_rows, block):
-            rows = slice(start, min(start + block, matrix.n_rows))
-            scores = np.empty((rows.stop - start, matrix.n_columns), np.float32)
-            matrix.read(rows, ALL, scores)
+        for rows, scores in iter_blocks(matrix.read, (matrix.n_rows, matrix.n_columns)):
             lines = np.ascontiguousarray(scores.T, dtype=matrix.dtype)
             for label, line in enumerate(lines):
-                write_at(file.fileno(), line, len(header) + (label * matrix.n_rows + start) * width)
+                write_at(file.fileno(), line, len(header) + (label * matrix.n_rows + rows.start) * width)
 
 
 def _write_rows(predictions: PredictionSet, model: int, path: Path, dtype: str) -> None:
     """Write one model's file block by block."""
     header = header_bytes((predictions.n_samples, predictions.n_labels), dtype)
-    block = rows_per_block(predictions.n_labels)
     with atomic_writer(path) as file:
         size = predictions.n_samples * predictions.n_labels * np.dtype(dtype).itemsize
         preallocate(file, len(header) + size)
         file.write(header)
-        for start in range(0, predictions.n_samples, block):
-            rows = slice(start, min(start + block, predictions.n_samples))
-            scores = np.empty((rows.stop - start, predictions.n_labels), np.float32)
-            predictions.source.read(model, rows, ALL, scores)
+        for rows, scores in iter_blocks(partial(predictions.source.read, model), predictions.source.shape[1:]):
             name, covers = predictions.models[model], predictions.covers[model]
             check_model_scores(scores, covers, model=name, ids=predictions.ids[rows], labels=predictions.labels)
             file.write(np.ascontiguousarray(scores, dtype=dtype).data.cast("B"))
@@ -362,14 +375,14 @@ def _write_rows(predictions: PredictionSet, model: int, path: Path, dtype: str) 
 
 def _with_covers(output: OutputFolder, index: StoreIndex, covers: BoolArray) -> StoreIndex:
     """Write the coverage under a new name, since the old file belongs to the index that still holds."""
-    facts = {key: name for key, name in index.facts.items() if key != "covers"}
+    metadata = {key: name for key, name in index.facts.items() if key != "covers"}
     if covers.all():
-        return replace(index, facts=facts)
+        return replace(index, facts=metadata)
     taken = [int(path.stem.removeprefix("covers") or 0) for path in output.path.glob("covers*.npy")]
     name = f"covers{max(taken, default=0) + 1:04d}.npy"
     atomic_write_npy(output.path_of(name), covers)
     files = index.files | {name: describe_file(output.path_of(name))}
-    return replace(index, facts=facts | {"covers": name}, files=files)
+    return replace(index, facts=metadata | {"covers": name}, files=files)
 
 
 def _tidy(index: StoreIndex) -> StoreIndex:

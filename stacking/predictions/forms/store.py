@@ -4,9 +4,9 @@
 ``load_store`` reads nothing but names, truth and headers; scores are read when they are asked for.
 """
 
-import hashlib
 import os
 import threading
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice, check_model_scores, first_names
-from stacking._typing import BoolArray, FloatArray, IntArray
+from stacking._typing import BoolArray, IntArray
 from stacking.files.atomic_files import atomic_write_npy, check_writable, create_file, preallocate
 from stacking.files.ending import ending_with, run_all
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of, read_npy
 from stacking.predictions.checked_source import CheckedSource
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, header_bytes
-from stacking.predictions.forms.store_index import ARRAY_FACTS, STORE, StoreIndex, describe_file, read_index
-from stacking.predictions.prediction_set import PredictionFacts, PredictionSet
+from stacking.predictions.forms.store_index import ARRAY_METADATA, STORE, StoreIndex, describe_file, read_index
+from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
 from stacking.predictions.selection import select_positions
-from stacking.predictions.sources import ALL, BLOCK_BYTES, Index, PendingSource, canonical_bytes, rows_per_block
+from stacking.predictions.sources import PendingSource, hash_rows, iter_blocks
 
 
 class StoreWriter:
@@ -47,7 +47,7 @@ class StoreWriter:
         Type on disk. float16 halves the size and rounds scores to about three digits (above .9998 to 1).
     overwrite : bool, default=False
         Replace a store that is already there; the old one stays until the commit.
-    **facts : dict
+    **metadata : dict
         The optional arguments of `PredictionSet`: ``y_true``, ``covers``, ``folds`` and so on.
 
     Raises
@@ -78,11 +78,11 @@ class StoreWriter:
         *,
         dtype: str = "float32",
         overwrite: bool = False,
-        **facts: Unpack[PredictionFacts],
+        **metadata: Unpack[PredictionMetadata],
     ) -> None:
         check_choice(dtype, ("float32", "float16"), name="dtype")
         shape = (len(np.asarray(models)), len(np.asarray(ids)), len(np.asarray(labels)))
-        self._frame = PredictionSet(PendingSource(shape), ids, models, labels, **facts)
+        self._frame = PredictionSet(PendingSource(shape), ids, models, labels, **metadata)
         self._extras = _plain_extras(self._frame.extras)
         self._dtype = np.dtype(dtype)
         self._written: BoolArray = np.zeros(shape[:2], np.bool_)
@@ -243,12 +243,12 @@ class StoreWriter:
         """Write the arrays that go with the scores; describe all files."""
         frame = self._frame
         arrays: dict[str, npt.NDArray[Any]] = {"ids.npy": frame.ids}
-        facts = {}
-        for key in ARRAY_FACTS:
+        metadata = {}
+        for key in ARRAY_METADATA:
             values = getattr(frame, key)
             if values is not None and not (key == "covers" and values.all()):
-                facts[key] = f"{key}.npy"
-                arrays[facts[key]] = values
+                metadata[key] = f"{key}.npy"
+                arrays[metadata[key]] = values
         extras = {key: f"extras/{number:04d}.npy" for number, key in enumerate(self._extras)}
         arrays |= {name: self._extras[key] for key, name in extras.items()}
         for name, values in arrays.items():
@@ -262,7 +262,7 @@ class StoreWriter:
             content=content,
             label_groups=None if frame.label_groups is None else list(frame.label_groups),
             label_ids=None if frame.label_ids is None else list(frame.label_ids),
-            facts=facts,
+            facts=metadata,
             extras=extras,
             wants_by_label=self.wants_by_label,
             files={name: describe_file(self._output.path_of(name)) for name in [*self._scores, *arrays]},
@@ -315,7 +315,7 @@ def write_store(
         If the folder cannot be written or the disk has too little space.
     """
     names = (predictions.ids, predictions.models, predictions.labels)
-    with StoreWriter(folder, *names, dtype=dtype, overwrite=overwrite, **predictions.facts()) as writer:
+    with StoreWriter(folder, *names, dtype=dtype, overwrite=overwrite, **predictions.metadata()) as writer:
         copy_scores(predictions, writer)
         writer.wants_by_label = wants_by_label
     return writer.folder
@@ -332,12 +332,8 @@ def copy_scores(predictions: PredictionSet, writer: StoreWriter) -> None:
     writer : StoreWriter
         Opened with the same names.
     """
-    block = rows_per_block(predictions.n_labels, BLOCK_BYTES)
     for model in range(predictions.n_models):
-        for start in range(0, predictions.n_samples, block):
-            rows = slice(start, min(start + block, predictions.n_samples))
-            scores = np.empty((rows.stop - start, predictions.n_labels), np.float32)
-            predictions.source.read(model, rows, ALL, scores)
+        for rows, scores in iter_blocks(partial(predictions.source.read, model), predictions.source.shape[1:]):
             writer.write(model, rows, scores)
 
 
@@ -372,12 +368,14 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
             raise ValueError(
                 f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}."
             )
-        facts: dict[str, Any] = {key: read_npy(place / name) for key, name in index.facts.items() if key in ARRAY_FACTS}
+        metadata: dict[str, Any] = {
+            key: read_npy(place / name) for key, name in index.facts.items() if key in ARRAY_METADATA
+        }
         extras = {key: read_npy(place / name) for key, name in index.extras.items()}
-        facts |= {"label_groups": index.label_groups, "label_ids": index.label_ids, "extras": extras}
-        frame = PredictionSet(source, read_npy(place / index.ids), index.models, index.labels, **facts)
+        metadata |= {"label_groups": index.label_groups, "label_ids": index.label_ids, "extras": extras}
+        frame = PredictionSet(source, read_npy(place / index.ids), index.models, index.labels, **metadata)
         checked = CheckedSource(source, frame.covers, frame.ids, frame.models, frame.labels)
-        return PredictionSet(checked, frame.ids, frame.models, frame.labels, **frame.facts())
+        return PredictionSet(checked, frame.ids, frame.models, frame.labels, **frame.metadata())
 
 
 def verify_store(folder: str | os.PathLike[str]) -> None:
@@ -433,14 +431,7 @@ def hash_matrix(matrix: MatrixFile) -> str:
     str
         SHA-256 of the float32 values in row order.
     """
-    digest = hashlib.sha256()
-    block = rows_per_block(matrix.n_columns, BLOCK_BYTES // 4)
-    for start in range(0, matrix.n_rows, block):
-        rows: Index = slice(start, min(start + block, matrix.n_rows))
-        scores: FloatArray = np.empty((min(block, matrix.n_rows - start), matrix.n_columns), np.float32)
-        matrix.read(rows, ALL, scores)
-        digest.update(canonical_bytes(scores))
-    return digest.hexdigest()
+    return hash_rows(matrix.read, (matrix.n_rows, matrix.n_columns))
 
 
 def write_at(descriptor: int, block: npt.NDArray[Any], position: int) -> None:

@@ -22,10 +22,10 @@ INDEX_NAME = "index.json"
 HASH_ON_LOAD_BYTES = 256 * 2**20
 """Stores below this size are hashed whenever they are opened; larger ones only on request, as every byte must be read.
 A choice, not tuned."""
-ARRAY_FACTS = ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency")
+ARRAY_METADATA = ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency")
 FOLDERS = ("scores", "by_label", "extras")
 _FILE_NAME = re.compile(
-    rf"(?:ids|{'|'.join(ARRAY_FACTS)})(?:[0-9]{{4}})?\.npy|(?:{'|'.join(FOLDERS)})/[0-9]{{4,}}\.npy"
+    rf"(?:ids|{'|'.join(ARRAY_METADATA)})(?:[0-9]{{4}})?\.npy|(?:{'|'.join(FOLDERS)})/[0-9]{{4,}}\.npy"
 )
 
 
@@ -53,11 +53,11 @@ class StoreIndex:
     label_groups, label_ids : list of str or None
         The group and the data set's id of every label.
     facts, extras : dict of str to str
-        The file of every optional array.
+        The file of every optional array of the metadata, and of every extra one; files on disk say ``facts``.
     files : dict
         Size in bytes and SHA-256 of every file.
     change : str
-        Hash of the change in place that made this state, so that the same change begun again is known to be done.
+        Hash of the change in place that made this state, so that the same change started again is known to be done.
     wants_by_label : bool
         Whether the copy by label was asked for and is still being written.
     """
@@ -97,7 +97,7 @@ class StoreIndex:
         """What the store holds, whatever its files are called: names and hashes; no copy by label."""
         hashes = {name: entry["sha256"] for name, entry in self.files.items()}
         return {
-            "names": [self.n_samples, self.models, self.labels, self.label_groups, self.dtype],
+            "names": [self.n_samples, self.models, self.labels, self.label_groups, self.label_ids, self.dtype],
             "scores": [hashes[name] for name in self.scores],
             "ids": hashes[self.ids],
             "facts": {key: hashes[name] for key, name in self.facts.items()},

@@ -1,11 +1,11 @@
-"""Tables: one CSV or Parquet file per model, the first column the id, one column per label.
+"""Tables: one CSV, Parquet or Feather file per model, the first column the id, one column per label.
 
 Ids are text whatever they look like: ``007`` and ``NA`` survive. Cells are separated by commas, or by semicolons or
-tabs where the header is. pandas is loaded only when a table is read.
+tabs where the header is, or by what a first line ``sep=;`` says, as spreadsheets write it. Text is UTF-8, or UTF-16
+where the file begins with that mark. pandas is loaded only when a table is read.
 """
 
 import csv
-import gzip
 import json
 import os
 import re
@@ -20,36 +20,16 @@ import numpy as np
 
 from stacking._checks import check_names, first_duplicate
 from stacking._typing import FloatArray, StringArray
-from stacking.files.untrusted import check_unpacked_size
+from stacking.named_arrays.frames import ID_NAMES, split_frame
+from stacking.predictions.forms.text_form import find_cell_separator, find_text_form, opener
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
-TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet")
-ID_NAMES = (
-    *(
-        "id",
-        "ids",
-        "image",
-        "images",
-        "image_id",
-        "imageid",
-        "image_name",
-        "imagename",
-        "image_path",
-        "imagepath",
-        "img",
-    ),
-    *("file", "filename", "file_name", "filepath", "file_path", "path", "photo", "photos", "photo_id", "photoid"),
-    *("sample", "sample_id", "sampleid"),
-)
-"""How people call the column of ids, in lower case."""
+COLUMNAR_SUFFIXES = (".parquet", ".feather", ".arrow")
+"""What pyarrow reads: Parquet, and the Arrow file, which is Feather's second version."""
+TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", *COLUMNAR_SUFFIXES)
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
-CELL_SEPARATORS = (",", ";", "\t")
 _FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
-_HEAD_BYTES = 2**18
-"""How much of a file is looked at to find what separates its cells: room for a header of thousands of labels."""
-_HEAD_ROWS = 20
-"""Rows, the header among them, whose cells are counted where several separators are possible. A choice, not tuned."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +52,47 @@ class Table:
     values: FloatArray
 
 
+@dataclass(frozen=True)
+class HeldFrame:
+    """
+    A data frame of pandas that is read as if it were a file.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Its columns; an index that is more than row numbers is its first.
+    who : str
+        What errors call it.
+    """
+
+    frame: Any
+    who: str
+
+    def __str__(self) -> str:
+        return self.who
+
+    def is_file(self) -> bool:
+        """Tell that there is something to read."""
+        return True
+
+
+def is_columnar(path: Path | HeldFrame) -> bool:
+    """
+    Tell a table with typed columns from a text file.
+
+    Parameters
+    ----------
+    path : Path or HeldFrame
+        A table.
+
+    Returns
+    -------
+    bool
+        True for a frame, a Parquet file and a Feather file.
+    """
+    return isinstance(path, HeldFrame) or path.suffix.lower() in COLUMNAR_SUFFIXES
+
+
 def is_table(path: str | os.PathLike[str]) -> bool:
     """
     Tell whether a file name is that of a table.
@@ -84,26 +105,9 @@ def is_table(path: str | os.PathLike[str]) -> bool:
     Returns
     -------
     bool
-        True for ``.csv``, ``.csv.gz``, ``.tsv`` and ``.parquet``.
+        True for ``.csv``, ``.csv.gz``, ``.tsv``, ``.parquet``, ``.feather`` and ``.arrow``.
     """
     return Path(path).name.lower().endswith(TABLE_SUFFIXES)
-
-
-def is_frame(values: object) -> bool:
-    """
-    Tell whether an object is a data frame.
-
-    Parameters
-    ----------
-    values : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        True for what has an index and columns, as pandas' data frames have.
-    """
-    return hasattr(values, "index") and hasattr(values, "columns") and hasattr(values, "to_numpy")
 
 
 def read_frame(frame: Any, who: str) -> Table:
@@ -112,8 +116,9 @@ def read_frame(frame: Any, who: str) -> Table:
 
     Parameters
     ----------
-    frame : pandas.DataFrame
-        The ids as its index, one column per label.
+    frame : data frame
+        Of pandas, polars, pyarrow or another library that narwhals reads, one column per label; the ids are the index
+        of pandas, or a column (`stacking.named_arrays.split_frame`).
     who : str
         Whose it is, for errors.
 
@@ -125,21 +130,24 @@ def read_frame(frame: Any, who: str) -> Table:
     Raises
     ------
     ValueError
-        If its index or columns are no names, or a column holds no numbers.
+        If it names no rows, its ids or columns are no names, or a column holds no numbers.
     """
+    parts = split_frame(frame, who)
+    if parts.rows is None:
+        raise ValueError(f"{who} must name its rows: got no column of ids; put it first.")
     try:
-        ids = check_names(frame.index.to_numpy(), name="ids (the index)")
-        columns = tuple(check_names([str(name) for name in frame.columns], name="labels (the columns)").tolist())
+        ids = check_names(np.array(parts.rows.names, object), name="ids")
+        columns = tuple(check_names([str(name) for name in parts.columns.names], name="labels (the columns)").tolist())
     except (ValueError, TypeError) as error:
         raise ValueError(f"{who}: {error}") from error
     try:
-        values = frame.to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
+        values = parts.values.astype(np.float32)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{who} must hold numbers: {error}; move ids to the index with set_index.") from error
     return Table(ids, columns, np.require(values, requirements=["C", "W"]))
 
 
-def read_header_row(path: str | os.PathLike[str], *, first_is_id: bool = True) -> tuple[str, ...]:
+def read_header_row(path: str | os.PathLike[str] | HeldFrame, *, first_is_id: bool = True) -> tuple[str, ...]:
     """
     Read the column names of a table.
 
@@ -164,7 +172,7 @@ def read_header_row(path: str | os.PathLike[str], *, first_is_id: bool = True) -
     ValueError
         If it has no table, fewer than two columns, or a name twice.
     """
-    place = Path(path)
+    place = _place(path)
     names = read_columns(place)
     if len(names) < 2:
         raise ValueError(
@@ -186,7 +194,7 @@ def read_header_row(path: str | os.PathLike[str], *, first_is_id: bool = True) -
     return names
 
 
-def read_columns(path: str | os.PathLike[str]) -> tuple[str, ...]:
+def read_columns(path: str | os.PathLike[str] | HeldFrame) -> tuple[str, ...]:
     """
     Read the first row of a table, as it is.
 
@@ -209,42 +217,21 @@ def read_columns(path: str | os.PathLike[str]) -> tuple[str, ...]:
     ValueError
         If it cannot be read.
     """
-    place = Path(path)
+    place = _place(path)
     if not place.is_file():
         raise FileNotFoundError(f"{place} must be a table: there is no such file.")
-    if _is_parquet(place):
-        return tuple(str(name) for name in _parquet(place).columns)
+    if is_columnar(place):
+        return tuple(str(name) for name in _columnar(place).columns)
     names = [name.strip() for name in next(iterate_rows(place))[1]]
     return tuple(name or (f"Unnamed: {number}" if number else "") for number, name in enumerate(names))
 
 
-def find_id_column(header: Sequence[str], labels: Collection[str] = ()) -> str:
-    """
-    Find the column that holds the ids.
-
-    Parameters
-    ----------
-    header : sequence of str
-        The columns.
-    labels : collection of str, default=()
-        Names of labels, which are no ids.
-
-    Returns
-    -------
-    str
-        The first column, unless another one alone is called as ids are.
-
-    Examples
-    --------
-    >>> find_id_column(["split", "image_id", "labels"]), find_id_column(["shop", "labels"])
-    ('image_id', 'shop')
-    """
-    called = [name for name in header if name.lower() in ID_NAMES and name not in labels]
-    return header[0] if not called or header[0] in called else called[0]
-
-
 def read_numbers(
-    path: str | os.PathLike[str], leave_out: Collection[str] = (), *, id_column: str | None = None
+    path: str | os.PathLike[str] | HeldFrame,
+    leave_out: Collection[str] = (),
+    *,
+    id_column: str | None = None,
+    unique_ids: bool = True,
 ) -> Table:
     """
     Read a table of numbers.
@@ -252,11 +239,13 @@ def read_numbers(
     Parameters
     ----------
     path : path-like
-        A CSV, TSV or Parquet file.
+        A CSV, TSV, Parquet or Feather file, or a frame.
     leave_out : collection of str, default=()
         Columns to skip.
     id_column : str, optional
         The column that holds the ids; the first by default.
+    unique_ids : bool, default=True
+        Whether an id that is blank or appears twice is an error; who looks for such faults takes the ids as they are.
 
     Returns
     -------
@@ -270,16 +259,18 @@ def read_numbers(
     ImportError
         If a Parquet file is read without pyarrow.
     ValueError
-        If an id appears twice, or a cell is not a number; the error names file, row and column.
+        If an id appears twice, a cell is not a number, or a column has numbers but no name; the error names file, row
+        and column. A column without name and numbers, as commas at the ends of rows make it, is none.
     """
-    place = Path(path)
+    place = _place(path)
     names = read_header_row(place, first_is_id=id_column is None)
     id_name = names[0] if id_column is None else id_column
+    leave_out = leave_out if is_columnar(place) else {*leave_out, *_check_nameless(place, names)}
     columns = tuple(name for name in names if name != id_name and name not in leave_out)
-    if _is_parquet(place):
-        frame = _parquet(place)
+    if is_columnar(place):
+        frame = _columnar(place)
         frame.columns = list(names)
-        ids = _ids(frame[id_name].tolist(), place)
+        ids = _ids(frame[id_name].tolist(), place, unique_ids)
         values = np.empty((len(ids), len(columns)), np.float32)
         for position, name in enumerate(columns):
             try:
@@ -296,14 +287,28 @@ def read_numbers(
         if frame is None:
             raise _explain(place, names, columns, id_name, error) from error
     return Table(
-        _ids(frame[id_name].tolist(), place),
+        _ids(frame[id_name].tolist(), place, unique_ids),
         columns,
         np.require(frame[list(columns)].to_numpy(np.float32), requirements=["C", "W"]),
     )
 
 
+def _check_nameless(place: Path, names: Sequence[str]) -> list[str]:
+    """Return the columns of a text file that have neither a name nor content; refuse one that has content."""
+    header = next(iterate_rows(place))[1]
+    nameless = [name for name, cell in zip(names, header, strict=True) if name and not cell.strip()]
+    for name, cells in read_texts(place, nameless).items() if nameless else ():
+        held = next((cell for cell in cells if cell.strip()), None)
+        if held is not None:
+            raise ValueError(
+                f"{place} must name every column in its first row: column {names.index(name) + 1} has none and holds "
+                f"{held[:40]!r}; add the name."
+            )
+    return nameless
+
+
 def read_texts(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | HeldFrame,
     columns: Sequence[str] | None = None,
     *,
     names_in: Collection[str] = (),
@@ -315,7 +320,7 @@ def read_texts(
     Parameters
     ----------
     path : path-like
-        A CSV, TSV or Parquet file.
+        A CSV, TSV, Parquet or Feather file, or a frame.
     columns : sequence of str, optional
         The columns to read; all by default.
     names_in : collection of str, default=()
@@ -337,11 +342,11 @@ def read_texts(
     ValueError
         If it cannot be read.
     """
-    place = Path(path)
+    place = _place(path)
     names = read_columns(place)
     wanted = [name for name in names if columns is None or name in columns]
-    if _is_parquet(place):
-        frame = _parquet(place)
+    if is_columnar(place):
+        frame = _columnar(place)
         frame.columns = list(names)
         held: dict[str, list[Any]] = {name: frame[name].iloc[:n_rows].tolist() for name in wanted}
         for name in names_in:
@@ -381,17 +386,18 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     ValueError
         If it is empty, no text in UTF-8, or damaged.
     """
-    check_unpacked_size(path)
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    form = find_text_form(path)
     empty = True
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=find_cell_separator(path))
+        with opener(path)(path, "rt", encoding=form.encoding, newline="") as file:
+            for _ in range(form.n_skipped):
+                file.readline()
+            reader = csv.reader(file, delimiter=form.separator)
             for cells in reader:
                 if cells:
                     empty = False
-                    yield reader.line_num, cells
-    except UnicodeDecodeError as error:
+                    yield reader.line_num + form.n_skipped, cells
+    except UnicodeError as error:
         raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
     except (csv.Error, OSError, EOFError) as error:
         raise ValueError(f"{path} must be an undamaged table: {error}.") from error
@@ -423,47 +429,9 @@ def _check_cells(cells: list[Any], path: Path, name: str) -> None:
             )
 
 
-def _is_parquet(path: Path) -> bool:
-    """Tell a Parquet file from a text file by its name."""
-    return path.suffix.lower() == ".parquet"
-
-
-def find_cell_separator(path: Path) -> str:
-    """
-    Find what separates the cells of a text file: what the header holds, outside quotes.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV or TSV file, plain or gzipped.
-
-    Returns
-    -------
-    str
-        A comma, a semicolon or a tab. Where the header holds several of them, the one under which the rows that follow
-        have as many cells as the header; a comma where nothing decides.
-    """
-    if ".tsv" in path.suffixes:
-        return "\t"
-    check_unpacked_size(path)
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
-    except (OSError, EOFError):
-        return ","  # whoever reads the file says what is wrong with it
-    lines = head.splitlines(keepends=True)
-    lines = lines if len(head) < _HEAD_BYTES // 4 or len(lines) < 2 else lines[:-1]
-    widths: dict[str, list[int]] = {}
-    for separator in CELL_SEPARATORS:
-        try:
-            rows = [row for row in islice(csv.reader(lines, delimiter=separator), _HEAD_ROWS) if row]
-        except csv.Error:
-            continue
-        widths[separator] = [len(row) for row in rows]
-    several = [separator for separator, found in widths.items() if found and found[0] > 1]
-    even = [separator for separator in several if len(set(widths[separator])) == 1]
-    return (even or several or [","])[0]
+def _place(path: str | os.PathLike[str] | HeldFrame) -> Any:
+    """Take a path as it is given."""
+    return path if isinstance(path, HeldFrame) else Path(path)
 
 
 def _with_decimal_commas(path: Path, names: tuple[str, ...], options: dict[str, Any]) -> Any:
@@ -480,13 +448,14 @@ def _csv(path: Path, **options: Any) -> Any:
     """Read a CSV or TSV file with pandas; its warnings about lost cells are errors."""
     import pandas as pd
 
-    separator = find_cell_separator(path)
+    form = find_text_form(path)
+    options |= {"sep": form.separator, "encoding": form.encoding, "skiprows": form.n_skipped}
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             # without index_col=False pandas takes the first cells of longer rows for an index
-            return pd.read_csv(path, sep=separator, encoding="utf-8-sig", index_col=False, **options)
-        except UnicodeDecodeError as error:
+            return pd.read_csv(path, index_col=False, **options)
+        except UnicodeError as error:
             raise ValueError(f"{path} must be UTF-8 text: {error}; convert it first.") from error
         except (OSError, EOFError) as error:
             raise ValueError(f"{path} must be an undamaged table: {error}.") from error
@@ -496,23 +465,29 @@ def _csv(path: Path, **options: Any) -> Any:
             raise ValueError(f"{path} must be a table with equally long rows: {str(error).strip()}.") from error
 
 
-def _parquet(path: Path) -> Any:
-    """Read a Parquet file with pandas, an index that was saved with it as the first column."""
+def _columnar(path: Path | HeldFrame) -> Any:
+    """Read a Parquet or Feather file with pandas, an index that was saved with it as the first column."""
     import pandas as pd
 
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
-        raise ImportError(f"{path}: reading Parquet needs pyarrow: pip install 'labelstack[parquet]'.") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} must be an undamaged Parquet file: {error}.") from error
+    if isinstance(path, HeldFrame):
+        frame = path.frame
+    else:
+        form, read = ("Parquet", pd.read_parquet) if path.suffix.lower() == ".parquet" else ("Feather", pd.read_feather)
+        try:
+            frame = read(path)
+        except ImportError as error:
+            raise ImportError(f"{path}: reading {form} needs pyarrow: pip install 'labelstack[parquet]'.") from error
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} must be an undamaged {form} file: {error}.") from error
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
-def _ids(values: list[Any], path: Path) -> StringArray:
+def _ids(values: list[Any], path: Path, unique: bool = True) -> StringArray:
     """Check the id column."""
     if not values:
         raise ValueError(f"{path} must hold at least one row: got only a header.")
+    if not unique:
+        return np.array([str(value) for value in values])
     try:
         return check_names(np.array(values, dtype=object), name="ids")
     except TypeError as error:

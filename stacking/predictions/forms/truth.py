@@ -18,14 +18,17 @@ from optimizers.registry import did_you_mean
 from stacking._checks import check_y_true, first_names
 from stacking._typing import StringArray
 from stacking.files.untrusted import read_npz
+from stacking.named_arrays import AxisNames, is_frame, split_frame, to_pandas
+from stacking.predictions.forms.hdf5 import SUFFIXES as HDF5_SUFFIXES
+from stacking.predictions.forms.hdf5 import read_hdf5
 from stacking.predictions.forms.label_cells import Keys, LabelList, match_label_keys
-from stacking.predictions.forms.label_tables import LabelTable, read_label_table
+from stacking.predictions.forms.label_tables import LIST_COLUMNS, LabelTable, read_label_table
 from stacking.predictions.forms.name_lists import (
     check_file_names,
     existing_file,
     load_npy,
 )
-from stacking.predictions.forms.tables import Table, is_frame, is_table, read_frame
+from stacking.predictions.forms.tables import HeldFrame, Table, is_table, read_frame
 
 SAMPLE_COLUMNS = {
     "group": "groups",
@@ -53,7 +56,7 @@ class Truth:
         False where not annotated.
     names_labels : bool
         Whether it says itself which labels there are, as a matrix does and lists do not.
-    facts : dict
+    metadata : dict
         ``groups``, ``sample_weight``, ``folds`` where the file has them.
     """
 
@@ -62,7 +65,7 @@ class Truth:
     y_true: npt.NDArray[np.uint8]
     y_known: npt.NDArray[np.bool_] | None = None
     names_labels: bool = True
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def read_truth(
@@ -99,31 +102,73 @@ def read_truth(
         If the file cannot be read as a truth, or in more than one way.
     """
     if is_frame(source):
+        if is_table_of_labels(source):
+            return _from_table(_held(source), known)
         return _by_name(_from_numbers(read_frame(source, "truth"), "truth"), known, "truth")
     if not isinstance(source, str | os.PathLike):
         return _nameless(source, "truth", ids, labels)
     path = existing_file(source, "truth")
     if path.suffix.lower() == ".npz":
-        return _by_name(_from_arrays(path, ids, labels), known, str(path))
+        return _by_name(_from_arrays(path, read_npz(path), ids, labels), known, str(path))
+    if path.suffix.lower() in HDF5_SUFFIXES:
+        held = read_hdf5(path)
+        if isinstance(held, dict):
+            return _by_name(_from_arrays(path, held, ids, labels), known, str(path))
+        return read_truth(held, known=known)
     if path.suffix.lower() == ".npy":
         return _nameless(load_npy(path), str(path), ids, labels)
     if is_table(path):
         return _from_table(path, known)
-    raise ValueError(f"truth must be a .csv, .tsv, .parquet, .npy or .npz file: got {path.name!r}; convert it to one.")
+    raise ValueError(
+        f"truth must be a .csv, .tsv, .parquet, .feather, .npy, .npz or .h5 file: got {path.name!r}; convert it to one."
+    )
 
 
-def _from_table(path: Path, known: LabelList | None) -> Truth:
+def is_table_of_labels(source: Any) -> bool:
+    """
+    Tell a data frame that lists labels, or holds groups or weights beside them, from a matrix of 0 and 1.
+
+    Parameters
+    ----------
+    source : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        True for such a frame: it is read by the rules for tables in files.
+    """
+    if not is_frame(source):
+        return False
+    parts = split_frame(source, "truth")
+    return parts.values.dtype.kind not in "biuf" or any(
+        str(name).lower() in SAMPLE_COLUMNS for name in parts.columns.names
+    )
+
+
+def _held(source: Any) -> HeldFrame:
+    """Let a frame be read as a table; row numbers beside a column of ids say nothing."""
+    frame = to_pandas(source)
+    form = split_frame(frame, "truth").form
+    first = str(frame.columns[0]).lower()
+    lists_labels = first in LIST_COLUMNS or first in SAMPLE_COLUMNS
+    has_ids = form.id_column is not None or (frame.dtypes.iloc[0].kind not in "biuf" and not lists_labels)
+    drops_index = has_ids and AxisNames.of(frame.index).are_numbers
+    return HeldFrame(frame.reset_index(drop=True) if drops_index else frame, "truth")
+
+
+def _from_table(path: Path | HeldFrame, known: LabelList | None) -> Truth:
     """Read a truth from a table of any shape."""
     table = read_label_table(path, known, sample_columns=SAMPLE_COLUMNS)
     if table.unused:
         warnings.warn(f"{path}: columns {first_names(table.unused, 9)} are not used.", stacklevel=4)
-    facts = _sample_facts(table.beside, path)
+    metadata = _sample_metadata(table.extra_columns, path)
     if table.keys is not None:
-        return replace(_from_lists(table, table.keys, known, path), facts=facts)
+        return replace(_from_lists(table, table.keys, known, path), metadata=metadata)
     truth = _from_numbers(table.numbers, str(path)) if table.numbers is not None else None
     if truth is None:
         raise ValueError(f"{path} must hold a truth: got no labels.")
-    return replace(_by_name(truth, known, str(path)), facts=facts)
+    return replace(_by_name(truth, known, str(path)), metadata=metadata)
 
 
 def _by_name(truth: Truth, known: LabelList | None, who: str) -> Truth:
@@ -131,7 +176,7 @@ def _by_name(truth: Truth, known: LabelList | None, who: str) -> Truth:
     return truth if known is None else replace(truth, labels=known.to_names(truth.labels, who))
 
 
-def _from_lists(table: LabelTable, lists: list[Keys], known: LabelList | None, path: Path) -> Truth:
+def _from_lists(table: LabelTable, lists: list[Keys], known: LabelList | None, path: Path | HeldFrame) -> Truth:
     """Turn lists of labels into a matrix; where no label is known, the labels are those met."""
     ids = check_file_names(table.ids, path, "ids")
     keys = list(dict.fromkeys(key for row in (*lists, *(table.absent or ())) for key in row))
@@ -162,15 +207,16 @@ def _remedy(name: str, labels: LabelList) -> str:
     return f"give the label list as labels= (--labels), or join labels by '|'.{did_you_mean(name, labels.names)}"
 
 
-def _from_arrays(path: Path, ids: StringArray | None, labels: Sequence[str] | None) -> Truth:
-    """Read a truth from a ``.npz`` file."""
-    arrays = read_npz(path)
+def _from_arrays(
+    path: Path, arrays: dict[str, npt.NDArray[Any]], ids: StringArray | None, labels: Sequence[str] | None
+) -> Truth:
+    """Read a truth from the arrays of a file."""
     if "y_true" not in arrays:
         raise ValueError(f"{path} must hold y_true: it holds {first_names(list(arrays), 9)}.")
     own_ids = check_file_names(arrays["ids"], path, "ids") if "ids" in arrays else ids
     own_labels = tuple(check_file_names(arrays["labels"], path, "labels").tolist()) if "labels" in arrays else labels
     truth = _nameless(arrays["y_true"], str(path), own_ids, own_labels, y_known=arrays.get("y_known"))
-    return replace(truth, facts={key: arrays[key] for key in ("groups", "sample_weight", "folds") if key in arrays})
+    return replace(truth, metadata={key: arrays[key] for key in ("groups", "sample_weight", "folds") if key in arrays})
 
 
 def _from_numbers(table: Table, who: str) -> Truth:
@@ -190,19 +236,19 @@ def _say_unknown(known: npt.NDArray[np.bool_], who: str, what: str) -> npt.NDArr
     return known
 
 
-def _sample_facts(texts: Mapping[str, list[str]], path: Path) -> dict[str, Any]:
+def _sample_metadata(texts: Mapping[str, list[str]], path: Path | HeldFrame) -> dict[str, Any]:
     """Take groups, weights and folds from the columns of a table."""
-    facts: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for name, cells in texts.items():
         key = SAMPLE_COLUMNS[name.lower()]
-        if key in facts:
+        if key in metadata:
             raise ValueError(f"{path} must have one column of {key}: {name!r} is another; rename one.")
         values = np.array([cell.strip() for cell in cells])
         try:
-            facts[key] = values if key == "groups" else values.astype(np.int64 if key == "folds" else np.float64)
+            metadata[key] = values if key == "groups" else values.astype(np.int64 if key == "folds" else np.float64)
         except ValueError as error:
             raise ValueError(f"{path}: column {name!r} must hold numbers: {error}.") from error
-    return facts
+    return metadata
 
 
 def _nameless(

@@ -1,19 +1,23 @@
 """Drawing SVG with matplotlib that fits into a page.
 
-No pyplot, so no global figure list and no display. Colors are drawn as fixed hex values and then replaced by the
-page's CSS variables with the same hex value as fall-back: one chart reads on light and dark paper, and alone in a
-file. Text stays text, in the page's own typeface. Foreign names are never parsed as formulas.
+Every chart is drawn twice, as wide as a page and as narrow as a phone, because a chart that merely shrinks becomes
+unreadable. No pyplot, so no global figure list and no display. Colors are drawn as fixed hex values and then replaced
+by the page's CSS variables with the same hex value as fall-back: one chart reads on light and dark paper, and alone in
+a file. Text stays text, in the page's own typeface. Foreign names are never parsed as formulas.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from stacking.report.sections import Chart
 from stacking.report.writing import visible
 
 if TYPE_CHECKING:
@@ -40,6 +44,18 @@ _VARIABLES = {
     BAD: "--bad",
     **{color: f"--series-{number}" for number, color in enumerate(SERIES, start=1)},
 }
+PAGE_WIDTH = 8.2
+"""Width in inches of a chart on a page; only the size of its type depends on it."""
+
+PHONE_WIDTH = 4.0
+"""Width in inches of a chart on a phone: on a screen of 360 to 390 pixels its type of 9 points is 10 to 11 pixels."""
+
+_SMALLEST_TYPE = {
+    PAGE_WIDTH: 8.5,
+    PHONE_WIDTH: 9.0,
+}  # points: 10 pixels where the page shows such a chart at its smallest
+_NAME_SHARE, _LETTER_WIDTH = 0.42, 0.068  # of a chart's width for names beside an axis; inches of a letter of 9 points
+
 # Two decimals of a point are finer than a screen; more only make the file larger.
 _DECIMALS = re.compile(r"(\.\d\d)\d+")
 _SETTINGS: dict[Any, Any] = {
@@ -61,8 +77,6 @@ _SETTINGS: dict[Any, Any] = {
     "ytick.color": RULE,
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "legend.handlelength": 1.4,
@@ -71,37 +85,122 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def draw(width: float, height: float, paint: Callable[[Figure], None], description: str) -> str:
-    """Draw one chart.
+def draw(
+    height: float, paint: Callable[[Figure], None], description: str, *, phone_height: float | None = None
+) -> Chart:
+    """Draw one chart, for pages and for phones.
 
     Parameters
     ----------
-    width, height : float
-        Size in inches; in a page the chart takes the page's width and keeps the proportion.
+    height : float
+        Height in inches of the chart that is as wide as a page.
     paint : callable
-        Receives the empty matplotlib figure.
+        Receives an empty matplotlib figure, once of either width; `is_narrow` tells them apart.
     description : str
         What the chart shows, for readers who do not see it.
+    phone_height : float, optional
+        Height in inches of the chart for phones; by default the same.
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones. Where matplotlib is not installed, they say so in place of
+        the chart.
     """
-    with _quiet_settings():
+    if importlib.util.find_spec("matplotlib") is None:
+        return _in_place_of_the_chart(description)
+    narrow = _draw_once(PHONE_WIDTH, height if phone_height is None else phone_height, paint, description)
+    return Chart(_draw_once(PAGE_WIDTH, height, paint, description), narrow, paint, height)
+
+
+def draw_figure(chart: Chart) -> Figure:
+    """Draw a chart of a report as a matplotlib figure, to be shown in a notebook, changed, or saved in any form.
+
+    Parameters
+    ----------
+    chart : Chart
+        From a function of `stacking.report.figures`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        On light paper, of no pyplot: notebooks show it, ``figure.savefig(path)`` keeps it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If the chart was pickled: only its picture is kept then.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("charts need matplotlib: pip install 'labelstack[report]'.")
+    if chart.paint is None:
+        raise ValueError("chart must be drawn in this process: a pickled one keeps its <svg> only.")
+    with _quiet_settings(_SMALLEST_TYPE[PAGE_WIDTH]):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure = _shown_figure()(figsize=(PAGE_WIDTH, chart.height), layout="constrained", facecolor=PAPER)
+        canvas = FigureCanvasAgg(figure)
+        chart.paint(figure)
+        canvas.draw()  # type: ignore[no-untyped-call]  # ticks are made, and take their look, when they are drawn
+    return figure
+
+
+@cache
+def _shown_figure() -> type[Figure]:
+    """Make the class of figures that notebooks show without pyplot."""
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        """A figure that a notebook can show."""
+
+        def _repr_png_(self) -> bytes:
+            """Draw it for a notebook."""
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=110)
+            return buffer.getvalue()
+
+    return ShownFigure
+
+
+def _draw_once(width: float, height: float, paint: Callable[[Figure], None], description: str) -> str:
+    """Draw a chart of one width; no type in it is smaller than can be read."""
+    with _quiet_settings(_SMALLEST_TYPE[width]):
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
+        from matplotlib.text import Text
 
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         paint(figure)
+        for text in figure.findobj(Text):
+            text.set_fontsize(max(text.get_fontsize(), _SMALLEST_TYPE[width]))
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _for_pages(buffer.getvalue(), description)
 
 
+def _in_place_of_the_chart(description: str) -> Chart:
+    """Say in two lines of SVG that the chart needs matplotlib; the tables of a report are whole without."""
+    from xml.sax.saxutils import quoteattr
+
+    family = "font-size: 13px; font-family: var(--sans, system-ui, sans-serif)"
+    lines = (
+        '<tspan x="0" y="16">Charts are drawn where matplotlib is installed:</tspan>'
+        '<tspan x="0" y="36">pip install &apos;labelstack[report]&apos;</tspan>'
+    )
+    wide, narrow = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {72 * width:g} 44" role="img" '
+        f"aria-label={quoteattr(visible(description))}>"
+        f'<text style="{family}; fill: var({_VARIABLES[MUTED]}, {MUTED})">{lines}</text></svg>'
+        for width in (PAGE_WIDTH, PHONE_WIDTH)  # inches; a page has 72 units an inch
+    )
+    return Chart(wide, narrow)
+
+
 @contextmanager
-def _quiet_settings() -> Iterator[None]:
+def _quiet_settings(smallest_type: float) -> Iterator[None]:
     """Draw with matplotlib's own defaults and ours; glyphs its measuring font lacks are the reader's font's affair.
 
     A ``matplotlibrc`` in the working directory decides nothing: it could have every text pass through LaTeX.
@@ -111,6 +210,7 @@ def _quiet_settings() -> Iterator[None]:
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update({"xtick.labelsize": smallest_type, "ytick.labelsize": smallest_type})
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support")
         yield
@@ -140,6 +240,78 @@ def _for_pages(svg: str, description: str) -> str:
         svg = re.sub(rf"(?<=: ){color}\b", f"var({variable}, {color})", svg)
     svg = re.sub(r'\b(?:d|x|y|points)="[^"]*"', lambda found: _DECIMALS.sub(r"\1", found.group()), svg)
     return re.sub(r"\n\s*", "\n", svg)
+
+
+def is_narrow(figure: Figure) -> bool:
+    """Tell whether a figure is drawn for phones.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        As `draw` hands it to its painter.
+
+    Returns
+    -------
+    bool
+        True for the narrow one.
+    """
+    return bool(figure.get_figwidth() < (PAGE_WIDTH + PHONE_WIDTH) / 2)
+
+
+def letters_beside(width: float, most: int = 40) -> int:
+    """Say how long a name may be beside an axis, so that the axis keeps more than half of the chart.
+
+    Parameters
+    ----------
+    width : float
+        Of the chart, in inches.
+    most : int, default=40
+        Longest name on a page.
+
+    Returns
+    -------
+    int
+        Number of letters.
+    """
+    return min(most, int(_NAME_SHARE * width / _LETTER_WIDTH))
+
+
+def legend_rows(n_series: int) -> int:
+    """Count the rows of a legend on a phone, where each series has its own.
+
+    Parameters
+    ----------
+    n_series : int
+        Number of series.
+
+    Returns
+    -------
+    int
+        Rows.
+    """
+    return n_series if n_series > 1 else 0
+
+
+def write_legend(
+    figure: Figure, n_series: int, *, always: bool = False, handles: Any = None, names: Any = None
+) -> None:
+    """Put a legend above the chart if there is more than one series: three a row, on phones one.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        Changed in place.
+    n_series : int
+        Number of series.
+    always : bool, default=False
+        Whether a single series is named, too.
+    handles, names : sequence, optional
+        What the legend shows; by default what the axes hold.
+    """
+    if n_series > 1 or (always and n_series):
+        given = {} if handles is None else {"handles": handles, "labels": names}
+        columns = 1 if is_narrow(figure) else min(n_series, 3)
+        figure.legend(loc="outside upper left", ncols=columns, labelcolor=MUTED, **given)
 
 
 def count_axis(axis: Axis) -> None:

@@ -8,19 +8,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stacking.report.figures.canvas import ACCENT, MUTED, SERIES, count_axis, draw, finish_axes, shorten
+from stacking.report.figures.canvas import (
+    ACCENT,
+    INK,
+    MUTED,
+    SERIES,
+    count_axis,
+    draw,
+    finish_axes,
+    is_narrow,
+    legend_rows,
+    shorten,
+    write_legend,
+)
+from stacking.report.sections import Chart
 from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.6)))  # type: ignore[assignment]
+_LEGEND_ROW = 0.2  # inches of a chart's height for a row of its legend
+_PANELS, _PHONE_PANELS = 3, 2  # charts side by side: as many as have room
 
 
 def threshold_figure(
     thresholds: npt.ArrayLike, curves: Mapping[str, npt.ArrayLike], *, tuned: Mapping[str, float] | None = None
-) -> str:
+) -> Chart:
     """Draw micro-F1 against one threshold for all labels.
 
     Parameters
@@ -34,8 +48,8 @@ def threshold_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
     grid = np.asarray(thresholds, dtype=float)
 
@@ -50,17 +64,19 @@ def threshold_figure(
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("threshold, the same for all labels")
+        axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
         axes.set_ylabel("micro-F1")
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
         finish_axes(axes, grid="y")
-        _legend(figure, len(curves))
+        write_legend(figure, len(curves))
 
-    return draw(8.2, 3.4, _paint, "micro-F1 against one threshold for all labels")
+    description = "micro-F1 against one threshold for all labels"
+    return draw(3.4, _paint, description, phone_height=3.0 + _LEGEND_ROW * legend_rows(len(curves)))
 
 
 def reliability_figure(
     curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], *, counts: npt.ArrayLike | None = None
-) -> str:
+) -> Chart:
     """Draw how often a label is true against the score it was given.
 
     Parameters
@@ -72,8 +88,8 @@ def reliability_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
 
     def _paint(figure: Figure) -> None:
@@ -91,6 +107,7 @@ def reliability_figure(
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_ylabel("share that is true")
+        axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
         finish_axes(axes, grid="y")
         if strip is not None and counts is not None:
@@ -104,61 +121,66 @@ def reliability_figure(
                 alpha=0.5,
             )
             strip.set_yticks([])
-            strip.set_ylabel("pairs\n(log)", fontsize=7.5)
+            strip.set_ylabel("pairs\n(log)")
             finish_axes(strip)
             strip.set_xlabel("score")
         else:
             axes.set_xlabel("score")
-        _legend(figure, len(curves))
+        write_legend(figure, len(curves))
 
-    return draw(8.2, 4.4, _paint, "Observed share of true labels against the score")
+    description = "Observed share of true labels against the score"
+    return draw(4.4, _paint, description, phone_height=4.0 + _LEGEND_ROW * legend_rows(len(curves)))
 
 
-def learning_curves_figure(
-    histories: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
-    *,
-    metric: str = "validation micro-F1",
-    best: Mapping[str, float] | None = None,
-) -> str:
-    """Draw a value per epoch for every member.
+def training_curves_figure(
+    histories: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]], *, metric: str
+) -> Chart:
+    """Draw a value per epoch on training and on validation rows, member by member on one scale.
 
     Parameters
     ----------
-    histories : mapping of str to (epochs, values)
-        One curve per member. `values` of shape (n_folds, n_epochs) are drawn as faint lines under their mean.
-    metric : str, default="validation micro-F1"
+    histories : mapping of str to mapping of str to (epochs, values)
+        Per member the curves by their names, such as "training" and "validation", the same for all that have them.
+        `values` of shape (n_folds, n_epochs) are drawn as faint lines under their mean.
+    metric : str
         What the values are.
-    best : mapping of str to float, optional
-        The epoch each member was kept at, marked on its curve.
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
+    names = list(dict.fromkeys(name for curves in histories.values() for name in curves))
+    shape = {narrow: -(-len(histories) // columns) for narrow, columns in ((False, _PANELS), (True, _PHONE_PANELS))}
 
     def _paint(figure: Figure) -> None:
+        from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
 
-        axes = figure.add_subplot()
-        for number, (name, (epochs, values)) in enumerate(histories.items()):
-            x, y = np.asarray(epochs, dtype=float), np.atleast_2d(np.asarray(values, dtype=float))
-            color, dash = SERIES[number % len(SERIES)], _DASHES[number // len(SERIES) % len(_DASHES)]
-            if len(y) > 1:
-                axes.plot(x, y.T, color=color, linewidth=0.7, alpha=0.35)
-            mean = _column_means(y)
-            marker = "o" if len(x) <= 12 else ""
-            axes.plot(x, mean, color=color, linestyle=dash, marker=marker, markersize=3.5, label=shorten(name, 30))
-            if best and name in best:
-                axes.plot([best[name]], [np.interp(best[name], x, mean)], "o", color=color, markersize=7)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(metric)
-        finish_axes(axes, grid="y")
-        _legend(figure, len(histories), always=True)
+        narrow = is_narrow(figure)
+        columns = _PHONE_PANELS if narrow else _PANELS
+        panels = figure.subplots(shape[narrow], columns, sharey=True, squeeze=False).ravel()
+        for axes, (member, curves) in zip(panels, histories.items(), strict=False):
+            for name, (epochs, values) in curves.items():
+                x, y = np.asarray(epochs, dtype=float), np.atleast_2d(np.asarray(values, dtype=float))
+                color = SERIES[names.index(name) % len(SERIES)]
+                if len(y) > 1:
+                    axes.plot(x, y.T, color=color, linewidth=0.7, alpha=0.35)
+                axes.plot(x, _column_means(y), color=color, marker="o" if len(x) <= 12 else "", markersize=3.5)
+            axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
+            axes.set_title(shorten(member, 18 if narrow else 28), loc="left", color=INK)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+            finish_axes(axes, grid="y")
+        for axes in panels[len(histories) :]:
+            axes.set_visible(False)
+        figure.supxlabel("epoch", color=MUTED, fontsize=9.5)
+        figure.supylabel(metric, color=MUTED, fontsize=9.5)
+        marks = [Line2D([], [], color=SERIES[number % len(SERIES)]) for number in range(len(names))]
+        write_legend(figure, len(names), always=True, handles=marks, names=names)
 
-    rows = -(-max(len(histories), 1) // 3)
-    return draw(8.2, 3.2 + 0.2 * rows, _paint, f"{metric} per epoch of {len(histories)} members")
+    description = f"{metric} per epoch of {len(histories)} members"
+    on_page, on_phone = (0.8 + 1.7 * shape[narrow] for narrow in (False, True))
+    return draw(on_page, _paint, description, phone_height=on_phone + _LEGEND_ROW * len(names))
 
 
 def _column_means(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -169,7 +191,7 @@ def _column_means(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
 
 
-def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> str:
+def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> Chart:
     """Draw micro-F1 against the number of training samples.
 
     Parameters
@@ -181,8 +203,8 @@ def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.A
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
     sizes = np.asarray(n_samples, dtype=float)
 
@@ -193,19 +215,19 @@ def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.A
         )
         axes.plot(sizes, np.asarray(scores, dtype=float), "o-", color=ACCENT, markersize=5)
         axes.set_xscale("log")
-        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=30 if is_narrow(figure) else 0)
         axes.minorticks_off()
         axes.set_xlabel("training samples (log scale)")
         axes.set_ylabel("micro-F1")
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
         finish_axes(axes, grid="y")
 
-    return draw(8.2, 3.0, _paint, "micro-F1 against the number of training samples")
+    return draw(3.0, _paint, "micro-F1 against the number of training samples")
 
 
 def search_figure(
     histories: Mapping[str, Sequence[tuple[int, float]]], *, loss: str = "loss", direct: bool = False
-) -> str:
+) -> Chart:
     """Draw the best loss an optimizer had found against its number of evaluations.
 
     Parameters
@@ -219,8 +241,8 @@ def search_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
 
     def _paint(figure: Figure) -> None:
@@ -241,12 +263,7 @@ def search_figure(
         axes.set_xlabel("evaluations (log scale)")
         axes.set_ylabel(loss)
         finish_axes(axes, grid="y")
-        _legend(figure, len(histories))
+        write_legend(figure, len(histories))
 
-    return draw(8.2, 3.2, _paint, f"Best {loss} against the number of evaluations")
-
-
-def _legend(figure: Figure, n_series: int, *, always: bool = False) -> None:
-    """Put a legend above the chart if there is more than one series."""
-    if n_series > 1 or (always and n_series):
-        figure.legend(loc="outside upper left", ncols=min(n_series, 3), labelcolor=MUTED)
+    description = f"Best {loss} against the number of evaluations"
+    return draw(3.2, _paint, description, phone_height=3.0 + _LEGEND_ROW * legend_rows(len(histories)))

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stacking.report.figures.canvas import INK, MUTED, SERIES, count_axis, draw, finish_axes, shorten
-from stacking.report.sections import Cell, Column, Table
+from stacking.report.figures.canvas import (
+    INK,
+    MUTED,
+    SERIES,
+    count_axis,
+    draw,
+    finish_axes,
+    is_narrow,
+    shorten,
+    write_legend,
+)
+from stacking.report.sections import Cell, Chart, Column, Table
 from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
 
 def label_f1_figure(
     f1_per_label: Mapping[str, npt.ArrayLike], frequency: npt.ArrayLike, labels: Sequence[str], *, n_named: int = 5
-) -> str:
+) -> Chart:
     """Draw each label's F1 against how often it occurs.
 
     Parameters
@@ -34,8 +44,8 @@ def label_f1_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
     count = np.asarray(frequency, dtype=float)
     series = [(name, np.asarray(values, dtype=float)) for name, values in f1_per_label.items()]
@@ -51,9 +61,14 @@ def label_f1_figure(
                       markeredgecolor=SERIES[1], markeredgewidth=0.9, label=shorten(series[1][0], 40))  # fmt: skip
         axes.plot(count[present], series[0][1][present], "o", markersize=4.5, color=SERIES[0], alpha=0.8,
                   markeredgewidth=0, label=shorten(series[0][0], 40))  # fmt: skip
-        for label in _apart(_worth_naming(series[0][1], count, n_named), count, series[0][1]):
-            axes.annotate(shorten(labels[label], 24), (count[label], series[0][1][label]), xytext=(5, 4),
-                          textcoords="offset points", fontsize=7.5, color=INK)  # fmt: skip
+        named = _worth_naming(series[0][1], count, n_named)
+        for label in _apart(named, count, series[0][1], 0.45 if is_narrow(figure) else 0.22):
+            right = np.log(count[label]) > (np.log(count[present].min()) + np.log(count[present].max())) / 2
+            name = axes.annotate(
+                shorten(labels[label], 24), (count[label], series[0][1][label]), xytext=(-5 if right else 5, 4),
+                textcoords="offset points", fontsize=8.5, color=INK, ha="right" if right else "left",
+            )  # fmt: skip
+            name.set_in_layout(False)  # the dots keep the chart's width
         axes.set_xscale("log")
         count_axis(axes.xaxis)
         axes.set_ylim(-0.03, 1.03)
@@ -63,9 +78,9 @@ def label_f1_figure(
         finish_axes(axes, grid="y")
         if len(series) > 1:
             handles, names = axes.get_legend_handles_labels()
-            figure.legend(handles[::-1], names[::-1], loc="outside upper left", ncols=2, labelcolor=MUTED)
+            write_legend(figure, len(series), handles=handles[::-1], names=names[::-1])
 
-    return draw(8.2, 4.0, _paint, "F1 of every label against its number of positive samples")
+    return draw(4.0, _paint, "F1 of every label against its number of positive samples")
 
 
 def _worth_naming(f1: npt.NDArray[np.floating], count: npt.NDArray[np.floating], n_named: int) -> list[int]:
@@ -80,14 +95,14 @@ def _worth_naming(f1: npt.NDArray[np.floating], count: npt.NDArray[np.floating],
     return [int(present[position]) for position in dict.fromkeys(picked)]
 
 
-def _apart(picked: list[int], count: npt.NDArray[np.floating], f1: npt.NDArray[np.floating]) -> list[int]:
+def _apart(picked: list[int], count: npt.NDArray[np.floating], f1: npt.NDArray[np.floating], near: float) -> list[int]:
     """Keep the names that would not be written over each other."""
     span = max(float(np.log(count[count > 0].max() / count[count > 0].min())) if picked else 1.0, 1e-9)
-    # Names as near as this, in shares of the axes, would overlap on a chart of this size: a choice of layout.
+    # Names as near as this, in shares of the axes, would overlap on a chart of its size: choices of layout.
     kept: list[int] = []
     for label in picked:
         x, y = np.log(count[label]) / span, f1[label]
-        if all(abs(x - np.log(count[other]) / span) > 0.22 or abs(y - f1[other]) > 0.05 for other in kept):
+        if all(abs(x - np.log(count[other]) / span) > near or abs(y - f1[other]) > 0.05 for other in kept):
             kept.append(label)
     return kept
 

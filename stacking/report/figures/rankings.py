@@ -18,9 +18,12 @@ from stacking.report.figures.canvas import (
     SERIES,
     draw,
     finish_axes,
+    is_narrow,
+    letters_beside,
     shorten,
     shorten_all,
 )
+from stacking.report.sections import Chart
 from stacking.report.writing import write_gain, write_score
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ def leaderboard_figure(
     kinds: Sequence[str] | None = None,
     reference: tuple[str, float] | None = None,
     metric: str = "micro-F1",
-) -> str:
+) -> Chart:
     """Draw a dot per method and its interval as a line, in the order given from the top.
 
     Parameters
@@ -60,8 +63,8 @@ def leaderboard_figure(
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
     score, lower, upper = (np.asarray(values, dtype=float) for values in (scores, low, high))
     kind_of = list(kinds) if kinds is not None else ["meta"] * len(methods)
@@ -73,26 +76,30 @@ def leaderboard_figure(
             color = _KIND_COLORS.get(kind, ACCENT)
             axes.plot([left, right], [y, y], color=color, linewidth=2.2, alpha=0.45, solid_capstyle="round")
             axes.plot([value], [y], "o", color=color, markersize=6)
-        axes.set_yticks(height, shorten_all(methods, 40))
+        axes.set_yticks(height, shorten_all(methods, letters_beside(figure.get_figwidth())))
         axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
         axes.set_ylim(-0.7, len(methods) - 0.3)
         axes.set_xlabel(metric)
         axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 3))
-        _write_values(axes, score, upper, height)
+        _write_values(axes, score, upper, height, 0.3 if is_narrow(figure) else 0.1)
         _mark_reference(axes, reference, lower, upper)
         finish_axes(axes, grid="x", sides=())
         _kind_legend(figure, axes, kind_of)
 
-    return draw(8.2, 0.95 + 0.27 * len(methods), _paint, f"{metric} of {len(methods)} methods with intervals")
+    return draw(0.95 + 0.27 * len(methods), _paint, f"{metric} of {len(methods)} methods with intervals")
 
 
 def _write_values(
-    axes: Axes, score: npt.NDArray[np.floating], upper: npt.NDArray[np.floating], height: npt.NDArray[np.int_]
+    axes: Axes,
+    score: npt.NDArray[np.floating],
+    upper: npt.NDArray[np.floating],
+    height: npt.NDArray[np.int_],
+    room: float,
 ) -> None:
-    """Write each score at the right end of its row."""
+    """Write each score at the right end of its row, where a share of the axis is left for it."""
     right = float(np.nanmax(upper)) if len(upper) else 1.0
     left = axes.get_xlim()[0]
-    axes.set_xlim(left, right + 0.1 * (right - left))
+    axes.set_xlim(left, right + room * (right - left))
     for value, y in zip(score, height, strict=True):
         axes.annotate(
             write_score(float(value)), (1, y), xycoords=("axes fraction", "data"), ha="right", va="center",
@@ -117,7 +124,7 @@ def _mark_reference(
             textcoords="offset points", va="bottom", color=MUTED, fontsize=8,
         )  # fmt: skip
     else:
-        axes.set_xlabel(f"{axes.get_xlabel()}   (off the scale: {shorten(name)} {write_score(value, 3)})")
+        axes.set_xlabel(f"{axes.get_xlabel()}\n(off the scale: {shorten(name)} {write_score(value, 3)})")
 
 
 def _kind_legend(figure: Figure, axes: Axes, kinds: Sequence[str]) -> None:
@@ -128,10 +135,19 @@ def _kind_legend(figure: Figure, axes: Axes, kinds: Sequence[str]) -> None:
     if len(shown) > 1:
         marks = [Line2D([], [], marker="o", linestyle="", color=_KIND_COLORS[kind], markersize=6) for kind in shown]
         names = [_KIND_NAMES[kind] for kind in shown]
-        figure.legend(marks, names, loc="outside upper left", ncols=len(shown), labelcolor=MUTED, handletextpad=0.2)
+        columns = 2 if is_narrow(figure) else len(shown)
+        figure.legend(marks, names, loc="outside upper left", ncols=columns, labelcolor=MUTED, handletextpad=0.2)
 
 
-def ladder_figure(names: Sequence[str], gains: Sequence[float | None], start: float, start_name: str = "start") -> str:
+def ladder_figure(
+    names: Sequence[str],
+    gains: Sequence[float | None],
+    start: float,
+    start_name: str = "start",
+    *,
+    metric: str = "micro-F1",
+    sign: int = 1,
+) -> Chart:
     """Draw how a score is built up from a start, one step at a time.
 
     Parameters
@@ -144,24 +160,29 @@ def ladder_figure(names: Sequence[str], gains: Sequence[float | None], start: fl
         Score before the first step.
     start_name : str, default="start"
         What scores it.
+    metric : str, default="micro-F1"
+        What the axis shows.
+    sign : {1, -1}, default=1
+        1 where larger scores are better, which colors the steps.
 
     Returns
     -------
-    str
-        One ``<svg>`` element.
+    Chart
+        An ``<svg>`` element, and another one for phones.
     """
     steps = [0.0 if gain is None else float(gain) for gain in gains]
     levels = start + np.concatenate([[0.0], np.cumsum(steps)])
 
     def _paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        labels = [shorten(start_name, 34), *(shorten(name, 34) for name in names), "together"]
+        length = letters_beside(figure.get_figwidth(), 34)
+        labels = [shorten(start_name, length), *(shorten(name, length) for name in names), "together"]
         rows = np.arange(len(labels))[::-1]
         axes.plot([start], [rows[0]], "o", color=SERIES[5], markersize=6)
         for number, (gain, step) in enumerate(zip(gains, steps, strict=True)):
             y, left, right = rows[number + 1], levels[number], levels[number + 1]
             axes.plot([left, left], [rows[number], y], color=RULE, linewidth=1)
-            axes.barh(y, step, left=left, height=0.5, color=GOOD if step >= 0 else BAD, linewidth=0)
+            axes.barh(y, step, left=left, height=0.5, color=GOOD if sign * step >= 0 else BAD, linewidth=0)
             text = "not measured" if gain is None else write_gain(gain)
             axes.annotate(text, (max(left, right), y), xytext=(5, 0), textcoords="offset points", va="center",
                           color=MUTED, fontsize=8.5)  # fmt: skip
@@ -174,7 +195,7 @@ def ladder_figure(names: Sequence[str], gains: Sequence[float | None], start: fl
         axes.set_yticks(rows, labels)
         axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
         axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 3))
-        axes.set_xlabel("micro-F1")
+        axes.set_xlabel(metric)
         finish_axes(axes, grid="x", sides=())
 
-    return draw(8.2, 0.7 + 0.34 * (len(steps) + 2), _paint, "What each step adds to the score")
+    return draw(0.7 + 0.34 * (len(steps) + 2), _paint, "What each step adds to the score")

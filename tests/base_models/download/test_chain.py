@@ -56,7 +56,7 @@ PHOTO_FAULTS = {  # file → status and how the reason begins
     "short": ("failed", "PNG cannot be decoded"),
     "bomb": ("failed", "20000 × 20000 pixels|PNG cannot be decoded"),
     "thin": ("failed", "1 × 600 pixels"),
-    "white": ("blank", "one colour all over"),
+    "white": ("blank", "one color all over"),
 }
 
 

@@ -1,11 +1,13 @@
 """A download from a hostile server: good photos are there, failures have a reason, nothing is asked in vain."""
 
 import csv
+import errno
 import http.server
 import io
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import ssl
@@ -18,6 +20,7 @@ from PIL import Image
 pytest.importorskip("aiohttp")
 
 from base_models.download import LEDGER_NAME, DownloadOptions, download_photos, estimate_download, read_failures
+from base_models.download.ledger import Ledger
 from stacking.files.atomic_files import FolderInUseError, run_lock
 
 pytestmark = pytest.mark.network
@@ -424,3 +427,48 @@ def test_failures_are_read_from_a_folder_that_cannot_be_written(server, write_ur
     assert read_failures(out) == {"1": "HTTP 404"}
     assert not list(out.glob("*-wal"))
     out.chmod(0o755)
+
+
+def interrupt(*_):
+    """Press Ctrl-C, as a terminal does."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+ENDS = {
+    "a full disk": (OSError(errno.ENOSPC, "no space left on device"), "_write_photo"),
+    "a time limit": (TimeoutError("the time is over"), "_write_photo"),
+    "a fault of the code": (AttributeError("nobody foresaw this"), "_write_photo"),
+    "Ctrl-C": (KeyboardInterrupt(), interrupt),
+    "Ctrl-C in the middle of a step": (KeyboardInterrupt(), None),
+    "whoever watches": (ValueError("the bar is broken"), None),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("afterwards", [None, OSError(errno.EIO, "the disk is gone")], ids=str)
+def test_what_ends_a_download_comes_out_of_it(server, write_urls, tmp_path, monkeypatch, how, afterwards):
+    """Also where neither the ledger nor the list of failures can be written any more."""
+    error, place = ENDS[how]
+
+    def fail(*_):
+        if afterwards is not None:
+            monkeypatch.setattr(Ledger, "_commit", fail_afterwards)
+            monkeypatch.setattr(Ledger, "write_failures", fail_afterwards)
+        if place is interrupt:
+            interrupt()
+        else:
+            raise error
+
+    def fail_afterwards(*_):
+        raise afterwards
+
+    if place == "_write_photo":
+        monkeypatch.setattr("base_models.download.download._write_photo", fail)
+    annotations = write_urls({str(number): server.url(f"photo/{number}") for number in range(20)})
+    with pytest.raises(type(error)) as caught:
+        download_photos(annotations, tmp_path / "out", OPTIONS, progress=None if place == "_write_photo" else fail)
+    assert type(caught.value) is type(error) and str(caught.value) == str(error)
+    notes = getattr(caught.value, "__notes__", [])
+    assert bool(notes) == (afterwards is not None) and all("the disk is gone" in note for note in notes)
+    monkeypatch.undo()
+    assert download_photos(annotations, tmp_path / "out", OPTIONS).counts["fetched"] == 20

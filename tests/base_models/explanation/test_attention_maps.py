@@ -9,7 +9,7 @@ from base_models.explanation import attention_maps  # noqa: E402
 from base_models.networks.feature_maps import run_body  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.networks.per_label import LabelwiseNetwork  # noqa: E402
-from base_models.photos.transforms import normalise_photos  # noqa: E402
+from base_models.photos.transforms import normalize_photos  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 
 
@@ -31,7 +31,7 @@ def test_the_maps_are_the_softmax_of_the_labels_scores(photos):
     asked = np.array([[0, 2], [1, 1], [2, 0], [0, 1], [1, 2]])
     found = attention_maps(network, photos, asked, batch_size=2)
     with torch.no_grad():
-        places = run_body(network.body, normalise_photos(photos, network.mean, network.std), "feature_map")[1]
+        places = run_body(network.body, normalize_photos(photos, network.mean, network.std), "feature_map")[1]
     scores = np.einsum("nchw,lc->nlhw", places.numpy(), network.head.score.weight.detach().numpy())
     powers = np.exp(scores - scores.max(axis=(2, 3), keepdims=True))  # the softmax, divided by its highest value
     np.testing.assert_allclose(found, np.take_along_axis(powers, asked[:, :, None, None], 1), atol=1e-4)

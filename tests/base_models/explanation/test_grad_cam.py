@@ -12,7 +12,7 @@ from base_models.explanation import enlarge_map, explained_layer, grad_cam  # no
 from base_models.networks.heads import LinearHead  # noqa: E402
 from base_models.networks.network import MultilabelNetwork, create_network  # noqa: E402
 from base_models.networks.per_label import LabelwiseNetwork  # noqa: E402
-from base_models.photos.transforms import normalise_photos  # noqa: E402
+from base_models.photos.transforms import normalize_photos  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 
 SIDE, MARK = 32, 8
@@ -52,7 +52,7 @@ def test_the_maps_are_those_of_the_published_formula():
     photos = draw_photos(2, 12)
     found = grad_cam(network, photos, np.arange(2), layer="first")
     with torch.no_grad():
-        features = network.body.first(normalise_photos(photos, network.mean, network.std)).double()  # A, (2, 4, 6, 6)
+        features = network.body.first(normalize_photos(photos, network.mean, network.std)).double()  # A, (2, 4, 6, 6)
         network.double()
 
         def logits(changed):
@@ -178,7 +178,7 @@ def test_a_trained_network_looks_at_the_label_and_an_untrained_one_does_not():
     network.train()
     for _ in range(5):
         for rows in torch.randperm(200).split(20):
-            logits = network(normalise_photos(photos[rows], network.mean, network.std))
+            logits = network(normalize_photos(photos[rows], network.mean, network.std))
             optimizer.zero_grad()
             functional.binary_cross_entropy_with_logits(logits, target[rows]).backward()
             optimizer.step()

@@ -42,8 +42,8 @@ def test_metadata_is_left_behind(draw_garment, encode):
 
 
 @pytest.mark.parametrize("color", ["white", "black", (200, 30, 30)])
-def test_one_colour_is_blank(encode, color):
-    with pytest.raises(BlankPhotoError, match="one colour all over"):
+def test_one_color_is_blank(encode, color):
+    with pytest.raises(BlankPhotoError, match="one color all over"):
         clean_photo(encode(Image.new("RGB", (80, 80), color)), SMALL)
 
 

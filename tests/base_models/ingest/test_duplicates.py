@@ -43,7 +43,7 @@ def test_resized_and_recompressed_copies(draw_garment, find, seed):
     assert find(images, kinds=kinds, near=False) == [-1, -1, -1, -1]
 
 
-def test_the_same_cut_in_another_colour_is_no_copy(draw_garment, find):
+def test_the_same_cut_in_another_color_is_no_copy(draw_garment, find):
     red, blue = (170, 60, 60), (60, 60, 170)  # equally bright
     images = [draw_garment(5, color=red), draw_garment(5, color=blue)]
     assert find(images) == [-1, -1]
@@ -59,7 +59,7 @@ def test_a_stretched_photo_is_no_copy(draw_garment, find):
 
 
 def one_cut(rng, n_photos):
-    """Draw photos of a few cuts on white in a few colours, each with a print of its own."""
+    """Draw photos of a few cuts on white in a few colors, each with a print of its own."""
     cuts = np.zeros((6, 16, 16), bool)
     for number, cut in enumerate(cuts):
         cut[3 - number % 3 : 12 + number // 2, 5 - number % 4 : 11 + number % 4] = True

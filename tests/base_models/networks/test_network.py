@@ -31,7 +31,7 @@ def test_an_untrained_network_answers_the_base_rates():
     ("name", "size", "mean"),
     [("mobilenetv1_100", 32, 0.5), ("resnet50", 32, 0.485), ("inception_v3", 80, 0.5), ("legacy_xception", 64, 0.5)],
 )
-def test_each_family_works_small_and_keeps_its_own_normalisation(name, size, mean):
+def test_each_family_works_small_and_keeps_its_own_normalization(name, size, mean):
     network = create_network(member(name, size=size), RATES).train()
     assert network(torch.rand(2, 3, size, size)).shape == (2, 4)
     assert network.mean[0] == pytest.approx(mean)

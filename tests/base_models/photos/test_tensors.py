@@ -67,13 +67,13 @@ def test_worker_processes_are_started_once_and_end_with_the_source(manifest):
     batches = [np.array([3, 0]), np.array([1, 6, 2]), np.array([5])]
     first = [photos for _, photos in source.iter_batches(batches)]
     workers = children()
-    begun = source.iter_batches(batches)
-    next(begun)  # given up in the middle, as when memory was too small
-    begun.close()
+    iterator = source.iter_batches(batches)
+    next(iterator)  # given up in the middle, as when memory was too small
+    iterator.close()
     again = [photos for _, photos in source.iter_batches(batches[::-1])][::-1]
     assert children() == workers and len(workers) == 2
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    del begun, source
+    del iterator, source
     assert not workers & children()
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 torch = pytest.importorskip("torch")
 
-from base_models.photos.transforms import augment_photos, mix_photos, normalise_photos, shrink_photos  # noqa: E402
+from base_models.photos.transforms import augment_photos, mix_photos, normalize_photos, shrink_photos  # noqa: E402
 
 STRENGTHS = ["none", "mirror", "light", "strong"]
 
@@ -49,10 +49,10 @@ def test_light_keeps_white_white_and_most_of_the_photo():
     assert torch.all(changed.flatten(1).min(dim=1).values < 120)
 
 
-def test_normalisation_is_per_channel():
+def test_normalization_is_per_channel():
     photos = torch.full((1, 3, 2, 2), 255.0)
     expected = (1 - np.array([0.485, 0.5, 0.4])) / np.array([0.2, 0.5, 0.25])
-    out = normalise_photos(photos, (0.485, 0.5, 0.4), (0.2, 0.5, 0.25))
+    out = normalize_photos(photos, (0.485, 0.5, 0.4), (0.2, 0.5, 0.25))
     np.testing.assert_allclose(out[0, :, 0, 0].numpy(), expected, rtol=1e-6)
 
 

@@ -24,7 +24,7 @@ from base_models.networks.logits import compute_logits  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.precomputed import extraction, feature_store  # noqa: E402
-from base_models.precomputed.head_network import join_body, suit_network  # noqa: E402
+from base_models.precomputed.head_network import adapt_to_features, join_body  # noqa: E402
 from base_models.recipe.canonical import recipe_hash  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
@@ -64,7 +64,7 @@ def tiny_photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Weights of a body whose normalisation statistics are not the neutral ones, so that training mode would differ."""
+    """Weights of a body whose normalization statistics are not the neutral ones, so that training mode would differ."""
     torch.manual_seed(5)
     network = create_network(MemberConfig("m", "test_resnet", size=32), np.full(6, 0.5))
     network.train()
@@ -109,7 +109,7 @@ def test_head_on_features_and_whole_network_give_the_same_logits(head, member, t
     member = replace(member, head=head, hidden=(8, 4))
     features, data = open_all(member, tiny_photos, tmp_path / "run")
     torch.manual_seed(1)
-    on_features = suit_network(create_network(member, np.full(6, 0.2), load_weights=False), features).eval()
+    on_features = adapt_to_features(create_network(member, np.full(6, 0.2), load_weights=False), features).eval()
     for parameter in on_features.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     whole = join_body(on_features, features)
@@ -144,13 +144,13 @@ def test_a_run_on_features_equals_a_run_with_a_body_frozen_in_every_epoch(head, 
         for name in expected:  # AdamW makes whole steps of gradients that are rounding errors
             tolerance = 0 if name.startswith("body.") else 2e-2
             np.testing.assert_allclose(found[name], expected[name], atol=tolerance, rtol=0)
-        facts = [
+        metadata = [
             json.loads((tmp_path / kind / f"members/m/fold{fold}/done.json").read_text())
             for kind in ("features", "live")
         ]
-        assert facts[0]["normalisation"] == facts[1]["normalisation"]
-        assert facts[0]["n_parameters"] == facts[1]["n_parameters"]
-        assert facts[0]["starting_weights"]["sha256"] == facts[1]["starting_weights"]["sha256"]
+        assert metadata[0]["normalization"] == metadata[1]["normalization"]
+        assert metadata[0]["n_parameters"] == metadata[1]["n_parameters"]
+        assert metadata[0]["starting_weights"]["sha256"] == metadata[1]["starting_weights"]["sha256"]
 
 
 def test_new_photos_are_scored_by_body_and_head_together(member, tiny_photos, tmp_path):
@@ -421,3 +421,51 @@ def test_four_kills_and_one_more_start_give_bit_for_bit_the_uninterrupted_run(
     for name in ("photos.npy", "mirrored.npy"):
         found, expected = (next((tmp_path / run / "features").glob(f"*/{name}")) for run in ("killed", "whole"))
         assert found.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("write", OSError(28, "no space left")),
+        ("photos", KeyboardInterrupt()),
+        ("body", TimeoutError("over")),
+        ("photos", RuntimeError("worker was killed")),
+    ],
+    ids=str,
+)
+def test_what_ends_an_extraction_comes_out_of_it(tiny_photos, member, tmp_path, monkeypatch, error, place):
+    """Also where the unfinished file cannot be closed and the device does not give the network back."""
+
+    def fail(*_, **__):
+        raise error
+
+    def gone(*_, **__):
+        raise ConnectionError("the device is gone")
+
+    targets = {
+        "photos": (PhotoTensors, "iter_batches"),
+        "body": (extraction, "compute_features"),
+        "write": (feature_store.FeatureWriter, "write"),
+    }
+    monkeypatch.setattr(*targets[place], fail)
+    closing = feature_store.FeatureWriter.close
+    monkeypatch.setattr(feature_store.FeatureWriter, "close", lambda writer: (closing(writer), gone()))
+    back = torch.nn.Module.to
+    monkeypatch.setattr(
+        torch.nn.Module, "to", lambda self, *a, **k: gone() if a == ("cpu",) and k == {} else back(self, *a, **k)
+    )
+    seen = []
+    whole = extraction.write_features
+
+    def watched(*arguments, **options):
+        try:
+            whole(*arguments[:5], torch.device("cpu"), *arguments[6:], **options)
+        except BaseException as caught:
+            seen.append(caught)
+            raise
+
+    monkeypatch.setattr(member_features, "write_features", watched)
+    with pytest.raises((type(error), ValueError)):
+        run_training(recipe_of(tiny_photos, member), tmp_path / "run", device="cpu")
+    assert seen[0] is error
+    assert [note for note in error.__notes__ if "the device is gone" in note]

@@ -1,8 +1,8 @@
 """The canary: networks that learn random labels by heart must score chance on the rows that they did not see.
 
-Photos of noise, labels of coin tosses. A network that has memorised its training rows knows nothing else, so whatever
+Photos of noise, labels of coin tosses. A network that has memorized its training rows knows nothing else, so whatever
 scores better than chance in the store `oof` has leaked. Each canary is also scored on its own training rows: one that
-could not memorise them would stay silent whatever leaks.
+could not memorize them would stay silent whatever leaks.
 """
 
 import csv
@@ -267,8 +267,8 @@ def test_the_truth_of_held_out_rows_moves_no_bit_of_the_network_that_scores_them
     members = [trained(replace(short, name=name), **changes) for name, changes in TRUTH_READERS.items()]
     members.append(replace(short, name="recurrent", head="recurrent"))
     members.append(replace(short, name="rare", labels="rare", split_share=0.5))
-    told = train(data, tmp_path / "told", *members)
-    splits = read_npz(told / "splits.npz")
+    honest = train(data, tmp_path / "honest", *members)
+    splits = read_npz(honest / "splits.npz")
     table = tmp_path / "photos" / "annotations.csv"
     with table.open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
@@ -283,9 +283,9 @@ def test_the_truth_of_held_out_rows_moves_no_bit_of_the_network_that_scores_them
     lied = train(data, tmp_path / "lied", *members)
     for member in members:
         for fold, same in ((0, True), (1, False)):
-            files = [run / "members" / member.name / f"fold{fold}" / "weights.safetensors" for run in (told, lied)]
+            files = [run / "members" / member.name / f"fold{fold}" / "weights.safetensors" for run in (honest, lied)]
             assert (files[0].read_bytes() == files[1].read_bytes()) is same, (member.name, fold)
-    found = [load_predictions(run / "oof") for run in (told, lied)]
+    found = [load_predictions(run / "oof") for run in (honest, lied)]
     rows = found[0].folds == 0
     assert not np.array_equal(found[0].y_true[rows], found[1].y_true[rows])
     for name in found[0].models:

@@ -217,7 +217,7 @@ def small(tmp_path):
 
 
 def interrupted(recipe, out):
-    """Train until the second epoch has begun, and stop."""
+    """Train until the second epoch has started, and stop."""
 
     def interrupt(event):
         if event.kind == "epoch":

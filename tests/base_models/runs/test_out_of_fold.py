@@ -225,7 +225,7 @@ def test_a_changed_data_set_is_refused_on_resume(small, tmp_path):
     table = tmp_path / "photos" / "annotations.csv"
     text = table.read_text()
     table.write_text(text.replace("place:top", "place:bottom", 1))
-    with pytest.raises(ValueError, match="must have the labels that this run was begun with"):
+    with pytest.raises(ValueError, match="must have the labels that this run was started with"):
         run_training(small, run, device="cpu")
     table.write_text("\n".join(line for line in text.splitlines() if "photo005" not in line) + "\n")
     with pytest.raises(ValueError, match="1 are gone, for example 'photo005'"):
@@ -314,8 +314,10 @@ def test_labels_with_their_own_best_epochs_go_from_training_to_new_photos(small,
     run = run_training(
         replace(small, members=(replace(small.members[0], training=training),)), tmp_path / "run", device="cpu"
     )
-    facts = [json.loads(path.read_text()) for path in sorted(run.glob("members/whole/*/done.json"))]
-    assert all(len(fact["label_epochs"]) == 6 for fact in facts) and any(len(set(f["label_epochs"])) > 1 for f in facts)
+    metadata = [json.loads(path.read_text()) for path in sorted(run.glob("members/whole/*/done.json"))]
+    assert all(len(fact["label_epochs"]) == 6 for fact in metadata) and any(
+        len(set(f["label_epochs"])) > 1 for f in metadata
+    )
     found, test = predict(run, tmp_path / "photos", device="cpu"), load_predictions(run / "test")
     at = [found.ids.tolist().index(name) for name in test.ids]
     np.testing.assert_allclose(found.to_array()[:, at], test.to_array(), atol=1e-6)

@@ -30,9 +30,9 @@ from base_models.testing import tiny_recipe
 photos, out = sys.argv[1:]
 recipe = tiny_recipe(DataConfig("folder", photos, group_column="group", split_column="split"))
 plain = replace(recipe.members[0].training, augmentation="none", learning_rate=1e-3, keep="last")
-normalised = replace(recipe.members[0], training=replace(plain, ema_decay=0.5, augmentation="light"))
-exact = replace(recipe.members[0], name="exact", network="test_convnext", training=plain)  # no batch normalisation
-recipe = replace(recipe, members=(normalised, exact), derived=())
+normalized = replace(recipe.members[0], training=replace(plain, ema_decay=0.5, augmentation="light"))
+exact = replace(recipe.members[0], name="exact", network="test_convnext", training=plain)  # no batch normalization
+recipe = replace(recipe, members=(normalized, exact), derived=())
 epoch.SECONDS_BETWEEN_REPORTS = -1.0
 
 def kill(event):
@@ -88,7 +88,7 @@ def test_two_processes_learn_what_one_learns_and_score_every_row_once(runs):
         alone, pair = (load_predictions(runs / name / store) for name in ("alone", "pair"))
         assert pair.ids.tolist() == alone.ids.tolist() and not np.isnan(pair.to_array()).any()
         np.testing.assert_allclose(pair.model_scores("exact"), alone.model_scores("exact"), atol=1e-5)
-        # batch normalisation sees halves of the batches: alike, not equal
+        # batch normalization sees halves of the batches: alike, not equal
         difference = np.abs(pair.model_scores("whole") - alone.model_scores("whole"))
         assert 1e-4 < difference.mean() < 0.2
     held = np.concatenate(

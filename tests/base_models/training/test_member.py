@@ -140,7 +140,7 @@ def test_what_is_not_annotated_counts_neither_way(make_task, tmp_path):
 
 
 def test_training_stops_when_validation_no_longer_improves(make_task, tmp_path, monkeypatch):
-    scores = iter([0.2, 0.5, 0.4, 0.3, 0.9])
+    scores = iter(np.repeat([0.2, 0.5, 0.4, 0.3, 0.9], 2).tolist())  # of validation, and then of training rows
     monkeypatch.setattr(training, "validation_micro_f1", lambda *_: (next(scores), 0.5))
     trained = train_member(make_task(epochs=5, patience=2, batch_size=60), tmp_path)
     assert [row["validation_micro_f1"] for row in trained.history] == [0.2, 0.5, 0.4, 0.3]

@@ -8,7 +8,7 @@ from base_models.training import progress
 from base_models.training.progress import TimeLeft, TrainingEvent
 
 
-def test_members_not_begun_cost_in_proportion(monkeypatch):
+def test_members_not_started_cost_in_proportion(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     seen = []

@@ -101,9 +101,9 @@ def test_steps_are_replayed_only_where_a_recipe_asks_for_it(
 
 def test_things_are_made_ahead_in_order():
     assert list(ahead(np.square, range(7))) == [0, 1, 4, 9, 16, 25, 36]
-    begun = ahead(np.square, range(7))
-    assert next(begun) == 0
-    begun.close()
+    started = ahead(np.square, range(7))
+    assert next(started) == 0
+    started.close()
 
     def fail(value):
         raise ValueError(f"no {value}")

@@ -113,7 +113,7 @@ def test_layers_further_from_the_head_learn_more_slowly(make_task):
 
 
 def test_plateau_lowers_the_rate_after_bad_epochs(make_task, tmp_path, monkeypatch):
-    scores = iter([0.5, 0.4, 0.4, 0.6, 0.1])
+    scores = iter(np.repeat([0.5, 0.4, 0.4, 0.6, 0.1], 2).tolist())  # of validation, and then of training rows
     monkeypatch.setattr(training, "validation_micro_f1", lambda *_: (next(scores), 0.5))
     task = make_task(epochs=5, schedule="plateau", warmup=0.0, plateau_patience=1, plateau_factor=0.5, batch_size=30)
     rates = [row["learning_rate"] for row in train_member(task, tmp_path).history]
@@ -186,7 +186,7 @@ def run_out_of_memory(monkeypatch, module, limit, seen):
 
 
 def test_parts_of_a_batch_have_the_gradient_of_the_whole(make_task, monkeypatch, tmp_path):
-    task = make_task("test_convnext", batch_size=30, clip_norm=0.0, augmentation="none")  # without batch normalisation
+    task = make_task("test_convnext", batch_size=30, clip_norm=0.0, augmentation="none")  # without batch normalization
     known = np.ones(task.y_true.shape, bool)
     known[::3, 2:] = False
     task = replace(task, y_known=known)
@@ -254,6 +254,7 @@ def test_each_label_is_answered_by_its_own_best_epoch(make_task, tmp_path, monke
 
     monkeypatch.setattr(training, "score_photos", note)
     whole = train_member(task, tmp_path / "whole")
+    scored = scored[::2]  # between them, as many training rows
     y_true = task.y_true[task.validation_rows]
     losses = np.stack([log_loss_of_labels(y_true, y_score) for y_score in scored])
     best = np.where(y_true.any(axis=0), losses.argmin(axis=0) + 1, whole.best_epoch)

@@ -145,11 +145,11 @@ def test_quick_run_judges_nothing(tmp_path):
 
 def test_parts_share_the_minutes_and_a_resumed_run_keeps_what_is_whole(tmp_path, monkeypatch):
     """Each part may take its share of what is left; a part that ran out of time is measured again."""
-    begun = []
+    started = []
 
     def part(name, trouble=""):
         def run(plan):
-            begun.append((name, plan.deadline - time.monotonic()))
+            started.append((name, plan.deadline - time.monotonic()))
             return [Row(name, "labelstack", True, trouble=trouble)]
 
         return run
@@ -158,12 +158,12 @@ def test_parts_share_the_minutes_and_a_resumed_run_keeps_what_is_whole(tmp_path,
     monkeypatch.setattr(runner, "MINUTES", {"speed": 3.0, "scaling": 1.0})
     command = ["--only", "speed,scaling", "--out", str(tmp_path), "--minutes", "8"]
     main(command)
-    assert [name for name, _ in begun] == ["speed", "scaling"]
-    assert begun[0][1] == pytest.approx(60 * 6, abs=5)
-    assert begun[1][1] == pytest.approx(60 * 8, abs=20)  # what the first part left over
-    begun.clear()
+    assert [name for name, _ in started] == ["speed", "scaling"]
+    assert started[0][1] == pytest.approx(60 * 6, abs=5)
+    assert started[1][1] == pytest.approx(60 * 8, abs=20)  # what the first part left over
+    started.clear()
     main([*command, "--resume"])
-    assert [name for name, _ in begun] == ["scaling"]
+    assert [name for name, _ in started] == ["scaling"]
 
 
 def test_nothing_begins_after_the_deadline(plan):

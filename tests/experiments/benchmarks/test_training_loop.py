@@ -53,7 +53,7 @@ def test_both_loops_see_the_same_photos_and_take_turns(tmp_path, in_memory, monk
     shown = {who: [photos for theirs, photos in seen if theirs == who] for who in (True, False)}
     assert len(shown[True]) == len(shown[False]) == 3 * 2
     assert [theirs for theirs, _ in seen][::2] == [False, True, True, False, False, True]
-    # mirrored or not, a photo's mean is the same: both loops show the same photos, normalised alike
+    # mirrored or not, a photo's mean is the same: both loops show the same photos, normalized alike
     means = [np.sort(torch.cat(shown[who]).mean(dim=(1, 2, 3)).numpy()) for who in (True, False)]
     np.testing.assert_allclose(means[0], means[1], atol=0.02)
     assert json.dumps(values)

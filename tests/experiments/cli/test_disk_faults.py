@@ -106,7 +106,7 @@ def test_a_full_disk_is_found_before_the_work(labelstack, make_disk, request, co
     disk = make_disk(MIB // 2)
     arguments = COMMANDS[command](request.getfixturevalue, disk)
     for work in ("stacking.comparison.compare", "stacking.ensemble.ensemble.StackingEnsemble.fit"):
-        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("work was begun"))
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("work was started"))
     done = labelstack(*arguments)
     assert_one_sentence(done, str(disk), "space")
     assert [path for path in disk.rglob("*") if path.is_file()] == []

@@ -28,6 +28,7 @@ def test_every_command_of_the_design_is_there():
     names = {" ".join(path) for path in ALL}
     assert names == {
         "ablation",
+        "check",
         "compare",
         "data describe",
         "data download",
@@ -38,9 +39,15 @@ def test_every_command_of_the_design_is_there():
         "evaluate",
         "explain",
         "fit",
+        "methods",
+        "metrics",
+        "networks",
+        "optimizers",
         "optimize",
         "pack",
         "predict",
+        "report",
+        "rules",
         "train",
     }
 

@@ -3,7 +3,8 @@ import csv
 import numpy as np
 import pytest
 
-from stacking.predictions import load_predictions, save_predictions
+from stacking.predictions import PredictionSet, load_predictions, save_predictions
+from stacking.predictions.forms.store_index import read_index
 
 
 def write_tables(folder, predictions):
@@ -170,3 +171,84 @@ def test_missing_files_are_named(labelstack, tmp_path):
     done = labelstack("pack", "--out", tmp_path / "s")
     assert done.exit_code == 2
     assert "predictions are missing" in done.stderr
+
+
+IN_PLACE = {
+    "truth": (["--truth", "flipped.csv"], {"y_true"}),
+    "truth and --overwrite": (["--truth", "flipped.csv", "--overwrite"], {"y_true"}),
+    "ids of labels": (["--labels", "numbered.csv"], {"label_ids"}),
+    "order of labels": (["--labels", "reversed.txt"], {"labels"}),
+    "order of ids": (["--ids", "reversed-ids.txt"], {"ids"}),
+    "truth and models": (["--truth", "flipped.csv", "--drop", "cnn/a", "--by-label"], {"y_true", "models"}),
+    "nothing new": (["--truth", "same.csv", "--labels", "same.txt", "--seed", "3"], set()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", IN_PLACE)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_in_place_every_option_is_heeded_and_asking_again_changes_nothing(
+    labelstack, make_predictions, tmp_path, monkeypatch, asked, dtype
+):
+    monkeypatch.chdir(tmp_path)
+    before = make_predictions(40)
+    save_predictions(before, "store", dtype=dtype)
+    for name, truth in (("same", before.y_true), ("flipped", 1 - before.y_true)):
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(
+                [["id", *before.labels], *([i, *row] for i, row in zip(before.ids, truth, strict=True))]
+            )
+    numbered = [f"{10 + number},{name}" for number, name in enumerate(before.labels)]
+    (tmp_path / "numbered.csv").write_text("\n".join(["labelId,labelName", *numbered]) + "\n")
+    (tmp_path / "same.txt").write_text("\n".join(before.labels) + "\n")
+    (tmp_path / "reversed.txt").write_text("\n".join(before.labels[::-1]) + "\n")
+    (tmp_path / "reversed-ids.txt").write_text("\n".join(before.ids[::-1]) + "\n")
+    options, changed = IN_PLACE[asked]
+    expected = load_predictions(
+        "store",
+        truth=tmp_path / "flipped.csv" if "y_true" in changed else None,
+        labels=next((option for option in options if option in ("numbered.csv", "reversed.txt")), None),
+        ids="reversed-ids.txt" if "ids" in changed else None,
+    ).in_memory()
+    if "models" in changed:
+        expected = expected.subset(models=["cnn/b", "specialist"])
+    for _ in range(2):
+        done = labelstack("pack", "store", *options, "--out", "store")
+        assert done.exit_code == 0, done.output
+        after = load_predictions("store", verify=True)
+        assert after.fingerprint == expected.fingerprint
+        assert read_index(tmp_path / "store").dtype == dtype
+    said = {name: getattr(before, name) for name in ("y_true", "label_ids", "labels", "ids", "models")}
+    differs = {name for name, old in said.items() if not np.array_equal(np.array(old), np.array(getattr(after, name)))}
+    assert changed <= differs <= changed | ({"y_true"} if "labels" in changed or "ids" in changed else set())
+    assert bool(read_index(tmp_path / "store").by_label) == ("--by-label" in options)
+
+
+@pytest.mark.filterwarnings("ignore:.*unknown keys")
+@pytest.mark.parametrize("out", ["store", "bundle.npz"])
+@pytest.mark.parametrize("key", ["label_ids", "label_groups", "extras", "folds"])
+def test_what_differs_in_one_fact_only_is_not_taken_for_the_same(labelstack, make_predictions, tmp_path, out, key):
+    one = make_predictions(40)
+    values = {"label_ids": list("56789"), "label_groups": list("aabbb"), "extras": {"note": [1]}, "folds": [0] * 40}
+    kept = [1] if key == "extras" else values[key]
+    other = PredictionSet(one.to_array(), one.ids, one.models, one.labels, **(one.metadata() | {key: values[key]}))
+    save_predictions(one, tmp_path / "one.npz")
+    save_predictions(other, tmp_path / "other.npz")
+    assert labelstack("pack", tmp_path / "one.npz", "--out", tmp_path / out).exit_code == 0
+    refused = labelstack("pack", tmp_path / "other.npz", "--out", tmp_path / out)
+    assert refused.exit_code == 2, refused.output
+    assert labelstack("pack", tmp_path / "other.npz", "--overwrite", "--out", tmp_path / out).exit_code == 0
+    found = load_predictions(tmp_path / out)
+    assert np.array_equal(found.extras["note"] if key == "extras" else getattr(found, key), kept)
+
+
+@pytest.mark.parametrize("options", [[], ["--by-label"], ["--overwrite"], ["--drop", "cnn/a"]], ids=str)
+@pytest.mark.parametrize("source", ["p.npz", "store"])
+def test_a_link_to_a_store_is_refused_whatever_the_store_holds(labelstack, bundle, tmp_path, options, source):
+    """Also where these very predictions are in it, or where it is the store that is read."""
+    labelstack("pack", bundle, "--out", tmp_path / "store")
+    labelstack("pack", bundle, "--out", tmp_path / "p.npz")
+    (tmp_path / "link").symlink_to("store")
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    done = labelstack("pack", tmp_path / source, *options, "--out", tmp_path / "link")
+    assert done.exit_code == 2 and "link is a link to store" in done.stderr
+    assert before == {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}

@@ -10,7 +10,7 @@ import pytest
 import experiments
 from stacking.process.child_processes import module_command, module_environment
 
-HOUSE = Path(experiments.__file__).parents[1]
+ROOT = Path(experiments.__file__).parents[1]
 MODULES = (
     "json", "random", "csv", "hashlib", "numpy", "scipy", "pandas", "sklearn", "joblib", "lightgbm", "numba", "torch",
     "timm", "typer", "rich", "pydantic", "jinja2", "matplotlib", "filelock", "pyswarms", "sqlite3", "selectors",
@@ -48,7 +48,7 @@ def run(folder, command, seconds=240):
     """Run the command as a user does, in a folder."""
     variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from experiments.cli import main; main()"
-    command = [sys.executable, "-P", "-c", start, HOUSE, *command]
+    command = [sys.executable, "-P", "-c", start, ROOT, *command]
     return subprocess.run(
         [str(part) for part in command], cwd=folder, env=variables, capture_output=True, text=True, timeout=seconds
     )
@@ -107,7 +107,7 @@ def test_python_m_experiments(planted, make_predictions, names):
         (planted / name / "__init__.py").unlink()
         (planted / name).rmdir()
     save_predictions(make_predictions(60), planted / "p.npz")
-    variables = {**os.environ, "PYTHONPATH": str(HOUSE)}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "experiments", "fit", "p.npz", "--method", "mean", "--out", "e"]
     done = subprocess.run(command, cwd=planted, env=variables, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -134,7 +134,7 @@ def test_workers_of_joblib_in_a_script_of_the_users_own(planted, tmp_path, backe
     script = tmp_path / "script.py"
     script.write_text(JOBS)
     variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    command = [sys.executable, script, HOUSE, backend]
+    command = [sys.executable, script, ROOT, backend]
     done = subprocess.run(command, cwd=planted, env=variables, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.strip() == "fitted", done.stderr
 
@@ -143,7 +143,7 @@ def test_a_module_of_ours_is_found_and_nothing_in_relative_folders(planted, monk
     monkeypatch.chdir(planted)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", ".", str(planted.parent / "elsewhere")]))
     variables = module_environment({"OMP_NUM_THREADS": "1"})
-    assert variables["PYTHONPATH"].split(os.pathsep) == [str(HOUSE), str(planted.parent / "elsewhere")]
+    assert variables["PYTHONPATH"].split(os.pathsep) == [str(ROOT), str(planted.parent / "elsewhere")]
     command = [*module_command("experiments"), "--version"]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stdout.startswith("labelstack "), done.stderr
@@ -151,7 +151,7 @@ def test_a_module_of_ours_is_found_and_nothing_in_relative_folders(planted, monk
 
 def test_settings_of_numba_and_matplotlib_are_not_read(planted, monkeypatch):
     code = (
-        f"import sys; sys.path.insert(0, {str(HOUSE)!r})\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "import stacking.kernels.weights, numba.core.config as config\n"
         "config.reload_config()\n"
         "print(config.DISABLE_JIT, config.CACHE_DIR)\n"

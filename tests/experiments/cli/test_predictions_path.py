@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from optimizers import list_optimizers
+from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics import micro_f1
 from stacking.predictions import PredictionSet, load_predictions, save_predictions
 
@@ -120,6 +121,31 @@ def test_fit_predict_evaluate_agree(labelstack, ensemble, held_back, tmp_path):
     assert (tmp_path / "labels.csv.manifest.json").is_file()
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather"])
+def test_scores_as_a_table(labelstack, ensemble, held_back, tmp_path, suffix):
+    targets = ["--out", tmp_path / "labels.csv", "--scores-out", tmp_path / f"scores{suffix}"]
+    done = labelstack("predict", ensemble, held_back, *targets)
+    assert done.exit_code == 0, done.output
+    read, fitted = load_predictions(models=[tmp_path / f"scores{suffix}"]), StackingEnsemble.load(ensemble)
+    held = load_predictions(held_back)
+    assert read.ids.tolist() == held.ids.tolist() and read.labels == fitted.labels_
+    np.testing.assert_array_equal(read.to_array()[0], fitted.predict_proba(held))  # no digit is lost
+    again = labelstack("predict", ensemble, held_back, *targets)
+    assert again.exit_code == 0 and "is there already" in again.stdout
+    fails(labelstack("predict", ensemble, held_back, *targets, "--rematch", "shift"), 2, "--overwrite")
+    done = labelstack("predict", ensemble, held_back, *targets, "--rematch", "shift", "--overwrite")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_table_of_the_users_own_is_not_replaced_by_scores(labelstack, ensemble, held_back, tmp_path):
+    out, scores = tmp_path / "labels.csv", tmp_path / "scores.csv"
+    assert labelstack("predict", ensemble, held_back, "--out", out).exit_code == 0
+    scores.write_text("mine\n")
+    command = ["predict", ensemble, held_back, "--out", out, "--scores-out", scores, "--overwrite"]
+    fails(labelstack(*command), 2, "is no file that labelstack wrote")
+    assert scores.read_text() == "mine\n"
+
+
 def test_order_of_models_labels_and_samples_does_not_matter(labelstack, ensemble, held_back, tmp_path):
     held = load_predictions(held_back)
     turned = held.subset(models=list(held.models[::-1]), labels=list(held.labels[::-1]), samples=np.arange(100)[::-1])
@@ -168,7 +194,7 @@ def test_submission_form(labelstack, bundle, tmp_path, make_predictions):
     ("options", "words"),
     [
         (["--out", "{tmp}"], "is a folder"),
-        (["--out", "{tmp}/l.csv", "--scores-out", "{tmp}/s.csv"], "must end in .npz"),
+        (["--out", "{tmp}/l.csv", "--scores-out", "{tmp}/s.txt"], "must end in .npz, .csv, .parquet or .feather"),
         (["--out", "{tmp}/l.csv", "--format", "kaggle"], "'labels' or 'submission'"),
         (["--out", "{tmp}/l.csv", "--run", "{tmp}"], "belong together"),
         (["--out", "{tmp}/l.csv", "--run", "{tmp}", "--images", "{tmp}"], "not both"),

@@ -96,5 +96,5 @@ def test_a_bar_on_a_terminal(tmp_path):
     os.close(leader)
     assert done.returncode == 0, shown
     assert "drawing photos" in shown
-    assert "6/6" in shown
+    assert "6 of 6" in shown  # as in a log; a share of the whole is written in percent
     assert done.stdout.decode().startswith("6 photos: ")

@@ -70,6 +70,7 @@ def test_train_writes_stores_of_out_of_fold_and_test_scores(trained):
     assert (oof.n_samples, test.n_samples) == (48, 8)
     assert oof.models == test.models == ("small", "frequent")
     assert str(run / "oof") in done.stdout
+    assert f"next: labelstack report {run} --out " in done.stderr
     assert "small" in done.stderr
 
 
@@ -111,7 +112,7 @@ def test_one_network_a_member_and_a_holdout_serve_everything_that_follows(labels
     assert len((tmp_path / "l.csv").read_text().splitlines()) == 9
 
 
-def test_new_photos_are_labelled(labelstack, trained, drawn, tmp_path):
+def test_new_photos_are_labeled(labelstack, trained, drawn, tmp_path):
     run, _ = trained
     fitted = labelstack("fit", run / "oof", "--method", "mean", "--out", tmp_path / "ensemble")
     assert fitted.exit_code == 0, fitted.output

@@ -80,9 +80,11 @@ def test_weights_have_the_bytes_that_are_written(tiny, tmp_path):
 
     recipe, manifest = tiny
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    facts = {fact.topic: fact.finding for fact in estimate(recipe, manifest)}
+    findings = {fact.topic: fact.finding for fact in estimate(recipe, manifest)}
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
-    assert "30 photos × 6 labels, 2 folds: about " in facts["recipe"] and "24 training and 6 test" in facts["recipe"]
+    assert (
+        "30 photos × 6 labels, 2 folds: about " in findings["recipe"] and "24 training and 6 test" in findings["recipe"]
+    )
     passes = count_passes(recipe.members[0], recipe, count_rows(recipe, manifest), decode_all=True)
     cost = try_member(recipe.members[0], recipe, manifest, passes)
     run = run_training(recipe, tmp_path / "run", device="cpu")
@@ -105,10 +107,10 @@ def test_a_method_costs_its_fits_and_rows(make_predictions, monkeypatch):
 
 
 def test_predictions_get_time_and_memory(make_predictions):
-    facts = {fact.topic: fact.finding for fact in estimate_predictions(make_predictions(200))}
-    assert facts["fit"].startswith("3 models × 200 samples × 5 labels: about ")
-    assert "of memory" in facts["compare"] and "with all methods" in facts["compare"]
-    assert sum(topic.startswith("method ") for topic in facts) == 3
+    findings = {fact.topic: fact.finding for fact in estimate_predictions(make_predictions(200))}
+    assert findings["fit"].startswith("3 models × 200 samples × 5 labels: about ")
+    assert "of memory" in findings["compare"] and "with all methods" in findings["compare"]
+    assert sum(topic.startswith("method ") for topic in findings) == 3
 
 
 def test_predictions_without_truth_are_refused(make_predictions):
@@ -129,9 +131,9 @@ def test_methods_that_do_not_fit_in_memory_are_named(make_predictions, monkeypat
     from stacking.combiners.meta_learners.label_context import LabelContextStacker
 
     monkeypatch.setattr(LabelContextStacker, "memory_needed", lambda self, *size: 1e15)
-    facts = {fact.topic: fact for fact in module.estimate_predictions(make_predictions())}
-    assert "refused" in facts["memory of label-context"].trouble
-    assert "of memory" in facts["fit"].finding
+    findings = {fact.topic: fact for fact in module.estimate_predictions(make_predictions())}
+    assert "refused" in findings["memory of label-context"].trouble
+    assert "of memory" in findings["fit"].finding
 
 
 def test_a_recipe_is_tried_on_the_card_where_there_is_one(tiny, monkeypatch):
@@ -161,8 +163,8 @@ def test_a_recipe_is_tried_on_the_card_where_there_is_one(tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
     recipe, manifest = tiny
     training = replace(recipe.members[0].training, precision="auto")
-    facts = estimates.estimate(replace(recipe, members=(replace(recipe.members[0], training=training),)), manifest)
+    findings = estimates.estimate(replace(recipe, members=(replace(recipe.members[0], training=training),)), manifest)
     train, score = ("train", "cuda"), ("score", "cuda")
     warm = [train] * estimates.PASSES_BEFORE
     assert done == ["wait", ("tf32", "cuda"), *warm, "wait", train, "wait", score, "wait", score, "wait"]
-    assert "on NVIDIA H200 (cuda)" in facts[-1].finding
+    assert "on NVIDIA H200 (cuda)" in findings[-1].finding

@@ -117,9 +117,9 @@ def test_strange_folders_and_arguments_are_refused(tmp_path):
 
 
 def test_progress_counts_every_photo(tmp_path):
-    told = []
-    synthesize(tmp_path, n_train=3, n_validation=1, n_test=2, random_state=0, progress=lambda *x: told.append(x))
-    assert told == [(n, 6) for n in range(1, 7)]
+    events = []
+    synthesize(tmp_path, n_train=3, n_validation=1, n_test=2, random_state=0, progress=lambda *x: events.append(x))
+    assert events == [(n, 6) for n in range(1, 7)]
 
 
 def test_a_generator_is_taken_and_the_global_one_left_alone(tmp_path):

@@ -119,9 +119,9 @@ def test_strengths_weaknesses_and_telling_photos_of_a_member(tiny):
     reds, others = np.flatnonzero(y_true[:, red] == 1), np.flatnonzero(y_true[:, red] == 0)
     y_score[reds[1:], red], y_score[reds[2], red] = 0.3, 0.2  # all missed but the first, the third the farthest
     y_score[others[:4], red], y_score[others[1], red] = 0.7, 0.8  # predicted wrongly, the second the surest
-    facts = {"ids": manifest.ids[rows], "models": ("whole",), "labels": labels, "y_true": y_true}
-    fitting = PredictionSet(right[None], **facts, folds=rows % 2)
-    held_out = PredictionSet(y_score[None], **facts)
+    metadata = {"ids": manifest.ids[rows], "models": ("whole",), "labels": labels, "y_true": y_true}
+    fitting = PredictionSet(right[None], **metadata, folds=rows % 2)
+    held_out = PredictionSet(y_score[None], **metadata)
     section = explanation_section(run, manifest, "whole", fitting, held_out)
     best, worst = (block for block in section.blocks if isinstance(block, Table))
     assert section.title == "Strengths and weaknesses of whole"

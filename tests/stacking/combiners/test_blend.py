@@ -15,8 +15,8 @@ METHODS = ("rank", "ridge-context")
 def test_a_blend_is_the_average_of_its_methods(scale):
     predictions = make_predictions()
     folds = deal_folds(predictions.truth)
-    blend, held_out = Blend(METHODS, scale=scale).fit_cross_fitted(predictions, folds=folds)
-    parts = [create_method(name).fit_cross_fitted(predictions, folds=folds) for name in METHODS]
+    blend, held_out = Blend(METHODS, scale=scale).fit_out_of_fold(predictions, folds=folds)
+    parts = [create_method(name).fit_out_of_fold(predictions, folds=folds) for name in METHODS]
 
     def average(first, second):
         if scale == "probability":
@@ -26,7 +26,7 @@ def test_a_blend_is_the_average_of_its_methods(scale):
     np.testing.assert_allclose(held_out, average(*(score for _, score in parts)), atol=1e-6)
     fitted = average(*(combiner.predict_proba(predictions) for combiner, _ in parts))
     np.testing.assert_allclose(blend.predict_proba(predictions), fitted, atol=1e-6)
-    np.testing.assert_array_equal(blend.cross_fit_predict(predictions, folds=folds), held_out)
+    np.testing.assert_array_equal(blend.predict_out_of_fold(predictions, folds=folds), held_out)
 
 
 def test_pair_blend_averages_the_mean_and_the_pairs():

@@ -85,10 +85,10 @@ class Broken(Combiner):
             score = score + np.random.default_rng().random(score.shape)
         return (score + self.level_) / 2
 
-    def cross_fit_predict(self, predictions, *, folds):
+    def predict_out_of_fold(self, predictions, *, folds):
         if self.fault == "leak":
             return self.fit(predictions).predict_proba(predictions)
-        return super().cross_fit_predict(predictions, folds=folds)
+        return super().predict_out_of_fold(predictions, folds=folds)
 
 
 def test_the_suite_accepts_a_sound_combiner():

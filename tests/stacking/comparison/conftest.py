@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from stacking import testing
 from stacking.combiners.combiner import Combiner
-from stacking.predictions import PredictionSet
 
 
 class PlainMean(Combiner):
@@ -44,9 +44,9 @@ class Recorder(PlainMean):
         super()._fit(predictions)
         type(self).log.append(("fit", tuple(predictions.ids)))
 
-    def cross_fit_predict(self, predictions, *, folds):
+    def predict_out_of_fold(self, predictions, *, folds):
         type(self).log.append(("folds", tuple(np.asarray(folds).tolist())))
-        return super().cross_fit_predict(predictions, folds=folds)
+        return super().predict_out_of_fold(predictions, folds=folds)
 
     def predict_proba(self, predictions, *, without=()):
         type(self).log.append(("predict", tuple(predictions.ids)))
@@ -66,13 +66,11 @@ def combiners():
     return {"mean": PlainMean(), "memorizer": Memorizer(), "recorder": Recorder(), "broken": Broken()}
 
 
-def make_predictions(rng, n_samples=300, n_labels=6, n_models=3, signal=2.0, **facts):
-    """Scores that know the truth up to noise."""
-    frequency = np.linspace(0.4, 0.08, n_labels)
-    y_true = (rng.random((n_samples, n_labels)) < frequency).astype(np.uint8)
-    logits = signal * (2.0 * y_true - 1) - 1 + rng.normal(0, 1.5, (n_models, n_samples, n_labels))
-    y_scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    return PredictionSet(y_scores, models=[f"net{m}" for m in range(n_models)], y_true=y_true, **facts)
+def make_predictions(rng, n_samples=300, n_labels=6, n_models=3, signal=2.0, **metadata):
+    """Labels of falling frequency and models with names."""
+    frequency, names = np.linspace(0.4, 0.08, n_labels), [f"net{m}" for m in range(n_models)]
+    settings = {"frequency": frequency, "signal": 2 * signal, "offset": -signal - 1, "models": names}
+    return testing.make_predictions(n_models, n_samples, n_labels, random_state=rng, **settings, **metadata)
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ def names(methods):
     return [candidate.name for candidate in find_candidates(predictions, methods, {})]
 
 
-def test_all_leaves_out_the_dear_methods():
-    assert names("all") == ["member", *list_methods(with_dear=False)]
+def test_all_leaves_out_the_slow_methods():
+    assert names("all") == ["member", *list_methods(include_slow=False)]
     assert "convolutional" in list_methods() and "convolutional" not in names("all")
 
 
-def test_a_dear_method_is_scored_where_it_is_named():
+def test_a_slow_method_is_scored_where_it_is_named():
     assert names(["convolutional", "mean"]) == ["member", "mean", "convolutional"]

@@ -157,8 +157,8 @@ def test_unknown_cells_and_weights_reach_the_score(make, combiners, rng):
     predictions = make(rng, n_samples=200)
     y_known = rng.random(predictions.y_true.shape) < 0.7
     weight = rng.random(200)
-    facts = {"y_true": predictions.y_true, "y_known": y_known, "sample_weight": weight}
-    found = compare(PredictionSet(predictions.to_array(), **facts), pick(combiners, "mean"), n_bootstrap=10)
+    metadata = {"y_true": predictions.y_true, "y_known": y_known, "sample_weight": weight}
+    found = compare(PredictionSet(predictions.to_array(), **metadata), pick(combiners, "mean"), n_bootstrap=10)
     expected = micro_f1(predictions.y_true, found.held_out("mean").y_pred, y_known=y_known, sample_weight=weight)
     assert found.row("mean").score == pytest.approx(expected)
 
@@ -175,16 +175,16 @@ def test_array_and_truth_are_accepted_and_a_member_may_bear_a_methods_name(make,
 
 
 def test_progress_names_each_method(make, combiners, rng):
-    told = []
+    events = []
     compare(
         make(rng, n_samples=90),
         pick(combiners, "mean"),
         n_bootstrap=10,
         n_splits=3,
-        progress=lambda *event: told.append(event),
+        progress=lambda *event: events.append(event),
     )
     names = ["net0", "net1", "net2", "mean"]
-    assert told == [*((step, 12, names[step // 3]) for step in range(12)), (12, 12, "bootstrap")]
+    assert events == [*((step, 12, names[step // 3]) for step in range(12)), (12, 12, "bootstrap")]
 
 
 @pytest.mark.parametrize(
@@ -261,15 +261,15 @@ def test_reports_survive_hostile_names(make, combiners, rng, tmp_path):
 
 
 def test_registered_methods_are_scored_by_name_in_the_registrys_order(make, rng):
-    told = []
+    events = []
     found = compare(
         make(rng, n_samples=150),
         ["greedy", "logistic", "mean"],
         n_bootstrap=20,
         n_splits=3,
-        progress=lambda done, total, name: told.append(name),
+        progress=lambda done, total, name: events.append(name),
     )
-    assert list(dict.fromkeys(told)) == ["net0", "net1", "net2", "mean", "greedy", "logistic", "bootstrap"]
+    assert list(dict.fromkeys(events)) == ["net0", "net1", "net2", "mean", "greedy", "logistic", "bootstrap"]
     assert {row.method: row.kind for row in found.rows if row.kind != "member"} == {
         "mean": "vote",
         "greedy": "vote",
@@ -277,7 +277,7 @@ def test_registered_methods_are_scored_by_name_in_the_registrys_order(make, rng)
     }
     assert not found.failures
     assert found.manifest["options"]["greedy"]["random_state"] == 0
-    assert [rung.cause for rung in found.ladder.rungs if rung.gain is None] == ["label correlation"]
+    assert [step.cause for step in found.ladder.steps if step.gain is None] == ["label correlation"]
 
 
 def test_unknown_and_repeated_methods_are_refused(make, rng):

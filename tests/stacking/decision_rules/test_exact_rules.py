@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from stacking.decision_rules import apply_thresholds, never_predicted, tune_thresholds
 from stacking.metrics import f1_per_label, macro_f1, micro_f1
+from stacking.testing import draw_scores
 
 
 @st.composite
@@ -117,9 +118,8 @@ def test_micro_macro_lies_between_its_ends_and_moves_with_its_weight(scored):
 @pytest.fixture
 def scored(rng):
     """A long tail of labels with scores at very different scales."""
-    y_true = rng.random((800, 12)) < np.geomspace(0.6, 0.005, 12)
-    logit = np.log(np.geomspace(0.6, 1e-5, 12)) + 2.0 * y_true + rng.standard_normal((800, 12))
-    return (1 / (1 + np.exp(-logit))).astype(np.float32), y_true.astype(np.uint8)
+    y_true = (rng.random((800, 12)) < np.geomspace(0.6, 0.005, 12)).astype(np.uint8)
+    return draw_scores(y_true, [1.0], rng, offset=np.log(np.geomspace(0.6, 1e-5, 12)))[0], y_true
 
 
 def reference_micro_f1(y_score, y_true):

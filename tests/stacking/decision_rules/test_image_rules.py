@@ -10,6 +10,7 @@ from stacking import PredictionSet, StackingEnsemble
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds
 from stacking.decision_rules import image_rules as module
 from stacking.decision_rules.image_rules import group_of_labels
+from stacking.testing import draw_scores
 
 GROUPS = ("color", "color", "sleeve", "color", "", "sleeve", "")
 
@@ -99,8 +100,8 @@ def test_extreme_scores_and_labels_that_never_fire():
     scores = np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]], dtype=np.float32)
     got = apply_image_rules(scores, [0.5, np.inf, 1.0], ImageRules(never_empty=True))
     assert got.tolist() == [[False, False, True], [True, False, False]]
-    silent = apply_image_rules([[0.1, 0.4, 0.2]], np.inf, ImageRules(never_empty=True))
-    assert silent.tolist() == [[False, True, False]]
+    empty = apply_image_rules([[0.1, 0.4, 0.2]], np.inf, ImageRules(never_empty=True))
+    assert empty.tolist() == [[False, True, False]]
     # Clipped alike, yet only one of the two fires: it goes first.
     close = np.array([[1e-20, 1e-14]], dtype=np.float32)
     assert apply_image_rules(close, 1e-15, ImageRules(top_k=1)).tolist() == [[False, True]]
@@ -144,7 +145,7 @@ def test_contradictory_rules_are_refused(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"exclusive_groups": ["colour"]}, "'colour' must be a label group.*Did you mean 'color'"),
+        ({"exclusive_groups": ["colur"]}, "'colur' must be a label group.*Did you mean 'color'"),
         ({"min_per_group": {"sleeve": 3}}, "must not exceed its 2 labels: got 3"),
         ({"min_labels": 8}, "the 7 labels that an image may have: got 8"),
         ({"top_k": 6, "exclusive_groups": ["color"]}, "the 5 labels that an image may have: got 6"),
@@ -168,12 +169,11 @@ def test_groups_come_from_names_where_none_are_given():
 
 
 def make_exclusive(rng, n_samples=400):
-    """Two members see one colour out of three, through noise, beside two labels of no group."""
+    """Two members see one color out of three, through noise, beside two labels of no group."""
     color = rng.integers(3, size=n_samples)
     y_true = np.column_stack([np.eye(3, dtype=np.uint8)[color], rng.random((n_samples, 2)) < 0.3]).astype(np.uint8)
-    logits = 2.0 * y_true - 1.0 + rng.normal(0, 1.2, (2, *y_true.shape))
     labels = ["color:red", "color:blue", "color:green", "striped", "long"]
-    return PredictionSet((1 / (1 + np.exp(-logits))).astype(np.float32), labels=labels, y_true=y_true)
+    return PredictionSet(draw_scores(y_true, [1.2, 1.2], rng, offset=-1.0), labels=labels, y_true=y_true)
 
 
 def test_an_ensemble_keeps_its_rules_and_its_estimate_counts_them(rng, tmp_path):
@@ -184,7 +184,7 @@ def test_an_ensemble_keeps_its_rules_and_its_estimate_counts_them(rng, tmp_path)
     y_pred = ruled.predict(predictions)
     assert (y_pred[:, :3].sum(axis=1) == 1).all()
     gain = ruled.report_["cross_fitted_micro_f1"] - plain.report_["cross_fitted_micro_f1"]
-    assert gain > 0.03  # knowing that there is exactly one colour helps, and the estimate says so
+    assert gain > 0.03  # knowing that there is exactly one color helps, and the estimate says so
     ruled.save(tmp_path / "ensemble")
     again = StackingEnsemble.load(tmp_path / "ensemble")
     assert again.image_rules == rules

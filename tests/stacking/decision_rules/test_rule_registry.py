@@ -14,7 +14,7 @@ from stacking.decision_rules import (
 )
 from stacking.decision_rules.registry import register
 
-RULES = list_decision_rules()
+RULES = [name for name in list_decision_rules() if not get_decision_rule(name).by_sample]
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def scored(rng):
 def test_the_promised_rules_are_there():
     promised = {"half", "single", "exact-micro-f1", "cyclic", "own-f1", "macro-f1", "shrunk", "cross-validated"}
     promised |= {"micro-macro-f1"}
-    averages = {"micro-F1", "macro-F1", "micro-F1 + macro-F1", "none"}
+    promised |= {"best-single", "expected-f1", "cost", "cost-per-label", "recall-at-least"}
+    averages = {"micro-F1", "macro-F1", "micro-F1 + macro-F1", "cost", "recall", "any", "none"}
     assert promised <= set(RULES)
     assert {get_decision_rule(name).average for name in RULES} <= averages
     assert all(get_decision_rule(name).summary.endswith(".") for name in RULES)
@@ -115,7 +116,7 @@ def test_a_score_at_its_threshold_fires(dtype):
     assert not apply_thresholds(np.nextafter(at, dtype(-1))[None], limits).any()
 
 
-def test_thresholds_separate_neighbouring_floats_in_both_precisions():
+def test_thresholds_separate_neighboring_floats_in_both_precisions():
     low = np.float32(0.3)
     high = np.nextafter(low, np.float32(1))
     thresholds = tune_thresholds(np.array([[high], [low]]), [[1], [0]])
@@ -148,6 +149,13 @@ def test_a_collision_raises():
         ({"rule": "shrunk", "n_pseudo_positives": -1}, ValueError, "n_pseudo_positives must be finite"),
         ({"rule": "cross-validated", "n_splits": 1}, ValueError, "n_splits must be at least 2: got 1"),
         ({"rule": "cross-validated", "margin": -1}, ValueError, "margin must not be negative"),
+        ({"rule": "own-f1:fbt=0.2"}, ValueError, "own-f1.*got 'fbt'. Did you mean 'fbr'"),
+        ({"rule": "own-f1:fbr"}, ValueError, "must read like own-f1:fbr=0.2"),
+        ({"rule": "samples-f1"}, ValueError, "decides sample by sample"),
+        ({"rule": "exact-micro-f1:beta=0"}, ValueError, "beta must be positive"),
+        ({"rule": "expected-f1", "pseudo_positives": -1.0}, ValueError, "pseudo_positives must not be negative"),
+        ({"rule": "cost:fp=0,fn=0"}, ValueError, "not both 0"),
+        ({"rule": "recall-at-least:recall=1"}, ValueError, "recall must lie between 0 and 1"),
         ({"y_score": [[0.5, 1.5]]}, ValueError, r"y_score must hold probabilities in \[0, 1\]"),
         ({"y_score": [[0.5, np.nan]]}, ValueError, r"y_score must hold probabilities in \[0, 1\]"),
         ({"y_score": np.empty((0, 2)), "y_true": np.empty((0, 2))}, ValueError, "at least one sample"),

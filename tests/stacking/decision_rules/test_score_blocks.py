@@ -13,7 +13,7 @@ from stacking.predictions.forms.store import write_store
 
 
 @pytest.fixture
-def facts(rng):
+def metadata(rng):
     """Scores with ties, a label without positives, unknown cells, and weights of which some are 0."""
     y_true = (rng.random((500, 5)) < [0.5, 0.3, 0.1, 0.02, 0.0]).astype(np.uint8)
     y_score = np.clip(0.4 * y_true + rng.random((500, 5)) * 0.8, 0, 1).round(2).astype(np.float32)
@@ -25,8 +25,8 @@ def facts(rng):
 @pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("is_masked", [False, True])
 @pytest.mark.parametrize("block", [1, 37, 500])
-def test_blocks_merge_without_loss(facts, rule, is_weighted, is_masked, block):
-    y_score, y_true, known, weight = facts
+def test_blocks_merge_without_loss(metadata, rule, is_weighted, is_masked, block):
+    y_score, y_true, known, weight = metadata
     options = {"y_known": known if is_masked else None, "sample_weight": weight if is_weighted else None}
     predictions = PredictionSet(y_score[None], y_true=y_true, **options)
     blocks = ScoreBlocks(lambda rows: y_score[rows], predictions, block=block)
@@ -37,8 +37,8 @@ def test_blocks_merge_without_loss(facts, rule, is_weighted, is_masked, block):
 
 
 @pytest.mark.parametrize("rule", ADDITIVE_RULES)
-def test_rows_that_are_not_kept_do_not_count(facts, rule):
-    y_score, y_true, _, _ = facts
+def test_rows_that_are_not_kept_do_not_count(metadata, rule):
+    y_score, y_true, _, _ = metadata
     kept = np.arange(500) % 3 > 0
     kept[100:200] = False
     predictions = PredictionSet(y_score[None], y_true=y_true)
@@ -47,8 +47,8 @@ def test_rows_that_are_not_kept_do_not_count(facts, rule):
 
 
 @pytest.mark.parametrize("rule", ADDITIVE_RULES)
-def test_a_fold_decides_by_the_other_folds(facts, rule):
-    y_score, y_true, known, weight = facts
+def test_a_fold_decides_by_the_other_folds(metadata, rule):
+    y_score, y_true, known, weight = metadata
     predictions = PredictionSet(y_score[None], y_true=y_true, y_known=known, sample_weight=weight)
     folds = np.arange(500) % 3
     decided = nested_decisions(y_score, predictions, folds, rule=rule)
@@ -58,8 +58,8 @@ def test_a_fold_decides_by_the_other_folds(facts, rule):
         np.testing.assert_array_equal(decided[~rest], apply_thresholds(y_score[~rest], thresholds))
 
 
-def test_a_store_is_read_block_by_block(facts, rng, tmp_path):
-    y_score, y_true, _, _ = facts
+def test_a_store_is_read_block_by_block(metadata, rng, tmp_path):
+    y_score, y_true, _, _ = metadata
     other = np.clip(y_score + rng.normal(0, 0.2, y_score.shape), 0, 1).astype(np.float32)
     write_store(PredictionSet([y_score, other], y_true=y_true), tmp_path / "store")
     predictions = load_predictions(tmp_path / "store")

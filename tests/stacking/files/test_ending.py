@@ -11,6 +11,8 @@ import pytest
 from stacking import PredictionSet
 from stacking.combiners.registry import create_method, list_methods
 from stacking.files.ending import ending_with, run_all
+from stacking.files.output_folder import OutputFolder
+from stacking.files.output_rules import ResultKind
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,6 +34,19 @@ def test_the_first_error_comes_out_and_every_step_runs():
     assert ran == [1, 2, 1, 2] and len(alone.value.__notes__) == 1
     run_all(*steps, after=ValueError("before"))
     run_all()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")], ids=repr)
+def test_a_result_whose_folder_cannot_be_freed_says_what_came_first(error, tmp_path, monkeypatch):
+    kind = ResultKind("a poem", "manifest.json", lambda manifest: manifest.get("files"))
+    monkeypatch.setattr(OutputFolder, "close", lambda output: fail(PermissionError("gone")))
+    with pytest.raises(type(error)) as caught, OutputFolder(tmp_path / "a", kind):
+        raise error
+    assert caught.value is error
+    monkeypatch.setattr("stacking.files.output_folder.finish_move", lambda folder: fail(error))
+    with pytest.raises(type(error)) as caught:
+        OutputFolder(tmp_path / "b", kind).__enter__()
+    assert caught.value is error and len(error.__notes__) == 2
 
 
 class Breaking(PredictionSet):
@@ -72,8 +87,8 @@ def test_a_method_that_is_cut_off_says_by_what(method, error, monkeypatch):
     folds = np.arange(40) % 2
     for call in (
         lambda combiner: combiner.fit(predictions),
-        lambda combiner: combiner.fit_cross_fitted(predictions, folds=folds),
-        lambda combiner: combiner.cross_fit_predict(predictions, folds=folds),
+        lambda combiner: combiner.fit_out_of_fold(predictions, folds=folds),
+        lambda combiner: combiner.predict_out_of_fold(predictions, folds=folds),
     ):
         monkeypatch.setattr(Breaking, "n_reads", 0)
         try:

@@ -1,4 +1,4 @@
-"""A fit that is killed and begun again repeats at most one label, and ends with what an uninterrupted one gives."""
+"""A fit that is killed and started again repeats at most one label, and ends with what an uninterrupted one gives."""
 
 import os
 import signal
@@ -10,29 +10,27 @@ import numpy as np
 import pytest
 
 import stacking.combiners.meta_learners.trees.boosted_label as boosted_label
-import stacking.combiners.meta_learners.trees.label_feed as label_feed
+import stacking.combiners.meta_learners.trees.label_inputs as label_inputs
 import stacking.combiners.meta_learners.trees.per_label_lightgbm as per_label_lightgbm
 from stacking import PerLabelStacker, StackingEnsemble
 from stacking.files.atomic_files import FolderInUseError
-from stacking.files.result_cache import current_folder, digest_of, keep_pieces, recall
+from stacking.files.result_cache import cache_folder, cache_key, cached, caching
 from stacking.folds import stratified_group_folds
 from stacking.predictions import PredictionSet, load_predictions, pack_predictions, save_predictions
+from stacking.testing import make_gated
 
 N_LABELS = 6
 
 
-def make_gated(n_samples=500, *, counted=False):
-    """The first model is right where the second is sure and random elsewhere: trees find it, a line does not."""
-    rng = np.random.default_rng(7)
-    y_true = (rng.random((n_samples, N_LABELS)) < 0.4).astype(np.uint8)
-    y_true[:, -1] = np.arange(n_samples) == 3  # too rare for trees
-    sure = rng.random(y_true.shape)
-    told = np.where(sure > 0.5, y_true, rng.random(y_true.shape) < 0.5)
-    scores = np.stack([0.1 + 0.8 * told, sure, 0.35 + 0.1 * y_true + 0.2 * rng.random(y_true.shape)])
-    facts = (
-        {"y_known": rng.random(y_true.shape) < 0.9, "sample_weight": rng.integers(1, 3, n_samples)} if counted else {}
-    )
-    return PredictionSet(scores.astype(np.float32), y_true=y_true, **facts)
+def draw(n_samples=500, *, counted=False):
+    """Labels that trees help, the last one too rare for trees."""
+    rng = np.random.default_rng(9)  # weights with which trees still help all labels but the last
+    shape = (n_samples, N_LABELS)
+    metadata = {"y_known": rng.random(shape) < 0.9, "sample_weight": rng.integers(1, 3, n_samples)} if counted else {}
+    gated = make_gated(n_samples, N_LABELS)
+    y_true = gated.y_true.copy()
+    y_true[:, -1] = np.arange(n_samples) == 3
+    return PredictionSet(gated.to_array(), y_true=y_true, **metadata)
 
 
 def state_of(stacker):
@@ -40,8 +38,8 @@ def state_of(stacker):
     return values["fitted"], {name: array.tolist() for name, array in arrays.items() if name != "centers_"}, texts
 
 
-def test_kept_pieces_give_the_same_and_are_not_computed_again(tmp_path, monkeypatch):
-    predictions = make_gated()
+def test_cached_results_are_the_same_and_are_not_computed_again(tmp_path, monkeypatch):
+    predictions = draw()
     plain = PerLabelStacker().fit(predictions)
     grown = []
     original = boosted_label.boost_label
@@ -50,58 +48,58 @@ def test_kept_pieces_give_the_same_and_are_not_computed_again(tmp_path, monkeypa
     )
     for expected in (N_LABELS - 1, 0):
         grown.clear()
-        with keep_pieces(tmp_path / "work"):
+        with caching(tmp_path / "work"):
             kept = PerLabelStacker().fit(predictions)
         assert len(grown) == expected
         assert state_of(kept) == state_of(plain)
-    with keep_pieces(tmp_path / "work"):
+    with caching(tmp_path / "work"):
         PerLabelStacker(random_state=1).fit(predictions)
     assert len(grown) == N_LABELS - 1  # another seed is another fit
-    assert current_folder() is None
+    assert cache_folder() is None
 
 
 def test_a_piece_depends_on_all_that_it_is_made_of():
     array = np.arange(6.0)
     digests = {
-        digest_of(array),
-        digest_of(array.reshape(2, 3)),
-        digest_of(array.astype(np.float32)),
-        digest_of(array + 1),
-        digest_of(array, None),
-        digest_of(array, {"trees": 3}),
-        digest_of(array, "a", "b"),
-        digest_of(array, "ab"),
+        cache_key(array),
+        cache_key(array.reshape(2, 3)),
+        cache_key(array.astype(np.float32)),
+        cache_key(array + 1),
+        cache_key(array, None),
+        cache_key(array, {"trees": 3}),
+        cache_key(array, "a", "b"),
+        cache_key(array, "ab"),
     }
     assert len(digests) == 8
 
 
 def test_damage_and_a_second_run_are_refused(tmp_path):
-    with keep_pieces(tmp_path):
-        recall(current_folder(), "piece", lambda: {"values": np.arange(3)})
-        with pytest.raises(FolderInUseError, match="another run"), keep_pieces(tmp_path):
+    with caching(tmp_path):
+        cached(cache_folder(), "piece", lambda: {"values": np.arange(3)})
+        with pytest.raises(FolderInUseError, match="another run"), caching(tmp_path):
             pass
     path = tmp_path / "piece.npz"
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"kept piece .*piece\.npz must be whole: it cannot be read; delete it"):
-        recall(tmp_path, "piece", dict)
+    with pytest.raises(ValueError, match=r"cached result .*piece\.npz must be whole: it cannot be read; delete it"):
+        cached(tmp_path, "piece", dict)
 
 
 @pytest.mark.parametrize("changed", ["truth", "scores", "weights"])
 def test_a_folder_of_other_data_answers_nothing(tmp_path, changed):
     """What was kept of one fit is never taken for another whose truth, scores or weights differ."""
-    first = make_gated()
+    first = draw()
     truth, scores = np.asarray(first.y_true), first.to_array()
-    facts = {"y_true": truth, "sample_weight": np.ones(len(truth))}
-    other = PredictionSet(scores, **facts)
+    metadata = {"y_true": truth, "sample_weight": np.ones(len(truth))}
+    other = PredictionSet(scores, **metadata)
     if changed == "truth":
-        other = PredictionSet(scores, **facts | {"y_true": np.roll(truth, 1, axis=0)})
+        other = PredictionSet(scores, **metadata | {"y_true": np.roll(truth, 1, axis=0)})
     elif changed == "scores":
-        other = PredictionSet(np.roll(scores, 1, axis=1), **facts)
+        other = PredictionSet(np.roll(scores, 1, axis=1), **metadata)
     else:
-        other = PredictionSet(scores, **facts | {"sample_weight": 1.0 + np.arange(len(truth)) % 3})
-    with keep_pieces(tmp_path):
+        other = PredictionSet(scores, **metadata | {"sample_weight": 1.0 + np.arange(len(truth)) % 3})
+    with caching(tmp_path):
         PerLabelStacker(n_trees=10, n_folds=2).fit(first)
-        PerLabelStacker(n_trees=10, n_folds=2).fit(PredictionSet(scores, **facts))
+        PerLabelStacker(n_trees=10, n_folds=2).fit(PredictionSet(scores, **metadata))
         kept = PerLabelStacker(n_trees=10, n_folds=2).fit(other)
     assert state_of(kept) == state_of(PerLabelStacker(n_trees=10, n_folds=2).fit(other))
 
@@ -109,19 +107,19 @@ def test_a_folder_of_other_data_answers_nothing(tmp_path, changed):
 @pytest.mark.parametrize("counted", [False, True])
 def test_rows_read_label_by_label_give_the_same_trees(tmp_path, monkeypatch, counted):
     """From a store with a by-label copy, as beyond 100,000 rows."""
-    predictions = make_gated(counted=counted)
+    predictions = draw(counted=counted)
     folds = stratified_group_folds(predictions.y_true, 3)
-    held, y_score = PerLabelStacker(max_rows=None).fit_cross_fitted(predictions, folds=folds)
+    held, y_score = PerLabelStacker(max_rows=None).fit_out_of_fold(predictions, folds=folds)
     store = load_predictions(pack_predictions(predictions, tmp_path / "store", by_label=True))
     monkeypatch.setattr(per_label_lightgbm, "BASE_ROWS", 100)
-    streamed, streamed_score = PerLabelStacker(max_rows=None).fit_cross_fitted(store, folds=folds)
+    streamed, streamed_score = PerLabelStacker(max_rows=None).fit_out_of_fold(store, folds=folds)
     if not counted:  # weighted sums differ in their last digit
         assert state_of(streamed) == state_of(held)
     assert streamed.boosted_.tolist() == [True] * (N_LABELS - 1) + [False]
     np.testing.assert_allclose(streamed_score, y_score, atol=1e-6)
     np.testing.assert_allclose(streamed.centers_, held.centers_, atol=1e-6)
-    monkeypatch.setattr(label_feed, "BASE_ROWS", 300)  # the regressions on some of the rows
-    sampled, sampled_score = PerLabelStacker(max_rows=None).fit_cross_fitted(store, folds=folds)
+    monkeypatch.setattr(label_inputs, "BASE_ROWS", 300)  # the regressions on some of the rows
+    sampled, sampled_score = PerLabelStacker(max_rows=None).fit_out_of_fold(store, folds=folds)
     assert sampled.boosted_.tolist() == held.boosted_.tolist()
     assert np.abs(sampled_score - y_score).mean() < 0.03
     assert (sampled_score != y_score).any()
@@ -130,7 +128,7 @@ def test_rows_read_label_by_label_give_the_same_trees(tmp_path, monkeypatch, cou
 @pytest.mark.slow
 def test_a_killed_fit_repeats_at_most_one_label(tmp_path):
     """SIGKILL between labels or in one: what is kept is whole, stays, and is not computed again."""
-    predictions = make_gated(4000)
+    predictions = draw(4000)
     save_predictions(predictions, tmp_path / "predictions.npz")
     work = tmp_path / "work"
     command = [sys.executable, "-m", "experiments", "fit", "predictions.npz", "--method", "lightgbm", "--quiet"]

@@ -11,17 +11,17 @@ def test_steps_are_differences_and_add_up(rng):
     reached = {key: State(value, value + rng.normal(0, 0.01, 500)) for key, value in scores.items()}
     ends = (reached.pop("start"), reached.pop("final"))
     ladder = attribute_gain(("member", "all"), ends, reached, obstacles={"mixing": "the method c did not run"})
-    gains = [step.gain for step in ladder.rungs]
+    gains = [step.gain for step in ladder.steps]
     assert gains == pytest.approx([0.05, None, 0.06, None, -0.01])
     assert sum(gain for gain in gains if gain is not None) == pytest.approx(ladder.final - ladder.start)
-    assert ladder.rungs[1].explanation == "the method c did not run"
+    assert ladder.steps[1].explanation == "the method c did not run"
     low, high = np.quantile(reached["label correlation"].draws - reached["label shift"].draws, [0.025, 0.975])
-    assert (ladder.rungs[2].low, ladder.rungs[2].high) == pytest.approx((low, high))
+    assert (ladder.steps[2].low, ladder.steps[2].high) == pytest.approx((low, high))
 
 
 def test_a_step_that_was_not_measured_says_so():
     ladder = attribute_gain(("a", "auto"), (State(0.5), State(0.7)), {"label correlation": State(0.7)})
-    assert [step.gain for step in ladder.rungs] == [None, None, pytest.approx(0.2), None, 0.0]
-    assert "did not run" in ladder.rungs[0].explanation
+    assert [step.gain for step in ladder.steps] == [None, None, pytest.approx(0.2), None, 0.0]
+    assert "did not run" in ladder.steps[0].explanation
     assert describe_gain([]) == []
-    assert any("—" in line for line in describe_gain([vars(step) for step in ladder.rungs]))
+    assert any("—" in line for line in describe_gain([vars(step) for step in ladder.steps]))

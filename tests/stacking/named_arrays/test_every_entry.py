@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from stacking import PredictionSet, SoftVoting, StackingEnsemble, WeightedVoting, compare, metrics, tune_thresholds
-from stacking.calibration import PlattScaling, PriorShift
 from stacking.combiners.registry import create_method
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, rematch_thresholds
 from stacking.folds import holdout_rows, stratified_group_folds
 from stacking.predictions import StoreWriter, load_store
+from stacking.testing import draw_scores
 
 N = 60
 IDS = [f"photo{i:02d}" for i in range(N)]
@@ -18,7 +18,7 @@ MODELS = ["cnn", "vit"]
 RNG = np.random.default_rng(0)
 TRUTH = (RNG.random((N, 3)) < [0.2, 0.4, 0.6]).astype(int)
 KNOWN = RNG.random((N, 3)) < 0.9
-SCORES = (1 / (1 + np.exp(-(3 * TRUTH - 1.5 + RNG.normal(size=(2, N, 3)))))).astype(np.float32)
+SCORES = draw_scores(TRUTH, np.ones(2), RNG, signal=3.0, offset=-1.5)
 DECIDED = SCORES[0] > 0.4
 WEIGHT = RNG.integers(1, 4, N).astype(float)
 GROUPS = np.array([f"shop{i % 12:02d}" for i in range(N)])
@@ -37,25 +37,25 @@ def name(values, order=False):
     return frame.iloc[RNG.permutation(shape[0]), RNG.permutation(shape[1])] if order else frame
 
 
-def predictions(**facts):
-    return PredictionSet(SCORES, IDS, MODELS, LABELS, **facts)
+def predictions(**given):
+    return PredictionSet(SCORES, IDS, MODELS, LABELS, **given)
 
 
-def facts_of(found):
-    return {key: None if value is None else np.asarray(value).tolist() for key, value in found.facts().items()}
+def metadata_of(found):
+    return {key: None if value is None else np.asarray(value).tolist() for key, value in found.metadata().items()}
 
 
 def score_metrics(y_true, y_score, y_known, sample_weight):
-    facts = {"y_known": y_known, "sample_weight": sample_weight}
-    found = [metrics.log_loss(y_true, y_score, **facts), metrics.mean_average_precision(y_true, y_score, **facts)]
-    return [*found, metrics.recall_at_k(y_true, y_score, 1, **facts)]
+    given = {"y_known": y_known, "sample_weight": sample_weight}
+    found = [metrics.log_loss(y_true, y_score, **given), metrics.mean_average_precision(y_true, y_score, **given)]
+    return [*found, metrics.recall_at_k(y_true, y_score, 1, **given)]
 
 
 def decision_metrics(y_true, y_pred, y_known, sample_weight):
-    facts = {"y_known": y_known, "sample_weight": sample_weight}
+    given = {"y_known": y_known, "sample_weight": sample_weight}
     functions = ["micro_f1", "macro_f1", "samples_f1", "subset_accuracy", "hamming_loss", "micro_f1_counts"]
-    found = [getattr(metrics, function)(y_true, y_pred, **facts) for function in functions]
-    return [*found, metrics.f1_per_label(y_true, y_pred, **facts).tolist()]
+    found = [getattr(metrics, function)(y_true, y_pred, **given) for function in functions]
+    return [*found, metrics.f1_per_label(y_true, y_pred, **given).tolist()]
 
 
 def fit(y_true, groups=None):
@@ -74,18 +74,18 @@ def label_order():
 # What is given, and a function of it. With a prediction set every argument may stand in any order; without one the
 # order is that of the first argument.
 BESIDE_A_SET = {
-    "PredictionSet": (lambda **facts: facts_of(predictions(**facts)),
+    "PredictionSet": (lambda **given: metadata_of(predictions(**given)),
                       {"y_true": TRUTH, "y_known": KNOWN, "sample_weight": WEIGHT, "groups": GROUPS,
                        "folds": np.arange(N) % 3, "covers": np.ones((2, 3), bool), "train_frequency": FREQUENCY,
                        "label_groups": np.array(["kind", "color", "pattern"])}),
-    "with_truth": (lambda **facts: facts_of(predictions().with_truth(**facts)), {"y_true": TRUTH, "y_known": KNOWN}),
+    "with_truth": (lambda **given: metadata_of(predictions().with_truth(**given)), {"y_true": TRUTH, "y_known": KNOWN}),
     "with_groups": (lambda groups: predictions().with_groups(groups).groups.tolist(), {"groups": GROUPS}),
     "ensemble": (fit, {"y_true": TRUTH, "groups": GROUPS}),
     "combiner": (lambda y_true: WeightedVoting().fit(predictions(), y_true).weights_.tolist(), {"y_true": TRUTH}),
     "compare": (board, {"y_true": TRUTH, "groups": GROUPS}),
-    "cross-fitting": (lambda folds: WeightedVoting().cross_fit_predict(predictions(y_true=TRUTH), folds=folds).tolist(),
-                      {"folds": np.arange(N) % 3}),
-    "blending": (lambda folds: create_method("pair-blend").fit_cross_fitted(predictions(y_true=TRUTH), folds=folds)[1]
+    "out of fold": (lambda folds: WeightedVoting().predict_out_of_fold(predictions(y_true=TRUTH), folds=folds).tolist(),
+                    {"folds": np.arange(N) % 3}),
+    "blending": (lambda folds: create_method("pair-blend").fit_out_of_fold(predictions(y_true=TRUTH), folds=folds)[1]
                  .tolist(), {"folds": np.arange(N) % 3}),
     "weights": (lambda weights: SoftVoting(weights=weights).fit(predictions()).weights_.tolist(),
                 {"weights": np.array([[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]])}),
@@ -102,23 +102,19 @@ ALONE = {
     "score metrics": (score_metrics,
                       {"y_true": TRUTH, "y_score": SCORES[0], "y_known": KNOWN, "sample_weight": WEIGHT}),
     "constant answer": (metrics.constant_answer, {"y_true_train": TRUTH, "y_true_test": TRUTH * DECIDED}),
-    "tune_thresholds": (lambda **facts: tune_thresholds(**facts).tolist(),
+    "tune_thresholds": (lambda **given: tune_thresholds(**given).tolist(),
                         {"y_score": SCORES[0], "y_true": TRUTH, "y_known": KNOWN, "sample_weight": WEIGHT}),
-    "tune on groups": (lambda **facts: tune_thresholds(rule="cross-validated", **facts).tolist(),
+    "tune on groups": (lambda **given: tune_thresholds(rule="cross-validated", **given).tolist(),
                        {"y_score": SCORES[0], "y_true": TRUTH, "groups": GROUPS}),
-    "apply_thresholds": (lambda **facts: apply_thresholds(**facts).tolist(),
+    "apply_thresholds": (lambda **given: apply_thresholds(**given).tolist(),
                          {"y_score": SCORES[0], "thresholds": LIMITS}),
-    "image rules": (lambda **facts: apply_image_rules(rules=ImageRules(exclusive_groups=("look",)), **facts).tolist(),
+    "image rules": (lambda **given: apply_image_rules(rules=ImageRules(exclusive_groups=("look",)), **given).tolist(),
                     {"y_score": SCORES[0], "thresholds": LIMITS, "label_groups": np.array(["kind", "look", "look"])}),
-    "rematch": (lambda **facts: rematch_thresholds(**facts).tolist(),
+    "rematch": (lambda **given: rematch_thresholds(**given).tolist(),
                 {"y_score": SCORES[0], "thresholds": LIMITS, "predicted_share": FREQUENCY}),
-    "calibrator": (lambda y_score, **facts: PlattScaling().fit(y_score, **facts).transform(y_score).tolist(),
-                   {"y_score": SCORES[0], "y_true": TRUTH, "y_known": KNOWN, "sample_weight": WEIGHT}),
-    "prior shift": (lambda y_score, train_frequency: PriorShift(train_frequency).fit(y_score).shift_.tolist(),
-                    {"y_score": SCORES[0], "train_frequency": FREQUENCY}),
-    "folds": (lambda **facts: stratified_group_folds(n_splits=3, **facts).tolist(),
+    "folds": (lambda **given: stratified_group_folds(n_splits=3, **given).tolist(),
               {"y_true": TRUTH, "groups": GROUPS}),
-    "holdout": (lambda **facts: holdout_rows(fraction=0.3, **facts).tolist(), {"y_true": TRUTH, "groups": GROUPS}),
+    "holdout": (lambda **given: holdout_rows(fraction=0.3, **given).tolist(), {"y_true": TRUTH, "groups": GROUPS}),
 }  # fmt: skip
 
 

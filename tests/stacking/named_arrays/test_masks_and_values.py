@@ -17,7 +17,6 @@ from stacking import (
     metrics,
     tune_thresholds,
 )
-from stacking.calibration import PlattScaling
 from stacking.decision_rules import apply_thresholds
 from stacking.folds import stratified_group_folds
 
@@ -35,7 +34,6 @@ WITH_MASK = {
     "micro_f1": lambda y, **k: metrics.micro_f1(y, SCORES[0] > 0.5, **k),
     "log_loss": lambda y, **k: metrics.log_loss(y, SCORES[0], **k),
     "tune_thresholds": lambda y, **k: tune_thresholds(SCORES[0], y, **k).tolist(),
-    "calibrator": lambda y, **k: PlattScaling().fit(SCORES[0], y, **k).transform(SCORES[0]).tolist(),
 }
 
 
@@ -113,7 +111,6 @@ ENTRIES = {
     "y_pred": lambda y: metrics.micro_f1(TRUTH, y),
     "y_known": lambda y: metrics.micro_f1(TRUTH, TRUTH, y_known=y),
     "tune_thresholds": lambda y: tune_thresholds(SCORES[0], y),
-    "calibrator": lambda y: PlattScaling().fit(SCORES[0], y),
     "folds": lambda y: stratified_group_folds(y, 2),
     "classifier": lambda y: StackingMultilabelClassifier([("a", DecisionTreeClassifier())], "mean").fit(SCORES[0], y),
 }

@@ -1,4 +1,4 @@
-"""The PredictionSet contract in memory: names, facts, coverage, iterators, subsets, fingerprint."""
+"""The PredictionSet contract in memory: names, metadata, coverage, iterators, subsets, fingerprint."""
 
 import pickle
 
@@ -90,7 +90,7 @@ def test_coverage_given_must_agree_with_the_scores(rng):
         PredictionSet(scores, covers=np.ones((2, 3), bool))
 
 
-@pytest.mark.parametrize(("facts", "error", "message"), [
+@pytest.mark.parametrize(("metadata", "error", "message"), [
     ({"ids": ["a", "b"]}, ValueError, "ids must hold 3 names, as the scores do: got 2"),
     ({"ids": ["a", "b", "a"]}, ValueError, "ids must be unique: got 'a' 2 times"),
     ({"ids": ["a", "", "b"]}, ValueError, "ids must not be empty strings: got one at position 1"),
@@ -116,9 +116,9 @@ def test_coverage_given_must_agree_with_the_scores(rng):
     ({"train_frequency": [0.1]}, ValueError, "train_frequency must hold one value per label"),
     ({"train_frequency": [5, 7]}, ValueError, r"train_frequency must be shares in \[0, 1\]: got 5.0 to 7.0"),
 ])  # fmt: skip
-def test_facts_are_checked(facts, error, message):
+def test_metadata_are_checked(metadata, error, message):
     with pytest.raises(error, match=message):
-        PredictionSet(np.full((2, 3, 2), 0.5), **facts)
+        PredictionSet(np.full((2, 3, 2), 0.5), **metadata)
 
 
 @pytest.mark.parametrize(("ids", "expected"), [
@@ -259,11 +259,11 @@ def test_fingerprint_tells_contents_apart(full_set):
     assert full_set.in_memory().fingerprint == reference == full_set.subset(samples=slice(None)).fingerprint
     scores = full_set.to_array().copy()
     scores[0, 0, 0] = 0.123
-    facts = full_set.facts()
+    metadata = full_set.metadata()
     names = (full_set.ids, full_set.models, full_set.labels)
     others = [
-        PredictionSet(scores, *names, **facts),
-        PredictionSet(full_set.to_array(), full_set.ids, ["a", "b", "c"], full_set.labels, **facts),
+        PredictionSet(scores, *names, **metadata),
+        PredictionSet(full_set.to_array(), full_set.ids, ["a", "b", "c"], full_set.labels, **metadata),
         full_set.with_truth(1 - full_set.y_true, full_set.y_known),
         full_set.with_truth(full_set.y_true),
         full_set.subset(samples=np.arange(39)),

@@ -29,7 +29,7 @@ def test_the_nearer_deadline_counts_and_ends_with_its_block():
 
 
 @pytest.mark.parametrize("method", ["ridge-context", "label-context", "logistic", "lightgbm"])
-def test_every_dear_candidate_can_be_cut_off(method):
+def test_every_slow_candidate_can_be_cut_off(method):
     predictions = make_predictions(n_samples=120)
     with within(-1.0), pytest.raises(TimeLimitReached):
         create_method(method).fit(predictions)
@@ -51,9 +51,9 @@ def test_a_short_limit_races_on_a_sample_and_fits_what_it_chose_on_all_rows():
     assert 1_000 <= budget.predictions.n_samples < 20_000
     assert budget.reserve > 0
     ensemble = StackingEnsemble("auto", time_limit=1.5)
-    begun = time.monotonic()
+    started = time.monotonic()
     ensemble.fit(predictions)
-    assert time.monotonic() - begun < 10  # the machine may be busy: the mean and its thresholds always run
+    assert time.monotonic() - started < 10  # the machine may be busy: the mean and its thresholds always run
     assert ensemble.report_["n_samples"] <= 20_000
     assert ensemble.has_seen(predictions.ids).all()
     assert np.isfinite(ensemble.predict_proba(predictions)).all()

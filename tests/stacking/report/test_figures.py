@@ -6,17 +6,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from stacking.report import Figure
+from stacking.report import Figure, Report, Section, render_html
 from stacking.report.figures import (
     data_size_figure,
     label_f1_figure,
     ladder_figure,
     leaderboard_figure,
-    learning_curves_figure,
     never_predicted_table,
     reliability_figure,
     search_figure,
     threshold_figure,
+    training_curves_figure,
     weight_bars_figure,
     weights_figure,
 )
@@ -44,11 +44,35 @@ def charts():
     yield threshold_figure(grid, dict.fromkeys(NAMES, grid), tuned={NAMES[1]: 0.4, NAMES[2]: float("nan")})
     yield reliability_figure({NAMES[1]: (grid, np.where(grid > 0.5, np.nan, grid))}, counts=np.arange(11))
     yield reliability_figure({NAMES[1]: (grid, grid)})
-    yield learning_curves_figure(
-        {name: (np.arange(3), np.array([[0.1, 0.2, np.nan], [0.2, 0.3, 0.4]])) for name in NAMES}, best={NAMES[0]: 1}
+    curve = (np.arange(3), np.array([[0.1, 0.2, np.nan], [0.2, 0.3, 0.4]]))
+    yield training_curves_figure(
+        {
+            name: {"training": curve, "validation": curve} if name == NAMES[1] else {"validation": curve}
+            for name in NAMES
+        },
+        metric="micro-F1",
     )
     yield data_size_figure([300, 1000, 3000], [0.3, 0.4, 0.45], [0.29, 0.39, 0.44], [0.31, 0.41, 0.46])
     yield search_figure({name: [(15, 0.5), (30, 0.4)] for name in NAMES}, loss="log loss")
+
+
+TYPE_SIZES = """
+[...document.querySelectorAll("svg text")].filter((text) => text.getClientRects().length).map((text) => {
+  const matrix = text.getScreenCTM();
+  return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(matrix.a, matrix.b);
+})
+"""
+
+
+@pytest.mark.parametrize("width", [360, 390, 760, 1280])
+def test_type_in_charts_can_be_read_on_every_screen(width, drawn, chromium, tmp_path):
+    sections = [Section("s", [Figure(chart, "c") for chart in drawn])]
+    page = tmp_path / "page.html"
+    page.write_text(render_html(Report("t", sections)), encoding="utf-8")
+    assert chromium.open(page, width) == []
+    sizes = chromium.evaluate(TYPE_SIZES)
+    assert len(sizes) > 100 and min(sizes) >= 10
+    assert chromium.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +116,9 @@ def test_drawing_leaves_matplotlib_as_it_was():
 
 
 def test_scores_and_gains_are_written_beside_their_marks():
-    assert ".8123" in texts(leaderboard_figure(["a"], [0.8123], [0.8], [0.82]))
+    assert ".812" in texts(leaderboard_figure(["a"], [0.8123], [0.8], [0.82]))
     shown = texts(ladder_figure(["one", "two"], [0.1, None], 0.5))
-    assert {"+.1000", "not measured", ".5000", ".6000"} <= set(shown)
+    assert {"+.100", "not measured", ".500", ".600"} <= set(shown)
 
 
 def test_equal_columns_are_bars_and_different_ones_a_heat_map():

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.meta_learners.trees.boosting import best_rounds, log_loss, stack_curves, tree_parameters
-from stacking.files.result_cache import digest_of, recall
+from stacking.files.result_cache import cache_key, cached
 
 PATIENCE = 4
 """Rounds without a better held-out loss after which a fold stops growing trees. A choice; no measurement is on
@@ -140,7 +140,7 @@ def boost_label_once(rows: LabelRows, *, n_trees: int, seed: int, folder: Path |
 
     settings = {"trees": n_trees, "patience": PATIENCE, "lightgbm": lightgbm.__version__, **_parameters(seed)}
     arrays = (rows.features, rows.y_true, rows.weight, rows.start, np.array(rows.masks))
-    kept = recall(folder, digest_of("boosted label", settings, *arrays), grow)
+    kept = cached(folder, cache_key("boosted label", settings, *arrays), grow)
     models = [kept[f"model{k}"].tobytes().decode() for k in range(len(kept) - 1)]
     return BoostedLabel(tuple(models), kept["held_out"])
 

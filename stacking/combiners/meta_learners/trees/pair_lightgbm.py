@@ -345,12 +345,12 @@ def _features(
 
     n_models, n_rows, n_labels = logits.shape
     features = np.full((n_rows, n_labels, FIRST_MEMBER + n_models), np.nan, dtype=np.float32)
-    fused = mean_logits(logits, usable)
+    pooled = mean_logits(logits, usable)
     mean = mean_logits(sigmoid(logits).astype(np.float32), usable)
-    deviation = logits - fused.astype(np.float32)
-    features[:, :, 0] = fused
+    deviation = logits - pooled.astype(np.float32)
+    features[:, :, 0] = pooled
     features[:, :, 1] = np.sqrt(mean_logits(deviation**2, usable))
-    features[:, :, 2] = rankdata(-fused.astype(np.float32), axis=1) if n_rows else 0.0
+    features[:, :, 2] = rankdata(-pooled.astype(np.float32), axis=1) if n_rows else 0.0
     features[:, :, FREQUENCY] = frequency
     if len(train_frequency):
         features[:, :, 4] = train_frequency

@@ -16,25 +16,27 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic
-from stacking.combiners.meta_learners.pooled_logits import equal_weights, fuse_logits
+from stacking.combiners.meta_learners.pooled_logits import pool_logits, read_pool_weights
 from stacking.combiners.meta_learners.training_rows import describe_fallback, fill_gaps, prepare_rows
 from stacking.combiners.meta_learners.trees.boosted_label import LabelRows, boost_label_once
-from stacking.combiners.meta_learners.trees.label_feed import (
+from stacking.combiners.meta_learners.trees.label_inputs import (
     BASE_ROWS,
-    LabelFeed,
-    feed_from_memory,
-    feed_from_predictions,
+    LabelInputs,
+    inputs_from_memory,
+    inputs_from_predictions,
 )
 from stacking.combiners.meta_learners.trees.tree_combiner import TreeCombiner
 from stacking.combiners.meta_learners.trees.tree_text import load_booster
 from stacking.combiners.registry import register_method
-from stacking.files.result_cache import current_folder
+from stacking.files.result_cache import cache_folder
 from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
+from stacking.process.progress import advance
 
 _CORRELATED_ROWS = 50_000
 """Rows whose products are added at a time. Only memory depends on it."""
@@ -61,7 +63,7 @@ class PerLabelStacker(TreeCombiner):
     n_trees : int, default=60
         Most boosting rounds per fold, at least 1.
     n_context : int, default=12
-        Other labels whose fused logit a label's trees may read, those whose logits correlate most with its own.
+        Other labels whose pooled logit a label's trees may read, those whose logits correlate most with its own.
     min_positives : int, default=20
         Labels with fewer positives or negatives grow no trees.
     n_folds : int, default=5
@@ -90,7 +92,7 @@ class PerLabelStacker(TreeCombiner):
     -----
     O(n_folds · n_trees · n_samples · (n_models + n_context)) per boosted label. Trees are the same whatever `n_jobs`:
     one thread each, deterministic. A constant label gets its smoothed frequency. Within
-    ``stacking.files.result_cache.keep_pieces(folder)`` the fit of a killed run, begun again, repeats at most one
+    ``stacking.files.result_cache.caching(folder)`` the fit of a killed run, started again, repeats at most one
     label a job.
 
     References
@@ -108,6 +110,7 @@ class PerLabelStacker(TreeCombiner):
 
     fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
     choice_sees_all_rows: ClassVar[bool] = True
+    fusing_ = Renamed("pool_weights_")
 
     def __init__(
         self,
@@ -132,13 +135,13 @@ class PerLabelStacker(TreeCombiner):
         """Say whether fitting would draw a sample of the rows."""
         return self.max_rows is not None and predictions.n_samples > self.max_rows
 
-    def _feed(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> LabelFeed:
+    def _feed(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> LabelInputs:
         """Read the rows, with the given folds or folds of its own."""
         if self.max_rows is None and predictions.n_samples > BASE_ROWS:
-            return feed_from_predictions(predictions, folds, n_folds=self.n_folds, random_state=self.random_state)
+            return inputs_from_predictions(predictions, folds, n_folds=self.n_folds, random_state=self.random_state)
         n_folds = self.n_folds if folds is None else 1
         rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=n_folds, random_state=self.random_state)
-        return feed_from_memory(rows if folds is None else dataclasses.replace(rows, folds=folds))
+        return inputs_from_memory(rows if folds is None else dataclasses.replace(rows, folds=folds))
 
     def _fit(self, predictions: PredictionSet) -> None:
         """Fit the regressions on all rows and grow the trees fold by fold."""
@@ -154,63 +157,64 @@ class PerLabelStacker(TreeCombiner):
 
     def _grow_trees(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> FloatArray:
         """Fit the regressions and the trees; return held-out scores where folds are given, else nothing."""
-        feed = self._feed(predictions, folds)
-        self.centers_, self.fusing_ = feed.centers, feed.fusing
-        self.coefficients_ = feed.coefficients
-        self.context_ = _nearest_labels(feed.fused, self.n_context)
-        models, held_out = self._boost(feed, self.context_, wants_scores=folds is not None)
+        inputs = self._feed(predictions, folds)
+        self.centers_, self.pool_weights_ = inputs.centers, inputs.pool_weights
+        self.coefficients_ = inputs.coefficients
+        self.context_ = _nearest_labels(inputs.pooled, self.n_context)
+        models, held_out = self._boost(inputs, self.context_, wants_scores=folds is not None)
         self.boosted_ = np.array([bool(texts) for texts in models])
         self._texts = {f"{j}/{k}": text for j, texts in enumerate(models) for k, text in enumerate(texts)}
         self.fallback_report_, self.notes_ = describe_fallback(
-            "lightgbm", ~self.boosted_, feed.positives, "logistic regression"
+            "lightgbm", ~self.boosted_, inputs.positives, "logistic regression"
         )
         self._load_boosters()
         return held_out
 
     def _boost(
-        self, feed: LabelFeed, context: npt.NDArray[np.intp], *, wants_scores: bool
+        self, inputs: LabelInputs, context: npt.NDArray[np.intp], *, wants_scores: bool
     ) -> tuple[list[tuple[str, ...]], FloatArray]:
         """Grow trees for all labels; return each one's models and, where wanted, the held-out scores."""
         from joblib import delayed
 
         seed = self.random_state if isinstance(self.random_state, int) else 0
-        fewest = np.minimum(feed.positives, feed.total - feed.positives)
-        is_grown = (fewest >= self.min_positives) & bool(feed.masks)
-        settings = {"n_trees": self.n_trees, "seed": seed, "folder": current_folder(), "wants_scores": wants_scores}
+        fewest = np.minimum(inputs.positives, inputs.total - inputs.positives)
+        is_grown = (fewest >= self.min_positives) & bool(inputs.masks)
+        settings = {"n_trees": self.n_trees, "seed": seed, "folder": cache_folder(), "wants_scores": wants_scores}
 
         def job(label: int, logits: FloatArray) -> Any:
             check_deadline()
-            features = _features(logits, feed.fused, label, feed.usable[label], context[label])
-            rows = LabelRows(features, *feed.weigh(label), feed.starts(label, logits), feed.masks)
+            advance(float(np.searchsorted(grown, label)), len(grown))
+            features = _features(logits, inputs.pooled, label, inputs.usable[label], context[label])
+            rows = LabelRows(features, *inputs.weigh(label), inputs.starts(label, logits), inputs.masks)
             return delayed(_grow_label)(rows, **settings)
 
         grown = np.flatnonzero(is_grown)
         models: list[tuple[str, ...]] = [()] * len(fewest)
-        held_out = np.empty(feed.fused.shape if wants_scores else (0, 0), np.float32)
-        answers = run_parallel((job(label, logits) for label, logits in feed.read_logits(grown)), self.n_jobs)
+        held_out = np.empty(inputs.pooled.shape if wants_scores else (0, 0), np.float32)
+        answers = run_parallel((job(label, logits) for label, logits in inputs.read_logits(grown)), self.n_jobs)
         for label, (texts, scores) in zip(grown.tolist(), answers, strict=True):
             models[label] = texts
             if wants_scores:
                 held_out[:, label] = scores
         if wants_scores:
-            for kept, logits in feed.read_logits(np.flatnonzero(~is_grown)):
-                starts = feed.starts(kept, logits)
-                held_out[:, kept] = _held_out_scores(starts, feed.masks, np.zeros(len(held_out)))
+            for kept, logits in inputs.read_logits(np.flatnonzero(~is_grown)):
+                starts = inputs.starts(kept, logits)
+                held_out[:, kept] = _held_out_scores(starts, inputs.masks, np.zeros(len(held_out)))
         return models, held_out
 
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the stacker; earlier versions weighed all members alike."""
-        return super()._from_state(values, {"fusing_": equal_weights(arrays["covers_"]), **arrays}, texts)
+        return super()._from_state(values, read_pool_weights(arrays), texts)
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Add the mean correction of the folds' trees to the regressions."""
         logits = fill_gaps(scores, covers, self.centers_, self.covers_)
         answer = apply_logistic(list(logits), self.coefficients_)
-        fused = fuse_logits(logits, self.covers_.T, self.fusing_).astype(np.float32)
+        pooled = pool_logits(logits, self.covers_.T, self.pool_weights_).astype(np.float32)
         for label, boosters in self._boosters.items():
             own = logits[:, :, label]
-            features = _features(own, fused, label, self.covers_[:, label], self.context_[label])
+            features = _features(own, pooled, label, self.covers_[:, label], self.context_[label])
             raw = [booster.predict(features, raw_score=True, num_threads=1) for booster in boosters]
             answer[:, label] += np.mean(raw, axis=0)
         return sigmoid(answer).astype(np.float32)
@@ -244,21 +248,21 @@ def _held_out_scores(starts: DoubleArray, masks: list[BoolArray], correction: Do
     return sigmoid(answer).astype(np.float32)
 
 
-def _nearest_labels(fused: FloatArray, n_context: int) -> npt.NDArray[np.intp]:
-    """Return for each label the others whose fused logits correlate most with its own; the truth is not looked at."""
-    mean = fused.mean(axis=0, dtype=np.float64)
-    products = np.zeros((fused.shape[1], fused.shape[1]))
-    for begin in range(0, len(fused), _CORRELATED_ROWS):
-        centered = fused[begin : begin + _CORRELATED_ROWS] - mean
+def _nearest_labels(pooled: FloatArray, n_context: int) -> npt.NDArray[np.intp]:
+    """Return for each label the others whose pooled logits correlate most with its own; the truth is not looked at."""
+    mean = pooled.mean(axis=0, dtype=np.float64)
+    products = np.zeros((pooled.shape[1], pooled.shape[1]))
+    for begin in range(0, len(pooled), _CORRELATED_ROWS):
+        centered = pooled[begin : begin + _CORRELATED_ROWS] - mean
         products += centered.T @ centered
     spread = np.sqrt(np.diag(products))
     correlation = np.abs(products) / np.maximum(np.outer(spread, spread), 1e-12)
     np.fill_diagonal(correlation, -1.0)
-    return np.argsort(-correlation, axis=1, kind="stable")[:, : max(0, min(n_context, fused.shape[1] - 1))]
+    return np.argsort(-correlation, axis=1, kind="stable")[:, : max(0, min(n_context, pooled.shape[1] - 1))]
 
 
 def _features(
-    logits: FloatArray, fused: FloatArray, label: int, usable: BoolArray, context: npt.NDArray[np.intp]
+    logits: FloatArray, pooled: FloatArray, label: int, usable: BoolArray, context: npt.NDArray[np.intp]
 ) -> FloatArray:
     """Return one label's features: members' logits, their mean, and the means of other labels."""
-    return np.column_stack([*logits[usable], fused[:, label], fused[:, context]])
+    return np.column_stack([*logits[usable], pooled[:, label], pooled[:, context]])

@@ -17,7 +17,7 @@ from stacking._typing import DoubleArray, FloatArray, IntArray
 
 PatternArray = npt.NDArray[np.uint32]
 
-Criterion = Literal["gain", "own-f1", "average-precision"]
+Criterion = Literal["gain", "own-f1", "average-precision", "roc-auc"]
 
 _CUTS_AT_ONCE = 4_000_000
 """Cuts held at a time, 16 bytes each. Only memory and speed depend on it."""
@@ -88,22 +88,22 @@ class LabelCells:
         """The number of labels."""
         return len(self.start) // 2
 
-    def worths(self, candidates: FloatArray, criterion: Criterion, price: float = 0.0) -> DoubleArray:
+    def evaluate(self, candidates: FloatArray, criterion: Criterion, price: float | None = None) -> DoubleArray:
         """Return what each label is worth under each candidate, at its best cut.
 
         Parameters
         ----------
         candidates : ndarray of float32, shape (k, n_models, n_labels)
             Weights, columns on the simplex, 0 where not covered.
-        criterion : {"gain", "own-f1", "average-precision"}
-            2 TP − price · PP, the label's F1, or its average precision.
-        price : float, default 0
-            Only for ``"gain"``.
+        criterion : {"gain", "own-f1", "average-precision", "roc-auc"}
+            2 TP − price · PP, the label's F-beta, its average precision or its ROC AUC.
+        price : float, optional
+            For ``"gain"``, 0 by default, and as beta² for ``"own-f1"``, 1 by default.
 
         Returns
         -------
         ndarray of float64, shape (k, n_labels)
-            Worths; 0 for a label without positives.
+            Worths; 0 for a label without positives, and for ROC AUC without negatives.
         """
         from stacking.kernels import labels as _label_kernels
 
@@ -111,10 +111,13 @@ class LabelCells:
             "gain": _label_kernels.GAIN,
             "own-f1": _label_kernels.OWN_F1,
             "average-precision": _label_kernels.AVERAGE_PRECISION,
+            "roc-auc": _label_kernels.ROC_AUC,
         }
         result = np.zeros((len(candidates), self.n_labels))
-        _label_kernels.label_worths(
-            self._cells, candidates, self.is_logit, codes[criterion], float(price), self.positives, result
+        if price is None:
+            price = 1.0 if criterion == "own-f1" else 0.0
+        _label_kernels.label_values(
+            self._cells, candidates, self.is_logit, codes[criterion], price, self.positives, result
         )
         return result
 
@@ -178,8 +181,10 @@ class LabelCells:
         Returns
         -------
         LabelCells
-            A copy.
+            A copy; these cells themselves where all labels are wanted as they are.
         """
+        if np.array_equal(labels, np.arange(self.n_labels)):
+            return self
         places = [slice(self.start[2 * label], self.start[2 * label + 2]) for label in labels]
         values = np.concatenate([self.values[:, place] for place in places], axis=1)
         weight = np.concatenate([self.weight[place] for place in places]) if len(self.weight) else self.weight

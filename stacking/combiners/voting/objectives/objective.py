@@ -51,26 +51,26 @@ class WeightObjective(ABC):
         Scores with their truth and what counts of it.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        Accept candidates of shape (k, n_models, n_labels) besides (k, n_models); takes the grouped path, a little
-        slower.
 
     Attributes
     ----------
     name : str
         The name it is registered under.
+    judges_labels : bool
+        Whether each label is looked at by itself; else labels share weights wherever all members cover all of them.
     """
 
     name: ClassVar[str]
+    judges_labels: ClassVar[bool] = False
 
-    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
+    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
         if predictions.y_true is None:
             raise ValueError("predictions must carry y_true: weights are searched on it; use with_truth(y_true).")
         check_choice(mean, ("arithmetic", "geometric"), name="mean")
         self.predictions = predictions = predictions.only_counted()
         self.mean = mean
         self.covers = np.asarray(predictions.covers, dtype=bool)
-        self.shared = bool(self.covers.all()) and not per_label
+        self.shared = bool(self.covers.all()) and not self.judges_labels
         n_labels = predictions.n_labels
         self.group = np.zeros(n_labels, np.int64) if self.shared else np.arange(n_labels, dtype=np.int64)
         self.n_groups = 1 if self.shared else n_labels
@@ -81,7 +81,7 @@ class WeightObjective(ABC):
 
         Parameters
         ----------
-        candidates : array of shape (k, n_models), or (k, n_models, n_labels) if `per_label`
+        candidates : array of shape (k, n_models), or (k, n_models, n_labels) where labels have weights of their own
             Weights; renormalized per label over the models that cover it.
 
         Returns
@@ -119,14 +119,14 @@ class WeightObjective(ABC):
 
     def _iter_rows(self) -> Iterator[RowBlock]:
         """Yield blocks of rows: the scores with their truth, mask and weights."""
-        facts = self.predictions
-        truth = np.asarray(facts.y_true)
-        for rows, scores in facts.iter_rows():
+        given = self.predictions
+        truth = np.asarray(given.y_true)
+        for rows, scores in given.iter_rows():
             yield RowBlock(
                 np.ascontiguousarray(scores),
                 truth[rows],
-                np.empty((0, 0), dtype=bool) if facts.y_known is None else facts.y_known[rows],
-                np.empty(0) if facts.sample_weight is None else facts.sample_weight[rows],
+                np.empty((0, 0), dtype=bool) if given.y_known is None else given.y_known[rows],
+                np.empty(0) if given.sample_weight is None else given.sample_weight[rows],
             )
 
     def _gather(

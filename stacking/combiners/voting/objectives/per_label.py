@@ -40,8 +40,10 @@ class LabelObjective(WeightObjective):
     all that reach its lowest positive.
     """
 
+    judges_labels = True
+
     def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
-        super().__init__(predictions, mean, per_label=True)
+        super().__init__(predictions, mean)
         parts = [(part.values, part.start, part.weight) for part in self._gather([_EVERYTHING])[0][0]]
         self.cells = LabelCells.join(parts, is_logit=self.is_logit)
 
@@ -95,7 +97,7 @@ class MacroF1(LabelObjective):
 
     def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the mean over labels of the best own F1."""
-        macro: DoubleArray = self.cells.worths(weights, "own-f1").mean(axis=1)
+        macro: DoubleArray = self.cells.evaluate(weights, "own-f1").mean(axis=1)
         return macro
 
 
@@ -114,5 +116,5 @@ class MeanAveragePrecision(LabelObjective):
     def _metric(self, weights: FloatArray) -> DoubleArray:
         """Return the mean over labels with positives of the average precision."""
         n_ranked = max(int(np.count_nonzero(self.cells.positives)), 1)
-        average: DoubleArray = self.cells.worths(weights, "average-precision").sum(axis=1) / n_ranked
+        average: DoubleArray = self.cells.evaluate(weights, "average-precision").sum(axis=1) / n_ranked
         return average

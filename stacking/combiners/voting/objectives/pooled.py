@@ -38,8 +38,6 @@ class MicroF1AtHalf(WeightObjective):
         Scores with their truth.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        Accept candidates per label.
 
     Notes
     -----
@@ -47,8 +45,8 @@ class MicroF1AtHalf(WeightObjective):
     that rounding could move). O(candidates · n_models · undecided cells) per batch.
     """
 
-    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
-        super().__init__(predictions, mean, per_label=per_label)
+    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
+        super().__init__(predictions, mean)
         (self._cells,), self._always, self._positives = self._gather([0.5 - _EDGE], high=0.5 + _EDGE)
 
     def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
@@ -77,8 +75,6 @@ class MicroF1AtBest(WeightObjective):
         Scores with their truth.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        Accept candidates per label.
     prune : bool, default True
         Whether to leave out cells that cannot matter; the losses are the same.
     most_bytes : int, default 4.5 GiB
@@ -108,11 +104,10 @@ class MicroF1AtBest(WeightObjective):
         predictions: PredictionSet,
         mean: str = "arithmetic",
         *,
-        per_label: bool = False,
         prune: bool = True,
         most_bytes: int = _MOST_BYTES,
     ) -> None:
-        super().__init__(predictions, mean, per_label=per_label)
+        super().__init__(predictions, mean)
         self._floors, n_stored = self._guess_floors(most_bytes) if prune else ([0], 1)
         self._lows = [float(low) for low in _grid_edges(self.is_logit)[self._floors] * (1.0 - _EDGE)]
         if self._floors[-1] == 0:
@@ -186,7 +181,7 @@ class MicroF1AtBest(WeightObjective):
         n_probe = min(n_samples, max(_PROBE_CELLS // self.predictions.n_labels, 50))
         rows = np.unique(np.linspace(0, n_samples - 1, n_probe).astype(np.intp))
         sample = self.predictions.subset(samples=rows).in_memory()
-        probe = MicroF1AtBest(sample, self.mean, per_label=not self.shared, prune=False)
+        probe = MicroF1AtBest(sample, self.mean, prune=False)
         weights = probe.effective(np.vstack([np.full((1, n_models), 1.0 / n_models), np.eye(n_models)]))
         histograms = probe._empty_histograms(len(weights))
         probe._count(probe._tiers[0], weights, np.arange(len(weights)), histograms)
@@ -221,8 +216,6 @@ class LogLoss(WeightObjective):
         Scores with their truth.
     mean : {"arithmetic", "geometric"}, default "arithmetic"
         The mean whose weights are searched.
-    per_label : bool, default False
-        Accept candidates per label.
 
     Notes
     -----
@@ -231,8 +224,8 @@ class LogLoss(WeightObjective):
     candidate.
     """
 
-    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic", *, per_label: bool = False) -> None:
-        super().__init__(predictions, mean, per_label=per_label)
+    def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
+        super().__init__(predictions, mean)
         self._cells = self._gather([BELOW])[0][0]
         masses = [cells.weight.sum() if len(cells.weight) else cells.start[-1] for cells in self._cells]
         self._mass = max(float(sum(masses)), 1e-300)  # above 0, so that no known cell means a loss of 0

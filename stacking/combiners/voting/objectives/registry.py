@@ -5,11 +5,10 @@ from typing import TypeVar
 
 from optimizers.registry import Registry
 from stacking.combiners.voting.objectives.objective import WeightObjective
-from stacking.predictions import PredictionSet
 
 Objective = TypeVar("Objective", bound=type[WeightObjective])
 
-_HOME = "stacking.combiners.voting.objectives"
+_HOME = __name__.rpartition(".")[0]
 _OBJECTIVES: Registry[type[WeightObjective]] = Registry("objective", (f"{_HOME}.pooled", f"{_HOME}.per_label"))
 
 
@@ -56,26 +55,17 @@ def list_objectives() -> list[str]:
     return list(_OBJECTIVES.entries())
 
 
-def create_objective(name: str, predictions: PredictionSet, mean: str = "arithmetic") -> WeightObjective:
-    """Create an objective by name.
+def find_objective(name: str) -> type[WeightObjective] | None:
+    """Look an objective up by name.
 
     Parameters
     ----------
     name : str
-        One of `list_objectives`.
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
+        Any name.
 
     Returns
     -------
-    WeightObjective
-        A callable for `optimizers.minimize`.
-
-    Raises
-    ------
-    ValueError
-        If the name or the mean is unknown, or the truth is missing.
+    type or None
+        The class; None where no objective has that name.
     """
-    return _OBJECTIVES.find(name)(predictions, mean)
+    return _OBJECTIVES.entries().get(name)

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from base_models.manifest import load_manifest  # noqa: E402
 from base_models.networks.heads.attention import AttentionHead  # noqa: E402
 from base_models.networks.heads.body_output import BodyOutput  # noqa: E402
-from base_models.networks.heads.recurrent import factorise_co_occurrence  # noqa: E402
+from base_models.networks.heads.recurrent import factorize_co_occurrence  # noqa: E402
 from base_models.networks.heads.wide import color_histogram, oriented_gradients  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.photos.tensors import PhotoTensors  # noqa: E402
@@ -165,7 +165,7 @@ def test_the_wide_head_sees_the_photo_as_it_was(monkeypatch):
 def test_the_gru_starts_from_the_co_occurrence_of_the_training_labels():
     y_true = (np.random.default_rng(0).random((50, 4)) < RATES).astype(np.uint8)
     network = create_network(MemberConfig("m", "test_resnet", size=32, head="recurrent"), RATES, y_true=y_true)
-    expected = factorise_co_occurrence(y_true)
+    expected = factorize_co_occurrence(y_true)
     np.testing.assert_array_equal(network.head.embedding.detach().numpy(), expected)
     assert np.abs(expected).max() > 0.1 and not expected[:, 4:].any()
 

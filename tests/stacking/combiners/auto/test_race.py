@@ -61,11 +61,11 @@ def test_shares_weigh_the_logits_and_survive_the_state():
 
 def test_the_report_says_what_each_step_brought(dependent):
     report = StackingEnsemble("auto").fit(dependent).report_
-    rungs = {rung["cause"]: rung["gain"] for rung in report["rungs"]}
-    assert list(rungs) == ["label shift", "mixing", "label correlation", "thresholds", "choice"]
-    assert rungs["label correlation"] > 0.1
+    steps = {step["cause"]: step["gain"] for step in report["gain_steps"]}
+    assert list(steps) == ["label shift", "mixing", "label correlation", "thresholds", "choice"]
+    assert steps["label correlation"] > 0.1
     start = next(line for line in report["notes"] if line.split()[0] == "best-single").split()[1]
-    assert sum(rungs.values()) == pytest.approx(report["cross_fitted_micro_f1"] - float(start), abs=1e-4)
+    assert sum(steps.values()) == pytest.approx(report["cross_fitted_micro_f1"] - float(start), abs=1e-4)
     assert "what each step brought" in str(report)
 
 
@@ -73,12 +73,12 @@ def test_random_labels_score_chance_out_of_fold(rng):
     predictions = make_predictions(n_samples=300, random_state=5)
     noise = predictions.with_truth((rng.random((300, 4)) < 0.4).astype(np.uint8))
     folds = deal_folds(noise.truth)
-    _, held_out = AutoCombiner(methods=["mean", "ridge-context"]).fit_cross_fitted(noise, folds=folds)
+    _, held_out = AutoCombiner(methods=["mean", "ridge-context"]).fit_out_of_fold(noise, folds=folds)
     truth = noise.y_true.astype(bool)
     assert abs(held_out[truth].mean() - held_out[~truth].mean()) < 0.03
 
 
-def test_a_spent_time_limit_leaves_dear_candidates_out_and_says_so(dependent):
+def test_a_spent_time_limit_leaves_slow_candidates_out_and_says_so(dependent):
     auto = AutoCombiner(time_limit=1e-9).fit(dependent)
     assert [entry["name"] for entry in auto.entries_ if entry["weight"] > 0] == ["mean"]
     left_out = [entry for entry in auto.entries_ if entry["reason"]]
@@ -108,7 +108,7 @@ def test_what_the_chosen_report_about_themselves_is_in_the_notes(dependent):
 
 def test_a_race_on_a_sample_fits_the_chosen_on_all_rows(dependent):
     auto = AutoCombiner(methods=["mean", "ridge-context"], max_rows=400)
-    fitted, held_out = auto.fit_cross_fitted(dependent, folds=deal_folds(dependent.truth))
+    fitted, held_out = auto.fit_out_of_fold(dependent, folds=deal_folds(dependent.truth))
     assert held_out.shape == (700, 10)
     assert fitted.chosen_[0].n_rows_fitted_ == 700
 

@@ -15,7 +15,7 @@ def columns(rng):
     return rng.normal(size=(300, 6)) @ rng.normal(size=(6, 6)) + rng.normal(size=6)
 
 
-def standardise(columns):
+def standardize(columns):
     return (columns - columns.mean(axis=0)) / columns.std(axis=0)
 
 
@@ -31,7 +31,7 @@ def test_moments_add_up(columns, rng):
 
 
 def test_ridge_equals_scikit_learn(columns):
-    scaled = standardise(columns)
+    scaled = standardize(columns)
     weights = ridge_weights(measure_moments(columns), 4, (3.0, 30.0))
     for found, strength in zip(weights, (3.0, 30.0), strict=True):
         reference = Ridge(alpha=strength).fit(scaled[:, :4], scaled[:, 4:])
@@ -39,7 +39,7 @@ def test_ridge_equals_scikit_learn(columns):
 
 
 def test_joint_regression_is_every_conditional_regression(columns):
-    scaled = standardise(columns)
+    scaled = standardize(columns)
     joint = joint_regression(measure_moments(columns), 3, 1e-9, 1e-9)
     for label in range(3):
         for target, weights in ((label, joint.to_logit), (3 + label, joint.to_truth)):

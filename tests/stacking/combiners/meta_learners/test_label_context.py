@@ -68,7 +68,7 @@ def test_coin_tosses_score_chance_on_the_held_out_answers_that_are_kept(rng, eve
     for _ in range(3):
         y_true = (rng.random((n_samples, 5)) < 0.3).astype(np.uint8)
         predictions = PredictionSet(rng.random((3, n_samples, 5)).astype(np.float32), y_true=y_true)
-        y_score = LabelContextStacker().cross_fit_predict(predictions, folds=deal_folds(predictions.truth))
+        y_score = LabelContextStacker().predict_out_of_fold(predictions, folds=deal_folds(predictions.truth))
         excess.append(mean_average_precision(y_true, y_score) - y_true.mean())
     assert abs(np.mean(excess)) < 0.03
 
@@ -83,11 +83,11 @@ def test_what_does_not_count_moves_no_stage(every_stage):
 def test_held_out_answers_come_from_one_fit_and_are_about_those_of_clones(rng, stacker, monkeypatch):
     predictions = shared_noise(rng, 800)
     folds = deal_folds(predictions.truth)
-    kept = stacker().cross_fit_predict(predictions, folds=folds)
+    kept = stacker().predict_out_of_fold(predictions, folds=folds)
     nested = stacker()._score_by_clones(predictions, folds)
     assert log_loss(predictions.y_true, kept) == pytest.approx(log_loss(predictions.y_true, nested), abs=0.01)
     monkeypatch.setattr(stacker, "_fit", None)  # no clone is fitted
-    fitted, again = stacker().fit_cross_fitted(predictions, folds=folds)
+    fitted, again = stacker().fit_out_of_fold(predictions, folds=folds)
     np.testing.assert_array_equal(again, kept)
     assert fitted.predict_proba(predictions).shape == kept.shape
 
@@ -95,5 +95,5 @@ def test_held_out_answers_come_from_one_fit_and_are_about_those_of_clones(rng, s
 def test_uncounted_rows_and_holes_reach_every_stage(every_stage):
     predictions = make_uncounted(n_samples=300)
     folds = deal_folds(predictions.truth)
-    y_score = LabelContextStacker().fit_cross_fitted(predictions, folds=folds)[1]
+    y_score = LabelContextStacker().fit_out_of_fold(predictions, folds=folds)[1]
     assert np.isfinite(y_score).all()

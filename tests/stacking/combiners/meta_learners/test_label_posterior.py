@@ -46,8 +46,8 @@ def test_noise_that_labels_share_is_seen_through(rng, weighted):
         rows = TrainingRows(
             rows.logits, rows.y_true, rng.choice([0.0, 1.0, 2.0], rows.y_true.shape), rows.usable, rows.folds
         )
-    fused = rows.logits.mean(axis=0, dtype=np.float64)
-    posterior = fit_label_posterior(rows, fused, fit_dependency_network(rows.y_true, rows.weight, 3.0))
+    pooled = rows.logits.mean(axis=0, dtype=np.float64)
+    posterior = fit_label_posterior(rows, pooled, fit_dependency_network(rows.y_true, rows.weight, 3.0))
     log_odds = posterior.log_odds(test.logits, test.logits.mean(axis=0, dtype=np.float64))
     assert sigmoid(log_odds[:, 0]).max() < 0.01
     own = sigmoid(posterior.own[:, -1] + np.einsum("mnl,lm->nl", test.logits, posterior.own[:, :-1]))

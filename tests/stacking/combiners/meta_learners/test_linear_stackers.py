@@ -10,7 +10,7 @@ from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.folds import deal_folds
 from stacking.metrics import log_loss, mean_average_precision, micro_f1
 from stacking.predictions import PredictionSet
-from stacking.testing import make_predictions
+from stacking.testing import draw_scores, make_predictions
 
 LINEAR = [LabelwiseLogistic, RidgeContext, LabelContextStacker]
 
@@ -20,29 +20,28 @@ def dependent(rng, n_samples=1500, n_labels=8):
     pair = rng.random((n_samples, n_labels // 2)) < 0.3
     y_true = np.repeat(pair, 2, axis=1) ^ (rng.random((n_samples, n_labels)) < 0.08)
     shared = np.repeat(rng.normal(size=(n_samples, n_labels // 2)), 2, axis=1)
-    logits = 2.0 * y_true - 3.0 + 1.2 * shared + 0.8 * rng.normal(size=(3, n_samples, n_labels))
-    return PredictionSet(1 / (1 + np.exp(-logits)), y_true=y_true)
+    return PredictionSet(draw_scores(y_true, np.full(3, 0.8), rng, offset=1.2 * shared - 3.0), y_true=y_true)
 
 
 @pytest.mark.parametrize("stacker", [*LINEAR, PerLabelStacker])
 def test_random_labels_score_chance_out_of_fold(rng, stacker):
     y_true = (rng.random((600, 4)) < 0.3).astype(np.uint8)
     predictions = PredictionSet(rng.random((4, 600, 4)), y_true=y_true)
-    y_score = stacker().cross_fit_predict(predictions, folds=deal_folds(predictions.truth))
+    y_score = stacker().predict_out_of_fold(predictions, folds=deal_folds(predictions.truth))
     assert mean_average_precision(y_true, y_score) == pytest.approx(y_true.mean(), abs=0.05)
     base_rate = log_loss(y_true, np.broadcast_to(y_true.mean(axis=0), y_true.shape))
     assert base_rate - 0.003 < log_loss(y_true, y_score) < base_rate + 0.03
 
 
 @pytest.mark.parametrize("stacker", LINEAR)
-def test_a_memorised_key_gains_nothing(rng, stacker):
+def test_a_memorized_key_gains_nothing(rng, stacker):
     """A model that scores by row number holds no truth for a row that is held out."""
     predictions = make_predictions(n_samples=600)
     keys = np.tile(np.linspace(0.001, 0.999, 600, dtype=np.float32)[:, None], (1, 4))
     with_keys = PredictionSet(np.concatenate([predictions.to_array(), keys[None]]), y_true=predictions.y_true)
     folds = deal_folds(predictions.truth)
-    plain = log_loss(predictions.y_true, stacker().cross_fit_predict(predictions, folds=folds))
-    assert log_loss(predictions.y_true, stacker().cross_fit_predict(with_keys, folds=folds)) > plain - 0.003
+    plain = log_loss(predictions.y_true, stacker().predict_out_of_fold(predictions, folds=folds))
+    assert log_loss(predictions.y_true, stacker().predict_out_of_fold(with_keys, folds=folds)) > plain - 0.003
 
 
 def test_context_pays_where_labels_depend(rng):

@@ -12,23 +12,18 @@ from stacking.combiners.voting.objectives.per_label import MicroF1PerLabel
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import micro_f1
 from stacking.predictions import PredictionSet
+from stacking.testing import make_predictions
 
+ONE_BY_ONE = {"max_evaluations": 10**9}  # a budget is kept for each search, which is why they do not run together
 OBJECTIVES = ["micro-f1-best", "micro-f1-per-label", "macro-f1", "mean-average-precision", "log-loss"]
 
 
-def make_set(seed, n_samples=800, *, covers=None, label_groups=None):
+def make_set(seed, n_samples=800, **metadata):
     """Two members that each see their half of the labels well, and one that sees all a little."""
-    rng = np.random.default_rng(seed)
-    n_labels = 8
-    y_true = rng.random((n_samples, n_labels)) < np.geomspace(0.5, 0.05, n_labels)
-    noise = np.full((3, n_labels), 2.0)
+    noise = np.full((3, 8), 2.0)
     noise[0, ::2] = noise[1, 1::2] = 0.7
-    z = np.log(np.geomspace(0.5, 0.03, n_labels)) + 2.0 * y_true
-    z = z + noise[:, None, :] * rng.standard_normal((3, n_samples, n_labels))
-    y_scores = (1 / (1 + np.exp(-z))).astype(np.float32)
-    if covers is not None:
-        y_scores = np.where(covers[:, None, :], y_scores, np.float32(np.nan))
-    return PredictionSet(y_scores, y_true=y_true.astype(np.uint8), covers=covers, label_groups=label_groups)
+    settings = {"frequency": np.geomspace(0.5, 0.05, 8), "offset": np.log(np.geomspace(0.5, 0.03, 8))}
+    return make_predictions(3, n_samples, 8, random_state=seed, noise=noise, **settings, **metadata)
 
 
 def held_out_score(voting, tuning, test):
@@ -121,8 +116,8 @@ def test_coverage_a_label_without_positives_and_weights_of_samples(objective):
     truth[:, 7] = 0
     known = np.ones(truth.shape, dtype=bool)
     known[::3, 2] = False
-    facts = predictions.facts() | {"y_true": truth, "y_known": known, "sample_weight": np.arange(800) % 3}
-    predictions = PredictionSet(predictions.to_array(), **facts)
+    metadata = predictions.metadata() | {"y_true": truth, "y_known": known, "sample_weight": np.arange(800) % 3}
+    predictions = PredictionSet(predictions.to_array(), **metadata)
     voting = WeightedVoting(objective=objective, weights_per="label").fit(predictions)
     assert (voting.weights_[~covers] == 0).all()
     np.testing.assert_allclose(voting.weights_.sum(axis=0), 1.0)
@@ -140,7 +135,7 @@ def test_without_any_positive_the_shared_weights_stay():
     np.testing.assert_array_equal(voting.weights_, np.repeat(voting.shared_weights_[:, None], 8, axis=1))
 
 
-def test_leaving_a_member_out_renormalises_own_weights():
+def test_leaving_a_member_out_renormalizes_own_weights():
     predictions = make_set(0)
     voting = create_method("greedy-per-label").fit(predictions)
     weights = voting.weights_[1:] / voting.weights_[1:].sum(axis=0)
@@ -168,3 +163,34 @@ def test_exact_convex_weights_per_label():
 def test_wrong_parameters_are_named(parameters, message):
     with pytest.raises(ValueError, match=message):
         WeightedVoting(**parameters).fit(make_set(0, 50))
+
+
+@pytest.mark.parametrize("objective", ["micro-f1-best", "macro-f1", "mean-average-precision"])
+@pytest.mark.parametrize("weights_per", ["label", "group"])
+@pytest.mark.parametrize("n_models", [3, 9])
+def test_labels_searched_together_find_what_each_finds_alone(objective, weights_per, n_models, rng, monkeypatch):
+    """To the last bit, with labels that few members cover, ties, unknown cells, and whatever fits at once."""
+    truth = (rng.random((60, 30)) < rng.choice([0.02, 0.1, 0.4], 30)).astype(np.uint8)
+    scores = (1 / (1 + np.exp(2 - 2 * truth - rng.normal(size=(n_models, 60, 30))))).round(1)
+    covers = rng.random((n_models, 30)) < 0.7
+    covers[0] |= ~covers.any(axis=0)
+    predictions = PredictionSet(
+        np.where(covers[:, None], scores, np.nan),
+        y_true=truth,
+        covers=covers,
+        y_known=rng.random(truth.shape) < 0.9,
+        sample_weight=rng.random(60),
+        label_groups=[f"group {label % 7}" for label in range(30)],
+    )
+    for options in ({}, {"max_members": 2}):
+        found = []
+        for at_once, more in ((4_000_000, {}), (400, {}), (4_000_000, ONE_BY_ONE)):
+            monkeypatch.setattr("stacking.combiners.voting.label_weights._WEIGHTS_AT_ONCE", at_once)
+            voting = WeightedVoting(
+                objective=objective, weights_per=weights_per, shrinkage=0, optimizer_options=options | more
+            )
+            found.append(voting.fit(predictions).weights_)
+        np.testing.assert_array_equal(found[0], found[2])
+        np.testing.assert_array_equal(found[1], found[2])
+        if weights_per == "label":  # searches that find something
+            assert (found[0] != WeightedVoting(objective=objective).fit(predictions).weights_).any()

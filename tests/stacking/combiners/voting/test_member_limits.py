@@ -11,21 +11,24 @@ from optimizers import minimize
 from stacking.combiners.registry import create_method
 from stacking.combiners.voting import WeightedVoting
 from stacking.combiners.voting.member_limits import MemberLimits, within_limits
-from stacking.combiners.voting.objectives.registry import create_objective
+from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.ensemble.ensemble import StackingEnsemble
-from stacking.predictions import PredictionSet
+from stacking.testing import make_predictions
 
 COSTS = [5.0, 1.0, 2.0, 1.0]
 
 
 @pytest.fixture(scope="module")
 def predictions():
-    """Four members; the best one is the dearest."""
-    rng = np.random.default_rng(0)
-    y_true = rng.random((600, 5)) < np.geomspace(0.5, 0.05, 5)
-    noise = np.array([0.8, 1.2, 1.1, 1.6])[:, None, None]
-    z = np.log(np.geomspace(0.5, 0.05, 5)) + 2.0 * y_true + noise * rng.standard_normal((4, 600, 5))
-    return PredictionSet(1 / (1 + np.exp(-z)), y_true=y_true.astype(np.uint8))
+    """Four members; the best one is the most costly."""
+    return make_predictions(
+        4,
+        600,
+        5,
+        frequency=np.geomspace(0.5, 0.05, 5),
+        noise=[0.8, 1.2, 1.1, 1.6],
+        offset=np.log(np.geomspace(0.5, 0.05, 5)),
+    )
 
 
 def used_cost(voting):

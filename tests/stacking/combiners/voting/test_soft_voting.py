@@ -82,7 +82,7 @@ def with_gaps(y_scores):
 
 
 @pytest.mark.parametrize("mean", MEANS)
-def test_coverage_is_renormalised_per_label(with_gaps, mean):
+def test_coverage_is_renormalized_per_label(with_gaps, mean):
     gappy, covers = with_gaps
     voting = SoftVoting(mean, weights=[0.5, 0.2, 0.3]).fit(PredictionSet(gappy, covers=covers))
     np.testing.assert_allclose(voting.weights_.sum(axis=0), 1.0)
@@ -113,7 +113,7 @@ def test_a_label_left_bare_at_prediction_is_named(with_gaps):
         voting.predict_proba(predictions, without=["model0", "model2"])
 
 
-def test_leaving_a_member_out_renormalises(y_scores):
+def test_leaving_a_member_out_renormalizes(y_scores):
     voting = SoftVoting(weights=[0.5, 0.2, 0.3]).fit(y_scores)
     expected = (0.5 * y_scores[0] + 0.3 * y_scores[2]) / 0.8
     np.testing.assert_allclose(voting.predict_proba(y_scores, without=["model1"]), expected, atol=1e-6)

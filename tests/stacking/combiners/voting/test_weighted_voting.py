@@ -19,13 +19,19 @@ from stacking.testing import make_predictions
 
 def make_rows(seed, n_samples=3000, n_labels=12):
     """Five models of falling quality and uneven calibration; returns scores and truth."""
-    rng = np.random.default_rng(seed)
-    y_true = rng.random((n_samples, n_labels)) < np.geomspace(0.6, 0.01, n_labels)
-    noise = rng.standard_normal((5, n_samples, n_labels)) * np.array([1.6, 1.7, 1.9, 2.5, 4.0])[:, None, None]
-    z = np.log(np.geomspace(0.6, 0.005, n_labels)) + 2.5 * y_true + noise * 0.7
-    temperature, bias = np.array([1.0, 1.3, 0.7, 1.5, 0.5]), np.array([0.0, 0.6, -0.5, 0.4, 1.0])
-    y_scores = 1 / (1 + np.exp(-(z * temperature[:, None, None] + bias[:, None, None])))
-    return y_scores.astype(np.float32), y_true.astype(np.uint8)
+    sharpness, bias = np.array([1.0, 1.3, 0.7, 1.5, 0.5])[:, None, None], np.array([0.0, 0.6, -0.5, 0.4, 1.0])
+    made = make_predictions(
+        5,
+        n_samples,
+        n_labels,
+        random_state=seed,
+        frequency=np.geomspace(0.6, 0.01, n_labels),
+        noise=0.7 * np.array([1.6, 1.7, 1.9, 2.5, 4.0]),
+        signal=2.5,
+        offset=np.log(np.geomspace(0.6, 0.005, n_labels)) + bias[:, None, None] / sharpness,
+        sharpness=sharpness,
+    )
+    return made.to_array(), made.y_true
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +202,9 @@ def test_a_specialist_gets_weight_only_where_it_answers(rows):
 def test_cross_fitted_scores_do_not_see_their_fold(rows):
     y_scores, y_true = rows[0][:, :400], rows[1][:400]
     folds = np.arange(400) % 4
-    score = WeightedVoting().cross_fit_predict(PredictionSet(y_scores, y_true=y_true), folds=folds)
+    score = WeightedVoting().predict_out_of_fold(PredictionSet(y_scores, y_true=y_true), folds=folds)
     changed = np.where((folds == 0)[:, None], 1 - y_true, y_true)
-    again = WeightedVoting().cross_fit_predict(PredictionSet(y_scores, y_true=changed), folds=folds)
+    again = WeightedVoting().predict_out_of_fold(PredictionSet(y_scores, y_true=changed), folds=folds)
     np.testing.assert_array_equal(score[folds == 0], again[folds == 0])
 
 

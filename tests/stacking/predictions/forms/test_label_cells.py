@@ -25,6 +25,9 @@ RED_BLUE = [("red", "blue"), ("red",), ("blue",), ()]
     ["[red, blue]", "[red]", "[blue]", "[]"],
     ["('red', 'blue')", "('red',)", "('blue',)", ""],
     ["{'red', 'blue'}", "{'red'}", "{'blue'}", ""],
+    ["{'red', 'blue'}", "{'red'}", "{'blue'}", "set()"],
+    ["('red', 'blue')", "('red',)", "('blue',)", "()"],
+    ["['red', 'blue']", "('red',)", "{'blue'}", "{}"],
 ])  # fmt: skip
 @pytest.mark.parametrize("known", [None, {"red", "blue"}])
 def test_one_content_in_every_spelling(cells, known):

@@ -253,8 +253,10 @@ def test_data_frames_are_matched_by_index_and_columns(a, b):
         pd.testing.assert_frame_equal(frame, old)
     with pytest.raises(ValueError, match="models must name every data frame"):
         load_predictions(models=[frames[0]])
+    read = load_predictions(models=[("a", frames[0].reset_index())])  # as read_csv gives it, the ids in a column
+    assert read.ids.tolist() == frames[0].index.tolist() and read.labels == tuple(frames[0].columns)
     with pytest.raises(ValueError, match=r"model 'a' must hold numbers: .*set_index"):
-        load_predictions(models=[("a", frames[0].reset_index())])
+        load_predictions(models=[("a", frames[0].assign(note="x"))])
 
 
 def test_logits_of_some_models(a, tmp_path):
@@ -302,7 +304,7 @@ def test_label_lists(tmp_path):
         read_label_list(write(tmp_path / "o.json", "{"))
     with pytest.raises(ValueError, match=r"p\.txt: labels must hold at least one name"):
         read_label_list(write(tmp_path / "p.txt", "\n"))
-    (tmp_path / "q.txt").write_bytes("rot\nblau\n".encode("utf-16"))
+    (tmp_path / "q.txt").write_bytes("grün\nblau\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"q\.txt must be UTF-8 text"):
         read_label_list(tmp_path / "q.txt")
     with pytest.raises(FileNotFoundError, match="label list must be an existing file"):
@@ -358,7 +360,7 @@ def test_bundles_and_stores_among_the_models(a, full_set, tmp_path):
         load_predictions(store, from_logits=True)
 
 
-def test_alignment_keeps_facts(full_set, rng):
+def test_alignment_keeps_metadata(full_set, rng):
     order = rng.permutation(40)
     shuffled = full_set.subset(samples=order, labels=[5, 3, 1, 0, 2, 4])
     other = PredictionSet(rng.random((1, 40, 6)), full_set.ids, ["new"], full_set.labels)
@@ -386,3 +388,61 @@ def test_the_contest_lists(shared_data):
     labels = shared_data / "imaterialist2018" / "label_counts.csv"
     found = read_label_list(labels)
     assert len(found.names) == 228 and len(set(found.groups)) == 8 and found.ids[0] == "1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"7": "red", "7": "dress"}', "the key '7' occurs twice"),
+        ('[{"name": "red", "name": "dress"}]', "the key 'name' occurs twice"),
+        ('["red", NaN]', "NaN is no JSON value"),
+        ("[" * 100_000, "nested too deeply"),
+        ("{" + ", ".join(f'"{k}": "l{k}"' for k in range(100_000)) + ', "5": "again"}', "the key '5' occurs twice"),
+        ('[{"id": 1, "name": null}, {"id": 2, "name": "red"}]', "labels"),
+        ('[{"id": 1, "name": ["red"]}, {"id": 2, "name": "dress"}]', "labels"),
+        ('[{"id": null, "name": "red"}, {"id": 2, "name": "dress"}]', "label ids"),
+        ('[{"id": 1.5, "name": "red"}, {"id": 2, "name": "dress"}]', "label ids"),
+        ('[{"id": true, "name": "red"}, {"id": 2, "name": "dress"}]', "label ids"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_json_lists_in_which_something_would_be_lost_or_invented(tmp_path, text, message):
+    with pytest.raises(ValueError, match=rf"l\.json.*{message}"):
+        read_label_list(write(tmp_path / "l.json", text))
+
+
+def test_json_lists_may_say_more_than_names(tmp_path):
+    text = '[{"id": 1, "name": "red", "group": null, "points": [1, 2], "isthing": true}, {"id": 2, "name": "dress"}]'
+    found = read_label_list(write(tmp_path / "l.json", text))
+    assert (found.names, found.ids) == (("red", "dress"), ("1", "2"))
+
+
+def test_columns_without_a_name(tmp_path):
+    """Commas at the ends of rows make no label; numbers without a name are no label either."""
+    found = load_predictions(models=[write(tmp_path / "a.csv", "id,red,,\nx,0.5,,\ny,1, ,\n")])
+    assert found.labels == ("red",)
+    with pytest.raises(ValueError, match=r"a\.csv must name every column .* column 3 has none and holds '0\.25'"):
+        load_predictions(models=[write(tmp_path / "a.csv", "id,red,,\nx,0.5,0.25,\ny,1,0,\n")])
+    with pytest.raises(ValueError, match="column 2 has none"):
+        load_predictions(models=[write(tmp_path / "a.csv", "id,,\nx,0.5,0.25\n")])
+
+
+def test_a_missing_quotation_mark_makes_no_name_of_a_thousand_lines(tmp_path):
+    table = "id,red\n" + "x" * 5_000 + ",0.5\ny,1\n"
+    with pytest.raises(ValueError, match="ids must have at most 4,096 characters each: got one of 5,000") as caught:
+        load_predictions(models=[write(tmp_path / "a.csv", table)])
+    assert len(str(caught.value)) < 400
+    with pytest.raises(ValueError, match="labels must have at most 4,096 characters"):
+        load_predictions(models=[write(tmp_path / "a.csv", f"id,{'r' * 5_000}\nx,0.5\n")])
+    for key in ("ids", "models", "labels"):
+        with pytest.raises(ValueError, match=f"{key} must have at most"):
+            PredictionSet([[[0.5]]], **{key: ["x" * 5_000]})
+
+
+@pytest.mark.parametrize("text", ["id,red\nx\0,0.5\n", "id,re\0d\nx,0.5\n", "id,red\n".encode("utf-16-le").decode()])
+def test_characters_that_only_numbers_have(tmp_path, text):
+    """A NUL is cut off by pandas, and a file in UTF-16 without its mark is full of them."""
+    path = write(tmp_path / "a.csv", text)
+    for read in (lambda: load_predictions(models=[path]), lambda: read_ids(path), lambda: read_label_list(path)):
+        with pytest.raises(ValueError, match=r"a\.csv must be UTF-8 text: it holds a NUL character"):
+            read()

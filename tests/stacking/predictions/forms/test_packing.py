@@ -41,7 +41,7 @@ def test_by_label_copy(full_set, store, same_sets, monkeypatch):
 
 
 def test_by_label_copy_in_blocks(full_set, tmp_path, monkeypatch):
-    monkeypatch.setattr("stacking.predictions.forms.packing.rows_per_block", lambda columns: 7)
+    monkeypatch.setattr("stacking.predictions.sources.rows_per_block", lambda columns, n_bytes: 7)
     folder = pack_predictions(full_set, tmp_path / "s", dtype="float16", by_label=True)
     for number in range(3):
         rows, columns = (np.load(folder / part / f"000{number}.npy") for part in ("scores", "by_label"))

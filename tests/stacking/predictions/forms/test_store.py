@@ -111,8 +111,8 @@ def test_bad_scores_are_refused_when_they_come(tmp_path, scores, error, message)
 
 
 def test_coverage_in_the_writer(tmp_path):
-    facts = {"covers": [[True, False]]}
-    with StoreWriter(tmp_path / "s", ["a"], ["m"], ["x", "y"], **facts) as writer:
+    metadata = {"covers": [[True, False]]}
+    with StoreWriter(tmp_path / "s", ["a"], ["m"], ["x", "y"], **metadata) as writer:
         with pytest.raises(ValueError, match="label 'y': the score must be NaN"):
             writer.write("m", [0], [[0.5, 0.5]])
         writer.write("m", [0], [[0.5, np.nan]])
@@ -143,8 +143,11 @@ def test_a_store_can_replace_itself(full_set, store, same_sets):
 
 
 def test_a_failed_replacement_keeps_the_old_store(full_set, store, same_sets):
-    facts = {"overwrite": True}
-    with pytest.raises(ValueError, match="every row must be written"), StoreWriter(store, ["a"], ["m"], ["x"], **facts):
+    metadata = {"overwrite": True}
+    with (
+        pytest.raises(ValueError, match="every row must be written"),
+        StoreWriter(store, ["a"], ["m"], ["x"], **metadata),
+    ):
         pass
     same_sets(load_store(store), full_set)
 

@@ -57,15 +57,15 @@ def test_weights_move_the_answer(few_rows):
 def test_held_out_scores_know_nothing_of_random_labels(rng):
     predictions = make_predictions(n_samples=400, random_state=3)
     noise = predictions.with_truth((rng.random((400, 4)) < 0.4).astype(np.uint8)).with_groups(np.arange(400) // 4)
-    fitted, held_out = PairLightGBM(n_trees=60).fit_cross_fitted(noise, folds=deal_folds(noise.truth))
+    fitted, held_out = PairLightGBM(n_trees=60).fit_out_of_fold(noise, folds=deal_folds(noise.truth))
     truth = noise.y_true.astype(bool)
     assert abs(held_out[truth].mean() - held_out[~truth].mean()) < 0.03
-    np.testing.assert_array_equal(held_out, fitted.cross_fit_predict(noise, folds=deal_folds(noise.truth)))
+    np.testing.assert_array_equal(held_out, fitted.predict_out_of_fold(noise, folds=deal_folds(noise.truth)))
 
 
 def test_a_sample_of_the_rows_still_scores_all_of_them(few_rows):
     fitting, _ = few_rows
-    fitted, held_out = PairLightGBM(max_rows=200).fit_cross_fitted(fitting, folds=deal_folds(fitting.truth))
+    fitted, held_out = PairLightGBM(max_rows=200).fit_out_of_fold(fitting, folds=deal_folds(fitting.truth))
     assert fitted.n_rows_fitted_ == 200
     assert held_out.shape == (300, 20)
     assert log_loss(fitting.y_true, held_out) < log_loss(fitting.y_true, fitting.to_array().mean(axis=0))
@@ -73,8 +73,8 @@ def test_a_sample_of_the_rows_still_scores_all_of_them(few_rows):
 
 def test_the_members_training_frequency_is_read(few_rows):
     fitting, _ = few_rows
-    facts = {"y_true": fitting.y_true, "train_frequency": np.linspace(0.1, 0.2, 20)}
-    stacker = PairLightGBM().fit(PredictionSet(fitting.to_array(), **facts))
+    metadata = {"y_true": fitting.y_true, "train_frequency": np.linspace(0.1, 0.2, 20)}
+    stacker = PairLightGBM().fit(PredictionSet(fitting.to_array(), **metadata))
     np.testing.assert_allclose(stacker.train_frequency_[0], np.log(0.1 / 0.9), rtol=1e-4)
 
 

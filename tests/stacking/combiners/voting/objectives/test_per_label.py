@@ -12,18 +12,17 @@ from stacking.combiners.voting.objectives.per_label import MacroF1, MeanAverageP
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import macro_f1, mean_average_precision, micro_f1
 from stacking.predictions import PredictionSet
+from stacking.testing import draw_scores
 
 KINDS = [MicroF1PerLabel, MacroF1, MeanAveragePrecision]
 
 
 def make_set(rng, n_samples=400, *, gaps=False, counted=False):
     """Three models on rounded scores, so that ties abound; the last label has no positives."""
-    n_labels = 6
-    y_true = rng.random((n_samples, n_labels)) < np.geomspace(0.5, 0.02, n_labels)
-    y_true[:, -1] = False
-    z = np.log(np.geomspace(0.5, 0.02, n_labels)) + 2.0 * y_true + rng.standard_normal((3, n_samples, n_labels))
-    y_scores = (1 / (1 + np.exp(-z))).round(2).astype(np.float32)
-    covers = np.ones((3, n_labels), dtype=bool)
+    y_true = (rng.random((n_samples, 6)) < np.geomspace(0.5, 0.02, 6)).astype(np.uint8)
+    y_true[:, -1] = 0
+    y_scores = draw_scores(y_true, np.ones(3), rng, offset=np.log(np.geomspace(0.5, 0.02, 6))).round(2)
+    covers = np.ones((3, 6), dtype=bool)
     if gaps:
         covers[1, 3:] = covers[2, :1] = False
         y_scores = np.where(covers[:, None, :], y_scores, np.float32(np.nan))
@@ -31,7 +30,7 @@ def make_set(rng, n_samples=400, *, gaps=False, counted=False):
     if counted:
         weight = rng.integers(0, 4, n_samples).astype(float)
         extra = {"y_known": rng.random(y_true.shape) < 0.8, "sample_weight": weight}
-    return PredictionSet(y_scores, y_true=y_true.astype(np.uint8), covers=covers, **extra)
+    return PredictionSet(y_scores, y_true=y_true, covers=covers, **extra)
 
 
 @pytest.fixture(params=["plain", "gaps", "counted", "gaps and counted"])
@@ -46,12 +45,12 @@ def candidates(rng):
 
 def expected_metric(kind, predictions, score):
     """The metric of scores at the thresholds of the exact rules, by the package's slow and tested parts."""
-    facts = {"y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
+    metadata = {"y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
     if kind is MeanAveragePrecision:
-        return mean_average_precision(predictions.y_true, score, **facts)
+        return mean_average_precision(predictions.y_true, score, **metadata)
     rule, metric = ("exact-micro-f1", micro_f1) if kind is MicroF1PerLabel else ("macro-f1", macro_f1)
-    thresholds = tune_thresholds(score, predictions.y_true, rule, **facts)
-    return metric(predictions.y_true, apply_thresholds(score, thresholds), **facts)
+    thresholds = tune_thresholds(score, predictions.y_true, rule, **metadata)
+    return metric(predictions.y_true, apply_thresholds(score, thresholds), **metadata)
 
 
 @pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
@@ -127,15 +126,15 @@ def distort(y_scores, kind):
 def test_leaving_out_cells_loses_nothing_on_uncalibrated_scores(rng, kind, counted):
     """Every criterion equals a plain count of all cuts, though the kernels stop at the cut that cannot be beaten."""
     plain = make_set(rng, n_samples=1500, counted=counted)
-    facts = {"y_known": plain.y_known, "sample_weight": plain.sample_weight}
-    predictions = PredictionSet(distort(plain.to_array(), kind), y_true=plain.y_true, **facts)
+    metadata = {"y_known": plain.y_known, "sample_weight": plain.sample_weight}
+    predictions = PredictionSet(distort(plain.to_array(), kind), y_true=plain.y_true, **metadata)
     objective = MicroF1PerLabel(predictions)
     candidates = np.vstack([np.eye(3), rng.dirichlet(np.ones(3), 4)])
     weights = objective.effective(candidates)
     counts = np.ones(plain.y_true.shape) if plain.y_known is None else plain.y_known * plain.sample_weight[:, None]
     for price in (0.0, 0.3, 0.9):
-        gains = objective.cells.worths(weights, "gain", price)
-        own_f1 = objective.cells.worths(weights, "own-f1")
+        gains = objective.cells.evaluate(weights, "gain", price)
+        own_f1 = objective.cells.evaluate(weights, "own-f1")
         for c, label in itertools.product(range(len(weights)), range(6)):
             score = combine(predictions.to_array(), np.repeat(candidates[c][:, None], 6, 1), "arithmetic")[:, label]
             cuts = [score >= cut for cut in np.unique(score)]
@@ -156,21 +155,21 @@ def test_few_cells_are_looked_at(rng):
     objective = MicroF1PerLabel(predictions)
     cells = objective.cells
     weights = objective.effective(np.full((1, 3), 1 / 3))
-    before = cells.worths(weights, "gain", 0.6)
-    ranked = cells.worths(weights, "average-precision")
+    before = cells.evaluate(weights, "gain", 0.6)
+    ranked = cells.evaluate(weights, "average-precision")
     for label in range(cells.n_labels):
         first, middle = cells.start[2 * label], cells.start[2 * label + 1]
         cells.values[:, first + 7 * (middle - first) // 10 : middle] = 1.0
-    np.testing.assert_array_equal(cells.worths(weights, "gain", 0.6)[:, 1:], before[:, 1:])
-    assert (cells.worths(weights, "average-precision")[0, :3] < ranked[0, :3]).all()  # reads them all
+    np.testing.assert_array_equal(cells.evaluate(weights, "gain", 0.6)[:, 1:], before[:, 1:])
+    assert (cells.evaluate(weights, "average-precision")[0, :3] < ranked[0, :3]).all()  # reads them all
 
 
 def test_selected_labels_are_worth_the_same(rng):
     objective = MicroF1PerLabel(make_set(rng, gaps=True, counted=True))
     weights = objective.effective(rng.dirichlet(np.ones(3), 5))
-    whole = objective.cells.worths(weights, "gain", 0.5)
+    whole = objective.cells.evaluate(weights, "gain", 0.5)
     part = objective.cells.select(np.array([4, 0]))
-    np.testing.assert_array_equal(part.worths(weights[:, :, [4, 0]], "gain", 0.5), whole[:, [4, 0]])
+    np.testing.assert_array_equal(part.evaluate(weights[:, :, [4, 0]], "gain", 0.5), whole[:, [4, 0]])
 
 
 @pytest.mark.parametrize("objective", ["micro-f1-per-label", "macro-f1", "mean-average-precision"])

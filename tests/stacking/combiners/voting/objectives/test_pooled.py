@@ -1,4 +1,4 @@
-"""The fused and pruned objectives against plain numpy on the whole matrix."""
+"""The pooled and pruned objectives against plain numpy on the whole matrix."""
 
 import numpy as np
 import pytest
@@ -6,32 +6,40 @@ import pytest
 from optimizers import minimize
 from stacking.combiners.voting import WeightedVoting
 from stacking.combiners.voting.means import combine, covered_weights
+from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.combiners.voting.objectives.pooled import LogLoss, MicroF1AtBest, MicroF1AtHalf
-from stacking.combiners.voting.objectives.registry import create_objective, list_objectives, register_objective
+from stacking.combiners.voting.objectives.registry import list_objectives, register_objective
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.metrics import log_loss, micro_f1
 from stacking.predictions import PredictionSet
+from stacking.testing import make_predictions
 
 MEANS = ["arithmetic", "geometric"]
 
 
 def make_set(rng, n_samples=700, power=1.0, *, gaps=False, counted=False):
     """A long tail of labels, four models of different calibration; optionally gaps, mask and sample weights."""
-    n_labels = 9
-    y_true = rng.random((n_samples, n_labels)) < np.geomspace(0.6, 0.01, n_labels)
-    shared = np.log(np.geomspace(0.6, 0.005, n_labels)) + 2.5 * y_true
-    z = shared + rng.standard_normal((4, n_samples, n_labels)) * np.array([0.8, 1.0, 1.2, 1.5])[:, None, None]
-    y_scores = ((1 / (1 + np.exp(-z * np.array([1.0, 0.7, 1.4, 1.0])[:, None, None]))) ** power).astype(np.float32)
-    covers = np.ones((4, n_labels), dtype=bool)
+    covers = np.ones((4, 9), dtype=bool)
     if gaps:
         covers[1, 3:] = False
         covers[3, :2] = False
-        y_scores[:, :, :] = np.where(covers[:, None, :], y_scores, np.nan)
+    drawn = make_predictions(
+        4,
+        n_samples,
+        9,
+        random_state=rng,
+        frequency=np.geomspace(0.6, 0.01, 9),
+        offset=np.log(np.geomspace(0.6, 0.005, 9)),
+        signal=2.5,
+        noise=[0.8, 1.0, 1.2, 1.5],
+        sharpness=np.array([1.0, 0.7, 1.4, 1.0])[:, None, None],
+        covers=covers,
+    )
     extra = {}
     if counted:
         weight = rng.integers(0, 4, n_samples).astype(float)
-        extra = {"y_known": rng.random(y_true.shape) < 0.8, "sample_weight": weight}
-    return PredictionSet(y_scores, y_true=y_true.astype(np.uint8), covers=covers, **extra)
+        extra = {"y_known": rng.random((n_samples, 9)) < 0.8, "sample_weight": weight}
+    return PredictionSet(drawn.to_array() ** power, y_true=drawn.y_true, covers=covers, **extra)
 
 
 def counted(predictions):
@@ -121,8 +129,12 @@ def test_a_limit_of_memory_changes_nothing(rng, mean, power, counted):
     predictions = make_set(rng, power=power, counted=counted)
     scores = predictions.to_array().copy()
     scores[1:] = scores[1:] * 0.2 + 0.8 * rng.random(scores[1:].shape) ** 4
-    facts = {"y_true": predictions.y_true, "y_known": predictions.y_known, "sample_weight": predictions.sample_weight}
-    predictions = PredictionSet(scores.astype(np.float32), **facts)
+    metadata = {
+        "y_true": predictions.y_true,
+        "y_known": predictions.y_known,
+        "sample_weight": predictions.sample_weight,
+    }
+    predictions = PredictionSet(scores.astype(np.float32), **metadata)
     limited, whole = MicroF1AtBest(predictions, mean, most_bytes=1), MicroF1AtBest(predictions, mean, prune=False)
     assert len(limited._tiers) == 1
     reads = count_reads(limited)
@@ -132,13 +144,12 @@ def test_a_limit_of_memory_changes_nothing(rng, mean, power, counted):
 
 
 @pytest.mark.parametrize("kind", [MicroF1AtHalf, MicroF1AtBest, LogLoss])
-def test_per_label_candidates(rng, kind):
+def test_where_members_do_not_cover_all_labels_candidates_may_be_per_label(rng, kind):
     predictions = make_set(rng, gaps=True, counted=True)
-    objective = kind(predictions, per_label=True)
+    objective = kind(predictions)
     shared = rng.dirichlet(np.ones(4), 3)
     wide = np.repeat(shared[:, :, None], 9, axis=2)
     np.testing.assert_allclose(objective(wide), objective(shared), rtol=1e-12)
-    np.testing.assert_allclose(kind(predictions)(shared), objective(shared), rtol=1e-12)
     own = rng.dirichlet(np.ones(4), (1, 9)).transpose(0, 2, 1)
     if kind is MicroF1AtHalf:
         score = combine(predictions.to_array(), covered_weights(own[0], predictions.covers), "arithmetic")

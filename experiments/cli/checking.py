@@ -1,0 +1,118 @@
+"""The command `check`: what would ruin a blend, as a list of red, yellow and green with the command that mends each."""
+
+import os
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from experiments.cli.options import (
+    GivenPredictions,
+    Json,
+    Quiet,
+    Verbose,
+    choose_logits,
+    free_name,
+    split_model_option,
+    takes_predictions,
+)
+from experiments.cli.reporting import Reporter, session
+from experiments.cli.tables import line_width
+
+if TYPE_CHECKING:
+    from stacking.diagnosis import CheckReport, Finding
+
+FAULTS_FOUND = 3
+"""Exit code where something red was found: the command itself did its work, and the input could be read."""
+_COLORS = {"red": typer.colors.RED, "yellow": typer.colors.YELLOW, "green": typer.colors.GREEN, "skipped": None}
+
+
+@takes_predictions
+def check(
+    *,
+    given: GivenPredictions,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same members' scores for samples that none was trained on, a bundle or store, best with truth: "
+            "members that have seen their rows show beside them."
+        ),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find what would ruin a blend, before a fit: red, yellow and green, with the command that mends each.
+
+    Looks for shuffled rows, members that have seen their rows, logits and percentages, misspelt labels, missing and
+    repeated ids, inverted and constant scores, swapped columns, copies of photos, groups split over folds, and labels
+    without positives. Exit code 0 if nothing is red, 3 if something is, 2 if a file is missing.
+    """
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from stacking.diagnosis import check_predictions
+
+        if given.predictions is not None and given.model:
+            raise ValueError(f"give one path of predictions or --model files, not both: got {given.predictions} also.")
+        if given.predictions is None and not given.model:
+            raise ValueError("predictions are missing: give a bundle (.npz), a store (folder), or --model per model.")
+        if test is not None and not test.exists():
+            raise FileNotFoundError(f"--test must be a bundle or a store: {test} does not exist.")
+        report = check_predictions(
+            given.predictions,
+            given.truth,
+            models=[split_model_option(value) for value in given.model or ()] or None,
+            ids=given.ids,
+            labels=given.labels,
+            from_logits=choose_logits(given.from_logits, given.logits_of),
+            test=test,
+        )
+        _show(report, given, show)
+        if not report.is_clean:
+            raise typer.Exit(FAULTS_FOUND)
+
+
+def _show(report: "CheckReport", given: GivenPredictions, show: Reporter) -> None:
+    """Write the list, and the next command."""
+    findings = [(finding, _command(finding, given)) for finding in report.findings]
+    values = report.as_dict()
+    values["findings"] = [{**finding.as_dict(), "command": command} for finding, command in findings]
+    show.data(values)
+    for finding, command in findings:
+        if finding.severity in ("red", "yellow") or not show.quiet:
+            show.result(_lines(finding, command))
+    counts = {severity: len(report.of_severity(severity)) for severity in ("red", "yellow", "green")}
+    show.result(", ".join(f"{count} {severity}" for severity, count in counts.items()))
+    if report.is_clean:
+        show.next("compare", *given.arguments, "--out", free_name("comparison"))
+    else:
+        show.note("mend what is red, then check again:")
+        show.next("check", *given.arguments)
+
+
+def _command(finding: "Finding", given: GivenPredictions) -> str:
+    """Complete a command: an option of labelstack's is added to what was typed."""
+    import shlex
+
+    if not finding.command.startswith("--"):
+        return finding.command
+    option, _, name = finding.command.partition(" ")
+    return f"labelstack check {shlex.join([*given.arguments, option, name])}"
+
+
+def _lines(finding: "Finding", command: str) -> str:
+    """Write one finding: a colored word, the sentence, what to do, the command."""
+    word = f"{finding.severity:<8}"
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        word = typer.style(word, fg=_COLORS[finding.severity], bold=finding.severity == "red")
+    width = min(line_width(), 120)
+    sentence = f"{finding.check}: {finding.message}"
+    first, *rest = textwrap.wrap(sentence, width - 8, break_long_words=False, break_on_hyphens=False)
+    lines = [word + first, *(" " * 8 + line for line in rest)]
+    if finding.remedy:
+        remedy = textwrap.wrap(f"→ {finding.remedy}", width - 8, break_long_words=False, break_on_hyphens=False)
+        lines += [" " * 8 + line for line in remedy]
+    if command:  # in one line, however long: it is to be pasted
+        lines.append(" " * 8 + command)
+    return "\n".join(lines)

@@ -1,0 +1,125 @@
+"""The report that `labelstack fit` puts into the folder of an ensemble: what was chosen, why, and what it is worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.ensemble.report import EnsembleReport
+from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section, Table
+from stacking.report.writing import write_score
+
+
+def describe_fit(ensemble: StackingEnsemble, manifest: Mapping[str, Any]) -> Report:
+    """Describe a fitted ensemble.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        Just fitted.
+    manifest : mapping
+        From `build_manifest`: what it was made from.
+
+    Returns
+    -------
+    Report
+        For the renderers.
+    """
+    chosen = ensemble.report_
+    title, estimate = chosen.metric_title, chosen.estimate
+    worth = (
+        "nothing could be held out, so what it is worth is not known"
+        if estimate is None
+        else f"cross-fitted {title} {write_score(estimate)}"
+    )
+    figures = [
+        KeyFigure(f"cross-fitted {title}", write_score(estimate)),
+        KeyFigure("members", f"{len(ensemble.models_)}"),
+        KeyFigure("labels", f"{chosen['n_labels']:,}", f"{chosen['n_never_predicted']:,} never predicted"),
+        KeyFigure("samples", f"{chosen['n_samples']:,}"),
+    ]
+    sections = [*_race(ensemble), _rules(chosen), *_gain(chosen), _thresholds(ensemble), _origin(manifest)]
+    return Report(
+        "Fitted ensemble",
+        sections,
+        verdict=f"Method {chosen['method']} with the decision rule {chosen['rule']}: {worth}.",
+        subtitle=f"{', '.join(ensemble.models_[:9])}{' …' if len(ensemble.models_) > 9 else ''}",
+        key_figures=figures,
+    )
+
+
+def _race(ensemble: StackingEnsemble) -> list[Section]:
+    """Tell which methods auto tried and what it made of them; else what the method says of itself."""
+    entries = getattr(ensemble.combiner_, "entries_", None)
+    notes = [Paragraph(str(note).strip(), "note") for note in ensemble.report_["notes"]]
+    if not entries:
+        weights = getattr(ensemble.combiner_, "weights_", None)
+        if weights is None or np.ndim(weights) > 2:
+            return [Section("The method", notes)] if notes else []
+        shares = np.asarray(weights).reshape(len(ensemble.models_), -1).mean(axis=1)
+        rows = sorted(zip(ensemble.models_, shares.tolist(), strict=True), key=lambda pair: -pair[1])
+        table = Table(["member", Column("weight", "score")], rows, "Weights of the members, averaged over the labels.")
+        return [Section("The method", [table, *notes])]
+    columns: list[Column | str] = [
+        "method",
+        Column(f"cross-fitted {ensemble.report_.metric_title}", "score"),
+        Column("behind the best", "score"),
+        Column("standard error", "score"),
+        Column("seconds", "seconds"),
+        Column("share", "percent"),
+        "left out because",
+    ]
+    race = [
+        [one["name"], one["score"], one["behind"], one["standard_error"], one["seconds"], one["weight"], one["reason"]]
+        for one in entries
+    ]
+    strong = [place for place, one in enumerate(entries) if one["weight"]]
+    caption = "What auto tried, best first. Those with a share are averaged."
+    return [Section("The race", [Table(columns, race, caption, strong), *notes[:1]])]
+
+
+def _rules(chosen: EnsembleReport) -> Section:
+    """Tell which decision rules were tried."""
+    rows = sorted(chosen["rules"].items(), key=lambda pair: -pair[1])
+    strong = [place for place, (name, _) in enumerate(rows) if name == chosen["rule"]]
+    caption = "Rules that turn scores into labels, each scored on folds that did not tune it."
+    if not rows:
+        return Section("The decision rule", [Paragraph(f"The rule {chosen['rule']} was asked for.")])
+    table = Table(["rule", Column(f"cross-fitted {chosen.rule_title}", "score")], rows, caption, strong)
+    return Section("The decision rule", [table])
+
+
+def _gain(chosen: Mapping[str, Any]) -> list[Section]:
+    """Tell what each step brought."""
+    steps = chosen.get("gain_steps") or []
+    if not steps:
+        return []
+    rows = [[step["cause"], step["gain"], step["explanation"]] for step in steps]
+    caption = "From the best member with one threshold to this ensemble, on cross-fitted scores."
+    return [Section("Where the gain comes from", [Table(["step", Column("gain", "gain"), "what"], rows, caption)])]
+
+
+def _thresholds(ensemble: StackingEnsemble) -> Section:
+    """List the labels with their thresholds and how often they are predicted."""
+    share = ensemble.predicted_share_
+    rows = [
+        [
+            label,
+            None if np.isinf(ensemble.thresholds_[place]) else float(ensemble.thresholds_[place]),
+            None if share is None else float(share[place]),
+        ]
+        for place, label in enumerate(ensemble.labels_)
+    ]
+    caption = "A label is predicted where its score reaches its threshold; a dash means never."
+    columns: list[Column | str] = ["label", Column("threshold", "score"), Column("predicted for", "percent")]
+    return Section("Labels", [Table(columns, rows, caption, folded=len(rows) > 30)])
+
+
+def _origin(manifest: Mapping[str, Any]) -> Section:
+    """Say what it was made from."""
+    text = json.dumps(dict(manifest), indent=2, ensure_ascii=False)
+    return Section("Origin", [Code(text, "Inputs, options and versions.", folded=True)])

@@ -1,0 +1,168 @@
+"""Scores with their truth, checked once: what every decision rule is tuned on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from stacking._checks import check_y_score
+from stacking.truth import Truth
+
+BLOCK_ROWS = 65_536
+"""Rows looked at for each block: a choice, not tuned; only memory and speed depend on it."""
+
+
+@dataclass(frozen=True)
+class LabeledScores:
+    """Scores of one model or ensemble with the truth.
+
+    Parameters
+    ----------
+    y_score : ndarray of float32, shape (n_samples, n_labels)
+        Scores in [0, 1].
+    truth : Truth
+        What counts of the same rows; every row does.
+    """
+
+    y_score: npt.NDArray[np.float32]
+    truth: Truth
+
+    @classmethod
+    def check(
+        cls,
+        y_score: npt.ArrayLike,
+        y_true: npt.ArrayLike,
+        y_known: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Check the arrays and bring them to their one form.
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores in [0, 1].
+        y_true : array of shape (n_samples, n_labels)
+            The truth, 0 or 1.
+        y_known : array of bool, shape (n_samples, n_labels), optional
+            False where a cell is not annotated.
+        sample_weight : array of shape (n_samples,), optional
+            Weights of the samples.
+        groups : array of int or str, shape (n_samples,), optional
+            Samples that belong together.
+
+        Returns
+        -------
+        LabeledScores
+            The checked arrays, without the rows that do not count.
+
+        Raises
+        ------
+        ValueError
+            If shapes differ, there is no cell, or a value is out of range.
+        """
+        scores = check_y_score(y_score)
+        if not scores.size:
+            raise ValueError(f"y_score must hold at least one sample and one label: got shape {scores.shape}.")
+        shape = (scores.shape[0], scores.shape[1])
+        return cls.of(
+            scores, Truth.check(y_true, y_known=y_known, sample_weight=sample_weight, groups=groups, shape=shape)
+        )
+
+    @classmethod
+    def of(cls, y_score: npt.NDArray[np.float32], truth: Truth) -> Self:
+        """Put scores and their truth together; rows that do not count are left out.
+
+        Parameters
+        ----------
+        y_score : ndarray of float32, shape (n_samples, n_labels)
+            Scores in [0, 1].
+        truth : Truth
+            Of the same rows.
+
+        Returns
+        -------
+        LabeledScores
+            No copy where all rows count.
+        """
+        return cls(y_score, truth) if truth.counted is None else cls(y_score[truth.counted], truth.only_counted())
+
+    @property
+    def y_true(self) -> npt.NDArray[np.uint8]:
+        """The truth as the kernels read it, 0 where it is not known."""
+        return np.ascontiguousarray(self.truth.y_true).view(np.uint8)
+
+    @property
+    def y_known(self) -> npt.NDArray[np.bool_]:
+        """The known cells as the kernels read them: the empty array stands for "all known"."""
+        known = self.truth.y_known
+        return np.empty((0, 0), dtype=bool) if known is None else np.ascontiguousarray(known)
+
+    @property
+    def sample_weight(self) -> npt.NDArray[np.float64]:
+        """The weights as the kernels read them: the empty array stands for 1 each."""
+        return np.empty(0) if self.truth.sample_weight is None else self.truth.sample_weight
+
+    @property
+    def n_labels(self) -> int:
+        """The number of labels."""
+        return self.y_score.shape[1]
+
+    def iter_blocks(self, kept: npt.NDArray[np.bool_], n_rows: int = BLOCK_ROWS) -> Iterator[Self]:
+        """Go through some rows, a block at a time; no more than a block is copied.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (n_samples,)
+            The rows wanted.
+        n_rows : int, default 65,536
+            Rows to look at for each block.
+
+        Yields
+        ------
+        LabeledScores
+            The wanted ones among them, where there are any.
+        """
+        for start in range(0, len(self.y_score), n_rows):
+            block: Any = slice(start, start + n_rows)
+            if not kept[block].all():
+                block = start + np.flatnonzero(kept[block])
+            if not isinstance(block, slice) and not len(block):
+                continue
+            yield type(self)(self.y_score[block], self.truth.rows(block))
+
+    def pooled(self) -> Self:
+        """Return all cells as one label, row by row.
+
+        Returns
+        -------
+        LabeledScores
+            A single column of n_samples · n_labels cells.
+        """
+        known, weight = self.truth.y_known, self.truth.sample_weight
+        cells = Truth(
+            self.truth.y_true.reshape(-1, 1),
+            None if known is None else known.reshape(-1, 1),
+            None if weight is None else np.repeat(weight, self.n_labels),
+        )
+        return type(self)(self.y_score.reshape(-1, 1), cells)
+
+    def counts_at(self, thresholds: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return each label's weighted true positives and predicted positives at given thresholds.
+
+        Parameters
+        ----------
+        thresholds : ndarray of float64, shape (n_labels,)
+            A label fires when its score is at or above its threshold.
+
+        Returns
+        -------
+        tuple of ndarray of float64, shape (n_labels,)
+            True positives and predicted positives.
+        """
+        fired = self.y_score >= thresholds
+        if self.truth.y_known is not None:
+            fired &= self.truth.y_known
+        return self.truth.sum_rows(fired & self.truth.y_true), self.truth.sum_rows(fired)
