@@ -562,7 +562,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
         if self.sample_rule_ is not None:
             rule = self.sample_rule_
-            digest.update(np.append(rule.intercept, [rule.slope, rule.beta]).tobytes())
+            digest.update(np.append(rule.intercept, [rule.slope, rule.beta]).astype(np.float64).tobytes())
         return digest.hexdigest()
 
     @property
