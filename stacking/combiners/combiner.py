@@ -97,13 +97,6 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         predictions = as_prediction_set(predictions, y_true)
         if groups is not None:
             predictions = predictions.with_groups(groups)
-        size = (predictions.n_models, predictions.n_samples, predictions.n_labels)
-        name = getattr(self, "method", type(self).__name__)
-        check_memory(
-            self.memory_needed(*size),
-            f"fitting {name} on {size[1]:,} rows of {size[2]:,} labels by {size[0]} models",
-            "take fewer labels or rows (max_rows), or a vote such as 'greedy', which needs little",
-        )
         self._fit(self._remember(predictions))
         return self
 
@@ -226,7 +219,14 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         return self, y_score
 
     def _remember(self, predictions: PredictionSet) -> PredictionSet:
-        """Check what is to be learned from, keep its names, and leave in it only what counts."""
+        """Check what is to be learned from and that it fits in memory, keep its names, leave in it only what counts."""
+        size = (predictions.n_models, predictions.n_samples, predictions.n_labels)
+        name = getattr(self, "method", type(self).__name__)
+        check_memory(
+            self.memory_needed(*size),
+            f"fitting {name} on {size[1]:,} rows of {size[2]:,} labels by {size[0]} models",
+            "take fewer labels or rows (max_rows), or a vote such as 'greedy', which needs little",
+        )
         _check_fittable(predictions, self.requires_truth, type(self).__name__)
         self.models_ = tuple(str(name) for name in predictions.models)
         self.labels_ = tuple(str(name) for name in predictions.labels)

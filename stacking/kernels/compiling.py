@@ -28,3 +28,8 @@ def compiled(kernel):
 def reassociating(kernel):
     """Compile with sums in any order, which lets them run in parallel lanes."""
     return _compile(kernel, fastmath={"reassoc", "nsz"})
+
+
+def fusing(kernel):
+    """Compile with sums in any order, products fused into sums, and reciprocals in place of divisions."""
+    return _compile(kernel, fastmath={"reassoc", "nsz", "contract", "arcp"})

@@ -1,8 +1,8 @@
 """Many small logistic regressions at once: one per label, each on its own few features.
 
-scikit-learn fits them one by one through a Python loop and an optimizer meant for thousands of features. Here all
-labels of a block share every Newton step as batched matrix products, which is several times faster and takes the
-penalty this package needs: coefficients are drawn not to zero but to those that *one* regression pooled over all
+scikit-learn fits them one by one through a Python loop and an optimizer meant for thousands of features. Here they are
+fitted block by block by Newton's method (`stacking.combiners.meta_learners.newton_steps`), which takes the penalty this
+package needs: coefficients are drawn not to zero but to those that *one* regression pooled over all
 labels would use, so that a label with five positives behaves like the average label and a label with thousands as its
 own data say (a hierarchical prior; Gelman & Hill, "Data Analysis Using Regression and Multilevel/Hierarchical
 Models", 2007, ch. 12).
@@ -18,17 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray
+from stacking.combiners.meta_learners.newton_steps import choose_solver
 from stacking.process.deadline import check_deadline
-
-_BLOCK_CELLS = 300_000
-"""Numbers of a design at a time. Only speed and memory depend on it, but for steps that gain less than `_LAST_GAIN`: a
-block ends when all its labels have converged."""
-
-_MAX_STEPS = 30
-"""A guard: Newton's method takes about eight."""
-
-_LAST_GAIN = 1e-6
-"""Relative to the loss: the step that gains less is the last, for the next would gain about its square."""
 
 _POOL_CELLS = 250_000
 """Cells that the pooled regression is fitted on, for one slope a feature and one intercept a label. A choice; no
@@ -48,11 +39,14 @@ class LogisticPenalty:
     shared_scale : tuple of int
         Features whose unit is comparable across labels (logits of the members): they are scaled by their spread over
         all labels, the others by each label's own.
+    nonnegative : tuple of int
+        Features that may only speak for a label: their coefficients do not fall below 0.
     """
 
     strength: float = 1.0
     pooled: bool = True
     shared_scale: tuple[int, ...] = ()
+    nonnegative: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +97,8 @@ def fit_logistic(
     n_samples, n_labels = y_true.shape
     n_features = len(features)
     usable = np.ones((n_labels, n_features), dtype=bool) if usable is None else usable
+    features = [np.ascontiguousarray(feature) for feature in features]
+    y_true, weight = np.ascontiguousarray(y_true), None if weight is None else np.ascontiguousarray(weight)
     scaling = _find_scaling(features, weight, usable, penalty)
     prior = np.zeros((n_labels, n_features))
     if penalty.pooled and n_labels > 1 and n_features:
@@ -117,15 +113,16 @@ def fit_logistic(
         first = np.concatenate([start[:, :-1] * scaling.scale, _centered_intercept(start, scaling)[:, None]], axis=1)
     else:
         first = np.concatenate([prior, coefficients[:, -1:]], axis=1)
-    step = max(1, _BLOCK_CELLS // (n_samples * (n_features + 1)))
-    for begin in range(0, len(learnable), step):
+    ridge = np.full(n_features + 1, penalty.strength)
+    lowest = np.full(n_features + 1, -np.inf)
+    lowest[list(penalty.nonnegative)] = 0.0
+    ridge[-1] = 1e-6  # intercepts are free: too weak to move one, this keeps the system solvable where no cell counts
+    solver = choose_solver(n_samples * n_labels * (n_features + 1))
+    goal = np.maximum(np.concatenate([prior, first[:, -1:]], axis=1), lowest)
+    for labels in solver.blocks(learnable, n_samples * (n_features + 1)):
         check_deadline()
-        labels = learnable[begin : begin + step]
-        design = _design(features, labels, usable, scaling)
-        cells = None if weight is None else np.ascontiguousarray(weight[:, labels].T)
-        fitted = _newton(
-            design, np.ascontiguousarray(y_true[:, labels].T), cells, prior[labels], penalty.strength, first[labels]
-        )
+        block = solver.gather(features, y_true, weight, labels, scaling.center, usable / scaling.scale)
+        fitted = solver.newton(block, goal[labels], ridge, lowest, first[labels])
         coefficients[labels, :-1] = fitted[:, :-1] / scaling.scale[labels]
         coefficients[labels, -1] = fitted[:, -1] - (coefficients[labels, :-1] * scaling.center[labels]).sum(axis=1)
     return coefficients
@@ -164,101 +161,14 @@ def _find_scaling(
     n_labels, n_features = usable.shape
     center, variance = np.zeros((n_labels, n_features)), np.zeros((n_labels, n_features))
     for position, feature in enumerate(features):
-        values = np.asarray(feature, dtype=np.float64)
-        center[:, position] = values.mean(axis=0) if weight is None else _weighted_mean(values, weight)
-        squares = (values - center[:, position]) ** 2
-        variance[:, position] = squares.mean(axis=0) if weight is None else _weighted_mean(squares, weight)
+        solver = choose_solver(feature.size * (n_features + 1))
+        center[:, position], variance[:, position] = solver.measure(feature, weight)
     for position in penalty.shared_scale:
         counts = usable[:, position]
         if counts.any():
             variance[:, position] = variance[counts, position].mean()
     scale = np.sqrt(variance)
     return _Scaling(center, np.where(scale > 1e-9, scale, 1.0))  # less than 1e-9 is the rounding of a constant
-
-
-def _weighted_mean(values: DoubleArray, weight: DoubleArray) -> DoubleArray:
-    """Average each column over the cells that count."""
-    return (weight * values).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
-
-
-def _design(
-    features: Sequence[npt.NDArray[Any]], labels: npt.NDArray[np.intp], usable: BoolArray, scaling: _Scaling
-) -> DoubleArray:
-    """Stack centered, scaled features and a row of ones: (n_labels, n_features + 1, n_samples)."""
-    n_samples = len(features[0]) if features else 0
-    design = np.ones((len(labels), len(features) + 1, n_samples))
-    for position, feature in enumerate(features):
-        keep = usable[labels, position] / scaling.scale[labels, position]
-        design[:, position] = ((feature[:, labels] - scaling.center[labels, position]) * keep).T
-    return design
-
-
-def _newton(
-    design: DoubleArray,
-    truth: DoubleArray,
-    weight: DoubleArray | None,
-    prior: DoubleArray,
-    strength: float,
-    first: DoubleArray,
-) -> DoubleArray:
-    """Minimize the penalized log loss of a block of labels, by Newton's method with step halving."""
-    n_features = prior.shape[1]
-    ridge = np.full(n_features + 1, strength)
-    ridge[-1] = 1e-6  # intercepts are free: too weak to move one, this keeps the system solvable where no cell counts
-    goal = np.concatenate([prior, first[:, -1:]], axis=1)
-    fitted = first.copy()
-    loss, chance = _penalized_loss(design, truth, weight, fitted - goal, ridge, fitted)
-    for _ in range(_MAX_STEPS):
-        slope, curvature = _derivatives(design, truth, weight, chance)
-        slope += ridge * (fitted - goal)
-        curvature += np.diag(ridge)
-        move = np.linalg.solve(curvature, slope[:, :, None])[:, :, 0]
-        # Twice what the quadratic model promises, relative to the loss. A label without gain stays where it is while
-        # the others of its block go on.
-        gain = (slope * move).sum(axis=1) / (1.0 + np.abs(loss))
-        length = np.where(gain > 1e-12, 1.0, 0.0)
-        # Halve the steps that make the loss worse by more than rounding; 25 halvings leave 3e-8 of a step.
-        for _ in range(25):
-            trial = fitted - length[:, None] * move
-            trial_loss, trial_chance = _penalized_loss(design, truth, weight, trial - goal, ridge, trial)
-            worse = trial_loss > loss + 1e-10 * np.abs(loss)
-            if not worse.any():
-                break
-            length[worse] *= 0.5
-        fitted, loss, chance = trial, trial_loss, trial_chance
-        if (gain < _LAST_GAIN).all():
-            break
-    return fitted
-
-
-def _penalized_loss(
-    design: DoubleArray,
-    truth: DoubleArray,
-    weight: DoubleArray | None,
-    deviation: DoubleArray,
-    ridge: DoubleArray,
-    coefficients: DoubleArray,
-) -> tuple[DoubleArray, DoubleArray]:
-    """Return each label's penalized log loss and the probabilities."""
-    logits = np.matmul(coefficients[:, None, :], design)[:, 0]
-    small = np.exp(-np.abs(logits))
-    losses = np.maximum(logits, 0.0) - truth * logits + np.log1p(small)
-    if weight is not None:
-        losses *= weight
-    chance = np.where(logits >= 0, 1.0, small) / (1.0 + small)
-    return losses.sum(axis=1) + 0.5 * (ridge * deviation**2).sum(axis=1), chance
-
-
-def _derivatives(
-    design: DoubleArray, truth: DoubleArray, weight: DoubleArray | None, chance: DoubleArray
-) -> tuple[DoubleArray, DoubleArray]:
-    """Return gradient (n_labels, n_features + 1) and Hessian of the loss without its penalty."""
-    # The floor keeps the curvature above 0 where probabilities have rounded to 0 or 1.
-    error, spread = chance - truth, np.maximum(chance * (1.0 - chance), 1e-10)
-    if weight is not None:
-        error, spread = error * weight, spread * weight
-    slope = np.matmul(design, error[:, :, None])[:, :, 0]
-    return slope, np.matmul(design * spread[:, None, :], design.transpose(0, 2, 1))
 
 
 def pooled_coefficients(
@@ -306,30 +216,22 @@ def _pooled_coefficients(
     n_labels, n_features = usable.shape
     n_pool = max(500, _POOL_CELLS // n_labels)  # 500 rows at least, however many labels: a choice, as `_POOL_CELLS` is
     rows = np.unique(np.linspace(0, len(y_true) - 1, min(len(y_true), n_pool)).astype(np.intp))
-    thinned = [np.asarray(feature[rows], dtype=np.float64) for feature in features]
-    truth, cells = y_true[rows], None if weight is None else weight[rows]
+    thinned = [np.ascontiguousarray(feature[rows], dtype=np.float32) for feature in features]
+    truth, cells = np.ascontiguousarray(y_true[rows]), None if weight is None else weight[rows]
     share = (truth if cells is None else truth * cells).sum(axis=0) + 0.5
     share = share / ((len(rows) if cells is None else cells.sum(axis=0)) + 1.0)
     shared, intercepts = np.zeros(n_features), np.log(share) - np.log1p(-share)
-    step = max(1, _BLOCK_CELLS // (len(rows) * (n_features + 1)))
+    solver = choose_solver(y_true.size * (n_features + 1))
+    row_size, keep = len(rows) * (n_features + 1), usable / scaling.scale
     for _ in range(12):
         check_deadline()
         slope, curvature = 1e-3 * shared, 1e-3 * np.eye(n_features)
         links, levels = np.empty((n_labels, n_features)), np.empty((n_labels, 2))
-        for begin in range(0, n_labels, step):
-            labels = np.arange(begin, min(begin + step, n_labels))
-            design = _design(thinned, labels, usable, scaling)
-            logits = np.matmul(shared, design[:, :-1]) + intercepts[labels, None]
-            small = np.exp(-np.abs(logits))
-            chance = np.where(logits >= 0, 1.0, small) / (1.0 + small)
-            block = None if cells is None else cells[:, labels].T
-            g, h = _derivatives(design, truth[:, labels].T, block, chance)
-            level = h[:, -1, -1] + 1e-3
-            links[labels] = h[:, -1, :-1]
-            levels[labels] = np.stack([g[:, -1], level], axis=1)
-            slope = slope + (g[:, :-1] - h[:, :-1, -1] * (g[:, -1] / level)[:, None]).sum(axis=0)
-            outer = h[:, :-1, -1, None] * h[:, -1, None, :-1] / level[:, None, None]
-            curvature = curvature + (h[:, :-1, :-1] - outer).sum(axis=0)
+        for labels in solver.blocks(np.arange(n_labels), row_size):
+            block = solver.gather(thinned, truth, cells, labels, scaling.center, keep)
+            step = solver.pool(block, shared, intercepts[labels])
+            slope, curvature = slope + step.slope, curvature + step.curvature
+            links[labels], levels[labels] = step.links, step.levels
         move = np.linalg.solve(curvature, slope)
         largest = np.abs(move).max()
         # No step is halved here; instead none moves a coefficient by more than 2 logits, where a quadratic model of the

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import BoolArray, DoubleArray, FloatArray
+from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
 from stacking.combiners.meta_learners.training_rows import TrainingRows, describe_fallback, fill_gaps, prepare_rows
@@ -23,7 +24,10 @@ class LogitStacker(Combiner):
     """Logistic regression per label on the members' logits, and on what a subclass adds to them.
 
     A subclass sets its name for reports, ``method``, and implements ``_fit_features`` and ``_features``, which give the
-    added features of the fitting rows and of new ones.
+    added features of the fitting rows and of new ones. Every stage learns from answers that the stage before gave to
+    rows it had not seen, so the last stage's own held-out answers are kept as out-of-fold scores: one fit instead of
+    one for each fold. A held-out row's truth then has a part in the features of other rows (second order:
+    see `held_out_stages` for what keeps that from showing).
 
     Parameters
     ----------
@@ -54,6 +58,7 @@ class LogitStacker(Combiner):
     """
 
     fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
+    choice_sees_all_rows: ClassVar[bool] = True
     method: ClassVar[str]
 
     coefficients_: DoubleArray
@@ -81,6 +86,20 @@ class LogitStacker(Combiner):
         rows = prepare_rows(
             predictions, max_rows=self.max_rows, n_folds=self._n_folds(strengths), random_state=self.random_state
         )
+        self._fit_rows(rows, strengths, wants_scores=False)
+
+    def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
+        """Fit with the given folds as the inner ones, whose held-out answers are kept; a sampled fit by clones."""
+        if self.max_rows is not None and predictions.n_samples > self.max_rows:
+            y_score = self._score_by_clones(predictions, folds)
+            self._fit(predictions)
+            return y_score
+        rows = prepare_rows(predictions, max_rows=None, n_folds=1, random_state=self.random_state)
+        held_out = self._fit_rows(replace(rows, folds=folds), check_penalty(self.penalty), wants_scores=True)
+        return np.clip(sigmoid(held_out), 0.0, 1.0).astype(np.float32)
+
+    def _fit_rows(self, rows: TrainingRows, strengths: tuple[float, ...], *, wants_scores: bool) -> DoubleArray:
+        """Choose the penalty, fit all stages; return held-out logits where they are wanted, else nothing."""
         strength = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
         self.n_rows_fitted_ = len(rows.y_true)
         self.constant_labels_ = rows.one_class
@@ -88,9 +107,16 @@ class LogitStacker(Combiner):
             self.method, self.constant_labels_, rows.positives, "their frequency: one class in the fitting rows"
         )
         self.centers_ = rows.logits.mean(axis=1, dtype=np.float64)
-        penalty = logit_penalty(strength, len(rows.logits))
+        return self._fit_stages(rows, logit_penalty(strength, len(rows.logits)), wants_scores=wants_scores)
+
+    def _fit_stages(self, rows: TrainingRows, penalty: LogisticPenalty, *, wants_scores: bool) -> DoubleArray:
+        """Fit the added features and the regressions on them; return held-out logits where they are wanted."""
         added = self._fit_features(rows, penalty)
         self.coefficients_ = fit_on_logits(rows, added, penalty)
+        if not wants_scores:
+            return np.empty((0, rows.y_true.shape[1]))
+        usable = usable_with_context(rows.usable, len(added))
+        return cross_fit_logits([*rows.logits, *added], rows, usable, penalty, start=self.coefficients_)
 
     def _n_folds(self, strengths: tuple[float, ...]) -> int:
         """Return how many inner folds are needed."""

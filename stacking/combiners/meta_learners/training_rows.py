@@ -46,6 +46,22 @@ class TrainingRows:
         names = np.unique(self.folds)
         return [] if len(names) < 2 else [self.folds == fold for fold in names]
 
+    def subset(self, chosen: BoolArray) -> TrainingRows:
+        """Take some of the rows.
+
+        Parameters
+        ----------
+        chosen : ndarray of bool, shape (n_samples,)
+            Which.
+
+        Returns
+        -------
+        TrainingRows
+            Copies.
+        """
+        weight = None if self.weight is None else self.weight[chosen]
+        return TrainingRows(self.logits[:, chosen], self.y_true[chosen], weight, self.usable, self.folds[chosen])
+
     @property
     def positives(self) -> DoubleArray:
         """Count the positives of each label, weighted by cell where there are weights."""
