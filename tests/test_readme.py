@@ -1,4 +1,4 @@
-"""What the README and the pages of docs/ tell people to type exists: every command and option is parsed, Python runs."""
+"""What the README and the pages of docs/ tell people to type exists: commands are parsed, Python runs."""
 
 import re
 import shlex
