@@ -11,15 +11,29 @@ VENV_BENCH ?= .venv-bench
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# One environment with everything; made again when pyproject.toml changes.
-$(VENV)/.installed: pyproject.toml
+# Where Linux sees no NVIDIA card, torch's build for CPUs does, without gigabytes for cards. A machine that cannot
+# reach its index takes what its own pip finds.
+TORCH_CPU := https://download.pytorch.org/whl/cpu
+define install
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@if test "$$(uname -s)" = Linux && ! test -e /dev/nvidiactl && $(BIN)/python -c \
+	  "import urllib.request as r; r.urlopen('$(TORCH_CPU)/torch/', timeout=5)" 2>/dev/null; \
+	then index="--extra-index-url $(TORCH_CPU)"; else index=; fi; \
+	set -x; $(BIN)/python -m pip install --quiet $$index -e '.[$(1)]'
+endef
+
+# One environment: what the demo needs, or everything; either is made again when pyproject.toml changes.
+$(VENV)/.installed: pyproject.toml
+	$(call install,dev)
+	@touch $(VENV)/.installed-demo $@
+
+$(VENV)/.installed-demo: pyproject.toml
+	$(call install,train)
 	@touch $@
 
 setup: $(VENV)/.installed ## Build .venv with the package and all that developing needs
 
-demo: $(VENV)/.installed ## The main job on the embedded data, offline; writes demo-run/report/
+demo: $(VENV)/.installed-demo ## The main job on the embedded data, offline; writes demo-run/report/
 	$(BIN)/labelstack demo --out demo-run
 
 # One process a processor, each with one thread: two that wait busily for each other are slower than one.

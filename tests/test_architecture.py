@@ -1,6 +1,7 @@
 """The habits of the house, held by tests: public names, documentation, file sizes, packaging."""
 
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -88,6 +89,36 @@ def test_make_help_lists_the_commands():
         "gpu",
         "clean",
     ]
+
+
+def test_the_demo_is_installed_without_the_developers_tools_and_setup_serves_it_too(tmp_path):
+    def planned(target):
+        call = ["make", "-n", target, f"VENV={tmp_path}"]
+        return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    demo, setup = planned("demo"), planned("setup")
+    assert "-e '.[train]'" in demo and "dev" not in re.findall(r"-e '\.\[(.*)\]'", demo)
+    assert demo.splitlines()[-1] == f"{tmp_path}/bin/labelstack demo --out demo-run"
+    assert re.findall(r"-e '\.\[(.*)\]'", setup) == ["dev"]
+    for name in re.findall(r"touch (.*)", setup)[0].split():
+        Path(name).touch()
+    assert "pip install" not in planned("demo")  # a developer's environment has all of it
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_the_cpu_build_of_torch_is_asked_for_only_where_its_index_answers(tmp_path, reachable):
+    (tmp_path / "bin").mkdir()
+    log, python, uname = tmp_path / "log", tmp_path / "bin" / "python", tmp_path / "bin" / "uname"
+    python.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exit {0 if reachable else 1}; fi\necho "$@" >> {log}\n')
+    uname.write_text("#!/bin/sh\necho Linux\n")
+    for program in (python, uname):
+        program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    stamp = tmp_path / ".installed-demo"
+    subprocess.run(["make", str(stamp), f"VENV={tmp_path}"], cwd=ROOT, env=environment, check=True, capture_output=True)
+    asked = reachable and not Path("/dev/nvidiactl").exists()
+    assert ("--extra-index-url https://download.pytorch.org/whl/cpu" in log.read_text()) == asked
+    assert log.read_text().endswith("-e .[train]\n") and stamp.exists()
 
 
 def test_no_path_of_a_private_machine_is_committed():

@@ -1,5 +1,6 @@
 """The predictions side works with the core dependencies alone: no charts, no particle swarms, no recipes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,20 @@ def test_training_names_its_extra(folder):
     (folder / "recipe.toml").write_text("[data]\n")
     done = labelstack(folder, "train", "recipe.toml", "--out", "run")
     assert done.returncode == 2 and "pip install 'labelstack[train]'" in done.stderr
+
+
+def test_the_demo_of_predictions_runs_every_command_that_it_shows_and_names_the_next(folder):
+    done = labelstack(folder, "demo", "--predictions", "--out", "demo")
+    assert done.returncode == 0, done.stderr
+    shown = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("$ labelstack ")]
+    assert shown == ["check", "compare", "fit", "evaluate"]
+    for said in ("0 red", "constant answer: .", "method auto, decision rule", "thresholds.html"):
+        assert said in done.stdout
+    scores = re.findall(r"^(ensemble|mean|shape|texture|overall) .*?(\.\d{3}) ", done.stdout, flags=re.MULTILINE)
+    new = {name: float(score) for name, score in scores[-5:]}  # the table of the last command: on new garments
+    assert len(new) == 5 and new["ensemble"] == max(new.values())
+    assert re.findall("next: labelstack (.*)", done.stderr)[-1].startswith("fit --truth TRUTH.csv --model A.csv")
+    for result in ("comparison", "ensemble", "evaluation"):
+        assert (folder / "demo" / result / "report.html").is_file()
+    again = labelstack(folder, "demo", "--predictions", "--out", "demo")
+    assert again.returncode == 0 and again.stdout.count("is there already") == 3

@@ -11,18 +11,19 @@ import typer
 
 from experiments.cli.checking import check
 from experiments.cli.data import describe, download, ingest, synthesize
+from experiments.cli.demonstration import demo
 from experiments.cli.ensembles import evaluate, fit, predict
 from experiments.cli.failures import GuardedGroup
 from experiments.cli.listings import methods, metrics, networks, optimizers, rules
-from experiments.cli.members import ablation, demo, doctor, explain, report, train
+from experiments.cli.members import ablation, doctor, explain, report, train
 from experiments.cli.predictions import compare, optimize, pack
 
 SECONDS_TO_THE_NEXT_TRY = 0.1  # long enough for the fork that lost the signal to be over: a choice
 
 app = typer.Typer(
     name="labelstack",
-    epilog="Start with: labelstack demo. With scores of your own: labelstack check. Exit codes: 0 done, 1 internal "
-    "failure, 2 bad input, 3 check found a fault, 130 interrupted.",
+    epilog="Start with: labelstack demo --predictions. With scores of your own: labelstack check. Exit codes: "
+    "0 done, 1 internal failure, 2 bad input, 3 check found a fault, 130 interrupted.",
     cls=GuardedGroup,
     no_args_is_help=True,
     add_completion=True,
@@ -35,7 +36,7 @@ data.command(epilog="Example: labelstack data synthesize --out fashionblocks --n
 data.command(epilog="Example: labelstack data download train.json --out raw --dry-run")(download)
 data.command(epilog="Example: labelstack data ingest raw --annotations train.json --out photos")(ingest)
 data.command(epilog="Example: labelstack data describe recipe.toml --out description")(describe)
-app.command(epilog="Example: labelstack demo --out demo-run")(demo)
+app.command(epilog="Example: labelstack demo --predictions")(demo)
 app.command(epilog="Example: labelstack train recipe.toml --out run")(train)
 app.command(epilog="Example: labelstack report run --out run-report --edges 100,1000")(report)
 app.command(

@@ -1,4 +1,4 @@
-"""The commands about members: `demo`, `train`, `report`, `ablation`, `explain` and `doctor`."""
+"""The commands about members: `train`, `report`, `ablation`, `explain` and `doctor`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,24 +18,6 @@ from experiments.cli.options import (
     is_there,
 )
 from experiments.cli.reporting import session
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for data, run, ensemble and report.")] = Path("demo-run"),
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Do the main job on embedded data, offline; the same command goes on where it was stopped."""
-    with session(quiet, verbose=verbose) as show:
-        from experiments.demo import DemoPlan, run_demo
-
-        with show.training() as training:
-            lines = run_demo(out, DemoPlan(say=show.note, progress=training))
-        for line in lines:
-            show.result(line)
-        show.next(
-            "predict", out / "ensemble", "--run", out / "run", "--images", "PHOTOS", "--out", free_name("labels.csv")
-        )
 
 
 def train(

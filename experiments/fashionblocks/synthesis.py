@@ -10,19 +10,20 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from experiments.fashionblocks.annotation import annotate
-from experiments.fashionblocks.drawing import draw_photo
 from experiments.fashionblocks.wardrobe import LABELS, Garment, draw_garment_plan
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_work_folder
 from stacking.files.untrusted import read_json
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Split = Literal["train", "validation", "test"]
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -62,6 +63,8 @@ def draw_sample(split: str, number: int, size: int, seed: int) -> tuple[Image.Im
     >>> photo.size, any(label.startswith("gender:") for label in labels)
     ((64, 64), True)
     """
+    from experiments.fashionblocks.drawing import draw_photo  # needs pillow, which plans of garments do not
+
     garment, labels, rng = _plan_sample(split, number, seed)
     return draw_photo(garment, size, rng), labels
 
@@ -143,6 +146,8 @@ def _write(
     out: Path, counts: dict[Split, int], settings: dict[str, Any], progress: Callable[[int, int], None] | None
 ) -> None:
     """Draw the photos that are not there, write the annotations and, last, that the set is whole."""
+    from experiments.fashionblocks.drawing import draw_photo
+
     size, seed = settings["size"], settings["seed"]
     total, done = sum(counts.values()), 0
     label_counts = np.zeros(len(LABELS), dtype=np.int64)

@@ -90,6 +90,7 @@ MORE = {  # where refusing is all that is asked for here
     "ablation": lambda found: ["ablation", found("tmp_path") / "run", "--baseline", "m"],
     "train": lambda found: ["train", found("recipe"), "--device", "cpu"],
     "demo": lambda found: ["demo"],
+    "demo of predictions": lambda found: ["demo", "--predictions"],
     "synthesize": lambda found: ["data", "synthesize", "--n-train", 2],
     "download": lambda found: ["data", "download", found("urls")],
     "ingest": lambda found: ["data", "ingest", found("photos")],
