@@ -24,7 +24,8 @@ ahead of the next. Of 80 honest members (photos, music, six tabular data sets) n
 nearest neighbors that scored their own training rows reached .74 to 1."""
 TOGETHER, FLAWLESS = 0.15, 1.0 - 1e-9
 """Members err together where they rank the hard pairs worse than all pairs by this much (honest real members: by .3 to
-.7). Where they do not, as members made of the truth and noise, only one that makes no error at all stands out."""
+.7). Where they do not, as members made of the truth and noise, only one that makes no error at all, on these pairs and
+on all others, stands out: in 2 of 25 sets of 240 samples an honest member made none on some 80 hard positives."""
 LEAST_CELLS = 30
 """Fewest hard positives to judge by. A choice."""
 
@@ -102,9 +103,10 @@ def check_seen_rows(matched: Matched, test: Matched | None = None) -> Iterator[F
         if not is_candidate or not peers:
             continue
         rest = np.array([ranked[other][0] for other in peers])
-        everywhere = _rankings(matched.scores[peers].astype(np.float64), matched, matched.labels)
-        if np.median(everywhere - rest) < TOGETHER:  # they err each on its own: then a good member is right there too
-            is_strange = is_certain = value >= FLAWLESS and rest.max() < TOO_GOOD + AHEAD / 4
+        everywhere = _rankings(matched.scores[[*peers, place]].astype(np.float64), matched, matched.labels)
+        if np.median(everywhere[:-1] - rest) < TOGETHER:  # each errs on its own: a good member is right there too
+            is_flawless = min(value, everywhere[-1]) >= FLAWLESS
+            is_strange = is_certain = is_flawless and rest.max() < TOO_GOOD + AHEAD / 4
         else:
             is_certain = value >= TOO_GOOD and value - rest.max() >= AHEAD
             is_strange = value - rest.max() >= AHEAD
