@@ -78,7 +78,7 @@ def _write_inputs(place: Path) -> None:
 
 FIT = "fit p.npz --method mean --out"
 TRAIN = "train recipe.toml --device cpu --out"
-REPORT = ("report.html", "report.md", "leaderboard.json", "manifest.json")
+REPORT = ("report.html", "report.md", "leaderboard.json", "leaderboard.csv", "manifest.json")
 LABELS = ("out.csv", "out.npz", "out.csv.manifest.json")
 COMMANDS = {
     "pack a bundle": Command("pack p.npz --drop a --out out.npz", written=("out.npz",)),
