@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from stacking.metrics import Metric
     from stacking.predictions import PredictionSet
 
+SCORING_COST = 0.2
+"""Usual time of scoring what was found, beside that of the search; for the time left only."""
+
 
 def search_weights(
     predictions: "PredictionSet",
@@ -60,6 +63,7 @@ def search_weights(
     from stacking.combiners.voting import WeightedVoting
     from stacking.decision_rules.score_blocks import ScoreBlocks
     from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+    from stacking.process.progress import steps
     from stacking.report.chart_files import stand_alone
     from stacking.report.figures import search_figure
 
@@ -74,9 +78,11 @@ def search_weights(
         "random_state": random_state,
     }
     options |= limits or {}
-    with claimed(folder, "optimize") as output:
+    with claimed(folder, "optimize") as output, steps({"searching": 1.0, "scoring": SCORING_COST}) as begin:
+        begin("searching")
         vote = WeightedVoting(**options)
         vote.fit(predictions)
+        begin("scoring")
         blocks = ScoreBlocks(lambda rows: vote.predict_proba(predictions.subset(samples=rows)), predictions)
         thresholds = blocks.tune("single")
         score = blocks.micro_f1(thresholds)

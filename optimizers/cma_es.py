@@ -23,7 +23,16 @@ from optimizers.registry import register_optimizer
 from optimizers.search import Search
 
 
-@register_optimizer("cma-es")
+def _population(n_dimensions: int) -> int:
+    """Return the usual number of candidates per generation, equation 48 with the plane's dimensions."""
+    return 4 + math.floor(3 * math.log(n_dimensions - 1))
+
+
+@register_optimizer(
+    "cma-es",
+    evaluations=lambda n, options: options["n_iterations"] * (options["population_size"] or _population(n)),
+    requires="cmaes",
+)
 def cma_es(
     search: Search,
     *,
@@ -63,7 +72,7 @@ def cma_es(
     check_number("step", step, low=0.0, high=1.0, open_low=True)
     check_number("penalty", penalty, low=0.0)
     n_plane = search.n_dimensions - 1
-    size = 4 + math.floor(3 * math.log(n_plane)) if population_size is None else population_size
+    size = _population(search.n_dimensions) if population_size is None else population_size
     check_positive_int("population_size", size, minimum=4)
     starts, losses = search.evaluate_starts()
     center, basis = 1.0 / search.n_dimensions, plane_basis(search.n_dimensions)

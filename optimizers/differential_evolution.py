@@ -21,7 +21,10 @@ from optimizers.registry import register_optimizer
 from optimizers.search import Search
 
 
-@register_optimizer("differential-evolution")
+@register_optimizer(
+    "differential-evolution",
+    evaluations=lambda _, options: options["population_size"] * (options["n_iterations"] + 1),
+)
 def differential_evolution(
     search: Search,
     *,

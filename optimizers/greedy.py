@@ -22,7 +22,7 @@ from optimizers.registry import register_optimizer
 from optimizers.search import NOT_ALLOWED, Search
 
 
-@register_optimizer("greedy")
+@register_optimizer("greedy", evaluations=lambda n, options: n * options["n_iterations"])
 def greedy(
     search: Search, *, n_iterations: int = 25, max_members: int | None = None, tie_tolerance: float = 1e-9
 ) -> str:

@@ -21,7 +21,7 @@ from optimizers.registry import register_optimizer
 from optimizers.search import Search
 
 
-@register_optimizer("hill-climbing")
+@register_optimizer("hill-climbing", evaluations=lambda _, options: options["n_moves"] * options["n_iterations"])
 def hill_climbing(
     search: Search,
     *,

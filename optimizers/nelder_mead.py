@@ -22,7 +22,7 @@ from optimizers.registry import register_optimizer
 from optimizers.search import Search
 
 
-@register_optimizer("nelder-mead")
+@register_optimizer("nelder-mead", evaluations=lambda _, options: options["n_candidates"])
 def nelder_mead(
     search: Search,
     *,

@@ -38,7 +38,11 @@ _REPORTER = "pyswarms.utils.reporter.reporter"
 _IN_PYSWARMS = threading.Lock()  # the global generator can be lent to one search at a time
 
 
-@register_optimizer("pso")
+@register_optimizer(
+    "pso",
+    evaluations=lambda _, options: options["n_particles"] * (options["n_iterations"] + 1),
+    requires="pyswarms",
+)
 def pso(
     search: Search,
     *,

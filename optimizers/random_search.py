@@ -16,7 +16,7 @@ from optimizers.registry import register_optimizer
 from optimizers.search import Search
 
 
-@register_optimizer("random-search")
+@register_optimizer("random-search", evaluations=lambda _, options: options["n_candidates"])
 def random_search(
     search: Search, *, n_candidates: int = 1500, batch_size: int = 100, concentration: float = 1.0
 ) -> str:

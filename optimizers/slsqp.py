@@ -19,8 +19,11 @@ from optimizers._simplex import FloatArray, project_to_simplex
 from optimizers.registry import register_optimizer
 from optimizers.search import Search
 
+USUAL_GRADIENTS = 12
+"""Gradients until it converges on the log loss of real members: 10 to 12 on the tabular data sets."""
 
-@register_optimizer("slsqp")
+
+@register_optimizer("slsqp", evaluations=lambda n, options: min(options["n_iterations"], USUAL_GRADIENTS))
 def slsqp(search: Search, *, n_iterations: int = 200, tolerance: float = 1e-12) -> str:
     """
     Descend from the best start along quadratic models; the objective must offer `value_and_gradient`.

@@ -208,10 +208,10 @@ def describe(
         manifest = load_manifest(build(DataConfig, table, recipe, inside="data"), recipe.resolve().parent)
         options = {"recipe": table, "label": label, "n_sample": n_sample, "random_state": seed}
         request = build_manifest("data describe", {"data": hash_data(manifest)}, options)
+        show.next("train", recipe, "--out", free_name("run"))
         with result_folder(out, "data describe", overwrite=overwrite, inputs=[recipe], request=request) as output:
             if is_there(output, show):
                 return
             report = describe_data(manifest, n_sample=n_sample, label=label, random_state=seed)
             write_description(report, output, options)
         show.result(f"report: {out / 'report.html'}")
-        show.next("train", recipe, "--out", free_name("run"))

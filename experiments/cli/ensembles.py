@@ -102,6 +102,7 @@ def fit(
         options = {**ensemble.get_params(), "image_rules": None if rules is None else rules.as_dict()}
         options["metric"] = metric_name(metric)
         request = build_manifest("fit", {"predictions": opened.fingerprint}, options)
+        show.next("predict", out, *given.stand_ins(opened.models), "--out", free_name("labels.csv"))
         with ensemble_folder(out, overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show):
                 show.data({"out": out, **StackingEnsemble.load(out).report_})
@@ -120,7 +121,6 @@ def fit(
         show.result(f"ensemble: {out}")
         if work is not None:
             show.note(f"the finished labels in {work} are not needed any more")
-        show.next("predict", out, *given.stand_ins(opened.models), "--out", free_name("labels.csv"))
 
 
 def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
@@ -247,6 +247,8 @@ def predict(
             {"ensemble": loaded.fingerprint, **hashes},  # the thresholds are part of the fingerprint
             {**options, "labels": texts, "scores": bool(scores_out)},
         )
+        with_truth = [*given.arguments] or ["PREDICTIONS"]
+        show.next("evaluate", ensemble, *with_truth, "--truth", "TRUTH.csv", "--out", free_name("evaluation"))
         if target.holds(manifest):
             show.result(f"the result of the same inputs and options is there already: {out}")
             show.data({"out": out, "scores_out": scores_out, "is_there_already": True})
@@ -263,8 +265,6 @@ def predict(
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:
             show.result(f"scores: {scores_out}")
-        with_truth = [*given.arguments] or ["PREDICTIONS"]
-        show.next("evaluate", ensemble, *with_truth, "--truth", "TRUTH.csv", "--out", free_name("evaluation"))
 
 
 @takes_predictions
@@ -307,6 +307,7 @@ def evaluate(
         options |= {} if metric is None else {"metric": metric_name(find_metric(metric))}
         request = build_manifest("evaluate", hashes, options)
         inputs = input_paths(ensemble, *given.paths)
+        show.next("predict", ensemble, *given.stand_ins(opened.models), "--out", free_name("labels.csv"))
         with result_folder(out, "evaluate", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "leaderboard.json"):
                 return
@@ -325,5 +326,5 @@ def evaluate(
                 for row in leaderboard["rows"]
             ],
         )
-        show.result(f"report: {out / 'report.html'}; to try other thresholds: {out / 'thresholds.html'}")
-        show.next("predict", ensemble, *given.stand_ins(opened.models), "--out", free_name("labels.csv"))
+        page = out / "thresholds.html"  # none for a rule that decides sample by sample
+        show.result(f"report: {out / 'report.html'}{f'; to try other thresholds: {page}' if page.exists() else ''}")

@@ -14,8 +14,8 @@ from experiments.cli.reporting import Reporter, session
 if TYPE_CHECKING:
     from stacking.report import Cell, Column
 
-PACKAGE_OF = {"pso": "pyswarms", "cma-es": "cmaes"}
-"""Package that an optimizer needs beyond the plain installation."""
+COUNTED_MEMBERS = 10
+"""Members for which the evaluations of a search are listed. A choice."""
 NETWORKS = (
     ("mobilenetv1_100", "small and quick; the first to try"),
     ("resnet34", "a plain residual network"),
@@ -61,14 +61,17 @@ def rules(as_json: Json = False) -> None:
 
 def optimizers(as_json: Json = False) -> None:
     """List the optimizers that search weights of a vote."""
-    from optimizers.registry import OPTIMIZERS, list_optimizer_options, list_optimizers
+    from optimizers.registry import OPTIMIZERS, expect_evaluations, list_optimizer_options, list_optimizers
 
     rows: list[list[Cell]] = []
     for name in list_optimizers():
-        rows.append([name, _needs(PACKAGE_OF.get(name)), _summary(OPTIMIZERS.find(name))])
+        found = OPTIMIZERS.find(name)
+        rows.append([name, expect_evaluations(name, COUNTED_MEMBERS), _needs(found.requires), _summary(found.method)])
     options = {name: list_optimizer_options(name) for name in list_optimizers()}
     with session(as_json=as_json) as show:
-        _show(show, "optimizers", ["optimizer", "needs", "what it does"], rows, options=options)
+        columns: list[Column | str] = ["optimizer", _number("cost"), "needs", "what it does"]
+        _show(show, "optimizers", columns, rows, options=options)
+        show.note(f"cost: weights that a search of {COUNTED_MEMBERS} members usually tries, in batches for most")
         show.next("optimize", "PREDICTIONS", "--optimizer", "greedy", "--out", "weights")
 
 
@@ -130,7 +133,7 @@ def _number(title: str) -> "Column":
     return Column(title, "number")
 
 
-def _needs(package: str | None) -> str:
+def _needs(package: str) -> str:
     """Name the extra that brings a package, and whether it is there."""
     if not package:
         return "–"

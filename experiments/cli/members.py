@@ -83,6 +83,7 @@ def ablation(
 
         check_out_folder(out)
         request = build_manifest("ablation", hash_files(run, REQUIRED_FILES), {"baseline": baseline})
+        show.next("compare", run / "oof", "--out", free_name("comparison"))
         with result_folder(out, "ablation", overwrite=overwrite, inputs=[run], request=request) as output:
             if is_there(output, show):
                 return
@@ -103,7 +104,6 @@ def ablation(
         ]
         show.table(columns, rows)
         show.result(f"report: {out / 'ablation.html'}")
-        show.next("compare", run / "oof", "--out", free_name("comparison"))
 
 
 def report(
@@ -132,6 +132,7 @@ def report(
         options = {"methods": chosen, "edges": plan.edges, "time_limit": time_limit, "data": data, "random_state": seed}
         request = build_manifest("report", hash_files(run, RUN_FILES), options)
         inputs = input_paths(run, data)
+        show.next("fit", run / "oof", "--out", free_name("ensemble"))
         with result_folder(out, "report", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show):
                 return
@@ -140,7 +141,6 @@ def report(
             found.write(output)
         show.result(found.comparison.verdict())
         show.result(f"report: {out / 'report.html'}")
-        show.next("fit", run / "oof", "--out", free_name("ensemble"))
 
 
 def split_edges(text: str) -> tuple[int, ...]:
@@ -210,10 +210,13 @@ def explain(
         check_out_folder(out)
         request = build_manifest("explain", hash_files(run, ["manifest.json"]) | hash_files(images), asdict(plan))
         with result_folder(out, "explain", overwrite=overwrite, inputs=[run, images], request=request) as output:
-            if is_there(output, show):
-                return
-            with show.progress("explaining photos") as progress:
-                found = explain_images(run, images, output, plan, progress)
+            is_new = not is_there(output, show)
+            if is_new:
+                with show.progress("explaining photos") as progress:
+                    found = explain_images(run, images, output, plan, progress)
+        show.next("explain", run, "--images", images, "--label", "LABEL", "--out", free_name("explanation"))
+        if not is_new:
+            return
         n_photos, n_asked = found.columns.shape
         how = f"{found.explainer.method} of {found.explainer.member.name}"
         if found.unreadable:
@@ -221,7 +224,6 @@ def explain(
         show.result(f"{n_photos:,} photos, {n_asked} labels each, by {how}")
         show.result(f"pictures: {out / 'pictures'}")
         show.result(f"report: {out / 'report.html'}")
-        show.next("explain", run, "--images", images, "--label", "LABEL", "--out", free_name("explanation"))
 
 
 def doctor(

@@ -134,6 +134,7 @@ def optimize(
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.weight_search import search_weights
         from stacking.metrics import find_metric
+        from stacking.process.progress import report_progress
         from stacking.report import Column
         from stacking.report.writing import write_score
 
@@ -146,16 +147,19 @@ def optimize(
             "max_cost": max_cost,
         }
         sought = objective if metric is None else find_metric(metric).name
-        options: dict[str, Any] = {"optimizer": optimizer, "objective": sought, "mean": mean, "random_state": seed}
-        request = build_manifest("optimize", {"predictions": opened.fingerprint}, {**options, "limits": limits})
+        search: dict[str, Any] = {"optimizer": optimizer, "mean": mean, "random_state": seed}
+        options = {**search, "objective": sought, "limits": limits}
+        request = build_manifest("optimize", {"predictions": opened.fingerprint}, options)
         inputs = given.paths
+        show.next("compare", *given.arguments, "--out", free_name("comparison"))
         with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "weights.json"):
                 return
             warn_of_faults(opened, given, show)
-            found = search_weights(
-                opened, output, optimizer=optimizer, objective=objective, mean=mean, random_state=seed, limits=limits
-            )
+            with show.progress("searching") as progress, report_progress(progress):
+                found = search_weights(
+                    opened, output, objective=objective if metric is None else metric, limits=limits, **search
+                )
         show.data({"out": out, **json.loads((out / "weights.json").read_text())})
         weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
         show.table(["member", Column("weight", "score")], [[name, weight] for name, weight in weights])
@@ -164,7 +168,6 @@ def optimize(
             score = f"{find_metric(metric).title} {write_score(found['in_sample_score'])}, {score}"
         show.result(f"{score}, on the rows that chose the weights ({found['n_evaluations']:,} evaluations)")
         show.result(f"weights: {out / 'weights.json'}")
-        show.next("compare", *given.arguments, "--out", free_name("comparison"))
 
 
 def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
@@ -239,6 +242,7 @@ def compare(
         from stacking.comparison import compare as compare_methods
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.metrics import find_metric, metric_name
+        from stacking.metrics.named import DEFAULT_METRIC
         from stacking.predictions import load_predictions
         from stacking.process.progress import report_progress
         from stacking.report import Column
@@ -264,6 +268,8 @@ def compare(
         decided = {"image_rules": None if rules is None else rules.as_dict(), "fit_time_limit": fit_time_limit}
         request = build_manifest("compare", hashes, {**options, **decided})
         inputs = input_paths(holdout, *given.paths)
+        asked = [] if by == DEFAULT_METRIC else ["--metric", metric]
+        show.next("fit", *given.arguments, *asked, "--out", free_name("ensemble"))
         with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "leaderboard.json"):
                 return
@@ -283,14 +289,14 @@ def compare(
                 )
             write_comparison(found, output)
         show.data({"out": out, **json.loads((out / "leaderboard.json").read_text())})
+        is_macro = found.metric.title == "macro-F1"  # then the other average stands beside it
         show.table(
             ["method", "kind", Column(found.metric.title, "score"), Column("95 % interval", "interval"),
-             Column("macro-F1", "score"), Column("CPU time", "seconds")],
-            [[row.method, row.kind, row.score, write_interval(row.low, row.high), row.macro_f1, row.cpu_seconds]
-             for row in found.rows],
+             Column("micro-F1" if is_macro else "macro-F1", "score"), Column("CPU time", "seconds")],
+            [[row.method, row.kind, row.score, write_interval(row.low, row.high),
+              row.micro_f1 if is_macro else row.macro_f1, row.cpu_seconds] for row in found.rows],
         )  # fmt: skip
         for failure in found.failures:
             show.note(f"not scored: {failure.name}: {failure.reason}")
         show.result(f"constant answer: {write_score(found.constant_answer)}")
         show.result(f"report: {out / 'report.html'}")
-        show.next("fit", *given.arguments, "--out", free_name("ensemble"))

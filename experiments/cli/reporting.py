@@ -44,6 +44,7 @@ class Reporter:
 
     def __init__(self, quiet: bool = False, *, verbose: bool = False, as_json: bool = False) -> None:
         self.quiet, self.verbose, self.as_json = quiet, verbose, as_json
+        self.following = ""
 
     def result(self, text: str) -> None:
         """Write one line of the result to stdout, unless results are written as JSON.
@@ -83,7 +84,7 @@ class Reporter:
             typer.echo(json.dumps(_plain(values), ensure_ascii=False, allow_nan=False, default=str))
 
     def next(self, *arguments: object) -> None:
-        """Name the next command, ready to paste, on stderr; unless quiet.
+        """Name the next command, ready to paste; the session writes it to stderr at its end, unless quiet.
 
         Parameters
         ----------
@@ -91,7 +92,7 @@ class Reporter:
             The command's words after ``labelstack``; quoted where a shell needs it. Words in capitals stand for what
             only the user knows.
         """
-        self.note(f"next: labelstack {shlex.join(str(argument) for argument in arguments)}")
+        self.following = shlex.join(str(argument) for argument in arguments)
 
     def detail(self, text: str) -> None:
         """Write one line to stderr, if verbose.
@@ -294,6 +295,8 @@ class _Session:
         self._warnings.__exit__(kind, value, tb)
         if kind is None:
             self._reporter.detail(f"took {_duration(time.monotonic() - self._started)}")
+        if self._reporter.following and (kind is None or issubclass(kind, typer.Exit)):
+            self._reporter.note(f"next: labelstack {self._reporter.following}")
         for name in _PACKAGES:
             logger = logging.getLogger(name)
             logger.setLevel(self._levels[name])

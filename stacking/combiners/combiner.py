@@ -26,7 +26,7 @@ from stacking.predictions.alignment import name_by_position
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
 from stacking.process.memory import check_memory
-from stacking.process.progress import advance, steps
+from stacking.process.progress import steps
 
 CombinerState = tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]
 """What a fitted combiner is made of: JSON-able values, arrays, and texts (LightGBM models)."""
@@ -397,10 +397,13 @@ def score_out_of_fold(combiner: Combiner, predictions: PredictionSet, folds: Ind
     else:
         answers = run_parallel(delayed(_fit_and_score)(clone(combiner), predictions, held) for held in masks)
     y_score = np.empty((predictions.n_samples, predictions.n_labels), dtype=np.float32)
-    for number, (held, answer) in enumerate(zip(masks, answers, strict=True)):
-        check_deadline()
-        y_score[held] = answer
-        advance(number + 1, len(masks))
+    coming = iter(answers)
+    names = [f"fold {number}/{len(masks)}" for number in range(1, len(masks) + 1)]
+    with steps(dict.fromkeys(names, 1.0)) as begin:
+        for name, held in zip(names, masks, strict=True):
+            begin(name)
+            y_score[held] = next(coming)
+            check_deadline()
     return y_score
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,10 @@ from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
 
 _SHIFT = "recalibrated best member"
+_LIMITS = "limits"
+_CHOICE_COST, _LIMITS_COST = 6.0, 10.0
+"""Usual time, in the unit of `Method.cost`, of what is left of ``auto`` where its fits are shared, and per split of all
+that comes after the last method. For the time left only."""
 
 
 def compare(  # noqa: PLR0913 - the public call: all options are keyword-only and go into one ComparisonPlan
@@ -149,15 +154,45 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
         splits, scored = [split], split.test_side
     deadline = float("inf") if time_limit is None else started + time_limit
     run = _Run(splits, scored, deadline, plan)
-    with share_fits(_raced_again(candidates, plan)):
-        run.score(candidates)
+    shared = _raced_again(candidates, plan)
+    if shared:  # what auto races has been fitted when its turn comes
+        candidates = [replace(one, cost=_CHOICE_COST) if one.kind == "auto" else one for one in candidates]
+    with steps(_step_costs(candidates, len(splits))) as step:
+        with share_fits(shared):
+            run.score(candidates, step)
+        step(_LIMITS)
+        return _conclude(run, candidates, (predictions, holdout, splits), plan)
+
+
+def _conclude(
+    run: _Run,
+    candidates: Sequence[Candidate],
+    given: tuple[PredictionSet, PredictionSet | None, Sequence[Split]],
+    plan: ComparisonPlan,
+) -> Comparison:
+    """Put the comparison together from what was scored."""
     if not run.results:
         reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in run.failures[:3])
         raise RuntimeError(f"no method could be scored: {reasons}")
     shift = run.recalibrate_best_member(candidates)
     options = {name: result.options for name, result in run.results.items()}
-    manifest = write_manifest(predictions, holdout, splits, plan, options)
-    return _assemble(run, shift, scored, manifest, plan)
+    manifest = write_manifest(*given, plan, options)
+    return _assemble(run, shift, run.scored, manifest, plan)
+
+
+def _step_name(candidate: Candidate, split: int, n_splits: int) -> str:
+    """Name a step of the comparison."""
+    return f"{candidate.name}, fold {split + 1}/{n_splits}"
+
+
+def _step_costs(candidates: Sequence[Candidate], n_splits: int) -> dict[str, float]:
+    """Return what each method on each split usually costs, and the rest."""
+    costs = {
+        _step_name(candidate, split, n_splits): candidate.cost + TUNING_COST
+        for candidate in candidates
+        for split in range(n_splits)
+    }
+    return {**costs, _LIMITS: _LIMITS_COST * n_splits}
 
 
 def _raced_again(candidates: Sequence[Candidate], plan: ComparisonPlan) -> list[Combiner]:
@@ -183,25 +218,18 @@ class _Run:
         self.kept: dict[str, HeldOut] = {}
         self._best: dict[str, tuple[float, str]] = {}
 
-    def score(self, candidates: Sequence[Candidate]) -> None:
+    def score(self, candidates: Sequence[Candidate], step: Callable[[str], None]) -> None:
         """Score all candidates in order."""
-        per_method = len(self.splits)
-        total = len(candidates) * per_method
-        costs = {
-            f"{candidate.name}, fold {split + 1}/{per_method}": candidate.cost + TUNING_COST
-            for candidate in candidates
-            for split in range(per_method)
-        }
-        with steps(costs) as step:
-            for number, candidate in enumerate(candidates):
-                begin = partial(self._begin, step, list(costs)[number * per_method :], number * per_method, total)
-                outcome = try_candidate(candidate, self.splits, self.scored, self.plan, self.deadline, begin)
-                if isinstance(outcome, FailedMethod):
-                    self.failures.append(outcome)
-                    continue
-                result, held_out = outcome
-                self.results[result.name] = result
-                self._keep(result, held_out)
+        total = len(candidates) * len(self.splits)
+        for number, candidate in enumerate(candidates):
+            begin = partial(self._begin, step, candidate, number * len(self.splits), total)
+            outcome = try_candidate(candidate, self.splits, self.scored, self.plan, self.deadline, begin)
+            if isinstance(outcome, FailedMethod):
+                self.failures.append(outcome)
+                continue
+            result, held_out = outcome
+            self.results[result.name] = result
+            self._keep(result, held_out)
         if self.plan.progress is not None:
             self.plan.progress(total, total, "bootstrap")
 
@@ -215,7 +243,7 @@ class _Run:
         member = self._member_name(candidates)
         splits = [split.with_models([member]) for split in self.splits]
         alone = Candidate(_SHIFT, "meta", learner.build)
-        with report_progress(None):  # a small rest, after all that was announced
+        with report_progress(None):  # all splits are one step
             outcome = try_candidate(alone, splits, self.scored.subset(models=[member]), self.plan, self.deadline)
         return outcome.reason if isinstance(outcome, FailedMethod) else outcome[0]
 
@@ -231,11 +259,11 @@ class _Run:
         """Return the model behind the best member."""
         return next(candidate.member for candidate in candidates if candidate.name == self._best["member"][1])
 
-    def _begin(self, step: Callable[[str], None], names: Sequence[str], done: int, total: int, split: int) -> None:
+    def _begin(self, step: Callable[[str], None], candidate: Candidate, done: int, total: int, split: int) -> None:
         """Report progress."""
-        step(names[split])
+        step(_step_name(candidate, split, len(self.splits)))
         if self.plan.progress is not None:
-            self.plan.progress(done + split, total, names[split].rpartition(", ")[0])
+            self.plan.progress(done + split, total, candidate.name)
 
     def _keep(self, result: MethodResult, held_out: HeldOut) -> None:
         """Keep the scores of the mean, of the best member and of the ensemble so far."""

@@ -69,6 +69,12 @@ class Matched:
         return np.stack([standardize(matrix) for matrix in self.scores])
 
     @cached_property
+    def _total(self) -> FloatArray:
+        """The standardized scores of all members, added."""
+        total: FloatArray = self.standard.sum(axis=0)
+        return total
+
+    @cached_property
     def standard_truth(self) -> FloatArray | None:
         """The truth, likewise."""
         return None if self.y_true is None else standardize(self.y_true.astype(np.float32))
@@ -86,7 +92,7 @@ class Matched:
         ndarray of float32, shape (n_samples, n_labels)
             With mean 0 per label; 0 where there is no other member.
         """
-        rest = self.standard.sum(axis=0) - self.standard[member]
+        rest = self._total - self.standard[member]
         return rest / max(len(self.models) - 1, 1)
 
     def path_of(self, member: int) -> Path | None:

@@ -62,8 +62,9 @@ def hard_ranking(matched: Matched, member: int) -> tuple[float, int]:
         positives, negatives = np.flatnonzero(truth), np.flatnonzero(~truth)
         low = positives[np.argpartition(others[positives, label], n_hard - 1)[:n_hard]]
         high = negatives[np.argpartition(-others[negatives, label], n_hard - 1)[:n_hard]]
-        ranks = rankdata(np.concatenate([own[low, label], own[high, label]]))
-        right += (ranks[:n_hard].sum() - n_hard * (n_hard + 1) / 2) / n_hard  # weighted by the hard positives
+        scores = np.sort(own[high, label])  # a pair counts where its negative is lower, half where the two tie
+        below = [np.searchsorted(scores, own[low, label], side=side).sum() for side in ("left", "right")]
+        right += sum(below) / 2 / n_hard  # weighted by the hard positives
         pairs += n_hard
         n_positives += n_hard
     return (right / pairs if pairs else float("nan")), int(n_positives)
@@ -103,9 +104,9 @@ def check_seen_rows(matched: Matched, test: Matched | None = None) -> Iterator[F
         if not is_candidate or not peers:
             continue
         rest = np.array([ranked[other][0] for other in peers])
-        everywhere = _rankings(matched.scores[[*peers, place]].astype(np.float64), matched, matched.labels)
-        if np.median(everywhere[:-1] - rest) < TOGETHER:  # each errs on its own: a good member is right there too
-            is_flawless = min(value, everywhere[-1]) >= FLAWLESS
+        everywhere = _rankings(matched.scores.astype(np.float64), matched, matched.labels)
+        if np.median(everywhere[peers] - rest) < TOGETHER:  # they err each on its own: a good member is right there too
+            is_flawless = min(value, everywhere[place]) >= FLAWLESS
             is_strange = is_certain = is_flawless and rest.max() < TOO_GOOD + AHEAD / 4
         else:
             is_certain = value >= TOO_GOOD and value - rest.max() >= AHEAD

@@ -45,7 +45,7 @@ from stacking.predictions.answers import give_answer
 from stacking.process.progress import steps
 
 NO_POSITIVE = "no label has a positive: neither weights nor thresholds could be learned from such a truth"
-TUNING_COST = 1.5
+TUNING_COST = 1.0
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
 
@@ -564,7 +564,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
         if self.sample_rule_ is not None:
-            digest.update(np.append(self.sample_rule_.intercept, [self.sample_rule_.slope, self.sample_rule_.beta]))
+            rule = self.sample_rule_
+            digest.update(np.append(rule.intercept, [rule.slope, rule.beta]).astype(np.float64).tobytes())
         return digest.hexdigest()
 
     @property

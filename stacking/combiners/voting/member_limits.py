@@ -84,6 +84,11 @@ class MemberLimits:
             )
         return cls(costs, float(max_cost), most)
 
+    @property
+    def are_set(self) -> bool:
+        """Whether some members may have to go without weight."""
+        return self.max_members < len(self.costs) or bool(self.costs.sum() > self.max_cost)
+
     def allow(self, weights: DoubleArray) -> npt.NDArray[np.bool_]:
         """Tell which candidates keep the limits.
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from optimizers import OptimizationResult, list_optimizer_options, minimize
 from optimizers.greedy import greedy_together
+from optimizers.registry import expect_evaluations
 from stacking._checks import check_choice, check_weights
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner, CombinerState
@@ -27,6 +28,7 @@ from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
 from stacking.combiners.voting.objectives.registry import list_objectives
 from stacking.metrics.named import Metric
 from stacking.predictions import PredictionSet
+from stacking.process.progress import advance, steps
 
 _NEGLIGIBLE = 1e-6  # as in `stacking.combiners.voting.member_limits`
 _GROUP_ITERATIONS = 10  # shrunk weights need no finer steps than tenths
@@ -219,16 +221,31 @@ class WeightedVoting(Combiner):
             # A greedy step asks for the best of its batch only.
             if isinstance(objective, MicroF1AtBest):
                 objective.is_race = True
-            return minimize(within_limits(objective, limits), n_models, "greedy", random_state=rng, **options)
-        result = minimize(objective, n_models, self.optimizer, random_state=rng, **options)
-        if limits.allow(result.weights[None])[0]:
-            return result
-        kept = limits.keep_heaviest(result.weights)
-        options["initial"] = _restrict(options.get("initial"), kept)
-        again = minimize(MemberSubset(objective, kept), len(kept), self.optimizer, random_state=rng, **options)
+            limited = within_limits(objective, limits)
+            return self._minimize(limited, n_models, rng, options)
+        with steps({"all members": 1.0, "members within limits": 1.0} if limits.are_set else {}) as begin:
+            begin("all members")
+            result = self._minimize(objective, n_models, rng, options)
+            if limits.allow(result.weights[None])[0]:
+                return result
+            begin("members within limits")
+            kept = limits.keep_heaviest(result.weights)
+            options["initial"] = _restrict(options.get("initial"), kept)
+            again = self._minimize(MemberSubset(objective, kept), len(kept), rng, options)
         weights = np.zeros(n_models)
         weights[kept] = again.weights
         return replace(again, weights=weights)
+
+    def _minimize(
+        self, objective: Any, n_models: int, rng: np.random.Generator, options: dict[str, Any]
+    ) -> OptimizationResult:
+        """Run the optimizer, and say how much of its usual number of evaluations is done."""
+        expected = expect_evaluations(self.optimizer, n_models, options)
+
+        def tell(n_evaluations: int, _loss: float) -> None:
+            advance(n_evaluations, expected or 0)
+
+        return minimize(objective, n_models, self.optimizer, random_state=rng, callback=tell, **options)
 
     def _starting_options(
         self, objective: WeightObjective, limits: MemberLimits, rng: np.random.Generator

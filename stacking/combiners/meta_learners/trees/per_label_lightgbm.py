@@ -36,10 +36,13 @@ from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
-from stacking.process.progress import advance
+from stacking.process.progress import advance, steps
 
 _CORRELATED_ROWS = 50_000
 """Rows whose products are added at a time. Only memory depends on it."""
+_TREES_COST = 4.5
+"""CPU time of a label's trees beside that of its regressions: 4.3 to 4.9 on photos, music and tabular data; for the
+time left only."""
 
 
 @register_method("lightgbm", "LightGBM per label on own scores and label context", kind="meta", cost=15.0)
@@ -157,11 +160,16 @@ class PerLabelStacker(TreeCombiner):
 
     def _grow_trees(self, predictions: PredictionSet, folds: npt.NDArray[np.intp] | None) -> FloatArray:
         """Fit the regressions and the trees; return held-out scores where folds are given, else nothing."""
-        inputs = self._feed(predictions, folds)
-        self.centers_, self.pool_weights_ = inputs.centers, inputs.pool_weights
-        self.coefficients_ = inputs.coefficients
-        self.context_ = _nearest_labels(inputs.pooled, self.n_context)
-        models, held_out = self._boost(inputs, self.context_, wants_scores=folds is not None)
+        positives = predictions.truth.positives()
+        n_grown = np.count_nonzero(np.minimum(positives, predictions.n_samples - positives) >= self.min_positives)
+        with steps({"regressions": float(len(positives)), "trees": _TREES_COST * n_grown}) as begin:
+            begin("regressions")
+            inputs = self._feed(predictions, folds)
+            self.centers_, self.pool_weights_ = inputs.centers, inputs.pool_weights
+            self.coefficients_ = inputs.coefficients
+            self.context_ = _nearest_labels(inputs.pooled, self.n_context)
+            begin("trees")
+            models, held_out = self._boost(inputs, self.context_, wants_scores=folds is not None)
         self.boosted_ = np.array([bool(texts) for texts in models])
         self._texts = {f"{j}/{k}": text for j, texts in enumerate(models) for k, text in enumerate(texts)}
         self.fallback_report_, self.notes_ = describe_fallback(
