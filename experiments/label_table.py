@@ -122,7 +122,7 @@ class LabelTarget:
         OutputRefusedError
             If a file is there that is not ours, or that was not to be replaced.
         """
-        earlier = read_manifest(self.manifest.parent, ResultKind("labels", self.manifest.name, _files_of))
+        earlier = self._read_earlier()
         if earlier is not None and earlier.get("request") == hash_request(manifest):
             hashes = earlier["files"]
             there = [path for path in self.files if path.exists()]
@@ -148,6 +148,17 @@ class LabelTarget:
                 )
         return False
 
+    def _read_earlier(self) -> dict[str, Any] | None:
+        """Return the manifest of an earlier labeling; None where there is none."""
+        return read_manifest(self.manifest.parent, ResultKind("labels", self.manifest.name, _files_of))
+
+    def _hash_replaced(self, new: str | None) -> str | None:
+        """Return the hash of the table of scores that is replaced; if it is the new one already, of that before it."""
+        if self.scores_out is None or self.scores_out.suffix.lower() == ".npz" or not self.scores_out.exists():
+            return None
+        there = sha256_file(self.scores_out)
+        return there if there != new else (self._read_earlier() or {}).get("replaces")
+
     def write(self, table: bytes, scores: "PredictionSet | None", manifest: Mapping[str, Any]) -> None:
         """Write all files, then give them their names, the manifest first, since it says which are ours.
 
@@ -168,8 +179,9 @@ class LabelTarget:
             hashes = {str(number): _hash(file) for number, file in enumerate(written)}
             last = stack.enter_context(atomic_writer(self.manifest))  # closed, and so renamed, before the others
             content = {**manifest, "files": hashes, "request": hash_request(manifest)}
-            if self.scores_out is not None and self.scores_out.suffix.lower() != ".npz" and self.scores_out.exists():
-                content["replaces"] = sha256_file(self.scores_out)
+            replaced = self._hash_replaced(hashes.get("1"))
+            if replaced is not None:
+                content["replaces"] = replaced
             last.write((json.dumps(content, indent=1) + "\n").encode("utf-8"))
 
 

@@ -5,7 +5,7 @@ raises one sentence: which argument, what it must be, what was got, what to do. 
 them and run before it.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -337,10 +337,15 @@ def check_per_sample(values: npt.ArrayLike, n_samples: int, name: str) -> npt.ND
     return array if array.dtype.kind == "U" else array.astype(np.int64)
 
 
-def check_groups(values: npt.ArrayLike, n_samples: int, *, name: str = "groups") -> npt.NDArray[Any]:
-    """Check one group per sample: integers stay, all else becomes text, ``""`` where blank.
+_MISSING = frozenset(("", "None", "nan", "NaN", "NaT", "<NA>"))
+"""What Python, numpy and pandas write for a value that is not there."""
 
-    Blank are None, NaN, text without a visible character, and "nan", which numpy makes of NaN among strings.
+
+def check_groups(values: npt.ArrayLike, n_samples: int, *, name: str = "groups") -> npt.NDArray[Any]:
+    """Check one group per sample: integers stay, text and dates become text, ``""`` where blank.
+
+    Blank are None, NaN, NaT, text without a visible character, and the text that Python makes of a missing value: one
+    group of all that lack one would put them into one fold.
     """
     if np.ma.isMaskedArray(values):
         masked, values = np.ma.getmaskarray(values), np.ma.getdata(values).astype(object)
@@ -351,11 +356,12 @@ def check_groups(values: npt.ArrayLike, n_samples: int, *, name: str = "groups")
         raise ValueError(f"{name} must hold one value per sample: got shape {array.shape} for {n_samples} samples.")
     if array.dtype.kind in "iub":
         return array.astype(np.int64)
+    if array.dtype.kind == "M":
+        array = array.astype(np.str_)
     if array.dtype.kind == "U":
-        stripped = np.char.strip(array)
-        return np.where((stripped == "") | (stripped == "nan"), "", array)
+        return np.where(np.isin(np.char.strip(array), sorted(_MISSING)), "", array)
     if array.dtype.kind not in "Of":
-        raise TypeError(f"{name} must be integers or strings: got dtype {array.dtype}.")
+        raise TypeError(f"{name} must be integers, text or dates: got dtype {array.dtype}.")
     cells = array.tolist()
     if all(isinstance(value, int | np.integer) for value in cells):
         return array.astype(np.int64)
@@ -368,10 +374,12 @@ def _group_text(value: Any, name: str) -> str:
         return ""
     if isinstance(value, float | np.floating):  # whole numbers beside NaN, as tables hold them
         if not float(value).is_integer():
-            raise TypeError(f"{name} must be integers or strings: got {value!r}.")
+            raise TypeError(f"{name} must be integers, text or dates: got {value!r}.")
         value = int(value)
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        raise TypeError(f"{name} must be integers, text or dates: got {value!r}, a {type(value).__name__}.")
     text = str(value)
-    return text if text.strip() else ""
+    return "" if text.strip() in _MISSING else text
 
 
 def check_folds(values: npt.ArrayLike, n_samples: int, *, least: int = 1) -> IntArray:

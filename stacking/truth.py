@@ -74,7 +74,8 @@ class Truth:
         sample_weight : array of shape (n_samples,), optional
             Weights in any unit, not negative, not all 0.
         groups : array of int or str, shape (n_samples,), optional
-            Rows with an equal value belong together; a blank one (None, NaN, an empty string) stands alone.
+            Rows with an equal value belong together; a blank one (None, NaN, an empty string, or the text that Python
+            makes of a missing value: "None", "nan", "NaT", "<NA>") stands alone.
         shape : tuple of int, optional
             What the truth must have.
 
@@ -107,6 +108,24 @@ class Truth:
         if self.y_known is not None:
             counted &= self.y_known.any(axis=1)
         return None if counted.all() or not counted.any() else counted
+
+    def check_counted(self) -> None:
+        """Refuse a truth of which no cell counts: whatever learned from it would have learned nothing.
+
+        Raises
+        ------
+        ValueError
+            If no cell of a row that weighs something is known.
+        """
+        if self.y_known is None:
+            return
+        rows = self.y_known.any(axis=1)
+        weighing = "" if self.sample_weight is None else " of weight"
+        if not (rows if self.sample_weight is None else rows & (self.sample_weight > 0)).any():
+            raise ValueError(
+                f"y_known must be True somewhere: got no known cell among {len(self.y_true)} samples{weighing} and "
+                f"{self.y_true.shape[1]} labels; annotate some, or leave y_known out if all cells are known."
+            )
 
     @cached_property
     def dealt(self) -> dict[bytes, npt.NDArray[np.int8]]:

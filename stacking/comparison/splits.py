@@ -125,10 +125,11 @@ def holdout_split(predictions: PredictionSet, holdout: PredictionSet, n_splits: 
     Raises
     ------
     ValueError
-        If the holdout has no truth, lacks a model or label, or shares a sample with `predictions`.
+        If the holdout has no truth or no known cell, lacks a model or label, or shares a sample with `predictions`.
     """
     if holdout.y_true is None:
         raise ValueError("holdout must carry y_true: it is what every method is scored on.")
+    holdout.truth.check_counted()
     shared = np.intersect1d(predictions.ids, holdout.ids)
     if len(shared) and not _default_ids(predictions, holdout):
         raise ValueError(

@@ -52,7 +52,7 @@ def tune_thresholds(
     Raises
     ------
     ValueError
-        If the rule is unknown or decides sample by sample, shapes differ, or a value is out of range.
+        If the rule is unknown or decides sample by sample, shapes differ, a value is out of range, or no cell is known.
     TypeError
         If the rule does not take an option.
 
@@ -73,6 +73,7 @@ def tune_thresholds(
         y_score=y_score, y_true=y_true, y_known=y_known, sample_weight=sample_weight, groups=groups
     )
     scores = LabeledScores.check(y_score, y_true, y_known, sample_weight, groups)
+    scores.truth.check_counted()
     thresholds: npt.NDArray[np.float64] = found.tune(scores, **options)
     return thresholds
 

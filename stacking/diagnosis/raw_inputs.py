@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import first_names
 from stacking._typing import FloatArray
 from stacking.diagnosis.findings import Finding
 from stacking.files.untrusted import read_npz
 from stacking.links import sigmoid_in_place
 from stacking.named_arrays.reading import read_array
+from stacking.predictions.forms.hdf5 import SUFFIXES as HDF5_SUFFIXES
+from stacking.predictions.forms.hdf5 import read_hdf5
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.loading import split_member
 from stacking.predictions.forms.matrix_files import MatrixFile
@@ -30,6 +33,7 @@ from stacking.predictions.forms.tables import is_table, read_numbers
 from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 
+NEEDS_NAMES = "it is a matrix without names: give those of its rows and columns (--ids, --labels)"
 MAX_ROWS = 20_000
 """Rows of predictions on disk or of many samples that are looked at, drawn at random: enough for every statistic here
 to be certain, and few enough for a look of seconds. A choice."""
@@ -163,11 +167,20 @@ def _split_members(predictions: Any, models: Sequence[Any] | None) -> list[tuple
         return [split_member(member) for member in models]
     if isinstance(predictions, Mapping):
         return [(str(name), given) for name, given in predictions.items()]
-    if isinstance(predictions, list | tuple) and not np.isscalar(predictions[0]):
-        if all(isinstance(given, str | os.PathLike) for given in predictions):
-            return [split_member(given) for given in predictions]
-        return [(f"model{place}", given) for place, given in enumerate(predictions)]
+    if isinstance(predictions, list | tuple) and not all(isinstance(given, int | float) for given in predictions):
+        return [_split_nameless(given, f"model{place}") for place, given in enumerate(predictions)]
+    if isinstance(predictions, str | os.PathLike):
+        return [split_member(predictions)]
     return [(None, predictions)]
+
+
+def _split_nameless(given: Any, name: str) -> tuple[str | None, Any]:
+    """Return a member's name and what holds its scores: a path gives its own, a pair holds it."""
+    if isinstance(given, str | os.PathLike):
+        return split_member(given)
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str):
+        return given
+    return name, given
 
 
 def _read_member(
@@ -190,14 +203,18 @@ def _read_member(
             yield from _from_set(found, load_store(path))
             return
         if path.suffix.lower() == ".npz":
-            parts = _from_bundle(found, path)
+            parts = _from_bundle(found, read_npz(path), path)
+        elif path.suffix.lower() in HDF5_SUFFIXES:
+            parts = _from_hdf5(found, name, path, ids, labels)
         elif path.suffix.lower() == ".npy":
             parts = _from_matrix(str(name), path, ids, labels)
         elif is_table(path):
             table = read_numbers(path, unique_ids=False)
             parts = [RawMember(str(name), table.ids.tolist(), list(table.columns), table.values, path)]
         else:
-            raise ValueError("it must be a .npz bundle, a store folder, or a .csv, .tsv, .parquet or .npy file")
+            raise ValueError(
+                "it must be a .npz bundle, a store folder, or a .csv, .tsv, .parquet, .feather, .npy or .h5 file"
+            )
     for part in parts:
         named = RawMember(part.name, part.ids, _names_of(part.labels, labels), part.values, part.path)
         if logits is True or (logits is not False and part.name in logits):
@@ -226,9 +243,8 @@ def _from_set(found: RawInputs, predictions: PredictionSet) -> Iterator[RawMembe
         yield RawMember(name, ids, labels, predictions.model_scores(name))
 
 
-def _from_bundle(found: RawInputs, path: Path) -> list[RawMember]:
+def _from_bundle(found: RawInputs, arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> list[RawMember]:
     """Take the members, and the truth, out of a bundle."""
-    arrays = read_npz(path)
     missing = [key for key in ("y_scores", "ids", "models", "labels") if key not in arrays]
     if missing:
         raise ValueError(f"it must hold y_scores, ids, models, labels: it lacks {', '.join(missing)}")
@@ -246,19 +262,43 @@ def _from_bundle(found: RawInputs, path: Path) -> list[RawMember]:
     return [RawMember(name, ids, labels, matrix, path) for name, matrix in zip(names, scores, strict=True)]
 
 
+def _from_hdf5(
+    found: RawInputs, name: str | None, path: Path, ids: npt.NDArray[np.str_] | None, labels: LabelList | None
+) -> list[RawMember]:
+    """Take the members out of an HDF5 file: a bundle by the names of its arrays, a data frame, or one matrix."""
+    held = read_hdf5(path)
+    if isinstance(held, dict) and "y_scores" in held and held["y_scores"].ndim == 3:
+        return _from_bundle(found, held, path)
+    if not isinstance(held, dict):
+        return _from_arrays(found, name or path.stem, held, ids, labels)
+    matrices = [array for array in held.values() if array.ndim == 2 and array.dtype.kind == "f"]
+    if len(matrices) != 1:
+        raise ValueError(f"it must hold a bundle's arrays or one matrix of scores: got {first_names(list(held), 9)}")
+    own_ids = read_ids(held["ids"]) if "ids" in held else ids
+    own_labels = read_label_list(held["labels"]) if "labels" in held else labels
+    if own_ids is None or own_labels is None:
+        raise ValueError(NEEDS_NAMES)
+    return [_named_matrix(name or path.stem, np.array(matrices[0], np.float32), own_ids, own_labels, path)]
+
+
+def _named_matrix(name: str, values: FloatArray, ids: npt.NDArray[np.str_], labels: LabelList, path: Path) -> RawMember:
+    """Make a member of a matrix whose names are given beside it."""
+    if values.shape != (len(ids), len(labels.names)):
+        raise ValueError(
+            f"it must have {len(ids)} rows and {len(labels.names)} columns, as ids and labels say: it has "
+            f"{values.shape[0]} and {values.shape[1]}"
+        )
+    return RawMember(name, ids.tolist(), list(labels.names), values, path)
+
+
 def _from_matrix(name: str, path: Path, ids: npt.NDArray[np.str_] | None, labels: LabelList | None) -> list[RawMember]:
     """Read a matrix whose names are given beside it."""
     if ids is None or labels is None:
-        raise ValueError("it is a matrix without names: give those of its rows and columns (--ids, --labels)")
+        raise ValueError(NEEDS_NAMES)
     matrix = MatrixFile.open(path)
-    if (matrix.n_rows, matrix.n_columns) != (len(ids), len(labels.names)):
-        raise ValueError(
-            f"it must have {len(ids)} rows and {len(labels.names)} columns, as ids and labels say: it has "
-            f"{matrix.n_rows} and {matrix.n_columns}"
-        )
     values = np.empty((matrix.n_rows, matrix.n_columns), np.float32)
     matrix.read(slice(0, matrix.n_rows), slice(0, matrix.n_columns), values)
-    return [RawMember(name, ids.tolist(), list(labels.names), values, path)]
+    return [_named_matrix(name, values, ids, labels, path)]
 
 
 def _from_arrays(

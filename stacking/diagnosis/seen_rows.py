@@ -24,7 +24,8 @@ ahead of the next. Of 80 honest members (photos, music, six tabular data sets) n
 nearest neighbors that scored their own training rows reached .74 to 1."""
 TOGETHER, FLAWLESS = 0.15, 1.0 - 1e-9
 """Members err together where they rank the hard pairs worse than all pairs by this much (honest real members: by .3 to
-.7). Where they do not, as members made of the truth and noise, only one that makes no error at all stands out."""
+.7). Where they do not, as members made of the truth and noise, only one that makes no error at all, on these pairs and
+on all others, stands out: in 2 of 25 sets of 240 samples an honest member made none on some 80 hard positives."""
 LEAST_CELLS = 30
 """Fewest hard positives to judge by. A choice."""
 

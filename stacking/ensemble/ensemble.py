@@ -44,6 +44,7 @@ from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
 from stacking.process.progress import steps
 
+NO_POSITIVE = "no label has a positive: neither weights nor thresholds could be learned from such a truth"
 TUNING_COST = 1.0
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
 
@@ -215,6 +216,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             method = create_method(self.method, random_state=self.random_state, metric=name_or_metric(self.metric))
             tuned_on = self._fit_method(counted, method, folds)
         self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
+        if counted.y_true is not None and not counted.y_true.any():
+            self.report_["notes"] = [*self.report_.get("notes", ()), NO_POSITIVE]
         return self, tuned_on
 
     def check_parameters(

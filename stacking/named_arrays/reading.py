@@ -196,7 +196,7 @@ def holds_named(values: Sequence[Any]) -> bool:
     """
     kinds = {type(value): value for value in values}
     return any(
-        hasattr(value, "to_numpy")
+        (hasattr(value, "to_numpy") and hasattr(value, "__len__"))  # a time stamp of pandas is one value
         or is_frame(value)
         or is_tensor(value)
         or isinstance(value, np.ma.MaskedArray | Mapping)

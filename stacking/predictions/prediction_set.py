@@ -278,7 +278,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         Raises
         ------
         ValueError
-            If all rows weigh 0.
+            If all rows weigh 0, or no cell of one that does not is known.
         """
         return self._only_counted
 
@@ -293,6 +293,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         if self.y_true is None:
             weight = None if kept.sample_weight is None else relative_weights(kept.sample_weight)
             return kept._with(sample_weight=weight)._counted_alone()
+        self.truth.check_counted()
         truth = self.truth.only_counted()
         y_true = truth.y_true.view(np.uint8)
         parts = {"y_known": truth.y_known, "sample_weight": truth.sample_weight, "groups": truth.groups}

@@ -70,13 +70,15 @@ def _write_inputs(place: Path) -> None:
     save_predictions(one, place / "d.npz")
     lines = [f"photo0-{row},{'vwxyz'[row % 5]}" for row in range(160)]
     (place / "truth.csv").write_text("\n".join(["id,labels", *lines]) + "\n")
+    thresholds = {"format": "labelstack thresholds", "thresholds": dict.fromkeys("vwxyz", 0.4)}
+    (place / "thresholds.json").write_text(json.dumps(thresholds))
     write_tiny_photos(place / "photos", 16, 6)
     (place / "recipe.toml").write_text(TRAINING_RECIPE)
 
 
 FIT = "fit p.npz --method mean --out"
 TRAIN = "train recipe.toml --device cpu --out"
-REPORT = ("report.html", "report.md", "leaderboard.json", "manifest.json")
+REPORT = ("report.html", "report.md", "leaderboard.json", "leaderboard.csv", "manifest.json")
 LABELS = ("out.csv", "out.npz", "out.csv.manifest.json")
 COMMANDS = {
     "pack a bundle": Command("pack p.npz --drop a --out out.npz", written=("out.npz",)),
@@ -100,6 +102,19 @@ COMMANDS = {
         (f"{FIT} e", "predict e other.npz --out out.csv --scores-out out.npz"),
         LABELS,
     ),
+    "predict, tables of scores": Command(
+        "predict e new.npz --out out.csv --scores-out scores.csv",
+        (f"{FIT} e",),
+        ("out.csv", "scores.csv", "out.csv.manifest.json"),
+    ),
+    "predict, scores as parquet": Command(
+        "predict e new.npz --overwrite --out out.csv --scores-out scores.parquet",
+        (f"{FIT} e", "predict e other.npz --out out.csv --scores-out scores.parquet"),
+        ("out.csv", "scores.parquet", "out.csv.manifest.json"),
+    ),
+    "predict --thresholds": Command(
+        "predict e new.npz --thresholds thresholds.json --out out.csv --scores-out out.npz", (f"{FIT} e",), LABELS
+    ),
     "evaluate": Command("evaluate e new.npz --out out", (f"{FIT} e",)),
     "compare": Command("compare p.npz --methods mean,greedy --folds 2 --out out", differs=REPORT),
     "compare --overwrite": Command(
@@ -115,6 +130,12 @@ COMMANDS = {
         "data download urls.json --allow-private --connections 2 --out out", differs=("ledger.sqlite",)
     ),
     "train": Command(f"{TRAIN} out", differs=("manifest.json", "done.json", "history.csv")),
+    "report": Command("report run --methods mean --out out", (f"{TRAIN} run",), differs=REPORT),
+    "report --overwrite": Command(
+        "report run --methods mean --seed 1 --overwrite --out out",
+        (f"{TRAIN} run", "report run --methods mean --out out"),
+        differs=REPORT,
+    ),
     "explain": Command("explain run --images photos --top 1 --device cpu --out out", (f"{TRAIN} run",)),
     "ablation": Command(
         "ablation run --baseline m --out out",
@@ -182,6 +203,12 @@ def _read_database(path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",), path
 
 
+def _read_parquet(path: Path) -> None:
+    from pyarrow import parquet
+
+    parquet.read_table(path)
+
+
 def _is_closed(path: Path) -> None:
     assert path.read_bytes().endswith(b"\n"), path
 
@@ -199,6 +226,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
     ".jpg": _read_photo,
     ".png": _read_photo,
+    ".parquet": _read_parquet,
     ".csv": _is_closed,
     ".html": _ends_with("</html>"),
     ".svg": _ends_with("</svg>"),
@@ -348,7 +376,7 @@ def main() -> int:
     port = serve() if "data download" in names else 0
     import lightgbm  # noqa: F401 - loaded once, before the forks
 
-    if {"train", "explain", "ablation", "data ingest", "data describe"} & set(names):
+    if {name.split()[0] for name in names} & {"train", "report", "explain", "ablation", "data"}:
         import base_models.runs.inference
         import base_models.runs.out_of_fold  # noqa: F401
     troubles = 0

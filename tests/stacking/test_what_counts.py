@@ -17,6 +17,7 @@ from stacking._checks import check_groups
 from stacking.combiners.auto.race import AutoCombiner
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.meta_learners import LabelwiseLogistic, PairLightGBM, PerLabelStacker
+from stacking.combiners.registry import create_method
 from stacking.combiners.voting import WeightedVoting
 from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.combiners.voting.objectives.registry import list_objectives
@@ -150,7 +151,7 @@ def test_groups_without_a_name_are_no_groups():
 
 
 def test_groups_that_are_neither_numbers_nor_names_are_refused():
-    with pytest.raises(TypeError, match=r"groups must be integers or strings: got 1\.5"):
+    with pytest.raises(TypeError, match=r"groups must be integers, text or dates: got 1\.5"):
         check_groups([1.5, 2.0], 2)
     with pytest.raises(ValueError, match="groups must hold one value per sample"):
         check_groups([1, 2, 3], 2)
@@ -413,3 +414,72 @@ def test_weights_keep_their_ratios_and_lose_their_unit():
         truth = Truth.check(np.ones((4, 1), np.uint8), sample_weight=weight * scale)
         assert truth.sample_weight.tolist() == [3.0, 1.0, 2.0, 0.0]
     assert Truth.check(np.ones((2, 1), np.uint8), sample_weight=[1e-200, 1e200]).sample_weight[0] == 1.0
+
+
+# -- truths from which nothing can be learned --------------------------------------------------------------------------
+
+
+def test_a_truth_without_a_known_cell_is_refused_wherever_something_is_learned():
+    y_true, nothing = np.eye(20, 3, dtype=np.uint8), np.zeros((20, 3), bool)
+    scores = np.random.default_rng(0).random((2, 20, 3)).astype(np.float32)
+    part, weight = ~nothing, np.ones(20)
+    part[:10], weight[10:] = False, 0  # the known cells are in rows of weight 0
+    for metadata in ({"y_known": nothing}, {"y_known": part, "sample_weight": weight}):
+        given = PredictionSet(
+            scores, [f"s{row}" for row in range(20)], ["a", "b"], list("xyz"), y_true=y_true, **metadata
+        )
+        for learn in (
+            lambda given=given: StackingEnsemble("mean").fit(given),
+            lambda given=given: StackingEnsemble("auto").fit(given),
+            lambda given=given: create_method("logistic").fit(given),
+            lambda given=given: compare(given, ["mean"], n_splits=2),
+            lambda metadata=metadata: tune_thresholds(scores[0], y_true, **metadata),
+        ):
+            with pytest.raises(ValueError, match="y_known must be True somewhere: got no known cell among 20 samples"):
+                learn()
+        known = PredictionSet(scores, [f"t{row}" for row in range(20)], ["a", "b"], list("xyz"), y_true=y_true)
+        with pytest.raises(ValueError, match="y_known must be True somewhere"):
+            compare(known, ["mean"], holdout=given)
+
+
+def test_a_truth_without_positives_is_said():
+    rng = np.random.default_rng(0)
+    fitted = StackingEnsemble("mean", random_state=0).fit(rng.random((2, 30, 3)), np.zeros((30, 3)))
+    assert any("no label has a positive" in note for note in fitted.report_["notes"])
+    some = np.zeros((30, 3), np.uint8)
+    some[::2, 0] = 1
+    fitted = StackingEnsemble("mean", random_state=0).fit(rng.random((2, 30, 3)), some)
+    assert not any("no label has a positive" in note for note in fitted.report_.get("notes", ()))
+
+
+@pytest.mark.parametrize("missing", ["", " ", "nan", "NaN", "None", "NaT", "<NA>", None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_every_spelling_of_a_missing_group_stands_alone(missing, as_array):
+    groups = ["a", missing, "a", missing]
+    given = np.array([str(group) for group in groups]) if as_array else groups
+    numbers = Truth.check(np.ones((4, 1), np.uint8), groups=given).groups
+    assert numbers.tolist() == [0, 1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        [pd.Timestamp("2020-01-01"), pd.NaT, pd.Timestamp("2020-01-01")],
+        pd.to_datetime(pd.Series(["2020-01-01", None, "2020-01-01"])),
+        np.array(["2020-01-01", "NaT", "2020-01-01"], dtype="M8[D]"),
+        pd.DatetimeIndex(["2020-01-01", None, "2020-01-01"]),
+    ],
+    ids=["list", "series", "array", "index"],
+)
+def test_dates_are_groups(dates):
+    assert Truth.check(np.ones((3, 1), np.uint8), groups=np.asarray(dates)).groups.tolist() == [0, 1, 0]
+    given = PredictionSet(np.full((1, 3, 1), 0.5), list("abc"), ["m"], ["x"], y_true=[[0], [1], [0]])
+    assert given.with_groups(dates).truth.groups.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, {1, 2}, (1, 2)], ids=["dict", "set", "tuple"])
+def test_a_collection_is_no_group(value):
+    groups = np.empty(3, dtype=object)
+    groups[:] = ["a", value, "b"]
+    with pytest.raises(TypeError, match=r"groups must be integers, text or dates: got .*, a (dict|set|tuple)"):
+        check_groups(groups, 3)

@@ -250,3 +250,12 @@ def test_members_of_truth_and_noise_of_their_own_raise_no_alarm():
         report = check_predictions(list(y_scores.astype(np.float32)), y_true)
         alarms += [finding for finding in report.findings if finding.severity in ("red", "yellow")]
     assert not alarms
+
+
+def test_members_of_equal_noise_raise_no_alarm():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        y_true = rng.random((240, 4)) < 0.4
+        y_scores = np.clip(0.3 + 0.35 * y_true + 0.2 * rng.normal(size=(3, 240, 4)), 0, 1)
+        report = check_predictions(y_scores, y_true)
+        assert not [finding for finding in report.findings if finding.severity in ("red", "yellow")]

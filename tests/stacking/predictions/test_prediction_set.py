@@ -108,7 +108,7 @@ def test_coverage_given_must_agree_with_the_scores(rng):
     ({"sample_weight": [1, -1, 1]}, ValueError, "sample_weight must be finite and not negative: got -1.0 at row 1"),
     ({"sample_weight": [0, 0, 0]}, ValueError, "sample_weight must not be zero everywhere"),
     ({"groups": [1, 2]}, ValueError, "groups must hold one value per sample"),
-    ({"groups": [1.0, 2.0, 3.5]}, TypeError, "groups must be integers or strings: got 3.5"),
+    ({"groups": [1.0, 2.0, 3.5]}, TypeError, "groups must be integers, text or dates: got 3.5"),
     ({"folds": [0, 1, -2]}, ValueError, "folds must be integers from −1 up: got -2"),
     ({"folds": ["a", "b", "c"]}, ValueError, "folds must be integers"),
     ({"covers": np.ones((3, 2))}, ValueError, "covers must have 2 rows: got 3"),
