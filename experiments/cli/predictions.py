@@ -153,11 +153,13 @@ def optimize(
                 return
             warn_of_faults(opened, given, show)
             with show.progress("searching") as progress, report_progress(progress):
-                found = search_weights(opened, output, objective=objective if metric is None else metric, limits=limits, **search)
+                found = search_weights(
+                    opened, output, objective=objective if metric is None else metric, limits=limits, **search
+                )
         show.data({"out": out, **json.loads((out / "weights.json").read_text())})
         weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
         show.table(["member", Column("weight", "score")], [[name, weight] for name, weight in weights])
-        score = f"micro-F1 {write_score(found['in_sample_micro_f1'])} at threshold {found['threshold']:.3f}"
+        score = f"micro-F1 {write_score(found['in_sample_micro_f1'])} at threshold {write_score(found['threshold'])}"
         if metric is not None:
             score = f"{find_metric(metric).title} {write_score(found['in_sample_score'])}, {score}"
         show.result(f"{score}, on the rows that chose the weights ({found['n_evaluations']:,} evaluations)")

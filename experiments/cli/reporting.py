@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ProgressCallback = Callable[..., None]
 PLAIN_LINE_SECONDS = 5.0
 """Without a terminal, a progress line is written at most this often: a choice that keeps logs short."""
+BAR_WIDTH = 16
+"""Characters of a bar: a choice that leaves room for what is being done on a line of 80."""
 
 _PACKAGES = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
 
@@ -195,10 +197,15 @@ class _PlainLines:
         if now - self._last < PLAIN_LINE_SECONDS:
             return
         self._last = now
-        left = (now - self._start) * (total - done) / done if done else float("nan")
-        estimate = f", about {_duration(left)} left" if done else ""
+        estimate = _time_left(self._start, done, total)
         share = f"{done:.0%}" if total == 1.0 else f"{done:,.12g} of {total:,.12g}"
         typer.echo(f"{description or self._description}: {share}{estimate}", err=True)
+
+
+def _time_left(started: float, done: float, total: float) -> str:
+    """Say how long the rest takes at the pace so far; rich's own estimate knows the last half minute only."""
+    left = (time.monotonic() - started) * (total - done) / done if done else math.nan
+    return f", about {_duration(left)} left" if done else ""
 
 
 def _echo(text: str) -> None:
@@ -228,29 +235,23 @@ def _bar(description: str) -> Iterator[ProgressCallback]:
     """Show a bar with an estimate on a terminal."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[share]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=BAR_WIDTH),
+        TextColumn("{task.fields[share]}{task.fields[left]}"),
+        TextColumn("{task.description}"),  # last: where the line ends, the innermost step is what is cut off
     )
+    started = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=None, share="")
+        task = bar.add_task(description, total=None, share="", left="")
 
         def show(done: float, total: float, description: str = "") -> None:
             changes: dict[str, Any] = {"description": escape(description)} if description else {}
             share = f"{done:.0%}" if total == 1.0 else f"{done:,.12g} of {total:,.12g}"
-            bar.update(task, completed=done, total=total, share=share, **changes)
+            left = _time_left(started, done, total)
+            bar.update(task, completed=done, total=total, share=share, left=left, **changes)
 
         yield show
 

@@ -9,6 +9,7 @@ from stacking.decision_rules import never_predicted
 from stacking.metrics.gain_ladder import describe_gain
 from stacking.metrics.named import DEFAULT_METRIC, Metric
 from stacking.report.notebook import Card, render_card
+from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
     from stacking.combiners.combiner import Combiner
@@ -37,9 +38,9 @@ class EnsembleReport(dict[str, Any]):
 
     def __str__(self) -> str:
         title, estimate = self.metric_title, self.estimate
-        worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {estimate:.4f}"
+        worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {write_score(estimate)}"
         lines = [f"method {self['method']}: {worth}"]
-        tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
+        tried = ", ".join(f"{rule} {write_score(score)}" for rule, score in self["rules"].items())
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
             lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
