@@ -71,7 +71,6 @@ def cma_es(
     check_positive_int("n_iterations", n_iterations)
     check_number("step", step, low=0.0, high=1.0, open_low=True)
     check_number("penalty", penalty, low=0.0)
-    n_plane = search.n_dimensions - 1
     size = _population(search.n_dimensions) if population_size is None else population_size
     check_positive_int("population_size", size, minimum=4)
     starts, losses = search.evaluate_starts()

@@ -19,7 +19,6 @@ from optimizers._simplex import FloatArray, project_to_simplex
 from optimizers.registry import register_optimizer
 from optimizers.search import Search
 
-
 USUAL_GRADIENTS = 12
 """Gradients until it converges on the log loss of real members: 10 to 12 on the tabular data sets."""
 
