@@ -145,7 +145,10 @@ def _change_in_place(
         raise ValueError(f"--split cannot write into the store it reads: {str(store)!r}; give another --out.")
     index = read_index(store)
     if not holds_predictions(store, predictions, dtype=index.dtype):
-        pack_predictions(predictions, store, dtype=index.dtype, by_label=bool(index.by_label), overwrite=True)
+        wants_by_label = bool(index.by_label) or index.wants_by_label
+        pack_predictions(predictions, store, dtype=index.dtype, by_label=wants_by_label, overwrite=True)
+    elif index.wants_by_label:  # a kill has stopped this very change before the copy was written
+        add_by_label_copy(store)
     if plan.dropped or added is not None:
         change_store(store, added=added, dropped=plan.dropped)
     if plan.by_label:

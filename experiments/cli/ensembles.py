@@ -326,4 +326,5 @@ def evaluate(
                 for row in leaderboard["rows"]
             ],
         )
-        show.result(f"report: {out / 'report.html'}; to try other thresholds: {out / 'thresholds.html'}")
+        page = out / "thresholds.html"  # none for a rule that decides sample by sample
+        show.result(f"report: {out / 'report.html'}{f'; to try other thresholds: {page}' if page.exists() else ''}")

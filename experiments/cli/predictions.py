@@ -77,7 +77,11 @@ def pack(
     """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.packing import PackingPlan, repack
+        from stacking.files.journal import finish_interrupted
 
+        for place in (out, rest_out):
+            if place is not None:  # before the files of a store that is changed in place are opened by their names
+                finish_interrupted(place)
         added = dict(split_model_option(value) for value in add or [])
         logits = choose_logits(from_logits, logits_of)
         of_opened, of_added = _share_out(logits, added)
@@ -238,6 +242,7 @@ def compare(
         from stacking.comparison import compare as compare_methods
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.metrics import find_metric, metric_name
+        from stacking.metrics.named import DEFAULT_METRIC
         from stacking.predictions import load_predictions
         from stacking.process.progress import report_progress
         from stacking.report import Column
@@ -263,7 +268,8 @@ def compare(
         decided = {"image_rules": None if rules is None else rules.as_dict(), "fit_time_limit": fit_time_limit}
         request = build_manifest("compare", hashes, {**options, **decided})
         inputs = input_paths(holdout, *given.paths)
-        show.next("fit", *given.arguments, "--out", free_name("ensemble"))
+        asked = [] if by == DEFAULT_METRIC else ["--metric", metric]
+        show.next("fit", *given.arguments, *asked, "--out", free_name("ensemble"))
         with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "leaderboard.json"):
                 return
@@ -283,11 +289,12 @@ def compare(
                 )
             write_comparison(found, output)
         show.data({"out": out, **json.loads((out / "leaderboard.json").read_text())})
+        is_macro = found.metric.title == "macro-F1"  # then the other average stands beside it
         show.table(
             ["method", "kind", Column(found.metric.title, "score"), Column("95 % interval", "interval"),
-             Column("macro-F1", "score"), Column("CPU time", "seconds")],
-            [[row.method, row.kind, row.score, write_interval(row.low, row.high), row.macro_f1, row.cpu_seconds]
-             for row in found.rows],
+             Column("micro-F1" if is_macro else "macro-F1", "score"), Column("CPU time", "seconds")],
+            [[row.method, row.kind, row.score, write_interval(row.low, row.high),
+              row.micro_f1 if is_macro else row.macro_f1, row.cpu_seconds] for row in found.rows],
         )  # fmt: skip
         for failure in found.failures:
             show.note(f"not scored: {failure.name}: {failure.reason}")

@@ -198,7 +198,8 @@ def count_passes(member: "MemberConfig", run: "TrainingRun", rows: RowCounts, *,
     config, held = member.training, run.folds.validation_fraction
     shown = rows.learned * (1 - held) * config.train_share
     trained = shown * sum(_epoch_share(config, member.size, epoch) for epoch in range(config.epochs))
-    validated = rows.learned * held * config.epochs
+    # after each epoch the validation rows, and as many training rows, are scored
+    validated = (rows.learned * held + min(rows.learned * held, shown)) * config.epochs
     finished = rows.held_out + rows.rest * run.folds.n_networks
     n_photos = rows.held_out + rows.rest
     if run.folds.scheme != "out-of-fold":

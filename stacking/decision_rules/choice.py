@@ -208,17 +208,17 @@ def choose_thresholds(
             measured[name] = metric.measure(predictions.truth, decided, y_score)
     chosen = rule
     if rule == "auto":
-        chosen = _steadiest(measured) if measured else metric.rules.race
+        chosen = _steadiest(measured, metric.rules.margin) if measured else metric.rules.race
     tuned = tuner.tune(chosen, metric=metric)
     scores = {name: one.value for name, one in measured.items()}
     return ThresholdChoice(tuned.thresholds, tuned.by_sample, chosen, scores)
 
 
-def _steadiest(measured: dict[str, Measurement]) -> str:
+def _steadiest(measured: dict[str, Measurement], margin: float) -> str:
     """Return the steadiest rule that no later one clearly beats; an untuned one that is first need only be beaten."""
     chosen, *others = measured
     for number, rule in enumerate(others):
-        clearly = 0.0 if number == 0 and chosen == "half" else 1.0
+        clearly = 0.0 if number == 0 and chosen == "half" else margin
         chosen = rule if paired_gain(measured[rule], measured[chosen]).exceeds(clearly) else chosen
     return chosen
 

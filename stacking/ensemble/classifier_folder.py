@@ -7,6 +7,7 @@ combines the classifiers is kept as `StackingEnsemble.save` keeps it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Collection, Mapping
@@ -18,6 +19,7 @@ import numpy as np
 from stacking.combiners.multilabel_bases import FittedBase
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.files.atomic_files import atomic_write_bytes, sha256_file
+from stacking.files.journal import finish_interrupted
 from stacking.files.output_folder import OutputFolder
 from stacking.files.output_rules import ResultKind
 from stacking.files.untrusted import check_plain_file, damage_of, read_json
@@ -123,6 +125,8 @@ def read_classifier_folder(
         If a file is missing or was changed, or holds a type that is not trusted; the error names it.
     """
     place = Path(folder)
+    with contextlib.suppress(OSError):  # its files keep their names, so a kill can leave two stacks mixed
+        finish_interrupted(place)
     manifest = read_json(place / MANIFEST, "stack")
     if _files_of(manifest) is None or manifest.get("schema") != 1:
         raise ValueError(f"{place} must be a folder that StackingMultilabelClassifier.save wrote in this version.")

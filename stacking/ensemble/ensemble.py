@@ -561,7 +561,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
         if self.sample_rule_ is not None:
-            digest.update(np.append(self.sample_rule_.intercept, [self.sample_rule_.slope, self.sample_rule_.beta]))
+            rule = self.sample_rule_
+            digest.update(np.append(rule.intercept, [rule.slope, rule.beta]).astype(np.float64).tobytes())
         return digest.hexdigest()
 
     @property

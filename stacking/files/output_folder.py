@@ -1,8 +1,8 @@
 """Where results go: a folder is claimed, the result written whole, and only then brought to its names.
 
 A new result is written into a temporary folder inside its own, then moved to its names with the manifest last, so that
-an earlier one stays until the new one is whole; a move that a kill stopped is finished by the next writer, from a
-journal. The folder is locked meanwhile. What may be replaced, `stacking.files.output_rules` decides.
+an earlier one stays until the new one is whole; a move that a kill stopped is finished by the next writer, see
+`stacking.files.journal`. The folder is locked meanwhile. What may be replaced, `stacking.files.output_rules` decides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -21,14 +21,13 @@ from typing import Any, Self
 from stacking.files.atomic_files import (
     OutputRefusedError,
     atomic_write_json,
-    is_temporary_name,
     named_error,
     run_lock,
     sweep_stale_temps,
-    sync_folder,
     temporary_path,
 )
 from stacking.files.ending import run_all
+from stacking.files.journal import check_way, finish_move
 from stacking.files.output_rules import (
     JOURNAL,
     ResultKind,
@@ -40,7 +39,6 @@ from stacking.files.output_rules import (
     is_regular,
     list_foreign,
     owned_names,
-    read_json_object,
     read_manifest,
 )
 
@@ -98,6 +96,7 @@ class OutputFolder:
         self.path, self.kind, self.overwrite = Path(folder), kind, overwrite
         self.request = None if request is None else hash_request(request)
         self.staging: Path | None = None
+        self._links: Path | None = None  # a second temporary folder, see `_link_to_names`
         self._inputs = tuple(inputs)
         self._lock: contextlib.AbstractContextManager[None] | None = None
         self._is_new = False
@@ -155,6 +154,9 @@ class OutputFolder:
                 f"{self.path} must be empty: it holds {foreign[0]!r}, and out must be a new or empty folder, or hold "
                 f"{self.kind.name} to replace."
             )
+        if is_regular(self.path / JOURNAL):  # what is there is known when the move that a kill stopped is finished
+            check_not_input(self.path, self._inputs, is_folder=True)
+            return
         if owned and not self.overwrite and not self.is_there:
             raise OutputRefusedError(
                 f"{self.path} already holds {self.kind.name}: choose another folder or pass overwrite=True "
@@ -206,22 +208,24 @@ class OutputFolder:
         """
         stamped = dict(manifest) if self.request is None else {**manifest, "request": self.request}
         written, owned = self.written, self.owned
+        self._check_moves(stamped, written)
         if not written & owned or self.kind.rename is None:
-            self._move(stamped, written)
+            self._move(self._prepare(self.path_of(self.kind.manifest), stamped, written, owned))
             return
         # Files with the names of the earlier result's would replace those one by one, and a reader in between would
         # find a mixture. Under fresh names both results lie there whole, and one rename, of the manifest, swaps them.
+        # The old names are free then, and are taken by a second step, again with one rename of the manifest.
         fresh = _fresh_names(self.path, sorted(written))
+        renamed = self.kind.rename(stamped, fresh)
         for name, other in fresh.items():
             self.path_of(name).replace(self.path_of(other))
-        self._move(self.kind.rename(stamped, fresh), set(fresh.values()))
-        try:  # the old names are free now: take them, again by one rename of the manifest
-            for name, other in fresh.items():
-                self.path_of(name).hardlink_to(self.path / other)
-        except OSError:  # a file system without hard links: the new names stay
-            self.discard()
-            return
-        self._move(stamped, written)
+        first = self._prepare(self.path_of(self.kind.manifest), renamed, fresh.values(), owned)
+        if self._link_to_names(fresh) and self._links is not None:
+            between = {*(self.kind.names_in(renamed) or ()), self.kind.manifest}
+            second = self._prepare(self._links / self.kind.manifest, stamped, written, between)
+            atomic_write_json(self._links / JOURNAL, second)
+            first["next"] = self._links.name
+        self._move(first)
 
     @property
     def written(self) -> set[str]:
@@ -230,31 +234,54 @@ class OutputFolder:
             return set()
         return {path.relative_to(self.staging).as_posix() for path in self.staging.rglob("*") if path.is_file()}
 
-    def _move(self, manifest: Mapping[str, Any], written: set[str]) -> None:
-        """Bring files to their names, the manifest last; a kill leaves a journal by which this is finished."""
-        marker, owned = self.kind.manifest, self.owned
-        listed = set(self.kind.names_in(manifest) or ())
+    def _check_moves(self, manifest: Mapping[str, Any], written: set[str]) -> None:
+        """Raise if the manifest does not list what was written, or something that is not ours is in the way."""
+        owned, listed = self.owned, set(self.kind.names_in(manifest) or ())
         if written - listed or listed - written - owned:
             raise RuntimeError(f"the manifest of {self.kind.name} must list what was written: {sorted(written)}")
-        moves = [*sorted(written), marker]
-        for name in moves:
-            _check_way(self.path, name)
+        for name in [*sorted(written), self.kind.manifest]:
+            check_way(self.path, name)
             if name not in owned and os.path.lexists(self.path / name):
                 raise OutputRefusedError(_not_ours(self.path / name, self.kind))
-        atomic_write_json(self.path_of(marker), manifest)
+
+    def _prepare(
+        self, place: Path, manifest: Mapping[str, Any], written: Iterable[str], owned: Collection[str]
+    ) -> dict[str, Any]:
+        """Write a manifest beside the files that it lists; return the journal of bringing all of them to their names.
+
+        The manifest is the last of the moves; what only the manifest before it lists goes when it is in place.
+        """
+        atomic_write_json(place, manifest)
+        marker = self.kind.manifest
+        stale = sorted(set(owned) - set(self.kind.names_in(manifest) or ()) - {marker})
+        return {"from": place.parent.name, "moves": [*sorted(written), marker], "stale": stale}
+
+    def _link_to_names(self, fresh: Mapping[str, str]) -> bool:
+        """Give the files their own names, too, in a second temporary folder; False where a disk has no hard links."""
+        self._links = temporary_path(self.path)
+        try:
+            for name, other in fresh.items():
+                (self._links / name).parent.mkdir(parents=True, exist_ok=True)
+                (self._links / name).hardlink_to(self.path_of(other))
+        except OSError:  # the fresh names stay
+            shutil.rmtree(self._links, ignore_errors=True)
+            return False
+        return True
+
+    def _move(self, journal: Mapping[str, Any]) -> None:
+        """Bring files to their names; a kill leaves the journal, by which this is finished."""
         # The journal, itself complete or absent, is written when all files are: before it nothing has moved, after it
-        # every step may be done twice. The manifest is the last of the moves; stale files go when it is in place.
-        source = "" if self.staging is None else self.staging.name
-        stale = sorted(owned - listed - {marker})
-        atomic_write_json(self.path / JOURNAL, {"from": source, "moves": moves, "stale": stale})
-        self.staging = None  # from here on the move is under way, and is not taken back
+        # every step may be done twice.
+        atomic_write_json(self.path / JOURNAL, journal)
+        self.staging = self._links = None  # from here on the move is under way, and is not taken back
         finish_move(self.path)
 
     def discard(self) -> None:
         """Remove what was written and not committed."""
-        if self.staging is not None:
-            shutil.rmtree(self.staging, ignore_errors=True)
-            self.staging = None
+        for place in (self.staging, self._links):
+            if place is not None:
+                shutil.rmtree(place, ignore_errors=True)
+        self.staging = self._links = None
 
     def close(self) -> None:
         """Remove what was written and not committed, and free the folder."""
@@ -329,45 +356,6 @@ def hash_request(request: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def finish_move(folder: Path) -> None:
-    """Finish bringing a result to its names, where a journal says that this was started.
-
-    Parameters
-    ----------
-    folder : Path
-        A locked folder.
-
-    Raises
-    ------
-    OutputRefusedError
-        If the journal names files outside the folder.
-    OSError
-        If a file cannot be moved.
-    """
-    path = folder / JOURNAL
-    if not is_regular(path):
-        return
-    journal = read_json_object(path) or {}
-    staging = folder / str(journal.get("from"))
-    if not is_temporary_name(staging.name) or staging.is_symlink():
-        raise OutputRefusedError(f"{path} is damaged: it names {staging.name!r}; remove it.")
-    moves = [check_name(name) for name in journal.get("moves", [])]
-    for name in moves:
-        source, target = staging / name, _check_way(folder, name)
-        if not source.is_file():  # moved before the kill
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
-    for part in {(folder / name).parent for name in moves}:
-        sync_folder(part)
-    for name in journal.get("stale", []):
-        stale = _check_way(folder, check_name(name))
-        if is_regular(stale):
-            stale.unlink()
-    path.unlink()
-    shutil.rmtree(staging, ignore_errors=True)
-
-
 def _fresh_names(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Return for each name one of the same form, with another number, that nothing has."""
     fresh: dict[str, str] = {}
@@ -382,16 +370,6 @@ def _fresh_names(folder: Path, names: Iterable[str]) -> dict[str, str]:
         fresh[name] = other
         taken.add(other)
     return fresh
-
-
-def _check_way(folder: Path, name: str) -> Path:
-    """Return a file's path after checking that no link and nothing but folders lies on the way to it."""
-    place = folder
-    for part in PurePosixPath(name).parts[:-1]:
-        place = place / part
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
-            raise OutputRefusedError(f"{place} must be a folder of its own, and no link: remove it.")
-    return folder / name
 
 
 def _not_ours(path: Path, kind: ResultKind) -> str:

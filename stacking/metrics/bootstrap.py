@@ -72,10 +72,12 @@ def resample(measurement: Measurement, *, n_bootstrap: int = 1000, random_state:
     Returns
     -------
     ndarray of float64, shape (n_bootstrap,)
-        Values of the metric.
+        Values of the metric, moved so that their mean is the value on the rows themselves: a resample leaves some rare
+        labels without positives, and an average over labels falls by that, which says nothing about the answers.
     """
     draws = iter_draws(measurement.n_units, n_bootstrap, random_state)
-    return np.concatenate([measurement.resample(drawn) for drawn in draws])
+    values = np.concatenate([measurement.resample(drawn) for drawn in draws])
+    return np.asarray(values - values.mean() + measurement.value)
 
 
 def iter_draws(n_units: int, n_bootstrap: int, random_state: int) -> Iterator[DoubleArray]:

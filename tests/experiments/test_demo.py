@@ -138,7 +138,7 @@ def test_both_splits_and_every_rule_are_scored_as_scikit_learn_would(done, repor
     rules = next(rows for caption, rows in tables.items() if caption.startswith("The ensemble's scores decided"))
     assert len(rules) == 6
     method = next(row[0] for row in both if row[0].startswith("ensemble"))[len("ensemble (") : -1]
-    ensemble, tuned_on = StackingEnsemble(method, random_state=0).fit_cross_fitted(fitting)
+    ensemble, tuned_on = StackingEnsemble(method, random_state=0).fit_out_of_fold(fitting)
     for row, rule in zip(rules, ("half", "single", "exact-micro-f1", "cyclic"), strict=False):
         y_pred = apply_thresholds(ensemble.predict_proba(new), tune_thresholds(tuned_on.y_score, y_old, rule))
         micro = [

@@ -331,7 +331,15 @@ def gain_section(comparison: ComparisonResults) -> Section | None:
         for step in ladder.steps
     ]
     total = ladder.final - ladder.start
-    rows.append(["together", total, "", f"from {ladder.start_name} with one threshold to {ladder.final_name}"])
+    start = f"{ladder.start_name} with one threshold" if comparison.metric.needs_decisions else ladder.start_name
+    rows.append(
+        [
+            "together",
+            total,
+            "",
+            f"from {start} to {ladder.final_name}",
+        ]
+    )
     table = Table(
         ["cause", Column("gain", "gain"), Column("95 % limits", "interval"), "what is compared"],
         rows,

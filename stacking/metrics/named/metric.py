@@ -38,12 +38,15 @@ class ServingRules:
         One threshold for all labels.
     per_label : str
         One threshold for each label.
+    margin : float
+        Standard errors by which a rule must beat a steadier one to be chosen.
     """
 
     choices: tuple[str, ...] = ("half", "single", "cross-validated", "exact-micro-f1")
     race: str = "single"
     single: str = "single"
     per_label: str = "exact-micro-f1"
+    margin: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

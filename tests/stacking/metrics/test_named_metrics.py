@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from stacking.metrics import find_metric, list_metrics, register_metric
+from stacking.metrics.bootstrap import resample
 from stacking.metrics.named.registry import unregister_metric
 from stacking.truth import Truth
 
@@ -332,3 +333,15 @@ def test_what_is_missing_is_named() -> None:
         find_metric("zero_one_loss")([[1, 0]], y_pred=[[1, 0]], y_known=[[True, False]])
     with pytest.raises(TypeError, match="metric must be a name"):
         find_metric(3)  # type: ignore[arg-type]
+
+
+def test_resampled_averages_over_rare_labels_are_centered_at_the_value() -> None:
+    rng = np.random.default_rng(0)
+    truth = Truth.check(rng.random((300, 60)) < np.geomspace(0.004, 0.3, 60))
+    decided = truth.y_true ^ (rng.random((300, 60)) < 0.05)
+    measured = find_metric("macro-f1").measure(truth, decided, None)
+    bare = measured.resample(rng.multinomial(300, np.full(300, 1 / 300), size=300).astype(float))
+    assert bare.mean() < measured.value - 0.003  # labels that a resample leaves without positives count as 0
+    values = resample(measured, n_bootstrap=300)
+    assert_allclose(values.mean(), measured.value)
+    assert_allclose(values.std(), bare.std(), rtol=0.2)
