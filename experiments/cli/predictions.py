@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.completion import complete_metric, complete_optimizer
 from experiments.cli.options import (
     FromLogits,
     GivenImageRules,
@@ -103,7 +104,13 @@ def pack(
 def optimize(
     *,
     out: OutFolder,
-    optimizer: Annotated[str, typer.Option(help="greedy, hill-climbing, pso or slsqp.")] = "greedy",
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            autocompletion=complete_optimizer,
+            help="greedy, hill-climbing, pso, slsqp or another that `labelstack optimizers` lists.",
+        ),
+    ] = "greedy",
     objective: Annotated[
         str,
         typer.Option(
@@ -113,7 +120,10 @@ def optimize(
     ] = "micro-f1-best",
     metric: Annotated[
         str | None,
-        typer.Option(help="Search for this metric, as `fit` takes it, instead of --objective, and score by it."),
+        typer.Option(
+            autocompletion=complete_metric,
+            help="Search for this metric, as `fit` takes it, instead of --objective, and score by it.",
+        ),
     ] = None,
     mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
     start: Annotated[str, typer.Option(help="Weights to start from: uniform, convex or greedy.")] = "uniform",
