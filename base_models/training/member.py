@@ -47,6 +47,7 @@ from base_models.training.task import MemberTask, TrainedMember, base_rates, che
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.untrusted import read_json
 from stacking.metrics import log_loss
+from stacking.report.writing import write_score
 
 logger = logging.getLogger(__name__)
 
@@ -325,7 +326,8 @@ def _report_epoch(task: MemberTask, row: dict[str, Any], progress: Progress | No
     """Log an epoch and tell the callback."""
     message = (
         f"{task.place(row['epoch'])}: "
-        f"loss {row['loss']:.4f}, validation micro-F1 {row['validation_micro_f1']:.4f} at {row['threshold']:.2f}, "
+        f"loss {write_score(row['loss'])}, validation micro-F1 {write_score(row['validation_micro_f1'])} at "
+        f"{write_score(row['threshold'], 2)}, "
         f"{row['images_per_second']:.0f} images/s"
     )
     logger.info(message)

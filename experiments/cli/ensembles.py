@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.cli.completion import complete_method, complete_metric
 from experiments.cli.options import (
     GivenImageRules,
     GivenPredictions,
@@ -63,7 +64,10 @@ def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
 def fit(
     *,
     out: OutFolder,
-    method: Annotated[str, typer.Option(help="auto, or the name of one method as `compare` lists them.")] = "auto",
+    method: Annotated[
+        str,
+        typer.Option(autocompletion=complete_method, help="auto, or one method that `labelstack methods` lists."),
+    ] = "auto",
     time_limit: Annotated[float | None, typer.Option(help="Seconds that auto may take.")] = None,
     rule: Rule = "auto",
     metric: Metric = "micro-f1",
@@ -279,7 +283,10 @@ def evaluate(
     ] = False,
     metric: Annotated[
         str | None,
-        typer.Option(help="What to score by, as `fit` takes it; by default what the ensemble was fitted for."),
+        typer.Option(
+            autocompletion=complete_metric,
+            help="What to score by, as `fit` takes it; by default what the ensemble was fitted for.",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from experiments.cli.completion import complete_metric, complete_rule
+
 if TYPE_CHECKING:
     from experiments.cli.reporting import Reporter
     from stacking.decision_rules import ImageRules
@@ -57,16 +59,18 @@ Overwrite = Annotated[
 Rule = Annotated[
     str,
     typer.Option(
+        autocompletion=complete_rule,
         help="auto, or the decision rule that tunes the thresholds, with options after a colon: "
-        "micro-macro-f1, recall-at-least:recall=0.95, cost:fp=1,fn=5."
+        "micro-macro-f1, recall-at-least:recall=0.95, cost:fp=1,fn=5.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
 Metric = Annotated[
     str,
     typer.Option(
+        autocompletion=complete_metric,
         help="What to go by: micro-f1, macro-f1, samples-f1, micro-f0.5, map, roc-auc, log-loss, recall-at-5, "
-        "0.5*micro-f1+0.5*map, module:function and more."
+        "0.5*micro-f1+0.5*map, module:function and more.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors only.")]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.completion import complete_metric, complete_optimizer
 from experiments.cli.options import (
     FromLogits,
     GivenImageRules,
@@ -103,7 +104,13 @@ def pack(
 def optimize(
     *,
     out: OutFolder,
-    optimizer: Annotated[str, typer.Option(help="greedy, hill-climbing, pso or slsqp.")] = "greedy",
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            autocompletion=complete_optimizer,
+            help="greedy, hill-climbing, pso, slsqp or another that `labelstack optimizers` lists.",
+        ),
+    ] = "greedy",
     objective: Annotated[
         str,
         typer.Option(
@@ -113,7 +120,10 @@ def optimize(
     ] = "micro-f1-best",
     metric: Annotated[
         str | None,
-        typer.Option(help="Search for this metric, as `fit` takes it, instead of --objective, and score by it."),
+        typer.Option(
+            autocompletion=complete_metric,
+            help="Search for this metric, as `fit` takes it, instead of --objective, and score by it.",
+        ),
     ] = None,
     mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
     start: Annotated[str, typer.Option(help="Weights to start from: uniform, convex or greedy.")] = "uniform",
@@ -163,7 +173,7 @@ def optimize(
         show.data({"out": out, **json.loads((out / "weights.json").read_text())})
         weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
         show.table(["member", Column("weight", "score")], [[name, weight] for name, weight in weights])
-        score = f"micro-F1 {write_score(found['in_sample_micro_f1'])} at threshold {found['threshold']:.3f}"
+        score = f"micro-F1 {write_score(found['in_sample_micro_f1'])} at threshold {write_score(found['threshold'])}"
         if metric is not None:
             score = f"{find_metric(metric).title} {write_score(found['in_sample_score'])}, {score}"
         show.result(f"{score}, on the rows that chose the weights ({found['n_evaluations']:,} evaluations)")

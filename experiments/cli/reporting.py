@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ProgressCallback = Callable[..., None]
 PLAIN_LINE_SECONDS = 5.0
 """Without a terminal, a progress line is written at most this often: a choice that keeps logs short."""
+BAR_WIDTH, OTHER_COLUMNS = 16, 54
+"""Characters of a bar, a choice, and of all but what is being done: the time, the bar, share and time left."""
 
 _PACKAGES = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
 
@@ -161,18 +163,19 @@ class _TrainingLines:
 
     def __init__(self, write: Callable[[str], Any], seconds: float) -> None:
         self._write, self._seconds = write, seconds
-        self._last = time.monotonic()
+        self._start = self._last = time.monotonic()
 
     def __call__(self, event: "TrainingEvent") -> None:
         now = time.monotonic()
         if event.kind in ("step", "photos", "fold") and now - self._last >= self._seconds:
             self._last = now
-            self._write(_place_in_training(event))
+            self._write(_place_in_training(event, now - self._start))
 
 
-def _place_in_training(event: "TrainingEvent") -> str:
-    """Say where a training is."""
-    left = f", about {_duration(event.seconds_left)} left" if math.isfinite(event.seconds_left) else ""
+def _place_in_training(event: "TrainingEvent", elapsed: float) -> str:
+    """Say where a training is, what share of its time is over, and how long the rest takes."""
+    share = elapsed / max(elapsed + event.seconds_left, 1e-9)
+    left = f", {share:.0%}, about {_duration(event.seconds_left)} left" if math.isfinite(share) else ""
     if event.kind == "photos":
         return f"photos: {event.step:,} of {event.n_steps:,}{left}"
     if event.kind == "fold":
@@ -195,10 +198,15 @@ class _PlainLines:
         if now - self._last < PLAIN_LINE_SECONDS:
             return
         self._last = now
-        left = (now - self._start) * (total - done) / done if done else float("nan")
-        estimate = f", about {_duration(left)} left" if done else ""
+        estimate = _time_left(self._start, done, total)
         share = f"{done:.0%}" if total == 1.0 else f"{done:,.12g} of {total:,.12g}"
         typer.echo(f"{description or self._description}: {share}{estimate}", err=True)
+
+
+def _time_left(started: float, done: float, total: float) -> str:
+    """Say how long the rest takes at the pace so far; rich's own estimate knows the last half minute only."""
+    left = (time.monotonic() - started) * (total - done) / done if done else math.nan
+    return f", about {_duration(left)} left" if done else ""
 
 
 def _echo(text: str) -> None:
@@ -228,29 +236,25 @@ def _bar(description: str) -> Iterator[ProgressCallback]:
     """Show a bar with an estimate on a terminal."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[share]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=BAR_WIDTH),
+        TextColumn("{task.fields[share]}{task.fields[left]}"),
+        TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=None, share="")
+    started, console = time.monotonic(), Console(stderr=True)
+    room = max(console.width - OTHER_COLUMNS, 8)  # else rich narrows the bar
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(description, total=None, share="", left="")
 
         def show(done: float, total: float, description: str = "") -> None:
-            changes: dict[str, Any] = {"description": escape(description)} if description else {}
+            cut = description if len(description) <= room else f"{description[: room - 1]}…"
+            changes: dict[str, Any] = {"description": escape(cut)} if description else {}
             share = f"{done:.0%}" if total == 1.0 else f"{done:,.12g} of {total:,.12g}"
-            bar.update(task, completed=done, total=total, share=share, **changes)
+            left = _time_left(started, done, total)
+            bar.update(task, completed=done, total=total, share=share, left=left, **changes)
 
         yield show
 

@@ -15,10 +15,10 @@ from stacking.predictions.prediction_set import PredictionSet
 
 QUICK_ROWS, QUICK_LABELS = 1_000, 30
 """Rows and labels of the quick look: enough for the faults that ruin a blend. Choices."""
-QUICK_SCORES, LEAST_ROWS = 300_000, 400
+QUICK_SCORES, LEAST_ROWS = 200_000, 300
 """Scores that are looked at, of which many members leave fewer rows, and the fewest rows even then: at .15 µs of CPU a
-score, a look takes some 50 ms. Shuffled and inverted members, and those that have seen their rows, are found in 400
-rows as in 1,000 (`tests/stacking/diagnosis`). Choices."""
+score, a look takes some 30 ms. Shuffled and inverted members are found in 300 rows as in 1,000, and so are those that
+have seen their rows (`tests/stacking/diagnosis`). Choices."""
 
 
 def quick_findings(predictions: PredictionSet) -> list[Finding]:

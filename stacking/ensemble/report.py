@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from stacking._earlier_names import warn_of_earlier_name
 from stacking.decision_rules import never_predicted
-from stacking.metrics.gain_ladder import describe_gain
 from stacking.metrics.named import DEFAULT_METRIC, Metric
 from stacking.report.notebook import Card, render_card
+from stacking.report.writing import write_gain, write_score
 
 if TYPE_CHECKING:
     from stacking.combiners.combiner import Combiner
@@ -37,9 +37,9 @@ class EnsembleReport(dict[str, Any]):
 
     def __str__(self) -> str:
         title, estimate = self.metric_title, self.estimate
-        worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {estimate:.4f}"
+        worth = "nothing could be held out" if estimate is None else f"cross-fitted {title} {write_score(estimate)}"
         lines = [f"method {self['method']}: {worth}"]
-        tried = ", ".join(f"{rule} {score:.4f}" for rule, score in self["rules"].items())
+        tried = ", ".join(f"{rule} {write_score(score)}" for rule, score in self["rules"].items())
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
             lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
@@ -108,3 +108,24 @@ def describe_choice(
             "cross_fitted_score": score,
         }
     return report
+
+
+def describe_gain(steps: list[dict[str, Any]], title: str = "micro-F1") -> list[str]:
+    """Write the steps of a fitted ensemble as lines.
+
+    Parameters
+    ----------
+    steps : list of dict
+        ``cause``, ``gain`` (None if not measured) and ``explanation`` of each.
+    title : str, default="micro-F1"
+        The metric's.
+
+    Returns
+    -------
+    list of str
+        One line each, after a heading; none where there are no steps.
+    """
+    lines = [f"what each step brought, in cross-fitted {title}, from the best member with one threshold:"]
+    for step in steps:
+        lines.append(f"  {step['cause']:<17} {write_gain(step['gain']):<5}  {step['explanation']}")
+    return lines if steps else []

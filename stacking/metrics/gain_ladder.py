@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -161,25 +160,3 @@ def attribute_gain(
         steps.append(GainStep(cause, state.score - current.score, low, high, text))
         current = state
     return Ladder(names[0], ends[0].score, names[1], ends[1].score, tuple(steps))
-
-
-def describe_gain(steps: list[dict[str, Any]], title: str = "micro-F1") -> list[str]:
-    """Write the steps of a fitted ensemble as lines.
-
-    Parameters
-    ----------
-    steps : list of dict
-        ``cause``, ``gain`` (None if not measured) and ``explanation`` of each.
-    title : str, default="micro-F1"
-        The metric's.
-
-    Returns
-    -------
-    list of str
-        One line each, after a heading; none where there are no steps.
-    """
-    lines = [f"what each step brought, in cross-fitted {title}, from the best member with one threshold:"]
-    for step in steps:
-        gain = "      —" if step["gain"] is None else f"{step['gain']:+.4f}"
-        lines.append(f"  {step['cause']:<17} {gain}  {step['explanation']}")
-    return lines if steps else []

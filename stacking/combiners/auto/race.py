@@ -35,6 +35,7 @@ from stacking.metrics.paired_difference import paired_gain
 from stacking.predictions import PredictionSet
 from stacking.process.deadline import TimeLimitReached, within
 from stacking.process.progress import steps
+from stacking.report.writing import write_cell, write_gain, write_score
 from stacking.ties import first_best
 
 _log = logging.getLogger(__name__)
@@ -443,11 +444,11 @@ def _describe(ranked: Sequence[AutoEntry], skipped: Sequence[AutoEntry], reason:
     if len(chosen) == 1:
         lines = [f"auto chose {chosen[0].name}: {reason}"]
     else:
-        names = ", ".join(f"{entry.name} ({entry.weight:.2f})" for entry in chosen)
+        names = ", ".join(f"{entry.name} ({write_cell(entry.weight, 'percent')})" for entry in chosen)
         lines = [f"auto averages {names}: {reason}"]
     lines += [
-        f"  {entry.name:<17} {entry.score:.4f}  {0.0 - (entry.behind or 0.0):+.4f} ± {entry.standard_error:.4f}"
-        f"  {entry.seconds:.1f} s"
+        f"  {entry.name:<17} {write_score(entry.score)}  {write_gain(0.0 - (entry.behind or 0.0))} ± "
+        f"{write_score(entry.standard_error)}  {write_cell(entry.seconds, 'seconds')}"
         for entry in ranked
     ]
     lines += [f"  {entry.name:<17} left out: {entry.reason}" for entry in skipped]

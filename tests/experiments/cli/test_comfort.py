@@ -162,6 +162,27 @@ def test_completion_names_the_commands(shell):
     assert "evaluate" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("fit --method ridge-c", "ridge-context"),
+        ("fit --rule micro-m", "micro-macro-f1"),
+        ("compare --metric macro", "macro-f1"),
+        ("optimize --optimizer differ", "differential-evolution"),
+    ],
+)
+def test_completion_names_what_may_be_chosen(typed, wanted):
+    env = {
+        **os.environ,
+        "_LABELSTACK_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"labelstack {typed}",
+        "COMP_CWORD": "3",
+    }
+    code = "import sys; sys.argv[0] = 'labelstack'; from experiments.cli import app; app(prog_name='labelstack')"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert wanted in done.stdout.split()
+
+
 def test_completion_can_be_installed(tmp_path):
     env = {**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     code = "import sys; sys.argv[0] = 'labelstack'; from experiments.cli import app; app(prog_name='labelstack')"

@@ -1,6 +1,7 @@
 import logging
 import os
 import pty
+import re
 import subprocess
 import sys
 import warnings
@@ -58,9 +59,9 @@ def test_training_events_say_where_and_how_long(capsys, clock):
 
     with Reporter().training() as progress:
         clock.now = 6.0
-        progress(TrainingEvent("step", "resnet", 0, 5, 2, 4, 10, 40, 120.0, seconds_left=3700.0))
+        progress(TrainingEvent("step", "resnet", 0, 5, 2, 4, 10, 40, 120.0, seconds_left=294.0))
         progress(TrainingEvent("step", "resnet", 0, 5, 2, 4, 11, 40, 120.0))  # too soon
-    expected = "resnet, fold 1/5, epoch 2/4, step 10/40, 120 images/s, about 1:01:40 left\n"
+    expected = "resnet, fold 1/5, epoch 2/4, step 10/40, 120 images/s, 2%, about 0:04:54 left\n"
     assert capsys.readouterr().err == expected
 
 
@@ -98,3 +99,28 @@ def test_a_bar_on_a_terminal(tmp_path):
     assert "drawing photos" in shown
     assert "6 of 6" in shown  # as in a log; a share of the whole is written in percent
     assert done.stdout.decode().startswith("6 photos: ")
+
+
+def test_a_bar_says_share_time_left_and_what_is_done_on_a_line_of_80():
+    leader, follower = pty.openpty()
+    code = "\n".join(
+        [
+            "import time",
+            "from experiments.cli.reporting import Reporter",
+            "with Reporter().progress('comparing') as tell:",
+            "    time.sleep(0.3)",
+            "    tell(0.25, 1.0, 'label-context, fold 2/5: label-context: held-out scores: fold 3/5')",
+            "    time.sleep(0.3)",
+        ]
+    )
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], env=environment, stderr=follower, timeout=120, check=True)
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    line = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.replace("\n", "\r"))
+    last = next(part for part in reversed(line.split("\r")) if "25%" in part).rstrip()
+    assert "25%, about 0:00:01 left label-context, fold" in last
+    assert last.endswith("…")
+    assert sum(sign in "━╺╸" for sign in last) == 16
+    assert len(last) <= 80

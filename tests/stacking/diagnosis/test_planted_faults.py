@@ -259,3 +259,19 @@ def test_members_of_equal_noise_raise_no_alarm():
         y_scores = np.clip(0.3 + 0.35 * y_true + 0.2 * rng.normal(size=(3, 240, 4)), 0, 1)
         report = check_predictions(y_scores, y_true)
         assert not [finding for finding in report.findings if finding.severity in ("red", "yellow")]
+
+
+@pytest.mark.parametrize("plant", [shuffle, invert, make_constant, see_the_truth], ids=lambda plant: plant.__name__)
+def test_the_quick_look_finds_what_ruins_a_blend_of_many_members(honest, plant):
+    from stacking.diagnosis import quick_findings
+    from stacking.predictions import PredictionSet
+
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        y_scores, y_true = honest(seed, n_samples=1200)
+        logits = np.repeat(np.log(y_scores / (1 - y_scores)), 10, axis=0)
+        members = 1 / (1 + np.exp(-logits - rng.normal(size=logits.shape)))
+        assert quick_findings(PredictionSet(members, y_true=y_true)) == []
+        members[7] = plant(members[7], y_true, rng)
+        red = quick_findings(PredictionSet(members, y_true=y_true))
+        assert [(one.member, one.check) for one in red] == [("model7", FAULTS[plant])]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stacking.metrics.gain_ladder import State, attribute_gain, describe_gain
+from stacking.ensemble.report import describe_gain
+from stacking.metrics.gain_ladder import State, attribute_gain
 
 
 def test_steps_are_differences_and_add_up(rng):
@@ -24,4 +25,4 @@ def test_a_step_that_was_not_measured_says_so():
     assert [step.gain for step in ladder.steps] == [None, None, pytest.approx(0.2), None, 0.0]
     assert "did not run" in ladder.steps[0].explanation
     assert describe_gain([]) == []
-    assert any("—" in line for line in describe_gain([vars(step) for step in ladder.steps]))
+    assert any("–" in line for line in describe_gain([vars(step) for step in ladder.steps]))
