@@ -104,7 +104,7 @@ ENDS_SAFELY = re.compile(
     [\w.\[\]]+\ =\ .*                                # putting a value back
     | for\ .*:\n\s+(\w+\.\w+\ =\ \w+|\w+\.remove\(\)) # of several
     | \w+\.(remove|release|cancel)\(\)               # hooks, locks and tasks, which do no input or output
-    | _\w+\.reset\(\w+\)                             # context variables
+    | _\w+\.(re)?set\(\w+\)                          # context variables
     | with\ contextlib\.suppress\(OSError\):\n\s+path\.unlink\(\)
     | if\ before\ is\ None:\n\s+os\.environ\.pop\(_VARIABLE,\ None\)\nelse:\n\s+os\.environ\[_VARIABLE\]\ =\ before
     | if\ here\ is\ not\ None:\n\s+os\.chdir\(here\)  # back to where the process was a moment ago
