@@ -13,6 +13,8 @@ from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
+from stacking.files.ending import ending_with
+
 Progress = Callable[..., None]
 SECONDS_BETWEEN = 0.2
 """How often the line is written anew, at most; a choice."""
@@ -78,10 +80,8 @@ def _notebook_line(description: str) -> Iterator[Progress]:
             text = f"{description}: {name}" if name else description
             handle.update(shown.HTML(_line(text, done / total, now - started)))
 
-    try:
+    with ending_with(lambda: handle.update(shown.HTML(""))):
         yield show
-    finally:
-        handle.update(shown.HTML(""))
 
 
 def _line(text: str, share: float, seconds: float) -> str:

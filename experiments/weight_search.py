@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from stacking.metrics import Metric
     from stacking.predictions import PredictionSet
 
-SCORING_COST = 0.2
-"""Usual time of scoring what was found, beside that of the search; for the time left only."""
+SCORING_COST = 0.1
+"""Usual time of scoring and writing beside that of a search of some seconds; for the time left only."""
 
 
 def search_weights(
