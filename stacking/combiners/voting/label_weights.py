@@ -196,7 +196,7 @@ class _GroupBlock:
     group_of: IndexArray
     kept: IndexArray
 
-    def evaluate(self, candidates: DoubleArray, criterion: Criterion, price: float = 0.0) -> DoubleArray:
+    def evaluate(self, candidates: DoubleArray, criterion: Criterion, price: float | None = None) -> DoubleArray:
         """Return what candidates (n_groups, k, n_members) are worth, summed over the labels of each group."""
         full = np.zeros((*candidates.shape[:2], len(self.covers)))
         np.put_along_axis(full, self.kept[:, None, :], candidates, axis=2)
