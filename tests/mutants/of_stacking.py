@@ -318,8 +318,8 @@ FILES = (
     Mutant(
         "the manifest is moved first",
         "stacking/files/output_folder.py",
-        "moves = [*sorted(written), marker]",
-        "moves = [marker, *sorted(written)]",
+        '"moves": [*sorted(written), marker]',
+        '"moves": [marker, *sorted(written)]',
         (f"{STORE}::test_killed_at_any_moment",),
     ),
     Mutant(

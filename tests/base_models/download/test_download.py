@@ -444,6 +444,15 @@ ENDS = {
 }
 
 
+@pytest.fixture
+def heeds_interrupts():
+    """Let Ctrl-C arrive: a process in the background, or one of pytest-xdist's, may have been told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize("afterwards", [None, OSError(errno.EIO, "the disk is gone")], ids=str)
 def test_what_ends_a_download_comes_out_of_it(server, write_urls, tmp_path, monkeypatch, how, afterwards):
