@@ -26,6 +26,7 @@ from stacking.combiners.meta_learners.logit_stacker import (
     usable_with_context,
 )
 from stacking.combiners.meta_learners.training_rows import TrainingRows
+from stacking.process.progress import advance
 
 Fitted = TypeVar("Fitted")
 
@@ -132,7 +133,7 @@ def fit_pass(rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: Logisti
         fitted = apply_logistic(features, coefficients)
         return FittedPass(added, coefficients, fitted, fitted, float(cell_log_loss(rows, fitted).sum()))
     held_out, aligned = np.empty((2, *rows.y_true.shape))
-    for held in rows.fold_masks:
+    for number, held in enumerate(rows.fold_masks, start=1):
         own = fit_logistic(
             [feature[~held] for feature in features],
             rows.y_true[~held],
@@ -144,4 +145,5 @@ def fit_pass(rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: Logisti
         held_out[held] = apply_logistic([feature[held] for feature in features], own)
         middle = [feature[~held].mean(axis=0, keepdims=True) for feature in features]
         aligned[held] = held_out[held] + apply_logistic(middle, coefficients - own)
+        advance(number, len(rows.fold_masks))
     return FittedPass(added, coefficients, held_out, aligned, float(cell_log_loss(rows, held_out).sum()))

@@ -14,6 +14,7 @@ from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, a
 from stacking.combiners.meta_learners.training_rows import TrainingRows, describe_fallback, fill_gaps, prepare_rows
 from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
+from stacking.process.progress import advance, steps
 
 PENALTIES = (1.0, 30.0, 1000.0)
 """Candidates of ``penalty="auto"``, from hardly any draw to the pooled coefficients to a strong one. A choice; no
@@ -100,7 +101,15 @@ class LogitStacker(Combiner):
 
     def _fit_rows(self, rows: TrainingRows, strengths: tuple[float, ...], *, wants_scores: bool) -> DoubleArray:
         """Choose the penalty, fit all stages; return held-out logits where they are wanted, else nothing."""
-        strength = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
+        # a penalty costs one regression per fold, as the held-out scores of the stages do
+        with steps({"penalty": float(len(strengths) > 1) * len(strengths), "stages": 1.0 + wants_scores}) as begin:
+            begin("penalty")
+            strength = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
+            begin("stages")
+            return self._fit_with(rows, strength, wants_scores=wants_scores)
+
+    def _fit_with(self, rows: TrainingRows, strength: float, *, wants_scores: bool) -> DoubleArray:
+        """Remember what all stackers do, and fit the stages with this penalty."""
         self.n_rows_fitted_ = len(rows.y_true)
         self.constant_labels_ = rows.one_class
         self.fallback_report_, self.notes_ = describe_fallback(
@@ -111,12 +120,16 @@ class LogitStacker(Combiner):
 
     def _fit_stages(self, rows: TrainingRows, penalty: LogisticPenalty, *, wants_scores: bool) -> DoubleArray:
         """Fit the added features and the regressions on them; return held-out logits where they are wanted."""
-        added = self._fit_features(rows, penalty)
-        self.coefficients_ = fit_on_logits(rows, added, penalty)
-        if not wants_scores:
-            return np.empty((0, rows.y_true.shape[1]))
-        usable = usable_with_context(rows.usable, len(added))
-        return cross_fit_logits([*rows.logits, *added], rows, usable, penalty, start=self.coefficients_)
+        n_more = float(len(rows.fold_masks)) if wants_scores else 0.0
+        with steps({"fit on all rows": 1.0, "held-out scores": n_more}) as begin:
+            begin("fit on all rows")
+            added = self._fit_features(rows, penalty)
+            self.coefficients_ = fit_on_logits(rows, added, penalty)
+            if not wants_scores:
+                return np.empty((0, rows.y_true.shape[1]))
+            begin("held-out scores")
+            usable = usable_with_context(rows.usable, len(added))
+            return cross_fit_logits([*rows.logits, *added], rows, usable, penalty, start=self.coefficients_)
 
     def _n_folds(self, strengths: tuple[float, ...]) -> int:
         """Return how many inner folds are needed."""
@@ -250,9 +263,11 @@ def choose_penalty(rows: TrainingRows, strengths: tuple[float, ...]) -> float:
     if not rows.fold_masks:
         return strengths[-1]
     losses = []
-    for strength in strengths:
-        held_out = cross_fit_logits(list(rows.logits), rows, rows.usable, logit_penalty(strength, len(rows.logits)))
-        losses.append(cell_log_loss(rows, held_out).sum())
+    with steps({f"penalty {strength:g}": 1.0 for strength in strengths}) as begin:
+        for strength in strengths:
+            begin(f"penalty {strength:g}")
+            held_out = cross_fit_logits(list(rows.logits), rows, rows.usable, logit_penalty(strength, len(rows.logits)))
+            losses.append(cell_log_loss(rows, held_out).sum())
     return strengths[int(np.argmin(losses))]
 
 
@@ -288,7 +303,7 @@ def cross_fit_logits(
     if not masks:
         fitted = fit_logistic(features, rows.y_true, weight=rows.weight, usable=usable, penalty=penalty, start=start)
         return apply_logistic(features, fitted)
-    for held in masks:
+    for number, held in enumerate(masks, start=1):
         start = fit_logistic(
             [feature[~held] for feature in features],
             rows.y_true[~held],
@@ -298,6 +313,7 @@ def cross_fit_logits(
             start=start,
         )
         held_out[held] = apply_logistic([feature[held] for feature in features], start)
+        advance(number, len(masks))
     return held_out
 
 

@@ -37,7 +37,7 @@ def test_top_k_gives_every_sample_that_many(labelstack, bundle, held_back, tmp_p
 def test_a_named_rule_tunes_the_thresholds(labelstack, bundle, tmp_path):
     done = labelstack("fit", bundle, "--method", "mean", "--rule", "micro-macro-f1", "--out", tmp_path / "e")
     assert done.exit_code == 0, done.output
-    assert "decision rule micro-macro-f1 (micro-macro-f1 0." in done.stdout
+    assert "decision rule micro-macro-f1 (micro-macro-f1 ." in done.stdout
     loaded, fitted_on = StackingEnsemble.load(tmp_path / "e"), load_predictions(bundle)
     assert loaded.rule == "micro-macro-f1"
     expected = tune_thresholds(loaded.predict_proba(fitted_on), fitted_on.y_true, "micro-macro-f1")

@@ -20,7 +20,7 @@ def tiny_cases(draw):
     grid = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
     y_score = draw(hnp.arrays(np.float32, (n_samples, n_labels), elements=grid))
     y_true = draw(hnp.arrays(np.uint8, (n_samples, n_labels), elements=st.integers(0, 1)))
-    y_known = draw(st.none() | hnp.arrays(np.bool_, (n_samples, n_labels)))
+    y_known = draw(st.none() | hnp.arrays(np.bool_, (n_samples, n_labels)).filter(np.any))  # some cell is known
     weight = draw(st.none() | hnp.arrays(np.float64, n_samples, elements=st.sampled_from([0.5, 1.0, 3.0])))
     return y_score, y_true, {"y_known": y_known, "sample_weight": weight}
 
