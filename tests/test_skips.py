@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 CONFTEST = Path(__file__).with_name("conftest.py")
+BROWSER = CONFTEST.with_name("browser.py")  # whose fixtures conftest.py takes over
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ CONFTEST = Path(__file__).with_name("conftest.py")
 )
 def test_unexpected_skips_fail(tmp_path, body, listed, status, processes):
     (tmp_path / "conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "browser.py").write_text(BROWSER.read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "test_it.py").write_text(body + "\ndef test_other(): pass\n", encoding="utf-8")
     environment = {**os.environ, "LABELSTACK_SKIPS": "listed" if listed else ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *processes, str(tmp_path)]
