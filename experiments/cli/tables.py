@@ -53,8 +53,8 @@ def write_table(columns: Sequence[Column | str], rows: Sequence[Sequence[Cell]],
     >>> from stacking.report import Column
     >>> print(write_table(["method", Column("score", "score")], [["mean", 0.75], ["auto", 0.8]]))
     method  score
-    mean    .7500
-    auto    .8000
+    mean     .750
+    auto     .800
     """
     from stacking.report import Table
     from stacking.report.writing import write_cell

@@ -112,9 +112,9 @@ class LabelContextStacker(RidgeContext):
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> y_true = rng.integers(0, 2, (60, 2))
-    >>> LabelContextStacker().fit(rng.random((3, 60, 2)), y_true).coefficients_.shape
-    (2, 9)
+    >>> y_scores, y_true = rng.random((3, 60, 2)), rng.integers(0, 2, (60, 2))
+    >>> LabelContextStacker().fit(y_scores, y_true).predict_proba(y_scores).shape
+    (60, 2)
     """
 
     method: ClassVar[str] = "label-context"
