@@ -101,6 +101,13 @@ class Evaluation:
         """
         return self.report.verdict
 
+    def __repr__(self) -> str:
+        """Say the verdict, and list the ensemble and its members with their scores and limits."""
+        rows = self.leaderboard["rows"]
+        width = max((len(row["method"]) for row in rows), default=0)
+        lines = [f"{row['method']:<{width}}  {write_estimate(row['score'], row['low'], row['high'])}" for row in rows]
+        return "\n".join([self.verdict(), *lines])
+
     def _repr_html_(self) -> str:
         """Show the verdict and the scores in a notebook."""
         from stacking.report.notebook import Card, render_card

@@ -59,6 +59,16 @@ class Comparison(ComparisonResults):
 
         return write_verdict(self)
 
+    def __repr__(self) -> str:
+        """Say the verdict, and list the methods with their scores and limits."""
+        from stacking.report.writing import write_estimate
+
+        width = max((len(row.method) for row in self.rows), default=0)
+        rows = [
+            f"{row.method:<{width}}  {row.kind:<6}  {write_estimate(row.score, row.low, row.high)}" for row in self.rows
+        ]
+        return "\n".join([self.verdict(), *rows])
+
     def _repr_html_(self) -> str:
         """Show the verdict and the best rows in a notebook."""
         from stacking.comparison.presentation.notebook import comparison_card

@@ -180,3 +180,13 @@ def test_progress_is_the_callers_where_it_is_given(scores):
     seen = []
     ls.compare(scores, ["mean"], n_bootstrap=20, progress=lambda done, total, name: seen.append((done, total)))
     assert seen and seen[-1][0] == seen[-1][1]
+
+
+@pytest.mark.parametrize("name", ["comparison", "evaluation"])
+def test_at_the_prompt_a_result_is_its_verdict_and_a_line_per_method(results, name):
+    shown = results[name]
+    verdict, *rows = str(shown).splitlines()
+    assert verdict == shown.verdict() and repr(shown) == str(shown)
+    methods = [row.method for row in shown.rows] if name == "comparison" else list(shown.table["method"])
+    assert [row.split("  ")[0].strip() for row in rows] == methods
+    assert all(re.search(r"\.\d{3} \[.*\]$", row) for row in rows)
