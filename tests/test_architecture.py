@@ -70,7 +70,9 @@ def test_py_typed_is_packaged_with_each_package():
 
 
 def test_make_help_lists_the_commands():
-    output = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert re.findall(r"make (\S+)", output) == [
         "help",
         "setup",
@@ -93,7 +95,7 @@ def test_make_help_lists_the_commands():
 
 def test_the_demo_is_installed_without_the_developers_tools_and_setup_serves_it_too(tmp_path):
     def planned(target):
-        call = ["make", "-n", target, f"VENV={tmp_path}"]
+        call = ["make", "--no-print-directory", "-n", target, f"VENV={tmp_path}"]
         return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     demo, setup = planned("demo"), planned("setup")
@@ -115,7 +117,13 @@ def test_the_cpu_build_of_torch_is_asked_for_only_where_its_index_answers(tmp_pa
         program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     stamp = tmp_path / ".installed-demo"
-    subprocess.run(["make", str(stamp), f"VENV={tmp_path}"], cwd=ROOT, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        ["make", "--no-print-directory", str(stamp), f"VENV={tmp_path}"],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
     asked = reachable and not Path("/dev/nvidiactl").exists()
     assert ("--extra-index-url https://download.pytorch.org/whl/cpu" in log.read_text()) == asked
     assert log.read_text().endswith("-e .[train]\n") and stamp.exists()
