@@ -50,12 +50,19 @@ class TrainingRun:
         Threads of torch on the CPU; 0 takes what torch finds. The number is recorded, and a resumed run uses the
         recorded one.
     cache : {"auto", "memory", "none"}
-        Whether decoded photos are kept in memory; ``auto`` keeps them when they fit in ``cache_gib``.
+        Whether decoded photos are kept in memory; ``auto`` keeps them when they fit in ``cache_gib`` and are not packed
+        on the disk, from where the system itself keeps in memory what there is room for.
     cache_gib : float
         Memory for decoded photos, in GiB; only speed and memory depend on it.
     n_workers : int
         Processes that decode photos which are not kept in memory; -1 starts one per processor where a GPU trains, and
         none where a CPU does. Only speed depends on it.
+    photos_folder : str
+        Where packed photos are kept, see :mod:`base_models.packed`, so that several runs share them; empty keeps them
+        in ``RUN/photos``.
+    photos_gib : float
+        Largest disk space for the photos that this run packs, in GiB; more than that is decoded in every epoch, unless
+        it is kept in memory. 0 packs none. Only speed depends on it.
     features_folder : str
         Where precomputed features are kept, so that several runs share them; empty keeps them in ``RUN/features``.
     features_gib : float
@@ -74,6 +81,8 @@ class TrainingRun:
     cache: Literal["auto", "memory", "none"] = field(default="auto", metadata=NEUTRAL)
     cache_gib: float = field(default=4.0, metadata=NEUTRAL)
     n_workers: int = field(default=-1, metadata=NEUTRAL)
+    photos_folder: str = field(default="", metadata=NEUTRAL)
+    photos_gib: float = field(default=20.0, metadata=NEUTRAL)
     features_folder: str = field(default="", metadata=NEUTRAL)
     features_gib: float = field(default=20.0, metadata=NEUTRAL)
 

@@ -70,7 +70,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     started, cpu_started = time.monotonic(), time.process_time()
     reported, n_seen = started, 0
     losses: list[Tensor] = []  # read at the end: reading a GPU's waits for it
-    for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
+    for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches, reuse=True)):
         set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
         batch = _read_batch(task, (epoch, step), rows, pixels)
         while (loss := _try_step(learner, task, batch, epoch)) is None:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from experiments.cli.checking import check
-from experiments.cli.data import describe, download, ingest, synthesize
+from experiments.cli.data import describe, download, ingest, pack_photos, synthesize
 from experiments.cli.demonstration import demo
 from experiments.cli.ensembles import evaluate, fit, predict
 from experiments.cli.failures import GuardedGroup
@@ -35,6 +35,9 @@ data = typer.Typer(help="Make, fetch and clean data sets.", no_args_is_help=True
 data.command(epilog="Example: labelstack data synthesize --out fashionblocks --n-train 4000")(synthesize)
 data.command(epilog="Example: labelstack data download train.json --out raw --dry-run")(download)
 data.command(epilog="Example: labelstack data ingest raw --annotations train.json --out photos")(ingest)
+data.command(
+    "pack-photos", epilog="Example: labelstack data pack-photos recipe.toml new-photos --size 64 --out packed"
+)(pack_photos)
 data.command(epilog="Example: labelstack data describe recipe.toml --out description")(describe)
 app.command(epilog="Example: labelstack demo --predictions")(demo)
 app.command(epilog="Example: labelstack train recipe.toml --out run")(train)

@@ -126,6 +126,7 @@ COMMANDS = {
     "data synthesize": Command("data synthesize --n-train 30 --n-validation 0 --n-test 10 --out out"),
     "data describe": Command("data describe recipe.toml --out out"),
     "data ingest": Command("data ingest photos --workers 1 --size 64 --out out", differs=("ledger.sqlite",)),
+    "data pack-photos": Command("data pack-photos recipe.toml photos --size 32 --size 48 --workers 0 --out out"),
     "data download": Command(
         "data download urls.json --allow-private --connections 2 --out out", differs=("ledger.sqlite",)
     ),

@@ -33,6 +33,7 @@ def test_every_command_of_the_design_is_there():
         "data describe",
         "data download",
         "data ingest",
+        "data pack-photos",
         "data synthesize",
         "demo",
         "doctor",
