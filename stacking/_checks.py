@@ -381,8 +381,8 @@ def _group_text(value: Any, name: str) -> str:
             raise TypeError(f"{name} must be integers, text or dates: got {value!r}.")
         value = int(value)
     # A plain object's text is its address: each row would be a group of its own, unasked.
-    nameless = type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__
-    if isinstance(value, complex | np.complexfloating) or nameless or _is_collection(value):
+    nameless = isinstance(value, complex | np.complexfloating) or str(value) == object.__repr__(value)
+    if nameless or _is_collection(value):
         raise TypeError(f"{name} must be integers, text or dates: got {value!r}, a {type(value).__name__}.")
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     return "" if text.strip() in _MISSING else text
