@@ -237,7 +237,7 @@ def choose_device(device: str) -> str:
 
 def _say_ignored(recipe: TrainingRun, processes: Processes) -> None:
     """Say in one line that steps are not replayed here although members ask for it."""
-    asking = [member.name for member in recipe.members if member.training.cuda_graphs]
+    asking = [member.name for member in recipe.members if member.training.cuda_graphs is True]
     if asking and processes.is_first and not can_replay(processes.device, processes.count):
         logger.warning(
             "cuda_graphs of %s is ignored: it needs one process on a CUDA device, and there %s on %s",
