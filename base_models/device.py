@@ -277,6 +277,35 @@ def free_memory(device: str | torch.device) -> int:
     return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
+def reset_peak_device_memory(device: str | torch.device) -> None:
+    """Begin to measure how much of a GPU's memory is taken at most.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        A device; nothing happens on a CPU.
+    """
+    if is_cuda(device) and torch.cuda.is_available():
+        release_memory(device)
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_device_memory(device: str | torch.device) -> int:
+    """Return how much of a GPU's memory was taken at most since `reset_peak_device_memory`.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        A device.
+
+    Returns
+    -------
+    int
+        Bytes that torch held; 0 on a CPU.
+    """
+    return torch.cuda.max_memory_reserved(device) if is_cuda(device) and torch.cuda.is_available() else 0
+
+
 def ahead(make: Callable[[S], T], items: Iterable[S], n_ahead: int = 2) -> Iterator[T]:
     """Make things in order in a thread, some before they are asked for.
 

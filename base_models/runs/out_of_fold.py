@@ -84,7 +84,8 @@ def run_training(
     -----
     A member whose training fails is left out of the stores and recorded in ``manifest.json`` under ``failed_members``;
     the same command tries it again. On a CPU, a killed and resumed run gives bit for bit what an uninterrupted one
-    gives with the same number of threads; the number is recorded and used again. A kill costs at most one epoch.
+    gives with the same number of threads; the number is recorded and used again. A kill costs at most one epoch, and
+    what was trained while that epoch's checkpoint was being written.
 
     Started by ``torchrun`` or ``accelerate launch``, several processes share every batch and every scoring pass
     (:mod:`base_models.training.distributed`); only the first writes. A member that fails then ends the run.
