@@ -12,9 +12,9 @@ import contextlib
 import functools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -92,6 +92,54 @@ def send_photos(photos: Tensor, device: str | torch.device) -> Tensor:
     here.wait_stream(copies)
     there.record_stream(here)  # else the allocator could hand its memory out again while it is being read
     return there
+
+
+def snapshot(values: Any, device: str | torch.device) -> Callable[[], Any]:
+    """Copy what will change, so that its present state can be fetched from another thread.
+
+    Parameters
+    ----------
+    values : tensors, or dictionaries and lists that hold some
+        On the device.
+    device : str or torch.device
+        Where they are. A GPU copies them in its own memory and nobody waits; where that is full, to the CPU at once.
+
+    Returns
+    -------
+    callable
+        Returns the same dictionaries and lists with copies on the CPU; to be called once, by any thread.
+    """
+    if not is_cuda(device):
+        copies = _map_tensors(lambda tensor: tensor.detach().clone(), values)
+        return lambda: copies
+    try:
+        there = _map_tensors(lambda tensor: tensor.detach().clone(), values)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        release_memory(device)
+        here = _map_tensors(lambda tensor: tensor.detach().cpu(), values)
+        return lambda: here
+    copied = torch.cuda.current_stream(device).record_event()
+
+    def fetch() -> Any:
+        own = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(own):  # beside the training's, which goes on
+            own.wait_event(copied)
+            return _map_tensors(lambda tensor: tensor.cpu(), there)
+
+    return fetch
+
+
+def _map_tensors(change: Callable[[Tensor], Tensor], values: Any) -> Any:
+    """Change the tensors in dictionaries and lists, and copy those."""
+    if isinstance(values, Tensor):
+        return change(values)
+    if isinstance(values, Mapping):
+        return {key: _map_tensors(change, value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_map_tensors(change, value) for value in values]
+    return values
 
 
 @functools.cache
@@ -227,6 +275,35 @@ def free_memory(device: str | torch.device) -> int:
     """
     free, _ = torch.cuda.mem_get_info(device)
     return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def reset_peak_device_memory(device: str | torch.device) -> None:
+    """Begin to measure how much of a GPU's memory is taken at most.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        A device; nothing happens on a CPU.
+    """
+    if is_cuda(device) and torch.cuda.is_available():
+        release_memory(device)
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_device_memory(device: str | torch.device) -> int:
+    """Return how much of a GPU's memory was taken at most since `reset_peak_device_memory`.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        A device.
+
+    Returns
+    -------
+    int
+        Bytes that torch held; 0 on a CPU.
+    """
+    return torch.cuda.max_memory_reserved(device) if is_cuda(device) and torch.cuda.is_available() else 0
 
 
 def ahead(make: Callable[[S], T], items: Iterable[S], n_ahead: int = 2) -> Iterator[T]:

@@ -41,8 +41,9 @@ def canonical_recipe(config: Any) -> Any:
             if entry.metadata.get("neutral"):
                 continue
             default = entry.default_factory() if entry.default_factory is not dataclasses.MISSING else entry.default
-            if value != default:
-                plain[entry.name] = canonical_recipe(value)
+            inner = canonical_recipe(value)
+            if value != default and inner != canonical_recipe(default):  # or they differ in neutral settings only
+                plain[entry.name] = inner
         return plain
     if isinstance(config, Mapping):
         return {str(key): canonical_recipe(value) for key, value in config.items()}

@@ -6,8 +6,10 @@ Every setting that a later version adds has a neutral default, so that the recip
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
+
+from base_models.recipe.canonical import NEUTRAL
 
 RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("be at least 1", lambda value: value >= 1, ("epochs", "batch_size", "cycle_factor")),
@@ -127,10 +129,13 @@ class TrainingConfig:
         log loss on the validation rows, see :mod:`base_models.networks.per_label`.
     patience : int
         Epochs without a better validation score after which training stops; 0 never stops early.
-    cuda_graphs : bool
-        Replay steps as CUDA graphs on a single GPU wherever a trial shows that to be faster, see
-        :mod:`base_models.training.step_graph`; ignored elsewhere. Twice as fast for small networks, of no use for large
-        ones. Off by default: no card has shown yet that replayed steps train like launched ones.
+    cuda_graphs : {"auto", True, False}
+        Whether steps are replayed as CUDA graphs on a single GPU, see :mod:`base_models.training.step_graph`: ``auto``
+        where a trial at the real batch shows that to be faster, true wherever they can be recorded, false nowhere.
+        Twice as fast for small networks, of no use for large ones. Only speed and rounding depend on it.
+    sync_batch_norm : bool
+        Where several processes share every batch, let batch normalization see the whole batch instead of each
+        process's share of it: the network of one process, at the price of messages in every layer. For GPUs.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -174,7 +179,8 @@ class TrainingConfig:
     min_label_count: int = 0
     keep: Literal["best", "last", "best-per-label"] = "best"
     patience: int = 0
-    cuda_graphs: bool = False
+    cuda_graphs: bool | Literal["auto"] = field(default="auto", metadata=NEUTRAL)
+    sync_batch_norm: bool = False
 
     def __post_init__(self) -> None:
         for words, holds, names in RANGES:
@@ -185,7 +191,7 @@ class TrainingConfig:
             raise ValueError(f"shares must hold values in (0, 1]: got {list(self.shares)}.")
         if self.shares and self.sampling_alpha < 1:
             raise ValueError("shares must be empty where rows are drawn by label frequency: drop it or sampling_alpha.")
-        if self.cuda_graphs and self.precision == "float16":
+        if self.cuda_graphs is True and self.precision == "float16":
             raise ValueError(
                 "cuda_graphs must be false with precision 'float16', whose scale changes from step to step: got true; "
                 "drop one of the two, or take 'bfloat16'."

@@ -130,6 +130,7 @@ def mark_done(
             "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
             "starting_weights": trained.starting_weights,
             "seed": task.seed,
+            **trained.figures,
             **spent,
         },
     ).write(place)

@@ -85,7 +85,8 @@ def run_training(
     -----
     A member whose training fails is left out of the stores and recorded in ``manifest.json`` under ``failed_members``;
     the same command tries it again. On a CPU, a killed and resumed run gives bit for bit what an uninterrupted one
-    gives with the same number of threads; the number is recorded and used again. A kill costs at most one epoch.
+    gives with the same number of threads; the number is recorded and used again. A kill costs at most one epoch, and
+    what was trained while that epoch's checkpoint was being written.
 
     Started by ``torchrun`` or ``accelerate launch``, several processes share every batch and every scoring pass
     (:mod:`base_models.training.distributed`); only the first writes. A member that fails then ends the run.
@@ -240,7 +241,7 @@ def choose_device(device: str) -> str:
 
 def _say_ignored(recipe: TrainingRun, processes: Processes) -> None:
     """Say in one line that steps are not replayed here although members ask for it."""
-    asking = [member.name for member in recipe.members if member.training.cuda_graphs]
+    asking = [member.name for member in recipe.members if member.training.cuda_graphs is True]
     if asking and processes.is_first and not can_replay(processes.device, processes.count):
         logger.warning(
             "cuda_graphs of %s is ignored: it needs one process on a CUDA device, and there %s on %s",

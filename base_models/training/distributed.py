@@ -25,6 +25,7 @@ from base_models.device import is_cuda
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
 
 LONGEST_WAIT = timedelta(days=1)  # the others wait while the first checks a million photos or writes the stores
 
@@ -154,8 +155,8 @@ class Processes:
             answer = broadcast_object_list(answer)
         return cast(T, answer[0])
 
-    def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return this process's share of a batch; together the shares are the batch, each row once.
+    def shares(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return the processes' shares of a batch; together they are the batch, each row once.
 
         Parameters
         ----------
@@ -164,10 +165,10 @@ class Processes:
 
         Returns
         -------
-        ndarray of int64
-            A run of neighbors; sizes differ by one row at most.
+        list of ndarray of int64
+            By rank, each a run of neighbors; sizes differ by one row at most.
         """
-        return rows if self.count == 1 else np.array_split(rows, self.count)[self.rank]
+        return [rows] if self.count == 1 else np.array_split(rows, self.count)
 
     def sum(self, *values: float) -> tuple[float, ...]:
         """Add numbers up over the processes.
@@ -200,6 +201,36 @@ class Processes:
         """
         if self.count > 1:
             _reduce_in_place([p.grad for p in network.parameters() if p.grad is not None], "sum")
+
+    def share_batch_norm(self, network: N) -> N:
+        """Let batch normalization see the whole batch, of which each process holds a share.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            On the device.
+
+        Returns
+        -------
+        torch.nn.Module
+            The network, its layers of batch normalization in exchange for torch's ``SyncBatchNorm``; with one process
+            as it was.
+
+        Raises
+        ------
+        ValueError
+            If several processes compute on the CPU.
+        """
+        if self.count == 1:
+            return network
+        if not is_cuda(self.device):
+            raise ValueError(
+                f"sync_batch_norm must be false for {self.count} processes on the CPU, where torch has no such layer; "
+                "drop it, or train on GPUs."
+            )
+        from timm.layers import convert_sync_batchnorm
+
+        return cast(N, convert_sync_batchnorm(network))  # knows timm's own layers too
 
     def average_buffers(self, *networks: nn.Module) -> None:
         """Average what batch normalization has seen, as every process has seen another part of the batches.

@@ -7,8 +7,10 @@ normalization then sees the parts, so this is logged as a warning and recorded.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -60,19 +62,22 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     learner.network.train()
     order, sampled = _draw_rows(learner, task, epoch)
     whole = split_evenly(order, config.batch_size)
-    batches = [learner.processes.share(rows) for rows in whole]
+    shares_of = [learner.processes.shares(rows) for rows in whole]
+    batches = [shares[learner.processes.rank] for shares in shares_of]
     _check_shares(batches, task, learner.processes)
     task.photos.keep()  # so that decoding does not count as training
     if isinstance(task.photos, PhotoTensors):
         task.photos.serve(learner.device)
-    if learner.graphs is not None:
-        learner.graphs.begin_epoch()
+    for way in (learner.graphs, learner.shared):
+        if way is not None:
+            way.begin_epoch()
     started, cpu_started = time.monotonic(), time.process_time()
     reported, n_seen = started, 0
     losses: list[Tensor] = []  # read at the end: reading a GPU's waits for it
     for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches, reuse=True)):
         set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
-        batch = _read_batch(task, (epoch, step), rows, pixels)
+        others = [share for rank, share in enumerate(shares_of[step]) if rank != learner.processes.rank]
+        batch = _read_batch(task, (epoch, step), rows, pixels, others)
         while (loss := _try_step(learner, task, batch, epoch)) is None:
             _cut_finer(learner, task, epoch, len(rows), progress)
         if learner.average is not None:
@@ -123,19 +128,23 @@ def _check_shares(batches: list[NDArray[np.int64]], task: MemberTask, processes:
 
 @dataclass(frozen=True)
 class _Batch:
-    """What a step learns from, as it lies in memory: rows, photos, truth, what of it is known, the share of mixing."""
+    """What a step learns from, as it lies in memory: rows, photos, truth, what of it is known, the share of mixing.
+
+    With several processes it is this one's share; ``elsewhere`` is what the rows of the others weigh.
+    """
 
     rows: NDArray[np.int64]
     pixels: Tensor
     target: Tensor
     mask: Tensor | None
     mixed: float | None
+    elsewhere: float = 0.0
 
     def weights(self) -> Tensor:
         """Return each row's weight in the batch's mean."""
         if self.mask is None:
             return torch.ones(len(self.rows))
-        return (self.mask if self.mixed is None else self.mask * self.mask.flip(0)).sum(dim=1)
+        return _weigh(self.mask, self.mixed)
 
     def parts(self, n_parts: int) -> list[NDArray[np.int64]]:
         """Cut the batch; where photos are mixed in pairs, first with last, both of a pair are in the same part."""
@@ -147,15 +156,32 @@ class _Batch:
         return [np.unique(np.concatenate([part, n_rows - 1 - part])) for part in parts]
 
 
-def _read_batch(task: MemberTask, place: tuple[int, int], rows: NDArray[np.int64], pixels: Tensor) -> _Batch:
-    """Bring photos and truth of a batch together, and draw how it is mixed."""
+def _weigh(mask: Tensor, mixed: float | None) -> Tensor:
+    """Return the weights of rows of which not all is known."""
+    return (mask if mixed is None else mask * mask.flip(0)).sum(dim=1)
+
+
+def _read_batch(
+    task: MemberTask,
+    place: tuple[int, int],
+    rows: NDArray[np.int64],
+    pixels: Tensor,
+    others: Sequence[NDArray[np.int64]] = (),
+) -> _Batch:
+    """Bring photos and truth of a batch together, and draw how it is mixed; the others' rows are weighed only."""
     config, epoch = task.member.training, place[0]
     mixed = None
     if config.mixup and epoch < config.epochs - config.mixup_off_epochs:
         # the last number keeps uses of one seed apart: 1 for RandAugment, 2 for label sampling, 3 here
         mixed = float(np.random.default_rng((task.seed, *place, 3)).beta(config.mixup, config.mixup))
     target, mask = _targets(task, rows)
-    return _Batch(rows, pixels, target, mask, mixed)
+    # all processes know what is annotated; only a photo that one of them could not read now is missed by the others
+    known = None if task.y_known is None else task.y_known
+    elsewhere = sum(
+        len(share) if known is None else float(_weigh(torch.from_numpy(known[share]).float(), mixed).sum())
+        for share in others
+    )
+    return _Batch(rows, pixels, target, mask, mixed, elsewhere)
 
 
 def _show(
@@ -179,21 +205,27 @@ def _show(
 def _try_step(learner: Learner, task: MemberTask, batch: _Batch, epoch: int) -> Tensor | None:
     """Take one step of the optimizer and return the loss before it; None, and no step, where memory is too small."""
     weights = batch.weights()
-    (total,) = learner.processes.sum(float(weights.sum()))
+    weighed, clip_norm = (weights, float(weights.sum()) + batch.elsewhere), task.member.training.clip_norm
     learner.optimizer.zero_grad(set_to_none=True)
-    loss: Tensor | None = None
+    if learner.shared is not None and learner.shared.overlap:
+        loss = _add_gradients(learner, task, batch, epoch, weighed)
+        _step(learner, clip_norm)
+        return loss
+    found: Tensor | None = None
     try:
-        loss = _add_gradients(learner, task, batch, epoch, (weights, total))
+        found = _add_gradients(learner, task, batch, epoch, weighed)
         claim_state(learner.optimizer)  # the first step takes memory too, and half of one cannot be taken back
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        loss = None
-    if learner.processes.sum(float(loss is None))[0]:  # in any process
+        found = None
+    if learner.processes.sum(float(found is None))[0]:  # in any process
         return None
     learner.processes.sum_gradients(learner.network)
-    _step(learner, task.member.training.clip_norm)
-    return loss
+    _step(learner, clip_norm)
+    if learner.shared is not None:
+        learner.shared.count_step()
+    return found
 
 
 def _add_gradients(
@@ -202,10 +234,11 @@ def _add_gradients(
     """Add up the gradients of a batch's parts, given the weights of rows and of the whole, and return its loss."""
     weights, total = weighed
     loss_sum = torch.zeros((), device=learner.device)
-    for part in batch.parts(learner.n_parts):
+    parts = batch.parts(learner.n_parts)
+    for number, part in enumerate(parts):
         shown = _show(learner, task, batch, part, epoch)
         share = float(weights[torch.from_numpy(part)].sum()) / total if total else 0.0
-        passes = partial(_pass_through, learner, share)
+        passes = partial(_pass_through, learner, share, is_last=number == len(parts) - 1)
         reads = learner.loss.entries is None and shown[2] is not None  # ranking asks which rows have known labels
         if learner.graphs is None or share != 1 or reads:
             loss_sum += passes(*shown)
@@ -214,10 +247,15 @@ def _add_gradients(
     return loss_sum
 
 
-def _pass_through(learner: Learner, share: float, photos: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+def _pass_through(
+    learner: Learner, share: float, photos: Tensor, target: Tensor, mask: Tensor | None, *, is_last: bool = True
+) -> Tensor:
     """Pass forward and backward, and return the loss; its share in a batch's counts."""
-    with arithmetic(learner.precision, learner.device):
-        logits = compute_logits(learner.network, photos, learner.precision)
+    shared = learner.shared
+    sending = contextlib.nullcontext() if shared is None else shared.part(is_last=is_last)
+    with arithmetic(learner.precision, learner.device), sending:
+        network = learner.network if shared is None else shared.passing()
+        logits = compute_logits(network, photos, learner.precision)
         loss = learner.loss(logits, target, mask) * share
         auxiliary = learner.network.take_auxiliary_logits()
         if auxiliary is not None:

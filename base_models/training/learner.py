@@ -12,6 +12,7 @@ from base_models.training.distributed import Processes
 from base_models.training.losses import MultilabelLoss, create_loss
 from base_models.training.optimization import create_average, create_optimizer, create_scaler
 from base_models.training.sampling import LabelSampler, create_sampler
+from base_models.training.shared_gradients import SharedGradients
 from base_models.training.step_graph import StepGraphs, can_replay
 from base_models.training.task import MemberTask, known_truth, positive_counts
 
@@ -45,7 +46,9 @@ class Learner:
     scaler : torch.amp.GradScaler or None
         Keeps the gradients of float16 within its range; None for every other arithmetic.
     graphs : StepGraphs or None
-        Replays steps where the recipe's ``cuda_graphs`` asks for it, on a single GPU; None launches every kernel.
+        Replays steps where the recipe's ``cuda_graphs`` allows it, on a single GPU; None launches every kernel.
+    shared : SharedGradients or None
+        Adds gradients up over several processes during the backward pass; None in a single one.
     """
 
     network: MultilabelNetwork
@@ -60,6 +63,7 @@ class Learner:
     processes: Processes = field(default_factory=Processes)
     scaler: Any = None
     graphs: StepGraphs | None = None
+    shared: SharedGradients | None = None
 
 
 def create_learner(
@@ -88,7 +92,7 @@ def create_learner(
     config = task.member.training
     scaler = create_scaler(precision, device)
     processes = Processes(device=device) if processes is None else processes
-    replays = config.cuda_graphs and scaler is None and can_replay(device, processes.count)
+    replays = config.cuda_graphs is not False and scaler is None and can_replay(device, processes.count)
     return Learner(
         network,
         create_optimizer(network, config),
@@ -99,7 +103,8 @@ def create_learner(
         _sampler_of(task),
         processes=processes,
         scaler=scaler,
-        graphs=StepGraphs(network, device) if replays else None,
+        graphs=StepGraphs(network, device, forced=config.cuda_graphs is True) if replays else None,
+        shared=SharedGradients(network, device) if processes.count > 1 else None,
     )
 
 

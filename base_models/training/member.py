@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,20 +20,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from base_models.device import arithmetic, is_cuda, is_out_of_memory, own_generators, release_memory, synchronize
-from base_models.networks.logits import compute_logits
+from base_models.device import is_cuda, own_generators, snapshot
 from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork, choose_label_epochs, label_log_losses
 from base_models.precomputed.head_network import adapt_to_features
 from base_models.recipe.member import MemberConfig
 from base_models.recipe.training import TrainingConfig
+from base_models.training.checkpoint_writer import CheckpointWriter
 from base_models.training.checkpoints import (
     Checkpoint,
     best_weights_file,
     load_checkpoint,
     read_tensors,
     save_checkpoint,
-    tensors_of,
 )
 from base_models.training.distributed import Processes
 from base_models.training.epoch import train_epoch
@@ -44,6 +42,7 @@ from base_models.training.sampling import share_of_rows
 from base_models.training.schedules import plateau_reduction
 from base_models.training.scoring import score_photos, validation_micro_f1
 from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth
+from base_models.training.trial import choose_precision
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.untrusted import read_json
 from stacking.metrics import log_loss
@@ -104,8 +103,10 @@ def train_member(
         network = create_network(member, base_rates(task), load_weights=load_weights, y_true=truth)
         network = adapt_to_features(network, task.photos).to(device).to(memory_format=torch.channels_last)
         check_sizes(network, member)
+        if config.sync_batch_norm:
+            network = processes.share_batch_norm(network)
         start = processes.agree(
-            partial(_read_or_decide_start, network, task, folder, device, resumed=saved is not None)
+            partial(_read_or_decide_start, network, task, folder, processes, resumed=saved is not None)
         )
         learner = create_learner(task, network, start["precision"], device, processes)
         if saved is not None:
@@ -116,24 +117,31 @@ def train_member(
         resumed_from = len(history)
         best_epoch = 0 if saved is None else saved.best_epoch
         label_losses = [] if saved is None else [np.array(row, np.float64) for row in saved.label_losses]
-        for epoch in range(resumed_from, config.epochs):
-            if config.patience and epoch - best_epoch >= config.patience:
-                break
-            torch.manual_seed(task.seed + 1 + epoch)
-            learner.reduction = _reduction(config, history)
-            row = train_epoch(learner, task, epoch, progress)
-            losses = _validate(learner, task, row)
-            if row["validation_micro_f1"] > max((entry["validation_micro_f1"] for entry in history), default=-1.0):
-                best_epoch = epoch + 1
-            history.append(row)
-            label_losses += [losses] if config.keep == "best-per-label" else []
-            if processes.is_first:
-                _save(learner, folder, history, best_epoch, label_losses)
-            _report_epoch(task, row, progress)
+        with CheckpointWriter() as writer:
+            for epoch in range(resumed_from, config.epochs):
+                if config.patience and epoch - best_epoch >= config.patience:
+                    break
+                torch.manual_seed(task.seed + 1 + epoch)
+                learner.reduction = _reduction(config, history)
+                row = train_epoch(learner, task, epoch, progress)
+                losses = _validate(learner, task, row)
+                if row["validation_micro_f1"] > max((entry["validation_micro_f1"] for entry in history), default=-1.0):
+                    best_epoch = epoch + 1
+                history.append(row)
+                label_losses += [losses] if config.keep == "best-per-label" else []
+                if processes.is_first:
+                    writer.submit(partial(_copy_state, learner, folder, history, best_epoch, label_losses))
+                _report_epoch(task, row, progress)
         with processes.first_goes_first():
             kept = _kept_network(folder, task, device)
+    figures: dict[str, Any] = {
+        "checkpoint_seconds": [round(seconds, 4) for seconds in writer.seconds],
+        "checkpoint_seconds_waited": [round(seconds, 4) for seconds in writer.waited],
+    }
+    if "precision_trial" in start:
+        figures["precision_trial"] = start["precision_trial"]
     precision, weights = start["precision"], start["starting_weights"]
-    return TrainedMember(kept, history, best_epoch, resumed_from, precision, weights, len(rows))
+    return TrainedMember(kept, history, best_epoch, resumed_from, precision, weights, len(rows), figures)
 
 
 def check_sizes(network: MultilabelNetwork, member: MemberConfig) -> None:
@@ -225,52 +233,23 @@ def _check_converged(task: MemberTask, row: dict[str, Any], y_score: NDArray[np.
 
 
 def _read_or_decide_start(
-    network: MultilabelNetwork, task: MemberTask, folder: Path, device: str, *, resumed: bool
+    network: MultilabelNetwork, task: MemberTask, folder: Path, processes: Processes, *, resumed: bool
 ) -> dict[str, Any]:
     """Record where the weights came from and which arithmetic is used, so that a resumed training uses the same."""
     path = folder / "start.json"
     if resumed and path.is_file():
         return read_json(path, f"the fold's {path}")
     precision: str = task.member.training.precision
+    start: dict[str, Any] = {"starting_weights": network.starting_weights}
     if precision == "auto":
-        plain = "tf32" if is_cuda(device) else "float32"
-        precision = "bfloat16" if _is_faster_in_bfloat16(network, task, device, plain) else plain
-        logger.info("%s: %s is the faster arithmetic here", task.member.name, precision)
-    elif precision == "float32" and is_cuda(device):
+        precision, start["precision_trial"] = choose_precision(network, task, processes.device, processes.count)
+        told = ", ".join(f"{name} {value:g}" for name, value in start["precision_trial"].items())
+        logger.info("%s: %s is the faster arithmetic here (%s)", task.member.name, precision, told)
+    elif precision == "float32" and is_cuda(processes.device):
         logger.info("%s: float32 leaves a GPU's matrix units idle; precision 'auto' uses them", task.member.name)
-    start = {"starting_weights": network.starting_weights, "precision": precision}
+    start["precision"] = precision
     atomic_write_json(path, start)
     return start
-
-
-def _is_faster_in_bfloat16(network: MultilabelNetwork, task: MemberTask, device: str, plain: str = "float32") -> bool:
-    """Time two training steps in each arithmetic on a copy of the network; a small batch leaves most of a GPU idle."""
-    copy = deepcopy(network).train()
-    n_photos = min(256 if is_cuda(device) else 16, task.member.training.batch_size)
-    while True:
-        try:
-            photos = torch.zeros(n_photos, 3, task.member.size, task.member.size, device=device)
-            seconds = {kind: _seconds_of_a_step(copy, photos, kind) for kind in (plain, "bfloat16")}
-            # it keeps fewer digits, so it must save at least 5 % of the time: a choice, not tuned
-            return seconds["bfloat16"] < 0.95 * seconds[plain]
-        except RuntimeError as error:
-            if not is_out_of_memory(error) or n_photos == 2:
-                raise
-            n_photos = max(2, n_photos // 2)
-            release_memory(device)
-
-
-def _seconds_of_a_step(network: MultilabelNetwork, photos: Tensor, precision: str) -> float:
-    """Time forward and backward, the quickest of three; the first also sets things up."""
-    quickest = math.inf
-    for _ in range(3):
-        synchronize(photos.device)
-        started = time.perf_counter()
-        with arithmetic(precision, photos.device):
-            compute_logits(network, photos, precision).sum().backward()  # type: ignore[no-untyped-call]
-        synchronize(photos.device)
-        quickest = min(quickest, time.perf_counter() - started)
-    return quickest
 
 
 def _restore(saved: Checkpoint, learner: Learner) -> None:
@@ -283,21 +262,37 @@ def _restore(saved: Checkpoint, learner: Learner) -> None:
         learner.scaler.load_state_dict(saved.scaler)
 
 
-def _save(
+def _copy_state(
     learner: Learner,
     folder: Path,
     history: list[dict[str, Any]],
     best_epoch: int,
     label_losses: list[NDArray[np.float64]],
-) -> None:
-    """Write a checkpoint."""
+) -> Callable[[], None]:
+    """Copy what a checkpoint holds, and return what writes it."""
     kept = sorted(set(choose_label_epochs(label_losses, best_epoch))) if label_losses else []
     losses = [[None if math.isnan(value) else float(value) for value in row] for row in label_losses]
-    averaged = {} if learner.average is None else tensors_of(learner.average.module)
-    weights, optimizer = tensors_of(learner.network), learner.optimizer.state_dict()
+    averaged = {} if learner.average is None else learner.average.module.state_dict()
+    tensors = {
+        "weights": learner.network.state_dict(),
+        "averaged": averaged,
+        "optimizer": learner.optimizer.state_dict(),
+    }
+    fetch = snapshot(tensors, learner.device)
     scaler = {} if learner.scaler is None else learner.scaler.state_dict()
-    state = Checkpoint(len(history), weights, averaged, optimizer, history, best_epoch, losses, tuple(kept), scaler)
-    save_checkpoint(folder, state, averaged or state.weights)
+    epochs = list(history)
+
+    def write() -> None:
+        found = fetch()
+        weights, averaged = (
+            {name: value.contiguous() for name, value in found[part].items()} for part in ("weights", "averaged")
+        )
+        state = Checkpoint(
+            len(epochs), weights, averaged, found["optimizer"], epochs, best_epoch, losses, tuple(kept), scaler
+        )
+        save_checkpoint(folder, state, averaged or weights)
+
+    return write
 
 
 def _kept_network(folder: Path, task: MemberTask, device: str) -> MultilabelNetwork | LabelwiseNetwork:

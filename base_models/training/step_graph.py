@@ -3,7 +3,8 @@
 A small network's step is hundreds of kernels of microseconds, and a GPU that waits for the program to launch each of
 them idles half of its time. A CUDA graph is launched as a whole: once a shape of batch has come a few times, its passes
 are recorded on fixed memory, and later batches of that shape are copied there and replayed. Whatever is drawn, mixed,
-clipped or averaged stays outside. A shape whose trial is not faster, differs, or cannot be recorded goes on as before.
+clipped or averaged stays outside. A shape whose trial is not faster, differs, or cannot be recorded goes on as before;
+a recipe can ask for replays that are not faster, but not for those that differ.
 
 References
 ----------
@@ -56,7 +57,7 @@ class _Recorded:
 
 
 def can_replay(device: str, n_processes: int = 1) -> bool:
-    """Tell whether the steps of a training could be replayed, where its recipe asks for that with ``cuda_graphs``.
+    """Tell whether the steps of a training could be replayed, where its recipe's ``cuda_graphs`` allows it.
 
     Parameters
     ----------
@@ -82,12 +83,24 @@ class StepGraphs:
         On a device.
     device : str
         Where; anywhere but on a GPU nothing is ever recorded.
+    forced : bool, default=False
+        Whether steps are replayed even where that is not faster.
+
+    Attributes
+    ----------
+    note : str
+        What came of the last trial.
+    seconds : dict of str to float
+        Of its passes, ``launched`` and ``replayed``.
+    n_replayed : int
+        Steps of this epoch that were replayed.
     """
 
-    def __init__(self, network: nn.Module, device: str) -> None:
-        self.network, self.device = network, device
+    def __init__(self, network: nn.Module, device: str, *, forced: bool = False) -> None:
+        self.network, self.device, self.forced = network, device, forced
         self.allowed = is_cuda(device)
         self.note = ""
+        self.seconds: dict[str, float] = {}
         self.n_replayed = 0
         self._learning: tuple[bool, ...] = ()
         self._seen: Counter[tuple[object, ...]] = Counter()
@@ -186,11 +199,12 @@ class StepGraphs:
             seconds, found = self._time(lambda: recorded.replay(fixed))
             replayed = min(replayed, seconds)
         timings = f"{1000 * launched:.2f} ms launched, {1000 * replayed:.2f} ms replayed"
+        self.seconds = {"launched": launched, "replayed": replayed}
         close = abs(float(found) - float(expected)) <= LARGEST_DIFFERENCE * abs(float(expected)) + 1e-6
         if not close or not 0.5 * size <= self._size_of_gradients() <= 2 * size:
             logger.warning("a recorded step differs from a launched one, so steps are launched (%s)", timings)
             return None, f"differs: loss {float(found):.6g} for {float(expected):.6g}"
-        if replayed > WORTHWHILE * launched:
+        if replayed > WORTHWHILE * launched and not self.forced:
             return None, f"not faster: {timings}"
         logger.info("steps of %d photos are replayed: %s", len(photos), timings)
         return recorded, timings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,8 @@ class TrainedMember:
         Source, file and SHA-256 of the weights it started from.
     n_train : int
         Rows that it learned from.
+    figures : dict
+        What reports may say: seconds of checkpoints, and what the trial of arithmetics found.
     """
 
     network: MultilabelNetwork | LabelwiseNetwork
@@ -115,6 +117,7 @@ class TrainedMember:
     precision: str
     starting_weights: dict[str, Any]
     n_train: int
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 def check_task(task: MemberTask) -> None:

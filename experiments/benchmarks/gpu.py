@@ -9,6 +9,7 @@ the few packages that it names where they are missing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -58,7 +59,8 @@ NEEDED = {
 
 ROOT = Path(__file__).parents[2]
 SECONDS = {"tests": 165.0, "loops": 185.0}  # together less than six minutes; the tests took an H200 130 s
-TEST_PROCESSES = 6  # each starts CUDA for itself and holds half a GiB of the card
+SECONDS_BETWEEN_LINES = 15.0  # of progress
+TEST_PROCESSES = 8  # each starts CUDA for itself and holds half a GiB of the card
 FOREIGN_WARNINGS = ("DeprecationWarning", "FutureWarning", "PendingDeprecationWarning", "UserWarning")
 """Told, not raised: the versions of a strange machine are not those that the suite is kept clean with."""
 RESULT, TABLE = "gpu.json", "gpu.md"
@@ -189,7 +191,7 @@ def _run_tests(options: argparse.Namespace, seconds: float) -> dict[str, Any]:
     if importlib.util.find_spec("xdist") and (os.cpu_count() or 1) >= 2 * TEST_PROCESSES:
         command += ["-n", str(TEST_PROCESSES), "--dist", "worksteal"]
     with log.open("w", encoding="utf-8") as file:
-        ended = _limited(command, environment, file, seconds)
+        ended = _limited(command, environment, file, seconds, log)
     counts = _read_tests(report) if report.is_file() else {"trouble": "no report was written"}
     if ended != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -233,12 +235,14 @@ def _read_tests(report: Path) -> dict[str, Any]:
 
 def _run_loops(options: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """Measure the loops in a process that may be stopped; what it has written until then counts."""
+    found = (options.out / "loops.json").resolve()  # after every loop, should this machine go away
+    found.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        found = Path(scratch) / "loops.json"
         command = [sys.executable, "-m", "experiments.benchmarks.gpu", "--device", options.device]
         command += ["--worker", str(found), "--seconds", str(seconds - 15), *(["--quick"] if options.quick else [])]
-        with (options.out / "loops.log").open("w", encoding="utf-8") as file:
-            ended = _limited(command, _environment(), file, seconds)
+        log, environment = options.out / "loops.log", {**_environment(), "TMPDIR": scratch}
+        with log.open("w", encoding="utf-8") as file:
+            ended = _limited(command, environment, file, seconds, log)
         measured: dict[str, Any] = json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {}
     if ended != 0:
         lines = (options.out / "loops.log").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -246,16 +250,21 @@ def _run_loops(options: argparse.Namespace, seconds: float) -> dict[str, Any]:
     return measured
 
 
-def _limited(command: list[str], environment: dict[str, str], file: Any, seconds: float) -> int:
-    """Run a command for at most so long; −9 says that it was stopped."""
+def _limited(command: list[str], environment: dict[str, str], file: Any, seconds: float, log: Path) -> int:
+    """Run a command for at most so long, and say now and then how far it is; −9 says that it was stopped."""
+    started = time.monotonic()
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
-        try:
-            return process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # with whatever it has started
-            return -9
+        while (left := started + seconds - time.monotonic()) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(timeout=min(left, SECONDS_BETWEEN_LINES))
+            lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+            last = next((line for line in reversed(lines) if line.strip()), "")
+            sys.stderr.write(f"{time.monotonic() - started:4.0f} s: {last[-160:]}\n")
+            sys.stderr.flush()
+        os.killpg(process.pid, signal.SIGKILL)  # with whatever it has started
+        return -9
 
 
 def _measure(out: Path, device: str, *, quick: bool, seconds: float) -> int:
@@ -264,9 +273,10 @@ def _measure(out: Path, device: str, *, quick: bool, seconds: float) -> int:
 
     end = time.monotonic() + seconds
     measured: dict[str, dict[str, Any]] = {}
-    photos = write_photos(out.parent / "photos", 64 if quick else 2048)
+    scratch = Path(tempfile.gettempdir())
+    photos = write_photos(scratch / "photos", 64 if quick else 2048)
     bench = LoopBench(photos, device, n_turns=1 if quick else 3)
-    for name, measure in list_measurements(bench, out.parent, quick=quick).items():
+    for name, measure in list_measurements(bench, scratch, quick=quick).items():
         started = time.monotonic()
         if started > end:
             measured[name] = {"trouble": "the limit of time was reached"}

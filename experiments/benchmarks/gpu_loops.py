@@ -28,13 +28,18 @@ from base_models.packed.packing import pack_photos
 from base_models.photos.tensors import PhotoTensors
 from base_models.photos.transforms import augment_photos
 from base_models.recipe.data import DataConfig
+from base_models.recipe.folds import FoldConfig
 from base_models.recipe.member import MemberConfig
+from base_models.recipe.run import TrainingRun
 from base_models.recipe.training import TrainingConfig
+from base_models.runs.out_of_fold import run_training
 from base_models.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint, tensors_of
 from base_models.training.epoch import train_epoch
 from base_models.training.learner import create_learner
+from base_models.training.member import train_member
 from base_models.training.scoring import score_photos
 from base_models.training.task import MemberTask
+from base_models.training.trial import choose_precision
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
@@ -134,7 +139,7 @@ class LoopBench:
         kept: bool,
         packed: bool = False,
         augmentation: Literal["mirror", "light", "strong"] = "mirror",
-        replayed: bool = False,
+        cuda_graphs: bool | Literal["auto"] = "auto",
     ) -> dict[str, Any]:
         """Measure ``labelstack train``'s own epoch.
 
@@ -148,8 +153,8 @@ class LoopBench:
             Whether photos come from a packed photo store instead.
         augmentation : {"none", "mirror", "light", "strong"}
             How the photos change.
-        replayed : bool, default=False
-            Whether the recipe asks for ``cuda_graphs``.
+        cuda_graphs : {"auto", True, False}
+            As a recipe has it.
 
         Returns
         -------
@@ -161,7 +166,7 @@ class LoopBench:
             batch_size=case.batch_size,
             augmentation=augmentation,
             precision=case.precision,  # type: ignore[arg-type]
-            cuda_graphs=replayed,
+            cuda_graphs=cuda_graphs,
         )
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
         member = MemberConfig("member", case.network, size=case.size, training=config)
@@ -363,6 +368,96 @@ class LoopBench:
             "mebibytes": n_bytes / 2**20,
         }
 
+    def hidden_checkpoints(self, network: str, folder: Path, n_epochs: int, n_photos: int) -> dict[str, float]:
+        """Measure how much of the checkpoints' time a whole training is spared.
+
+        Parameters
+        ----------
+        network : str
+            Name in timm.
+        folder : Path
+            Where checkpoints go; created.
+        n_epochs : int
+            Epochs, each with a checkpoint.
+        n_photos : int
+            Photos of an epoch.
+
+        Returns
+        -------
+        dict of str to float
+            Figures; of the last checkpoint, behind which nothing is left to train, by itself.
+        """
+        training = TrainingConfig(n_epochs, 256, augmentation="mirror", precision="bfloat16", ema_decay=0.99)
+        member = MemberConfig("member", network, size=64, training=training)
+        rows, held = np.resize(np.arange(32, len(self.manifest)), n_photos), np.arange(32)
+        task = MemberTask(member, self.source(64, kept=True), self.manifest.y_true, rows, held)
+        trained = train_member(task, folder, device=self.device)
+        seconds, waited = (trained.figures[f"checkpoint_seconds{part}"] for part in ("", "_waited"))
+        epochs = [row["seconds"] for row in trained.history]
+        return {
+            "hidden_share": 1 - sum(waited[:-1]) / sum(seconds[:-1]),
+            "checkpoint_seconds": statistics.median(seconds),
+            "waited_seconds": statistics.median(waited[:-1]),
+            "last_waited_seconds": waited[-1],
+            "epoch_seconds": statistics.median(epochs),
+        }
+
+    def choice(self, case: Case) -> dict[str, Any]:
+        """Let ``precision = "auto"`` choose, and say what its trial found and took.
+
+        Parameters
+        ----------
+        case : Case
+            Network, size and batch.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
+        member = MemberConfig("m", case.network, size=case.size, training=TrainingConfig(batch_size=case.batch_size))
+        rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
+        task = MemberTask(member, self.source(case.size, kept=True), self.manifest.y_true, rows, rows[:0])
+        network, started = self._network(case.network, case.size), time.perf_counter()
+        chosen, trial = choose_precision(network, task, self.device)
+        return {"chosen": chosen, **trial, "trial_seconds": time.perf_counter() - started}
+
+    def doctor(self, case: Case, folder: Path, n_epochs: int) -> dict[str, Any]:
+        """Hold what ``labelstack doctor`` says of a small run against the run.
+
+        Parameters
+        ----------
+        case : Case
+            Network, size and batch.
+        folder : Path
+            Where the run goes.
+        n_epochs : int
+            Epochs of each of two folds.
+
+        Returns
+        -------
+        dict of str to float
+            Figures.
+        """
+        training = TrainingConfig(n_epochs, case.batch_size, augmentation="mirror", precision="bfloat16")
+        member = MemberConfig("m", case.network, size=case.size, training=training)
+        run = TrainingRun("r", DataConfig("folder", str(self.photos)), (member,), folds=FoldConfig(2))
+        from experiments.estimates.estimate import estimate_run
+
+        started = time.perf_counter()
+        expected = estimate_run(run, self.manifest, self.device)
+        tried = time.perf_counter()
+        run_training(run, folder, recipe_folder=self.photos, device=self.device)
+        ended = time.perf_counter()
+        return {
+            "expected_seconds": expected.seconds,
+            "measured_seconds": ended - tried,
+            "ratio": expected.seconds / (ended - tried),
+            "trial_seconds": tried - started,
+            "bottleneck": expected.members[0].bottleneck,
+            "expected_gib": expected.device_bytes / 2**30,
+        }
+
     def _network(self, name: str, size: int) -> Any:
         """Create a network on the device."""
         torch.manual_seed(0)
@@ -467,12 +562,19 @@ def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[s
     }
     for case, place in places.items():
         found[f"{place}: ours against synthetic tensors"] = partial(_beside_synthetic, bench, case)
-        found[f"{place}: ours, steps replayed"] = partial(bench.loop, case, kept=True, replayed=True)
+        found[f"{place}: ours, every kernel launched"] = partial(bench.loop, case, kept=True, cuda_graphs=False)
+        found[f"{place}: what precision auto takes"] = partial(bench.choice, case)
         found[f"{place}: a step's parts"] = partial(bench.parts_of_a_step, case)
         found[f"{place}: ours, augmentation light"] = partial(bench.loop, case, kept=True, augmentation="light")
         found[f"{place}: scoring"] = partial(bench.scoring, case)
     network = "test_resnet" if quick else "resnet50"
     found[f"checkpoint of {network}"] = partial(bench.checkpoint, network, scratch / "checkpoint")
+    hidden = (3, 32) if quick else (6, 36_000)  # epochs of about two seconds
+    found[f"checkpoints of {network} behind its training"] = partial(
+        bench.hidden_checkpoints, network, scratch / "hidden", *hidden
+    )
+    tried = small if quick else replace(small, batch_size=64)  # an epoch of the few photos has steps enough
+    found[f"doctor before a run of {small.network}"] = partial(bench.doctor, tried, scratch / "run", 2 if quick else 20)
     for size in (64, 224)[: 1 if quick else None]:
         n_photos = 64 if quick else 4096
         found[f"loading at {size} px, from memory"] = partial(bench.loading, size, kept=True, n_photos=n_photos)

@@ -214,6 +214,7 @@ def doctor(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="The same for a recipe, whatever its name ends in.")] = None,
     out: Annotated[Path, typer.Option(help="Folder whose disk will be written to.")] = Path(),
+    device: Annotated[str, typer.Option(help="Where a recipe is tried: auto, cpu, cuda or cuda:N.")] = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -243,7 +244,7 @@ def doctor(
             run = load_recipe(recipe)
             manifest = load_manifest(run.data, recipe.resolve().parent)
             show.note("training every member on a few batches …")
-            for line in as_text(estimate(run, manifest)):
+            for line in as_text(estimate(run, manifest, device, out)):
                 show.result(line)
             show.next("train", recipe, "--out", free_name("run"))
         elif target is not None:

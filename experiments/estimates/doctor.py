@@ -206,16 +206,58 @@ def disk(folder: Path) -> Fact:
     Fact
         Free GiB; trouble when it cannot be written or holds less than 1 GiB.
     """
-    folder = folder.resolve()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    folder = _nearest(folder)
+    free = free_disk(folder)
     trouble = ""
     if not os.access(folder, os.W_OK):
         trouble = "this folder cannot be written: choose another --out"
     elif free < 2**30:
         trouble = "less than 1 GiB is free: a run may stop with a full disk"
     return Fact("disk", f"{free / 2**30:.1f} GiB free at {folder}", trouble)
+
+
+def free_disk(folder: Path) -> int:
+    """Return the free bytes where a folder is or will be.
+
+    Parameters
+    ----------
+    folder : Path
+        It need not exist.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the nearest folder that exists."""
+    folder = folder.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def device_memory(device: str) -> int:
+    """Return the memory of a GPU.
+
+    Parameters
+    ----------
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Returns
+    -------
+    int
+        Bytes; 0 for a CPU, and where torch does not tell.
+    """
+    if not device.startswith("cuda"):
+        return 0
+    import torch
+
+    return int(getattr(torch.cuda.get_device_properties(device), "total_memory", 0))
 
 
 def as_text(findings: list[Fact]) -> list[str]:

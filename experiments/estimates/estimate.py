@@ -2,20 +2,32 @@
 
 Nothing is assumed about the machine: for every member, the training loop itself runs a few batches of the recipe's own
 photos, with the recipe's threads and arithmetic, and the network scores them, on the card where there is one. Times
-per photo are then multiplied by the passes that the recipe asks for. Early stops cannot be foreseen, so a member with
-``patience`` takes at most this.
+per photo are then multiplied by the passes that the recipe asks for. Three things can hold a training up: decoding,
+copying photos to the device, arithmetic. A GPU does them side by side, so the longest is the time and what to
+change; a CPU does one after the other. Early stops cannot be foreseen: a member with ``patience`` takes at most this.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.estimates.doctor import Fact, duration, name_device
+from experiments.estimates.doctor import Fact, duration, free_disk, name_device
 from experiments.estimates.feature_estimate import estimate_features, features_in_memory
+from experiments.estimates.run_cost import (
+    GIB,
+    MemberCost,
+    Passes,
+    RowCounts,
+    RunCost,
+    advise,
+    describe_parts,
+    is_kept,
+)
 from stacking.process.memory import peak_memory, reset_peak_memory
 
 if TYPE_CHECKING:
@@ -27,56 +39,63 @@ if TYPE_CHECKING:
     from base_models.training.task import MemberTask
 
 TIMED_PHOTOS = 96  # at least two batches
+STEPS_ON_A_CARD = 20  # that are timed: some tenths of a second
 PASSES_BEFORE = 3  # on a GPU that do not count: libraries try their algorithms, and steps are recorded at the third
 FROZEN_SHARE = 0.4  # of a step's time where only the head learns, without backward pass through the body: a guess
 CHECKED_SIZE = 16  # pixels at which every photo is tried once
 BYTES_PER_NUMBER = 4
 NETWORKS_BUILT = 3  # for the check before the run, for the training, for the weights that are kept: per fold at most
 TRAINING_COPIES = 3  # of the weights that a fold in training has more than a finished one: last, and two moments
-GIB = 2**30
 
 
-@dataclass(frozen=True)
-class Passes:
-    """How many photos go through a member's network, over all epochs and folds.
+def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto", out: str | Path = ".") -> list[Fact]:
+    """Estimate time, memory and disk space of a training run, say what holds it up, and what to change.
 
-    Attributes
+    Parameters
     ----------
-    trained, scored : float
-        Photos it learns from, and photos it only scores.
-    decoded : float
-        Photos that are decoded for it.
+    run : TrainingRun
+        A loaded recipe.
+    manifest : Manifest
+        Its photos.
+    device : str, default='auto'
+        Where it would train, as ``labelstack train --device`` takes it.
+    out : str or Path, default='.'
+        Where its folder would be.
+
+    Returns
+    -------
+    list of Fact
+        One per member, and the sum.
     """
+    cost = estimate_run(run, manifest, device)
+    n_networks = run.folds.n_networks
+    findings = [
+        Fact(
+            f"member {each.member}",
+            f"{duration(each.seconds)}, {each.weight_bytes * n_networks / 2**20:.0f} MiB; "
+            + describe_parts(each, cost.device),
+            "; ".join(advise(each, run, manifest, cost.device)),
+        )
+        for each in cost.members
+    ]
+    findings += [Fact(each.name, f"{duration(each.seconds)}, {each.n_bytes / 2**20:.0f} MiB") for each in cost.features]
+    summary = (
+        f"{len(manifest):,} photos × {manifest.n_labels} labels, {_scheme(run)}: "
+        f"about {duration(cost.seconds)} on {name_device(cost.device)}, "
+        f"{f'{cost.device_bytes / GIB:.1f} GiB of its memory, ' if cost.device_bytes else ''}"
+        f"{f'{cost.memory_bytes / GIB:.2f} GiB of memory, ' if cost.memory_bytes else ''}"
+        f"{cost.fullest_bytes / GIB:.2f} GiB of disk, "
+        f"{cost.disk_bytes / GIB:.2f} in the end ({cost.rows.of_splits}; without the ensemble)"
+    )
+    free = free_disk(Path(out))
+    trouble = ""
+    if free < cost.fullest_bytes:
+        trouble = f"only {free / GIB:.2f} GiB are free there: take another --out, fewer folds, or smaller networks"
+    return [*findings, Fact("recipe", summary, trouble)]
 
-    trained: float
-    scored: float
-    decoded: float
 
-
-@dataclass(frozen=True)
-class MemberCost:
-    """What one member costs.
-
-    Attributes
-    ----------
-    member : str
-        Its name.
-    seconds : float
-        Expected time of all folds: decoding, training, validation, scoring.
-    weight_bytes : int
-        One copy of the weights of one fold.
-    peak_bytes : int
-        Highest resident memory of this process while the member was tried; 0 where the system does not tell.
-    """
-
-    member: str
-    seconds: float
-    weight_bytes: int
-    peak_bytes: int
-
-
-def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto") -> list[Fact]:
-    """Estimate time, memory and disk space of a training run.
+def estimate_run(run: "TrainingRun", manifest: "Manifest", device: str = "auto") -> RunCost:
+    """Try every member on a few batches, and add up what the run will take.
 
     Parameters
     ----------
@@ -89,8 +108,8 @@ def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto") -> 
 
     Returns
     -------
-    list of Fact
-        One per member, and the sum.
+    RunCost
+        In seconds and bytes.
     """
     from base_models.device import synchronize
     from base_models.runs.out_of_fold import choose_device
@@ -113,40 +132,7 @@ def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto") -> 
     disk = weights + scores * n_labels * BYTES_PER_NUMBER + sum(cost.n_bytes for cost in features)
     fullest = disk + max(_training_bytes(member, cost) for member, cost in zip(run.members, costs, strict=True))
     memory = max(cost.peak_bytes for cost in costs) + _kept_bytes(run, len(manifest))
-    findings = [
-        Fact(f"member {cost.member}", f"{duration(cost.seconds)}, {cost.weight_bytes * n_networks / 2**20:.0f} MiB")
-        for cost in costs
-    ]
-    findings += [Fact(cost.name, f"{duration(cost.seconds)}, {cost.n_bytes / 2**20:.0f} MiB") for cost in features]
-    summary = (
-        f"{len(manifest):,} photos × {n_labels} labels, {_scheme(run)}: "
-        f"about {duration(total)} on {name_device(device)}, "
-        f"{f'{memory / GIB:.2f} GiB of memory, ' if memory else ''}{fullest / GIB:.2f} GiB of disk, "
-        f"{disk / GIB:.2f} in the end ({rows.of_splits}; without the ensemble)"
-    )
-    return [*findings, Fact("recipe", summary)]
-
-
-@dataclass(frozen=True)
-class RowCounts:
-    """How many rows do what.
-
-    Attributes
-    ----------
-    learned : float
-        Rows that are learned from, validation rows included, summed over a member's networks.
-    held_out : float
-        Rows that one network scores as held out.
-    rest : int
-        Rows of other splits, which every network scores.
-    of_splits : str
-        The splits in words.
-    """
-
-    learned: float
-    held_out: float
-    rest: int
-    of_splits: str
+    return RunCost(device, tuple(costs), tuple(features), total, memory, int(disk), int(fullest), rows)
 
 
 def count_rows(run: "TrainingRun", manifest: "Manifest") -> RowCounts:
@@ -206,7 +192,7 @@ def count_passes(member: "MemberConfig", run: "TrainingRun", rows: RowCounts, *,
         n_photos += rows.learned
     if member.features == "precomputed":
         decoded = 0.0
-    elif _is_kept(run, member, n_photos):
+    elif is_kept(run, member, n_photos):
         decoded = float(n_photos if decode_all else 0)
     else:
         decoded = shown * config.epochs + validated + finished
@@ -236,7 +222,10 @@ def try_member(
     MemberCost
         Seconds and bytes.
     """
+    from base_models.device import is_cuda, peak_device_memory, reset_peak_device_memory
+
     reset_peak_memory()
+    reset_peak_device_memory(device)
     task = _small_task(member, manifest)
     decoding = _timed(task.photos.keep) / len(task.photos)
     started = time.perf_counter()
@@ -246,15 +235,54 @@ def try_member(
         learner, task = features_in_memory(learner, task)
     building = time.perf_counter() - started
     training, scoring = _seconds_of_passes(learner, task)
-    computing = passes.trained * training + passes.scored * scoring
-    reading = passes.decoded * decoding
-    n_workers = _n_workers(run, device)
+    n_workers, kept = _n_workers(run, device), is_kept(run, member, len(manifest))
+    parts = {
+        "decoding": passes.decoded * decoding / max(1, n_workers),
+        "copying": 0.0
+        if member.features == "precomputed"
+        else _seconds_of_copies(run, member, manifest, passes, device),
+        "arithmetic": passes.trained * training + passes.scored * scoring,
+    }
     if n_workers and passes.decoded > len(manifest):  # other processes decode while this one computes
-        seconds = max(computing, reading / n_workers)
+        seconds = max(parts.values())
     else:
-        seconds = computing + reading / max(1, n_workers)
+        seconds = max(parts["arithmetic"], parts["copying"]) + parts["decoding"]
     seconds += NETWORKS_BUILT * building * run.folds.n_networks
-    return MemberCost(member.name, seconds, n_weights * BYTES_PER_NUMBER, peak_memory() or 0)
+    there = len(manifest) * 3 * member.size**2 if is_cuda(device) and kept and not parts["copying"] else 0
+    return MemberCost(
+        member.name,
+        seconds,
+        n_weights * BYTES_PER_NUMBER,
+        peak_memory() or 0,
+        parts,
+        peak_device_memory(device) + there,
+        learner.precision,
+    )
+
+
+def _seconds_of_copies(
+    run: "TrainingRun", member: "MemberConfig", manifest: "Manifest", passes: Passes, device: str
+) -> float:
+    """Return what copies of photos to a GPU take by themselves; nothing where the photos lie there, or on a CPU."""
+    import torch
+
+    from base_models.device import free_memory, is_cuda, send_photos
+    from base_models.photos.tensors import SHARE_OF_DEVICE
+
+    if not is_cuda(device):
+        return 0.0
+    n_bytes = len(manifest) * 3 * member.size**2
+    if is_kept(run, member, len(manifest)) and n_bytes <= SHARE_OF_DEVICE * free_memory(device):
+        return 0.0
+    n_photos = max(1, min(member.training.batch_size, TIMED_PHOTOS))
+    photos = torch.zeros(n_photos, member.size, member.size, 3, dtype=torch.uint8)
+
+    def copy() -> None:
+        for _ in range(4):
+            send_photos(photos.clone().permute(0, 3, 1, 2), device)
+
+    copy()
+    return (passes.trained + passes.scored) * _timed(copy, device) / (4 * n_photos)
 
 
 def _seconds_of_passes(learner: "Learner", task: "MemberTask") -> tuple[float, float]:
@@ -274,9 +302,10 @@ def _seconds_of_passes(learner: "Learner", task: "MemberTask") -> tuple[float, f
     if is_cuda(device):
         for _ in range(PASSES_BEFORE):
             train(task)
+        rows = np.resize(rows, STEPS_ON_A_CARD * config.batch_size)
     else:
         train(replace(task, train_rows=rows[: min(8, config.batch_size)]))
-    training = _timed(lambda: train(task), device)
+    training = _timed(lambda: train(replace(task, train_rows=rows)), device)
     if is_cuda(device):
         score()
     return training / len(rows), _timed(score, device) / len(rows)
@@ -301,20 +330,22 @@ def _small_task(member: "MemberConfig", manifest: "Manifest") -> "MemberTask":
 
 
 def _learner(task: "MemberTask", device: str) -> "Learner":
-    """Prepare what learns as a training does; ``auto`` is taken for the longer type, the slower where not chosen."""
+    """Prepare what learns as a training does."""
     import torch
 
-    from base_models.device import is_cuda
     from base_models.networks.network import create_network
     from base_models.training.learner import create_learner
     from base_models.training.task import base_rates, known_truth
+    from base_models.training.trial import choose_precision
 
     config = task.member.training
     truth = known_truth(task) if task.member.head == "recurrent" else None
     network = create_network(task.member, base_rates(task), load_weights=False, y_true=truth)
     network = network.to(device).to(memory_format=torch.channels_last)
-    longer = "tf32" if is_cuda(device) else "float32"
-    return create_learner(task, network, longer if config.precision == "auto" else config.precision, device)
+    precision: str = config.precision
+    if precision == "auto":
+        precision, _ = choose_precision(network, task, device)
+    return create_learner(task, network, precision, device)
 
 
 def _training_bytes(member: "MemberConfig", cost: MemberCost) -> int:
@@ -339,15 +370,9 @@ def _scheme(run: "TrainingRun") -> str:
     return f"{run.folds.n_folds} folds" + (" and a refit" if run.folds.new_photos == "refit" else "")
 
 
-def _is_kept(run: "TrainingRun", member: "MemberConfig", n_photos: float) -> bool:
-    """Tell whether a member's decoded photos stay in memory."""
-    n_bytes = n_photos * 3 * member.size**2
-    return run.cache == "memory" or (run.cache == "auto" and n_bytes <= run.cache_gib * GIB)
-
-
 def _kept_bytes(run: "TrainingRun", n_photos: int) -> int:
     """Return the memory of the decoded photos of the member with the most."""
-    return max(3 * member.size**2 * n_photos * _is_kept(run, member, n_photos) for member in run.members)
+    return max(3 * member.size**2 * n_photos * is_kept(run, member, n_photos) for member in run.members)
 
 
 def _seconds_per_photo(manifest: "Manifest", size: int) -> float:

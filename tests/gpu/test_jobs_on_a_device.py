@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,8 @@ import torch
 photos, out, device, network, kill = sys.argv[1:]
 torch.backends.cudnn.deterministic = True
 recipe = tiny_recipe(DataConfig("folder", photos, group_column="group", split_column="split"))
-training = replace(recipe.members[0].training, augmentation="mirror", ema_decay=0.5, keep="last", learning_rate=1e-3)
+plain = {"augmentation": "mirror", "keep": "last", "cuda_graphs": False}  # a replay rounds otherwise than a launch
+training = replace(recipe.members[0].training, ema_decay=0.5, learning_rate=1e-3, **plain)
 member = replace(recipe.members[0], network=network, training=training)
 recipe = replace(recipe, members=(member,), derived=())
 epoch.SECONDS_BETWEEN_REPORTS = -1.0
@@ -95,8 +97,6 @@ def test_a_killed_run_goes_on_to_the_scores_of_an_uninterrupted_one(
 @pytest.mark.gpu  # on the CPU, tests/base_models/training/test_distributed.py does the same
 @pytest.mark.parametrize("device", ["cuda"], indirect=True)
 def test_two_processes_train_the_network_that_one_does(device, photos, tmp_path, error_of):
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -109,6 +109,78 @@ def test_two_processes_train_the_network_that_one_does(device, photos, tmp_path,
         code, said = finish(process)
         assert code == 0, said
     assert error_of("scores", scores_of(tmp_path / "pair"), scores_of(tmp_path / "alone")) < 1e-2
+
+
+SHARED = """
+import os, sys
+import numpy as np, torch
+from base_models.manifest import load_manifest
+from base_models.photos.tensors import PhotoTensors
+from base_models.recipe.data import DataConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.training import TrainingConfig
+from base_models.networks.network import create_network
+from base_models.training import epoch as epochs
+from base_models.training.distributed import join_processes
+from base_models.training.learner import create_learner
+from base_models.training.task import MemberTask
+
+folder, out, device = sys.argv[1:]
+torch.Tensor.float = torch.Tensor.double
+torch.set_default_dtype(torch.float64)
+processes = join_processes(device)
+manifest = load_manifest(DataConfig("folder", folder), folder)
+training = TrainingConfig(batch_size=12, augmentation="none", sync_batch_norm=True)
+member = MemberConfig("m", "test_resnet", size=32, training=training)
+photos = PhotoTensors(manifest, np.arange(24), 32)
+known = np.random.default_rng(0).random((24, manifest.n_labels)) < 0.8
+task = MemberTask(member, photos, manifest.y_true, np.arange(24), np.arange(0), 3, known)
+torch.manual_seed(0)
+network = create_network(member, np.full(manifest.n_labels, 0.3))
+torch.nn.init.normal_(network.head.weight, std=0.1)
+network = processes.share_batch_norm(network.to(processes.device))
+learner = create_learner(task, network, "float32", processes.device, processes)
+network.train()
+shares = processes.shares(np.arange(12))
+rows, pixels = next(iter(photos.iter_batches([shares[processes.rank]])))
+others = [share for rank, share in enumerate(shares) if rank != processes.rank]
+batch = epochs._read_batch(task, (0, 0), rows, pixels, others)
+weights = batch.weights()
+epochs._add_gradients(learner, task, batch, 0, (weights, float(weights.sum()) + batch.elsewhere))
+processes.sum_gradients(network)
+if processes.is_first:
+    np.save(out, torch.cat([p.grad.flatten() for p in network.parameters()]).cpu().numpy())
+processes.wait()
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+def test_two_processes_see_one_batch_with_shared_batch_normalization(device, photos, tmp_path, error_of):
+    started = []
+    for name, count in (("alone", 1), ("pair", 2)):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        for rank in range(count):
+            place = {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(count),
+                "LOCAL_WORLD_SIZE": str(count),
+            }
+            command = [sys.executable, "-c", SHARED, photos.root, str(tmp_path / f"{name}.npy"), device]
+            environment = {**ENVIRONMENT, **where, **place}
+            started.append(
+                subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            )
+    for process in started:
+        code, said = finish(process)
+        assert code == 0, said
+    alone, pair = (np.load(tmp_path / f"{name}.npy") for name in ("alone", "pair"))
+    assert (
+        error_of("gradient of two processes", pair, alone) < 1e-7
+    )  # in doubles, as batch normalization enlarges rounding
 
 
 MESSAGES = """
@@ -131,6 +203,31 @@ assert reduce(torch.tensor([1.5], dtype=torch.float64, device=state.device), "su
 assert gather(torch.ones(2, 3, device=state.device)).shape == (2, 3)
 assert broadcast_object_list([{"a": 1}]) == [{"a": 1}]
 state.wait_for_everyone()
+
+import copy
+from base_models.networks.network import create_network
+from base_models.recipe.member import MemberConfig
+from base_models.training import shared_gradients
+import numpy as np
+
+member = MemberConfig("m", "test_resnet", size=32)
+network = create_network(member, np.full(6, 0.3))
+torch.nn.init.normal_(network.head.weight, std=0.1)
+network = network.to(state.device).to(memory_format=torch.channels_last).train()
+plain = copy.deepcopy(network)
+shared = shared_gradients.SharedGradients(network, str(state.device))
+for step in range(6):
+    pixels = torch.rand(8, 3, 32, 32, device=state.device)
+    for body in (shared.passing(), plain):
+        body.zero_grad(set_to_none=True)
+        for part in (0, 1):  # as a batch that is cut
+            with shared.part(is_last=part == 1):
+                body(pixels[4 * part : 4 * part + 4]).square().mean().backward()
+    for (name, one), other in zip(network.named_parameters(), plain.parameters()):
+        assert torch.allclose(one.grad, other.grad, rtol=1e-2, atol=1e-4), (step, name)
+    if not shared.overlap:
+        shared.count_step()
+assert shared.overlap and torch.distributed.get_backend() == "nccl"
 torch.distributed.destroy_process_group()
 """
 

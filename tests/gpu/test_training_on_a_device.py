@@ -2,6 +2,9 @@
 
 import contextlib
 import itertools
+import json
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +16,7 @@ from base_models import device as devices  # noqa: E402
 from base_models.networks.logits import compute_logits  # noqa: E402
 from base_models.networks.network import create_network  # noqa: E402
 from base_models.training import epoch as epochs  # noqa: E402
-from base_models.training import step_graph  # noqa: E402
+from base_models.training import step_graph, trial  # noqa: E402
 from base_models.training.learner import create_learner  # noqa: E402
 from base_models.training.losses import create_loss  # noqa: E402
 from base_models.training.member import train_member  # noqa: E402
@@ -123,7 +126,8 @@ def _first_step(task, network, device, precision):
 def test_every_family_head_loss_and_schedule_trains_as_on_the_cpu(
     device, family, head, loss, schedule, make_task, tmp_path, error_of
 ):
-    task = make_task(family, size=FAMILIES[family], head=head, schedule=schedule, augmentation="mirror", **loss)
+    settings = {"augmentation": "mirror", "cuda_graphs": False, **loss}  # replays have tests of their own
+    task = make_task(family, size=FAMILIES[family], head=head, schedule=schedule, **settings)
     expected, found = first_step(task, "cpu", doubles=True), first_step(task, device, doubles=True)
     for name, here, there in zip(LARGEST_ERRORS, expected, found, strict=True):
         assert error_of(name, there, here) < LARGEST_ERRORS[name], name
@@ -160,8 +164,7 @@ def test_float32_scores_of_a_family_are_those_of_the_cpu(device, family, make_ta
 @pytest.mark.parametrize("device", ["cuda"], indirect=True)
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize(("network", "head"), [("test_resnet", "linear"), ("mobilenetv1_100", "wide")])
-def test_replayed_steps_train_as_launched_ones(device, network, head, dropout, make_task, monkeypatch, error_of):
-    monkeypatch.setattr(step_graph, "WORTHWHILE", float("inf"))  # whatever is faster here
+def test_replayed_steps_train_as_launched_ones(device, network, head, dropout, make_task, error_of):
     task = make_task(
         network,
         size=64,
@@ -172,7 +175,7 @@ def test_replayed_steps_train_as_launched_ones(device, network, head, dropout, m
         ema_decay=0.9,
         mixup=0.2,
         augmentation="mirror",
-        cuda_graphs=True,
+        cuda_graphs=True,  # whatever is faster here
     )
     weights = []
     with in_doubles():
@@ -261,9 +264,68 @@ def test_float16_goes_on_with_its_scale(device, make_task, tmp_path, monkeypatch
         assert torch.equal(one, other) if device == "cpu" else torch.allclose(one.float(), other.float(), atol=5e-2)
 
 
-def test_auto_takes_one_of_the_arithmetics_of_the_device(device, make_task, tmp_path):
+def test_auto_takes_the_faster_arithmetic_of_the_device_at_the_real_batch(device, make_task, tmp_path):
     trained = train_member(make_task(precision="auto"), tmp_path, device=device)
-    assert trained.precision in {"cpu": ("float32", "bfloat16"), "cuda": ("tf32", "bfloat16")}[device]
+    plain = {"cpu": "float32", "cuda": "tf32"}[device]
+    found = trained.figures["precision_trial"]
+    assert found["photos"] == 16 and 0 < found[f"{plain} ms"] < 1000 and 0 < found["bfloat16 ms"] < 1000
+    faster = found["bfloat16 ms"] < trial.WORTHWHILE * found[f"{plain} ms"]
+    assert trained.precision == ("bfloat16" if faster else plain)
+    record = json.loads((tmp_path / "start.json").read_text())
+    assert (record["precision"], record["precision_trial"]) == (trained.precision, found)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+@pytest.mark.parametrize("network", ["test_resnet", "mobilenetv1_100"])
+def test_steps_are_replayed_without_being_asked_for_where_that_is_faster(device, network, make_task, record_property):
+    task = make_task(network, size=64, batch_size=12)
+    body = create_network(task.member, np.full(6, 0.3)).to(device).to(memory_format=torch.channels_last)
+    learner = create_learner(task, body, "bfloat16", device)
+    row = epochs.train_epoch(learner, task, 0)
+    launched, replayed = (learner.graphs.seconds[way] for way in ("launched", "replayed"))
+    record_property("replayed over launched seconds", replayed / launched)
+    assert (row["replayed_steps"] > 0) == (replayed <= step_graph.WORTHWHILE * launched), learner.graphs.note
+    assert create_learner(make_task(cuda_graphs=False), body, "bfloat16", device).graphs is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+@pytest.mark.parametrize("settings", [{"cuda_graphs": False}, {"cuda_graphs": True}, {"precision": "float16"}], ids=str)
+def test_an_epoch_waits_for_the_device_as_often_whatever_its_steps(device, settings, make_task, record_property):
+    task = make_task("test_resnet", epochs=9, batch_size=8, augmentation="light", ema_decay=0.9, mixup=0.2, **settings)
+    network = create_network(task.member, np.full(6, 0.3)).to(device).to(memory_format=torch.channels_last)
+    precision = settings.get("precision", "bfloat16")
+    learner = create_learner(task, network, precision, device)
+    for epoch in range(2):
+        epochs.train_epoch(learner, task, epoch)
+    waits = []
+    for n_rows in (16, 48):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                epochs.train_epoch(learner, replace(task, train_rows=np.arange(n_rows)), 2)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        waits.append(sum("synchronizing CUDA operation" in str(warning.message) for warning in told))
+    record_property("waits of an epoch", waits[0])
+    assert 1 <= waits[0] == waits[1]  # the loss is read, once
+
+
+def test_a_snapshot_is_of_its_moment_whoever_fetches_it(device, make_task):
+    task = make_task("test_resnet")
+    network = create_network(task.member, np.full(6, 0.3)).to(device).to(memory_format=torch.channels_last)
+    expected = {name: value.clone().cpu() for name, value in network.state_dict().items()}
+    fetch = devices.snapshot({"weights": network.state_dict(), "more": [3, "x"]}, device)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(fetch).result()
+    assert found["more"] == [3, "x"]
+    for name, value in found["weights"].items():
+        assert value.device.type == "cpu" and torch.equal(value, expected[name]), name
 
 
 @pytest.mark.gpu

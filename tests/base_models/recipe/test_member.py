@@ -112,8 +112,8 @@ def test_recipes_of_the_first_version_keep_their_hash():
     assert recipe_hash(run) == "11ce5ba08f668bd9231909a89d6597588c45c8448c9345cfd1b674668d77eb72"
 
 
-def test_replayed_steps_are_another_recipe_and_launched_ones_are_not():
+def test_how_steps_are_started_is_no_part_of_a_recipe_and_what_batch_normalization_sees_is():
     def hash_of(**settings):
         return recipe_hash(MemberConfig("a", "resnet50", training=TrainingConfig(**settings)))
 
-    assert hash_of() == hash_of(cuda_graphs=False) != hash_of(cuda_graphs=True)
+    assert hash_of() == hash_of(cuda_graphs=False) == hash_of(cuda_graphs=True) != hash_of(sync_batch_norm=True)

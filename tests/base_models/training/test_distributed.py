@@ -122,7 +122,7 @@ def test_one_process_is_left_alone(monkeypatch):
     alone.average_buffers(network)
     alone.wait()
     assert alone == Processes() and alone.is_first and is_first_process()
-    assert alone.share(rows) is rows and alone.sum(1.5, 2.0) == (1.5, 2.0)
+    assert alone.shares(rows)[0] is rows and alone.sum(1.5, 2.0) == (1.5, 2.0)
     assert torch.equal(network.weight.grad, before)
     assert alone.agree(lambda: "yes") == "yes" and alone.score(rows, lambda found: found) is rows
     monkeypatch.setenv("RANK", "1")
@@ -136,7 +136,7 @@ def test_shares_are_the_batch_and_padded_scores_come_back_in_order(monkeypatch, 
 
     rows = np.random.default_rng(0).permutation(50)[:n_rows]
     processes = [Processes(rank, count) for rank in range(count)]
-    assert np.concatenate([one.share(rows) for one in processes]).tolist() == rows.tolist()
+    assert all(np.concatenate(one.shares(rows)).tolist() == rows.tolist() for one in processes)
     seen: list[np.ndarray] = []
     for one in processes:  # what each would send, then what each gets
         monkeypatch.setattr(accelerate.utils, "gather", lambda sent: seen.append(sent) or sent.repeat(count, 1))

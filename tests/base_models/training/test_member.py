@@ -148,10 +148,10 @@ def test_training_stops_when_validation_no_longer_improves(make_task, tmp_path, 
 
 
 def test_the_faster_arithmetic_is_measured_once_and_recorded(make_task, tmp_path, monkeypatch):
-    answers = iter([True])
-    monkeypatch.setattr(training, "_is_faster_in_bfloat16", lambda *_: next(answers))
+    answers = iter([("bfloat16", {"photos": 8, "bfloat16 ms": 1.0, "float32 ms": 2.0})])
+    monkeypatch.setattr(training, "choose_precision", lambda *_: next(answers))
     trained = train_member(make_task(epochs=1, precision="auto"), tmp_path)
-    assert trained.precision == "bfloat16"
+    assert trained.precision == "bfloat16" and trained.figures["precision_trial"]["float32 ms"] == 2.0
     assert '"precision": "bfloat16"' in (tmp_path / "start.json").read_text()
     assert train_member(make_task(epochs=1, precision="auto"), tmp_path).precision == "bfloat16"
 

@@ -70,12 +70,15 @@ def test_what_cannot_be_recorded_is_launched_and_noted(graphs, monkeypatch, capl
     ("asked", "precision", "n_processes", "replays"),
     [
         (False, "bfloat16", 1, False),
+        ("auto", "bfloat16", 1, True),
+        ("auto", "bfloat16", 2, False),
+        ("auto", "float16", 1, False),
         (True, "bfloat16", 1, True),
         (True, "bfloat16", 2, False),
         (True, "float16", 1, False),
     ],
 )
-def test_steps_are_replayed_only_where_a_recipe_asks_for_it(
+def test_steps_are_replayed_only_where_a_recipe_allows_it(
     tmp_path, monkeypatch, asked, precision, n_processes, replays
 ):
     from base_models.manifest import load_manifest
@@ -96,7 +99,9 @@ def test_steps_are_replayed_only_where_a_recipe_asks_for_it(
     assert learner.create_learner(task, network, precision, "cpu", processes).graphs is None
     monkeypatch.setattr(step_graph, "is_cuda", lambda _: True)
     monkeypatch.setattr(learner, "create_scaler", lambda precision, _: precision == "float16" or None)
-    assert (learner.create_learner(task, network, precision, "cpu", processes).graphs is not None) == replays
+    graphs = learner.create_learner(task, network, precision, "cpu", processes).graphs
+    assert (graphs is not None) == replays
+    assert graphs is None or graphs.forced == (asked is True)
 
 
 def test_things_are_made_ahead_in_order():

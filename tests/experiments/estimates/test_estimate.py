@@ -143,7 +143,7 @@ def test_a_recipe_is_tried_on_the_card_where_there_is_one(tiny, monkeypatch):
     from base_models import device as devices
     from base_models.networks.network import MultilabelNetwork
     from base_models.runs import out_of_fold
-    from base_models.training import epoch, learner, scoring
+    from base_models.training import epoch, learner, scoring, trial
     from experiments.estimates import estimate as estimates
 
     done = []
@@ -154,17 +154,53 @@ def test_a_recipe_is_tried_on_the_card_where_there_is_one(tiny, monkeypatch):
 
     card = SimpleNamespace(name="NVIDIA H200")
     monkeypatch.setattr(learner, "create_learner", create_learner)
+    monkeypatch.setattr(trial, "choose_precision", lambda *_: ("bfloat16", {}))
     monkeypatch.setattr(epoch, "train_epoch", lambda learner, task, _: done.append(("train", learner.device)))
     monkeypatch.setattr(scoring, "score_photos", lambda *given: done.append(("score", given[-1])))
     monkeypatch.setattr(out_of_fold, "choose_device", lambda asked: {"auto": "cuda"}[asked])
     monkeypatch.setattr(MultilabelNetwork, "to", lambda self, *_, **__: self)
     monkeypatch.setattr(devices, "synchronize", lambda device: device == "cuda" and done.append("wait"))
     monkeypatch.setattr(devices, "own_generators", lambda _: [])
+    monkeypatch.setattr(devices, "free_memory", lambda _: 2**36)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
     recipe, manifest = tiny
     training = replace(recipe.members[0].training, precision="auto")
     findings = estimates.estimate(replace(recipe, members=(replace(recipe.members[0], training=training),)), manifest)
     train, score = ("train", "cuda"), ("score", "cuda")
     warm = [train] * estimates.PASSES_BEFORE
-    assert done == ["wait", ("tf32", "cuda"), *warm, "wait", train, "wait", score, "wait", score, "wait"]
+    assert done == ["wait", ("bfloat16", "cuda"), *warm, "wait", train, "wait", score, "wait", score, "wait"]
     assert "on NVIDIA H200 (cuda)" in findings[-1].finding
+    assert "in bfloat16: " in findings[0].finding and "side by side" in findings[0].finding
+
+
+def test_what_holds_a_member_up_is_named_with_what_to_change(tiny, monkeypatch):
+    from experiments.estimates import run_cost
+    from experiments.estimates.run_cost import MemberCost, advise, describe_parts
+
+    recipe, manifest = tiny
+    name, recipe = recipe.members[0].name, replace(recipe, cache="none")
+
+    def cost(device_bytes=0, **parts):
+        return MemberCost(name, 10.0, 0, 0, {"decoding": 1.0, "copying": 0.0, "arithmetic": 2.0, **parts}, device_bytes)
+
+    assert describe_parts(cost(decoding=5.0), "cpu") == "in float32: decoding 50 %, arithmetic 20 % of the time"
+    assert advise(cost(), recipe, manifest, "cpu") == []
+    (said,) = advise(cost(decoding=5.0), recipe, manifest, "cpu")
+    assert "decoded in every epoch" in said and "cache_gib = 1 keeps all of them" in said
+    assert advise(cost(decoding=5.0), replace(recipe, cache="memory"), manifest, "cpu") == []
+    monkeypatch.setattr(run_cost, "device_memory", lambda _: 8 * 2**30)
+    copies, idle, full = advise(cost(9 * 2**30, copying=5.0), recipe, manifest, "cuda")
+    assert "copying photos takes longest" in copies and 'precision = "auto"' in idle
+    assert "9.0 GiB do not fit into the 8.0 of the device" in full and "lower batch_size from 6" in full
+
+
+def test_a_disk_that_is_too_small_is_named(tiny, monkeypatch):
+    from experiments.estimates import estimate as module
+    from experiments.estimates.run_cost import MemberCost, RowCounts, RunCost
+
+    member, rows = MemberCost("whole", 1.0, 2**20, 0), RowCounts(1, 1, 1, "few")
+    monkeypatch.setattr(module, "estimate_run", lambda *_: RunCost("cpu", (member,), (), 1.0, 0, 2**30, 2**31, rows))
+    monkeypatch.setattr(module, "free_disk", lambda _: 2**30)
+    assert "only 1.00 GiB are free there" in module.estimate(*tiny)[-1].trouble
+    monkeypatch.setattr(module, "free_disk", lambda _: 2**32)
+    assert not module.estimate(*tiny)[-1].trouble
