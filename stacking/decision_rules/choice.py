@@ -3,8 +3,8 @@
 Of .5 and one tuned threshold the better is taken: the best threshold of calibrated scores is half the micro-F1 itself
 (Lipton, Elkan and Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", ECML 2014), so that .5
 is right only where micro-F1 is near 1, and on 30 rows a tuned one already does better. Per-label thresholds must beat
-what was chosen so far by more than a standard error. Each rule's micro-F1 here comes from thresholds tuned on the other
-folds.
+what was chosen so far by more than a standard error, where rows come in groups beyond doubt. Each rule's micro-F1 here
+comes from thresholds tuned on the other folds.
 
 Another metric brings its own rules (`stacking.metrics.named.ServingRules`), the steadier first, chosen in the same way
 by that metric; one that looks at scores only leaves the decisions to micro-F1's rules.
@@ -208,18 +208,24 @@ def choose_thresholds(
             measured[name] = metric.measure(predictions.truth, decided, y_score)
     chosen = rule
     if rule == "auto":
-        chosen = _steadiest(measured, metric.rules.margin) if measured else metric.rules.race
+        grouped = predictions.truth.groups is not None
+        chosen = _steadiest(measured, metric.rules.margin, grouped=grouped) if measured else metric.rules.race
     tuned = tuner.tune(chosen, metric=metric)
     scores = {name: one.value for name, one in measured.items()}
     return ThresholdChoice(tuned.thresholds, tuned.by_sample, chosen, scores)
 
 
-def _steadiest(measured: dict[str, Measurement], margin: float) -> str:
-    """Return the steadiest rule that no later one clearly beats; an untuned one that is first need only be beaten."""
+def _steadiest(measured: dict[str, Measurement], margin: float, *, grouped: bool = False) -> str:
+    """Return the steadiest rule that no later one clearly beats; an untuned one that is first need only be beaten.
+
+    Among rows that come in groups, `margin` standard errors are often chance: there a gain must be proven.
+    """
     chosen, *others = measured
     for number, rule in enumerate(others):
-        clearly = 0.0 if number == 0 and chosen == "half" else margin
-        chosen = rule if paired_gain(measured[rule], measured[chosen]).exceeds(clearly) else chosen
+        gain = paired_gain(measured[rule], measured[chosen])
+        untuned = number == 0 and chosen == "half"
+        clearly = gain.exceeds(0.0) if untuned else gain.is_proven() if grouped else gain.exceeds(margin)
+        chosen = rule if clearly else chosen
     return chosen
 
 

@@ -145,13 +145,15 @@ class LabelContextStacker(RidgeContext):
             if posterior is not None:
                 always.append(posterior.held_out(LabelPosterior.log_odds, rows.logits, pooled, aligned=False))
             begin("first pass")
-            kept = [fit_pass(rows, [*always, *neighbors.features(pooled, first)], penalty)]
+            surprise = (len(always),)  # what `_Neighbors.features` gives first: no answer, so of either sign
+            kept = [fit_pass(rows, [*always, *neighbors.features(pooled, first)], penalty, free=surprise)]
             if rows.fold_masks:
                 begin("second pass")
                 # The pass before is one feature among few: drawing to what labels have in common helps no more.
-                free = replace(penalty, strength=AGAIN * penalty.strength, pooled=False)
+                alone = replace(penalty, strength=AGAIN * penalty.strength, pooled=False)
                 beliefs = _limited(kept[0].aligned)
-                again = fit_pass(rows, [*always, *neighbors.features(pooled, kept[0]), beliefs], free)
+                added = [*always, *neighbors.features(pooled, kept[0]), beliefs]
+                again = fit_pass(rows, added, alone, free=surprise)
                 kept = [*kept, again] if again.loss < kept[0].loss else kept
         self._remember_stages(neighbors, kept, None if posterior is None else posterior.whole)
         return kept[-1].held_out
@@ -234,14 +236,14 @@ class _Neighbors:
         masks = rows.fold_masks
         if not masks or pooled.shape[1] == 1:
             return cls(joint, None)
-        strength = choose_strength(rows.y_true, rows.weight, masks[0])
+        strength, first_part = choose_strength(rows.y_true, rows.weight, masks[0])
         whole, *parts = (
             fit_dependency_network(
                 rows.y_true[fitting], None if rows.weight is None else rows.weight[fitting], strength
             )
-            for fitting in (np.ones(len(pooled), dtype=bool), *(~held for held in masks))
+            for fitting in (np.ones(len(pooled), dtype=bool), *(~held for held in masks[1:]))
         )
-        return cls(joint, Folded(whole, tuple(parts), tuple(masks)))
+        return cls(joint, Folded(whole, (first_part, *parts), tuple(masks)))
 
     def features(self, pooled: DoubleArray, believed: FittedPass) -> list[npt.NDArray[Any]]:
         """Ask about each row what was fitted without it, at held-out beliefs."""
