@@ -128,7 +128,9 @@ class _Graph:
         if not name and key in self._kept:
             return self._kept[key]
         name = name or self._kept.setdefault(key, self.name())
-        self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name))
+        self.initializers.append(
+            self.onnx.numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name)
+        )
         return name
 
     def node(self, op: str, inputs: Sequence[str], output: str = "", domain: str = "", **attributes: Any) -> str:
@@ -145,25 +147,28 @@ class _Graph:
         return self.onnx.helper.make_graph(self.nodes, "body", given, made)
 
     def loop(
-        self, count: str, carried: Mapping[str, str], kinds: Sequence[Any], n_scans: int, write: Callable[..., list[str]]
+        self,
+        count: str,
+        carried: Mapping[str, str],
+        kinds: Sequence[Any],
+        n_scans: int,
+        write: Callable[..., list[str]],
     ) -> list[str]:
-        """Append a loop; `write` takes the number of the turn and the names of what is carried, and returns its outputs."""
+        """Append a loop; `write` takes the number of the turn and the names carried, and returns what it gives."""
         turn, going = self.name(), self.name()
         names = [self.name() for _ in carried]
         outer, self.nodes = self.nodes, []
         results = write(turn, *names)
         keep_going = self.node("Identity", [going])
         types = self.onnx.TensorProto
-        inputs = {turn: (types.INT64, []), going: (types.BOOL, [])}
+        inputs: dict[str, tuple[Any, Any]] = {turn: (types.INT64, []), going: (types.BOOL, [])}
         inputs |= {name: (kind, None) for name, kind in zip(names, kinds, strict=False)}
         # What a body gives must be made in it, and each once.
         results = [self.node("Identity", [result]) for result in results]
         body = self.body(inputs, [keep_going, *results], [types.BOOL, *kinds])
         self.nodes = outer
         outputs = [self.name() for _ in range(len(carried) + n_scans)]
-        self.nodes.append(
-            self.onnx.helper.make_node("Loop", [count, "", *carried.values()], outputs, body=body)
-        )
+        self.nodes.append(self.onnx.helper.make_node("Loop", [count, "", *carried.values()], outputs, body=body))
         return outputs
 
     def write(self, step: Step) -> None:
@@ -197,7 +202,7 @@ def _with_integers(key: str, **fixed: str) -> Callable[[_Graph, Step], None]:
     def write(graph: _Graph, step: Step) -> None:
         given = step.attributes[key]
         numbers = np.array(given if isinstance(given, list) or step.op == "CumSum" else [given], np.int64)
-        more = {onnx_key: int(step.attributes[own]) for onnx_key, own in fixed.items()}
+        more: dict[str, Any] = {onnx_key: int(step.attributes[own]) for onnx_key, own in fixed.items()}
         graph.node(step.op, [*step.inputs, graph.keep(numbers)], step.output, **more)
 
     return write
@@ -259,7 +264,9 @@ def _lookup(graph: _Graph, step: Step) -> None:
     while width := width // 2:
         tried = graph.node("Add", [place, graph.keep(np.int64(width))])
         edge = graph.node("Gather", [kept, graph.node("Min", [tried, last])], axis=0)
-        reached = graph.node("And", [graph.node("LessOrEqual", [edge, scores]), graph.node("LessOrEqual", [tried, last])])
+        reached = graph.node(
+            "And", [graph.node("LessOrEqual", [edge, scores]), graph.node("LessOrEqual", [tried, last])]
+        )
         place = graph.node("Where", [reached, tried, place])
     rows = np.arange(_rows_of(graph, table), dtype=np.int64)[:, None, None] * n_bins
     flat = graph.node("Reshape", [table, graph.keep(np.array([-1], np.int64))])

@@ -139,9 +139,6 @@ class Program:
         self.outputs[name] = value.name
 
 
-Operand = "Value | npt.ArrayLike"
-
-
 @dataclass(frozen=True, eq=False)
 class Value:
     """A value of a program; arithmetic on it appends operations, and arrays beside it become constants of its type.
@@ -230,19 +227,63 @@ class Value:
         return self.program.add("Not", [self], BOOL)
 
     def at_least(self, other: Any) -> Value:
-        """Take the larger of two values."""
+        """Take the larger of two values.
+
+        Parameters
+        ----------
+        other : Value or array
+            The least that is given back.
+
+        Returns
+        -------
+        Value
+            The larger ones.
+        """
         return self._with("Max", other)
 
     def at_most(self, other: Any) -> Value:
-        """Take the smaller of two values."""
+        """Take the smaller of two values.
+
+        Parameters
+        ----------
+        other : Value or array
+            The most that is given back.
+
+        Returns
+        -------
+        Value
+            The smaller ones.
+        """
         return self._with("Min", other)
 
     def clip(self, low: float, high: float) -> Value:
-        """Limit to a range."""
+        """Limit to a range.
+
+        Parameters
+        ----------
+        low, high : float
+            Its ends.
+
+        Returns
+        -------
+        Value
+            Within the range.
+        """
         return self.at_least(low).at_most(high)
 
     def cast(self, dtype: str) -> Value:
-        """Change the type."""
+        """Change the type.
+
+        Parameters
+        ----------
+        dtype : str
+            The new one.
+
+        Returns
+        -------
+        Value
+            Of the new type.
+        """
         return self if dtype == self.dtype else self.program.add("Cast", [self], dtype, to=dtype)
 
     def is_number(self) -> Value:
@@ -262,39 +303,144 @@ class Value:
         return self.program.add("Sqrt", [self], self.dtype)
 
     def sum(self, axis: int, *, keep: bool = False) -> Value:
-        """Add up along an axis, which stays with length one if `keep`."""
+        """Add up along an axis.
+
+        Parameters
+        ----------
+        axis : int
+            Along which axis.
+        keep : bool, default=False
+            Whether the axis stays, with length one.
+
+        Returns
+        -------
+        Value
+            The sums.
+        """
         return self.program.add("ReduceSum", [self], self.dtype, axis=axis, keep=keep)
 
     def any(self, axis: int) -> Value:
-        """Tell whether one of the truths along an axis, which goes, holds."""
+        """Tell whether one of the truths along an axis, which goes, holds.
+
+        Parameters
+        ----------
+        axis : int
+            Along which axis.
+
+        Returns
+        -------
+        Value
+            Truths.
+        """
         return self.cast(FLOAT).sum(axis) > 0.0
 
     def expand(self, axis: int) -> Value:
-        """Insert an axis of length one."""
+        """Insert an axis of length one.
+
+        Parameters
+        ----------
+        axis : int
+            Where it is to be.
+
+        Returns
+        -------
+        Value
+            One axis more.
+        """
         return self.program.add("Unsqueeze", [self], self.dtype, axis=axis)
 
     def take(self, places: npt.ArrayLike, axis: int) -> Value:
-        """Take places along an axis."""
+        """Take places along an axis.
+
+        Parameters
+        ----------
+        places : array of int
+            Which, in the order wanted.
+        axis : int
+            Along which axis.
+
+        Returns
+        -------
+        Value
+            What was taken.
+        """
         return self.program.add("Gather", [self, self.program.constant(places, INTEGER)], self.dtype, axis=axis)
 
     def take_along(self, places: Value, axis: int) -> Value:
-        """Take for each place along an axis another one."""
+        """Take for each place along an axis another one.
+
+        Parameters
+        ----------
+        places : Value
+            Of type int64 and as many axes.
+        axis : int
+            Along which axis.
+
+        Returns
+        -------
+        Value
+            What was taken.
+        """
         return self.program.add("GatherElements", [self, places], self.dtype, axis=axis)
 
     def transpose(self, *order: int) -> Value:
-        """Change the order of the axes."""
+        """Change the order of the axes.
+
+        Parameters
+        ----------
+        *order : int
+            The axes in their new order.
+
+        Returns
+        -------
+        Value
+            The same numbers.
+        """
         return self.program.add("Transpose", [self], self.dtype, order=list(order))
 
     def reshape(self, *shape: int) -> Value:
-        """Give another shape: 0 keeps the length of an axis, -1 takes what is left."""
+        """Give another shape.
+
+        Parameters
+        ----------
+        *shape : int
+            Lengths: 0 keeps that of the same axis, -1 takes what is left.
+
+        Returns
+        -------
+        Value
+            The same numbers.
+        """
         return self.program.add("Reshape", [self], self.dtype, shape=list(shape))
 
     def cumulate(self, axis: int) -> Value:
-        """Add up along an axis from its beginning to each place."""
+        """Add up along an axis from its beginning to each place.
+
+        Parameters
+        ----------
+        axis : int
+            Along which axis.
+
+        Returns
+        -------
+        Value
+            The sums.
+        """
         return self.program.add("CumSum", [self], self.dtype, axis=axis)
 
     def place_of_largest(self, axis: int) -> Value:
-        """Find the first largest value along an axis, which stays with length one."""
+        """Find the first largest value along an axis, which stays with length one.
+
+        Parameters
+        ----------
+        axis : int
+            Along which axis.
+
+        Returns
+        -------
+        Value
+            Places.
+        """
         return self.program.add("ArgMax", [self], INTEGER, axis=axis)
 
     def places(self) -> Value:

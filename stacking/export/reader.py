@@ -260,21 +260,9 @@ def _positions(names: Sequence[str], wanted: Sequence[str], kind: str, left_out:
     return [place[name] for name in wanted]
 
 
-def _trees(
-    table: Array,
-    feature: Array,
-    threshold: Array,
-    gap_left: Array,
-    left: Array,
-    right: Array,
-    value: Array,
-    roots: Array,
-    targets: Array,
-    *,
-    n_targets: int,
-    depth: int,
-) -> Array:
+def _trees(table: Array, *nodes: Array, n_targets: int, depth: int) -> Array:
     """Add up the leaves that each row reaches; all trees go down together."""
+    feature, threshold, gap_left, left, right, value, roots, targets = nodes
     total = np.zeros((len(table), n_targets))
     columns, starts = np.unique(targets, return_index=True)
     step = max(1, BLOCK_CELLS // len(roots))
@@ -428,7 +416,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, KeyError, ValueError) as error:
         sys.stderr.write(f"predict.py: {error}\n")
         return 2
-    sys.stdout.write(f"{len(fired):,} samples, {fired.sum(axis=1).mean() if len(fired) else 0:.2f} labels each: {given.out}\n")
+    sys.stdout.write(
+        f"{len(fired):,} samples, {fired.sum(axis=1).mean() if len(fired) else 0:.2f} labels each: {given.out}\n"
+    )
     return 0
 
 

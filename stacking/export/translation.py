@@ -11,10 +11,10 @@ import numpy as np
 from stacking.combiners.auto.race import AutoCombiner
 from stacking.combiners.blend import Blend
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.voting.means import SMALLEST_SCORE
 from stacking.combiners.voting.soft_voting import N_RANK_BINS, RANK_SHIFT, SoftVoting
 from stacking.combiners.voting.weighted_voting import WeightedVoting
 from stacking.export.program import BOOL, DOUBLE, FLOAT, Program, Value, logit, sigmoid, where
+from stacking.links import SMALLEST_SCORE
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def translate(given: Given, combiner: Combiner) -> Value:
     function = _TRANSLATORS.get(type(combiner))
     if function is None:
         raise ValueError(
-            f"ensemble must be of a method of labelstack to be exported: {type(combiner).__name__} is none; take another."
+            f"ensemble must be of a method of labelstack to be exported: {type(combiner).__name__} is none; take "
+            "another."
         )
     return function(given, combiner).clip(0.0, 1.0)
 

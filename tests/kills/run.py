@@ -136,6 +136,11 @@ COMMANDS = {
         (f"{TRAIN} run", "report run --methods mean --out out"),
         differs=REPORT,
     ),
+    "export --numpy": Command("export e --numpy out", (f"{FIT} e",)),
+    "export --numpy --overwrite": Command(
+        "export e --numpy out --overwrite", ("fit p.npz --method geometric --out g", "export g --numpy out", f"{FIT} e")
+    ),
+    "export --onnx": Command("export e --onnx out.onnx", (f"{FIT} e",), ("out.onnx",)),
     "explain": Command("explain run --images photos --top 1 --device cpu --out out", (f"{TRAIN} run",)),
     "ablation": Command(
         "ablation run --baseline m --out out",

@@ -38,6 +38,7 @@ def test_every_command_of_the_design_is_there():
         "doctor",
         "evaluate",
         "explain",
+        "export",
         "fit",
         "methods",
         "metrics",

@@ -163,22 +163,14 @@ def _list_nodes(tree: Tree) -> TreeNodes:
     leaf_values = np.array(tree["leaf_value"].split(), np.float64)
     n_inner = len(leaf_values) - 1
     leaves = np.arange(n_inner, n_inner + len(leaf_values))
-    thresholds, features, decisions, left, right = (
-        np.array(tree[key].split() if n_inner else [], kind)
-        for key, kind in (
-            ("threshold", np.float64),
-            ("split_feature", np.int64),
-            ("decision_type", np.int64),
-            ("left_child", np.int64),
-            ("right_child", np.int64),
-        )
-    )
+    thresholds = np.array(tree["threshold"].split() if n_inner else [], np.float64)
+    whole = ("split_feature", "decision_type", "left_child", "right_child")
+    features, decisions, *sides = (np.array(tree[key].split() if n_inner else [], np.int64) for key in whole)
     if (decisions >> 2 == 1).any():
         raise ValueError("its trees must not take zeros for gaps")
     # A node that knows no gaps takes one for a zero.
     gap_left = np.where(decisions >> 2 == 2, decisions & 2 > 0, thresholds >= 0.0)
-    children = (np.where(child < 0, n_inner + ~child, child) for child in (left, right))
-    left, right = (np.concatenate([child, leaves]) for child in children)
+    left, right = (np.concatenate([np.where(child < 0, n_inner + ~child, child), leaves]) for child in sides)
     return TreeNodes(
         feature=np.concatenate([features, np.zeros(len(leaves), np.int64)]),
         threshold=np.concatenate([thresholds, np.zeros(len(leaves))]),
