@@ -1,4 +1,4 @@
-"""The command `export`."""
+"""The commands that carry results on: `export` and `push`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,3 +35,20 @@ def export(
             there = "" if is_new else "the result of the same inputs and options is there already: "
             show.result(f"{there or 'exported: '}{place}")
         show.data({"numpy": numpy, "onnx": onnx, "is_there_already": not any(written.values())})
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder that `labelstack fit` or `labelstack train` wrote.")],
+    repo: Annotated[str, typer.Argument(help="Repository on the Hugging Face Hub: user/name.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody read a repository that is new.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Upload an ensemble or a finished run with its card to the Hugging Face Hub."""
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from experiments.publishing.hub import push as upload
+
+        where = upload(folder, repo, public=public)
+        show.result(f"pushed: {where}")
+        show.data({"url": where})

@@ -47,6 +47,7 @@ def test_every_command_of_the_design_is_there():
         "optimize",
         "pack",
         "predict",
+        "push",
         "report",
         "rules",
         "train",
