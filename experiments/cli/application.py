@@ -13,6 +13,7 @@ from experiments.cli.checking import check
 from experiments.cli.data import describe, download, ingest, pack_photos, synthesize
 from experiments.cli.demonstration import demo
 from experiments.cli.ensembles import evaluate, fit, predict
+from experiments.cli.exporting import export, push
 from experiments.cli.failures import GuardedGroup
 from experiments.cli.listings import methods, metrics, networks, optimizers, rules
 from experiments.cli.members import ablation, doctor, explain, report, train
@@ -54,6 +55,8 @@ app.command(epilog="Example: labelstack ablation run --baseline full --out ablat
 app.command(epilog="Example: labelstack fit run/oof --out ensemble --time-limit 300")(fit)
 app.command(epilog="Example: labelstack predict ensemble --run run --images new-photos --out labels.csv")(predict)
 app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluation")(evaluate)
+app.command(epilog="Example: labelstack export ensemble --numpy exported --onnx ensemble.onnx")(export)
+app.command(epilog="Example: labelstack push ensemble me/fashion-ensemble")(push)
 app.command(epilog="Example: labelstack explain run --images new-photos --top 3 --out explanation")(explain)
 app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
 app.add_typer(data, name="data")

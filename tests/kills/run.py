@@ -130,13 +130,18 @@ COMMANDS = {
     "data download": Command(
         "data download urls.json --allow-private --connections 2 --out out", differs=("ledger.sqlite",)
     ),
-    "train": Command(f"{TRAIN} out", differs=("manifest.json", "done.json", "history.csv")),
+    "train": Command(f"{TRAIN} out", differs=("manifest.json", "done.json", "history.csv", "README.md")),
     "report": Command("report run --methods mean --out out", (f"{TRAIN} run",), differs=REPORT),
     "report --overwrite": Command(
         "report run --methods mean --seed 1 --overwrite --out out",
         (f"{TRAIN} run", "report run --methods mean --out out"),
         differs=REPORT,
     ),
+    "export --numpy": Command("export e --numpy out", (f"{FIT} e",)),
+    "export --numpy --overwrite": Command(
+        "export e --numpy out --overwrite", ("fit p.npz --method geometric --out g", "export g --numpy out", f"{FIT} e")
+    ),
+    "export --onnx": Command("export e --onnx out.onnx", (f"{FIT} e",), ("out.onnx",)),
     "explain": Command("explain run --images photos --top 1 --device cpu --out out", (f"{TRAIN} run",)),
     "ablation": Command(
         "ablation run --baseline m --out out",

@@ -17,11 +17,11 @@ from stacking.combiners.registry import register_method
 from stacking.combiners.voting.means import Mean, combine, covered_weights, list_means
 from stacking.predictions import PredictionSet
 
-_RANK_SHIFT = 15
+RANK_SHIFT = 15
 """Low bits of a score that ranks ignore: 256 bins an octave, .4 % of a score each. A choice; no measurement is on
 record."""
 
-_N_RANK_BINS = (0x3F800000 >> _RANK_SHIFT) + 1
+N_RANK_BINS = (0x3F800000 >> RANK_SHIFT) + 1
 """Bins up to that of 1.0, whose bit pattern is 0x3F800000."""
 
 
@@ -97,19 +97,19 @@ class SoftVoting(Combiner):
 def _rank_bins(scores: FloatArray) -> npt.NDArray[np.intp]:
     """Return the histogram bin of each score; float32 in [0, 1] order like their bit patterns."""
     bits = np.ascontiguousarray(np.abs(scores), dtype=np.float32).view(np.uint32)
-    return (bits >> np.uint32(_RANK_SHIFT)).astype(np.intp)
+    return (bits >> np.uint32(RANK_SHIFT)).astype(np.intp)
 
 
 def _count_ranks(predictions: PredictionSet) -> FloatArray:
     """Return each model's mid-rank in [0, 1] for every bin of scores, all labels pooled; counts add up over shards."""
-    counts = np.zeros((predictions.n_models, _N_RANK_BINS))
+    counts = np.zeros((predictions.n_models, N_RANK_BINS))
     for rows, block in predictions.iter_rows():
         for model, scores in enumerate(block):
             answered = scores[:, predictions.covers[model]]
             weight = None
             if predictions.sample_weight is not None:
                 weight = np.repeat(predictions.sample_weight[rows], answered.shape[1])
-            counts[model] += np.bincount(_rank_bins(answered).ravel(), weight, minlength=_N_RANK_BINS)
+            counts[model] += np.bincount(_rank_bins(answered).ravel(), weight, minlength=N_RANK_BINS)
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     ranks: FloatArray = ((np.cumsum(counts, axis=1) - counts / 2.0) / total).astype(np.float32)
     return ranks
