@@ -46,6 +46,7 @@ def test_every_command_of_the_design_is_there():
         "optimize",
         "pack",
         "predict",
+        "recipes",
         "report",
         "rules",
         "train",
