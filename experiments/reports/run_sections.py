@@ -301,7 +301,9 @@ def members_section(run: Path, recorded: Mapping[str, Any]) -> Section:
     if untold:
         blocks.append(Paragraph("This run was made before the number of trained parameters was recorded.", "note"))
     for derived in recorded.get("recipe", {}).get("derived", ()):
-        blocks.append(Paragraph(f"{derived['name']} is the mean of {' and '.join(derived['members'])}."))
+        names = " and ".join(derived["members"])
+        text = f"{derived['name']} answers each label by the mean of those of {names} that answer it"
+        blocks.append(Paragraph(f"{text}: of specialists that share no label, by the one."))
     for name, reason in dict(recorded.get("failed_members", {})).items():
         blocks.append(Paragraph(f"{name} failed and is left out: {reason}", "warning"))
     where = f"Trained on {recorded.get('device', 'an unknown device')} with {recorded.get('n_threads', '?')} threads."
