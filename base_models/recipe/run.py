@@ -126,9 +126,17 @@ def merge_training_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
     defaults = recipe.get("training", {})
     if isinstance(defaults, Mapping) and isinstance(merged.get("members"), list):
         merged["members"] = [
-            {**member, "training": {**defaults, **member.get("training", {})}}
+            {**member, **_joined_heads(member), "training": {**defaults, **member.get("training", {})}}
             if isinstance(member, Mapping)
             else member
             for member in merged["members"]
         ]
     return merged
+
+
+def _joined_heads(member: Mapping[str, Any]) -> dict[str, str]:
+    """Write heads that share one network, ``["recurrent", "wide"]``, as the one name that they have together."""
+    heads = member.get("head")
+    if not isinstance(heads, list) or not heads or not all(isinstance(head, str) for head in heads):
+        return {}
+    return {"head": "+".join(sorted(heads, reverse=True))}

@@ -283,7 +283,14 @@ def load_network(place: Path, record: FoldRecord, device: str) -> MultilabelNetw
 
 def _network_of(place: Path, record: FoldRecord) -> MultilabelNetwork | LabelwiseNetwork:
     """Build what a fold's record describes and fill it with its weights."""
-    member = MemberConfig(record.member, record.network, record.size, head=record.head, hidden=record.hidden)
+    member = MemberConfig(
+        record.member,
+        record.network,
+        record.size,
+        head=record.head,
+        hidden=record.hidden,
+        degraded_size=record.degraded_size,
+    )
     epochs = record.label_epochs or (0,)
     networks = {k: create_network(member, np.full(len(record.labels), 0.5), load_weights=False) for k in set(epochs)}
     network = networks[0] if record.label_epochs is None else LabelwiseNetwork(networks, epochs)

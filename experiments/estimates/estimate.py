@@ -181,8 +181,10 @@ def count_passes(member: "MemberConfig", run: "TrainingRun", rows: RowCounts, *,
         Over all epochs and networks; a photo shown smaller, or to a frozen body, counts for less. Precomputed features
         are decoded once, see `experiments.estimates.feature_estimate`.
     """
+    from base_models.training.sampling import share_to_use
+
     config, held = member.training, run.folds.validation_fraction
-    shown = rows.learned * (1 - held) * config.train_share
+    shown = rows.learned * (1 - held) * share_to_use(config, max(1, round(rows.learned * (1 - held))))
     trained = shown * sum(_epoch_share(config, member.size, epoch) for epoch in range(config.epochs))
     # after each epoch the validation rows, and as many training rows, are scored
     validated = (rows.learned * held + min(rows.learned * held, shown)) * config.epochs
@@ -339,7 +341,7 @@ def _learner(task: "MemberTask", device: str) -> "Learner":
     from base_models.training.trial import choose_precision
 
     config = task.member.training
-    truth = known_truth(task) if task.member.head == "recurrent" else None
+    truth = known_truth(task) if "recurrent" in task.member.head else None
     network = create_network(task.member, base_rates(task), load_weights=False, y_true=truth)
     network = network.to(device).to(memory_format=torch.channels_last)
     precision: str = config.precision
