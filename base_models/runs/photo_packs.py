@@ -71,6 +71,26 @@ def pack_for_run(
         ) from error
 
 
+def packed_bytes(recipe: TrainingRun, n_photos: int) -> int:
+    """Return the disk space that a run's packed photos take, where nothing is packed yet.
+
+    Parameters
+    ----------
+    recipe : TrainingRun
+        Members, and how much space packs may take.
+    n_photos : int
+        Photos of the data set.
+
+    Returns
+    -------
+    int
+        Bytes; 0 where photos are not packed.
+    """
+    sizes = {member.size for member in recipe.members if member.features == "live"}
+    n_bytes = sum(3 * size * size for size in sizes) * n_photos
+    return n_bytes if n_bytes <= recipe.photos_gib * GIB else 0
+
+
 def packs_folder(recipe: TrainingRun, folder: RunFolder) -> Path:
     """Return where a run's packs are.
 
