@@ -7,12 +7,18 @@ logged, and what became of the fold. ``python -m base_models.runs.fold_worker`` 
 
 from __future__ import annotations
 
+import sys
+
+from stacking.process.child_processes import end_with_parent
+
+if __name__ == "__main__":
+    end_with_parent(int(sys.argv[1]))  # before the imports that take seconds
+
 import dataclasses
 import json
 import logging
 import os
 import queue
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +38,6 @@ from base_models.runs.out_of_fold import TrainingFailedError, train_out_of_fold
 from base_models.runs.splits import prepare_run_data
 from base_models.training.distributed import Processes
 from stacking.files.untrusted import read_json
-from stacking.process.child_processes import end_with_parent
 
 
 def main() -> int:
@@ -53,7 +58,6 @@ def main() -> int:
             answers.write(line)
 
     job = json.loads(sys.stdin.readline())
-    end_with_parent(job["parent"])
     logging.basicConfig(level=job["log_level"], handlers=[_Told(say)], force=True)
     folds: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
     at_work = threading.Event()

@@ -108,7 +108,6 @@ class _Crew:
             "recipe_folder": str(recipe_folder.resolve()),
             "n_threads": int(folder.manifest["n_threads"]),
             "log_level": logging.getLogger().getEffectiveLevel(),
-            "parent": os.getpid(),
         }
         self._progress = progress
         self._children: list[_Child] = []
@@ -144,7 +143,7 @@ class _Crew:
     def _start(self, device: str) -> None:
         """Start a process and give it a fold."""
         process = subprocess.Popen(
-            module_command("base_models.runs.fold_worker"),
+            [*module_command("base_models.runs.fold_worker"), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=module_environment(),
