@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def run_training(
     recipe_folder: str | Path = ".",
     device: str = "auto",
     progress: Progress | None = None,
+    n_processes: int = 1,
 ) -> Path:
     """Train all members of a recipe and score held-out rows, or go on with what an earlier process began.
 
@@ -68,6 +70,9 @@ def run_training(
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     progress : callable, optional
         Called with ``TrainingEvent`` objects.
+    n_processes : int, default=1
+        Processes that train different folds side by side, each on the next GPU where there are several
+        (:mod:`base_models.runs.side_by_side`). Every network is the one that a single process would train.
 
     Returns
     -------
@@ -92,14 +97,15 @@ def run_training(
     (:mod:`base_models.training.distributed`); only the first writes. A member that fails then ends the run.
     """
     out, chosen = Path(out), choose_device(device)
-    processes = join_processes(chosen)
+    devices = list_devices(chosen, n_processes)
+    processes = join_processes(devices[0] if n_processes > 1 else chosen)
     progress = progress if processes.is_first else None
     n_packing = recipe.n_workers  # nothing else goes on meanwhile
     recipe = replace(recipe, n_workers=loader_workers(recipe.n_workers, chosen))
     _say_ignored(recipe, processes)
     manifest = load_manifest(recipe.data, Path(recipe_folder))
     threads_before = torch.get_num_threads()
-    n_threads = recipe.n_threads or threads_before
+    n_threads = recipe.n_threads or max(1, threads_before // n_processes)
     with share_run_folder(out, recipe, processes, n_threads=n_threads, device=chosen) as folder:
         torch.set_num_threads(int(folder.manifest["n_threads"]))
         folder.record(recipe_folder=Path(os.path.relpath(recipe_folder, out)).as_posix())  # a report shows its photos
@@ -114,19 +120,11 @@ def run_training(
                 covered_labels(member, data.train_counts)
             check_feature_space(recipe, data, folder)
             left = _epochs_left(recipe, data.n_folds, folder)
-            with_time_left = TimeLeft(left, costs).wrap(progress)
-            sources: dict[int, PhotoTensors] = {}
-            failures: dict[str, str] = {}
-            for member in _size_by_size(recipe.members):
-                try:
-                    train_out_of_fold(
-                        member, recipe, data, folder, sources=sources, processes=processes, progress=with_time_left
-                    )
-                except TrainingFailedError as error:  # one bad member never sinks a run
-                    failures[member.name] = str(error)
-                    if len(failures) == len(recipe.members) or processes.count > 1:  # the others may be further
-                        raise
-                    logger.error("%s; the run goes on without it", error)
+            with_time_left = TimeLeft(left, costs, n_processes).wrap(progress)
+            if n_processes > 1:
+                failures = _train_side_by_side(recipe, data, folder, devices, Path(recipe_folder), with_time_left)
+            else:
+                failures = _train_in_turn(recipe, data, folder, processes, with_time_left)
             if processes.is_first:
                 assemble_stores(recipe, data, folder, progress, without=tuple(failures))
                 folder.record(finished=True, failed_members=failures)
@@ -136,7 +134,52 @@ def run_training(
     return out
 
 
-def train_out_of_fold(
+def _train_in_turn(
+    recipe: TrainingRun, data: RunData, folder: RunFolder, processes: Processes, progress: Progress | None
+) -> dict[str, str]:
+    """Train member after member in this process, and say why members could not be trained."""
+    sources: dict[int, PhotoTensors] = {}
+    failures: dict[str, str] = {}
+    for member in _size_by_size(recipe.members):
+        try:
+            train_out_of_fold(member, recipe, data, folder, sources=sources, processes=processes, progress=progress)
+        except TrainingFailedError as error:  # one bad member never sinks a run
+            failures[member.name] = str(error)
+            if len(failures) == len(recipe.members) or processes.count > 1:  # the others may be further
+                raise
+            logger.error("%s; the run goes on without it", error)
+    return failures
+
+
+def _train_side_by_side(
+    recipe: TrainingRun,
+    data: RunData,
+    folder: RunFolder,
+    devices: Sequence[str],
+    recipe_folder: Path,
+    progress: Progress | None,
+) -> dict[str, str]:
+    """Let processes train folds; features that members share are computed here, before."""
+    from base_models.runs.side_by_side import train_side_by_side
+
+    failures: dict[str, str] = {}
+    for member in recipe.members:
+        unfinished = not all(fold_is_done(folder.fold_folder(member.name, fold)) for fold in range(data.n_folds))
+        if member.features == "precomputed" and unfinished:
+            try:
+                _features_of(member, recipe, data, folder, Processes(device=devices[0]), progress)
+            except TrainingFailedError as error:
+                failures[member.name] = str(error)
+                logger.error("%s; the run goes on without it", error)
+    failures |= train_side_by_side(
+        recipe, folder, data.n_folds, devices, recipe_folder=recipe_folder, without=tuple(failures), progress=progress
+    )
+    if len(failures) == len(recipe.members):
+        raise TrainingFailedError(next(iter(failures.values())))
+    return failures
+
+
+def train_out_of_fold(  # noqa: PLR0913 - the public call: a run in parts
     member: MemberConfig,
     recipe: TrainingRun,
     data: RunData,
@@ -145,6 +188,7 @@ def train_out_of_fold(
     sources: dict[int, PhotoTensors] | None = None,
     processes: Processes | None = None,
     progress: Progress | None = None,
+    folds: Sequence[int] | None = None,
 ) -> None:
     """Train one member on every fold that is not finished yet.
 
@@ -164,6 +208,8 @@ def train_out_of_fold(
         Those that train together, and where; a single one on the CPU by default.
     progress : callable, optional
         Called with ``TrainingEvent`` objects.
+    folds : sequence of int, optional
+        Which folds, where other processes train the others; all by default.
 
     Raises
     ------
@@ -177,7 +223,7 @@ def train_out_of_fold(
     labels = [data.manifest.vocabulary.names[column] for column in columns]
     sources, processes = {} if sources is None else sources, processes or Processes()
     features: FeatureRows | None = None
-    for fold in range(data.n_folds):
+    for fold in range(data.n_folds) if folds is None else folds:
         place = folder.fold_folder(member.name, fold)
         if fold_is_done(place):
             continue
@@ -205,7 +251,7 @@ def train_out_of_fold(
         if progress is not None:
             message = f"{member.name}: fold {fold + 1} of {data.n_folds} is done"
             progress(task.event("fold", message=message))
-    if progress is not None:
+    if progress is not None and folds is None:
         message = f"{member.name} is done"
         progress(TrainingEvent("member", member.name, fold=data.n_folds - 1, n_folds=data.n_folds, message=message))
 
@@ -237,6 +283,38 @@ def choose_device(device: str) -> str:
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {device!r} must be present: torch finds {torch.cuda.device_count()} GPUs; use cpu.")
     return device
+
+
+def list_devices(device: str, n_processes: int) -> list[str]:
+    """Return where each of several processes computes that train folds side by side.
+
+    Parameters
+    ----------
+    device : str
+        As `choose_device` returned it; ``"cuda"`` stands for all GPUs.
+    n_processes : int
+        How many there are.
+
+    Returns
+    -------
+    list of str
+        ``n_processes`` devices: the GPUs in turn, or the one that was named.
+
+    Raises
+    ------
+    ValueError
+        If there is no process, or if a launcher has started several that share every batch.
+    """
+    if n_processes < 1:
+        raise ValueError(f"n_processes must be at least 1: got {n_processes}.")
+    if n_processes > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "n_processes must be 1 under torchrun or accelerate, whose processes share every batch: got "
+            f"{n_processes}; drop one of the two."
+        )
+    if device != "cuda" or n_processes == 1:
+        return [device] * n_processes
+    return [f"cuda:{number % torch.cuda.device_count()}" for number in range(n_processes)]
 
 
 def _say_ignored(recipe: TrainingRun, processes: Processes) -> None:

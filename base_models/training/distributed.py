@@ -228,9 +228,10 @@ class Processes:
                 f"sync_batch_norm must be false for {self.count} processes on the CPU, where torch has no such layer; "
                 "drop it, or train on GPUs."
             )
-        from timm.layers import convert_sync_batchnorm
+        from timm.layers.norm_act import convert_sync_batchnorm
 
-        return cast(N, convert_sync_batchnorm(network))  # knows timm's own layers too
+        # unlike torch's own, it knows timm's layers too
+        return cast(N, convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
 
     def average_buffers(self, *networks: nn.Module) -> None:
         """Average what batch normalization has seen, as every process has seen another part of the batches.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -65,13 +66,20 @@ class TimeLeft:
         Epochs to do by member, over all folds.
     relative_costs : mapping of str to float
         Cost of an epoch by member, in any unit.
+    n_side_by_side : int, default=1
+        Folds that are trained at the same time.
     """
 
-    def __init__(self, epochs_left: Mapping[str, float], relative_costs: Mapping[str, float]) -> None:
+    def __init__(
+        self, epochs_left: Mapping[str, float], relative_costs: Mapping[str, float], n_side_by_side: int = 1
+    ) -> None:
         self._left = dict(epochs_left)
         self._costs = dict(relative_costs)
+        self._n_side_by_side = n_side_by_side
         self._seconds: dict[str, float] = {}
-        self._epoch_started = time.monotonic()
+        self._done: Counter[tuple[str, int]] = Counter()  # epochs by member and fold, since this run was started
+        self._started: dict[tuple[str, int], float] = {}
+        self._last = time.monotonic()
 
     def wrap(self, progress: Progress | None) -> Progress | None:
         """Return a callback that adds the estimate to every event.
@@ -90,14 +98,18 @@ class TimeLeft:
             return None
 
         def _report(event: TrainingEvent) -> None:
-            now = time.monotonic()
+            now, place = time.monotonic(), (event.member, event.fold)
             if event.kind == "epoch":
-                self._seconds[event.member] = now - self._epoch_started
+                # one fold after the other begins where the last event was; those side by side tell their first step
+                started = self._last if self._n_side_by_side == 1 else self._started.get(place, self._last)
+                self._seconds[event.member] = now - started
                 self._left[event.member] = max(0.0, self._left[event.member] - 1)
+                self._done[place] += 1
             if event.kind == "fold":  # what a resumed or early stopped fold did not need is no longer to do
-                self._left[event.member] = (event.n_folds - event.fold - 1) * event.n_epochs
+                self._left[event.member] = max(0.0, self._left[event.member] - event.n_epochs + self._done[place])
             if event.kind in ("epoch", "fold", "photos"):
-                self._epoch_started = now
+                self._last = self._started[place] = now
+            self._started.setdefault(place, now)
             progress(dataclasses.replace(event, seconds_left=self.seconds()))
 
         return _report
@@ -113,4 +125,5 @@ class TimeLeft:
         if not self._seconds:
             return float("nan")
         rate = sum(self._seconds.values()) / sum(self._costs[name] for name in self._seconds)  # seconds per cost
-        return sum(left * self._seconds.get(name, rate * self._costs[name]) for name, left in self._left.items())
+        alone = sum(left * self._seconds.get(name, rate * self._costs[name]) for name, left in self._left.items())
+        return alone / self._n_side_by_side

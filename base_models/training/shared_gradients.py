@@ -66,7 +66,8 @@ class SharedGradients:
         for parameter in learning.values():
             parameter.grad = None  # those to come lie in the buckets
         idle += [name for name, _ in self.network.named_buffers()]  # averaged before they are used, see Processes
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.network, idle)
+        leave_out = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+        leave_out(self.network, idle)  # type: ignore[no-untyped-call]
         device_ids = [torch.device(self.device)] if is_cuda(self.device) else None
         self._around = _Overlapping(self.network, device_ids=device_ids, init_sync=False, gradient_as_bucket_view=True)
         self._around.register_comm_hook(None, lambda _, bucket: _add_up(bucket))  # torch reads a def's annotations

@@ -24,6 +24,12 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="TOML file with the data and the members.")],
     out: Annotated[Path, typer.Option(help="Run folder; the same command resumes an unfinished run.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="GPUs that train folds side by side, each with a process of its own.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="The same for processes on the CPU, or for more than one on a GPU.")
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -35,9 +41,11 @@ def train(
         from experiments.publishing.run_card import write_run_card
         from experiments.recipe import load_recipe
 
-        run = load_recipe(recipe)
+        n_processes = _count_processes(gpus, processes, device)
+        run, folder = load_recipe(recipe), recipe.resolve().parent
+        where = "cuda" if gpus else device
         with show.training() as progress:
-            run_training(run, out, recipe_folder=recipe.resolve().parent, device=device, progress=progress)
+            run_training(run, out, recipe_folder=folder, device=where, progress=progress, n_processes=n_processes)
         if not is_first_process():
             return
         if not write_run_card(out):
@@ -48,6 +56,24 @@ def train(
         if (out / "test").is_dir():
             show.result(f"test predictions: {out / 'test'}")
         show.next("report", out, "--out", free_name(f"{out.name}-report"))
+
+
+def _count_processes(gpus: int | None, processes: int | None, device: str) -> int:
+    """Return how many processes train folds side by side."""
+    if gpus is not None and processes is not None:
+        raise ValueError(f"give --gpus or --processes: got {gpus} and {processes}.")
+    if gpus is None:
+        return processes or 1
+    import torch
+
+    if device not in ("auto", "cuda"):
+        raise ValueError(f"--gpus goes with --device auto or cuda: got {device!r}; drop one of the two.")
+    if gpus > torch.cuda.device_count():
+        raise ValueError(
+            f"--gpus must be at most the GPUs that torch finds, {torch.cuda.device_count()}: got {gpus}; --processes "
+            "starts several on a CPU, or on one GPU."
+        )
+    return gpus
 
 
 def ablation(

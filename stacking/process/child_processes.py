@@ -65,6 +65,29 @@ def run_parallel(jobs: Iterable[Any], n_jobs: int | None = None) -> list[Any]:
         return list(Parallel(n_jobs=n_jobs)(jobs))
 
 
+def end_with_parent(parent: int) -> None:
+    """Let the system end this process at once when the one that started it ends, however that ends.
+
+    Parameters
+    ----------
+    parent : int
+        Its process number.
+
+    Notes
+    -----
+    Linux alone does that (``prctl``); elsewhere a process must watch its standard input. To be called early: a parent
+    that has ended before is noticed, and ends this process too.
+    """
+    if sys.platform.startswith("linux"):
+        import ctypes
+        import signal
+
+        pr_set_pdeathsig = 1  # linux/prctl.h
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def module_command(module: str) -> list[str]:
     """Return the command that runs a module of ours in a process of its own.
 

@@ -183,6 +183,25 @@ def test_two_processes_see_one_batch_with_shared_batch_normalization(device, pho
     )  # in doubles, as batch normalization enlarges rounding
 
 
+@pytest.mark.gpu  # on the CPU, tests/base_models/runs/test_side_by_side.py compares bytes and kills
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+def test_processes_side_by_side_train_the_folds_of_a_run(device, photos, tmp_path, record_property):
+    from dataclasses import replace
+
+    from base_models.recipe.data import DataConfig
+    from base_models.runs.out_of_fold import run_training
+    from base_models.testing import tiny_recipe
+
+    recipe = tiny_recipe(DataConfig("folder", str(photos.root), group_column="group", split_column="split"))
+    training = replace(recipe.members[0].training, augmentation="mirror", keep="last", learning_rate=1e-3)
+    member = replace(recipe.members[0], network="test_convnext", training=replace(training, cuda_graphs=False))
+    recipe = replace(recipe, members=(member,), derived=())
+    runs = [run_training(recipe, tmp_path / str(n), device=device, n_processes=n) for n in (1, 2)]
+    alone, pair = map(scores_of, runs)
+    record_property("same_bytes", bool((alone == pair).all()))
+    assert np.linalg.norm(pair - alone) < 1e-2 * np.linalg.norm(alone)
+
+
 MESSAGES = """
 import os, socket
 with socket.socket() as free:

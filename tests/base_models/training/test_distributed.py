@@ -112,6 +112,90 @@ def test_a_killed_process_ends_the_run_and_the_same_command_gives_the_same_bytes
     assert "n_processes" not in manifests["alone"] and manifests["pair"]["n_processes"] == 2
 
 
+# The networks and losses of a few steps whose gradients are added up during the backward pass, and of one process.
+OVERLAPPED = """
+import os, socket, sys, warnings
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+import numpy as np
+import torch
+from base_models.manifest import load_manifest
+from base_models.networks.network import create_network
+from base_models.photos.tensors import PhotoTensors
+from base_models.recipe.data import DataConfig
+from base_models.recipe.member import MemberConfig
+from base_models.recipe.training import TrainingConfig
+from base_models.training import epoch as epochs
+from base_models.training.distributed import Processes, join_processes
+from base_models.training.learner import create_learner
+from base_models.training.task import MemberTask
+
+torch.set_num_threads(1)
+manifest = load_manifest(DataConfig("folder", sys.argv[1]), sys.argv[1])
+n_photos = len(manifest)
+photos = PhotoTensors(manifest, np.arange(n_photos), 32)
+photos.keep()
+
+def train(processes, n_parts, head):
+    training = TrainingConfig(epochs=2, batch_size=8, augmentation="none", learning_rate=1e-3, freeze_epochs=1)
+    member = MemberConfig("m", "test_convnext", size=32, head=head, training=training)
+    known = np.random.default_rng(0).random(manifest.y_true.shape) < 0.8
+    task = MemberTask(member, photos, manifest.y_true, np.arange(n_photos), np.arange(0), 3, known)
+    torch.manual_seed(0)
+    network = create_network(member, np.full(manifest.n_labels, 0.3)).to(memory_format=torch.channels_last)
+    learner = create_learner(task, network, "float32", "cpu", processes)
+    learner.n_parts = n_parts
+    losses = [epochs.train_epoch(learner, task, epoch)["loss"] for epoch in range(2)]
+    assert processes.count == 1 or learner.shared.overlap
+    weights = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+    return weights, losses
+
+def check(rank, expected):
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+    processes = join_processes("cpu")
+    for case, (weights, losses) in expected.items():
+        found, mean = train(processes, *case)
+        assert (found - weights).abs().max() < 1e-6, (case, float((found - weights).abs().max()))
+        assert np.allclose(mean, losses, rtol=1e-5), (case, mean, losses)
+
+expected = {case: train(Processes(), *case) for case in [(1, "linear"), (2, "attention")]}
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = str(free.getsockname()[1])
+os.environ.update(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+children = []
+for rank in range(2):
+    children.append(os.fork())
+    if not children[-1]:
+        try:
+            check(rank, expected)
+            os._exit(0)
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_gradients_added_up_during_the_backward_pass_are_those_of_the_whole_batch(tiny_photos):
+    """Also where cells are unknown, layers rest or are never reached, and batches are cut into parts."""
+    environment = {**os.environ, "PYTHONPATH": PACKAGE_ROOT, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", OVERLAPPED, tiny_photos.root]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    assert done.stdout.strip() == "[0, 0]", done.stdout + done.stderr
+
+
+def test_shared_batch_normalization_is_refused_where_torch_has_none():
+    network = torch.nn.BatchNorm2d(3)
+    assert Processes(device="cpu").share_batch_norm(network) is network
+    with pytest.raises(ValueError, match="sync_batch_norm must be false for 2 processes on the CPU"):
+        Processes(0, 2, "cpu").share_batch_norm(network)
+    assert isinstance(Processes(0, 2, "cuda").share_batch_norm(network), torch.nn.SyncBatchNorm)
+
+
 def test_one_process_is_left_alone(monkeypatch):
     alone = join_processes("cpu")
     rows = np.arange(5)

@@ -24,3 +24,24 @@ def test_members_not_started_cost_in_proportion(monkeypatch):
     clock[0] = 18.0
     report(TrainingEvent("epoch", "small", 1, 2, 1, 2))
     assert seen[-1].seconds_left == pytest.approx(1 * 4 + 2 * 20)
+
+
+def test_folds_side_by_side_share_the_time(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    seen = []
+    report = TimeLeft({"m": 4.0}, {"m": 1.0}, n_side_by_side=2).wrap(seen.append)
+    for fold in (1, 0):
+        report(TrainingEvent("step", "m", fold, 2, 1, 2))
+    clock[0] = 10.0
+    report(TrainingEvent("epoch", "m", 1, 2, 1, 2))
+    clock[0] = 11.0
+    report(TrainingEvent("epoch", "m", 0, 2, 1, 2))
+    assert seen[-1].seconds_left == pytest.approx(2 * 11 / 2)
+    clock[0] = 20.0
+    report(TrainingEvent("epoch", "m", 1, 2, 2, 2))
+    assert seen[-1].seconds_left == pytest.approx(1 * 10 / 2)
+    report(TrainingEvent("fold", "m", 1, 2, n_epochs=2))
+    assert seen[-1].seconds_left == pytest.approx(1 * 10 / 2)
+    report(TrainingEvent("fold", "m", 0, 2, n_epochs=2))  # it stopped early
+    assert seen[-1].seconds_left == 0

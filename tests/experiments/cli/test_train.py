@@ -171,6 +171,21 @@ def test_hub_weights_without_a_network_are_named(drawn, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--gpus", 2, "--processes", 2), "give --gpus or --processes: got 2 and 2"),
+        (("--gpus", 2, "--device", "cpu"), "--gpus goes with --device auto or cuda: got 'cpu'"),
+        (("--gpus", 99), "--gpus must be at most the GPUs that torch finds, "),
+        (("--processes", 0), "0 is not in the range x>=1"),
+    ],
+)
+def test_processes_that_cannot_be_had_are_refused_before_work(labelstack, drawn, tmp_path, options, sentence):
+    done = labelstack("train", drawn / "recipe.toml", "--out", tmp_path / "run", *options)
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr and not (tmp_path / "run").exists()
+
+
 def test_a_run_folder_of_another_recipe_is_refused(labelstack, drawn, trained):
     run, _ = trained
     path = drawn / "other.toml"
