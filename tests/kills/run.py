@@ -131,7 +131,9 @@ COMMANDS = {
         "data download urls.json --allow-private --connections 2 --out out", differs=("ledger.sqlite",)
     ),
     "train": Command(f"{TRAIN} out", differs=("manifest.json", "done.json", "history.csv", "README.md")),
-    "train --processes": Command(f"{TRAIN} out --processes 2", differs=("manifest.json", "done.json", "history.csv", "README.md")),
+    "train --processes": Command(
+        f"{TRAIN} out --processes 2", differs=("manifest.json", "done.json", "history.csv", "README.md")
+    ),
     "report": Command("report run --methods mean --out out", (f"{TRAIN} run",), differs=REPORT),
     "report --overwrite": Command(
         "report run --methods mean --seed 1 --overwrite --out out",
