@@ -37,7 +37,6 @@ from experiments.cli.options import (
     warn_of_faults,
 )
 from experiments.cli.reporting import session
-from optimizers.registry import did_you_mean, list_optimizer_options
 
 Add = Annotated[list[str] | None, typer.Option(metavar="[NAME=]FILE", help="Add this model. May be repeated.")]
 Drop = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this model out. May be repeated.")]
@@ -212,6 +211,8 @@ def split_optimizer_options(values: list[str] | None, optimizer: str) -> dict[st
     >>> split_optimizer_options(["n_iterations=2000"], "hill-climbing")
     {'n_iterations': 2000}
     """
+    from optimizers.registry import did_you_mean, list_optimizer_options
+
     known = list_optimizer_options(optimizer) if values else {}
     found: dict[str, int | float] = {}
     for value in values or []:

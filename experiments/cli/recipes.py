@@ -7,7 +7,6 @@ import typer
 
 from experiments.cli.options import Json, Overwrite
 from experiments.cli.reporting import session
-from optimizers.registry import did_you_mean
 
 if TYPE_CHECKING:
     from stacking.report import Cell
@@ -31,6 +30,8 @@ def recipes(
             show.next("recipes", "seeds/000", "--out", "recipe.toml")
             return
         if name.removesuffix(".toml") not in known:
+            from optimizers.registry import did_you_mean
+
             raise ValueError(
                 f"recipe must be one of {', '.join(known)}: got {name!r}.{did_you_mean(name, list(known))}"
             )

@@ -13,6 +13,7 @@ from base_models.runs.fold_record import FILE, FoldRecord
 from experiments.reports.training_report import fold_histories
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.choice import nested_decisions, tune_rule
+from stacking.folds import deal_folds
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.report import Block, Cell, Column, Paragraph, Section, Table
 from stacking.truth import Truth
@@ -147,7 +148,9 @@ def validation_and_test_section(
         Micro- and macro-F1 with one threshold for all labels.
     """
     counted = fitting.only_counted()
-    folds = np.arange(counted.n_samples) % 2 if counted.folds is None else np.asarray(counted.folds, np.intp)
+    folds = np.zeros(0, np.intp) if counted.folds is None else np.asarray(counted.folds, np.intp)
+    if len(np.unique(folds)) < 2:  # of one network, which scored photos that it had not seen
+        folds = deal_folds(counted.truth, random_state=0)
     lines: list[list[Cell]] = []
     for row in found.rows:
         if row.kind == "member":
