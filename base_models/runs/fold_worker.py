@@ -28,15 +28,12 @@ import torch
 
 from base_models.manifest import load_manifest
 from base_models.photos.tensors import PhotoTensors
-from base_models.recipe.data import DataConfig
-from base_models.recipe.folds import FoldConfig
-from base_models.recipe.member import MemberConfig
-from base_models.recipe.run import DerivedMember, TrainingRun
-from base_models.recipe.training import TrainingConfig
+from base_models.recipe.plain import restore_recipe
 from base_models.runs.folder import RunFolder
-from base_models.runs.out_of_fold import TrainingFailedError, train_out_of_fold
+from base_models.runs.out_of_fold import train_out_of_fold
 from base_models.runs.photo_packs import pack_for_run
 from base_models.runs.splits import prepare_run_data
+from base_models.runs.training_failed import TrainingFailedError
 from base_models.training.distributed import Processes
 from stacking.files.untrusted import read_json
 
@@ -68,51 +65,6 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def plain_recipe(recipe: TrainingRun) -> dict[str, Any]:
-    """Return a recipe, with all that only its speed depends on, as JSON takes it.
-
-    Parameters
-    ----------
-    recipe : TrainingRun
-        The recipe.
-
-    Returns
-    -------
-    dict
-        For `restore_recipe`.
-    """
-    return dataclasses.asdict(recipe)
-
-
-def restore_recipe(plain: Mapping[str, Any]) -> TrainingRun:
-    """Return the recipe that `plain_recipe` made plain.
-
-    Parameters
-    ----------
-    plain : mapping
-        After its way through JSON.
-
-    Returns
-    -------
-    TrainingRun
-        Equal to the original.
-    """
-    values = {name: _tuples(value) for name, value in plain.items()}
-    values["data"], values["folds"] = DataConfig(**values["data"]), FoldConfig(**values["folds"])
-    values["derived"] = tuple(DerivedMember(**entry) for entry in values["derived"])
-    values["members"] = tuple(
-        MemberConfig(**{**entry, "training": TrainingConfig(**entry["training"])}) for entry in values["members"]
-    )
-    return TrainingRun(**values)
-
-
-def _tuples(value: Any) -> Any:
-    """Turn JSON's lists into the tuples that they were."""
-    if isinstance(value, Mapping):
-        return {name: _tuples(inner) for name, inner in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _train(

@@ -32,8 +32,10 @@ from base_models.runs.fold_chunks import finish_fold, mark_done
 from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder, share_run_folder
 from base_models.runs.photo_packs import pack_for_run
+from base_models.runs.side_by_side import train_side_by_side
 from base_models.runs.splits import RunData, prepare_run_data
 from base_models.runs.stores import assemble_stores
+from base_models.runs.training_failed import TrainingFailedError
 from base_models.training.distributed import Processes, join_processes
 from base_models.training.member import check_sizes, train_member
 from base_models.training.progress import Progress, TimeLeft, TrainingEvent
@@ -41,10 +43,6 @@ from base_models.training.step_graph import can_replay
 from base_models.training.task import MemberTask
 
 logger = logging.getLogger(__name__)
-
-
-class TrainingFailedError(ValueError):
-    """Say which member and fold could not be trained, and why."""
 
 
 def run_training(
@@ -160,8 +158,6 @@ def _train_side_by_side(
     progress: Progress | None,
 ) -> dict[str, str]:
     """Let processes train folds; features that members share are computed here, before."""
-    from base_models.runs.side_by_side import train_side_by_side
-
     failures: dict[str, str] = {}
     for member in recipe.members:
         unfinished = not all(fold_is_done(folder.fold_folder(member.name, fold)) for fold in range(data.n_folds))

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base_models.recipe.plain import plain_recipe
 from base_models.recipe.run import TrainingRun
 from base_models.runs.fold_record import fold_is_done
-from base_models.runs.fold_worker import plain_recipe
 from base_models.runs.folder import RunFolder
-from base_models.runs.out_of_fold import TrainingFailedError
+from base_models.runs.training_failed import TrainingFailedError
 from base_models.training.progress import Progress, TrainingEvent
 from stacking.files.ending import ending_with
 from stacking.process.child_processes import module_command, module_environment

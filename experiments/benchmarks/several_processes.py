@@ -23,7 +23,6 @@ import json
 import os
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,9 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stacking.process.child_processes import module_command, module_environment
-
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 N_EPOCHS = 4  # the first does not count; of the others the median
 
 
@@ -78,12 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.worker:
-        work = Work(**json.loads(options.worker))
-        sys.stdout.write(json.dumps(_train(work)) + "\n")
-        return 0
     whole = Work(options.network, options.size, options.batch, options.steps)
     half = Work(options.network, options.size, options.batch // 2, options.steps)
     found: dict[str, Any] = {"processors": os.cpu_count(), "load": os.getloadavg()[0]}
@@ -122,19 +114,48 @@ def measure(work: Work, count: int, *, shared: bool) -> dict[str, float]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
+    for name in ONE_THREAD:
+        os.environ[name] = "1"
+    import torch  # before the processes are forked, so that it is loaded once
+
+    torch.set_num_threads(1)
     started = []
     for rank in range(count):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
         place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        command = [*module_command("experiments.benchmarks.several_processes"), "--worker", json.dumps(work.__dict__)]
-        environment = module_environment({**ONE_THREAD, **(place if shared and count > 1 else {})})
-        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
-    answers = [json.loads(process.communicate()[0].splitlines()[-1]) for process in started]
+        started.append(_fork(work, place if shared and count > 1 else {}))
+    answers = []
+    for child, pipe in started:
+        with os.fdopen(pipe, encoding="utf-8") as said:
+            answers.append(said.read())
+        os.waitpid(child, 0)
+    if not all(answers):
+        raise RuntimeError(f"processes of {work} ended without an answer; their own messages say why.")
+    first = json.loads(answers[0])
     n_photos = work.batch_size * work.n_steps * (1 if shared else count)
     return {
-        "photos_per_second": n_photos / statistics.median(answers[0]["seconds"]),
-        "cpu_seconds_of_a_step": statistics.median(answers[0]["cpu_seconds"]) / work.n_steps,
+        "photos_per_second": n_photos / statistics.median(first["seconds"]),
+        "cpu_seconds_of_a_step": statistics.median(first["cpu_seconds"]) / work.n_steps,
     }
+
+
+def _fork(work: Work, place: dict[str, str]) -> tuple[int, int]:
+    """Start a process that trains; return its number and the pipe that it answers through."""
+    out, into = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(into)
+        return child, out
+    code = 1
+    try:
+        os.environ.update(place)
+        with os.fdopen(into, "w", encoding="utf-8") as answer:
+            answer.write(json.dumps(_train(work)))
+        code = 0
+    except Exception as error:  # to be told by the one that waits
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    finally:
+        os._exit(code)
 
 
 def check_model(batch_size: int, one: float, half: float, two: float, four: float) -> dict[str, float]:

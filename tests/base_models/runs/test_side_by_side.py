@@ -15,8 +15,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models.recipe.member import MemberConfig  # noqa: E402
+from base_models.recipe.plain import plain_recipe, restore_recipe  # noqa: E402
 from base_models.runs import out_of_fold  # noqa: E402
-from base_models.runs.fold_worker import plain_recipe, restore_recipe  # noqa: E402
 from base_models.runs.out_of_fold import list_devices  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 
@@ -46,7 +46,7 @@ def digests(run):
 # Owners of runs, forked, so that torch is imported once; two processes are started by each but the first.
 DRIVER = """
 import json, os, sys
-from base_models.runs.fold_worker import restore_recipe
+from base_models.recipe.plain import restore_recipe
 from base_models.runs.out_of_fold import run_training
 
 recipe, out = restore_recipe(json.loads(sys.argv[1])), sys.argv[2]
