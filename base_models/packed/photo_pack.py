@@ -169,10 +169,14 @@ class PackedPhotos:
         Row of the array for every photo that is served; any for those without a file.
     failures : dict of int to str
         Photos that cannot be read, by place in ``rows``, and why; they are white.
+    keys_sha256 : str
+        Hash of the photos' keys, in the order of the list that was packed.
     """
 
-    def __init__(self, path: Path, size: int, rows: NDArray[np.int64], failures: dict[int, str]) -> None:
-        self.path, self.size, self.rows, self.failures = path, size, rows, failures
+    def __init__(
+        self, path: Path, size: int, rows: NDArray[np.int64], failures: dict[int, str], keys_sha256: str = ""
+    ) -> None:
+        self.path, self.size, self.rows, self.failures, self.keys_sha256 = path, size, rows, failures, keys_sha256
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -336,7 +340,7 @@ def find_packed(
         failures = {at: stored[row] for at, row in enumerate(rows.tolist()) if row in stored} if stored else {}
         failures |= unreadable
         reasons = {at: f"{ids[at]}: {failures[at]}" for at in sorted(failures)}
-        return PackedPhotos(place / array_name(size), size, rows, reasons)
+        return PackedPhotos(place / array_name(size), size, rows, reasons, wanted.keys_sha256)
     return None
 
 

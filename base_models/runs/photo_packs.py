@@ -9,7 +9,6 @@ from base_models.manifest import Manifest
 from base_models.packed.packing import PackOptions, pack_photos
 from base_models.packed.photo_pack import PackedPhotos
 from base_models.recipe.run import TrainingRun
-from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder
 from base_models.training.progress import Progress, TrainingEvent
 
@@ -49,7 +48,9 @@ def pack_for_run(
         member.size
         for member in recipe.members
         if member.features == "live"
-        and not all(fold_is_done(folder.fold_folder(member.name, fold)) for fold in range(recipe.folds.n_networks))
+        and not all(
+            (folder.fold_folder(member.name, fold) / "done.json").is_file() for fold in range(recipe.folds.n_networks)
+        )
     }
     if not sizes or (not recipe.photos_gib and not place.is_dir()):
         return {}
@@ -60,7 +61,7 @@ def pack_for_run(
             sorted(sizes),
             place,
             PackOptions(n_workers, round(recipe.photos_gib * GIB)),
-            on_photos=None if progress is None else _counter(len(manifest), progress),
+            on_photos=None if progress is None else photo_counter(len(manifest), progress),
         )
     except OSError as error:
         if isinstance(error, ValueError):  # it says itself what is in the way
@@ -109,8 +110,21 @@ def packs_folder(recipe: TrainingRun, folder: RunFolder) -> Path:
     return Path(recipe.photos_folder) if recipe.photos_folder else folder.path / "photos"
 
 
-def _counter(n_photos: int, progress: Progress) -> Callable[[int], None]:
-    """Return a callback that reports packed photos."""
+def photo_counter(n_photos: int, progress: Progress) -> Callable[[int], None]:
+    """Return a callback that reports packed photos.
+
+    Parameters
+    ----------
+    n_photos : int
+        Photos to do.
+    progress : callable
+        Takes a ``TrainingEvent``.
+
+    Returns
+    -------
+    callable
+        Takes the number of photos done.
+    """
 
     def count(n_done: int) -> None:
         message = f"{n_done} of {n_photos} photos packed"

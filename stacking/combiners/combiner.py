@@ -152,6 +152,29 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             )
         return self._predict(aligned, covers)
 
+    def members_needed(self, *, without: Collection[str] = ()) -> tuple[str, ...]:
+        """Name the members whose scores can move an answer; nobody need ask the others.
+
+        Parameters
+        ----------
+        without : collection of str, default ()
+            Fitted members to leave out.
+
+        Returns
+        -------
+        tuple of str
+            In fitted order. Leaving the others out moves no score by more than rounding does.
+
+        Raises
+        ------
+        ValueError
+            If `without` names an unknown member.
+        """
+        self._check_fitted()
+        left_out = self._check_left_out(without)
+        covers = self.covers_ & ~np.array([name in left_out for name in self.models_])[:, None]
+        return tuple(name for name, moves in zip(self.models_, self._moves_scores(covers), strict=True) if moves)
+
     def predict_out_of_fold(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
         """Score every row by a clone fitted on the other folds.
 
@@ -263,6 +286,10 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         """Combine (n_models, n_rows, n_labels) in fitted order, NaN where `covers` is False, to (n_rows, n_labels)."""
         raise NotImplementedError(f"{type(self).__name__} must implement _combine_block or _predict")
 
+    def _moves_scores(self, covers: BoolArray) -> BoolArray:
+        """Tell which members move the combined scores where they cover labels so: (n_models,)."""
+        return np.asarray(covers.any(axis=1))
+
     def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
         """Stream the rows of `predictions` (aligned, absent members not in it) through `_combine_block`."""
         y_score = np.empty((predictions.n_samples, len(self.labels_)), dtype=np.float32)
@@ -311,9 +338,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     ) -> tuple[PredictionSet, BoolArray]:
         """Bring members and labels into fitted order; also say which fitted members are absent."""
         self._check_fitted()
-        left_out = {without} if isinstance(without, str) else {str(name) for name in without}
-        for name in sorted(left_out - set(self.models_)):
-            raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
+        left_out = self._check_left_out(without)
         predictions = self.named(predictions, without=left_out, labels=self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
@@ -338,6 +363,13 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         if tuple(predictions.models) == tuple(kept) and tuple(predictions.labels) == self.labels_:
             return predictions, missing
         return predictions.subset(models=kept, labels=list(self.labels_)), missing
+
+    def _check_left_out(self, without: Collection[str]) -> set[str]:
+        """Return the names of the members to leave out, all of them fitted ones."""
+        left_out = {without} if isinstance(without, str) else {str(name) for name in without}
+        for name in sorted(left_out - set(self.models_)):
+            raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
+        return left_out
 
     def named(
         self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = (), labels: Sequence[str]

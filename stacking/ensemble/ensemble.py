@@ -442,6 +442,22 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             warnings.simplefilter("ignore")  # prediction warns of members and labels too many
             self.combiner_._align(PredictionSet(blank, models=list(models), labels=list(labels)), without)
 
+    def members_needed(self, *, without: Collection[str] = ()) -> tuple[str, ...]:
+        """Name the members whose scores can move an answer: those without any weight need not be asked.
+
+        Parameters
+        ----------
+        without : collection of str, default=()
+            Members to do without.
+
+        Returns
+        -------
+        tuple of str
+            In fitted order; leaving out the others (``without=``) moves no score by more than rounding does.
+        """
+        check_is_fitted(self)
+        return self.combiner_.members_needed(without=without)
+
     def _align(self, **arguments: Any) -> tuple[Any, ...]:
         """Bring arrays about labels into fitted order where they have names."""
         return align_by_name({"label": ("the ensemble", AxisNames.of(self.labels_, "label"))}, **arguments)

@@ -146,6 +146,11 @@ COMMANDS = {
     ),
     "export --onnx": Command("export e --onnx out.onnx", (f"{FIT} e",), ("out.onnx",)),
     "explain": Command("explain run --images photos --top 1 --device cpu --out out", (f"{TRAIN} run",)),
+    "predict --run --images": Command(
+        "predict ens --run run --images photos --work work --device cpu --workers 0 --out out.csv --scores-out out.npz",
+        (f"{TRAIN} run", "fit run/oof --method mean --out ens"),
+        (*LABELS, "work"),
+    ),
     "ablation": Command(
         "ablation run --baseline m --out out",
         (f"{TRAIN} run",),

@@ -363,6 +363,10 @@ class AutoCombiner(Combiner):
             return create_method("greedy", random_state=self.random_state, metric=self.metric, max_members=1)
         return create_method(name, random_state=self.random_state, metric=self.metric)
 
+    def _moves_scores(self, covers: BoolArray) -> BoolArray:
+        """Tell which members move the scores of a chosen candidate."""
+        return np.any([combiner._moves_scores(covers) for combiner in self.chosen_], axis=0)
+
     def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
         """Average the chosen candidates' logits."""
         scores = [combiner._predict(predictions, covers) for combiner in self.chosen_]

@@ -14,7 +14,7 @@ from stacking._checks import check_choice, check_weights
 from stacking._typing import BoolArray, FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import register_method
-from stacking.combiners.voting.means import Mean, combine, covered_weights, list_means
+from stacking.combiners.voting.means import Mean, combine, covered_weights, have_weight, list_means
 from stacking.predictions import PredictionSet
 
 RANK_SHIFT = 15
@@ -84,6 +84,10 @@ class SoftVoting(Combiner):
         if self.mean == "rank":
             scores = np.stack([_look_up(table, block) for table, block in zip(self.rank_table_, scores, strict=True)])
         return combine(scores, covered_weights(self._given_weights(), covers), self.mean)
+
+    def _moves_scores(self, covers: BoolArray) -> BoolArray:
+        """Tell which members have weight in a label."""
+        return have_weight(covered_weights(self._given_weights(), covers))
 
     def _given_weights(self) -> npt.NDArray[np.float64]:
         """Return the parameter `weights` for all models and labels, equal ones by default."""

@@ -19,8 +19,8 @@ from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.recipe.canonical import canonical_recipe  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
-from base_models.runs.inference import predict  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
+from base_models.runs.prediction import predict  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 from base_models.training import epoch  # noqa: E402
 from base_models.training.member import train_member  # noqa: E402
