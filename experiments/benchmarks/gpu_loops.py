@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
     from base_models.manifest import Manifest
 
 
-PHOTO_SIZE = 299  # pixels, the default of `labelstack data ingest`
-N_LABELS = 228  # as in the contest
 N_TURNS = 3  # passes that count; the median of them is told
 
 
@@ -491,36 +488,6 @@ class LoopBench:
         }
 
 
-def write_photos(folder: Path, n_photos: int) -> Path:
-    """Write JPEG files of the size that an ingest writes, and labels as many as the contest has.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to; created.
-    n_photos : int
-        How many.
-
-    Returns
-    -------
-    Path
-        The folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    lines = ["image,labels"]
-    for number in range(n_photos):
-        coarse = Image.fromarray(rng.integers(0, 256, (50, 50, 3), dtype=np.uint8))
-        coarse.resize((PHOTO_SIZE, PHOTO_SIZE), Image.Resampling.BICUBIC).save(
-            folder / f"photo{number:05d}.jpg", quality=85
-        )
-        first = number % N_LABELS
-        labels = {first, *rng.integers(0, N_LABELS, 5).tolist()}
-        lines.append(f"photo{number:05d}.jpg,{'|'.join(f'label{label:03d}' for label in sorted(labels))}")
-    (folder / "annotations.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
-
-
 def _plain_step(
     network: nn.Module, optimizer: torch.optim.Optimizer, photos: Tensor, target: Tensor, precision: str
 ) -> None:
@@ -573,8 +540,6 @@ def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[s
     found[f"checkpoints of {network} behind its training"] = partial(
         bench.hidden_checkpoints, network, scratch / "hidden", *hidden
     )
-    tried = small if quick else replace(small, batch_size=64)  # an epoch of the few photos has steps enough
-    found[f"doctor before a run of {small.network}"] = partial(bench.doctor, tried, scratch / "run", 2 if quick else 20)
     for size in (64, 224)[: 1 if quick else None]:
         n_photos = 64 if quick else 4096
         found[f"loading at {size} px, from memory"] = partial(bench.loading, size, kept=True, n_photos=n_photos)
@@ -592,6 +557,8 @@ def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[s
     for precision, case in (("float16", fewer), ("tf32", fewer), ("float32", quarter)):
         name = f"{case.network} at {case.size} px, batches of {case.batch_size}: ours in {precision}"
         found[name] = partial(bench.loop, replace(case, precision=precision), kept=True)
+    tried = small if quick else replace(small, batch_size=64)  # an epoch of the few photos has steps enough
+    found[f"doctor before a run of {small.network}"] = partial(bench.doctor, tried, scratch / "run", 2 if quick else 10)
     return found
 
 
