@@ -53,10 +53,10 @@ def test_auto_keeps_the_mean_where_nothing_is_proven():
 def test_shares_weigh_the_logits_and_survive_the_state():
     predictions = make_predictions(n_models=4, n_samples=150, n_labels=4).with_groups(np.arange(150) % 50)
     auto = AutoCombiner(methods=["geometric"]).fit(predictions)  # too few groups for shares of least log loss
-    assert auto.shares_ == [0.875, 0.125]
+    assert auto.shares_ == [0.9375, 0.0625]
     scores = predictions.to_array().astype(float)
     mean, logits = scores.mean(axis=0), np.log(scores / (1 - scores)).mean(axis=0)
-    wanted = 0.875 * np.log(mean / (1 - mean)) + 0.125 * logits
+    wanted = 0.9375 * np.log(mean / (1 - mean)) + 0.0625 * logits
     np.testing.assert_allclose(auto.predict_proba(predictions), 1 / (1 + np.exp(-wanted)), atol=1e-4)
     again = AutoCombiner._from_state(*auto._state())
     np.testing.assert_array_equal(again.predict_proba(predictions), auto.predict_proba(predictions))
