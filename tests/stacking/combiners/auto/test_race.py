@@ -109,6 +109,7 @@ def test_a_candidate_that_grows_with_the_labels_is_tried_on_some_of_them_first(
     monkeypatch.setattr(race, "SCREENED", frozenset({"logistic"}))
     monkeypatch.setattr(race, "SCREENED_LABELS", 5)
     monkeypatch.setattr(race, "SCREENED_FROM", 500)
+    monkeypatch.setattr(race, "SCREENED_SHARE", 5)
     asked = []
     real = LabelwiseLogistic._fit_out_of_fold
 
@@ -122,9 +123,9 @@ def test_a_candidate_that_grows_with_the_labels_is_tried_on_some_of_them_first(
     monkeypatch.setattr(LabelwiseLogistic, "_fit_out_of_fold", counted)
     monkeypatch.setattr(race, "paired_gain", gap)
     auto = AutoCombiner(methods=["mean", "logistic"]).fit(dependent)
-    assert asked[:2] == ([2] if screened else [2, 10])  # every fifth of ten labels, then all
+    assert asked[:2] == ([2] if screened else [2, 10])  # every fifth of ten labels here, then all
     reasons = {entry["name"]: entry["reason"] for entry in auto.entries_}
-    assert ("on every fifth label it is .030 ± .010 behind mean" in reasons["logistic"]) == screened
+    assert ("on every tenth label it is .030 ± .010 behind mean" in reasons["logistic"]) == screened
 
 
 def test_what_the_chosen_report_about_themselves_is_in_the_notes(dependent):
