@@ -148,6 +148,13 @@ class Truth:
             return len(self.y_true) if self.counted is None else int(np.count_nonzero(self.counted))
         return len(np.unique(self.groups[kept]))
 
+    @cached_property
+    def effective_units(self) -> float:
+        """Return on how many groups, or rows, the positives effectively lie: (Σ u)² / Σ u², u the positives of each."""
+        positives = self.sum_units(self.sample_positives[:, None])
+        square = float((positives**2).sum())
+        return float(positives.sum()) ** 2 / square if square else 0.0
+
     def only_counted(self) -> Truth:
         """Leave out the rows that do not count; what is left has the weights it would have had without them.
 

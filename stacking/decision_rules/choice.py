@@ -33,6 +33,14 @@ Decide = Callable[..., BoolArray]
 
 MICRO_F1 = find_metric("micro-f1")
 
+FEW_UNITS = 100
+"""Effective groups below which the one threshold is a steadier one, as in `stacking.combiners.auto.choice`."""
+
+STEADIER = {"single": "single:expected=0.25"}
+"""What stands for a rule where groups are few. On 60 splits of music tags by artist (26 effective ones) that chose
+nothing, a quarter of the way gained the plain mean .0018 over its best threshold and fell .002 behind in 7 of 100
+splits; half the way gained .0031 and fell behind in 15 (.0010 and 22 on the 60 splits that chose)."""
+
 RULES = MICRO_F1.rules.choices
 """Decision rules that may be chosen for micro-F1, the steadier first."""
 
@@ -206,16 +214,18 @@ def choose_thresholds(  # noqa: PLR0913 - scores, truth and folds; the rest is k
     """
     tuner = RuleTuner(y_score, predictions, answered) if tuner is None else tuner
     metric = metric if metric.needs_decisions else MICRO_F1
-    choices = metric.rules.choices if rule == "auto" else (rule,)
+    truth = predictions.truth
+    few = truth.groups is not None and truth.effective_units < FEW_UNITS
+    choices = [STEADIER.get(name, name) if few else name for name in metric.rules.choices] if rule == "auto" else [rule]
     measured: dict[str, Measurement] = {}
     if len(np.unique(folds)) > 1:
         held_out = np.asarray(folds, dtype=np.intp)
         for name in choices:
             decided = tuner.decide_held_out(held_out, name, decide, metric)
-            measured[name] = metric.measure(predictions.truth, decided, y_score)
+            measured[name] = metric.measure(truth, decided, y_score)
     chosen = rule
     if rule == "auto":
-        grouped = predictions.truth.groups is not None
+        grouped = truth.groups is not None
         chosen = _steadiest(measured, metric.rules.margin, grouped=grouped) if measured else metric.rules.race
     tuned = tuner.tune(chosen, metric=metric)
     scores = {name: one.value for name, one in measured.items()}

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
+from stacking.decision_rules.expected_f1 import tune_expected_f1
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 
 
 @register("single", average="micro-F1")
-def tune_single(scores: LabeledScores, beta: float = 1.0) -> npt.NDArray[np.float64]:
+def tune_single(scores: LabeledScores, beta: float = 1.0, expected: float = 0.0) -> npt.NDArray[np.float64]:
     """Choose the one threshold for all labels with the best micro-F1 on these rows.
 
     Parameters
@@ -22,11 +23,19 @@ def tune_single(scores: LabeledScores, beta: float = 1.0) -> npt.NDArray[np.floa
         Scores and truth.
     beta : float, default 1.0
         Maximize micro-F-beta: above 1 recall weighs more, below 1 precision; positive, finite.
+    expected : float, default 0.0
+        How far, from 0 to 1, to go from there to the threshold of greatest *expected* micro-F-beta (`tune_expected_f1`,
+        of all cells as one label), which moves less where a few groups hold most positives.
 
     Returns
     -------
     ndarray of float64, shape (n_labels,)
         The same threshold for each label; +inf if there are no positives at all.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
 
     Notes
     -----
@@ -37,4 +46,10 @@ def tune_single(scores: LabeledScores, beta: float = 1.0) -> npt.NDArray[np.floa
     Z. C. Lipton, C. Elkan, B. Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", ECML PKDD
     2014.
     """
-    return np.full(scores.n_labels, tune_exact_micro_f1(scores.pooled(), beta)[0])
+    if not 0.0 <= expected <= 1.0:
+        raise ValueError(f"expected must lie in [0, 1]: got {expected}.")
+    pooled = scores.pooled()
+    threshold = tune_exact_micro_f1(pooled, beta)[0]
+    if expected > 0.0 and np.isfinite(threshold):
+        threshold += expected * (tune_expected_f1(pooled, beta)[0] - threshold)
+    return np.full(scores.n_labels, threshold)

@@ -224,8 +224,8 @@ DECISIONS = (
     Mutant(
         "per-label thresholds without proof",
         "stacking/decision_rules/choice.py",
-        "paired_gain(measured[rule], measured[chosen]).exceeds(clearly)",
-        "paired_gain(measured[rule], measured[chosen]).gain > -1.0",
+        "gain.is_proven() if grouped else gain.exceeds(margin)",
+        "gain.gain > -1.0",
         (f"{STACK}/decision_rules/test_choice.py",),
     ),
 )

@@ -26,24 +26,6 @@ LEAST_SHARE = 0.02
 """Candidates with less are left out, as each must be asked at prediction."""
 
 
-def effective_units(truth: Truth) -> float:
-    """Say on how many samples, or groups, the positives effectively lie.
-
-    Parameters
-    ----------
-    truth : Truth
-        With groups or none.
-
-    Returns
-    -------
-    float
-        (Σ u)² / Σ u² of the positives u of each unit; 0 without a positive.
-    """
-    positives = truth.count(np.zeros(truth.y_true.shape, dtype=bool))[:, 2]
-    square = float((positives**2).sum())
-    return float(positives.sum()) ** 2 / square if square else 0.0
-
-
 def stack_shares(held_out: Mapping[str, FloatArray], truth: Truth, *, random_state: int = 0) -> dict[str, float]:
     """Find the shares.
 

@@ -94,6 +94,46 @@ def fit_logistic(
     Newton's method with step halving, O(steps · n_samples · n_labels · n_features²), about eight steps.
     """
     penalty = penalty or LogisticPenalty()
+    strengths = (penalty.strength,)
+    return fit_logistic_path(
+        features,
+        y_true,
+        strengths,
+        weight=weight,
+        usable=usable,
+        penalty=penalty,
+        start=None if start is None else [start],
+    )[0]
+
+
+def fit_logistic_path(
+    features: Sequence[npt.NDArray[Any]],
+    y_true: DoubleArray,
+    strengths: Sequence[float],
+    *,
+    weight: DoubleArray | None = None,
+    usable: BoolArray | None = None,
+    penalty: LogisticPenalty,
+    start: Sequence[DoubleArray] | None = None,
+) -> list[DoubleArray]:
+    """Fit the same regressions under several strengths of the penalty; what does not depend on it is made once.
+
+    Parameters
+    ----------
+    features, y_true, weight, usable : array
+        As in `fit_logistic`.
+    strengths : sequence of float
+        Strengths, in place of the penalty's own.
+    penalty : LogisticPenalty
+        Everything else about the penalty.
+    start : sequence of ndarray of float64, optional
+        One for each strength, as in `fit_logistic`.
+
+    Returns
+    -------
+    list of ndarray of float64, shape (n_labels, n_features + 1)
+        Coefficients for each strength.
+    """
     n_samples, n_labels = y_true.shape
     n_features = len(features)
     usable = np.ones((n_labels, n_features), dtype=bool) if usable is None else usable
@@ -109,23 +149,26 @@ def fit_logistic(
     share = (positives + 0.5) / (total + 1.0)
     coefficients[:, -1] = np.log(share) - np.log1p(-share)
     learnable = np.flatnonzero((positives > 0) & (positives < total - 1e-9))  # 1e-9: weights add up with rounding
-    if start is not None:
-        first = np.concatenate([start[:, :-1] * scaling.scale, _centered_intercept(start, scaling)[:, None]], axis=1)
-    else:
-        first = np.concatenate([prior, coefficients[:, -1:]], axis=1)
-    ridge = np.full(n_features + 1, penalty.strength)
+    level = coefficients[:, -1:].copy()
+    firsts = [
+        np.concatenate([own[:, :-1] * scaling.scale, _centered_intercept(own, scaling)[:, None]], axis=1)
+        for own in start or ()
+    ] or [np.concatenate([prior, level], axis=1)] * len(strengths)
+    path = [coefficients, *(coefficients.copy() for _ in strengths[1:])]
     lowest = np.full(n_features + 1, -np.inf)
     lowest[list(penalty.nonnegative)] = 0.0
-    ridge[-1] = 1e-6  # intercepts are free: too weak to move one, this keeps the system solvable where no cell counts
     solver = choose_solver(n_samples * n_labels * (n_features + 1))
-    goal = np.maximum(np.concatenate([prior, first[:, -1:]], axis=1), lowest)
     for labels in solver.blocks(learnable, n_samples * (n_features + 1)):
         check_deadline()
         block = solver.gather(features, y_true, weight, labels, scaling.center, usable / scaling.scale)
-        fitted = solver.newton(block, goal[labels], ridge, lowest, first[labels])
-        coefficients[labels, :-1] = fitted[:, :-1] / scaling.scale[labels]
-        coefficients[labels, -1] = fitted[:, -1] - (coefficients[labels, :-1] * scaling.center[labels]).sum(axis=1)
-    return coefficients
+        for strength, first, found in zip(strengths, firsts, path, strict=True):
+            # Intercepts are free: too weak to move one, 1e-6 keeps the system solvable where no cell counts.
+            ridge = np.append(np.full(n_features, strength), 1e-6)
+            goal = np.maximum(np.concatenate([prior[labels], first[labels, -1:]], axis=1), lowest)
+            fitted = solver.newton(block, goal, ridge, lowest, first[labels])
+            found[labels, :-1] = fitted[:, :-1] / scaling.scale[labels]
+            found[labels, -1] = fitted[:, -1] - (found[labels, :-1] * scaling.center[labels]).sum(axis=1)
+    return path
 
 
 def apply_logistic(features: Sequence[npt.NDArray[Any]], coefficients: DoubleArray) -> DoubleArray:

@@ -7,14 +7,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import FloatArray
+from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
-from stacking.combiners.meta_learners.logit_stacker import LogitStacker
+from stacking.combiners.meta_learners.logit_stacker import LogitStacker, choose_penalty
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
+from stacking.process.progress import steps
 
 
-@register_method("logistic", "logistic regression per label on its own logits", kind="meta", cost=20.0)
+@register_method("logistic", "logistic regression per label on its own logits", kind="meta", cost=3.0)
 class LabelwiseLogistic(LogitStacker):
     """Learn, label by label, how to weigh and shift the members' logits.
 
@@ -80,6 +81,17 @@ class LabelwiseLogistic(LogitStacker):
     def _n_folds(self, strengths: tuple[float, ...]) -> int:
         """Return the folds to choose the penalty by, one where it is given."""
         return self.n_folds if len(strengths) > 1 else 1
+
+    def _fit_rows(self, rows: TrainingRows, strengths: tuple[float, ...], *, wants_scores: bool) -> DoubleArray:
+        """Choose the penalty; its held-out answers are those that are wanted, as nothing is added to the logits."""
+        if len(strengths) == 1 or not rows.fold_masks:
+            return super()._fit_rows(rows, strengths, wants_scores=wants_scores)
+        with steps({"penalty": float(len(strengths) * len(rows.fold_masks)), "fit on all rows": 1.0}) as begin:
+            begin("penalty")
+            strength, held_out = choose_penalty(rows, strengths)
+            begin("fit on all rows")
+            self._fit_with(rows, strength, wants_scores=False)
+        return held_out
 
     def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
         """Add nothing; keep the strength."""

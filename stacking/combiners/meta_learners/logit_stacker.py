@@ -10,7 +10,12 @@ import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
+from stacking.combiners.meta_learners.batched_logistic import (
+    LogisticPenalty,
+    apply_logistic,
+    fit_logistic,
+    fit_logistic_path,
+)
 from stacking.combiners.meta_learners.training_rows import TrainingRows, describe_fallback, fill_gaps, prepare_rows
 from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
@@ -104,7 +109,7 @@ class LogitStacker(Combiner):
         # a penalty costs one regression per fold, as the held-out scores of the stages do
         with steps({"penalty": float(len(strengths) > 1) * len(strengths), "stages": 1.0 + wants_scores}) as begin:
             begin("penalty")
-            strength = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)
+            strength = strengths[0] if len(strengths) == 1 else choose_penalty(rows, strengths)[0]
             begin("stages")
             return self._fit_with(rows, strength, wants_scores=wants_scores)
 
@@ -245,7 +250,7 @@ def check_penalty(penalty: object) -> tuple[float, ...]:
     return (float(penalty),)
 
 
-def choose_penalty(rows: TrainingRows, strengths: tuple[float, ...]) -> float:
+def choose_penalty(rows: TrainingRows, strengths: tuple[float, ...]) -> tuple[float, DoubleArray]:
     """Take the penalty with the lowest cross-fitted log loss on the members' own logits.
 
     Parameters
@@ -257,18 +262,17 @@ def choose_penalty(rows: TrainingRows, strengths: tuple[float, ...]) -> float:
 
     Returns
     -------
-    float
+    strength : float
         The best one; the strongest if there are no folds to judge by.
+    held_out : ndarray of float64, shape (n_samples, n_labels)
+        Its held-out logits; empty if there are no folds.
     """
     if not rows.fold_masks:
-        return strengths[-1]
-    losses = []
-    with steps({f"penalty {strength:g}": 1.0 for strength in strengths}) as begin:
-        for strength in strengths:
-            begin(f"penalty {strength:g}")
-            held_out = cross_fit_logits(list(rows.logits), rows, rows.usable, logit_penalty(strength, len(rows.logits)))
-            losses.append(cell_log_loss(rows, held_out).sum())
-    return strengths[int(np.argmin(losses))]
+        return strengths[-1], np.empty((0, rows.y_true.shape[1]))
+    penalty = logit_penalty(strengths[0], len(rows.logits))
+    held_out = _cross_fit(list(rows.logits), rows, rows.usable, penalty, strengths)
+    best = int(np.argmin([cell_log_loss(rows, own).sum() for own in held_out]))
+    return strengths[best], held_out[best]
 
 
 def cross_fit_logits(
@@ -298,21 +302,36 @@ def cross_fit_logits(
     ndarray of float64, shape (n_samples, n_labels)
         Held-out logits; fitted ones if there are no folds.
     """
-    held_out = np.empty(rows.y_true.shape)
-    masks = rows.fold_masks
-    if not masks:
+    if not rows.fold_masks:
         fitted = fit_logistic(features, rows.y_true, weight=rows.weight, usable=usable, penalty=penalty, start=start)
         return apply_logistic(features, fitted)
+    return _cross_fit(features, rows, usable, penalty, (penalty.strength,), None if start is None else [start])[0]
+
+
+def _cross_fit(
+    features: list[npt.NDArray[Any]],
+    rows: TrainingRows,
+    usable: BoolArray,
+    penalty: LogisticPenalty,
+    strengths: tuple[float, ...],
+    start: list[DoubleArray] | None = None,
+) -> DoubleArray:
+    """Return the held-out logits under each strength, (n_strengths, n_samples, n_labels)."""
+    held_out = np.empty((len(strengths), *rows.y_true.shape))
+    masks = rows.fold_masks
     for number, held in enumerate(masks, start=1):
-        start = fit_logistic(
+        start = fit_logistic_path(
             [feature[~held] for feature in features],
             rows.y_true[~held],
+            strengths,
             weight=None if rows.weight is None else rows.weight[~held],
             usable=usable,
             penalty=penalty,
             start=start,
         )
-        held_out[held] = apply_logistic([feature[held] for feature in features], start)
+        asked = [feature[held] for feature in features]
+        for answer, fitted in zip(held_out, start, strict=True):
+            answer[held] = apply_logistic(asked, fitted)
         advance(number, len(masks))
     return held_out
 

@@ -23,7 +23,7 @@ from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 
 
-@register_method("ridge-context", "ridge over all labels, then logistic per label", kind="meta", cost=6.0)
+@register_method("ridge-context", "ridge over all labels, then logistic per label", kind="meta", cost=3.0)
 class RidgeContext(LogitStacker):
     """Weigh what the members say about a label against what they say about all labels.
 

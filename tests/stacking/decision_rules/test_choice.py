@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet, micro_f1
+from stacking.decision_rules import tune_thresholds
 from stacking.decision_rules.choice import _steadiest, choose_thresholds
 from stacking.metrics.paired_difference import UnitCounts
 
@@ -42,8 +43,8 @@ def test_a_rule_under_which_nothing_fires_is_left():
     known = np.where(groups[:, None] == 0, y_true, rng.permutation(y_true.ravel()).reshape(y_true.shape))
     choice = choose(0.1 + 0.3 * known, y_true, groups)
     assert choice.scores["half"] == 0.0
-    assert choice.scores["single"] > 0.5
-    assert choice.rule == "single"
+    assert choice.scores["single:expected=0.25"] > 0.5
+    assert choice.rule == "single:expected=0.25"  # the single threshold of few groups
 
 
 def test_a_half_that_does_well_stays():
@@ -65,3 +66,17 @@ def test_rows_in_groups_need_proof_for_a_rule(grouped):
     moved[:, 0] += 0.3 + (change - change.mean()) / change.std() * 0.3 * np.sqrt(30) / 1.5
     measured = {"single": steady, "exact-micro-f1": UnitCounts(moved)}
     assert _steadiest(measured, 1.0, grouped=grouped) == ("single" if grouped else "exact-micro-f1")
+
+
+def test_few_groups_get_a_threshold_drawn_to_the_expected_one():
+    rng = np.random.default_rng(3)
+    chances = rng.beta(0.6, 1.4, size=(300, 4)).astype(np.float32)
+    y_true = (rng.random(chances.shape) < chances).astype(np.uint8)
+    choice = choose(chances, y_true, groups=np.arange(300) // 30 * 4 % 7)  # groups cross the folds of `choose`
+    assert choice.rule == "single:expected=0.25"
+    ends = [tune_thresholds(chances, y_true, rule=f"single:expected={share}")[0] for share in (0, 1)]
+    assert ends[0] != ends[1]
+    assert choice.thresholds == pytest.approx(0.75 * ends[0] + 0.25 * ends[1])
+    assert choose(chances, y_true, groups=np.arange(300)).rule == "single"
+    with pytest.raises(ValueError, match="expected must lie in"):
+        tune_thresholds(chances, y_true, rule="single:expected=2")

@@ -45,7 +45,7 @@ _TREES_COST = 4.5
 time left only."""
 
 
-@register_method("lightgbm", "LightGBM per label on own scores and label context", kind="meta", cost=15.0)
+@register_method("lightgbm", "LightGBM per label on own scores and label context", kind="meta", cost=10.0)
 @register_method(
     "lightgbm-all-rows",
     "the same on all rows of a store, label by label, best with its by-label copy",

@@ -53,10 +53,10 @@ def test_auto_keeps_the_mean_where_nothing_is_proven():
 def test_shares_weigh_the_logits_and_survive_the_state():
     predictions = make_predictions(n_models=4, n_samples=150, n_labels=4).with_groups(np.arange(150) % 50)
     auto = AutoCombiner(methods=["geometric"]).fit(predictions)  # too few groups for shares of least log loss
-    assert auto.shares_ == [0.875, 0.125]
+    assert auto.shares_ == [0.9375, 0.0625]
     scores = predictions.to_array().astype(float)
     mean, logits = scores.mean(axis=0), np.log(scores / (1 - scores)).mean(axis=0)
-    wanted = 0.875 * np.log(mean / (1 - mean)) + 0.125 * logits
+    wanted = 0.9375 * np.log(mean / (1 - mean)) + 0.0625 * logits
     np.testing.assert_allclose(auto.predict_proba(predictions), 1 / (1 + np.exp(-wanted)), atol=1e-4)
     again = AutoCombiner._from_state(*auto._state())
     np.testing.assert_array_equal(again.predict_proba(predictions), auto.predict_proba(predictions))
@@ -109,6 +109,7 @@ def test_a_candidate_that_grows_with_the_labels_is_tried_on_some_of_them_first(
     monkeypatch.setattr(race, "SCREENED", frozenset({"logistic"}))
     monkeypatch.setattr(race, "SCREENED_LABELS", 5)
     monkeypatch.setattr(race, "SCREENED_FROM", 500)
+    monkeypatch.setattr(race, "SCREENED_SHARE", 5)
     asked = []
     real = LabelwiseLogistic._fit_out_of_fold
 
@@ -122,9 +123,9 @@ def test_a_candidate_that_grows_with_the_labels_is_tried_on_some_of_them_first(
     monkeypatch.setattr(LabelwiseLogistic, "_fit_out_of_fold", counted)
     monkeypatch.setattr(race, "paired_gain", gap)
     auto = AutoCombiner(methods=["mean", "logistic"]).fit(dependent)
-    assert asked[:2] == ([2] if screened else [2, 10])  # every fifth of ten labels, then all
+    assert asked[:2] == ([2] if screened else [2, 10])  # every fifth of ten labels here, then all
     reasons = {entry["name"]: entry["reason"] for entry in auto.entries_}
-    assert ("on every fifth label it is .030 ± .010 behind mean" in reasons["logistic"]) == screened
+    assert ("on every tenth label it is .030 ± .010 behind mean" in reasons["logistic"]) == screened
 
 
 def test_what_the_chosen_report_about_themselves_is_in_the_notes(dependent):

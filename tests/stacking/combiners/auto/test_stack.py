@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from stacking.combiners.auto import stack
-from stacking.combiners.auto.stack import effective_units, stack_shares
+from stacking.combiners.auto.stack import stack_shares
 from stacking.truth import Truth
 
 
@@ -59,9 +59,9 @@ def test_thinned_cells_stand_for_all(candidates, monkeypatch):
     assert stack_shares(held_out, Truth.check(y_true)) == pytest.approx(whole, abs=0.1)
 
 
-def test_units_are_as_many_as_carry_the_positives(rng):
+def test_units_are_as_many_as_carry_the_positives():
     even = np.ones((60, 2), dtype=np.uint8)
-    assert effective_units(Truth.check(even)) == pytest.approx(60)
-    assert effective_units(Truth.check(even, groups=np.arange(60) % 6)) == pytest.approx(6)
-    assert effective_units(Truth.check(even, groups=np.maximum(np.arange(60) - 50, 0))) < 2
-    assert effective_units(Truth.check(np.zeros((5, 2), dtype=np.uint8))) == 0
+    assert Truth.check(even).effective_units == pytest.approx(60)
+    assert Truth.check(even, groups=np.arange(60) % 6).effective_units == pytest.approx(6)
+    assert Truth.check(even, groups=np.maximum(np.arange(60) - 50, 0)).effective_units < 2
+    assert Truth.check(np.zeros((5, 2), dtype=np.uint8)).effective_units == 0
