@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments labelstack
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo package test test-fast coverage fuzz mutants kills check bandit audit lint types layers docs format bench gpu clean
+.PHONY: help setup demo package test test-fast coverage fuzz mutants kills check bandit audit lint types layers docs format bench seeds gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -97,6 +97,16 @@ $(VENV_BENCH)/.installed: pyproject.toml
 
 bench: $(VENV_BENCH)/.installed ## Measure beside the peers (21 GB of disk); writes experiments/results/benchmarks.{md,json}
 	$(VENV_BENCH)/bin/python -m experiments.benchmarks
+
+SEEDS_RUN ?= seeds-run
+
+seeds: $(VENV)/.installed ## Train and report the recipes of the five seeds on FashionBlocks; the same command goes on
+	test -f $(SEEDS_RUN)/data/labels.csv || $(BIN)/labelstack data synthesize --out $(SEEDS_RUN)/data --n-train 1800 --n-validation 0 --n-test 600
+	for seed in 000 001 002 003 004; do \
+	  $(BIN)/labelstack recipes seeds/$$seed --out $(SEEDS_RUN)/data/$$seed.toml --overwrite && \
+	  $(BIN)/labelstack train $(SEEDS_RUN)/data/$$seed.toml --out $(SEEDS_RUN)/$$seed && \
+	  $(BIN)/labelstack report $(SEEDS_RUN)/$$seed --out $(SEEDS_RUN)/$$seed-report --edges 20,100 || exit 1; \
+	done
 
 GPU_RUN ?= gpu-run
 

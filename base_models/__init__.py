@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from base_models.recipe.run import DerivedMember as DerivedMember
     from base_models.recipe.run import TrainingRun as TrainingRun
     from base_models.recipe.training import TrainingConfig as TrainingConfig
-    from base_models.runs.inference import predict as predict
     from base_models.runs.out_of_fold import run_training as run_training
     from base_models.runs.out_of_fold import train_out_of_fold as train_out_of_fold
+    from base_models.runs.prediction import predict as predict
     from base_models.training.member import train_member as train_member
     from base_models.training.progress import TrainingEvent as TrainingEvent
 
@@ -34,7 +34,7 @@ _HOMES = {
     "TrainingEvent": "training.progress",
     "TrainingRun": "recipe.run",
     "load_manifest": "manifest",
-    "predict": "runs.inference",
+    "predict": "runs.prediction",
     "run_training": "runs.out_of_fold",
     "train_member": "training.member",
     "train_out_of_fold": "runs.out_of_fold",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.predictions import PredictionSet
 
+MOST_PHOTOS_IN_MEMORY = 5_000  # 250 MB at 128 pixels; more are packed, and their scores written, as they come; a choice
+
 
 @dataclass(frozen=True)
 class LabelCounts:
@@ -274,30 +276,101 @@ def check_run(ensemble: "StackingEnsemble", run: Path, without: Sequence[str] = 
     return ids_in_order(ensemble.labels_, names.labels, names.label_ids)
 
 
-def score_images(
-    run: Path, images: Path, *, device: str = "auto", progress: "Callable[[TrainingEvent], None] | None" = None
-) -> "PredictionSet":
-    """Score new photos with the networks of a run.
+@dataclass(frozen=True)
+class PhotoScoring:
+    """How new photos are scored by the networks of a run.
 
-    Parameters
+    Attributes
     ----------
     run : Path
         Run folder.
     images : Path
         Folder of photos; a photo's id is its file name without extension.
+    models : tuple of str, optional
+        Models that are wanted; the others are neither read nor asked. All by default.
+    work : Path, optional
+        Folder for decoded photos and finished scores, from which a killed call goes on.
+    packs : Path, optional
+        Folder of packed photos.
     device : str, default='auto'
         Where to compute.
+    n_workers : int, default=-1
+        Processes that decode; -1 starts as many as suit.
+    """
+
+    run: Path
+    images: Path
+    models: tuple[str, ...] | None = None
+    work: Path | None = None
+    packs: Path | None = None
+    device: str = "auto"
+    n_workers: int = -1
+
+
+def score_images(
+    scoring: PhotoScoring, *, progress: "Callable[[TrainingEvent], None] | None" = None
+) -> "PredictionSet":
+    """Score new photos with the networks of a run.
+
+    Parameters
+    ----------
+    scoring : PhotoScoring
+        Run, photos, and how.
     progress : callable, optional
         Takes training events.
 
     Returns
     -------
     PredictionSet
-        One model per member of the run.
+        One model per model that is wanted.
     """
     from base_models import predict
+    from base_models.runs.prediction import PredictOptions
 
-    return predict(run, images, device=device, progress=progress)
+    options = PredictOptions(scoring.work, scoring.packs)
+    return predict(
+        scoring.run,
+        scoring.images,
+        models=scoring.models,
+        options=options,
+        device=scoring.device,
+        n_workers=scoring.n_workers,
+        progress=progress,
+    )
+
+
+def own_work_folder(out: Path, images: Path) -> Path | None:
+    """Name the folder that a prediction of many photos works in where none was given, beside its labels.
+
+    Parameters
+    ----------
+    out : Path
+        The file of the labels.
+    images : Path
+        Folder of photos.
+
+    Returns
+    -------
+    Path or None
+        ``OUT.work``; None for photos that take little memory, unless a killed call has left it.
+    """
+    from base_models.manifest import load_photo_folder
+
+    place = out.with_name(out.name + ".work")
+    return place if place.is_dir() or len(load_photo_folder(images)[0]) > MOST_PHOTOS_IN_MEMORY else None
+
+
+def clear_work_of(work: Path) -> None:
+    """Delete what a finished prediction has left in its own folder to work in.
+
+    Parameters
+    ----------
+    work : Path
+        From `own_work_folder`.
+    """
+    from base_models.runs.prediction import clear_work
+
+    clear_work(work)
 
 
 def label_samples(

@@ -40,7 +40,7 @@ def load_recipe(path: str | Path) -> "TrainingRun":
     -------
     TrainingRun
         Checked, defaults filled in. The paths of its data stay as written: `load_manifest` takes them from the recipe's
-        folder. The paths of weight files and of shared features are made absolute.
+        folder. The paths of weight files, of shared features and of packed photos are made absolute.
 
     Raises
     ------
@@ -62,7 +62,8 @@ def load_recipe(path: str | Path) -> "TrainingRun":
         for member in run.members
     )
     shared = str(_resolve_path(Path(run.features_folder), folder)) if run.features_folder else ""
-    return dataclasses.replace(run, members=members, features_folder=shared)
+    packs = str(_resolve_path(Path(run.photos_folder), folder)) if run.photos_folder else ""
+    return dataclasses.replace(run, members=members, features_folder=shared, photos_folder=packs)
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

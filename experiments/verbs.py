@@ -42,8 +42,9 @@ def load_ensemble(folder: PathLike) -> StackingEnsemble:
 
     Parameters
     ----------
-    folder : path
-        Its folder. It may be a stranger's: what it holds is checked, and none of it is code.
+    folder : path or str
+        Its folder, or ``"hf://user/name@revision"`` on the Hub (``pip install 'labelstack[hub]'``). It may be a
+        stranger's: what it holds is checked, and none of it is code.
 
     Returns
     -------
@@ -55,6 +56,10 @@ def load_ensemble(folder: PathLike) -> StackingEnsemble:
     ValueError
         If a file is missing or was changed, or a later version wrote the folder.
     """
+    if isinstance(folder, str) and folder.startswith("hf://"):
+        from experiments.publishing.hub import fetch_ensemble
+
+        return fetch_ensemble(folder)
     return StackingEnsemble.load(folder)
 
 

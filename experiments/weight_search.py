@@ -62,6 +62,7 @@ def search_weights(
     """
     from stacking.combiners.voting import WeightedVoting
     from stacking.decision_rules.score_blocks import ScoreBlocks
+    from stacking.ensemble.answered import answered_by, spread
     from stacking.files.atomic_files import atomic_write_json, atomic_write_text
     from stacking.process.progress import steps
     from stacking.report.chart_files import stand_alone
@@ -81,9 +82,14 @@ def search_weights(
     with claimed(folder, "optimize") as output, steps({"searching": 1.0, "scoring": SCORING_COST}) as begin:
         begin("searching")
         vote = WeightedVoting(**options)
-        vote.fit(predictions)
+        heard = predictions.only_answered()
+        vote.fit(heard)
         begin("scoring")
-        blocks = ScoreBlocks(lambda rows: vote.predict_proba(predictions.subset(samples=rows)), predictions)
+        blocks = ScoreBlocks(
+            lambda rows: spread(vote.predict_proba(heard.subset(samples=rows)), vote.labels_, predictions.labels),
+            predictions,
+            answered=answered_by(vote, predictions.labels),
+        )
         thresholds = blocks.tune("single")
         score = blocks.micro_f1(thresholds)
         result = {
@@ -94,7 +100,7 @@ def search_weights(
             "loss": vote.loss_,
             "n_evaluations": vote.n_evaluations_,
             "n_tuning_rows": vote.n_tuning_rows_,
-            "threshold": float(thresholds[0]),
+            "threshold": float(thresholds.min()),
             "in_sample_micro_f1": float(score),
         }
         metric = _metric_of(objective)
@@ -123,9 +129,11 @@ def _metric_of(objective: str) -> "Metric | None":
 def _measure(vote: "WeightedVoting", predictions: "PredictionSet", metric: "Metric") -> float:
     """Score the vote by a metric, with one threshold that is tuned for it where decisions count."""
     from stacking.decision_rules.choice import tune_rule
+    from stacking.ensemble.answered import answered_by, spread
 
-    truth, y_score = predictions.truth, vote.predict_proba(predictions)
-    decided = tune_rule(y_score, truth, metric.rules.single, metric).decide(y_score)
+    truth, answered = predictions.truth, answered_by(vote, predictions.labels)
+    y_score = spread(vote.predict_proba(predictions.only_answered()), vote.labels_, predictions.labels)
+    decided = tune_rule(y_score, truth, metric.rules.single, metric, answered).decide(y_score)
     return metric.measure(truth, decided, y_score).value
 
 

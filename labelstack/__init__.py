@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # what checkers and editors read; the module typing is no
 if TYPE_CHECKING:
     from typing import Any
 
+    from experiments.publishing.exporting import export
     from experiments.reports.evaluation import Evaluation
     from experiments.verbs import check, compare, evaluate, fit, load_ensemble, predict, report
     from stacking.combiners.meta_learners.trees.per_label_lightgbm import PerLabelStacker
@@ -46,6 +47,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "export",
     "fit",
     "list_methods",
     "load",
@@ -71,6 +73,7 @@ _HOMES = {
     "check": "experiments.verbs",
     "compare": "experiments.verbs",
     "evaluate": "experiments.verbs",
+    "export": "experiments.publishing.exporting",
     "fit": "experiments.verbs",
     "list_methods": "stacking.combiners.registry",
     "load": "stacking.predictions.forms.gathering",

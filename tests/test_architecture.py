@@ -88,6 +88,7 @@ def test_make_help_lists_the_commands():
         "audit",
         "format",
         "bench",
+        "seeds",
         "gpu",
         "clean",
     ]

@@ -82,7 +82,7 @@ def attention_maps(
     with answering(network), torch.no_grad(), arithmetic("float32", device):
         for rows in split_evenly(np.arange(len(photos)), batch_size):
             shown = normalize_photos(photos[torch.from_numpy(rows)].to(device), network.mean, network.std)
-            attention = network.head.attend(run_body(network.body, shown, "feature_map")[1].float())
+            attention = network.head.attend(run_body(network.body, shown, network.head.needs)[1].float())
             asked = torch.from_numpy(columns[rows]).to(device)
             maps.append(scale_to_peak(attention[torch.arange(len(rows), device=device)[:, None], asked]).cpu().numpy())
     return np.concatenate(maps) if maps else np.zeros((0, columns.shape[1], 1, 1), np.float32)

@@ -74,7 +74,7 @@ def inner_layer(body: nn.Module) -> nn.Module:
     layers = [layer["module"] for layer in getattr(body, "feature_info", None) or []]
     if len(layers) < 2:
         raise ValueError(
-            f"network must name at least two layers, as the auxiliary head needs an inner one: {type(body).__name__} "
+            f"network must name at least two layers, as this head needs an inner one: {type(body).__name__} "
             f"names {len(layers)}; use the linear head."
         )
     return body.get_submodule(str(layers[-2]))
@@ -116,14 +116,15 @@ def run_body(body: nn.Module, photos: Tensor, needs: str) -> tuple[Tensor, Tenso
     Returns
     -------
     tuple of Tensor
-        Pooled features, last feature map, pooled features of an inner layer; empty where there is no need of them.
+        Pooled features, a feature map (the last, or an inner layer's), pooled features of an inner layer; empty where
+        there is no need of them.
     """
     nothing = photos.new_zeros(0)
     if needs == "feature_map":
         features = body.forward_features(photos)  # type: ignore[operator]
         pooled: Tensor = body.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return pooled, arrange_feature_map(features, body), nothing
-    if needs != "inner":
+    if needs not in ("inner", "earlier_map"):
         return body(photos), nothing, nothing
     caught: list[Tensor] = []
     handle = inner_layer(body).register_forward_hook(lambda _layer, _given, out: caught.append(out))
@@ -132,4 +133,6 @@ def run_body(body: nn.Module, photos: Tensor, needs: str) -> tuple[Tensor, Tenso
     finally:
         handle.remove()
     n_channels = int(body.feature_info[-2]["num_chs"])  # type: ignore[index]
+    if needs == "earlier_map":
+        return pooled, arrange_feature_map(torch.as_tensor(caught[-1]), body, n_channels), nothing
     return pooled, nothing, pool_places(torch.as_tensor(caught[-1]), n_channels)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from base_models.device import arithmetic, autocast, channel_values
 from base_models.networks.feature_maps import run_body
@@ -26,6 +27,7 @@ from base_models.networks.heads import (
     MlpHead,
     RecurrentHead,
     WideHead,
+    WideRecurrentHead,
 )
 from base_models.networks.hub import offline_where_unreachable
 from base_models.networks.scratch_cnn import SCRATCH_CNN, ScratchCnn
@@ -56,6 +58,7 @@ class MultilabelNetwork(nn.Module):
         super().__init__()
         self.body = body
         self.dropout = nn.Dropout(dropout)
+        self.degraded_size = 0
         self.head = head
         self.starting_weights: dict[str, Any] = {"source": "none"}
         self.mean: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -74,6 +77,8 @@ class MultilabelNetwork(nn.Module):
         Tensor
             Shape (n_rows, n_labels), float32.
         """
+        if self.degraded_size:
+            photos = degrade(photos, self.degraded_size)
         pooled, feature_map, inner = run_body(self.body, photos, self.head.needs)
         with autocast("float32", pooled.device), arithmetic("float32", pooled.device):
             shown = photos.new_zeros(0)
@@ -96,16 +101,20 @@ class MultilabelNetwork(nn.Module):
             self.head.auxiliary_logits = None
         return logits
 
-    def freeze_body(self, share: float) -> None:
+    def freeze_body(self, share: float, by: str = "layers", tuned_layers: int = 0) -> None:
         """Freeze the body's layers next to the photo.
 
         Parameters
         ----------
         share : float
-            Share of its layers, in [0, 1]: 0 lets the whole body learn, 1 none of it. Frozen layers keep their weights,
-            and by ``train`` their normalization statistics.
+            Share of it, in [0, 1]: 0 lets the whole body learn, 1 none of it. Frozen layers keep their weights, and by
+            ``train`` their normalization statistics.
+        by : {"layers", "parameters"}
+            What the share is of.
+        tuned_layers : int
+            If not 0, so many layers next to the head learn instead of a share.
         """
-        freeze_layers(self.body, share)
+        freeze_layers(self.body, share, by=by, tuned_layers=tuned_layers)
 
     def train(self, mode: bool = True) -> MultilabelNetwork:
         """Switch training mode; frozen layers stay in evaluation mode, so that their statistics do not drift.
@@ -160,6 +169,7 @@ def create_network(
     settings = _data_settings(body)
     head = _create_head(member, body, len(base_rates))
     network = MultilabelNetwork(body, head, member.training.dropout)
+    network.degraded_size = member.degraded_size
     network.mean, network.std = tuple(settings["mean"]), tuple(settings["std"])
     if load_weights and member.weights == "hub":
         network.starting_weights = {
@@ -175,9 +185,30 @@ def create_network(
     # a label that always or never occurs would start at an infinite logit; 1e-4 is a choice, not tuned
     rates = torch.from_numpy(np.clip(base_rates, 1e-4, 1 - 1e-4)).float()
     head.start_at(torch.log(rates / (1 - rates)))
-    if isinstance(head, RecurrentHead) and y_true is not None:
+    if isinstance(head, RecurrentHead | WideRecurrentHead) and y_true is not None:
         head.embed_labels(y_true)
     return network
+
+
+def degrade(photos: Tensor, size: int) -> Tensor:
+    """Take photos' detail away: shrink them, and enlarge them to their own size again.
+
+    Parameters
+    ----------
+    photos : Tensor
+        Shape (n_rows, 3, side, side).
+    size : int
+        Side to shrink to, in pixels.
+
+    Returns
+    -------
+    Tensor
+        Same shape; the photos themselves where they are no larger.
+    """
+    if photos.shape[-1] <= size:
+        return photos
+    small = functional.interpolate(photos.float(), (size, size), mode="bilinear", antialias=True)
+    return functional.interpolate(small, tuple(photos.shape[2:]), mode="bilinear").to(photos.dtype)
 
 
 def _create_body(member: MemberConfig, *, from_hub: bool) -> nn.Module:
@@ -217,11 +248,13 @@ def _data_settings(body: nn.Module) -> dict[str, Any]:
 
 def _create_head(member: MemberConfig, body: nn.Module, n_labels: int) -> Head:
     """Create the head that the member asks for; one blank photo tells the number of features."""
-    needs = {"attention": "feature_map", "auxiliary": "inner"}.get(member.head, "pooled")
+    needs = {"attention": "feature_map", "attention-earlier": "earlier_map", "auxiliary": "inner"}.get(
+        member.head, "pooled"
+    )
     n_features, n_channels, n_inner = _count_features(body, member, needs)
     match member.head:
-        case "attention":
-            return AttentionHead(n_channels, n_labels)
+        case "attention" | "attention-earlier":
+            return AttentionHead(n_channels, n_labels, needs)
         case "auxiliary":
             return AuxiliaryHead(n_features, n_labels, n_inner)
         case "mlp":
@@ -230,6 +263,8 @@ def _create_head(member: MemberConfig, body: nn.Module, n_labels: int) -> Head:
             return RecurrentHead(n_features, n_labels)
         case "wide":
             return WideHead(n_features, n_labels, member.size)
+        case "wide+recurrent":
+            return WideRecurrentHead(n_features, n_labels, member.size)
         case _:
             return LinearHead(n_features, n_labels)
 

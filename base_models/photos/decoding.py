@@ -20,6 +20,7 @@ from PIL import Image, ImageFile, ImageOps
 # Choices: a single photo within both takes 20 MB as a file and 150 MB as RGB, and most cameras stay below.
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
+DECODING_VERSION = 1  # of `decode_photo` and `letterbox` together; raised whenever they give another pixel
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
 MAX_SCANS = 100

@@ -19,7 +19,6 @@ from base_models.device import channel_values, send
 from base_models.recipe.training import TrainingConfig
 
 SMALLEST_CROP = 0.75  # share of the area; smaller crops cut labeled parts off; a choice, not tuned
-SHADE = 0.2  # the contrast with white changes by at most this share; a choice, not tuned
 WHITE = 255.0
 N_DRAWS = 5  # random numbers of a photo in an epoch: area, place across, place down, mirror, shade
 # G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 16
@@ -46,7 +45,16 @@ def normalize_photos(photos: Tensor, mean: Sequence[float], std: Sequence[float]
     return photos.float().sub(mean_255).div_(std_255)
 
 
-def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed: int, epoch: int) -> Tensor:
+def augment_photos(
+    photos: Tensor,
+    rows: NDArray[np.int64],
+    strength: str,
+    seed: int,
+    epoch: int,
+    *,
+    max_zoom: float = 0.0,
+    max_shade: float = TrainingConfig.max_shade,
+) -> Tensor:
     """Change training photos at random.
 
     Parameters
@@ -59,6 +67,10 @@ def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed:
         How much to change: nothing; left and right; also a crop and a shade; also RandAugment.
     seed, epoch : int
         Further seeds, not negative.
+    max_zoom : float
+        Largest zoom, from 1 on; 0 crops to ``SMALLEST_CROP`` of the area at most.
+    max_shade : float
+        Largest share by which the contrast with white changes.
 
     Returns
     -------
@@ -75,7 +87,8 @@ def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed:
     if strength == "mirror":
         mirrored = send(torch.from_numpy(draws[:, 3] < 0.5), photos.device)
         return torch.where(mirrored[:, None, None, None], photos.flip(-1), photos).float()
-    area = SMALLEST_CROP + (1 - SMALLEST_CROP) * draws[:, 0]
+    smallest = max_zoom**-2 if max_zoom else SMALLEST_CROP
+    area = smallest + (1 - smallest) * draws[:, 0]
     side = np.sqrt(area)  # of the crop, as a share of the photo's
     affine = np.zeros((len(rows), 2, 3), np.float32)
     affine[:, 0, 0], affine[:, 1, 1] = side * np.where(draws[:, 3] < 0.5, -1.0, 1.0), side
@@ -85,7 +98,7 @@ def augment_photos(photos: Tensor, rows: NDArray[np.int64], strength: str, seed:
     )
     # inverted, the white ground of a photo is 0, which is also what lies outside
     changed = functional.grid_sample(WHITE - photos.float(), grid, align_corners=False)  # (n_photos, 3, size, size)
-    shade = send(torch.from_numpy(1 + SHADE * (2 * draws[:, 4] - 1)), photos.device)  # the white ground stays white
+    shade = send(torch.from_numpy(1 + max_shade * (2 * draws[:, 4] - 1)), photos.device)  # the white ground stays white
     return WHITE - (changed * shade[:, None, None, None]).clamp(0, WHITE)
 
 

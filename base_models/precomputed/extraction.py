@@ -133,7 +133,7 @@ def _fill(
     starts = range(first, n_photos, BATCH_ROWS)
     batches = [np.arange(start, min(start + BATCH_ROWS, n_photos)) for start in starts]
     blocks: dict[str, list[NDArray[np.float32]]] = {}
-    for rows, pixels in photos.iter_batches(batches):
+    for rows, pixels in photos.iter_batches(batches, reuse=True):
         chunk, stop = int(rows[0]) // CHUNK_ROWS, int(rows[-1]) + 1
         for variant in variants:
             if writer.n_done(variant) <= chunk:

@@ -84,13 +84,17 @@ class FeatureRows:
         self._kept = kept
         logger.info("features of %d photos kept in memory (%.2f GiB)", len(self), kept.nbytes / GIB)
 
-    def iter_batches(self, batches: Iterable[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    def iter_batches(
+        self, batches: Iterable[NDArray[np.int64]], *, reuse: bool = False
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Serve features batch by batch.
 
         Parameters
         ----------
         batches : iterable of ndarray
             The rows of each batch.
+        reuse : bool, default=False
+            As for photos, see `base_models.photos.tensors.PhotoTensors.iter_batches`; features get memory of their own.
 
         Yields
         ------

@@ -11,12 +11,15 @@ from typing import ClassVar, Literal
 
 from base_models.recipe.training import TrainingConfig
 
-HeadName = Literal["linear", "attention", "wide", "recurrent", "auxiliary", "mlp"]
+HeadName = Literal[
+    "linear", "attention", "attention-earlier", "wide", "recurrent", "wide+recurrent", "auxiliary", "mlp"
+]
 
 NEEDS = {"linear": "pooled", "mlp": "pooled", "recurrent": "pooled", "attention": "feature_map"}
 BODY_SETTINGS = {
     "freeze_epochs": "the body is frozen in every epoch",
     "frozen_share": "the whole body is frozen",
+    "tuned_layers": "the whole body is frozen",
     "body_learning_rate": "the body does not learn",
     "layer_decay": "the body does not learn",
     "sizes": "the body sees every photo once, at the member's size",
@@ -49,8 +52,10 @@ class MemberConfig:
         Ascending counts of positive training rows that part the labels into tiers; for ``labels = "tier"``.
     tier : int
         Which of them, from 0: labels below the first count are tier 0, labels from the last one on the highest.
-    head : {"linear", "attention", "wide", "recurrent", "auxiliary", "mlp"}
-        What turns the network's features into logits, see ``base_models.networks.heads``.
+    head : {"linear", "attention", "attention-earlier", "wide", "recurrent", "wide+recurrent", "auxiliary", "mlp"}
+        What turns the network's features into logits, see ``base_models.networks.heads``. A recipe may write the two
+        of ``wide+recurrent`` as a list. ``attention-earlier`` looks at the stage before the last, with about four times
+        as many places.
     hidden : tuple of int
         Widths of the hidden layers; for ``head = "mlp"``.
     features : {"live", "precomputed"}
@@ -58,6 +63,9 @@ class MemberConfig:
         :mod:`base_models.precomputed`; of the augmentation only the mirror image is left.
     feature_dtype : {"float32", "float16"}
         Type of precomputed features on disk; float16 halves them and rounds to three digits.
+    degraded_size : int
+        Photos lose what a square of so many pixels does not hold, and are shown at `size` all the same; 0 degrades
+        nothing.
     training : TrainingConfig
         How it is trained.
     """
@@ -77,6 +85,7 @@ class MemberConfig:
     hidden: tuple[int, ...] = (1024, 512, 256)
     features: Literal["live", "precomputed"] = "live"
     feature_dtype: Literal["float32", "float16"] = "float32"
+    degraded_size: int = 0
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -86,6 +95,11 @@ class MemberConfig:
             )
         if self.size < 16:
             raise ValueError(f"size of member {self.name!r} must be at least 16 pixels: got {self.size}.")
+        if self.degraded_size < 0 or self.degraded_size >= self.size:
+            raise ValueError(
+                f"degraded_size of member {self.name!r} must be 0 or below its size, {self.size} pixels: got "
+                f"{self.degraded_size}."
+            )
         if any(width < 1 for width in self.hidden):
             raise ValueError(f"hidden of member {self.name!r} must hold widths from 1 on: got {list(self.hidden)}.")
         if self.split_count < 0 or not 0 < self.split_share < 1:
@@ -123,10 +137,16 @@ def check_precomputed(member: MemberConfig) -> None:
             "as its body does not learn: got 'none'."
         )
     if member.head not in NEEDS:
-        reason = "trains inner layers of the body" if member.head == "auxiliary" else "needs the photos themselves"
+        inner = {"auxiliary": "trains inner layers of the body", "attention-earlier": "looks at an inner layer"}
+        reason = inner.get(member.head, "needs the photos themselves")
         raise ValueError(
             f"head of member {member.name!r} must be one of {', '.join(NEEDS)} with features 'precomputed': got "
             f"{member.head!r}, which {reason}; choose another head, or features 'live'."
+        )
+    if member.degraded_size:
+        raise ValueError(
+            f"degraded_size of member {member.name!r} must be 0 with features 'precomputed', which are those of whole "
+            f"photos: got {member.degraded_size}; drop one of the two."
         )
     neutral = TrainingConfig()
     for name, reason in BODY_SETTINGS.items():

@@ -50,12 +50,19 @@ class TrainingRun:
         Threads of torch on the CPU; 0 takes what torch finds. The number is recorded, and a resumed run uses the
         recorded one.
     cache : {"auto", "memory", "none"}
-        Whether decoded photos are kept in memory; ``auto`` keeps them when they fit in ``cache_gib``.
+        Whether decoded photos are kept in memory; ``auto`` keeps them when they fit in ``cache_gib`` and are not packed
+        on the disk, from where the system itself keeps in memory what there is room for.
     cache_gib : float
         Memory for decoded photos, in GiB; only speed and memory depend on it.
     n_workers : int
         Processes that decode photos which are not kept in memory; -1 starts one per processor where a GPU trains, and
         none where a CPU does. Only speed depends on it.
+    photos_folder : str
+        Where packed photos are kept, see :mod:`base_models.packed`, so that several runs share them; empty keeps them
+        in ``RUN/photos``.
+    photos_gib : float
+        Largest disk space for the photos that this run packs, in GiB; more than that is decoded in every epoch, unless
+        it is kept in memory. 0 packs none. Only speed depends on it.
     features_folder : str
         Where precomputed features are kept, so that several runs share them; empty keeps them in ``RUN/features``.
     features_gib : float
@@ -74,6 +81,8 @@ class TrainingRun:
     cache: Literal["auto", "memory", "none"] = field(default="auto", metadata=NEUTRAL)
     cache_gib: float = field(default=4.0, metadata=NEUTRAL)
     n_workers: int = field(default=-1, metadata=NEUTRAL)
+    photos_folder: str = field(default="", metadata=NEUTRAL)
+    photos_gib: float = field(default=20.0, metadata=NEUTRAL)
     features_folder: str = field(default="", metadata=NEUTRAL)
     features_gib: float = field(default=20.0, metadata=NEUTRAL)
 
@@ -117,9 +126,17 @@ def merge_training_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
     defaults = recipe.get("training", {})
     if isinstance(defaults, Mapping) and isinstance(merged.get("members"), list):
         merged["members"] = [
-            {**member, "training": {**defaults, **member.get("training", {})}}
+            {**member, **_joined_heads(member), "training": {**defaults, **member.get("training", {})}}
             if isinstance(member, Mapping)
             else member
             for member in merged["members"]
         ]
     return merged
+
+
+def _joined_heads(member: Mapping[str, Any]) -> dict[str, str]:
+    """Write heads that share one network, ``["recurrent", "wide"]``, as the one name that they have together."""
+    heads = member.get("head")
+    if not isinstance(heads, list) or not heads or not all(isinstance(head, str) for head in heads):
+        return {}
+    return {"head": "+".join(sorted(heads, reverse=True))}

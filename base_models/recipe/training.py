@@ -5,6 +5,7 @@ Every setting that a later version adds has a neutral default, so that the recip
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -21,7 +22,7 @@ RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ),
     ("lie in (0, 1)", lambda value: 0 < value < 1, ("plateau_factor",)),
     ("lie in [0, 1]", lambda value: 0 <= value <= 1, ("sampling_alpha", "frozen_share")),
-    ("lie in [0, 1)", lambda value: 0 <= value < 1, ("ema_decay", "dropout", "warmup", "margin")),
+    ("lie in [0, 1)", lambda value: 0 <= value < 1, ("ema_decay", "dropout", "warmup", "margin", "max_shade")),
     (
         "not be negative",
         lambda value: value >= 0,
@@ -32,7 +33,11 @@ RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: value >= 0,
         ("class_weight_limit", "focal_gamma", "gamma_negative", "gamma_positive", "poly_epsilon"),
     ),
-    ("not be negative", lambda value: value >= 0, ("mixup", "mixup_off_epochs", "min_label_count")),
+    (
+        "not be negative",
+        lambda value: value >= 0,
+        ("mixup", "mixup_off_epochs", "min_label_count", "tuned_layers", "train_count"),
+    ),
 )
 RANKING_LOSSES = ("two-way", "zlpr")
 UNWEIGHTED_LOSSES = (*RANKING_LOSSES, "distribution-balanced")
@@ -96,6 +101,10 @@ class TrainingConfig:
     frozen_share : float
         Share of the body's layers, from the photo on, that never learn, in [0, 1]: .5 tunes the half next to the head,
         1 the head alone.
+    frozen_by : {"layers", "parameters"}
+        What that is a share of: the network's layer groups, or its parameters.
+    tuned_layers : int
+        If not 0, only the last so many layers of the body learn, a normalization counted as a layer.
     precision : {"float32", "tf32", "bfloat16", "float16", "auto"}
         Arithmetic of the body; the head and the loss are always float32. ``tf32`` lets a GPU round the factors of
         float32 products, and is float32 on a CPU; ``float16`` scales its gradients. ``auto`` times bfloat16 against
@@ -108,6 +117,10 @@ class TrainingConfig:
         Largest gradient norm; 0 does not clip.
     augmentation : {"none", "mirror", "light", "strong"}
         Random changes of the training photos, see :mod:`base_models.photos.transforms`.
+    max_zoom : float
+        Largest zoom of ``light`` and ``strong``, at least 1: 1.05 crops up to 9 % of a photo's area. 0 takes 1.155.
+    max_shade : float
+        Largest change of the contrast with white, in [0, 1).
     sizes : tuple of int
         Sizes that the training photos are shrunk to, each for an equal share of the epochs, none above the member's
         size; scores always come from the full size. Empty trains at full size.
@@ -119,6 +132,8 @@ class TrainingConfig:
         Scores are the mean over a photo and its mirror image, at validation and whenever photos are scored.
     train_share : float
         Share of the fold's training rows that is used, in (0, 1]; a larger share holds every smaller one.
+    train_count : int
+        Use so many of the fold's training rows, or all where there are fewer; 0 lets ``train_share`` say.
     shares : tuple of float
         Shares of those rows, each for an equal share of the epochs, in (0, 1]: first few photos, then all. Empty always
         uses all.
@@ -129,6 +144,9 @@ class TrainingConfig:
         log loss on the validation rows, see :mod:`base_models.networks.per_label`.
     patience : int
         Epochs without a better validation score after which training stops; 0 never stops early.
+    stop_when_overfit : bool
+        Stop after the first epoch from the second on whose validation log loss lies above the training log loss, both
+        scored alike on as many photos.
     cuda_graphs : {"auto", True, False}
         Whether steps are replayed as CUDA graphs on a single GPU, see :mod:`base_models.training.step_graph`: ``auto``
         where a trial at the real batch shows that to be faster, true wherever they can be recorded, false nowhere.
@@ -165,20 +183,26 @@ class TrainingConfig:
     sampling_weight: Literal["mean", "max", "sum"] = "max"
     freeze_epochs: int = 0
     frozen_share: float = 0.0
+    frozen_by: Literal["layers", "parameters"] = "layers"
+    tuned_layers: int = 0
     precision: Literal["float32", "tf32", "bfloat16", "float16", "auto"] = "float32"
     ema_decay: float = 0.0
     dropout: float = 0.0
     clip_norm: float = 1.0  # a usual choice, not tuned
     augmentation: Literal["none", "mirror", "light", "strong"] = "light"
+    max_zoom: float = 0.0
+    max_shade: float = 0.2  # a choice, not tuned
     sizes: tuple[int, ...] = ()
     mixup: float = 0.0
     mixup_off_epochs: int = 0
     flip_tta: bool = False
     train_share: float = 1.0
+    train_count: int = 0
     shares: tuple[float, ...] = ()
     min_label_count: int = 0
     keep: Literal["best", "last", "best-per-label"] = "best"
     patience: int = 0
+    stop_when_overfit: bool = False
     cuda_graphs: bool | Literal["auto"] = field(default="auto", metadata=NEUTRAL)
     sync_batch_norm: bool = False
 
@@ -187,6 +211,12 @@ class TrainingConfig:
             for name in names:
                 if not holds(getattr(self, name)):
                     raise ValueError(f"{name} must {words}: got {getattr(self, name)}.")
+        if self.max_zoom and not 1 <= self.max_zoom < math.inf:
+            raise ValueError(f"max_zoom must be at least 1, or 0 for the usual zoom: got {self.max_zoom}.")
+        if self.train_count and self.train_share < 1:
+            raise ValueError(
+                "train_count must be 0 where train_share says how many rows are used: drop one of the two."
+            )
         if not all(0 < share <= 1 for share in self.shares):
             raise ValueError(f"shares must hold values in (0, 1]: got {list(self.shares)}.")
         if self.shares and self.sampling_alpha < 1:

@@ -164,7 +164,12 @@ def open_features(
             missing = _missing(variants, read_index(place, metadata))  # another process may have been faster
             if missing:
                 photos = PhotoTensors(
-                    data.manifest, data.indices, member.size, cache="none", n_workers=recipe.n_workers
+                    data.manifest,
+                    data.indices,
+                    member.size,
+                    cache="none",
+                    n_workers=recipe.n_workers,
+                    packed=data.packed.get(member.size),
                 )
                 write_features(place, metadata, missing, body, photos, device, _counter(member, len(photos), progress))
             index = read_index(place, metadata)

@@ -108,6 +108,7 @@ def mark_done(
         network=task.member.network,
         size=task.member.size,
         head=task.member.head,
+        degraded_size=task.member.degraded_size,
         hidden=task.member.hidden,
         precision=trained.precision,
         flip_tta=task.member.training.flip_tta,

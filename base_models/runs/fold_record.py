@@ -39,6 +39,8 @@ class FoldRecord:
         What turns features into logits; records of the first version lack it, as they lack `hidden`.
     hidden : tuple of int, default ()
         Widths of the head's hidden layers.
+    degraded_size : int, default 0
+        Side that photos are degraded to, 0 for none.
     precision : str, optional
         What the network computes in; None in records of the first version.
     flip_tta : bool, default False
@@ -60,6 +62,7 @@ class FoldRecord:
     fold: int = 0
     head: HeadName = "linear"
     hidden: tuple[int, ...] = ()
+    degraded_size: int = 0
     precision: str | None = None
     flip_tta: bool = False
     label_epochs: tuple[int, ...] | None = None

@@ -1,9 +1,9 @@
-"""Score new photos with the networks of a finished run, as its recipe says: a mean of the fold models, or one."""
+"""What scoring new photos needs of a finished run: its names, its networks; and the photos themselves."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from base_models.device import AUTO_WORKERS, loader_workers
 from base_models.manifest import Manifest, load_photo_folder
 from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.networks.per_label import LabelwiseNetwork
@@ -22,15 +21,10 @@ from base_models.photos.tensors import PhotoReader, PhotoTensors, check_photos
 from base_models.recipe.folds import FoldConfig
 from base_models.recipe.member import MemberConfig
 from base_models.runs.fold_record import FoldRecord, fold_is_done
-from base_models.runs.out_of_fold import choose_device
 from base_models.runs.splits import CHECKED_SIZE
-from base_models.runs.stores import mean_over_networks, merge_derived
 from base_models.training.checkpoints import read_tensors
-from base_models.training.progress import Progress, TrainingEvent
-from base_models.training.scoring import score_photos
 from optimizers.registry import did_you_mean
 from stacking.files.untrusted import damage_of, read_json
-from stacking.predictions import PredictionSet, load_predictions
 
 if TYPE_CHECKING:
     from base_models.manifest import PhotoSource
@@ -39,109 +33,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def predict(
-    run: str | Path,
-    photos: Manifest | str | Path,
-    *,
-    device: str = "auto",
-    n_workers: int = AUTO_WORKERS,
-    progress: Progress | None = None,
-) -> PredictionSet:
-    """Score photos that were no part of a run.
+class PhotoFolder:
+    """Let a bare photo source be read like a manifest.
 
     Parameters
     ----------
-    run : str or pathlib.Path
-        The folder of a finished run.
-    photos : Manifest, str or pathlib.Path
-        A manifest, or a folder of photos or tar shards.
-    device : {"auto", "cpu", "cuda"}
-        Where to compute.
-    n_workers : int
-        Processes that decode photos which do not fit in memory; -1 starts as many as suit the device.
-    progress : callable, optional
-        Called with a ``TrainingEvent`` after every network.
-
-    Returns
-    -------
-    PredictionSet
-        One model per member of the run, derived ones included; scored as the recipe's ``folds.new_photos`` says.
-        Photos that cannot be read have no row: ``extras["unreadable"]`` lists their ids, and a warning is logged.
-
-    Raises
-    ------
-    ValueError
-        If the run is not finished or its files are damaged, or no photo can be read.
+    ids : ndarray of str, shape (n_photos,)
+        Names.
+    photos : PhotoSource
+        The files.
     """
-    run, device = Path(run), choose_device(device)
-    n_workers = loader_workers(n_workers, device)
-    manifest = _read_run(run)
-    ids, reader, y_true = open_photos(photos)
-    readable, unreadable = find_readable(ids, reader, n_workers)
-    recipe, labels = manifest["recipe"], list(manifest["data"]["labels"])
-    folds = FoldConfig(**recipe.get("folds", {}))  # a canonical recipe leaves defaults out
-    scores: dict[str, NDArray[np.float32]] = {}
-    source: PhotoTensors | None = None
-    failed = set(manifest.get("failed_members", ()))
-    for member in (entry for entry in recipe["members"] if entry["name"] not in failed):
-        places = [run / "members" / member["name"] / f"fold{fold}" for fold in folds.networks_for_new_photos]
-        records = [_read_fold(place) for place in places]
-        if source is None or source.size != records[0].size:
-            source = PhotoTensors(reader, readable, records[0].size, n_workers=n_workers)
-        scored = _score_by_network(places, member, records, source, device, progress)
-        means = mean_over_networks(scored, folds.new_photos)
-        scores[member["name"]] = np.full((len(readable), len(labels)), np.nan, np.float32)
-        scores[member["name"]][:, [labels.index(label) for label in records[0].labels]] = means
-    for derived in recipe.get("derived", []):
-        if not failed & set(derived["members"]):
-            scores[derived["name"]] = merge_derived(scores, derived["members"])
-    return PredictionSet(
-        np.stack(list(scores.values())),
-        ids=ids[readable],
-        models=tuple(scores),
-        labels=tuple(labels),
-        y_true=None if y_true is None else y_true[readable],
-        covers=np.stack([~np.isnan(score).any(axis=0) for score in scores.values()]),
-        label_groups=tuple(manifest["data"]["label_groups"]),
-        label_ids=_own_label_ids(manifest["data"]),
-        train_frequency=load_predictions(run / "oof").train_frequency,
-        extras={"unreadable": np.array(unreadable, dtype=np.str_)} if unreadable else None,
-    )
 
-
-def _score_by_network(
-    places: list[Path],
-    member: dict[str, Any],
-    records: list[FoldRecord],
-    source: PhotoTensors,
-    device: str,
-    progress: Progress | None,
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the scores of one network after the other."""
-    name, n_networks = member["name"], len(records)
-    precision = member.get("training", {}).get("precision", "float32")
-    for fold, (place, record) in enumerate(zip(places, records, strict=True)):
-        network = load_network(place, record, device)
-        arithmetic = record.precision or precision
-        scores = score_photos(network, source, np.arange(len(source)), arithmetic, device, flip=record.flip_tta)
-        if progress is not None:
-            message = f"{name}: network {fold + 1} of {n_networks} has scored {len(source)} photos"
-            progress(TrainingEvent("fold", name, fold=fold, n_folds=n_networks, message=message))
-        yield scores
-
-
-class _SourceReader:
-    """Let a bare photo source be read like a manifest."""
-
-    def __init__(self, ids: NDArray[np.str_], source: PhotoSource) -> None:
-        self.ids, self.source = ids, source
+    def __init__(self, ids: NDArray[np.str_], photos: PhotoSource) -> None:
+        self.ids, self.photos = ids, photos
 
     def read_photo(self, row: int, at_least: int = 0) -> Image.Image:
-        """Decode one photo."""
-        return decode_photo(self.source.read_bytes(row), name=str(self.ids[row]), at_least=at_least)
+        """Decode one photo, see `PhotoReader.read_photo`."""
+        return decode_photo(self.photos.read_bytes(row), name=str(self.ids[row]), at_least=at_least)
 
 
-def open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], PhotoReader, NDArray[np.uint8] | None]:
+OpenedPhotos = Manifest | PhotoFolder
+
+
+def open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], OpenedPhotos, NDArray[np.uint8] | None]:
     """Open photos that were no part of a run.
 
     Parameters
@@ -151,13 +65,13 @@ def open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], PhotoR
 
     Returns
     -------
-    tuple of ndarray, PhotoReader and ndarray or None
+    tuple of ndarray, Manifest or PhotoFolder, and ndarray or None
         Ids, a reader and, for a manifest, the truth.
     """
     if isinstance(photos, Manifest):
         return photos.ids, photos, photos.y_true
     ids, source = load_photo_folder(Path(photos))
-    return ids, _SourceReader(ids, source), None
+    return ids, PhotoFolder(ids, source), None
 
 
 def find_readable(ids: NDArray[np.str_], reader: PhotoReader, n_workers: int) -> tuple[NDArray[np.int64], list[str]]:
@@ -183,7 +97,29 @@ def find_readable(ids: NDArray[np.str_], reader: PhotoReader, n_workers: int) ->
         If none can be read.
     """
     source = PhotoTensors(reader, np.arange(len(ids)), CHECKED_SIZE, cache="none", n_workers=n_workers)
-    failures = check_photos(source)
+    return leave_out(ids, check_photos(source))
+
+
+def leave_out(ids: NDArray[np.str_], failures: dict[int, str]) -> tuple[NDArray[np.int64], list[str]]:
+    """Leave photos out that cannot be read, and log why.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (n_photos,)
+        Names.
+    failures : dict of int to str
+        The reason by row.
+
+    Returns
+    -------
+    tuple of ndarray of int64 and list of str
+        Rows of those that can be read, ids of those that cannot.
+
+    Raises
+    ------
+    ValueError
+        If none can be read.
+    """
     readable = np.setdiff1d(np.arange(len(ids)), np.array(list(failures), dtype=np.int64))
     for row, reason in failures.items():
         logger.warning("photo %s is left out: %s", ids[row], reason)
@@ -227,21 +163,48 @@ def read_run_names(run: str | Path) -> RunNames:
     ValueError
         If the run is not finished.
     """
-    manifest = _read_run(Path(run))
+    manifest = read_run(Path(run))
     failed, recipe = set(manifest.get("failed_members", ())), manifest["recipe"]
     models = [entry["name"] for entry in recipe["members"] if entry["name"] not in failed]
     models += [entry["name"] for entry in recipe.get("derived", []) if not failed & set(entry["members"])]
-    return RunNames(tuple(models), tuple(manifest["data"]["labels"]), _own_label_ids(manifest["data"]))
+    return RunNames(tuple(models), tuple(manifest["data"]["labels"]), own_label_ids(manifest["data"]))
 
 
-def _own_label_ids(data: dict[str, Any]) -> tuple[str, ...] | None:
-    """Give the data set's ids of the labels where they are not the names; runs of earlier versions do not know them."""
+def own_label_ids(data: dict[str, Any]) -> tuple[str, ...] | None:
+    """Give the data set's ids of the labels where they are not the names; runs of earlier versions do not know them.
+
+    Parameters
+    ----------
+    data : dict
+        What the run's manifest says of its data.
+
+    Returns
+    -------
+    tuple of str or None
+        One id per label.
+    """
     ids = data.get("label_ids")
     return None if ids is None or ids == data["labels"] else tuple(ids)
 
 
-def _read_run(run: Path) -> dict[str, Any]:
-    """Read the manifest of a finished run."""
+def read_run(run: Path) -> dict[str, Any]:
+    """Read the manifest of a finished run.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The folder.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    ValueError
+        If it is no run, or not finished.
+    """
     path = run / "manifest.json"
     if not path.is_file():
         raise ValueError(f"run must be the folder of a training run: {run} holds no manifest.json.")
@@ -253,8 +216,24 @@ def _read_run(run: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_fold(place: Path) -> FoldRecord:
-    """Check a finished fold and return its record."""
+def read_fold(place: Path) -> FoldRecord:
+    """Check a finished fold and return its record.
+
+    Parameters
+    ----------
+    place : pathlib.Path
+        Folder of one member and fold.
+
+    Returns
+    -------
+    FoldRecord
+        Its record; the files that it names are there and whole.
+
+    Raises
+    ------
+    ValueError
+        If the fold is not finished, or damaged.
+    """
     if not fold_is_done(place):
         raise ValueError(f"run must be finished: {place} holds no trained network; run the same train command again.")
     return FoldRecord.read(place)
@@ -283,7 +262,14 @@ def load_network(place: Path, record: FoldRecord, device: str) -> MultilabelNetw
 
 def _network_of(place: Path, record: FoldRecord) -> MultilabelNetwork | LabelwiseNetwork:
     """Build what a fold's record describes and fill it with its weights."""
-    member = MemberConfig(record.member, record.network, record.size, head=record.head, hidden=record.hidden)
+    member = MemberConfig(
+        record.member,
+        record.network,
+        record.size,
+        head=record.head,
+        hidden=record.hidden,
+        degraded_size=record.degraded_size,
+    )
     epochs = record.label_epochs or (0,)
     networks = {k: create_network(member, np.full(len(record.labels), 0.5), load_weights=False) for k in set(epochs)}
     network = networks[0] if record.label_epochs is None else LabelwiseNetwork(networks, epochs)
@@ -340,7 +326,7 @@ def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu"
         If the run is not finished, its files are damaged, or there is no such member with networks of its own.
     """
     run = Path(run)
-    manifest = _read_run(run)
+    manifest = read_run(run)
     recipe, failed = manifest["recipe"], manifest.get("failed_members", {})
     trained = [str(entry["name"]) for entry in recipe["members"] if entry["name"] not in failed]
     if name is not None and name not in trained:
@@ -350,7 +336,7 @@ def load_member(run: str | Path, name: str | None = None, *, device: str = "cpu"
         member: [run / "members" / member / f"fold{fold}" for fold in folds.networks_for_new_photos]
         for member in (trained if name is None else [name])
     }
-    records = {member: [_read_fold(place) for place in places[member]] for member in places}
+    records = {member: [read_fold(place) for place in places[member]] for member in places}
     rank = {
         member: (len(found[0].labels), np.mean([record.validation_micro_f1 for record in found]))
         for member, found in records.items()

@@ -31,6 +31,7 @@ from base_models.runs.features import check_feature_space, open_features
 from base_models.runs.fold_chunks import finish_fold, mark_done
 from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder, share_run_folder
+from base_models.runs.photo_packs import pack_for_run
 from base_models.runs.side_by_side import train_side_by_side
 from base_models.runs.splits import RunData, prepare_run_data
 from base_models.runs.stores import assemble_stores
@@ -97,6 +98,7 @@ def run_training(
     devices = list_devices(chosen, n_processes)
     processes = join_processes(devices[0] if n_processes > 1 else chosen)
     progress = progress if processes.is_first else None
+    n_packing = recipe.n_workers  # nothing else goes on meanwhile
     recipe = replace(recipe, n_workers=loader_workers(recipe.n_workers, chosen))
     _say_ignored(recipe, processes)
     manifest = load_manifest(recipe.data, Path(recipe_folder))
@@ -110,7 +112,8 @@ def run_training(
         try:
             with processes.first_goes_first():
                 costs = _try_members(recipe)
-                data = prepare_run_data(recipe, manifest, folder, progress)
+                packed = pack_for_run(recipe, manifest, folder, n_packing, progress)
+                data = prepare_run_data(recipe, manifest, folder, progress, packed)
             for member in recipe.members:
                 covered_labels(member, data.train_counts)
             check_feature_space(recipe, data, folder)
@@ -135,7 +138,7 @@ def _train_in_turn(
     """Train member after member in this process, and say why members could not be trained."""
     sources: dict[int, PhotoTensors] = {}
     failures: dict[str, str] = {}
-    for member in recipe.members:
+    for member in _size_by_size(recipe.members):
         try:
             train_out_of_fold(member, recipe, data, folder, sources=sources, processes=processes, progress=progress)
         except TrainingFailedError as error:  # one bad member never sinks a run
@@ -381,8 +384,15 @@ def _photos_of_size(recipe: TrainingRun, data: RunData, size: int, sources: dict
             cache=recipe.cache,
             cache_gib=recipe.cache_gib,
             n_workers=recipe.n_workers,
+            packed=data.packed.get(size),
         )
     return sources[size]
+
+
+def _size_by_size(members: tuple[MemberConfig, ...]) -> list[MemberConfig]:
+    """Order members so that those of one size follow each other: no photo is then decoded twice for it."""
+    sizes = [member.size for member in members]
+    return sorted(members, key=lambda member: sizes.index(member.size))
 
 
 def _seed_of(seed: int, member: str, fold: int) -> int:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base_models.manifest import Manifest
+from base_models.packed.photo_pack import PackedPhotos
 from base_models.photos.tensors import PhotoTensors, check_photos
 from base_models.recipe.folds import FoldConfig
 from base_models.recipe.run import TrainingRun
@@ -47,6 +49,8 @@ class RunData:
         Fold whose network scores the row as held out; −1 for rows that are held out nowhere.
     validation : ndarray of bool, shape (n_rows, n_folds)
         Rows that choose the epoch of each fold.
+    packed : mapping of int to PackedPhotos
+        The rows' photos by size, where they are packed.
     """
 
     manifest: Manifest
@@ -55,6 +59,7 @@ class RunData:
     split: NDArray[np.str_]
     fold: NDArray[np.int64]
     validation: NDArray[np.bool_]
+    packed: Mapping[int, PackedPhotos] = field(default_factory=dict)
 
     @property
     def n_folds(self) -> int:
@@ -94,7 +99,11 @@ class RunData:
 
 
 def prepare_run_data(
-    recipe: TrainingRun, manifest: Manifest, folder: RunFolder, progress: Progress | None = None
+    recipe: TrainingRun,
+    manifest: Manifest,
+    folder: RunFolder,
+    progress: Progress | None = None,
+    packed: Mapping[int, PackedPhotos] | None = None,
 ) -> RunData:
     """Read which photo is in which fold, or decide it once and for all.
 
@@ -108,6 +117,8 @@ def prepare_run_data(
         The run; gets ``splits.npz`` and ``failures.csv``.
     progress : callable, optional
         Called with the number of photos that were read.
+    packed : mapping of int to PackedPhotos, optional
+        The data set's photos by size, where they are packed: those that cannot be read are known then.
 
     Returns
     -------
@@ -119,11 +130,11 @@ def prepare_run_data(
     ValueError
         If photos or labels changed since the run was started, or too few photos can be read.
     """
-    path = folder.path / "splits.npz"
+    path, packed = folder.path / "splits.npz", packed or {}
     if path.is_file():
         recorded = read_npz(path)
     else:
-        recorded = _decide_splits(recipe, manifest, folder, progress)
+        recorded = _decide_splits(recipe, manifest, folder, progress, packed)
         write_npz(path, **recorded)
     places = {name: row for row, name in enumerate(manifest.ids.tolist())}
     lost = [name for name in recorded["ids"].tolist() if name not in places]
@@ -135,7 +146,8 @@ def prepare_run_data(
     indices = np.array([places[name] for name in recorded["ids"].tolist()], dtype=np.int64)
     y_true = np.ascontiguousarray(manifest.y_true[indices])
     _check_same_data(manifest, indices, y_true, recorded["split"], folder)
-    return RunData(manifest, indices, y_true, recorded["split"], recorded["fold"], recorded["validation"])
+    of_rows = {size: photos.select(indices) for size, photos in packed.items()}
+    return RunData(manifest, indices, y_true, recorded["split"], recorded["fold"], recorded["validation"], of_rows)
 
 
 def _check_same_data(
@@ -170,14 +182,22 @@ def _check_same_data(
 
 
 def _decide_splits(
-    recipe: TrainingRun, manifest: Manifest, folder: RunFolder, progress: Progress | None
+    recipe: TrainingRun,
+    manifest: Manifest,
+    folder: RunFolder,
+    progress: Progress | None,
+    packed: Mapping[int, PackedPhotos],
 ) -> dict[str, NDArray[Any]]:
     """Leave out unreadable photos, choose the held-out rows and cut each network's validation rows."""
     from stacking.folds import holdout_rows
 
-    source = PhotoTensors(manifest, np.arange(len(manifest)), CHECKED_SIZE, cache="none", n_workers=recipe.n_workers)
-    unreadable = check_photos(source, _photo_counter(len(manifest), progress))
-    failures = {str(manifest.ids[row]): reason for row, reason in unreadable.items()}
+    if packed:  # whoever packed them has read them all
+        unreadable = {row: why for photos in packed.values() for row, why in photos.failures.items()}
+    else:
+        rows = np.arange(len(manifest))
+        source = PhotoTensors(manifest, rows, CHECKED_SIZE, cache="none", n_workers=recipe.n_workers)
+        unreadable = check_photos(source, _photo_counter(len(manifest), progress))
+    failures = {str(manifest.ids[row]): reason for row, reason in sorted(unreadable.items())}
     folder.write_failures({**{name: "annotated, but not found" for name in manifest.missing}, **failures})
     if failures:
         logger.warning("%d photos cannot be read and are left out; see failures.csv", len(failures))

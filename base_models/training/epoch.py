@@ -58,7 +58,8 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
         The epoch's figures: a row of the history.
     """
     config = task.member.training
-    learner.network.freeze_body(config.frozen_share if epoch >= config.freeze_epochs else 1.0)
+    share = config.frozen_share if epoch >= config.freeze_epochs else 1.0
+    learner.network.freeze_body(share, config.frozen_by, config.tuned_layers)
     learner.network.train()
     order, sampled = _draw_rows(learner, task, epoch)
     whole = split_evenly(order, config.batch_size)
@@ -74,7 +75,7 @@ def train_epoch(learner: Learner, task: MemberTask, epoch: int, progress: Progre
     started, cpu_started = time.monotonic(), time.process_time()
     reported, n_seen = started, 0
     losses: list[Tensor] = []  # read at the end: reading a GPU's waits for it
-    for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches)):
+    for step, (rows, pixels) in enumerate(task.photos.iter_batches(batches, reuse=True)):
         set_learning_rates(learner.optimizer, config, epoch, step, len(batches), learner.reduction)
         others = [share for rank, share in enumerate(shares_of[step]) if rank != learner.processes.rank]
         batch = _read_batch(task, (epoch, step), rows, pixels, others)
@@ -193,7 +194,8 @@ def _show(
     if len(part) < len(rows):
         rows, chosen = rows[part], torch.from_numpy(part)
         pixels, target, mask = pixels[chosen], target[chosen], None if mask is None else mask[chosen]
-    photos = augment_photos(send_photos(pixels, device), rows, config.augmentation, task.seed, epoch)
+    strength = {"max_zoom": config.max_zoom, "max_shade": config.max_shade}
+    photos = augment_photos(send_photos(pixels, device), rows, config.augmentation, task.seed, epoch, **strength)
     if config.sizes:
         photos = shrink_photos(photos, training_size(config, epoch))
     target, mask = send(target, device).float(), None if mask is None else send(mask, device)

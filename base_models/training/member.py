@@ -38,7 +38,7 @@ from base_models.training.distributed import Processes
 from base_models.training.epoch import train_epoch
 from base_models.training.learner import Learner, create_learner
 from base_models.training.progress import Progress
-from base_models.training.sampling import share_of_rows
+from base_models.training.sampling import share_of_rows, share_to_use
 from base_models.training.schedules import plateau_reduction
 from base_models.training.scoring import score_photos, validation_micro_f1
 from base_models.training.task import MemberTask, TrainedMember, base_rates, check_task, known_truth
@@ -89,7 +89,8 @@ def train_member(
     torch's global generator is restored afterwards. With bfloat16 only the body computes in it.
     """
     check_task(task)
-    rows = share_of_rows(task.train_rows, task.member.training.train_share, task.fold)
+    share = share_to_use(task.member.training, len(task.train_rows))
+    rows = share_of_rows(task.train_rows, share, task.fold)
     task = replace(task, train_rows=rows)
     folder.mkdir(parents=True, exist_ok=True)
     member, config = task.member, task.member.training
@@ -98,7 +99,7 @@ def train_member(
         saved = load_checkpoint(folder)
     with torch.random.fork_rng(own_generators(device)):
         torch.manual_seed(task.seed)
-        truth = known_truth(task) if member.head == "recurrent" else None
+        truth = known_truth(task) if "recurrent" in member.head else None
         load_weights = saved is None and member.features == "live"
         network = create_network(member, base_rates(task), load_weights=load_weights, y_true=truth)
         network = adapt_to_features(network, task.photos).to(device).to(memory_format=torch.channels_last)
@@ -120,6 +121,8 @@ def train_member(
         with CheckpointWriter() as writer:
             for epoch in range(resumed_from, config.epochs):
                 if config.patience and epoch - best_epoch >= config.patience:
+                    break
+                if config.stop_when_overfit and _is_overfit(history):
                     break
                 torch.manual_seed(task.seed + 1 + epoch)
                 learner.reduction = _reduction(config, history)
@@ -173,6 +176,14 @@ def check_sizes(network: MultilabelNetwork, member: MemberConfig) -> None:
             raise ValueError(
                 f"sizes of member {member.name!r} must suit {member.network}: {size} pixels fail ({error})."
             ) from error
+
+
+def _is_overfit(history: list[dict[str, Any]]) -> bool:
+    """Tell whether the validation loss has passed the training loss; in the first epoch chance may do that."""
+    if len(history) < 2:
+        return False
+    last = history[-1]
+    return float(last.get("validation_log_loss", 0.0)) > float(last.get("training_log_loss", math.inf))
 
 
 def _reduction(config: TrainingConfig, history: list[dict[str, Any]]) -> float:

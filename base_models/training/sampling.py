@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from base_models.recipe.training import TrainingConfig
+
 
 @dataclass(frozen=True)
 class LabelSampler:
@@ -198,3 +200,26 @@ def share_of_rows(rows: NDArray[np.int64], share: float, seed: int) -> NDArray[n
         return rows
     order = np.random.default_rng(seed).permutation(len(rows))
     return np.sort(rows[order[: max(1, round(share * len(rows)))]])
+
+
+def share_to_use(config: TrainingConfig, n_rows: int) -> float:
+    """Return the share of a fold's training rows that a member uses.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        ``train_count`` or ``train_share``.
+    n_rows : int
+        Rows that there are.
+
+    Returns
+    -------
+    float
+        In (0, 1]; 1 where fewer rows are there than asked for.
+
+    Examples
+    --------
+    >>> share_to_use(TrainingConfig(train_count=10), 40)
+    0.25
+    """
+    return min(1.0, config.train_count / max(n_rows, 1)) if config.train_count else config.train_share

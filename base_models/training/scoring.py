@@ -95,7 +95,7 @@ def _try_scores(
     waiting: list[Tensor] = []  # on the device: reading a GPU's waits for it
     try:
         with torch.inference_mode(), arithmetic(precision, device):
-            for _, pixels in photos.iter_batches(batches):
+            for _, pixels in photos.iter_batches(batches, reuse=True):
                 shown = send_photos(pixels, device).float()
                 y_score = torch.sigmoid(compute_logits(network, shown, precision))  # (n_rows, n_labels)
                 if flip:

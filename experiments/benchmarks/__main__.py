@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.imports import measure_imports
+from experiments.benchmarks.photo_loading import measure_loading
 from experiments.benchmarks.processes import BUDGET_SPENT, ROOT, Plan
 from experiments.benchmarks.quality import (
     measure_jamendo,
@@ -45,6 +46,7 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "scaling": measure_scaling,
     "votes": measure_votes,
     "imports": measure_imports,
+    "loading": measure_loading,
     "training": measure_training,
 }
 GROUPS = {"quality": ("workload", "simulation", "jamendo", "tabular", "fashion")}

@@ -269,7 +269,8 @@ def _limited(command: list[str], environment: dict[str, str], file: Any, seconds
 
 def _measure(out: Path, device: str, *, quick: bool, seconds: float) -> int:
     """Measure every loop, the most wanted first, and write after each."""
-    from experiments.benchmarks.gpu_loops import LoopBench, list_measurements, write_photos
+    from experiments.benchmarks.contest_photos import write_photos
+    from experiments.benchmarks.gpu_loops import LoopBench, list_measurements
 
     end = time.monotonic() + seconds
     measured: dict[str, dict[str, Any]] = {}

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from base_models.device import arithmetic, loader_workers, send_photos, synchronize
+from base_models.device import arithmetic, is_cuda, loader_workers, send_photos, synchronize
 from base_models.manifest import load_manifest
 from base_models.networks.network import create_network
+from base_models.packed.packing import pack_photos
 from base_models.photos.tensors import PhotoTensors
 from base_models.photos.transforms import augment_photos
 from base_models.recipe.data import DataConfig
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from base_models.manifest import Manifest
 
 
-PHOTO_SIZE = 299  # pixels, the default of `labelstack data ingest`
-N_LABELS = 228  # as in the contest
 N_TURNS = 3  # passes that count; the median of them is told
 
 
@@ -102,7 +100,7 @@ class LoopBench:
         self.n_workers = loader_workers(-1, device)
         self.kept: dict[int, PhotoTensors] = {}
 
-    def source(self, size: int, *, kept: bool) -> PhotoTensors:
+    def source(self, size: int, *, kept: bool, packed: bool = False) -> PhotoTensors:
         """Serve the photos at one size, decoded beforehand or from their files.
 
         Parameters
@@ -111,6 +109,8 @@ class LoopBench:
             Side of the photos in pixels.
         kept : bool
             Whether they are decoded beforehand and kept in memory, or decoded from their files each time.
+        packed : bool, default=False
+            Whether they are served from a packed photo store instead, which the first call writes beside the photos.
 
         Returns
         -------
@@ -118,6 +118,10 @@ class LoopBench:
             The photos.
         """
         indices = np.arange(len(self.manifest))
+        if packed:
+            place = self.photos.with_name(f"{self.photos.name}-packed")
+            packs = pack_photos(self.manifest.ids, self.manifest.photos, [size], place)
+            return PhotoTensors(self.manifest, indices, size, cache="none", packed=packs[size])
         if not kept:
             return PhotoTensors(self.manifest, indices, size, cache="none", n_workers=self.n_workers)
         if size not in self.kept:
@@ -130,6 +134,7 @@ class LoopBench:
         case: Case,
         *,
         kept: bool,
+        packed: bool = False,
         augmentation: Literal["mirror", "light", "strong"] = "mirror",
         cuda_graphs: bool | Literal["auto"] = "auto",
     ) -> dict[str, Any]:
@@ -141,6 +146,8 @@ class LoopBench:
             Network, sizes and arithmetic.
         kept : bool
             Whether photos are kept in memory, or decoded from their files each time.
+        packed : bool, default=False
+            Whether photos come from a packed photo store instead.
         augmentation : {"none", "mirror", "light", "strong"}
             How the photos change.
         cuda_graphs : {"auto", True, False}
@@ -160,7 +167,8 @@ class LoopBench:
         )
         rows = np.resize(np.arange(len(self.manifest)), case.n_photos)
         member = MemberConfig("member", case.network, size=case.size, training=config)
-        task = MemberTask(member, self.source(case.size, kept=kept), self.manifest.y_true, rows, rows[:0])
+        source = self.source(case.size, kept=kept, packed=packed)
+        task = MemberTask(member, source, self.manifest.y_true, rows, rows[:0])
         learner = create_learner(task, self._network(case.network, case.size), case.precision, self.device)
 
         def epoch(number: int) -> None:
@@ -228,7 +236,7 @@ class LoopBench:
 
         return self._speeds(epoch, case.n_photos)
 
-    def loading(self, size: int, *, kept: bool, n_photos: int) -> dict[str, float]:
+    def loading(self, size: int, *, kept: bool, n_photos: int, packed: bool = False) -> dict[str, float]:
         """Measure the photos alone, from where they are to the device.
 
         Parameters
@@ -239,18 +247,24 @@ class LoopBench:
             Whether they are decoded beforehand and kept in memory, or decoded from their files each time.
         n_photos : int
             Photos of a pass.
+        packed : bool, default=False
+            Whether photos come from a packed photo store instead: through pinned memory, as where it is too large for
+            the device.
 
         Returns
         -------
         dict of str to float
             Figures.
         """
-        source = self.source(size, kept=kept)
+        source = self.source(size, kept=kept, packed=packed)
+        if packed and is_cuda(self.device):
+            source.serve(self.device)
+            source.leave_device()
         rows = np.resize(np.arange(len(self.manifest)), n_photos)
         batches = np.array_split(rows, -(-n_photos // 256))
 
         def epoch(_number: int) -> None:
-            for _, pixels in source.iter_batches(batches):
+            for _, pixels in source.iter_batches(batches, reuse=True):
                 send_photos(pixels, self.device)
 
         return self._speeds(epoch, n_photos)
@@ -474,36 +488,6 @@ class LoopBench:
         }
 
 
-def write_photos(folder: Path, n_photos: int) -> Path:
-    """Write JPEG files of the size that an ingest writes, and labels as many as the contest has.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to; created.
-    n_photos : int
-        How many.
-
-    Returns
-    -------
-    Path
-        The folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    lines = ["image,labels"]
-    for number in range(n_photos):
-        coarse = Image.fromarray(rng.integers(0, 256, (50, 50, 3), dtype=np.uint8))
-        coarse.resize((PHOTO_SIZE, PHOTO_SIZE), Image.Resampling.BICUBIC).save(
-            folder / f"photo{number:05d}.jpg", quality=85
-        )
-        first = number % N_LABELS
-        labels = {first, *rng.integers(0, N_LABELS, 5).tolist()}
-        lines.append(f"photo{number:05d}.jpg,{'|'.join(f'label{label:03d}' for label in sorted(labels))}")
-    (folder / "annotations.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
-
-
 def _plain_step(
     network: nn.Module, optimizer: torch.optim.Optimizer, photos: Tensor, target: Tensor, precision: str
 ) -> None:
@@ -556,14 +540,16 @@ def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[s
     found[f"checkpoints of {network} behind its training"] = partial(
         bench.hidden_checkpoints, network, scratch / "hidden", *hidden
     )
-    tried = small if quick else replace(small, batch_size=64)  # an epoch of the few photos has steps enough
-    found[f"doctor before a run of {small.network}"] = partial(bench.doctor, tried, scratch / "run", 2 if quick else 20)
     for size in (64, 224)[: 1 if quick else None]:
         n_photos = 64 if quick else 4096
         found[f"loading at {size} px, from memory"] = partial(bench.loading, size, kept=True, n_photos=n_photos)
+        found[f"loading at {size} px, from the packed store"] = partial(
+            bench.loading, size, kept=False, packed=True, n_photos=n_photos
+        )
         found[f"loading at {size} px, from JPEG"] = partial(bench.loading, size, kept=False, n_photos=n_photos)
     for case, place in places.items():
         fewer = replace(case, n_steps=max(2, case.n_steps // 4))
+        found[f"{place}: ours, from the packed store"] = partial(bench.loop, case, kept=False, packed=True)
         found[f"{place}: ours, decoded every epoch"] = partial(bench.loop, fewer, kept=False)
         found[f"{place}: timm's loop, decoded every epoch"] = partial(bench.timm, fewer)
     fewer = replace(large, n_steps=max(2, large.n_steps // 3))
@@ -571,6 +557,8 @@ def list_measurements(bench: LoopBench, scratch: Path, *, quick: bool) -> dict[s
     for precision, case in (("float16", fewer), ("tf32", fewer), ("float32", quarter)):
         name = f"{case.network} at {case.size} px, batches of {case.batch_size}: ours in {precision}"
         found[name] = partial(bench.loop, replace(case, precision=precision), kept=True)
+    tried = small if quick else replace(small, batch_size=64)  # an epoch of the few photos has steps enough
+    found[f"doctor before a run of {small.network}"] = partial(bench.doctor, tried, scratch / "run", 2 if quick else 10)
     return found
 
 

@@ -25,6 +25,8 @@ QUANTITIES = {
     "gain_low": "lower 95 % limit of the gain",
     "cell_ratio": "times the cost of a cell where labels are few",
     "growth": "cost of one more unit, last step over first",
+    "photos_per_cpu_second": "photos per CPU s",
+    "copy_share": "of the plain copy's photos per CPU s",
     "images_per_second": "images/s",
     "images_ratio": "times the peer's images/s",
     "cpu_milliseconds_per_image": "CPU ms per image",

@@ -10,13 +10,15 @@ from typing import Any
 import typer
 
 from experiments.cli.checking import check
-from experiments.cli.data import describe, download, ingest, synthesize
+from experiments.cli.data import describe, download, ingest, pack_photos, synthesize
 from experiments.cli.demonstration import demo
 from experiments.cli.ensembles import evaluate, fit, predict
+from experiments.cli.exporting import export, push
 from experiments.cli.failures import GuardedGroup
 from experiments.cli.listings import methods, metrics, networks, optimizers, rules
 from experiments.cli.members import ablation, doctor, explain, report, train
 from experiments.cli.predictions import compare, optimize, pack
+from experiments.cli.recipes import recipes
 
 SECONDS_TO_THE_NEXT_TRY = 0.1  # long enough for the fork that lost the signal to be over: a choice
 
@@ -35,6 +37,9 @@ data = typer.Typer(help="Make, fetch and clean data sets.", no_args_is_help=True
 data.command(epilog="Example: labelstack data synthesize --out fashionblocks --n-train 4000")(synthesize)
 data.command(epilog="Example: labelstack data download train.json --out raw --dry-run")(download)
 data.command(epilog="Example: labelstack data ingest raw --annotations train.json --out photos")(ingest)
+data.command(
+    "pack-photos", epilog="Example: labelstack data pack-photos recipe.toml new-photos --size 64 --out packed"
+)(pack_photos)
 data.command(epilog="Example: labelstack data describe recipe.toml --out description")(describe)
 app.command(epilog="Example: labelstack demo --predictions")(demo)
 app.command(epilog="Example: labelstack train recipe.toml --out run")(train)
@@ -51,8 +56,11 @@ app.command(epilog="Example: labelstack ablation run --baseline full --out ablat
 app.command(epilog="Example: labelstack fit run/oof --out ensemble --time-limit 300")(fit)
 app.command(epilog="Example: labelstack predict ensemble --run run --images new-photos --out labels.csv")(predict)
 app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluation")(evaluate)
+app.command(epilog="Example: labelstack export ensemble --numpy exported --onnx ensemble.onnx")(export)
+app.command(epilog="Example: labelstack push ensemble me/fashion-ensemble")(push)
 app.command(epilog="Example: labelstack explain run --images new-photos --top 3 --out explanation")(explain)
 app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
+app.command(epilog="Example: labelstack recipes seeds/004 --out recipe.toml")(recipes)
 app.add_typer(data, name="data")
 for listing, example in ((methods, ""), (rules, ""), (optimizers, " --json"), (metrics, ""), (networks, " 'resnet*'")):
     app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)

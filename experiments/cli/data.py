@@ -1,5 +1,8 @@
-"""The commands `data synthesize`, `data download`, `data ingest` and `data describe`."""
+"""The commands `data synthesize`, `data download`, `data ingest`, `data pack-photos` and `data describe`."""
 
+import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +12,12 @@ from experiments.cli.options import OutFolder, Overwrite, Quiet, Seed, Verbose, 
 from experiments.cli.reporting import session
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from base_models.download import DownloadEstimate, DownloadReport
     from base_models.ingest import IngestReport
+    from base_models.manifest import PhotoSource
 
 
 def synthesize(
@@ -154,6 +161,75 @@ def _ingest_lines(report: "IngestReport", out: Path) -> list[str]:
     if report.annotations is not None:
         lines.append(f"annotations of the kept photos: {report.annotations}")
     return lines
+
+
+def pack_photos(
+    photos: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of photos or of tar shards, or recipes (TOML), whose photos and sizes are taken."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of packs, new or an earlier one; the same command resumes.")],
+    size: Annotated[
+        list[int] | None, typer.Option(help="Side of the squares in pixels; once per size. A recipe has sizes itself.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that decode; -1 starts one per processor.", min=-1)] = -1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much disk it takes; decode nothing.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Decode photos once for all that train on them or score them: squares of pixels that are mapped into memory."""
+    with session(quiet, verbose=verbose) as show:
+        import shutil
+
+        from base_models.packed.packing import PackOptions
+        from base_models.packed.packing import pack_photos as pack
+        from base_models.packed.photo_pack import PACKS
+        from stacking.files.output_rules import check_work_folder
+
+        check_out_folder(out)
+        check_work_folder(out, PACKS, inputs=photos)
+        lists = [_photos_to_pack(path, size) for path in photos]
+        n_bytes = sum(3 * side * side * len(ids) for ids, _, sizes in lists for side in sizes)
+        there = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
+        n_photos, free = sum(len(ids) for ids, _, _ in lists), shutil.disk_usage(there).free
+        show.result(f"{n_photos:,} photos: {n_bytes / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
+        if dry_run:
+            return
+        for ids, source, sizes in lists:
+            with show.progress("decoding photos") as progress:
+                count = partial(_tell_share, progress, len(ids))
+                packed = pack(ids, source, sizes, out, PackOptions(workers, waits=False), on_photos=count)
+            failures = packed[sizes[0]].failures
+            shown = " and ".join(map(str, sizes))
+            show.result(
+                f"{len(ids) - len(failures):,} photos at {shown} pixels, {len(failures):,} cannot be read: {out}"
+            )
+            for reason in list(failures.values())[:10]:
+                show.result(f"  {reason}")
+        show.note(f"to train on them, say in the recipe: photos_folder = {json.dumps(str(out.absolute()))}")
+
+
+def _photos_to_pack(path: Path, given: list[int] | None) -> "tuple[NDArray[np.str_], PhotoSource, list[int]]":
+    """Return the names, files and sizes of a folder of photos or of a recipe."""
+    from base_models.manifest import load_manifest, load_photo_folder
+    from experiments.recipe import load_recipe
+
+    if path.suffix.lower() != ".toml":
+        if not given:
+            raise ValueError(f"--size must say how large the photos of {str(path)!r} are to be: got none; add it.")
+        return *load_photo_folder(path), sorted(set(given))
+    run = load_recipe(path)
+    sizes = sorted(set(given or [member.size for member in run.members if member.features == "live"]))
+    if not sizes:
+        raise ValueError(f"--size must be given: no member of {str(path)!r} sees photos in every epoch; add it.")
+    manifest = load_manifest(run.data, path.resolve().parent)
+    return manifest.ids, manifest.photos, sizes
+
+
+def _tell_share(progress: "Callable[..., None] | None", n_photos: int, n_done: int) -> None:
+    """Report decoded photos."""
+    if progress is not None:
+        progress(n_done, n_photos)
 
 
 def _estimate_line(estimate: "DownloadEstimate") -> str:

@@ -30,7 +30,9 @@ from experiments.cli.options import (
 from experiments.cli.reporting import Reporter, session
 
 if TYPE_CHECKING:
+    from experiments.label_table import PhotoScoring
     from stacking.ensemble.ensemble import StackingEnsemble
+    from stacking.predictions import PredictionSet
     from stacking.report import Cell
 
 Ensemble = Annotated[Path, typer.Argument(help="Folder that `labelstack fit` wrote.")]
@@ -60,6 +62,33 @@ def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
         raise ValueError("give either --thresholds or --rematch, not both: each says where to decide.")
 
 
+def check_photo_options(images: Path | None, work: Path | None, packed: Path | None) -> None:
+    """Raise where options for photos are given without photos, or a folder cannot be worked in.
+
+    Parameters
+    ----------
+    images : Path or None
+        What was given to ``--images``.
+    work, packed : Path or None
+        What was given to ``--work`` and ``--packed``.
+
+    Raises
+    ------
+    ValueError
+        If they do not belong together, or a folder holds something else.
+    """
+    if images is None and (work is not None or packed is not None):
+        raise ValueError("--work and --packed are for the photos of --images: leave them out.")
+    if work is not None or packed is not None:
+        from base_models.packed.photo_pack import PACKS
+        from base_models.runs.scored_chunks import WORK
+        from stacking.files.output_rules import check_work_folder
+
+        for folder, kind in ((work, WORK), (packed, PACKS)):
+            if folder is not None:
+                check_work_folder(folder, kind, inputs=[images])
+
+
 @takes_predictions
 def fit(
     *,
@@ -85,11 +114,13 @@ def fit(
 ) -> None:
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
     with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from experiments.publishing.ensemble_card import measure_for_card, write_ensemble_card
         from experiments.reports.fit_report import describe_fit
         from experiments.reports.report_files import write_report
         from experiments.reports.result_manifest import build_manifest
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
+        from stacking.files.atomic_files import atomic_write_text
         from stacking.files.output_rules import check_folder, check_not_input
         from stacking.files.result_cache import caching
         from stacking.metrics import metric_name
@@ -116,8 +147,10 @@ def fit(
                 check_folder(work, "--work")
                 check_not_input(work, [*inputs, out], is_folder=True)
             with show.progress("fitting") as progress, report_progress(progress), caching(work):
-                ensemble.fit(opened)
+                _, tuned_on = ensemble.fit_out_of_fold(opened)
             write_report(describe_fit(ensemble, request), output)
+            card = write_ensemble_card(ensemble, measure_for_card(ensemble, tuned_on), request)
+            atomic_write_text(output.path_of("README.md"), card)
             ensemble.save(output)
         show.data({"out": out, **ensemble.report_})
         _show_fit(ensemble, show)
@@ -191,6 +224,20 @@ def predict(
     ] = None,
     given: GivenPredictions,
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --images: keep decoded photos and finished scores in this folder, a chunk in memory; after a "
+            "kill the same command goes on from there. Many photos take OUT.work, which is deleted at the end."
+        ),
+    ] = None,
+    packed: Annotated[
+        Path | None,
+        typer.Option(help="For --images: a folder of `labelstack data pack-photos`; what it lacks is added to it."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="For --images: processes that decode; -1 starts as many as suit.", min=-1)
+    ] = -1,
     overwrite: Overwrite = False,
     guard: Annotated[
         bool,
@@ -207,11 +254,13 @@ def predict(
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.label_table import (
             LabelTarget,
+            PhotoScoring,
             check_run,
+            clear_work_of,
             ids_in_order,
             label_ids_of,
             label_samples,
-            score_images,
+            own_work_folder,
         )
         from experiments.reports.result_manifest import build_manifest, hash_files
         from experiments.submission import choose_label_texts
@@ -221,6 +270,7 @@ def predict(
         from stacking.files.output_folder import hash_request
 
         inputs = input_paths(ensemble, run, images, thresholds, *given.paths)
+        check_photo_options(images, work, packed)
         target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs)
         target.check()
         left_out = tuple(without or ())
@@ -257,18 +307,37 @@ def predict(
             show.result(f"the result of the same inputs and options is there already: {out}")
             show.data({"out": out, "scores_out": scores_out, "is_there_already": True})
             return
+        own_work: Path | None = None
         if run is not None and images is not None:
-            with show.training() as progress:
-                opened = score_images(run, images, device=device, progress=progress)
-            unreadable = opened.extras.get("unreadable", ())
-            if len(unreadable):
-                show.note(f"{len(unreadable)} photos cannot be read and get no row: {', '.join(unreadable[:5])}")
+            own_work = own_work_folder(out, images) if work is None else None
+            scoring = PhotoScoring(run, images, None, work or own_work, packed, device, workers)
+            opened, left_out = _score_new_photos(loaded, scoring, left_out, show)
         target = replace(target, texts=texts)
         counts = label_samples(loaded, opened, target, manifest, without=left_out, rematch=rematch)
+        if own_work is not None:
+            clear_work_of(own_work)
         show.data({"out": out, "scores_out": scores_out, **vars(counts)})
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:
             show.result(f"scores: {scores_out}")
+
+
+def _score_new_photos(
+    ensemble: "StackingEnsemble", scoring: "PhotoScoring", without: tuple[str, ...], show: Reporter
+) -> "tuple[PredictionSet, tuple[str, ...]]":
+    """Score photos by the members that have a say; also return those that were not asked."""
+    from experiments.label_table import score_images
+
+    needed = ensemble.members_needed(without=without)
+    if idle := [name for name in ensemble.models_ if name not in needed and name not in without]:
+        n_models = len(ensemble.models_)
+        show.note(f"{len(idle)} of {n_models} members have no weight and are not asked: {', '.join(idle)}")
+    with show.training() as progress:
+        opened = score_images(replace(scoring, models=needed), progress=progress)
+    unreadable = opened.extras.get("unreadable", ())
+    if len(unreadable):
+        show.note(f"{len(unreadable)} photos cannot be read and get no row: {', '.join(unreadable[:5])}")
+    return opened, tuple(name for name in ensemble.models_ if name not in needed)
 
 
 @takes_predictions

@@ -38,6 +38,7 @@ def train(
 
     with session(quiet or not is_first_process(), verbose=verbose and is_first_process()) as show:
         from base_models import run_training
+        from experiments.publishing.run_card import write_run_card
         from experiments.recipe import load_recipe
 
         n_processes = _count_processes(gpus, processes, device)
@@ -47,6 +48,8 @@ def train(
             run_training(run, out, recipe_folder=folder, device=where, progress=progress, n_processes=n_processes)
         if not is_first_process():
             return
+        if not write_run_card(out):
+            show.note(f"{out / 'README.md'} is your own and stays; the run has no card")
         show.result(f"run: {out}")
         kind = "out-of-fold" if run.folds.scheme == "out-of-fold" else "holdout"
         show.result(f"{kind} predictions: {out / 'oof'}")

@@ -132,6 +132,10 @@ def optimize(
         list[str] | None, typer.Option(metavar="NAME=COST", help="What a member costs, any unit. Once per member.")
     ] = None,
     max_cost: Annotated[float | None, typer.Option(help="Most that members with weight may cost together.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="An option of the optimizer, such as n_iterations=2000. Once each."),
+    ] = None,
     given: GivenPredictions,
     overwrite: Overwrite = False,
     seed: Seed = 0,
@@ -156,6 +160,8 @@ def optimize(
             "member_costs": split_member_costs(member_cost),
             "max_cost": max_cost,
         }
+        own = split_optimizer_options(option, optimizer)
+        limits |= {"optimizer_options": own} if own else {}
         sought = objective if metric is None else find_metric(metric).name
         search: dict[str, Any] = {"optimizer": optimizer, "mean": mean, "random_state": seed}
         options = {**search, "objective": sought, "limits": limits}
@@ -178,6 +184,56 @@ def optimize(
             score = f"{find_metric(metric).title} {write_score(found['in_sample_score'])}, {score}"
         show.result(f"{score}, on the rows that chose the weights ({found['n_evaluations']:,} evaluations)")
         show.result(f"weights: {out / 'weights.json'}")
+
+
+def split_optimizer_options(values: list[str] | None, optimizer: str) -> dict[str, int | float]:
+    """Read ``NAME=NUMBER`` options of an optimizer.
+
+    Parameters
+    ----------
+    values : list of str or None
+        What was given to ``--option``.
+    optimizer : str
+        Whose they are.
+
+    Returns
+    -------
+    dict of str to int or float
+        Number by name, of the kind that its default has.
+
+    Raises
+    ------
+    ValueError
+        If a value has another form, the optimizer has no such option, or a name is given twice.
+
+    Examples
+    --------
+    >>> split_optimizer_options(["n_iterations=2000"], "hill-climbing")
+    {'n_iterations': 2000}
+    """
+    from optimizers.registry import did_you_mean, list_optimizer_options
+
+    known = list_optimizer_options(optimizer) if values else {}
+    found: dict[str, int | float] = {}
+    for value in values or []:
+        name, _, text = value.partition("=")
+        if name not in known:
+            raise ValueError(
+                f"--option must name an option of {optimizer} ({', '.join(known) or 'it has none'}): got {value!r}."
+                f"{did_you_mean(name, list(known))}"
+            )
+        kind = int if isinstance(known[name], int) and not isinstance(known[name], bool) else float
+        try:
+            number = kind(text)
+        except ValueError as error:
+            kinds = "a whole number" if kind is int else "a number"
+            raise ValueError(
+                f"--option must give {name} {kinds}, as in {name}={known[name]}: got {value!r}."
+            ) from error
+        if name in found:
+            raise ValueError(f"--option must name each option once: got {name!r} twice.")
+        found[name] = number
+    return found
 
 
 def split_member_costs(values: list[str] | None) -> dict[str, float] | None:

@@ -113,6 +113,7 @@ def estimate_run(run: "TrainingRun", manifest: "Manifest", device: str = "auto")
     """
     from base_models.device import synchronize
     from base_models.runs.out_of_fold import choose_device
+    from base_models.runs.photo_packs import packed_bytes
 
     device = choose_device(device)
     synchronize(device)  # starting a card does not count
@@ -123,13 +124,18 @@ def estimate_run(run: "TrainingRun", manifest: "Manifest", device: str = "auto")
             first_of_size = not place or run.members[place - 1].size != member.size
             passes = count_passes(member, run, rows, decode_all=first_of_size)
             costs.append(try_member(member, run, manifest, passes, device))
-        checking = len(manifest) * _seconds_per_photo(manifest, CHECKED_SIZE) / max(1, _n_workers(run, device))
+        checking = (
+            0.0
+            if packed_bytes(run, len(manifest))
+            else len(manifest) * _seconds_per_photo(manifest, CHECKED_SIZE) / max(1, _n_workers(run, device))
+        )
         features = estimate_features(run.members, len(manifest), device)
     total = sum(cost.seconds for cost in costs) + sum(cost.seconds for cost in features) + checking
     weights = sum(cost.weight_bytes for cost in costs) * n_networks
     chunks = rows.held_out + rows.rest * (n_networks if rows.rest else 1)
     scores = len(run.members) * chunks + (len(run.members) + len(run.derived)) * (rows.held_out + rows.rest)
     disk = weights + scores * n_labels * BYTES_PER_NUMBER + sum(cost.n_bytes for cost in features)
+    disk += packed_bytes(run, len(manifest))
     fullest = disk + max(_training_bytes(member, cost) for member, cost in zip(run.members, costs, strict=True))
     memory = max(cost.peak_bytes for cost in costs) + _kept_bytes(run, len(manifest))
     return RunCost(device, tuple(costs), tuple(features), total, memory, int(disk), int(fullest), rows)
@@ -181,8 +187,11 @@ def count_passes(member: "MemberConfig", run: "TrainingRun", rows: RowCounts, *,
         Over all epochs and networks; a photo shown smaller, or to a frozen body, counts for less. Precomputed features
         are decoded once, see `experiments.estimates.feature_estimate`.
     """
+    from base_models.runs.photo_packs import packed_bytes
+    from base_models.training.sampling import share_to_use
+
     config, held = member.training, run.folds.validation_fraction
-    shown = rows.learned * (1 - held) * config.train_share
+    shown = rows.learned * (1 - held) * share_to_use(config, max(1, round(rows.learned * (1 - held))))
     trained = shown * sum(_epoch_share(config, member.size, epoch) for epoch in range(config.epochs))
     # after each epoch the validation rows, and as many training rows, are scored
     validated = (rows.learned * held + min(rows.learned * held, shown)) * config.epochs
@@ -192,7 +201,7 @@ def count_passes(member: "MemberConfig", run: "TrainingRun", rows: RowCounts, *,
         n_photos += rows.learned
     if member.features == "precomputed":
         decoded = 0.0
-    elif is_kept(run, member, n_photos):
+    elif packed_bytes(run, int(n_photos)) or is_kept(run, member, n_photos):
         decoded = float(n_photos if decode_all else 0)
     else:
         decoded = shown * config.epochs + validated + finished
@@ -339,7 +348,7 @@ def _learner(task: "MemberTask", device: str) -> "Learner":
     from base_models.training.trial import choose_precision
 
     config = task.member.training
-    truth = known_truth(task) if task.member.head == "recurrent" else None
+    truth = known_truth(task) if "recurrent" in task.member.head else None
     network = create_network(task.member, base_rates(task), load_weights=False, y_true=truth)
     network = network.to(device).to(memory_format=torch.channels_last)
     precision: str = config.precision

@@ -125,7 +125,7 @@ class _FeaturesInMemory:
         """Do nothing: they are in memory."""
 
     def iter_batches(
-        self, batches: "Sequence[np.ndarray[Any, Any]]"
+        self, batches: "Sequence[np.ndarray[Any, Any]]", *, reuse: bool = False
     ) -> "Iterator[tuple[np.ndarray[Any, Any], torch.Tensor]]":
         """Serve them batch by batch."""
         for rows in batches:

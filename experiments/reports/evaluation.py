@@ -340,8 +340,10 @@ def _member_answer(predictions: "PredictionSet", model: str) -> HeldOut:
 def _mean_answer(predictions: "PredictionSet") -> HeldOut:
     """Answer with the plain mean of the members at the threshold .5."""
     from stacking.combiners.voting import SoftVoting
+    from stacking.ensemble.answered import spread
 
-    y_score = SoftVoting().fit(predictions).predict_proba(predictions)
+    heard = predictions.only_answered()
+    y_score = spread(SoftVoting().fit(heard).predict_proba(heard), heard.labels, predictions.labels)
     return HeldOut("mean", predictions.ids, predictions.labels, predictions.truth, y_score, y_score >= HALF)
 
 

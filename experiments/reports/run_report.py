@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.reports.comparison_files import write_comparison
+from experiments.reports.models_section import models_section
 from experiments.reports.run_sections import (
     FittedEnsemble,
     frequency_section,
@@ -158,7 +159,7 @@ def report_run(
         counts = np.array([training[label] for label in answer.labels], np.float64)
         sections.append(frequency_section(answer, counts, plan.edges))
     sections += _photo_sections(run, recorded, plan, found, answer, (fitting, held_out))
-    sections += [learning_curves_section(run), members_section(run, recorded)]
+    sections += [learning_curves_section(run), models_section(found, run, recorded), members_section(run, recorded)]
     return RunReport(found, sections, f"Training run: {recorded['recipe'].get('name', run.name)}")
 
 

@@ -13,6 +13,7 @@ from base_models.runs.fold_record import FILE, FoldRecord
 from experiments.reports.training_report import fold_histories
 from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.choice import nested_decisions, tune_rule
+from stacking.folds import deal_folds
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.report import Block, Cell, Column, Paragraph, Section, Table
 from stacking.truth import Truth
@@ -101,12 +102,13 @@ def rules_section(fitted: FittedEnsemble) -> Section:
     new_score = None if new is None else ensemble.predict_proba(new)
     lines: list[list[Cell]] = []
     for rule, name in RULE_NAMES.items():
-        nested = DecisionCounts.count(nested_decisions(tuned.y_score, rows, tuned.folds, rule=rule), rows.truth)
+        decided = nested_decisions(tuned.y_score, rows, tuned.folds, rule=rule, answered=ensemble.answered_labels)
+        nested = DecisionCounts.count(decided, rows.truth)
         line: list[Cell] = [name, nested.micro_f1(rows.truth), float(nested.f1_per_label(rows.truth).mean())]
         counts, truth = nested, rows.truth
         if new is not None and new_score is not None:
             aligned = new.subset(labels=list(ensemble.labels_))
-            decided = tune_rule(tuned.y_score, rows.truth, rule).decide(new_score)
+            decided = tune_rule(tuned.y_score, rows.truth, rule, answered=ensemble.answered_labels).decide(new_score)
             counts, truth = DecisionCounts.count(decided, aligned.truth), aligned.truth
             line += [counts.micro_f1(truth), float(counts.f1_per_label(truth).mean())]
         never = int(((counts.label_predicted == 0) & (truth.label_positives > 0)).sum())
@@ -146,17 +148,21 @@ def validation_and_test_section(
         Micro- and macro-F1 with one threshold for all labels.
     """
     counted = fitting.only_counted()
-    folds = np.arange(counted.n_samples) % 2 if counted.folds is None else np.asarray(counted.folds, np.intp)
+    folds = np.zeros(0, np.intp) if counted.folds is None else np.asarray(counted.folds, np.intp)
+    if len(np.unique(folds)) < 2:  # of one network, which scored photos that it had not seen
+        folds = deal_folds(counted.truth, random_state=0)
     lines: list[list[Cell]] = []
     for row in found.rows:
         if row.kind == "member":
             new = None if held_out is None else held_out.model_scores(row.method)
-            lines.append([row.method, *_both(counted.model_scores(row.method), counted, folds, new, held_out)])
+            covers = counted.covers[counted.models.index(row.method)]
+            lines.append([row.method, *_both(counted.model_scores(row.method), covers, counted, folds, new, held_out)])
     if fitted is not None:
         tuned, name = fitted.tuned_on, f"ensemble ({fitted.ensemble.report_['method']})"
         new = None if held_out is None else fitted.ensemble.predict_proba(held_out)
         ordered = None if held_out is None else held_out.subset(labels=list(fitted.ensemble.labels_))
-        lines.insert(0, [name, *_both(tuned.y_score, tuned.predictions, tuned.folds, new, ordered)])
+        answered = fitted.ensemble.answered_labels
+        lines.insert(0, [name, *_both(tuned.y_score, answered, tuned.predictions, tuned.folds, new, ordered)])
     columns = [Column("model"), Column("validation micro-F1", "score"), Column("validation macro-F1", "score")]
     if held_out is not None:
         columns += [
@@ -174,6 +180,7 @@ def validation_and_test_section(
 
 def _both(
     y_score: NDArray[np.float32],
+    answered: NDArray[np.bool_],
     rows: "PredictionSet",
     folds: NDArray[np.intp],
     new_score: NDArray[np.float32] | None,
@@ -181,10 +188,10 @@ def _both(
 ) -> list[Cell]:
     """Score one model on both splits; a label that it does not answer is never predicted."""
     y_score = np.nan_to_num(y_score)
-    old = DecisionCounts.count(nested_decisions(y_score, rows, folds), rows.truth)
+    old = DecisionCounts.count(nested_decisions(y_score, rows, folds, answered=answered), rows.truth)
     cells: list[Cell] = [old.micro_f1(rows.truth), float(old.f1_per_label(rows.truth).mean())]
     if new is not None and new_score is not None:
-        decided = tune_rule(y_score, rows.truth, "single").decide(np.nan_to_num(new_score))
+        decided = tune_rule(y_score, rows.truth, "single", answered=answered).decide(np.nan_to_num(new_score))
         counts = DecisionCounts.count(decided, new.truth)
         micro = counts.micro_f1(new.truth)
         cells += [micro, float(counts.f1_per_label(new.truth).mean()), micro - float(cells[0] or 0)]
@@ -297,7 +304,9 @@ def members_section(run: Path, recorded: Mapping[str, Any]) -> Section:
     if untold:
         blocks.append(Paragraph("This run was made before the number of trained parameters was recorded.", "note"))
     for derived in recorded.get("recipe", {}).get("derived", ()):
-        blocks.append(Paragraph(f"{derived['name']} is the mean of {' and '.join(derived['members'])}."))
+        names = " and ".join(derived["members"])
+        text = f"{derived['name']} answers each label by the mean of those of {names} that answer it"
+        blocks.append(Paragraph(f"{text}: of specialists that share no label, by the one."))
     for name, reason in dict(recorded.get("failed_members", {})).items():
         blocks.append(Paragraph(f"{name} failed and is left out: {reason}", "warning"))
     where = f"Trained on {recorded.get('device', 'an unknown device')} with {recorded.get('n_threads', '?')} threads."

@@ -94,6 +94,10 @@ class Blend(Combiner):
             raise ValueError(f"methods must name two or more different methods to blend: got {names}.")
         return [create_method(name, random_state=self.random_state) for name in names]
 
+    def _moves_scores(self, covers: BoolArray) -> BoolArray:
+        """Tell which members move the scores of a method."""
+        return np.any([member._moves_scores(covers) for member in self.members_], axis=0)
+
     def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
         """Average the methods' scores."""
         return average_scores([member._predict(predictions, covers) for member in self.members_], self.scale)

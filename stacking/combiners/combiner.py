@@ -6,7 +6,7 @@ on, putting members and labels back into that order at prediction, leaving out m
 that memory stays bounded, cross-fitting, and the plain-data state that is saved.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -152,6 +152,29 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             )
         return self._predict(aligned, covers)
 
+    def members_needed(self, *, without: Collection[str] = ()) -> tuple[str, ...]:
+        """Name the members whose scores can move an answer; nobody need ask the others.
+
+        Parameters
+        ----------
+        without : collection of str, default ()
+            Fitted members to leave out.
+
+        Returns
+        -------
+        tuple of str
+            In fitted order. Leaving the others out moves no score by more than rounding does.
+
+        Raises
+        ------
+        ValueError
+            If `without` names an unknown member.
+        """
+        self._check_fitted()
+        left_out = self._check_left_out(without)
+        covers = self.covers_ & ~np.array([name in left_out for name in self.models_])[:, None]
+        return tuple(name for name, moves in zip(self.models_, self._moves_scores(covers), strict=True) if moves)
+
     def predict_out_of_fold(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
         """Score every row by a clone fitted on the other folds.
 
@@ -233,6 +256,11 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         self.covers_ = np.array(predictions.covers, dtype=bool)
         return predictions.only_counted()
 
+    @property
+    def answered_labels(self) -> BoolArray:
+        """Which of the fitted labels it has an answer for, shape (n_labels,); the others are never predicted."""
+        return np.asarray(self.covers_.any(axis=0))
+
     # -- hooks ---------------------------------------------------------------------------------------------------------
 
     def _fit(self, predictions: PredictionSet) -> None:
@@ -257,6 +285,10 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Combine (n_models, n_rows, n_labels) in fitted order, NaN where `covers` is False, to (n_rows, n_labels)."""
         raise NotImplementedError(f"{type(self).__name__} must implement _combine_block or _predict")
+
+    def _moves_scores(self, covers: BoolArray) -> BoolArray:
+        """Tell which members move the combined scores where they cover labels so: (n_models,)."""
+        return np.asarray(covers.any(axis=1))
 
     def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
         """Stream the rows of `predictions` (aligned, absent members not in it) through `_combine_block`."""
@@ -306,13 +338,8 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     ) -> tuple[PredictionSet, BoolArray]:
         """Bring members and labels into fitted order; also say which fitted members are absent."""
         self._check_fitted()
-        left_out = {without} if isinstance(without, str) else {str(name) for name in without}
-        for name in sorted(left_out - set(self.models_)):
-            raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
-        if not isinstance(predictions, PredictionSet):
-            predictions = self._wrap(predictions, left_out)
-        else:
-            predictions = name_by_position(predictions, () if left_out else self.models_, self.labels_)
+        left_out = self._check_left_out(without)
+        predictions = self.named(predictions, without=left_out, labels=self.labels_)
         present = {str(name) for name in predictions.models}
         for name in self.models_:
             if name not in present and name not in left_out:
@@ -337,7 +364,42 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             return predictions, missing
         return predictions.subset(models=kept, labels=list(self.labels_)), missing
 
-    def _wrap(self, y_scores: Any, left_out: set[str]) -> PredictionSet:
+    def _check_left_out(self, without: Collection[str]) -> set[str]:
+        """Return the names of the members to leave out, all of them fitted ones."""
+        left_out = {without} if isinstance(without, str) else {str(name) for name in without}
+        for name in sorted(left_out - set(self.models_)):
+            raise ValueError(f"without must name fitted members: got {name!r}.{did_you_mean(name, self.models_)}")
+        return left_out
+
+    def named(
+        self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = (), labels: Sequence[str]
+    ) -> PredictionSet:
+        """Name what has no names by position.
+
+        Parameters
+        ----------
+        predictions : PredictionSet or array of shape (n_models, n_samples, n_labels)
+            Scores.
+        without : collection of str, default ()
+            Fitted members that an array may lack.
+        labels : sequence of str
+            What an array's labels are.
+
+        Returns
+        -------
+        PredictionSet
+            With names; not yet aligned.
+
+        Raises
+        ------
+        ValueError
+            If an array has another shape.
+        """
+        if isinstance(predictions, PredictionSet):
+            return name_by_position(predictions, () if without else self.models_, labels)
+        return self._wrap(predictions, set(without), labels)
+
+    def _wrap(self, y_scores: Any, left_out: set[str], known: Sequence[str]) -> PredictionSet:
         """Take plain arrays and frames; what has no names is named by the fitted positions."""
         scores = read_scores(y_scores)
         values = scores.values[None] if scores.values.ndim == 2 else scores.values
@@ -347,12 +409,12 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             names = tuple(name for name in names if name not in left_out)
         models = None if find_own_names(scores.models) else list(names)
         own = scores.labels
-        has_labels = own is not None and (not own.is_made_up or set(own.names) == set(self.labels_))
-        labels = [str(key) for key in own.names] if own is not None and has_labels else list(self.labels_)
+        has_labels = own is not None and (not own.is_made_up or set(own.names) == set(known))
+        labels = [str(key) for key in own.names] if own is not None and has_labels else list(known)
         wrong = shape[2:] != (len(labels),) or (models is not None and shape[0] != len(models))
         if len(shape) != 3 or wrong:
             raise ValueError(
-                f"predictions must have shape ({len(names)}, n_samples, {len(self.labels_)}) as fitted: got {shape}"
+                f"predictions must have shape ({len(names)}, n_samples, {len(known)}) as fitted: got {shape}"
             )
         scores = replace(scores, values=values, labels=None, models=scores.models if models is None else None)
         return PredictionSet(scores, models=models, labels=labels)

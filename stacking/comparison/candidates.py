@@ -49,7 +49,7 @@ class Candidate:
 
 
 class SingleMember(Combiner):
-    """Answer what one member answers, 0 for a label that it does not cover.
+    """Answer what one member answers; a label that it does not cover has no answer, and is never predicted.
 
     Parameters
     ----------
@@ -65,6 +65,11 @@ class SingleMember(Combiner):
 
     def _fit(self, predictions: PredictionSet) -> None:
         """Learn nothing."""
+
+    @property
+    def answered_labels(self) -> npt.NDArray[np.bool_]:
+        """The labels that the member covers."""
+        return np.asarray(self.covers_[self.models_.index(self.model)])
 
     def _predict(self, predictions: PredictionSet, covers: npt.NDArray[np.bool_]) -> FloatArray:
         """Read the member's scores."""

@@ -26,6 +26,7 @@ from stacking.comparison.held_out import HeldOut
 from stacking.comparison.plan import ComparisonPlan
 from stacking.comparison.splits import Split
 from stacking.decision_rules.choice import choose_thresholds
+from stacking.ensemble.answered import member_weights
 from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
 from stacking.metrics.bootstrap import resample
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
@@ -232,7 +233,7 @@ def evaluate(
         for name in DECISIONS:
             decisions[name][split.rows] = ensemble.decide(y_score[split.rows], thresholds[name])
             without[name].append(cross_fitted[name])
-        singles.append(float(np.asarray(thresholds["single"])[0]))
+        singles.append(float(np.min(np.asarray(thresholds["single"]))))
         fitted.append(ensemble)
     counts = {name: DecisionCounts.count(decided, truth) for name, decided in decisions.items()}
     has_limits = all(ensemble.sample_rule_ is None for ensemble in fitted)
@@ -249,7 +250,7 @@ def evaluate(
         held_out.histogram,
         rules=tuple(str(ensemble.report_["rule"]) for ensemble in fitted),
         single_thresholds=tuple(singles),
-        weights=_mean_weights(combiners),
+        weights=_mean_weights(fitted),
         cpu_seconds=cpu,
         wall_seconds=wall,
         peak_memory_mb=peak,
@@ -356,12 +357,11 @@ def _count_splits(counts: DecisionCounts, truth: Truth, splits: Sequence[Split])
     return np.stack([truth.rows(split.rows).sum_units(cells[split.rows]).sum(axis=0) for split in splits])
 
 
-def _mean_weights(combiners: Sequence[Combiner]) -> npt.NDArray[np.float64] | None:
+def _mean_weights(ensembles: Sequence[StackingEnsemble]) -> npt.NDArray[np.float64] | None:
     """Average the weights of fitted votes."""
-    weights = [
-        np.asarray(found, dtype=np.float64) for c in combiners if (found := getattr(c, "weights_", None)) is not None
-    ]
-    if not weights or len(weights) != len(combiners) or len({array.shape for array in weights}) > 1:
+    found = [member_weights(ensemble.combiner_, ensemble.labels_) for ensemble in ensembles]
+    weights = [array for array in found if array is not None]
+    if not weights or len(weights) != len(ensembles) or len({array.shape for array in weights}) > 1:
         return None
     return np.mean(weights, axis=0)
 

@@ -37,10 +37,11 @@ def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -
     ones the highest is taken. O(n_samples · n_labels) each.
     """
     wanted = find_metric(metric)
-    known = scores.truth.y_known
+    known = scores.answered_truth.y_known
     pooled = scores.y_score.ravel() if known is None else scores.y_score[known]
+    loud = True if scores.silent is None else ~scores.silent
     n_true = np.count_nonzero(scores.truth.y_true)
-    if n_true == 0:
+    if n_true == 0 or not len(pooled):
         return np.full(scores.n_labels, np.inf)
     wanted_counts = n_true * np.geomspace(FEWEST, MOST, N_THRESHOLDS)
     places = np.unique(np.clip(np.rint(wanted_counts), 1, len(pooled)).astype(np.intp))
@@ -49,5 +50,5 @@ def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -
     # Halfway to the next lower score, so that float32 and float64 comparisons agree.
     grid = (descending[places - 1].astype(np.float64) + lower[places]) / 2.0
     grid = np.unique(np.append(grid, 0.5))[::-1]
-    merits = [wanted.measure(scores.truth, scores.y_score >= limit, scores.y_score).merit for limit in grid]
+    merits = [wanted.measure(scores.truth, (scores.y_score >= limit) & loud, scores.y_score).merit for limit in grid]
     return np.full(scores.n_labels, grid[first_best(merits)])

@@ -3,8 +3,8 @@
 Of .5 and one tuned threshold the better is taken: the best threshold of calibrated scores is half the micro-F1 itself
 (Lipton, Elkan and Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", ECML 2014), so that .5
 is right only where micro-F1 is near 1, and on 30 rows a tuned one already does better. Per-label thresholds must beat
-what was chosen so far by more than a standard error. Each rule's micro-F1 here comes from thresholds tuned on the other
-folds.
+what was chosen so far by more than a standard error, where rows come in groups beyond doubt. Each rule's micro-F1 here
+comes from thresholds tuned on the other folds.
 
 Another metric brings its own rules (`stacking.metrics.named.ServingRules`), the steadier first, chosen in the same way
 by that metric; one that looks at scores only leaves the decisions to micro-F1's rules.
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from stacking._typing import BoolArray, FloatArray
 from stacking.decision_rules import SampleRule, apply_thresholds, get_decision_rule
-from stacking.decision_rules.labeled_scores import LabeledScores
+from stacking.decision_rules.labeled_scores import LabeledScores, silence
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 from stacking.metrics.measurement import Measurement
 from stacking.metrics.named import Metric, find_metric
@@ -101,12 +101,16 @@ class RuleTuner:
         Scores in [0, 1].
     predictions : PredictionSet
         With the truth of the same rows.
+    answered : ndarray of bool, shape (n_labels,), optional
+        False for a label that the scores say nothing about: it is never predicted. All are answered by default.
     """
 
-    def __init__(self, y_score: FloatArray, predictions: PredictionSet) -> None:
+    def __init__(self, y_score: FloatArray, predictions: PredictionSet, answered: BoolArray | None = None) -> None:
         self.y_score = y_score
         self.predictions = predictions
-        self._blocks = ScoreBlocks(y_score.__getitem__, predictions)  # without a copy of any part's rows
+        self.answered = answered
+        # Without a copy of any part's rows.
+        self._blocks = ScoreBlocks(y_score.__getitem__, predictions, answered=answered)
 
     def tune(self, rule: str, part: BoolArray | None = None, metric: Metric = MICRO_F1) -> TunedRule:
         """Tune a rule.
@@ -129,7 +133,7 @@ class RuleTuner:
             part = np.ones(len(self.y_score), dtype=bool)
         if rule in ADDITIVE_RULES:
             return TunedRule(self._blocks.tune_part(rule, part))
-        return tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric)
+        return tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric, self.answered)
 
     def decide_held_out(
         self,
@@ -163,7 +167,7 @@ class RuleTuner:
         return decided
 
 
-def choose_thresholds(
+def choose_thresholds(  # noqa: PLR0913 - scores, truth and folds; the rest is keyword-only
     y_score: npt.NDArray[np.float32],
     predictions: PredictionSet,
     folds: npt.NDArray[np.integer],
@@ -172,6 +176,7 @@ def choose_thresholds(
     rule: str = "auto",
     metric: Metric = MICRO_F1,
     tuner: RuleTuner | None = None,
+    answered: BoolArray | None = None,
 ) -> ThresholdChoice:
     """Choose a rule by cross-fitting and tune it on all rows.
 
@@ -191,13 +196,15 @@ def choose_thresholds(
         What the rules are chosen by, where it looks at decisions.
     tuner : RuleTuner, optional
         Of these scores, where more is to be tuned on them.
+    answered : ndarray of bool, shape (n_labels,), optional
+        As `RuleTuner` takes it, where no tuner is given.
 
     Returns
     -------
     ThresholdChoice
         Thresholds, rule, and the cross-fitted value of every rule.
     """
-    tuner = RuleTuner(y_score, predictions) if tuner is None else tuner
+    tuner = RuleTuner(y_score, predictions, answered) if tuner is None else tuner
     metric = metric if metric.needs_decisions else MICRO_F1
     choices = metric.rules.choices if rule == "auto" else (rule,)
     measured: dict[str, Measurement] = {}
@@ -208,22 +215,30 @@ def choose_thresholds(
             measured[name] = metric.measure(predictions.truth, decided, y_score)
     chosen = rule
     if rule == "auto":
-        chosen = _steadiest(measured, metric.rules.margin) if measured else metric.rules.race
+        grouped = predictions.truth.groups is not None
+        chosen = _steadiest(measured, metric.rules.margin, grouped=grouped) if measured else metric.rules.race
     tuned = tuner.tune(chosen, metric=metric)
     scores = {name: one.value for name, one in measured.items()}
     return ThresholdChoice(tuned.thresholds, tuned.by_sample, chosen, scores)
 
 
-def _steadiest(measured: dict[str, Measurement], margin: float) -> str:
-    """Return the steadiest rule that no later one clearly beats; an untuned one that is first need only be beaten."""
+def _steadiest(measured: dict[str, Measurement], margin: float, *, grouped: bool = False) -> str:
+    """Return the steadiest rule that no later one clearly beats; an untuned one that is first need only be beaten.
+
+    Among rows that come in groups, `margin` standard errors are often chance: there a gain must be proven.
+    """
     chosen, *others = measured
     for number, rule in enumerate(others):
-        clearly = 0.0 if number == 0 and chosen == "half" else margin
-        chosen = rule if paired_gain(measured[rule], measured[chosen]).exceeds(clearly) else chosen
+        gain = paired_gain(measured[rule], measured[chosen])
+        untuned = number == 0 and chosen == "half"
+        clearly = gain.exceeds(0.0) if untuned else gain.is_proven() if grouped else gain.exceeds(margin)
+        chosen = rule if clearly else chosen
     return chosen
 
 
-def tune_rule(y_score: FloatArray, truth: Truth, rule: str, metric: Metric = MICRO_F1) -> TunedRule:
+def tune_rule(
+    y_score: FloatArray, truth: Truth, rule: str, metric: Metric = MICRO_F1, answered: BoolArray | None = None
+) -> TunedRule:
     """Tune a rule.
 
     Parameters
@@ -236,6 +251,8 @@ def tune_rule(y_score: FloatArray, truth: Truth, rule: str, metric: Metric = MIC
         A decision rule's name.
     metric : Metric, default=micro-F1
         For a rule that tunes to any metric.
+    answered : ndarray of bool, shape (n_labels,), optional
+        As `RuleTuner` takes it.
 
     Returns
     -------
@@ -244,10 +261,10 @@ def tune_rule(y_score: FloatArray, truth: Truth, rule: str, metric: Metric = MIC
     """
     found = get_decision_rule(rule)
     options = {"metric": metric} if "metric" in found.options else {}
-    tuned = found.tune(LabeledScores.of(y_score, truth), **options)
+    tuned = found.tune(LabeledScores.of(y_score, truth, answered), **options)
     if isinstance(tuned, SampleRule):
-        return TunedRule(np.full(y_score.shape[1], 0.5), tuned)
-    return TunedRule(np.asarray(tuned, np.float64))
+        return TunedRule(silence(np.full(y_score.shape[1], 0.5), answered), tuned)
+    return TunedRule(silence(np.asarray(tuned, np.float64), answered))
 
 
 def nested_decisions(
@@ -258,6 +275,7 @@ def nested_decisions(
     rule: str = "single",
     decide: Decide = apply_thresholds,
     metric: Metric = MICRO_F1,
+    answered: BoolArray | None = None,
 ) -> BoolArray:
     """Decide each fold with thresholds tuned on the other folds' held-out scores.
 
@@ -275,10 +293,12 @@ def nested_decisions(
         ``decide(y_score, thresholds)`` returns the decisions.
     metric : Metric, default=micro-F1
         For a rule that tunes to any metric.
+    answered : ndarray of bool, shape (n_labels,), optional
+        As `RuleTuner` takes it.
 
     Returns
     -------
     ndarray of bool, shape (n_samples, n_labels)
         Decisions that saw neither their row's scores nor its truth.
     """
-    return RuleTuner(y_score, predictions).decide_held_out(folds, rule, decide, metric)
+    return RuleTuner(y_score, predictions, answered).decide_held_out(folds, rule, decide, metric)

@@ -156,7 +156,7 @@ def tune_expected_f1(scores: LabeledScores, beta: float = 1.0, pseudo_positives:
     if not pseudo_positives >= 0.0:
         raise ValueError(f"pseudo_positives must not be negative: got {pseudo_positives}.")
     slope, intercept = fit_probabilities(scores)
-    truth, square = scores.truth, beta * beta
+    truth, square = scores.answered_truth, beta * beta
     weight = np.ones(len(truth.y_true)) if truth.sample_weight is None else truth.sample_weight / truth.mean_weight
     thresholds = np.full(scores.n_labels, np.inf)
     for label in np.flatnonzero(truth.label_positives > 0).tolist():
@@ -218,7 +218,7 @@ def fit_probabilities(scores: LabeledScores) -> tuple[float, DoubleArray]:
 
 def _sum_derivatives(scores: LabeledScores, slope: float, intercept: DoubleArray) -> DoubleArray:
     """Return per label Σ r, Σ r z, Σ h, Σ h z, Σ h z² of the log likelihood, with z the logit of the score."""
-    truth = scores.truth
+    truth = scores.answered_truth
     sums = np.zeros((5, scores.n_labels))
     step = max(1, _BLOCK_CELLS // scores.n_labels)
     for start in range(0, len(scores.y_score), step):

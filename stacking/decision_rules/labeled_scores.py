@@ -1,7 +1,12 @@
-"""Scores with their truth, checked once: what every decision rule is tuned on."""
+"""Scores with their truth, checked once: what every decision rule is tuned on.
+
+Not every label need be answered: what a specialist leaves out, or no member covers, must never fire, and still its
+positives are missed. Such cells are *silent*: no rule can cut among them, and every count of positives holds them.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -24,10 +29,13 @@ class LabeledScores:
         Scores in [0, 1].
     truth : Truth
         What counts of the same rows; every row does.
+    silent : ndarray of bool, shape (n_samples, n_labels), or None
+        True where nothing is answered, so that no threshold may fire; None where all cells are answered.
     """
 
     y_score: npt.NDArray[np.float32]
     truth: Truth
+    silent: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def check(
@@ -72,7 +80,7 @@ class LabeledScores:
         )
 
     @classmethod
-    def of(cls, y_score: npt.NDArray[np.float32], truth: Truth) -> Self:
+    def of(cls, y_score: npt.NDArray[np.float32], truth: Truth, answered: npt.NDArray[np.bool_] | None = None) -> Self:
         """Put scores and their truth together; rows that do not count are left out.
 
         Parameters
@@ -81,23 +89,44 @@ class LabeledScores:
             Scores in [0, 1].
         truth : Truth
             Of the same rows.
+        answered : ndarray of bool, shape (n_labels,), optional
+            False for a label that nothing is said about; all are answered by default.
 
         Returns
         -------
         LabeledScores
             No copy where all rows count.
         """
-        return cls(y_score, truth) if truth.counted is None else cls(y_score[truth.counted], truth.only_counted())
+        if truth.counted is not None:
+            y_score, truth = y_score[truth.counted], truth.only_counted()
+        if answered is None or answered.all():
+            return cls(y_score, truth)
+        return cls(y_score, truth, np.broadcast_to(~answered, y_score.shape))
+
+    @cached_property
+    def answered_truth(self) -> Truth:
+        """The truth of the answered cells: the others count as not known."""
+        if self.silent is None:
+            return self.truth
+        known = ~self.silent if self.truth.y_known is None else self.truth.y_known & ~self.silent
+        return replace(self.truth, y_known=known)
+
+    @property
+    def missed(self) -> npt.NDArray[np.float64]:
+        """The weight of each label's positives that no threshold can reach, shape (n_labels,)."""
+        if self.silent is None:
+            return np.zeros(self.n_labels)
+        return self.truth.sum_rows(self.truth.y_true & self.silent)
 
     @property
     def y_true(self) -> npt.NDArray[np.uint8]:
-        """The truth as the kernels read it, 0 where it is not known."""
-        return np.ascontiguousarray(self.truth.y_true).view(np.uint8)
+        """The truth as the kernels read it, 0 where it is not known or not answered."""
+        return np.ascontiguousarray(self.answered_truth.y_true).view(np.uint8)
 
     @property
     def y_known(self) -> npt.NDArray[np.bool_]:
-        """The known cells as the kernels read them: the empty array stands for "all known"."""
-        known = self.truth.y_known
+        """The known and answered cells as the kernels read them: the empty array stands for all."""
+        known = self.answered_truth.y_known
         return np.empty((0, 0), dtype=bool) if known is None else np.ascontiguousarray(known)
 
     @property
@@ -131,7 +160,8 @@ class LabeledScores:
                 block = start + np.flatnonzero(kept[block])
             if not isinstance(block, slice) and not len(block):
                 continue
-            yield type(self)(self.y_score[block], self.truth.rows(block))
+            silent = None if self.silent is None else self.silent[block]
+            yield type(self)(self.y_score[block], self.truth.rows(block), silent)
 
     def pooled(self) -> Self:
         """Return all cells as one label, row by row.
@@ -147,7 +177,8 @@ class LabeledScores:
             None if known is None else known.reshape(-1, 1),
             None if weight is None else np.repeat(weight, self.n_labels),
         )
-        return type(self)(self.y_score.reshape(-1, 1), cells)
+        silent = None if self.silent is None else self.silent.reshape(-1, 1)
+        return type(self)(self.y_score.reshape(-1, 1), cells, silent)
 
     def counts_at(self, thresholds: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return each label's weighted true positives and predicted positives at given thresholds.
@@ -163,6 +194,24 @@ class LabeledScores:
             True positives and predicted positives.
         """
         fired = self.y_score >= thresholds
-        if self.truth.y_known is not None:
-            fired &= self.truth.y_known
+        if self.answered_truth.y_known is not None:
+            fired &= self.answered_truth.y_known
         return self.truth.sum_rows(fired & self.truth.y_true), self.truth.sum_rows(fired)
+
+
+def silence(thresholds: npt.NDArray[np.float64], answered: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
+    """Let labels that nothing is said about never fire, whatever a rule tuned for them.
+
+    Parameters
+    ----------
+    thresholds : ndarray of float64, shape (n_labels,)
+        As a decision rule tuned them.
+    answered : ndarray of bool, shape (n_labels,), or None
+        False for a label that nothing is said about; None where all are answered.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_labels,)
+        +inf where nothing is answered.
+    """
+    return thresholds if answered is None else np.where(answered, thresholds, np.inf)

@@ -50,7 +50,7 @@ def tune_recall_at_least(scores: LabeledScores, recall: float = 0.9) -> npt.NDAr
     """
     if not 0.0 < recall < 1.0:
         raise ValueError(f"recall must lie between 0 and 1: got {recall}.")
-    truth = scores.truth
+    truth = scores.answered_truth
     weight = np.ones(len(truth.y_true)) if truth.sample_weight is None else truth.sample_weight
     if truth.groups is not None:  # a group counts once: its rows share its weight
         unit = np.unique(truth.groups, return_inverse=True)[1]

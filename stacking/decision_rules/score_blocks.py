@@ -14,7 +14,7 @@ from stacking._checks import check_y_score
 from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.decision_rules.cross_validated import tune_cross_validated_in_parts
 from stacking.decision_rules.exact_micro_f1 import tune_exact_over_blocks
-from stacking.decision_rules.labeled_scores import LabeledScores
+from stacking.decision_rules.labeled_scores import LabeledScores, silence
 from stacking.decision_rules.sorted_parts import SortedParts
 from stacking.folds import deal_part
 from stacking.predictions import PredictionSet
@@ -38,6 +38,8 @@ class ScoreBlocks:
         The rows to look at; all by default.
     block : int, optional
         Rows per block; by default as many as fill 64 MiB.
+    answered : ndarray of bool, shape (n_labels,), optional
+        False for a label that nothing is said about: it never fires. All are answered by default.
 
     Raises
     ------
@@ -59,11 +61,13 @@ class ScoreBlocks:
         kept: BoolArray | None = None,
         *,
         block: int | None = None,
+        answered: BoolArray | None = None,
     ) -> None:
         if predictions.y_true is None:
             raise ValueError("predictions must carry y_true: thresholds are tuned on it; use with_truth(y_true).")
         self.read = read
         self.predictions = predictions
+        self.answered = answered
         counted = predictions.truth.counted
         self.kept = counted if kept is None else kept if counted is None else kept & counted
         self.block = rows_per_block(predictions.n_labels) if block is None else block
@@ -77,7 +81,7 @@ class ScoreBlocks:
                 rows = start + np.flatnonzero(self.kept[rows])
                 if not len(rows):
                     continue
-            yield LabeledScores(check_y_score(self.read(rows)), truth.rows(rows))
+            yield LabeledScores.of(check_y_score(self.read(rows)), truth.rows(rows), self.answered)
 
     def tune(self, rule: str = "exact-micro-f1") -> DoubleArray:
         """Tune the thresholds of an additive rule.
@@ -103,13 +107,12 @@ class ScoreBlocks:
         2 · positives / F entries, for ``"cross-validated"`` 32.
         """
         _check_additive(rule)
-        if rule == "single":
-            return np.full(
-                self.predictions.n_labels, tune_exact_over_blocks(lambda: (part.pooled() for part in self))[0]
-            )
         if rule == "cross-validated":
             return self.tune_part(rule, np.ones(self.predictions.n_samples, dtype=bool))
-        return tune_exact_over_blocks(lambda: self)
+        if rule == "exact-micro-f1":
+            return tune_exact_over_blocks(lambda: self)
+        single = tune_exact_over_blocks(lambda: (part.pooled() for part in self))[0]
+        return silence(np.full(self.predictions.n_labels, single), self.answered)
 
     def tune_part(self, rule: str, part: BoolArray) -> DoubleArray:
         """Tune the thresholds of an additive rule on some of the rows; those of many parts come from one sort.
@@ -134,10 +137,12 @@ class ScoreBlocks:
         _check_additive(rule)
         rows = part if self.kept is None else part & self.kept
         if rule == "single":
-            return self._sorted.cut_pooled(rows)[0]
-        if rule == "exact-micro-f1":
-            return self._sorted.cut_labels(rows)
-        return tune_cross_validated_in_parts(self._sorted, rows, deal_part(self.predictions.truth, rows))
+            tuned = self._sorted.cut_pooled(rows)[0]
+        elif rule == "exact-micro-f1":
+            tuned = self._sorted.cut_labels(rows)
+        else:
+            tuned = tune_cross_validated_in_parts(self._sorted, rows, deal_part(self.predictions.truth, rows))
+        return silence(tuned, self.answered)
 
     @cached_property
     def _sorted(self) -> SortedParts:
@@ -145,7 +150,7 @@ class ScoreBlocks:
         kept = np.ones(self.predictions.n_samples, dtype=bool) if self.kept is None else self.kept
 
         def read_blocks(rows: BoolArray) -> ScoreBlocks:
-            return ScoreBlocks(self.read, self.predictions, rows, block=self.block)
+            return ScoreBlocks(self.read, self.predictions, rows, block=self.block, answered=self.answered)
 
         return SortedParts(read_blocks, kept)
 
@@ -163,11 +168,10 @@ class ScoreBlocks:
             Micro-F1 in [0, 1]; 0 without positives and decisions.
         """
         hits = fired = positives = 0.0
-        everything = np.full(self.predictions.n_labels, -np.inf)
         for part in self:
             part_hits, part_fired = part.counts_at(thresholds)
             hits, fired = hits + part_hits.sum(), fired + part_fired.sum()
-            positives += part.counts_at(everything)[0].sum()
+            positives += part.truth.label_positives.sum()
         return float(2.0 * hits / (fired + positives)) if fired + positives else 0.0
 
 

@@ -35,6 +35,8 @@ class ScoreHistograms:
         Their weight.
     positive : ndarray of float64, shape (n_labels, n_bins)
         Weight of the positives among them.
+    missed : ndarray of float64, shape (n_labels,)
+        Weight of the positives that no threshold can reach (`LabeledScores.missed`); they are in no bin.
     shift : int
         Scores that differ in so many last bits only share a bin.
     """
@@ -42,17 +44,18 @@ class ScoreHistograms:
     entries: IntArray
     mass: DoubleArray
     positive: DoubleArray
+    missed: DoubleArray
     shift: int
 
     @property
     def positives(self) -> DoubleArray:
-        """The weight of each label's positives, shape (n_labels,)."""
-        return self.positive.sum(axis=1)
+        """The weight of each label's positives, missed ones included, shape (n_labels,)."""
+        return self.positive.sum(axis=1) + self.missed
 
     def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
         """Merge with the histograms of other rows."""
         sums = (self.entries + other.entries, self.mass + other.mass, self.positive + other.positive)
-        return ScoreHistograms(*sums, self.shift)
+        return ScoreHistograms(*sums, self.missed + other.missed, self.shift)
 
     def pooled(self) -> "ScoreHistograms":
         """Add all labels up.
@@ -63,7 +66,7 @@ class ScoreHistograms:
             Those of all cells as one label.
         """
         entries, mass, positive = (part.sum(axis=0, keepdims=True) for part in (self.entries, self.mass, self.positive))
-        return ScoreHistograms(entries, mass, positive, self.shift)
+        return ScoreHistograms(entries, mass, positive, self.missed.sum(keepdims=True), self.shift)
 
     def above_edges(self) -> tuple[DoubleArray, DoubleArray]:
         """Return the weight of positives and of all entries at or above each bin's lower edge, highest bin first.
@@ -89,7 +92,7 @@ class ScoreHistograms:
             A value that some thresholds reach, so a lower bound of the optimum; 0 without positives.
         """
         hits, fired = self.above_edges()
-        positives = float(hits[:, -1].sum())
+        positives = float(hits[:, -1].sum() + self.missed.sum())
         value = 0.0
         square = beta * beta
         while True:
@@ -193,7 +196,8 @@ def count_scores(scores: LabeledScores) -> ScoreHistograms:
     positive = np.zeros(shape)
     arrays = (scores.y_score.view(np.uint32), scores.y_true, scores.y_known, scores.sample_weight)
     _kernels.score_histograms(*arrays, entries, mass, positive, shift)
-    return ScoreHistograms(entries, mass if weighted else entries.astype(np.float64), positive, shift)
+    mass = mass if weighted else entries.astype(np.float64)
+    return ScoreHistograms(entries, mass, positive, scores.missed, shift)
 
 
 def _histogram_shift(n_labels: int) -> int:

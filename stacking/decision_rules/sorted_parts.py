@@ -277,12 +277,13 @@ def _patterns_at(thresholds: DoubleArray) -> npt.NDArray[np.uint32]:
 def _positives_below(
     blocks: Iterable[LabeledScores], floors: npt.NDArray[np.uint32], row_cells: int
 ) -> tuple[IntArray, IntArray]:
-    """Return the rows and the labels of the positives that lie below the floors."""
+    """Return the rows and the labels of the positives that lie below the floors, or that no threshold can reach."""
     lowest = floors.view(np.float32).copy()
     lowest[np.isnan(lowest)] = np.inf  # `stacking.kernels.cuts.NEVER`: nothing of that label was gathered
     rows, labels, first = [], [], 0
     for block in blocks:
-        row, label = np.nonzero(block.truth.y_true & (block.y_score < lowest))
+        below = block.y_score < lowest
+        row, label = np.nonzero(block.truth.y_true & (below if block.silent is None else below | block.silent))
         rows.append((first + row) // row_cells)
         labels.append(label)
         first += len(block.y_score)

@@ -114,9 +114,25 @@ def apply_thresholds(y_score: npt.ArrayLike, thresholds: npt.ArrayLike) -> npt.N
         raise ValueError(f"y_score must have two dimensions, (n_samples, n_labels): got shape {scores.shape}.")
     limits = check_thresholds(thresholds, scores.shape[1])
     if scores.dtype == np.float32:
-        narrow = limits.astype(np.float32)
-        return scores >= np.where(narrow < limits, np.nextafter(narrow, np.float32(np.inf)), narrow)
+        return scores >= float32_limits(limits)
     return scores >= limits
+
+
+def float32_limits(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Give the smallest float32 at or above each threshold, with which float32 scores are compared.
+
+    Parameters
+    ----------
+    thresholds : ndarray of float64, shape (n_labels,)
+        Thresholds, +inf for never.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_labels,)
+        The limits.
+    """
+    narrow = thresholds.astype(np.float32)
+    return np.where(narrow < thresholds, np.nextafter(narrow, np.float32(np.inf)), narrow)
 
 
 def never_predicted(thresholds_or_y_pred: npt.ArrayLike) -> npt.NDArray[np.bool_]:

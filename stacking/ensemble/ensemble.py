@@ -30,6 +30,7 @@ from stacking.decision_rules import (
 )
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
+from stacking.ensemble.answered import answered_by, fit_answered, predict_answered, unanswered_note
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.notebook import ShownEnsemble
 from stacking.ensemble.report import EnsembleReport, describe_choice
@@ -166,8 +167,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the method, the rule or the metric is unknown, the truth is missing or does not fit, a label is covered
-            by no model, or no image could keep the image rules.
+            If the method, the rule or the metric is unknown, the truth is missing or does not fit, no label is covered
+            by a model, or no image could keep the image rules.
         """
         given = as_prediction_set(predictions, y_true)
         return self.fit_out_of_fold(given if groups is None else given.with_groups(groups))[0]
@@ -200,12 +201,11 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """
         started = time.monotonic()
         if predictions.y_true is None:
-            raise ValueError(
-                "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
-            )
+            missing = "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
+            raise ValueError(missing)
         self.label_groups_ = self.check_parameters(predictions.labels, predictions.label_groups)
-        self.label_ids_ = predictions.label_ids
-        self.fitted_on_ = predictions.fingerprint
+        self.label_ids_, self.fitted_on_ = predictions.label_ids, predictions.fingerprint
+        self.models_, self.labels_ = predictions.models, predictions.labels
         counted = predictions.only_counted()
         self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(counted.ids))
         if isinstance(self.method, Combiner):
@@ -215,9 +215,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         else:
             method = create_method(self.method, random_state=self.random_state, metric=name_or_metric(self.metric))
             tuned_on = self._fit_method(counted, method, folds)
-        self.models_, self.labels_ = self.combiner_.models_, self.combiner_.labels_
-        if counted.y_true is not None and not counted.y_true.any():
-            self.report_["notes"] = [*self.report_.get("notes", ()), NO_POSITIVE]
+        if not counted.truth.y_true.any():
+            self.report_["notes"] += [NO_POSITIVE]
         return self, tuned_on
 
     def check_parameters(
@@ -267,9 +266,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         cost = find_method(self.method).cost if isinstance(self.method, str) else 1.0
         with steps({self._method_name: cost, "thresholds": TUNING_COST}) as begin:
             begin(self._method_name)
-            self.combiner_, held_out = combiner.fit_out_of_fold(predictions, folds=folds)
+            self.combiner_, held_out, answered = fit_answered(combiner, predictions, folds)
             begin("thresholds")
-            tuned_on = CrossFitted(predictions, held_out, folds, RuleTuner(held_out, predictions))
+            tuned_on = CrossFitted(predictions, held_out, folds, RuleTuner(held_out, predictions, answered))
             self._tune(tuned_on)
         return tuned_on
 
@@ -287,8 +286,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)
-        auto.refit(predictions, left())
-        self.report_["notes"] = list(auto.notes_)
+        auto.refit(predictions.only_answered(), left())
+        self.report_["notes"] = [*auto.notes_, *unanswered_note(self.answered_labels, self.labels_)]
         return tuned_on
 
     def predict_proba(
@@ -322,7 +321,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         asked: Any = predictions if isinstance(predictions, PredictionSet) else read_scores(predictions)
-        y_score = self.combiner_.predict_proba(asked, without=without)
+        y_score = predict_answered(self.combiner_, asked, self.models_, self.labels_, without)
         return give_answer(y_score, self.labels_, asked, as_frame)
 
     def predict(
@@ -443,6 +442,22 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             warnings.simplefilter("ignore")  # prediction warns of members and labels too many
             self.combiner_._align(PredictionSet(blank, models=list(models), labels=list(labels)), without)
 
+    def members_needed(self, *, without: Collection[str] = ()) -> tuple[str, ...]:
+        """Name the members whose scores can move an answer: those without any weight need not be asked.
+
+        Parameters
+        ----------
+        without : collection of str, default=()
+            Members to do without.
+
+        Returns
+        -------
+        tuple of str
+            In fitted order; leaving out the others (``without=``) moves no score by more than rounding does.
+        """
+        check_is_fitted(self)
+        return self.combiner_.members_needed(without=without)
+
     def _align(self, **arguments: Any) -> tuple[Any, ...]:
         """Bring arrays about labels into fitted order where they have names."""
         return align_by_name({"label": ("the ensemble", AxisNames.of(self.labels_, "label"))}, **arguments)
@@ -451,7 +466,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """Decide by given thresholds."""
         if self.image_rules is None:
             return apply_thresholds(y_score, thresholds)
-        return apply_image_rules(y_score, thresholds, self.image_rules, self.label_groups_)
+        return apply_image_rules(y_score, thresholds, self.image_rules, self.label_groups_) & self.answered_labels
 
     def has_seen(self, ids: Sequence[str] | npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
         """Tell which samples it was fitted on: their scores would promise too much.
@@ -557,6 +572,11 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         return ensemble
 
     @property
+    def answered_labels(self) -> npt.NDArray[np.bool_]:
+        """Which labels it has an answer for, shape (n_labels,); the others are never predicted."""
+        return answered_by(self.combiner_, self.labels_)
+
+    @property
     def fingerprint(self) -> str:
         """Hash the parameters, names, thresholds and the data it was fitted on."""
         check_is_fitted(self)
@@ -591,5 +611,6 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         fired = choice.decide(held_out)
         self.predicted_share_: npt.NDArray[Any] | None = fired.mean(axis=0, dtype=np.float64)
         self.report_ = describe_choice(choice, self._method_name, self.combiner_, metric, predictions)
+        self.report_["notes"] += unanswered_note(self.answered_labels, self.labels_)
         if self.report_["cross_fitted_micro_f1"] is not None and not metric.needs_decisions:
             self.report_["cross_fitted_score"] = metric.measure(predictions.truth, None, held_out).value

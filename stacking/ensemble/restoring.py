@@ -59,7 +59,9 @@ def check_restored(ensemble: Any) -> None:
         If names, groups, shares or hashes do not fit.
     """
     combiner, n_labels = ensemble.combiner_, len(ensemble.labels_)
-    if (ensemble.models_, ensemble.labels_) != (combiner.models_, combiner.labels_):
+    known = set(combiner.labels_)
+    answered = tuple(name for name in ensemble.labels_ if name in known)
+    if (ensemble.models_, answered) != (combiner.models_, combiner.labels_):
         raise ValueError("its manifest names other models or labels than its combiner")
     check_label_groups(ensemble.label_groups_, n_labels)
     if ensemble.predicted_share_ is not None:

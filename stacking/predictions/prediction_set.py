@@ -304,6 +304,30 @@ class PredictionSet(NamedAxes, ScoreReader):
         self.__dict__["_only_counted"] = self
         return self
 
+    def only_answered(self) -> "PredictionSet":
+        """
+        Keep the labels that some model covers.
+
+        Returns
+        -------
+        PredictionSet
+            A view, or the set itself where every label is covered.
+
+        Raises
+        ------
+        ValueError
+            If no label is.
+        """
+        return self._only_answered
+
+    @cached_property
+    def _only_answered(self) -> "PredictionSet":
+        """The same set each time, as for `_only_counted`."""
+        answered = self.covers.any(axis=0)
+        if not answered.any():
+            raise ValueError(f"predictions must answer some label: got {self.n_models} models that cover none.")
+        return self if answered.all() else self.subset(labels=answered)
+
     def sample(
         self,
         max_rows: int | None,

@@ -83,6 +83,7 @@ SECTIONS = (
     "Worst errors",
     "Strengths and weaknesses of",
     "Learning curves",
+    "Members and ensembles side by side",
     "Members and cost",
 )
 
@@ -168,6 +169,27 @@ def test_training_and_validation_are_scored_alike_in_every_epoch(done, reported)
     members = next(rows for caption, rows in tables.items() if caption.startswith("Members, their networks"))
     assert [line[0] for line in members] == ["other", "small", "all"]
     assert members[1][5:7] == [record["n_parameters"], int(row["trained_parameters"])]
+
+
+def test_members_and_ensembles_stand_in_one_table_with_their_parameters(done, reported):
+    board = json.loads((reported[0] / "leaderboard.json").read_text())["rows"]
+    tables = tables_of((reported[0] / "report.html").read_text("utf-8"))
+    models = next(rows for caption, rows in tables.items() if caption.startswith("Members and ensembles by score"))
+    assert [row[0] for row in models] == [row["method"] for row in board]
+    records = {
+        name: [json.loads(path.read_text()) for path in (done[0] / "run" / "members" / name).glob("*/done.json")]
+        for name in ("small", "other")
+    }
+    total = sum(folds[0]["n_parameters"] for folds in records.values())
+    seconds = sum(one["seconds"] for folds in records.values() for one in folds)
+    for row, scored in zip(models, board, strict=True):
+        assert row[2:4] == pytest.approx([scored["score"], scored["macro_f1"]])
+        precision, recall = row[4:6]
+        assert row[2] == pytest.approx(2 * precision * recall / (precision + recall))
+        if row[1] == "member":
+            assert row[10] == records[row[0]][0]["n_parameters"] and row[12] == records[row[0]][0]["n_train"]
+        else:
+            assert row[10] == total and row[13] == pytest.approx(seconds)
 
 
 def test_a_run_of_an_earlier_version_is_reported_with_what_is_missing_said(done, tmp_path):

@@ -334,6 +334,7 @@ training = {{ augmentation = "mirror" }}
 """
 
 
+@pytest.mark.timeout(150)  # five commands, each of which starts Python, torch and the card
 def test_the_whole_small_job_from_photos_to_a_comparison(device, tmp_path):
     import timm
     from safetensors.torch import save_file

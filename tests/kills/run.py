@@ -126,18 +126,31 @@ COMMANDS = {
     "data synthesize": Command("data synthesize --n-train 30 --n-validation 0 --n-test 10 --out out"),
     "data describe": Command("data describe recipe.toml --out out"),
     "data ingest": Command("data ingest photos --workers 1 --size 64 --out out", differs=("ledger.sqlite",)),
+    "data pack-photos": Command("data pack-photos recipe.toml photos --size 32 --size 48 --workers 0 --out out"),
     "data download": Command(
         "data download urls.json --allow-private --connections 2 --out out", differs=("ledger.sqlite",)
     ),
-    "train": Command(f"{TRAIN} out", differs=("manifest.json", "done.json", "history.csv")),
-    "train --processes": Command(f"{TRAIN} out --processes 2", differs=("manifest.json", "done.json", "history.csv")),
+    "train": Command(f"{TRAIN} out", differs=("manifest.json", "done.json", "history.csv", "README.md")),
+    "train --processes": Command(
+        f"{TRAIN} out --processes 2", differs=("manifest.json", "done.json", "history.csv", "README.md")
+    ),
     "report": Command("report run --methods mean --out out", (f"{TRAIN} run",), differs=REPORT),
     "report --overwrite": Command(
         "report run --methods mean --seed 1 --overwrite --out out",
         (f"{TRAIN} run", "report run --methods mean --out out"),
         differs=REPORT,
     ),
+    "export --numpy": Command("export e --numpy out", (f"{FIT} e",)),
+    "export --numpy --overwrite": Command(
+        "export e --numpy out --overwrite", ("fit p.npz --method geometric --out g", "export g --numpy out", f"{FIT} e")
+    ),
+    "export --onnx": Command("export e --onnx out.onnx", (f"{FIT} e",), ("out.onnx",)),
     "explain": Command("explain run --images photos --top 1 --device cpu --out out", (f"{TRAIN} run",)),
+    "predict --run --images": Command(
+        "predict ens --run run --images photos --work work --device cpu --workers 0 --out out.csv --scores-out out.npz",
+        (f"{TRAIN} run", "fit run/oof --method mean --out ens"),
+        (*LABELS, "work"),
+    ),
     "ablation": Command(
         "ablation run --baseline m --out out",
         (f"{TRAIN} run",),

@@ -9,6 +9,7 @@ from base_models.networks.heads.linear import LinearHead
 from base_models.networks.heads.mlp import MlpHead
 from base_models.networks.heads.recurrent import RecurrentHead, factorize_co_occurrence
 from base_models.networks.heads.wide import WideHead
+from base_models.networks.heads.wide_recurrent import WideRecurrentHead
 
 __all__ = [
     "AttentionHead",
@@ -19,6 +20,7 @@ __all__ = [
     "MlpHead",
     "RecurrentHead",
     "WideHead",
+    "WideRecurrentHead",
     "factorize_co_occurrence",
 ]
 

@@ -28,12 +28,13 @@ class AttentionHead(nn.Module):
         Channels of the feature map.
     n_labels : int
         Labels.
+    needs : {"feature_map", "earlier_map"}
+        Look at the last feature map, or at that of the stage before, which has about four times as many places.
     """
 
-    needs = "feature_map"
-
-    def __init__(self, n_channels: int, n_labels: int) -> None:
+    def __init__(self, n_channels: int, n_labels: int, needs: str = "feature_map") -> None:
         super().__init__()
+        self.needs = needs
         self.out_features = n_labels
         self.score = nn.Linear(n_channels, n_labels, bias=False)  # u
         self.value = nn.Linear(n_channels, n_labels, bias=False)  # v

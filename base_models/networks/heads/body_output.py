@@ -18,7 +18,8 @@ class BodyOutput:
     pooled : Tensor
         Shape (n_rows, n_features), dropout applied.
     feature_map : Tensor
-        The last feature map, shape (n_rows, n_channels, height, width); empty where the head has no need of it.
+        The last feature map, or that of the stage before, shape (n_rows, n_channels, height, width); empty where the
+        head has no need of it.
     inner : Tensor
         Pooled features of an inner layer, shape (n_rows, n_inner); empty where the head has no need of it.
     photos : Tensor
@@ -39,7 +40,7 @@ class Head(Protocol):
     """
 
     needs: str
-    """``"pooled"``, or what is wanted besides: ``"feature_map"``, ``"inner"`` or ``"photos"``."""
+    """``"pooled"``, or what is wanted besides: ``"feature_map"``, ``"earlier_map"``, ``"inner"`` or ``"photos"``."""
 
     out_features: int
     """Number of labels."""

@@ -10,6 +10,10 @@ the plain mean is left only as far as the gain over it is proven (`stacking.metr
    that err differently are worth more together;
 3. else the mean, with an eighth of the geometric mean where that one is not clearly behind. Neither learns anything, so
    there is nothing to be misled by; the geometric mean holds back scores that are high with one member only.
+
+Where the positives lie on enough units (`LEAST_UNITS`), nothing is picked at all unless that is clearly better: the
+shares are those with the least held-out log loss (`stacking.combiners.auto.stack`), and what the steps above say stands
+only where it scores more than one standard error higher.
 """
 
 from __future__ import annotations
@@ -18,14 +22,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stacking._typing import FloatArray
+from stacking.combiners.auto.stack import effective_units, stack_shares
 from stacking.combiners.blend import average_scores
 from stacking.metrics.measurement import Measurement
 from stacking.metrics.paired_difference import paired_gain
 from stacking.ties import exceeds, first_best
+from stacking.truth import Truth
 
 GEOMETRIC_SHARE = 0.125
 """On 120 random splits of music tags by artist an eighth gained .0022 over the mean (standard deviation .0052), a
 quarter .0028 (.0063): most of the gain, and it falls noticeably behind the mean less often."""
+
+LEAST_UNITS = 100
+"""Effective units from which the shares are those of least log loss. The music tags with artists as groups have 13 to
+26, where shares that are fitted lose up to .05; all other sets that were looked at have 138 and more. On 13 sets of 200
+to 1,000 rows that chose nothing they gained .0052 of micro-F1 over the steps alone, 9 wins and no loss."""
 
 MOST_HALVES = 3
 """Candidates whose average with the mean is looked at: every further look is one more chance to be misled. A choice; no
@@ -52,6 +63,7 @@ def choose_shares(
     held_out: Mapping[str, FloatArray],
     counts: Mapping[str, Measurement],
     judge: Callable[[FloatArray], Measurement],
+    truth: Truth | None = None,
 ) -> Choice:
     """Give shares to the candidates.
 
@@ -63,12 +75,33 @@ def choose_shares(
         What each is worth.
     judge : callable
         Takes scores and returns what they are worth, decided by a threshold tuned on other folds.
+    truth : Truth, optional
+        Of the same rows; without it no shares are fitted.
 
     Returns
     -------
     Choice
         The shares and the reason.
     """
+    stepped = _choose_by_proof(held_out, counts, judge)
+    if truth is None or len(held_out) < 2 or effective_units(truth) < LEAST_UNITS:
+        return stepped
+    shares = stack_shares(held_out, truth)
+    worth = {
+        name: judge(average_scores([held_out[one] for one in own], shares=list(own.values())))
+        for name, own in {"stepped": stepped.shares, "fitted": shares}.items()
+    }
+    if paired_gain(worth["stepped"], worth["fitted"]).exceeds(1.0):
+        return Choice(stepped.shares, f"{stepped.reason}; shares of least held-out log loss score clearly less")
+    return Choice(shares, "these shares of their logits have the least held-out log loss")
+
+
+def _choose_by_proof(
+    held_out: Mapping[str, FloatArray],
+    counts: Mapping[str, Measurement],
+    judge: Callable[[FloatArray], Measurement],
+) -> Choice:
+    """Leave the mean as far as something is proven better."""
     mean = counts["mean"]
     order = _rank(counts)
     best = order[0]

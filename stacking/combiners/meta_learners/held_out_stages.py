@@ -6,12 +6,14 @@ shifted by what its fit and that of all rows differ at the mean of the fit's row
 coefficient of an answer falls below 0* (L. Breiman, "Stacked regressions", Machine Learning 24, 1996): a fit without a
 fold errs against the fold's chance findings in the same way for every fold, so that among features that say nothing a
 free coefficient would turn negative on the other folds and be right on the one that is held out. On coin tosses (600
-rows) that was worth .07 of average precision; with the bound it is worth .002.
+rows) that was worth .07 of average precision; with the bound it is worth .002. What is no answer, such as a residual of
+the label's own logit, is left free: bounding it as well cost .004 of micro-F1 on 4,000 rows of members that share
+errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -108,8 +110,10 @@ class FittedPass:
     loss: float
 
 
-def fit_pass(rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: LogisticPenalty) -> FittedPass:
-    """Fit each label's regression on all rows and without each fold; no added feature may speak against a label.
+def fit_pass(
+    rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: LogisticPenalty, *, free: Collection[int] = ()
+) -> FittedPass:
+    """Fit each label's regression on all rows and without each fold; no answer may speak against its label.
 
     Parameters
     ----------
@@ -119,6 +123,8 @@ def fit_pass(rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: Logisti
         Features beside the members' logits, held out.
     penalty : LogisticPenalty
         Strength of the penalty.
+    free : collection of int, default ()
+        Positions among the added features of those that are no answers: their coefficients may have either sign.
 
     Returns
     -------
@@ -126,7 +132,8 @@ def fit_pass(rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: Logisti
         The fit and its held-out answers.
     """
     n_models = len(rows.logits)
-    penalty = replace(penalty, nonnegative=tuple(range(n_models, n_models + len(added))))
+    answers = (n_models + position for position in range(len(added)) if position not in free)
+    penalty = replace(penalty, nonnegative=tuple(answers))
     coefficients = fit_on_logits(rows, added, penalty)
     features, usable = [*rows.logits, *added], usable_with_context(rows.usable, len(added))
     if not rows.fold_masks:

@@ -56,13 +56,30 @@ def pool_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray, we
     ndarray of float64, shape (n_samples, n_labels)
         The weighted mean, 0 for a label without members.
     """
-    shares = usable * weights
-    shares = np.where(shares.sum(axis=1, keepdims=True) > 0, shares, usable)
-    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     total = np.zeros(np.shape(logits)[1:], dtype=np.float64)
-    for block, share in zip(logits, shares.T, strict=True):
+    for block, share in zip(logits, pool_shares(usable, weights).T, strict=True):
         total += np.where(share > 0, block, 0.0) * share
     return total
+
+
+def pool_shares(usable: BoolArray, weights: DoubleArray) -> DoubleArray:
+    """Give each label's members their shares of its pooled logit.
+
+    Parameters
+    ----------
+    usable : ndarray of bool, shape (n_labels, n_models)
+        Which members count.
+    weights : ndarray of float64, shape (n_models,)
+        Of the members, not negative.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_labels, n_models)
+        Rows on the simplex, 0 for a label without members.
+    """
+    shares = usable * weights
+    shares = np.where(shares.sum(axis=1, keepdims=True) > 0, shares, usable)
+    return shares / np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
 
 def read_pool_weights(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

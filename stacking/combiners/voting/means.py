@@ -14,6 +14,8 @@ from stacking.links import SMALLEST_SCORE
 
 Mean = Literal["arithmetic", "geometric", "harmonic", "rank", "majority"]
 
+INVISIBLE_WEIGHT = 1e-12
+"""What solvers leave where they mean 0; even divided by the smallest score, as a harmonic mean does, it is unseen."""
 _SMALLEST = np.float32(SMALLEST_SCORE)  # in the precision of the scores
 
 
@@ -63,6 +65,22 @@ def covered_weights(weights: DoubleArray, covers: BoolArray) -> DoubleArray:
         shares = np.where(total > 0.0, shares, covers)
         total = shares.sum(axis=-2, keepdims=True)
     return np.divide(shares, total, out=np.zeros_like(shares, dtype=np.float64), where=total > 0.0)
+
+
+def have_weight(weights: DoubleArray) -> BoolArray:
+    """Tell which models move an average.
+
+    Parameters
+    ----------
+    weights : ndarray of float64, shape (n_models, n_labels)
+        From `covered_weights`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_models,)
+        False for models whose weights are 0, or so small that float32 scores do not show them.
+    """
+    return np.asarray((weights > INVISIBLE_WEIGHT).any(axis=1))
 
 
 def to_mixing_space(scores: FloatArray, mean: str) -> FloatArray:

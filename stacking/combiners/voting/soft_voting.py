@@ -14,14 +14,14 @@ from stacking._checks import check_choice, check_weights
 from stacking._typing import BoolArray, FloatArray
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import register_method
-from stacking.combiners.voting.means import Mean, combine, covered_weights, list_means
+from stacking.combiners.voting.means import Mean, combine, covered_weights, have_weight, list_means
 from stacking.predictions import PredictionSet
 
-_RANK_SHIFT = 15
+RANK_SHIFT = 15
 """Low bits of a score that ranks ignore: 256 bins an octave, .4 % of a score each. A choice; no measurement is on
 record."""
 
-_N_RANK_BINS = (0x3F800000 >> _RANK_SHIFT) + 1
+N_RANK_BINS = (0x3F800000 >> RANK_SHIFT) + 1
 """Bins up to that of 1.0, whose bit pattern is 0x3F800000."""
 
 
@@ -85,6 +85,10 @@ class SoftVoting(Combiner):
             scores = np.stack([_look_up(table, block) for table, block in zip(self.rank_table_, scores, strict=True)])
         return combine(scores, covered_weights(self._given_weights(), covers), self.mean)
 
+    def _moves_scores(self, covers: BoolArray) -> BoolArray:
+        """Tell which members have weight in a label."""
+        return have_weight(covered_weights(self._given_weights(), covers))
+
     def _given_weights(self) -> npt.NDArray[np.float64]:
         """Return the parameter `weights` for all models and labels, equal ones by default."""
         n_models, n_labels = self.covers_.shape
@@ -97,19 +101,19 @@ class SoftVoting(Combiner):
 def _rank_bins(scores: FloatArray) -> npt.NDArray[np.intp]:
     """Return the histogram bin of each score; float32 in [0, 1] order like their bit patterns."""
     bits = np.ascontiguousarray(np.abs(scores), dtype=np.float32).view(np.uint32)
-    return (bits >> np.uint32(_RANK_SHIFT)).astype(np.intp)
+    return (bits >> np.uint32(RANK_SHIFT)).astype(np.intp)
 
 
 def _count_ranks(predictions: PredictionSet) -> FloatArray:
     """Return each model's mid-rank in [0, 1] for every bin of scores, all labels pooled; counts add up over shards."""
-    counts = np.zeros((predictions.n_models, _N_RANK_BINS))
+    counts = np.zeros((predictions.n_models, N_RANK_BINS))
     for rows, block in predictions.iter_rows():
         for model, scores in enumerate(block):
             answered = scores[:, predictions.covers[model]]
             weight = None
             if predictions.sample_weight is not None:
                 weight = np.repeat(predictions.sample_weight[rows], answered.shape[1])
-            counts[model] += np.bincount(_rank_bins(answered).ravel(), weight, minlength=_N_RANK_BINS)
+            counts[model] += np.bincount(_rank_bins(answered).ravel(), weight, minlength=N_RANK_BINS)
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     ranks: FloatArray = ((np.cumsum(counts, axis=1) - counts / 2.0) / total).astype(np.float32)
     return ranks

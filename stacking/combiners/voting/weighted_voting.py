@@ -20,7 +20,7 @@ from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import register_method
 from stacking.combiners.voting.label_weights import GroupSearch, find_label_groups, search_label_weights
-from stacking.combiners.voting.means import combine, covered_weights
+from stacking.combiners.voting.means import combine, covered_weights, have_weight
 from stacking.combiners.voting.member_limits import MemberLimits, MemberSubset, within_limits
 from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.combiners.voting.objectives.objective import WeightObjective
@@ -191,8 +191,15 @@ class WeightedVoting(Combiner):
 
     def _combine_block(self, scores: FloatArray, covers: npt.NDArray[np.bool_]) -> FloatArray:
         """Average a block with the weights of the members that are present."""
-        weights = self.shared_weights_ if self.weights_per == "model" else self.weights_
-        return combine(scores, covered_weights(weights, covers), self.mean)
+        return combine(scores, self._weights_over(covers), self.mean)
+
+    def _moves_scores(self, covers: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Tell which members have weight in a label."""
+        return have_weight(self._weights_over(covers))
+
+    def _weights_over(self, covers: npt.NDArray[np.bool_]) -> DoubleArray:
+        """Return the weights of the members that are present: (n_models, n_labels)."""
+        return covered_weights(self.shared_weights_ if self.weights_per == "model" else self.weights_, covers)
 
     def _check_parameters(self) -> None:
         """Raise for what the search would not notice itself."""

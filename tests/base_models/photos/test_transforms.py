@@ -7,6 +7,7 @@ from scipy import stats
 torch = pytest.importorskip("torch")
 
 from base_models.photos.transforms import augment_photos, mix_photos, normalize_photos, shrink_photos  # noqa: E402
+from base_models.recipe.training import TrainingConfig  # noqa: E402
 
 STRENGTHS = ["none", "mirror", "light", "strong"]
 
@@ -110,3 +111,17 @@ def test_splitmix64_gives_the_published_sequence():
     sequence = reference(start)
     expected = [[next(sequence) for _ in range(transforms.N_DRAWS)] for _ in range(4)]
     np.testing.assert_array_equal(transforms._draw(np.arange(4), 5, 6), np.array(expected, np.float32))
+
+
+def test_zoom_and_shade_are_as_large_as_asked_for():
+    ramp = torch.arange(100, dtype=torch.uint8).repeat(1, 3, 100, 1)  # a pixel's value is its column
+    rows = np.arange(400)
+    plain = {"max_zoom": 1.05, "max_shade": 0.0}
+    changed = augment_photos(ramp.expand(400, -1, -1, -1), rows, "light", 0, 0, **plain)[:, 0, 50]
+    spread = (changed[:, -1] - changed[:, 0]).abs() / 99  # the part of the photo that is left across
+    assert 1 / 1.05 - 0.01 < float(spread.min()) < 0.965 and float(spread.max()) > 0.99
+    gray = torch.full((400, 3, 8, 8), 155, dtype=torch.uint8)
+    shaded = augment_photos(gray, rows, "light", 0, 0, max_zoom=1.0, max_shade=0.1)[:, 0, 4, 4]
+    assert float(shaded.min()) == pytest.approx(145, abs=0.5) and float(shaded.max()) == pytest.approx(165, abs=0.5)
+    with pytest.raises(ValueError, match="max_zoom must be at least 1"):
+        TrainingConfig(max_zoom=0.5)

@@ -31,8 +31,9 @@ from base_models.recipe.training import TrainingConfig  # noqa: E402
 from base_models.runs import features as member_features  # noqa: E402
 from base_models.runs.fold_record import FoldRecord  # noqa: E402
 from base_models.runs.folder import open_run_folder  # noqa: E402
-from base_models.runs.inference import load_network, predict  # noqa: E402
+from base_models.runs.inference import load_network  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
+from base_models.runs.prediction import predict  # noqa: E402
 from base_models.runs.splits import prepare_run_data  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 from base_models.training.scoring import score_photos  # noqa: E402

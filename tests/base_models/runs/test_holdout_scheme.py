@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 from base_models.manifest import load_manifest  # noqa: E402
 from base_models.recipe.folds import FoldConfig  # noqa: E402
 from base_models.recipe.run import DerivedMember  # noqa: E402
-from base_models.runs.inference import predict  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
+from base_models.runs.prediction import predict  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 from base_models.training import epoch  # noqa: E402
 from stacking.files.untrusted import read_npz  # noqa: E402

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,8 +17,8 @@ torch = pytest.importorskip("torch")
 from base_models.manifest import load_manifest  # noqa: E402
 from base_models.recipe.canonical import recipe_hash  # noqa: E402
 from base_models.recipe.run import DerivedMember  # noqa: E402
-from base_models.runs.inference import predict  # noqa: E402
 from base_models.runs.out_of_fold import choose_device, run_training  # noqa: E402
+from base_models.runs.prediction import predict  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 from stacking.files.untrusted import read_npz  # noqa: E402
 from stacking.predictions import load_predictions  # noqa: E402
@@ -189,11 +190,39 @@ def test_unreadable_and_missing_photos_are_recorded_counted_and_left_out(small, 
 
 
 def test_photos_that_are_not_kept_in_memory_give_the_same_run(small, tmp_path):
-    first = run_training(small, tmp_path / "a", device="cpu")
-    second = run_training(replace(small, cache="none"), tmp_path / "b", device="cpu")
-    np.testing.assert_array_equal(
-        load_predictions(first / "oof").to_array(), load_predictions(second / "oof").to_array()
-    )
+    ways = {"packed": {}, "kept": {"photos_gib": 0.0}, "decoded": {"photos_gib": 0.0, "cache": "none"}}
+    ways["packed and kept"] = {"cache": "memory"}
+    (tmp_path / "photos" / "photo004.png").write_bytes(b"no photo")
+    runs = {
+        name: run_training(replace(small, **changes), tmp_path / name, device="cpu") for name, changes in ways.items()
+    }
+    assert [name for name, run in runs.items() if (run / "photos").is_dir()] == ["packed", "packed and kept"]
+    assert len({recipe_hash(replace(small, **changes)) for changes in ways.values()}) == 1
+    for name in ways:
+        for store in ("oof/scores/0000.npy", "test/scores/0000.npy", "splits.npz", "failures.csv"):
+            assert (runs[name] / store).read_bytes() == (runs["decoded"] / store).read_bytes(), (name, store)
+
+
+def test_a_shared_folder_of_packs_serves_runs_of_fewer_photos_and_none_is_decoded_again(small, tmp_path, monkeypatch):
+    from base_models.packed import packing
+    from base_models.photos import tensors
+
+    shared = replace(small, photos_folder=str(tmp_path / "packed"))
+    run_training(shared, tmp_path / "a", device="cpu")
+    shutil.rmtree(tmp_path / "packed")
+    run_training(shared, tmp_path / "a", device="cpu")
+    assert not (tmp_path / "packed").exists()  # a finished run asks for nothing
+    run_training(shared, tmp_path / "b", device="cpu")
+    monkeypatch.setattr(packing, "decode_photo", None)
+    monkeypatch.setattr(tensors, "letterbox", None)
+    fewer = replace(shared, data=replace(shared.data, n_train=12))
+    run_training(fewer, tmp_path / "c", device="cpu")
+    assert not list(tmp_path.glob("*/photos/photos-*"))
+    with pytest.raises(
+        ValueError, match=r"photos_folder must have room for the packed photos: .*; or set photos_gib = 0"
+    ):
+        (tmp_path / "file").write_text("mine")
+        run_training(replace(shared, photos_folder=str(tmp_path / "file" / "x")), tmp_path / "d", device="cpu")
 
 
 def test_replayed_steps_are_ignored_off_a_card_and_said_so_once(small, tmp_path, caplog):

@@ -9,6 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models.manifest import load_manifest  # noqa: E402
+from base_models.networks.frozen_layers import freeze_layers  # noqa: E402
+from base_models.networks.network import degrade  # noqa: E402
 from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
@@ -16,6 +18,7 @@ from base_models.testing import write_tiny_photos  # noqa: E402
 from base_models.training import epoch  # noqa: E402
 from base_models.training import member as training  # noqa: E402
 from base_models.training.member import train_member  # noqa: E402
+from base_models.training.sampling import share_of_rows, share_to_use  # noqa: E402
 from base_models.training.scoring import score_photos, validation_micro_f1  # noqa: E402
 from base_models.training.task import MemberTask  # noqa: E402
 
@@ -227,3 +230,75 @@ def _interrupted(task, folder, monkeypatch, at):
 
     with pytest.raises(KeyboardInterrupt):
         train_member(task, folder, progress=interrupt)
+
+
+def test_an_absolute_number_of_rows_is_used_and_a_larger_one_holds_the_smaller(make_task, tmp_path):
+    trained = train_member(make_task(epochs=1, train_count=15), tmp_path)
+    assert trained.n_train == 15
+    rows = np.arange(60)
+    few, more = (share_of_rows(rows, share_to_use(TrainingConfig(train_count=n), 60), 0) for n in (15, 40))
+    assert len(few) == 15 and len(more) == 40 and set(few) < set(more)
+    assert share_to_use(TrainingConfig(train_count=900), 60) == 1.0
+    with pytest.raises(ValueError, match="train_count must be 0 where train_share"):
+        TrainingConfig(train_count=5, train_share=0.5)
+
+
+def test_training_stops_when_the_validation_loss_passes_the_training_loss(make_task, tmp_path):
+    """A few photos are learned by heart: their loss falls below that of new ones."""
+    task = make_task(epochs=30, learning_rate=2e-2, train_count=12, schedule="constant", augmentation="none")
+    free = train_member(task, tmp_path / "free")
+    stopped = train_member(
+        replace(task, member=replace(task.member, training=replace(task.member.training, stop_when_overfit=True))),
+        tmp_path / "stopped",
+    )
+    passed = [row["validation_log_loss"] > row["training_log_loss"] for row in free.history]
+    first = next(place for place, has in enumerate(passed) if has and place > 0)
+    assert len(stopped.history) == first + 1 < len(free.history) == 30
+
+
+def test_degraded_photos_lose_what_a_small_square_does_not_hold():
+    photos = torch.rand(2, 3, 32, 32)
+    seen = degrade(photos, 8)
+    assert seen.shape == photos.shape and degrade(photos, 32) is photos
+    plain = photos.mean(dim=(2, 3), keepdim=True).expand_as(photos)
+    torch.testing.assert_close(degrade(plain, 8), plain)
+    assert seen.std() < 0.5 * photos.std()
+    with pytest.raises(ValueError, match="degraded_size of member 'm' must be 0 or below its size"):
+        MemberConfig("m", "test_resnet", size=32, degraded_size=32)
+
+
+def test_a_degraded_member_sees_new_photos_degraded_too(make_task, tmp_path):
+    task = make_task(epochs=1)
+    task = replace(task, member=replace(task.member, degraded_size=16))
+    network = train_member(task, tmp_path).network.eval()
+    photos = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        degraded = network(photos)
+        network.degraded_size = 0
+        torch.testing.assert_close(degraded, network(degrade(photos, 16)))
+
+
+@pytest.mark.parametrize("network", ["resnet50", "mobilenetv1_100", "legacy_xception", "test_resnet"])
+def test_freezing_by_parameters_and_by_layers_is_what_it_says(network):
+    import timm
+
+    body = timm.create_model(network, num_classes=0)
+    total = sum(parameter.numel() for parameter in body.parameters())
+
+    def frozen():
+        return sum(parameter.numel() for parameter in body.parameters() if not parameter.requires_grad) / total
+
+    shares = []
+    for share in (0.25, 0.5, 0.75):
+        freeze_layers(body, share, by="parameters")
+        assert frozen() <= share
+        shares.append(frozen())
+    assert shares == sorted(shares) and (network == "test_resnet" or shares[1] > 0.25)
+    freeze_layers(body, 0.0, tuned_layers=5)
+    own = [module for module in body.modules() if list(module.parameters(recurse=False))]
+    learning = [any(parameter.requires_grad for parameter in module.parameters(recurse=False)) for module in own]
+    assert sum(learning) == 5 and all(learning[-5:])
+    freeze_layers(body, 1.0, tuned_layers=5)
+    assert frozen() == 1.0, "while the head warms up alone, no layer learns"
+    freeze_layers(body, 0.0)
+    assert frozen() == 0.0

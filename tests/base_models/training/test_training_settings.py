@@ -155,7 +155,7 @@ class Noise:
         self.photos = torch.from_numpy(rng.integers(0, 256, (10, 3, 32, 32), dtype=np.uint8))
         self.mirrored = mirrored
 
-    def iter_batches(self, batches):
+    def iter_batches(self, batches, *, reuse=False):
         for rows in batches:
             yield rows, self.photos[rows].flip(-1) if self.mirrored else self.photos[rows]
 

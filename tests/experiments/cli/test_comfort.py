@@ -97,7 +97,7 @@ def test_fit_writes_what_it_chose(work, labelstack):
     assert "color:red" in page
     assert "<script src" not in page
     beside = json.loads((work / "ensemble/manifest.json").read_text())["beside"]
-    assert beside == ["report.html", "report.md"]
+    assert beside == ["README.md", "report.html", "report.md"]
     assert labelstack("predict", "ensemble", "held-back.npz", "--out", "labels.csv").exit_code == 0
 
 

@@ -94,6 +94,7 @@ MORE = {  # where refusing is all that is asked for here
     "synthesize": lambda found: ["data", "synthesize", "--n-train", 2],
     "download": lambda found: ["data", "download", found("urls")],
     "ingest": lambda found: ["data", "ingest", found("photos")],
+    "pack-photos": lambda found: ["data", "pack-photos", found("photos"), "--size", 32, "--workers", 0],
 }
 FOLDERS = RESULTS | MORE
 FILES = {

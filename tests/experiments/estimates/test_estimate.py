@@ -23,10 +23,17 @@ def tiny(tmp_path):
 
 @pytest.mark.parametrize(
     ("cache", "folds"),
-    [("memory", {}), ("none", {}), ("none", {"scheme": "holdout"}), ("memory", {"new_photos": "refit"})],
+    [
+        ("memory", {}),
+        ("none", {}),
+        ("none", {"scheme": "holdout"}),
+        ("memory", {"new_photos": "refit"}),
+        ("packed", {}),
+    ],
 )
 def test_passes_are_those_of_a_real_run(tiny, tmp_path, monkeypatch, cache, folds):
     from base_models.manifest import Manifest
+    from base_models.packed import packing
     from base_models.recipe.folds import FoldConfig
     from base_models.runs.out_of_fold import run_training
     from base_models.training import epoch, scoring
@@ -38,7 +45,8 @@ def test_passes_are_those_of_a_real_run(tiny, tmp_path, monkeypatch, cache, fold
         if "scheme" in folds
         else replace(base, **folds)
     )
-    recipe = replace(tiny[0], cache=cache, folds=dealt)
+    ways = {"photos_gib": 1.0} if cache == "packed" else {"photos_gib": 0.0, "cache": cache}
+    recipe = replace(tiny[0], folds=dealt, **ways)
     counts = {"trained": 0, "scored": 0, "decoded": 0}
 
     def count(place, name, size_of, what):
@@ -53,6 +61,7 @@ def test_passes_are_those_of_a_real_run(tiny, tmp_path, monkeypatch, cache, fold
     count(epoch, "compute_logits", lambda args: len(args[1]), "trained")
     count(scoring, "compute_logits", lambda args: len(args[1]), "scored")
     count(Manifest, "read_photo", lambda args: args[2] == 32, "decoded")
+    count(packing, "letterbox", lambda args: args[1] == 32, "decoded")
     run_training(recipe, tmp_path / "run", device="cpu")
     passes = count_passes(recipe.members[0], recipe, count_rows(recipe, tiny[1]), decode_all=True)
     assert passes.trained == pytest.approx(counts["trained"], rel=0.2)

@@ -6,6 +6,7 @@ import pytest
 
 from stacking import StackingEnsemble, micro_f1
 from stacking.combiners.registry import list_methods
+from stacking.predictions import PredictionSet
 from stacking.testing import make_predictions
 
 OFFLINE_METHODS = ["mean", "rank", "greedy", "convex", "logistic", "ridge-context", "label-context", "lightgbm"]
@@ -124,3 +125,28 @@ def test_a_stacker_is_not_below_the_mean_on_new_rows(method):
 
 def test_methods_have_unique_names():
     assert len(set(list_methods())) == len(list_methods()) >= 12
+
+
+@pytest.mark.parametrize("method", ["mean", "greedy", "greedy-per-label", "convex", "logistic", "auto"])
+def test_members_that_are_not_needed_move_nothing(method):
+    rng = np.random.default_rng(3)
+    y_true = (rng.random((300, 4)) < 0.4).astype(np.uint8)
+    meant = [2.0, 2.0, -2.0, -2.0, -2.0]  # the last ones say the contrary
+    y_scores = np.stack(
+        [1 / (1 + np.exp(-sign * (2.0 * y_true - 1) - rng.normal(size=y_true.shape))) for sign in meant]
+    )
+    names = [f"m{number}" for number in range(5)]
+    predictions = PredictionSet(y_scores.astype(np.float32), models=names, labels=list("abcd"), y_true=y_true)
+    ensemble = StackingEnsemble(method, random_state=0).fit(predictions)
+    needed = ensemble.members_needed()
+    assert set(needed) <= set(names) and needed == tuple(name for name in names if name in needed)
+    if method.startswith("greedy") or method == "convex":
+        assert len(needed) < 5
+    if method in ("mean", "logistic"):
+        assert len(needed) == 5
+    whole = ensemble.predict_proba(predictions)
+    part = ensemble.predict_proba(predictions.subset(models=list(needed)), without=set(names) - set(needed))
+    np.testing.assert_allclose(part, whole, atol=1e-6)
+    assert "m0" not in ensemble.members_needed(without=["m0"])
+    with pytest.raises(ValueError, match="without must name fitted members: got 'm9'"):
+        ensemble.members_needed(without=["m9"])

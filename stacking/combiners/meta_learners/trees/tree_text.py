@@ -9,13 +9,15 @@ categorical splits, linear leaves, several classes, averaged forests.
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import IntArray
+from stacking._typing import BoolArray, DoubleArray, IntArray
 
 Tree = dict[str, str]
 
@@ -33,6 +35,35 @@ _FRACTION = r"-?[0-9]{1,20}(?:\.[0-9]{1,25})?(?:e[-+][0-9]{1,3})?"
 _REAL = re.compile(rf"{_FRACTION}(?: {_FRACTION})*+")
 _BOUND = re.compile(rf"(?:{_FRACTION}|inf)(?: (?:{_FRACTION}|inf))*+")
 """A threshold may be infinite: such a node parts gaps from all numbers."""
+
+
+@dataclass(frozen=True)
+class TreeNodes:
+    """The nodes of several trees in one row, each tree's leaves after its inner nodes.
+
+    Attributes
+    ----------
+    feature : ndarray of int64, shape (n_nodes,)
+        What a node looks at.
+    threshold : ndarray of float64, shape (n_nodes,)
+        A value up to this goes left.
+    gap_left : ndarray of bool, shape (n_nodes,)
+        Whether NaN goes left.
+    left, right : ndarray of int64, shape (n_nodes,)
+        Where it goes on; a leaf is its own child.
+    value : ndarray of float64, shape (n_nodes,)
+        What a leaf adds.
+    roots : ndarray of int64, shape (n_trees,)
+        The first node of each tree.
+    """
+
+    feature: IntArray
+    threshold: DoubleArray
+    gap_left: BoolArray
+    left: IntArray
+    right: IntArray
+    value: DoubleArray
+    roots: IntArray
 
 
 def load_booster(text: str, *, n_features: int, who: str) -> Any:
@@ -92,6 +123,67 @@ def compose_trees(text: str, n_features: int) -> str:
     -----
     O(length); a node's children come after it, as LightGBM numbers them, so that no path can turn back.
     """
+    return _compose(_read_trees(text, n_features), n_features)
+
+
+def read_tree_nodes(text: str, n_features: int) -> TreeNodes:
+    """Take a model's text apart into arrays, after the checks of `compose_trees`.
+
+    Parameters
+    ----------
+    text : str
+        Of a boosted model for one binary label.
+    n_features : int
+        The number of features it must read.
+
+    Returns
+    -------
+    TreeNodes
+        All nodes and leaves of all trees.
+
+    Raises
+    ------
+    ValueError
+        If it is no such text, or takes zeros for gaps, which our learners never do.
+    """
+    trees = _read_trees(text, n_features)
+    parts = [_list_nodes(tree) for tree in trees]
+    sizes = np.array([len(part.value) for part in parts])
+    first = np.cumsum(sizes) - sizes
+    shifted = [
+        dataclasses.replace(part, left=part.left + start, right=part.right + start, roots=part.roots + start)
+        for part, start in zip(parts, first.tolist(), strict=True)
+    ]
+    names = [one.name for one in dataclasses.fields(TreeNodes)]
+    return TreeNodes(**{name: np.concatenate([getattr(part, name) for part in shifted]) for name in names})
+
+
+def _list_nodes(tree: Tree) -> TreeNodes:
+    """List the nodes of a checked tree, its leaves last: each of them its own child."""
+    leaf_values = np.array(tree["leaf_value"].split(), np.float64)
+    n_inner = len(leaf_values) - 1
+    leaves = np.arange(n_inner, n_inner + len(leaf_values))
+    thresholds = np.array(tree["threshold"].split() if n_inner else [], np.float64)
+    whole = ("split_feature", "decision_type", "left_child", "right_child")
+    features, decisions, *sides = (np.array(tree[key].split() if n_inner else [], np.int64) for key in whole)
+    if (decisions >> 2 == 1).any():
+        raise ValueError("its trees must not take zeros for gaps")
+    # A node that knows no gaps takes one for a zero.
+    gap_left = np.where(decisions >> 2 == 2, decisions & 2 > 0, thresholds >= 0.0)
+    left, right = (np.concatenate([np.where(child < 0, n_inner + ~child, child), leaves]) for child in sides)
+    return TreeNodes(
+        feature=np.concatenate([features, np.zeros(len(leaves), np.int64)]),
+        threshold=np.concatenate([thresholds, np.zeros(len(leaves))]),
+        gap_left=np.concatenate([gap_left, np.zeros(len(leaves), bool)]),
+        left=left,
+        right=right,
+        value=np.concatenate([np.zeros(n_inner), leaf_values]),
+        roots=np.zeros(1, np.int64),
+    )
+
+
+def _read_trees(text: str, n_features: int) -> list[Tree]:
+    """Take a text apart and check all that prediction reads."""
     part, end, _ = text.partition("\nend of trees\n")
     head, *blocks = part.split("\nTree=")
     if not blocks or not end:
@@ -101,7 +193,7 @@ def compose_trees(text: str, n_features: int) -> str:
     _check_sizes(head, blocks)
     trees = [_take_apart(block, number) for number, block in enumerate(blocks)]
     _check_trees(trees, n_features)
-    return _compose(trees, n_features)
+    return trees
 
 
 def _check_head(head: str, n_features: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from base_models.manifest import load_manifest  # noqa: E402
+from base_models.networks.feature_maps import run_body  # noqa: E402
 from base_models.networks.heads.attention import AttentionHead  # noqa: E402
 from base_models.networks.heads.body_output import BodyOutput  # noqa: E402
 from base_models.networks.heads.recurrent import factorize_co_occurrence  # noqa: E402
@@ -18,8 +19,8 @@ from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.recipe.canonical import canonical_recipe  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
-from base_models.runs.inference import predict  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
+from base_models.runs.prediction import predict  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
 from base_models.training import epoch  # noqa: E402
 from base_models.training.member import train_member  # noqa: E402
@@ -27,7 +28,7 @@ from base_models.training.task import MemberTask  # noqa: E402
 from stacking import load_predictions  # noqa: E402
 
 RATES = np.array([0.5, 0.1, 0.9, 0.3])
-HEADS = ["linear", "attention", "wide", "recurrent", "auxiliary", "mlp"]
+HEADS = ["linear", "attention", "attention-earlier", "wide", "recurrent", "wide+recurrent", "auxiliary", "mlp"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,14 +91,16 @@ def test_a_killed_training_with_a_head_resumes_bit_for_bit(make_task, tmp_path, 
 def test_a_run_with_heads_predicts_what_it_stored(tiny_photos, tmp_path):
     recipe = tiny_recipe(tiny_photos)
     training = replace(recipe.members[0].training, epochs=1)
+    names = {head.replace("+", "-"): head for head in HEADS[1:]}
     members = tuple(
-        MemberConfig(head, "scratch-cnn", size=32, head=head, hidden=(8,), training=training) for head in HEADS[1:]
+        MemberConfig(name, "scratch-cnn", size=32, head=head, hidden=(8,), training=training)
+        for name, head in names.items()
     )
     run = run_training(replace(recipe, members=members, derived=()), tmp_path / "run", device="cpu")
     stored = load_predictions(run / "test")
     manifest = load_manifest(tiny_photos, Path())
     again = predict(run, manifest.select(manifest.split_rows("test")), device="cpu")
-    assert again.models == stored.models == tuple(HEADS[1:])
+    assert again.models == stored.models == tuple(names)
     for (_, ours), (_, theirs) in zip(again.iter_rows(100), stored.iter_rows(100), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
@@ -178,3 +181,26 @@ def test_scratch_cnn_has_no_weights_on_the_hub():
 def test_widths_below_one_are_refused():
     with pytest.raises(ValueError, match=r"hidden of member 'm' must hold widths from 1 on: got \[0\]"):
         MemberConfig("m", "resnet50", hidden=(0,))
+
+
+def test_an_earlier_attention_looks_at_more_places():
+    photos = torch.rand(2, 3, 64, 64)
+    maps = {}
+    for head in ("attention", "attention-earlier"):
+        network = create(head, size=64).eval()
+        maps[head] = network.head.attend(run_body(network.body, photos, network.head.needs)[1])
+        assert maps[head].flatten(2).sum(dim=2).detach().numpy() == pytest.approx(1.0, abs=1e-5)
+    assert maps["attention"].shape[2:] == (2, 2) and maps["attention-earlier"].shape[2:] == (4, 4)
+
+
+def test_wide_and_recurrent_add_up_in_one_network():
+    network = create("wide+recurrent").eval()
+    head = network.head
+    pooled = torch.rand(3, head.wide.classifier.in_features - 250)  # 100 of the HOG and 150 of the colors are its own
+    output = BodyOutput(pooled, torch.zeros(0), torch.zeros(0), torch.rand(3, 3, 32, 32))
+    both = head(output)
+    torch.testing.assert_close(both, head.wide(output) + head.recurrent(output))
+    assert not torch.allclose(both, head.wide(output), atol=1e-4)
+    seen = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]], np.uint8)
+    head.embed_labels(seen)
+    assert np.array_equal(head.recurrent.embedding.detach().numpy(), factorize_co_occurrence(seen, 20))

@@ -5,6 +5,7 @@ import pytest
 
 from stacking.combiners.auto.choice import choose_shares
 from stacking.metrics.paired_difference import UnitCounts
+from stacking.truth import Truth
 
 N_UNITS = 400
 
@@ -19,6 +20,32 @@ def choose(judged, average=None):
     """Scores are constants; the judge is asked for averages alone."""
     held_out = {name: np.full((2, 1), 0.5, np.float32) for name in judged}
     return choose_shares(held_out, judged, lambda y_score: average)
+
+
+@pytest.fixture
+def pair(rng):
+    """Two candidates that err apart, of which the better alone is proven better than the mean."""
+    y_true = (rng.random((300, 4)) < 0.4).astype(np.uint8)
+    logits = 2.0 * y_true - 1.0 + np.stack([1.5, 1.0])[:, None, None] * rng.normal(size=(2, 300, 4))
+    scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    return {"mean": scores[0], "ridge-context": scores[1]}, y_true
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "worth", "fitted"), [(300, 7.0, True), (300, 6.0, False), (20, 7.0, False)], ids=str
+)
+def test_many_units_take_the_shares_of_least_log_loss_unless_the_proven_steps_score_more(pair, n_groups, worth, fitted):
+    held_out, y_true = pair
+    truth = Truth.check(y_true, groups=np.arange(300) % n_groups)
+    judged = {"mean": counts(5.0), "ridge-context": counts(7.0, seed=2)}
+
+    def judge(y_score):
+        return judged["ridge-context"] if y_score is held_out["ridge-context"] else counts(worth, seed=2)
+
+    choice = choose_shares(held_out, judged, judge, truth)
+    assert (choice.shares != {"ridge-context": 1.0}) == fitted
+    if fitted:
+        assert 0.05 < choice.shares["mean"] < choice.shares["ridge-context"]
 
 
 def test_the_proven_best_is_taken_alone_where_no_other_is_near():

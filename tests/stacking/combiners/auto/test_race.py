@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet, StackingEnsemble, micro_f1
+from stacking.combiners.auto import race
 from stacking.combiners.auto.race import RACERS, AutoCombiner
+from stacking.combiners.meta_learners import LabelwiseLogistic
 from stacking.combiners.registry import list_methods
 from stacking.folds import deal_folds
+from stacking.metrics.paired_difference import PairedGain
 from stacking.testing import make_predictions
 
 
@@ -48,8 +51,8 @@ def test_auto_keeps_the_mean_where_nothing_is_proven():
 
 
 def test_shares_weigh_the_logits_and_survive_the_state():
-    predictions = make_predictions(n_models=4, n_samples=150, n_labels=4)
-    auto = AutoCombiner(methods=["geometric"]).fit(predictions)
+    predictions = make_predictions(n_models=4, n_samples=150, n_labels=4).with_groups(np.arange(150) % 50)
+    auto = AutoCombiner(methods=["geometric"]).fit(predictions)  # too few groups for shares of least log loss
     assert auto.shares_ == [0.875, 0.125]
     scores = predictions.to_array().astype(float)
     mean, logits = scores.mean(axis=0), np.log(scores / (1 - scores)).mean(axis=0)
@@ -97,6 +100,31 @@ def test_one_model_has_nothing_to_vote_on(dependent):
         "lightgbm",
         "logistic",
     }
+
+
+@pytest.mark.parametrize(("behind", "screened"), [(3.0, True), (2.0, False)])
+def test_a_candidate_that_grows_with_the_labels_is_tried_on_some_of_them_first(
+    dependent, monkeypatch, behind, screened
+):
+    monkeypatch.setattr(race, "SCREENED", frozenset({"logistic"}))
+    monkeypatch.setattr(race, "SCREENED_LABELS", 5)
+    monkeypatch.setattr(race, "SCREENED_FROM", 500)
+    asked = []
+    real = LabelwiseLogistic._fit_out_of_fold
+
+    def counted(self, predictions, folds):
+        asked.append(predictions.n_labels)
+        return real(self, predictions, folds)
+
+    def gap(best, own):
+        return PairedGain(0.01 * behind, 0.01, 500.0) if len(asked) == 1 else PairedGain(0.0, 0.01, 500.0)
+
+    monkeypatch.setattr(LabelwiseLogistic, "_fit_out_of_fold", counted)
+    monkeypatch.setattr(race, "paired_gain", gap)
+    auto = AutoCombiner(methods=["mean", "logistic"]).fit(dependent)
+    assert asked[:2] == ([2] if screened else [2, 10])  # every fifth of ten labels, then all
+    reasons = {entry["name"]: entry["reason"] for entry in auto.entries_}
+    assert ("on every fifth label it is .030 ± .010 behind mean" in reasons["logistic"]) == screened
 
 
 def test_what_the_chosen_report_about_themselves_is_in_the_notes(dependent):

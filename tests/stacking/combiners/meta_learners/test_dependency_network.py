@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from stacking.combiners.meta_learners import dependency_network
 from stacking.combiners.meta_learners.dependency_network import (
     LARGEST,
     STRENGTHS,
@@ -36,6 +37,18 @@ def test_columns_are_scikit_learns_regressions(rng, weighted):
         assert network.weights[label, label] == 0
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_compiled_loop_answers_as_numpy_does(rng, monkeypatch, weighted):
+    truth = chained(rng, 1500, 40)
+    weight = rng.choice([0.0, 1.0, 2.5], truth.shape) if weighted else None
+    truth[weight == 0 if weighted else np.zeros(truth.shape, bool)] = 0.25  # unknown: the label's frequency
+    plain = fit_dependency_network(truth, weight, 3.0)
+    monkeypatch.setattr(dependency_network, "COMPILE_FROM", 1)
+    compiled = fit_dependency_network(truth, weight, 3.0)
+    chances = [1 / (1 + np.exp(-network.log_odds(truth))) for network in (plain, compiled)]
+    np.testing.assert_allclose(*chances, atol=2e-3)  # both stop near the optimum, after other steps
+
+
 def test_labels_of_one_class_and_odd_beliefs_stay_finite(rng):
     truth = chained(rng, 100)
     truth[:, 2], truth[:, 3] = 0.0, 1.0
@@ -49,9 +62,9 @@ def test_labels_of_one_class_and_odd_beliefs_stay_finite(rng):
 def test_few_rows_of_noise_take_the_strongest_penalty(rng):
     held = np.arange(120) % 3 == 0
     noise = (rng.random((120, 12)) < 0.3).astype(float)
-    assert choose_strength(noise, None, held) == STRENGTHS[0]
+    assert choose_strength(noise, None, held)[0] == STRENGTHS[0]
     held = np.arange(3000) % 3 == 0
-    assert choose_strength(chained(rng, 3000), np.ones((3000, 6)), held) < STRENGTHS[0]
+    assert choose_strength(chained(rng, 3000), np.ones((3000, 6)), held)[0] < STRENGTHS[0]
 
 
 def test_a_start_changes_the_time_only(rng):

@@ -42,7 +42,7 @@ def test_the_second_pass_predicts_as_it_learned(rng, monkeypatch):
     fitting = shared_noise(rng, 400)
     real, losses = label_context.fit_pass, iter([3.0, 2.0, 1.0])
 
-    def better_each_time(rows, added, penalty):
+    def better_each_time(rows, added, penalty, **options):
         return label_context.replace(real(rows, added, penalty), loss=next(losses))
 
     monkeypatch.setattr(label_context, "fit_pass", better_each_time)

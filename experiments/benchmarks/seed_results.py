@@ -1,0 +1,140 @@
+"""Write ``experiments/results/seeds/NNN.{md,json}`` from a run of a seed's recipe and its report.
+
+``python -m experiments.benchmarks.seed_results 000 RUN REPORT --about "what was run"`` keeps the tables of the report
+and puts the seed's own numbers beside them; photos stay out, since they are not ours to publish.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.reports.models_section import member_cost
+from stacking.files.atomic_files import atomic_write_text
+from stacking.report.writing import write_score
+
+RESULTS = Path(__file__).parents[1] / "results" / "seeds"
+SECTIONS = ("Validation and test", "Thresholds, rule by rule", "Frequent and rare labels", "Learning curves")
+OWN_NUMBERS: dict[str, dict[str, str]] = {
+    "000": {"attention-based network": "none reported: a proposal"},
+    "001": {"small network from scratch": ".06", "ResNet-34, transfer": "about .60 (micro-F1)"},
+    "002": {
+        "Deep (fixed)": ".511 validation, .512 test",
+        "Deep (half)": ".520, .516",
+        "Deep (tuned)": ".610, .609",
+        "+ Wide + Recurrent": ".620, .616",
+        "+ sampling and thresholds": ".648, .643",
+        "Ensemble": ".661, .656",
+    },
+    "003": {
+        "10,000 photos of 40 × 40 pixels": ".34",
+        "1,000,000 photos of 299 × 299 pixels": ".36",
+        "a constant answer (ours, on the contest's validation labels)": ".38",
+    },
+    "004": {
+        "MobileNet": ".21",
+        "InceptionV3": ".35",
+        "Xception at 224 / 299 pixels": ".38 / .41",
+        "ResNet50": ".38",
+        "precomputed features → MLP": ".504",
+        "mean / harmonic mean / PSO": ".47 / .41 / .506",
+    },
+}
+"""What the seeds report themselves, on the contest's 228 labels and a million photos."""
+KEPT = ("method", "kind", "score", "low", "high", "macro_f1", "rule", "never_predicted", "cpu_seconds")
+
+
+def write_seed_results(seed: str, run: Path, report: Path, about: str, out: Path = RESULTS) -> Path:
+    """Write the results of a seed.
+
+    Parameters
+    ----------
+    seed : str
+        "000" to "004".
+    run : Path
+        A finished run folder.
+    report : Path
+        What `labelstack report` made of it.
+    about : str
+        Which photos, networks and machine.
+    out : Path
+        Folder for both files.
+
+    Returns
+    -------
+    Path
+        The Markdown file.
+    """
+    board = json.loads((report / "leaderboard.json").read_text(encoding="utf-8"))
+    rows = [{key: row[key] for key in KEPT} for row in board["rows"]]
+    costs = {place.name: member_cost(place) for place in sorted((run / "members").glob("*")) if place.is_dir()}
+    found = {"seed": seed, "about": about, "constant_answer": board["constant_answer"], "rows": rows, "members": costs}
+    lines = [f"# Seed {seed}", "", about, "", *_own_numbers(seed), "", *_scores(rows, costs, board["constant_answer"])]
+    text = (report / "report.md").read_text(encoding="utf-8")
+    for title in SECTIONS:
+        lines += ["", f"## {title}", "", *_section(text, title)]
+    out.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(out / f"{seed}.json", json.dumps(found, indent=1) + "\n")
+    atomic_write_text(out / f"{seed}.md", "\n".join(lines).rstrip() + "\n")
+    return out / f"{seed}.md"
+
+
+def _own_numbers(seed: str) -> list[str]:
+    """Lay out what the seed reported."""
+    rows = [f"| {what} | {score} |" for what, score in OWN_NUMBERS[seed].items()]
+    head = "The seed's own numbers, on the contest's photos and labels; no number below is on the same data:"
+    return [head, "", "| system | F1 |", "|---|---|", *rows]
+
+
+def _scores(rows: Sequence[dict[str, Any]], costs: dict[str, dict[str, float]], constant: float) -> list[str]:
+    """Lay out members and ensembles, best first."""
+    lines = [
+        f"## Scores\n\nOn the test split, which tuned nothing; a constant answer scores {write_score(constant)}.\n",
+        "| model | kind | micro-F1 [95 %] | macro-F1 | never predicted | parameters | trained | photos | seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cost = costs.get(row["method"], {}) if row["kind"] == "member" else {}
+        sizes = [f"{cost[key]:,.0f}" if key in cost else "" for key in ("parameters", "trained", "photos", "seconds")]
+        score = f"{write_score(row['score'])} [{write_score(row['low'])}, {write_score(row['high'])}]"
+        cells = [row["method"], row["kind"], score, write_score(row["macro_f1"]), str(row["never_predicted"]), *sizes]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _section(text: str, title: str) -> list[str]:
+    """Take a section out of a report, without its charts and what is said of them."""
+    _, _, rest = text.partition(f"\n## {title}")
+    body = rest.partition("\n## ")[0].partition("\n")[2]
+    blocks = [block.strip() for block in body.split("\n\n") if block.strip()]
+    kept = [
+        block
+        for place, block in enumerate(blocks)
+        if not block.startswith("![") and not (place and blocks[place - 1].startswith("!["))
+    ]
+    return "\n\n".join(kept).split("\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and write the files.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+    """
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.seed_results", description=__doc__)
+    parser.add_argument("seed", choices=list(OWN_NUMBERS))
+    parser.add_argument("run", type=Path)
+    parser.add_argument("report", type=Path)
+    parser.add_argument("--about", required=True, help="which photos, networks and machine")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    print(write_seed_results(options.seed, options.run, options.report, options.about, options.out))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

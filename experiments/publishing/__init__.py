@@ -1,0 +1,1 @@
+"""What carries a result beyond its makers: exports, cards, and the Hub."""

@@ -1,0 +1,306 @@
+"""The card of an ensemble: what it is, what it is worth, when it fails, and how it is used, made from what is known."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.publishing.front_matter import front_matter
+from stacking.decision_rules.choice import nested_decisions
+from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+from stacking.metrics import find_metric
+from stacking.metrics.bootstrap import percentile_interval, resample
+from stacking.metrics.counts import DecisionCounts
+from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table
+from stacking.report.markdown import render_markdown
+from stacking.report.writing import write_estimate, write_score
+
+if TYPE_CHECKING:
+    from stacking._typing import BoolArray, DoubleArray
+
+MOST_ROWS = 12
+"""Labels that a card lists as best and as worst; the report beside it lists all."""
+
+MOST_CELLS = 50_000_000
+"""Scores up to which the ensemble is tried without each member: some seconds for a vote, and a card is no reason for
+more."""
+
+
+@dataclass(frozen=True)
+class CardFigures:
+    """What a card says of the ensemble's worth.
+
+    Attributes
+    ----------
+    value, low, high : float or None
+        The metric by cross-fitting with its 95 % limits; None where nothing could be held out.
+    positives, f1 : ndarray of float64, shape (n_labels,)
+        Weight of each label's positives, and its F1 by cross-fitted decisions.
+    without : dict of str to float or None
+        What the metric changes by on the fitted rows if a member is missing; None where a label has no other member.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    positives: DoubleArray
+    f1: DoubleArray
+    without: dict[str, float | None]
+
+
+def measure_for_card(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> CardFigures:
+    """Measure what a card says.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        Fitted.
+    tuned_on : CrossFitted
+        From `StackingEnsemble.fit_out_of_fold`.
+
+    Returns
+    -------
+    CardFigures
+        Limits are percentiles of 1,000 resamples of the rows or groups that thresholds were tuned on.
+    """
+    predictions, y_score, folds, _ = tuned_on
+    metric = find_metric(ensemble.metric)
+    truth = predictions.truth
+    can_hold_out = len(np.unique(folds)) > 1
+    if can_hold_out:
+        decided = nested_decisions(
+            y_score, predictions, folds, rule=ensemble.report_["rule"], decide=ensemble._decide, metric=metric
+        )
+    else:
+        decided = ensemble.decide(y_score)
+    value = low = high = None
+    if can_hold_out:
+        measured = metric.measure(truth, decided if metric.needs_decisions else None, y_score)
+        value = measured.value
+        low, high = percentile_interval(resample(measured))
+    counts = DecisionCounts.count(decided, truth)
+    return CardFigures(value, low, high, truth.positives(), counts.f1_per_label(truth), _without(ensemble, tuned_on))
+
+
+def _without(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, float | None]:
+    """Try the ensemble without each member on the rows that it was fitted on."""
+    predictions, metric = tuned_on.predictions, find_metric(ensemble.metric)
+    n_models = predictions.n_models
+    if n_models < 2 or predictions.n_samples * predictions.n_labels * n_models**2 > MOST_CELLS:
+        return {}
+
+    def score(y_score: Any) -> float:
+        decided = ensemble.decide(y_score) if metric.needs_decisions else None
+        return metric.measure(predictions.truth, decided, y_score).value
+
+    whole = score(ensemble.predict_proba(predictions, as_frame=False))
+    lost: dict[str, float | None] = {}
+    for name in ensemble.models_:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                lost[name] = score(ensemble.predict_proba(predictions, without=[name], as_frame=False)) - whole
+        except ValueError:  # a label that no other member answers
+            lost[name] = None
+    return lost
+
+
+def write_ensemble_card(ensemble: StackingEnsemble, figures: CardFigures, manifest: Mapping[str, Any]) -> str:
+    """Write the card of an ensemble.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        Fitted.
+    figures : CardFigures
+        From `measure_for_card`.
+    manifest : mapping
+        From `build_manifest`: what it was made from.
+
+    Returns
+    -------
+    str
+        Markdown with the front matter of the Hub.
+    """
+    chosen, n_labels = ensemble.report_, len(ensemble.labels_)
+    title = chosen.metric_title
+    held_out = "nothing could be held out, so what it is worth is not known"
+    results = []
+    if figures.value is not None:
+        estimate = write_estimate(figures.value, figures.low, figures.high)
+        held_out = f"{title} {estimate} on {chosen['n_samples']:,} samples, cross-fitted"
+        data = manifest["inputs"].get("predictions", ensemble.fitted_on_)
+        results = [{"metric": chosen.get("metric", "micro-f1"), "title": title, "value": figures.value, "data": data}]
+    report = Report(
+        f"Ensemble of {len(ensemble.models_)} models for {n_labels} labels",
+        [
+            Section("What it is", _what_it_is(ensemble, held_out)),
+            Section("Use it", _use(ensemble)),
+            Section("Members", _members(ensemble, figures)),
+            Section("Labels", _labels(ensemble, figures)),
+            Section("When it fails", _failures(ensemble, figures)),
+            Section("How it was made", _origin(ensemble, manifest)),
+        ],
+    )
+    head = front_matter(["ensemble", "stacking"], "tabular-classification", results)
+    return f"{head}\n{render_markdown(report)}"
+
+
+def _what_it_is(ensemble: StackingEnsemble, held_out: str) -> list[Any]:
+    """Say what goes in and out, and what that is worth."""
+    chosen = ensemble.report_
+    rules = "none" if ensemble.image_rules is None else json.dumps(_active(ensemble.image_rules.as_dict()))
+    lines = [
+        "It takes the probabilities that its members give to a sample for every label, and gives one probability for "
+        "each label and the labels that the sample gets.",
+        f"Held out: {held_out}. The 95 % limits are about other samples of the same kind.",
+        f"Method {chosen['method']}, decision rule {chosen['rule']}, fitted for {chosen.metric_title}; rules on the "
+        f"labels of one sample: {rules}.",
+    ]
+    return [Paragraph(line) for line in lines]
+
+
+def _active(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rules that say something."""
+    return {name: value for name, value in rules.items() if value}
+
+
+def _use(ensemble: StackingEnsemble) -> list[Any]:
+    """Show how it is loaded and asked."""
+    python = (
+        "import labelstack as ls\n"
+        'ensemble = ls.load_ensemble("FOLDER")\n'
+        'labels = ls.predict(ensemble, ls.load("new/*.csv"))  # one table of scores by member, named as below'
+    )
+    options = " ".join(f"--model {_quoted(name)}=FILE" for name in ensemble.models_[:3])
+    more = " …" if len(ensemble.models_) > 3 else ""
+    return [
+        Paragraph("pip install labelstack, then, with this folder as FOLDER:"),
+        Code(python),
+        Code(f"labelstack predict FOLDER {options}{more} --out labels.csv"),
+        Paragraph(
+            "Scores are probabilities in [0, 1] of the members and labels by these names; logits need --from-logits. A "
+            "table (CSV or Parquet) has the id first and one column for each label. "
+            "labelstack export writes it for numpy alone or as ONNX."
+        ),
+    ]
+
+
+def _quoted(name: str) -> str:
+    """Quote a name that a shell would split."""
+    return name if name.replace("/", "").replace("-", "").replace("_", "").isalnum() else f'"{name}"'
+
+
+def _members(ensemble: StackingEnsemble, figures: CardFigures) -> list[Any]:
+    """List the members with what they answer, weigh, and cost if they are missing."""
+    covers = np.asarray(ensemble.combiner_.covers_)
+    weights = _weights(ensemble)
+    columns: list[Column | str] = ["member", Column("labels that it answers", "count")]
+    rows: list[list[Cell]] = [
+        [name, int(answers.sum())] for name, answers in zip(ensemble.models_, covers, strict=True)
+    ]
+    captions = []
+    if weights is not None:
+        columns.append(Column("weight", "score"))
+        rows = [[*row, float(weight)] for row, weight in zip(rows, weights, strict=True)]
+        captions.append("Weights are means over the labels.")
+    if figures.without:
+        columns.append(Column("if it is missing", "gain"))
+        rows = [[*row, figures.without[name]] for row, name in zip(rows, ensemble.models_, strict=True)]
+        captions.append(
+            f"The last column is what {ensemble.report_.metric_title} changes by on the fitted samples with --without "
+            "MEMBER; a dash: some label has no other member, so it cannot be missing."
+        )
+    return [Table(columns, rows, " ".join(captions))]
+
+
+def _weights(ensemble: StackingEnsemble) -> Any:
+    """Return the mean weight of each member, where the method has weights."""
+    combiner: Any = ensemble.combiner_
+    chosen = getattr(combiner, "chosen_", None)
+    combiner = chosen[0] if chosen is not None and len(chosen) == 1 else combiner
+    weights = getattr(combiner, "weights_", None)
+    if weights is None or np.ndim(weights) > 2:
+        return None
+    return np.asarray(weights).reshape(len(ensemble.models_), -1).mean(axis=1)
+
+
+def _labels(ensemble: StackingEnsemble, figures: CardFigures) -> list[Any]:
+    """List the labels: all where they are few, else the best and the worst."""
+    share = ensemble.predicted_share_
+    columns: list[Column | str] = ["label", Column("positives", "count"), Column("F1", "score")]
+    columns += [Column("threshold", "score"), Column("predicted for", "percent")]
+
+    def row(place: int) -> list[Cell]:
+        limit = float(ensemble.thresholds_[place])
+        return [
+            ensemble.labels_[place],
+            round(float(figures.positives[place])),
+            float(figures.f1[place]) if figures.positives[place] else None,
+            limit if np.isfinite(limit) else None,
+            None if share is None else float(share[place]),
+        ]
+
+    order = sorted(np.flatnonzero(figures.positives > 0).tolist(), key=lambda place: -figures.f1[place])
+    caption = "F1 by cross-fitted decisions. A dash for a threshold: the label is never predicted."
+    if len(ensemble.labels_) <= 2 * MOST_ROWS:
+        absent = [place for place in range(len(ensemble.labels_)) if place not in set(order)]
+        return [Table(columns, [row(place) for place in [*order, *absent]], caption)]
+    names = ", ".join(ensemble.labels_)
+    return [
+        Table(columns, [row(place) for place in order[:MOST_ROWS]], f"The {MOST_ROWS} best. {caption}"),
+        Table(columns, [row(place) for place in order[-MOST_ROWS:]], f"The {MOST_ROWS} worst that have positives."),
+        Paragraph(f"All labels, in the order of its answers: {names}."),
+    ]
+
+
+def _failures(ensemble: StackingEnsemble, figures: CardFigures) -> list[Any]:
+    """Say where not to trust it."""
+    labels = np.array(ensemble.labels_)
+    never = labels[ensemble.thresholds_ > 1.0]
+    rare = labels[(figures.positives > 0) & (figures.positives < 20)]  # below, an F1 is mostly chance
+    unseen = labels[figures.positives == 0]
+    single = labels[np.asarray(ensemble.combiner_.covers_).sum(axis=0) == 1]
+    lines = [
+        _listed("Never predicted at these thresholds", never),
+        _listed("Without a positive among the fitted samples, so nothing is known of", unseen),
+        _listed("With fewer than 20 positives, so that their thresholds and F1 are mostly chance", rare),
+        _listed("Answered by one member only, which must not be missing", single) if len(ensemble.models_) > 1 else "",
+        "Samples of another kind than the fitted ones (another camera, shop, year, or other label frequencies) need "
+        "labelstack evaluate on truth of their own, or predict --rematch shift where only frequencies have moved.",
+        "Its scores are only right for the very members that it was fitted on: a member that was trained anew needs a "
+        "new fit. Members must not have been trained on the samples that are labeled.",
+    ]
+    return [Paragraph(line) for line in lines if line]
+
+
+def _listed(what: str, names: BoolArray | Any) -> str:
+    """Name labels, the first of them where they are many."""
+    if not len(names):
+        return ""
+    more = f" and {len(names) - MOST_ROWS} more" if len(names) > MOST_ROWS else ""
+    return f"{what}: {', '.join(names[:MOST_ROWS])}{more}."
+
+
+def _origin(ensemble: StackingEnsemble, manifest: Mapping[str, Any]) -> list[Any]:
+    """Tell the data, the options, the versions and the cost."""
+    chosen = ensemble.report_
+    entries = getattr(ensemble.combiner_, "entries_", None) or []
+    seconds = sum(one["seconds"] for one in entries)
+    facts = [
+        f"Fitted on {chosen['n_samples']:,} samples by labelstack fit"
+        + (f"; the race of {len(entries)} methods took {seconds:.0f} s." if entries else "."),
+        "labelstack evaluate refuses the samples that it was fitted on (it keeps hashes of their ids).",
+        *(str(note).strip() for note in chosen["notes"][:1]),
+    ]
+    made = {name: manifest[name] for name in ("inputs", "options", "versions") if name in manifest}
+    made["ensemble"] = ensemble.fingerprint
+    best = max(chosen["rules"].items(), key=lambda pair: pair[1], default=None)
+    if best is not None:
+        facts.append(f"Decision rules tried: {', '.join(f'{k} {write_score(v)}' for k, v in chosen['rules'].items())}.")
+    return [*map(Paragraph, facts), Code(json.dumps(made, indent=1, ensure_ascii=False))]

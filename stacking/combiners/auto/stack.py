@@ -1,0 +1,113 @@
+"""Shares of candidates by what their held-out logits are worth together: no pick, so nothing is lost by a wrong one.
+
+The shares on the simplex, with one intercept, that minimize the log loss of the mean logit (Y. Yao et al., "Using
+stacking to average Bayesian predictive distributions", Bayesian Analysis 13(3), 2018, on a log-linear pool). The loss
+is convex, so that there is one optimum, and it uses every cell, where a count of hits sees only those near a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stacking._typing import DoubleArray, FloatArray, IndexArray
+from stacking.links import logit, sigmoid
+from stacking.truth import Truth
+
+NEGATIVES_PER_POSITIVE, LEAST_NEGATIVES = 4, 2_000
+"""Negatives are thinned to these, each then counts for several: they are many and say little. A choice; no measurement
+is on record."""
+
+MOST_POSITIVES = 20_000
+"""Positives that are read: ten shares are known from them to far less than what they are rounded to."""
+
+LEAST_SHARE = 0.02
+"""Candidates with less are left out, as each must be asked at prediction."""
+
+
+def effective_units(truth: Truth) -> float:
+    """Say on how many samples, or groups, the positives effectively lie.
+
+    Parameters
+    ----------
+    truth : Truth
+        With groups or none.
+
+    Returns
+    -------
+    float
+        (Σ u)² / Σ u² of the positives u of each unit; 0 without a positive.
+    """
+    positives = truth.count(np.zeros(truth.y_true.shape, dtype=bool))[:, 2]
+    square = float((positives**2).sum())
+    return float(positives.sum()) ** 2 / square if square else 0.0
+
+
+def stack_shares(held_out: Mapping[str, FloatArray], truth: Truth, *, random_state: int = 0) -> dict[str, float]:
+    """Find the shares.
+
+    Parameters
+    ----------
+    held_out : mapping of str to ndarray of float32, shape (n_samples, n_labels)
+        Cross-fitted scores of each candidate.
+    truth : Truth
+        Of the same rows.
+    random_state : int, default=0
+        Draws the negatives.
+
+    Returns
+    -------
+    dict of str to float
+        In the order given, summing to 1; candidates with less than `LEAST_SHARE` are not in it.
+    """
+    from scipy.optimize import minimize
+
+    logits, y_true, weight = _gather_cells(held_out, truth, random_state)
+    n = len(logits)
+
+    def loss_and_slope(values: DoubleArray) -> tuple[float, DoubleArray]:
+        shares = _shares(values[:n])
+        answer = shares @ logits + values[n]
+        error = weight * (sigmoid(answer) - y_true)
+        slope = logits @ error
+        loss = weight @ (np.logaddexp(0.0, answer) - y_true * answer)
+        return float(loss), np.append(shares * (slope - slope @ shares), error.sum())
+
+    found = minimize(loss_and_slope, np.zeros(n + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    shares = _shares(found[:n])
+    kept = shares >= LEAST_SHARE
+    shares = np.where(kept, shares, 0.0) / shares[kept].sum()
+    return {name: float(share) for name, share in zip(held_out, shares, strict=True) if share}
+
+
+def _shares(values: DoubleArray) -> DoubleArray:
+    """Turn free numbers into shares (softmax)."""
+    exponentials = np.exp(values - values.max())
+    return np.asarray(exponentials / exponentials.sum())
+
+
+def _gather_cells(
+    held_out: Mapping[str, FloatArray], truth: Truth, random_state: int
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """Return logits (n_candidates, n_cells), truth and weight of the positives and of some negatives; mean weight 1."""
+    counts = np.ones(truth.y_true.shape, dtype=bool) if truth.y_known is None else truth.y_known.copy()
+    if truth.sample_weight is not None:
+        counts &= truth.sample_weight[:, None] > 0
+    rng = np.random.default_rng(random_state)
+    positives, own = _thin(np.flatnonzero(truth.y_true & counts), MOST_POSITIVES, rng)
+    most = max(NEGATIVES_PER_POSITIVE * len(positives), LEAST_NEGATIVES)
+    negatives, other = _thin(np.flatnonzero(~truth.y_true & counts), most, rng)
+    cells, sizes = np.concatenate([positives, negatives]), [len(positives), len(negatives)]
+    weight = np.repeat([own, other], sizes)
+    if truth.sample_weight is not None:
+        weight *= truth.sample_weight[cells // truth.y_true.shape[1]]
+    logits = np.stack([logit(scores.ravel()[cells]).astype(np.float64) for scores in held_out.values()])
+    return logits, np.repeat([1.0, 0.0], sizes), weight / weight.mean()
+
+
+def _thin(cells: IndexArray, most: int, rng: np.random.Generator) -> tuple[IndexArray, float]:
+    """Draw at most `most` cells; say for how many each of them stands."""
+    if len(cells) <= most:
+        return cells, 1.0
+    return np.sort(rng.choice(cells, most, replace=False)), len(cells) / most

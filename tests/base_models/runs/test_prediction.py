@@ -1,0 +1,136 @@
+"""Predicting at scale: only what is wanted is read, photos are decoded once, and a killed call goes on."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from base_models import predict  # noqa: E402
+from base_models.packed import packing  # noqa: E402
+from base_models.photos import tensors  # noqa: E402
+from base_models.runs import prediction, scored_chunks  # noqa: E402
+from base_models.runs.prediction import PredictOptions, clear_work  # noqa: E402
+from stacking.files.atomic_files import OutputRefusedError  # noqa: E402
+
+
+@pytest.fixture
+def photos(tiny_photos, tmp_path):
+    """Copies of a few photos, one of them cut."""
+    place = tmp_path / "new"
+    place.mkdir()
+    for number in range(9):
+        shutil.copy(Path(tiny_photos.root) / f"photo00{number}.png", place)
+    (place / "photo004.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    return place
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """The networks that are read."""
+    read = []
+    real = prediction.load_network
+    monkeypatch.setattr(
+        prediction,
+        "load_network",
+        lambda place, *rest: read.append(f"{place.parent.name}/{place.name}") or real(place, *rest),
+    )
+    return read
+
+
+def count_decoded(monkeypatch):
+    counts = {"decoded": 0}
+
+    def counting(real):
+        def counted(*args):
+            counts["decoded"] += 1
+            return real(*args)
+
+        return counted
+
+    for module in (packing, tensors):
+        monkeypatch.setattr(module, "letterbox", counting(module.letterbox))
+    return counts
+
+
+def test_only_wanted_models_are_read_and_each_photo_is_decoded_once(tiny_run, photos, networks, monkeypatch):
+    counts = count_decoded(monkeypatch)
+    everything = predict(tiny_run, photos, device="cpu")
+    assert counts["decoded"] == 8 and everything.extras["unreadable"].tolist() == ["photo004"]
+    assert sorted(networks) == [f"{name}/fold{fold}" for name in ("frequent", "rare", "whole") for fold in (0, 1)]
+    for wanted, asked in (
+        (["whole"], ["whole"]),
+        (["pair"], ["frequent", "rare"]),
+        (["rare", "whole"], ["whole", "rare"]),
+    ):
+        networks.clear()
+        found = predict(tiny_run, photos, models=wanted, device="cpu")
+        assert found.models == tuple(name for name in everything.models if name in wanted)
+        assert networks == [f"{name}/fold{fold}" for name in asked for fold in (0, 1)]
+        for name in wanted:
+            np.testing.assert_array_equal(found.model_scores(name), everything.model_scores(name))
+        np.testing.assert_array_equal(
+            found.covers, everything.covers[[everything.models.index(m) for m in found.models]]
+        )
+    with pytest.raises(ValueError, match="models must name models of the run: got 'whol'"):
+        predict(tiny_run, photos, models=["whol"], device="cpu")
+    with pytest.raises(ValueError, match="at least one model of the run: got none"):
+        predict(tiny_run, photos, models=[], device="cpu")
+
+
+def test_a_folder_to_work_in_changes_no_bit_and_is_gone_on_from(tiny_run, photos, networks, tmp_path, monkeypatch):
+    monkeypatch.setattr(scored_chunks, "CHUNK_ROWS", 3)
+    work = tmp_path / "work"
+    whole = predict(tiny_run, photos, device="cpu")
+    moments = (2, 7, 5)
+    for number in moments:  # chunks that are written before the kill
+        child = os.fork()
+        if not child:
+            left, real = [number], scored_chunks.atomic_write_npy
+
+            def dying(path, scores, left=left, real=real):
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                real(path, scores)
+
+            scored_chunks.atomic_write_npy = dying
+            try:
+                predict(tiny_run, photos, options=PredictOptions(work), device="cpu")
+            finally:
+                os._exit(1)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert len(list((work / "scores").glob("*.npy"))) == sum(moments)  # of 18: three of every network
+    networks.clear()
+    resumed = predict(tiny_run, photos, options=PredictOptions(work), device="cpu")
+    assert networks == ["rare/fold0", "rare/fold1"]
+    np.testing.assert_array_equal(resumed.to_array(), whole.to_array())
+    assert (resumed.ids.tolist(), resumed.models, resumed.labels) == (whole.ids.tolist(), whole.models, whole.labels)
+    np.testing.assert_array_equal(resumed.covers, whole.covers)
+    networks.clear()
+    counts = count_decoded(monkeypatch)
+    again = predict(tiny_run, photos, options=PredictOptions(work), device="cpu")
+    assert not networks and not counts["decoded"]
+    np.testing.assert_array_equal(again.to_array(), whole.to_array())
+    (photos / "photo003.png").write_bytes((photos / "photo006.png").read_bytes())  # another photo: nothing old is used
+    other = predict(tiny_run, photos, options=PredictOptions(work), device="cpu")
+    place = other.ids.tolist().index("photo003"), other.ids.tolist().index("photo006")
+    np.testing.assert_allclose(*(other.to_array()[:, at] for at in place), atol=1e-6)
+    (work / "notes.txt").write_text("mine")
+    clear_work(work)
+    assert [path.name for path in work.iterdir()] == ["notes.txt"]
+
+
+def test_packed_photos_are_used_and_a_strangers_folder_is_not(tiny_run, photos, tmp_path, monkeypatch):
+    packs = tmp_path / "packed"
+    first = predict(tiny_run, photos, options=PredictOptions(packs=packs), device="cpu")
+    counts = count_decoded(monkeypatch)
+    second = predict(tiny_run, photos, options=PredictOptions(packs=packs), device="cpu")
+    assert not counts["decoded"] and second.extras["unreadable"].tolist() == ["photo004"]
+    np.testing.assert_array_equal(first.to_array(), second.to_array())
+    with pytest.raises(OutputRefusedError, match="photo000"):
+        predict(tiny_run, photos, options=PredictOptions(work=photos), device="cpu")

@@ -1,0 +1,67 @@
+"""Shares of least log loss: the optimum on the simplex, whatever the unit of weights and whatever does not count."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from stacking.combiners.auto import stack
+from stacking.combiners.auto.stack import effective_units, stack_shares
+from stacking.truth import Truth
+
+
+@pytest.fixture
+def candidates(rng):
+    """Two candidates that see the truth through noise of their own, and one that sees nothing."""
+    y_true = (rng.random((400, 5)) < 0.3).astype(np.uint8)
+    seen = 3.0 * y_true - 1.5
+    noise = rng.normal(size=(3, 400, 5))
+    logits = {"a": seen + noise[0], "b": seen + 2 * noise[1], "nothing": 2 * noise[2]}
+    return {name: (1 / (1 + np.exp(-z))).astype(np.float32) for name, z in logits.items()}, y_true
+
+
+def log_loss(shares, logits, y_true, intercept):
+    answer = np.tensordot(shares, logits, 1) + intercept
+    return np.mean(np.logaddexp(0.0, answer) - y_true * answer)
+
+
+def test_no_other_shares_have_a_lower_log_loss(candidates):
+    held_out, y_true = candidates
+    shares = stack_shares(held_out, Truth.check(y_true))
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert "nothing" not in shares
+    logits = np.stack([np.log(s / (1 - s)) for s in held_out.values()]).astype(float)
+    best = minimize(
+        lambda v: log_loss(v[:3], logits, y_true, v[3]),
+        [1 / 3] * 3 + [0.0],
+        bounds=[(0, 1)] * 3 + [(None, None)],
+        constraints={"type": "eq", "fun": lambda v: v[:3].sum() - 1},
+    ).x
+    np.testing.assert_allclose([shares.get(name, 0.0) for name in held_out], best[:3], atol=0.02)
+
+
+def test_what_does_not_count_moves_no_share(candidates, rng):
+    held_out, y_true = candidates
+    known, weight = rng.random(y_true.shape) < 0.8, np.repeat([1.0, 2.0, 0.0, 1.0], 100)
+    shares = stack_shares(held_out, Truth.check(y_true, y_known=known, sample_weight=weight))
+    hidden = ~known | (weight == 0)[:, None]
+    other = {name: np.where(hidden, np.float32(0.9), scores) for name, scores in held_out.items()}
+    flipped = np.where(hidden, 1 - y_true, y_true)
+    again = stack_shares(other, Truth.check(flipped, y_known=known, sample_weight=7 * weight))
+    assert again == pytest.approx(shares, abs=1e-6)
+
+
+def test_thinned_cells_stand_for_all(candidates, monkeypatch):
+    held_out, y_true = candidates
+    whole = stack_shares(held_out, Truth.check(y_true))
+    monkeypatch.setattr(stack, "MOST_POSITIVES", 300)
+    monkeypatch.setattr(stack, "LEAST_NEGATIVES", 300)
+    monkeypatch.setattr(stack, "NEGATIVES_PER_POSITIVE", 2)
+    assert stack_shares(held_out, Truth.check(y_true)) == pytest.approx(whole, abs=0.1)
+
+
+def test_units_are_as_many_as_carry_the_positives(rng):
+    even = np.ones((60, 2), dtype=np.uint8)
+    assert effective_units(Truth.check(even)) == pytest.approx(60)
+    assert effective_units(Truth.check(even, groups=np.arange(60) % 6)) == pytest.approx(6)
+    assert effective_units(Truth.check(even, groups=np.maximum(np.arange(60) - 50, 0))) < 2
+    assert effective_units(Truth.check(np.zeros((5, 2), dtype=np.uint8))) == 0
