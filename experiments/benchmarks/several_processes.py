@@ -19,6 +19,7 @@ Distrib. Comput. 2009 (the ring).
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import socket
@@ -116,9 +117,8 @@ def measure(work: Work, count: int, *, shared: bool) -> dict[str, float]:
         port = str(free.getsockname()[1])
     for name in ONE_THREAD:
         os.environ[name] = "1"
-    import torch  # before the processes are forked, so that it is loaded once
-
-    torch.set_num_threads(1)
+    for name in ("accelerate", "timm", "base_models.testing", "base_models.training.learner"):
+        importlib.import_module(name)  # before the processes are forked, so that it is loaded once
     started = []
     for rank in range(count):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
