@@ -19,6 +19,7 @@ from experiments.cli.listings import methods, metrics, networks, optimizers, rul
 from experiments.cli.members import ablation, doctor, explain, report, train
 from experiments.cli.predictions import compare, optimize, pack
 from experiments.cli.recipes import recipes
+from experiments.cli.suspecting import suspects
 
 SECONDS_TO_THE_NEXT_TRY = 0.1  # long enough for the fork that lost the signal to be over: a choice
 
@@ -59,6 +60,7 @@ app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluat
 app.command(epilog="Example: labelstack export ensemble --numpy exported --onnx ensemble.onnx")(export)
 app.command(epilog="Example: labelstack push ensemble me/fashion-ensemble")(push)
 app.command(epilog="Example: labelstack explain run --images new-photos --top 3 --out explanation")(explain)
+app.command(epilog="Example: labelstack suspects predictions.npz --out suspects")(suspects)
 app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
 app.command(epilog="Example: labelstack recipes seeds/004 --out recipe.toml")(recipes)
 app.add_typer(data, name="data")

@@ -13,6 +13,7 @@ from experiments.cli.options import (
     GivenImageRules,
     GivenPredictions,
     Json,
+    Log,
     Metric,
     OutFolder,
     Overwrite,
@@ -106,6 +107,7 @@ def fit(
         typer.Option(help="Keep finished labels in this folder; after a kill the same command goes on from there."),
     ] = None,
     given: GivenPredictions,
+    log: Log = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -115,6 +117,7 @@ def fit(
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.publishing.ensemble_card import measure_for_card, write_ensemble_card
+        from experiments.publishing.tracking import track_result, tracking
         from experiments.reports.fit_report import describe_fit
         from experiments.reports.report_files import write_report
         from experiments.reports.result_manifest import build_manifest
@@ -146,12 +149,16 @@ def fit(
             if work is not None:
                 check_folder(work, "--work")
                 check_not_input(work, [*inputs, out], is_folder=True)
-            with show.progress("fitting") as progress, report_progress(progress), caching(work):
-                _, tuned_on = ensemble.fit_out_of_fold(opened)
-            write_report(describe_fit(ensemble, request), output)
-            card = write_ensemble_card(ensemble, measure_for_card(ensemble, tuned_on), request)
-            atomic_write_text(output.path_of("README.md"), card)
-            ensemble.save(output)
+            with tracking(log, out) as tracker:
+                with show.progress("fitting") as progress, report_progress(progress), caching(work):
+                    _, tuned_on = ensemble.fit_out_of_fold(opened)
+                write_report(describe_fit(ensemble, request), output)
+                card = write_ensemble_card(ensemble, measure_for_card(ensemble, tuned_on), request)
+                atomic_write_text(output.path_of("README.md"), card)
+                ensemble.save(output)
+                if tracker is not None:
+                    scores = {ensemble.report_.metric_title: ensemble.report_.estimate}
+                    track_result(tracker, out, scores, options, ["README.md", "report.html", "report.md"])
         show.data({"out": out, **ensemble.report_})
         _show_fit(ensemble, show)
         show.result(f"report: {out / 'report.html'}")

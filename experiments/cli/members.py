@@ -7,6 +7,7 @@ import typer
 
 from experiments.cli.options import (
     Json,
+    Log,
     OutFolder,
     Overwrite,
     Quiet,
@@ -30,6 +31,7 @@ def train(
     processes: Annotated[
         int | None, typer.Option(min=1, help="The same for processes on the CPU, or for more than one on a GPU.")
     ] = None,
+    log: Log = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -39,17 +41,22 @@ def train(
     with session(quiet or not is_first_process(), verbose=verbose and is_first_process()) as show:
         from base_models import run_training
         from experiments.publishing.run_card import write_run_card
+        from experiments.publishing.tracking import track_result, track_training, tracking
         from experiments.recipe import load_recipe
 
         n_processes = _count_processes(gpus, processes, device)
         run, folder = load_recipe(recipe), recipe.resolve().parent
         where = "cuda" if gpus else device
-        with show.training() as progress:
-            run_training(run, out, recipe_folder=folder, device=where, progress=progress, n_processes=n_processes)
-        if not is_first_process():
-            return
-        if not write_run_card(out):
-            show.note(f"{out / 'README.md'} is your own and stays; the run has no card")
+        with show.training() as progress, tracking(log if is_first_process() else None, out) as tracker:
+            heard = progress if tracker is None else track_training(tracker, out, progress)
+            run_training(run, out, recipe_folder=folder, device=where, progress=heard, n_processes=n_processes)
+            if not is_first_process():
+                return
+            if not write_run_card(out):
+                show.note(f"{out / 'README.md'} is your own and stays; the run has no card")
+            if tracker is not None:
+                about = {"recipe": run.name, "members": ", ".join(one.name for one in run.members), "seed": run.seed}
+                track_result(tracker, out, {}, about, ["README.md", "recipe.toml", "manifest.json"])
         show.result(f"run: {out}")
         kind = "out-of-fold" if run.folds.scheme == "out-of-fold" else "holdout"
         show.result(f"{kind} predictions: {out / 'oof'}")

@@ -53,6 +53,12 @@ LogitsOf = Annotated[
     typer.Option("--logits-of", metavar="MODEL", help="Only this model's scores are logits. May be repeated."),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is absent.")]
+Log = Annotated[
+    str | None,
+    typer.Option(
+        "--log", metavar="TRACKER", help="Also log to tensorboard, mlflow or wandb, into a folder beside the result."
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier result; it stays until the new one is whole.")
 ]

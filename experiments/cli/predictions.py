@@ -15,6 +15,7 @@ from experiments.cli.options import (
     Ids,
     Json,
     Labels,
+    Log,
     LogitsOf,
     Metric,
     Models,
@@ -294,6 +295,7 @@ def compare(
     metric: Metric = "micro-f1",
     image_rules: GivenImageRules,
     given: GivenPredictions,
+    log: Log = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -302,6 +304,7 @@ def compare(
 ) -> None:
     """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
     with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from experiments.publishing.tracking import track_result, tracking
         from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.combiners.registry import method_kind
@@ -340,20 +343,24 @@ def compare(
             if is_there(output, show, "leaderboard.json"):
                 return
             warn_of_faults(opened, given, show)
-            with show.progress("comparing") as progress, report_progress(progress):
-                found = compare_methods(
-                    opened,
-                    chosen,
-                    holdout=held_out,
-                    n_splits=folds,
-                    random_state=seed,
-                    time_limit=time_limit,
-                    image_rules=rules,
-                    rule=rule,
-                    metric=metric,
-                    fit_time_limit=fit_time_limit,
-                )
-            write_comparison(found, output)
+            with tracking(log, out) as tracker:
+                with show.progress("comparing") as progress, report_progress(progress):
+                    found = compare_methods(
+                        opened,
+                        chosen,
+                        holdout=held_out,
+                        n_splits=folds,
+                        random_state=seed,
+                        time_limit=time_limit,
+                        image_rules=rules,
+                        rule=rule,
+                        metric=metric,
+                        fit_time_limit=fit_time_limit,
+                    )
+                write_comparison(found, output)
+                if tracker is not None:
+                    scores = {row.method: row.score for row in found.rows}
+                    track_result(tracker, out, scores, options, ["leaderboard.json", "report.html", "report.md"])
         show.data({"out": out, **json.loads((out / "leaderboard.json").read_text())})
         is_macro = found.metric.title == "macro-F1"  # then the other average stands beside it
         show.table(

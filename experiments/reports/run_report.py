@@ -194,7 +194,7 @@ def _photo_sections(
     if answer is None:
         return []
     try:
-        manifest = _find_photos(run, recorded, plan.data)
+        manifest = find_photos(run, recorded, plan.data)
         sections = [photos_section(answer, manifest, random_state=plan.random_state)]
         sections.append(worst_errors_section(answer, manifest))
     except (ValueError, OSError) as error:
@@ -215,8 +215,28 @@ def _photo_sections(
         return [*sections, Section(title, [Paragraph(f"The maps cannot be drawn. {error}", "warning")])]
 
 
-def _find_photos(run: Path, recorded: dict[str, Any], data: Path | None) -> "Manifest":
-    """Open the photos that a run was trained on."""
+def find_photos(run: Path, recorded: dict[str, Any], data: Path | None) -> "Manifest":
+    """Open the photos that a run was trained on.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+    recorded : dict
+        Its manifest.
+    data : Path or None
+        Folder that the recipe's paths start from, if the photos have moved.
+
+    Returns
+    -------
+    Manifest
+        The photos with their labels.
+
+    Raises
+    ------
+    ValueError
+        If they are not where the run says, or it does not say.
+    """
     from base_models.manifest import load_manifest
     from experiments.recipe import load_recipe
 

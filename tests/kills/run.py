@@ -122,6 +122,7 @@ COMMANDS = {
         ("compare p.npz --methods mean --folds 2 --out out",),
         differs=REPORT,
     ),
+    "suspects": Command("suspects p.npz --top 20 --out out"),
     "optimize": Command("optimize p.npz --out out"),
     "data synthesize": Command("data synthesize --n-train 30 --n-validation 0 --n-test 10 --out out"),
     "data describe": Command("data describe recipe.toml --out out"),

@@ -52,6 +52,7 @@ def test_every_command_of_the_design_is_there():
         "recipes",
         "report",
         "rules",
+        "suspects",
         "train",
     }
 

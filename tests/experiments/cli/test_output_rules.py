@@ -83,6 +83,7 @@ RESULTS = {  # folders that a command fills once
     "evaluate": lambda found: ["evaluate", found("ensemble"), found("held_back")],
     "optimize": lambda found: ["optimize", found("bundle")],
     "pack": lambda found: ["pack", found("bundle")],
+    "suspects": lambda found: ["suspects", found("bundle"), "--top", 5],
     "describe": lambda found: ["data", "describe", found("recipe")],
 }
 MORE = {  # where refusing is all that is asked for here

@@ -1,0 +1,93 @@
+"""The command `suspects`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.cli.completion import complete_method
+from experiments.cli.options import (
+    GivenPredictions,
+    Json,
+    OutFolder,
+    Overwrite,
+    Quiet,
+    Seed,
+    Verbose,
+    check_out_folder,
+    free_name,
+    input_paths,
+    is_there,
+    takes_predictions,
+)
+from experiments.cli.reporting import session
+
+SHOWN = 10
+"""Suspects that the prompt shows; the files hold all."""
+
+
+@takes_predictions
+def suspects(
+    *,
+    given: GivenPredictions,
+    out: OutFolder,
+    method: Annotated[
+        str, typer.Option(autocompletion=complete_method, help="What judges, as `labelstack methods` lists it.")
+    ] = "logistic",
+    top: Annotated[
+        int | None, typer.Option(help="List so many; by default as many as are estimated to be wrong.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="For a run: folder that the recipe's paths start from, if the photos have moved."),
+    ] = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the labels of the truth that look wrong or missing, for a person to look at: predictions, or a whole run."""
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from dataclasses import replace
+
+        from experiments.reports.result_manifest import build_manifest, result_folder
+        from experiments.reports.suspect_files import is_run, open_photos_of_run, write_suspects
+        from stacking.diagnosis.suspects import find_suspects
+        from stacking.report import Column
+
+        check_out_folder(out)
+        run = given.predictions if is_run(given.predictions) else None
+        photos = None if run is None else open_photos_of_run(run, data)
+        opened = (given if run is None else replace(given, predictions=run / "oof")).open()
+        options = {"method": method, "top": top, "photos": photos is not None, "random_state": seed}
+        request = build_manifest("suspects", {"predictions": opened.fingerprint}, options)
+        inputs = input_paths(*given.paths, data)
+        show.next("check", *given.arguments)
+        with result_folder(out, "suspects", overwrite=overwrite, inputs=inputs, request=request) as output:
+            if is_there(output, show):
+                return
+            with show.progress("judging"):
+                found = find_suspects(opened, method=method, top=top, random_state=seed)
+            write_suspects(found, output, photos)
+            output.commit({**request, "files": sorted(output.written)})
+        rows = [
+            [str(found.ids[row]), found.labels[column], "remove" if is_given else "add", float(score), float(doubt)]
+            for row, column, is_given, score, doubt in zip(
+                found.rows, found.columns, found.given, found.score, found.doubt, strict=True
+            )
+        ]
+        names = ("id", "label", "suggestion", "score", "doubt")
+        show.data(
+            {
+                "out": out,
+                "n_errors": found.n_errors,
+                "suspects": [dict(zip(names, row, strict=True)) for row in rows],
+            }
+        )
+        show.table(["sample", "label", "change", Column("score", "score"), Column("doubt", "percent")], rows[:SHOWN])
+        errors = f"{found.n_errors:,.0f} wrong annotations by estimate"
+        show.result(f"{len(found):,} suspects, {errors}: {out / 'suspects.csv'}")
+        show.result(f"report: {out / 'report.html'}")
+        show.note(f"for Label Studio: {out / 'label_studio.json'}; for FiftyOne: {out / 'fiftyone.json'}")
+        show.next("fit", free_name("mended.npz"), "--out", free_name("ensemble"))
