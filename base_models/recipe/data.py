@@ -6,8 +6,11 @@ One frozen dataclass, filled from the ``[data]`` table of a recipe and read by
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from base_models.recipe.problems import refuse
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,19 @@ class DataConfig:
     min_label_count: int = 0
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        """Say what is wrong with the settings."""
         if self.format not in ("imaterialist-json", "csv", "folder", "tar"):
-            raise ValueError(f"data.format must be 'imaterialist-json', 'csv', 'folder' or 'tar': got {self.format!r}.")
+            yield f"data.format must be 'imaterialist-json', 'csv', 'folder' or 'tar': got {self.format!r}."
         if self.n_train is not None and self.n_train < 1:
-            raise ValueError(f"data.n_train must be at least 1 or absent: got {self.n_train}; correct the recipe.")
+            yield f"data.n_train must be at least 1 or absent: got {self.n_train}; correct the recipe."
         if self.min_label_count < 0:
-            raise ValueError(
+            yield (
                 f"data.min_label_count must be at least 0: got {self.min_label_count}; correct the recipe."
             )
         if not self.annotations and self.format != "folder":
-            raise ValueError(
+            yield (
                 f"data.annotations must name the annotation file of format {self.format!r}: got nothing; add it."
             )

@@ -14,7 +14,7 @@ from experiments.cli.data import describe, download, ingest, synthesize
 from experiments.cli.demonstration import demo
 from experiments.cli.ensembles import evaluate, fit, predict
 from experiments.cli.failures import GuardedGroup
-from experiments.cli.listings import methods, metrics, networks, optimizers, rules
+from experiments.cli.listings import keys, methods, metrics, networks, optimizers, rules
 from experiments.cli.members import ablation, doctor, explain, report, train
 from experiments.cli.predictions import compare, optimize, pack
 
@@ -54,7 +54,8 @@ app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluat
 app.command(epilog="Example: labelstack explain run --images new-photos --top 3 --out explanation")(explain)
 app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
 app.add_typer(data, name="data")
-for listing, example in ((methods, ""), (rules, ""), (optimizers, " --json"), (metrics, ""), (networks, " 'resnet*'")):
+EXAMPLES = {methods: "", rules: "", optimizers: " --json", metrics: "", networks: " 'resnet*'", keys: " epochs"}
+for listing, example in EXAMPLES.items():
     app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)
 
 

@@ -39,6 +39,8 @@ def test_every_command_of_the_design_is_there():
         "evaluate",
         "explain",
         "fit",
+        "init",
+        "keys",
         "methods",
         "metrics",
         "networks",
