@@ -87,9 +87,7 @@ class MemberConfig:
     def _problems(self) -> Iterator[str]:
         """Say what is wrong with the settings."""
         if not self.name or self.name.startswith(".") or not all(c.isalnum() or c in "_-." for c in self.name):
-            yield (
-                f"name of a member must be letters, digits and _-. only, as it names a folder: got {self.name!r}."
-            )
+            yield (f"name of a member must be letters, digits and _-. only, as it names a folder: got {self.name!r}.")
         if self.size < 16:
             yield f"size of member {self.name!r} must be at least 16 pixels: got {self.size}."
         if any(width < 1 for width in self.hidden):

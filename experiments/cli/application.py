@@ -4,11 +4,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import typer
 
+from experiments.cli.beginning import init
 from experiments.cli.checking import check
 from experiments.cli.data import describe, download, ingest, synthesize
 from experiments.cli.demonstration import demo
@@ -37,6 +39,7 @@ data.command(epilog="Example: labelstack data download train.json --out raw --dr
 data.command(epilog="Example: labelstack data ingest raw --annotations train.json --out photos")(ingest)
 data.command(epilog="Example: labelstack data describe recipe.toml --out description")(describe)
 app.command(epilog="Example: labelstack demo --predictions")(demo)
+app.command(epilog="Example: labelstack init photos labels.csv --out recipe.toml")(init)
 app.command(epilog="Example: labelstack train recipe.toml --out run")(train)
 app.command(epilog="Example: labelstack report run --out run-report --edges 100,1000")(report)
 app.command(
@@ -54,7 +57,14 @@ app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluat
 app.command(epilog="Example: labelstack explain run --images new-photos --top 3 --out explanation")(explain)
 app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
 app.add_typer(data, name="data")
-EXAMPLES = {methods: "", rules: "", optimizers: " --json", metrics: "", networks: " 'resnet*'", keys: " epochs"}
+EXAMPLES: dict[Callable[..., None], str] = {
+    methods: "",
+    rules: "",
+    optimizers: " --json",
+    metrics: "",
+    networks: " 'resnet*'",
+    keys: " epochs",
+}
 for listing, example in EXAMPLES.items():
     app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)
 

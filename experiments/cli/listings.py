@@ -125,7 +125,9 @@ def keys(
         if pattern.lower() in key.place
     ]
     if not rows:
-        raise ValueError(f"pattern must be part of a key of a recipe: {pattern!r} is in none; labelstack keys lists all.")
+        raise ValueError(
+            f"pattern must be part of a key of a recipe: {pattern!r} is in none; labelstack keys lists all."
+        )
     with session(as_json=as_json) as show:
         show.data(recipe_schema() if as_json else {})
         show.table(["key", "value", "default", "what it does"], rows)

@@ -110,10 +110,11 @@ def recipe_page() -> str:
         "",
         "<!-- Made by `python -m experiments.recipe.keys` from the dataclasses; do not edit. -->",
         "",
-        "A recipe is one TOML file. `labelstack init photos/ labels.csv` writes one for photos and labels of your own, with",
-        "comments; `labelstack keys` lists the keys below at the prompt, and `labelstack keys --json` writes them as a JSON",
-        "schema ([`recipe.schema.json`](recipe.schema.json)), by which editors check and complete. All that is wrong with a",
-        "recipe is told at once. Relative paths start from the recipe's folder; `~` and `$VARIABLES` are expanded.",
+        "A recipe is one TOML file. `labelstack init photos/ labels.csv` writes one for photos and labels of your own,",
+        "with comments; `labelstack keys` lists the keys below at the prompt, and `labelstack keys --json` writes them",
+        "as a JSON schema ([`recipe.schema.json`](recipe.schema.json)), by which editors check and complete. All",
+        "that is wrong with a recipe is told at once. Relative paths start from the recipe's folder; `~` and `$VARIABLES` are",
+        "expanded.",
     ]
     for table, heading in TABLES:
         keys = [key for key in list_keys() if key.table == table]
@@ -191,7 +192,8 @@ def read_parameters(kind: Any) -> dict[str, str]:
     """
     lines = (inspect.getdoc(kind) or "").splitlines()
     found: dict[str, list[str]] = {}
-    inside, here = False, []
+    inside = False
+    here: list[str] = []
     for place, line in enumerate(lines):
         follows = lines[place + 1] if place + 1 < len(lines) else ""
         if _SECTION.match(follows):

@@ -87,16 +87,12 @@ def _place_of(kind: Any, problem: "ErrorDetails") -> tuple[Any, ...]:
     place: tuple[Any, ...] = tuple(problem["loc"])
     if problem["type"] in UNKNOWN_KEY:
         return place
-    deepest = ()
+    deepest: tuple[Any, ...] = ()
     for length in range(1, len(place) + 1):
-        owner = type_at(kind, place[: length - 1])
-        table = dataclass_in(owner)
-        if table is not None and place[length - 1] in hints_of(table):
-            deepest = place[:length]
-        elif isinstance(place[length - 1], int) and dataclass_in(owner) is not None:
-            deepest = place[:length]
-        else:
+        owner, step = dataclass_in(type_at(kind, place[: length - 1])), place[length - 1]
+        if owner is None or not (isinstance(step, int) or step in hints_of(owner)):
             break
+        deepest = place[:length]
     return deepest
 
 

@@ -120,7 +120,7 @@ members = ["twice", "fourth"]
 n_folds = 1
 validation_fraction = 0.9
 """)
-    with pytest.raises(RecipeError, match="recipe.toml' has 21 problems:") as caught:
+    with pytest.raises(RecipeError, match=r"recipe\.toml' has 21 problems:") as caught:
         load_recipe(path)
     assert sorted(caught.value.problems) == sorted(
         [
