@@ -18,6 +18,7 @@ from experiments.live_progress import live_progress
 from experiments.reports.comparison_files import write_comparison
 from experiments.reports.evaluation import Evaluation, evaluate_ensemble
 from experiments.reports.result_manifest import result_folder
+from experiments.several_sets import are_sets, join_sets
 from stacking.comparison import Comparison
 from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
@@ -176,16 +177,19 @@ def compare(
     Parameters
     ----------
     scores : PredictionSet, or anything that `labelstack.load` takes
-        Out-of-fold scores.
+        Out-of-fold scores; or a list or mapping of several sets, stores and run folders, whose models are compared
+        together, named by their run where they are called alike.
     methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble, default="all"
         Names of `labelstack.list_methods()`, or named unfitted combiners or ensembles.
     truth : path, data frame or array, optional
         The truth, unless the scores carry it.
     holdout : PredictionSet, or what `labelstack.load` takes, optional
-        Other rows with their truth: methods are fitted on all of `scores` and scored there.
+        Other rows with their truth: methods are fitted on all of `scores` and scored there. For several sets, as many;
+        a run folder stands for its test split.
     **options : object
         As `stacking.compare` takes them: ``n_splits``, ``random_state``, ``n_bootstrap``, ``time_limit``, ``groups``,
-        ``image_rules``, ``rule``, ``metric``, ``fit_time_limit``, ``progress`` (by default a line in a notebook and a
+        ``image_rules``, ``rule``, ``rules``, ``ensembles``, ``metric``, ``fit_time_limit``,
+        ``progress`` (by default a line in a notebook and a
         bar at Python's prompt; None shows nothing).
 
     Returns
@@ -198,8 +202,8 @@ def compare(
     ValueError
         If the truth is missing, a method is unknown or an option out of range.
     """
-    held_out = None if holdout is None else as_scores(holdout)
-    given = as_scores(scores, truth)
+    held_out = None if holdout is None else join_sets(holdout, "test") if are_sets(holdout) else as_scores(holdout)
+    given = join_sets(scores) if truth is None and are_sets(scores) else as_scores(scores, truth)
     if "progress" in options:
         return compare_methods(given, methods, holdout=held_out, **options)
     with live_progress("comparing") as progress, report_progress(progress):

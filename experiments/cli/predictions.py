@@ -1,7 +1,7 @@
 """The commands about predictions: `pack`, `optimize` and `compare`."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -218,14 +218,63 @@ def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
     return costs
 
 
+def check_sets(given: GivenPredictions, more: Sequence[Path], holdout: Sequence[Path]) -> list[Path]:
+    """Return the sets of a comparison of several; raise where they cannot be that.
+
+    Parameters
+    ----------
+    given : GivenPredictions
+        The first.
+    more : sequence of Path
+        The others.
+    holdout : sequence of Path
+        Their held-out rows.
+
+    Returns
+    -------
+    list of Path
+        All of them; empty where there is one that is given by ``--model``.
+
+    Raises
+    ------
+    ValueError
+        If options that are about one set are given, or another number of holdouts than of sets.
+    """
+    if more and (given.model or given.truth or given.ids or given.labels or given.from_logits or given.logits_of):
+        raise ValueError(
+            "several runs or stores bring their own names, truth and probabilities: leave out --model, --truth, --ids, "
+            "--labels and the options of logits, or pack each set first."
+        )
+    if holdout and len(holdout) != 1 + len(more):
+        raise ValueError(f"give --holdout once per run or store: got {len(holdout)} for {1 + len(more)}.")
+    return [path for path in (given.predictions, *more) if path is not None]
+
+
 @takes_predictions
 def compare(
     *,
     out: OutFolder,
     holdout: Annotated[
-        Path | None, typer.Option(help="Fit on PREDICTIONS and score on these, instead of nested cross-validation.")
+        list[Path] | None,
+        typer.Option(
+            help="Fit on PREDICTIONS and score on these, instead of nested cross-validation. For several runs, once "
+            "per run, in their order."
+        ),
     ] = None,
     methods: Annotated[str, typer.Option(help="Names joined by commas, or all.")] = "all",
+    rules: Annotated[
+        str,
+        typer.Option(
+            help="Decision rules joined by commas (half, single, cyclic …), by which each method is scored once more."
+        ),
+    ] = "",
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FOLDER",
+            help="A saved ensemble, scored as it is, on rows that it was not fitted on. May be repeated.",
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Leave out all other members. May be repeated.")
     ] = None,
@@ -238,22 +287,30 @@ def compare(
     metric: Metric = "micro-f1",
     image_rules: GivenImageRules,
     given: GivenPredictions,
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(help="More runs or stores: their models join, on the rows and labels that all of them have."),
+    ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
+    """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report.
+
+    Several runs or stores are compared together: models of one name get that of their run before it.
+    """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, result_folder
+        from experiments.several_sets import have_the_same_rows, join_holdouts, join_sets
         from stacking.combiners.registry import method_kind
         from stacking.comparison import compare as compare_methods
+        from stacking.decision_rules import check_rule
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.metrics import find_metric, metric_name
         from stacking.metrics.named import DEFAULT_METRIC
-        from stacking.predictions import load_predictions
         from stacking.process.progress import report_progress
         from stacking.report import Column
         from stacking.report.writing import write_interval, write_score
@@ -264,22 +321,34 @@ def compare(
         for name in chosen if isinstance(chosen, list) else ():
             method_kind(name)  # unknown names before anything is read
         StackingEnsemble(rule=rule, metric=metric, time_limit=fit_time_limit).check_parameters()
-        rules = image_rules.read()
-        if holdout is not None and not holdout.exists():
-            raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
-        opened = given.open()
-        held_out = None if holdout is None else load_predictions(holdout)
+        by_rules = [name.strip() for name in rules.split(",") if name.strip()]
+        for name in by_rules:
+            check_rule(name)
+        limits = image_rules.read()
+        for path in holdout or ():
+            if not path.exists():
+                raise FileNotFoundError(f"--holdout must be a bundle, a store or a run: {path} does not exist.")
+        paths = check_sets(given, more or (), holdout or ())
+        opened = join_sets(paths) if more else given.open()
+        held_out = join_holdouts(holdout, paths) if holdout else None
+        saved = {name: StackingEnsemble.load(path) for name, path in map(split_model_option, ensemble or ())}
         if only:
             opened = opened.subset(models=only)
             held_out = None if held_out is None else held_out.subset(models=only)
         hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
         options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed, "rule": rule}
         options["metric"] = by
-        decided = {"image_rules": None if rules is None else rules.as_dict(), "fit_time_limit": fit_time_limit}
+        decided = {"image_rules": None if limits is None else limits.as_dict(), "fit_time_limit": fit_time_limit}
+        options |= {"rules": by_rules} if by_rules else {}
+        hashes |= {f"ensemble {name}": loaded.fingerprint for name, loaded in saved.items()}
         request = build_manifest("compare", hashes, {**options, **decided})
-        inputs = input_paths(holdout, *given.paths)
+        inputs = input_paths(*(holdout or ()), *(more or ()), *given.paths, ensemble)
         asked = [] if by == DEFAULT_METRIC else ["--metric", metric]
-        show.next("fit", *given.arguments, *asked, "--out", free_name("ensemble"))
+        if more and have_the_same_rows(paths):
+            added = [word for path in more for word in ("--add", path)]
+            show.next("pack", *given.arguments, *added, "--out", free_name("joined"))
+        elif not more:
+            show.next("fit", *given.arguments, *asked, "--out", free_name("ensemble"))
         with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "leaderboard.json"):
                 return
@@ -292,8 +361,10 @@ def compare(
                     n_splits=folds,
                     random_state=seed,
                     time_limit=time_limit,
-                    image_rules=rules,
+                    image_rules=limits,
                     rule=rule,
+                    rules=by_rules,
+                    ensembles=saved,
                     metric=metric,
                     fit_time_limit=fit_time_limit,
                 )

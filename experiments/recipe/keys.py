@@ -113,8 +113,8 @@ def recipe_page() -> str:
         "A recipe is one TOML file. `labelstack init photos/ labels.csv` writes one for photos and labels of your own,",
         "with comments; `labelstack keys` lists the keys below at the prompt, and `labelstack keys --json` writes them",
         "as a JSON schema ([`recipe.schema.json`](recipe.schema.json)), by which editors check and complete. All",
-        "that is wrong with a recipe is told at once. Relative paths start from the recipe's folder; `~` and `$VARIABLES` are",
-        "expanded.",
+        "that is wrong with a recipe is told at once. Relative paths start from the recipe's folder; `~` and",
+        "`$VARIABLES` are expanded.",
     ]
     for table, heading in TABLES:
         keys = [key for key in list_keys() if key.table == table]
