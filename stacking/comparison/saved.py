@@ -7,6 +7,7 @@ only be scored on rows that it was not fitted on; it knows which those are, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -104,5 +105,5 @@ def saved_candidates(
         if set(ensemble.labels_) != set(scored.labels):
             raise ValueError(f"ensemble {name!r} must have the predictions' labels, and has others; leave it out.")
         ensemble.check_names(scored.models, scored.labels)
-        candidates.append(Candidate(name, "saved", lambda one=ensemble: SavedEnsemble(one, scored.labels)))
+        candidates.append(Candidate(name, "saved", partial(SavedEnsemble, ensemble, scored.labels)))
     return candidates

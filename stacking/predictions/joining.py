@@ -60,7 +60,7 @@ def join_predictions(sets: Mapping[str, PredictionSet]) -> PredictionSet:
     _check_agreement(dict(zip(sets, parts, strict=True)))
     joined = align_predictions(parts, ids=ids, labels=labels)
     folds = [part.folds for part in parts]
-    if all(each is not None and np.array_equal(each, folds[0]) for each in folds):
+    if folds[0] is None or all(each is not None and bool((each == folds[0]).all()) for each in folds):
         return joined
     metadata: dict[str, Any] = {**joined.metadata(), "folds": None}
     return PredictionSet(joined.source, joined.ids, list(joined.models), list(joined.labels), **metadata)
