@@ -32,6 +32,7 @@ from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder, share_run_folder
 from base_models.runs.splits import RunData, prepare_run_data
 from base_models.runs.stores import assemble_stores
+from base_models.runs.trained_run import TrainedRun
 from base_models.training.distributed import Processes, join_processes
 from base_models.training.member import check_sizes, train_member
 from base_models.training.progress import Progress, TimeLeft, TrainingEvent
@@ -52,7 +53,7 @@ def run_training(
     recipe_folder: str | Path = ".",
     device: str = "auto",
     progress: Progress | None = None,
-) -> Path:
+) -> TrainedRun:
     """Train all members of a recipe and score held-out rows, or go on with what an earlier process began.
 
     Parameters
@@ -70,8 +71,9 @@ def run_training(
 
     Returns
     -------
-    pathlib.Path
-        The run folder, with the stores ``oof`` (all training rows, or the holdout, as the recipe's ``folds.scheme``
+    TrainedRun
+        The run folder, a path that knows its stores and histories. It holds the stores ``oof`` (all training rows, or
+        the holdout, as the recipe's ``folds.scheme``
         says) and, where the data has such splits, ``test`` and ``validation``.
 
     Raises
@@ -129,7 +131,7 @@ def run_training(
             processes.wait()
         finally:
             torch.set_num_threads(threads_before)
-    return out
+    return TrainedRun(out)
 
 
 def train_out_of_fold(

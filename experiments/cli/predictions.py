@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,8 +36,14 @@ from experiments.cli.options import (
     takes_predictions,
     warn_of_faults,
 )
-from experiments.cli.reporting import session
+from experiments.cli.reporting import Reporter, session
 
+if TYPE_CHECKING:
+    from experiments.weight_study import StudyPlan
+    from stacking.predictions import PredictionSet
+
+STUDY_SHARE = 0.7
+"""Rows that choose weights and thresholds in a study without a holdout; the others score them. A choice."""
 Add = Annotated[list[str] | None, typer.Option(metavar="[NAME=]FILE", help="Add this model. May be repeated.")]
 Drop = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this model out. May be repeated.")]
 
@@ -105,19 +111,25 @@ def optimize(
     *,
     out: OutFolder,
     optimizer: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             autocompletion=complete_optimizer,
-            help="greedy, hill-climbing, pso, slsqp or another that `labelstack optimizers` lists.",
+            metavar="NAME[:OPTION=VALUE,…]",
+            help="greedy (if none is given), hill-climbing, pso:n_iterations=2000, slsqp or another that `labelstack "
+            "optimizers` lists. May be repeated.",
         ),
-    ] = "greedy",
+    ] = None,
     objective: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="micro-f1-best (one threshold), micro-f1-half (.5), micro-f1-per-label, macro-f1, "
-            "mean-average-precision or log-loss."
+            help="micro-f1-best (one threshold; if none is given), micro-f1-half (.5), micro-f1-per-label, macro-f1, "
+            "mean-average-precision or log-loss. May be repeated."
         ),
-    ] = "micro-f1-best",
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Search from so many seeds, from --seed on.")] = 1,
+    holdout: Annotated[
+        Path | None, typer.Option(help="Score on these rows; searches of several kinds hold 30 % back otherwise.")
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -139,10 +151,15 @@ def optimize(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Search the weights of a vote; write weights.json, history.csv and history.svg."""
+    """Search the weights of a vote; write weights.json, history.csv and history.svg.
+
+    Several optimizers, objectives or seeds, or a holdout, make a study: every vote is scored on rows that chose neither
+    its weights nor its threshold, and a report shows scores, costs and courses.
+    """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.weight_search import search_weights
+        from experiments.weight_study import StudyPlan, split_optimizer
         from stacking.metrics import find_metric
         from stacking.process.progress import report_progress
         from stacking.report import Column
@@ -156,8 +173,19 @@ def optimize(
             "member_costs": split_member_costs(member_cost),
             "max_cost": max_cost,
         }
-        sought = objective if metric is None else find_metric(metric).name
-        search: dict[str, Any] = {"optimizer": optimizer, "mean": mean, "random_state": seed}
+        optimizers, objectives = optimizer or ["greedy"], objective or ["micro-f1-best"]
+        if seeds > 1 or holdout is not None or len(optimizers) > 1 or len(objectives) > 1:
+            asked = objectives if metric is None or objective else [metric]
+            plan = StudyPlan(
+                optimizers, asked, range(seed, seed + seeds), mean, metric or "micro-f1",
+                {key: value for key, value in limits.items() if value is not None},
+            )  # fmt: skip
+            run_study(plan, opened, given, holdout, out, overwrite, show)
+            return
+        sought = objectives[0] if metric is None else find_metric(metric).name
+        kind, own = split_optimizer(optimizers[0])
+        search: dict[str, Any] = {"optimizer": kind, "mean": mean, "random_state": seed}
+        search |= {"optimizer_options": own} if own else {}
         options = {**search, "objective": sought, "limits": limits}
         request = build_manifest("optimize", {"predictions": opened.fingerprint}, options)
         inputs = given.paths
@@ -168,7 +196,7 @@ def optimize(
             warn_of_faults(opened, given, show)
             with show.progress("searching") as progress, report_progress(progress):
                 found = search_weights(
-                    opened, output, objective=objective if metric is None else metric, limits=limits, **search
+                    opened, output, objective=objectives[0] if metric is None else metric, limits=limits, **search
                 )
         show.data({"out": out, **json.loads((out / "weights.json").read_text())})
         weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
@@ -178,6 +206,72 @@ def optimize(
             score = f"{find_metric(metric).title} {write_score(found['in_sample_score'])}, {score}"
         show.result(f"{score}, on the rows that chose the weights ({found['n_evaluations']:,} evaluations)")
         show.result(f"weights: {out / 'weights.json'}")
+
+
+def run_study(
+    plan: "StudyPlan",
+    opened: "PredictionSet",
+    given: GivenPredictions,
+    holdout: Path | None,
+    out: Path,
+    overwrite: bool,
+    show: Reporter,
+) -> None:
+    """Search weights in several ways, score them on held-out rows, and write the report.
+
+    Parameters
+    ----------
+    plan : StudyPlan
+        What is searched.
+    opened : PredictionSet
+        The predictions.
+    given : GivenPredictions
+        How they were given.
+    holdout : Path or None
+        Other rows; without them a part of the predictions is held back.
+    out : Path
+        The result folder.
+    overwrite : bool
+        Whether an earlier result is replaced.
+    show : Reporter
+        Of the command.
+    """
+    from dataclasses import asdict
+
+    from experiments.reports.result_manifest import build_manifest, result_folder
+    from experiments.row_split import hold_back
+    from experiments.several_sets import store_of
+    from experiments.weight_study import study_weights
+    from stacking.predictions import load_predictions
+    from stacking.process.progress import report_progress
+    from stacking.report import Column
+    from stacking.report.writing import write_interval
+
+    plan.check()
+    other = None if holdout is None else load_predictions(store_of(holdout, "test"))
+    fitting, held_out = hold_back(opened, STUDY_SHARE) if other is None else (opened, other)
+    hashes = {"predictions": opened.fingerprint, "holdout": "" if other is None else other.fingerprint}
+    request = build_manifest("optimize", hashes, {**asdict(plan), "seeds": list(plan.seeds)})
+    show.next("compare", *given.arguments, "--out", free_name("comparison"))
+    inputs = input_paths(holdout, *given.paths)
+    with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
+        if is_there(output, show, "study.json"):
+            return
+        warn_of_faults(opened, given, show)
+        with show.progress("searching") as progress, report_progress(progress):
+            found = study_weights(fitting, held_out, plan)
+        found.write(output, request)
+    show.data({"out": out, **found.as_dict()})
+    show.table(
+        ["optimizer", "objective", Column(found.metric.title, "score"), Column("to the mean", "gain"),
+         Column("95 % interval", "interval"), Column("CPU time", "seconds")],
+        [[row.optimizer, row.objective, row.score, row.gain, write_interval(row.gain_low, row.gain_high, signed=True),
+          row.cpu_seconds] for row in found.rows],
+    )  # fmt: skip
+    for (name, sought), reason in found.failures.items():
+        show.note(f"not searched: {name} for {sought}: {reason}")
+    show.result(f"scored on {found.n_held_out:,} rows that chose neither weights nor threshold")
+    show.result(f"report: {out / 'report.html'}")
 
 
 def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
