@@ -368,6 +368,10 @@ def check_groups(values: npt.ArrayLike, n_samples: int, *, name: str = "groups")
     return np.array([_group_text(value, name) for value in cells], dtype=np.str_)
 
 
+def _is_collection(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str | bytes)
+
+
 def _group_text(value: Any, name: str) -> str:
     """Return the text of one group; empty where it is blank."""
     if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
@@ -376,9 +380,11 @@ def _group_text(value: Any, name: str) -> str:
         if not float(value).is_integer():
             raise TypeError(f"{name} must be integers, text or dates: got {value!r}.")
         value = int(value)
-    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+    # A plain object's text is its address: each row would be a group of its own, unasked.
+    nameless = isinstance(value, complex | np.complexfloating) or str(value) == object.__repr__(value)
+    if nameless or _is_collection(value):
         raise TypeError(f"{name} must be integers, text or dates: got {value!r}, a {type(value).__name__}.")
-    text = str(value)
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     return "" if text.strip() in _MISSING else text
 
 

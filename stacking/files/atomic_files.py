@@ -33,6 +33,7 @@ except ImportError:  # not a POSIX system
 
 _TEMP_NAME = re.compile(r"\.tmp-[0-9a-f]{16}")
 LOCK_NAME = ".lock"
+_PROBE = "probe"  # what `check_writable` creates and removes; a name of its own, so that it is swept alone
 SPARE_BYTES = 2**20
 """Kept free next to what is written, for manifests, journals and folders; a disk with less counts as full. A choice."""
 SECONDS_BETWEEN_TRIES = 0.5
@@ -441,7 +442,8 @@ def check_writable(folder: str | os.PathLike[str], n_bytes: int = 0) -> None:
         raise NotADirectoryError(
             errno.ENOTDIR, "the output must be a folder: this is a file, choose another", str(place)
         )
-    probe = temporary_path(place)
+    sweep_stale_temps(place, _PROBE)  # of a run that was killed at this very place
+    probe = temporary_path(place, _PROBE)
     try:
         create_file(probe).close()
     except OSError as error:

@@ -111,6 +111,11 @@ def read_array(values: Any, name: str) -> NamedArray:
     if isinstance(values, np.ma.MaskedArray):
         return _read_masked(values)
     if isinstance(values, list | tuple) and holds_named(values):
+        if any(isinstance(value, Mapping) for value in values):
+            raise TypeError(
+                f"{name} must be one array or one data frame: got a {type(values).__name__} of mappings; make a data "
+                "frame of them first (pandas.DataFrame)."
+            )
         raise TypeError(
             f"{name} must be one array or one data frame: got a {type(values).__name__} of objects with names or masks "
             "of their own; join them first (pandas.concat, numpy.ma.stack)."

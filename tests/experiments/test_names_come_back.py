@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from experiments.labeling.label_table import LabelTarget, check_run, ids_in_orde
 from experiments.labeling.submission import choose_label_texts, write_labels_csv
 from stacking import PredictionSet, StackingEnsemble, load_predictions, save_predictions
 from stacking.ensemble.seen_samples import find_seen, hash_ids
+from stacking.files.atomic_files import OutputRefusedError
 from stacking.files.csv_cells import to_csv
 from stacking.predictions import align_predictions
 
@@ -213,3 +215,25 @@ def test_a_run_of_other_members_is_refused_before_photos_are_scored(with_ids, mo
     names = RunNames(("a", "b", "c"), ("blue", "green"), None)
     with pytest.raises(ValueError, match="predictions must hold every fitted label: 'long sleeve' is missing"):
         check_run(ensemble, tmp_path)
+
+
+def _label(ensemble, samples, target):
+    manifest = {"command": "predict", "method": ensemble.method}
+    if not target.holds(manifest):
+        label_samples(ensemble, samples, target, manifest)
+    return target.scores_out.read_bytes()
+
+
+def test_a_labeling_killed_between_its_names_is_finished_by_the_same_command(with_ids, tmp_path):
+    """The manifest has its new name, the table of scores still the old one: it is ours by what it was to replace."""
+    earlier, later = (StackingEnsemble(method).fit(with_ids) for method in ("mean", "geometric"))
+    target = LabelTarget(tmp_path / "s.csv", tmp_path / "scores.csv")
+    again = replace(target, overwrite=True)
+    old, new = _label(earlier, with_ids, target), _label(later, with_ids, again)
+    assert new != old
+    target.scores_out.write_bytes(old)  # as a kill before the last renaming leaves it
+    assert _label(later, with_ids, again) == new
+    target.scores_out.write_bytes(b"the user's own")
+    with pytest.raises(OutputRefusedError, match=r"scores\.csv is no file that labelstack wrote"):
+        _label(later, with_ids, again)
+    assert target.scores_out.read_bytes() == b"the user's own"

@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
+import labelstack
 from experiments.reports.evaluation import evaluate_ensemble
 from experiments.row_split import hold_back
 from stacking import StackingEnsemble, StackingMultilabelClassifier, compare, tune_thresholds
@@ -477,9 +478,19 @@ def test_dates_are_groups(dates):
     assert given.with_groups(dates).truth.groups.tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, {1, 2}, (1, 2)], ids=["dict", "set", "tuple"])
-def test_a_collection_is_no_group(value):
+@pytest.mark.parametrize("value", [{"a": 1}, {1, 2}, (1, 2), object(), 1j], ids=lambda value: type(value).__name__)
+def test_what_has_no_text_is_no_group(value):
     groups = np.empty(3, dtype=object)
     groups[:] = ["a", value, "b"]
-    with pytest.raises(TypeError, match=r"groups must be integers, text or dates: got .*, a (dict|set|tuple)"):
+    kind = type(value).__name__
+    with pytest.raises(TypeError, match=rf"groups must be integers, text or dates: got .*, a {kind}\."):
         check_groups(groups, 3)
+
+
+def test_bytes_are_the_group_of_their_text():
+    assert check_groups(["ä".encode(), "ä", b""], 3).tolist() == ["ä", "ä", ""]
+
+
+def test_a_list_of_mappings_is_told_what_to_do():
+    with pytest.raises(TypeError, match=r"groups must be .* got a list of mappings; make a data frame of them first"):
+        labelstack.load(np.full((1, 3, 1), 0.5), truth=[[0], [1], [0]], groups=[{}, {}, {}])

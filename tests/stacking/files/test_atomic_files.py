@@ -243,6 +243,15 @@ def test_stale_files_are_swept_by_the_name_that_they_were_to_have(tmp_path):
     assert list(tmp_path.iterdir()) == stale[1:]
 
 
+def test_the_probe_of_a_run_that_was_killed_is_swept_by_the_next(tmp_path, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(atomic_files.Path, "unlink", lambda *_, **__: None)
+        atomic_files.check_writable(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    atomic_files.check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_stale_folders_are_swept_and_links_to_others_stay(tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
