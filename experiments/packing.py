@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.row_split import hold_back
+from experiments.several_sets import store_of
 from stacking.files.output_rules import check_folder, check_not_input
 from stacking.predictions import (
     PredictionSet,
@@ -28,7 +29,8 @@ class PackingPlan:
     Attributes
     ----------
     added : mapping of str to Path
-        Name and file of each model to add.
+        Name and file of each model to add, or of a store, bundle or run of several, whose models get the name before
+        theirs where it is not the file's own, or where they are called like others.
     added_from_logits : bool or collection of str, default=False
         Whether the files of `added` hold logits, or the names of those that do.
     dropped : tuple of str
@@ -120,12 +122,34 @@ def _load_added(predictions: PredictionSet, plan: PackingPlan) -> PredictionSet 
     """Load the models to add, aligned with what is there."""
     if not plan.added:
         return None
-    return load_predictions(
-        models=list(plan.added.items()),
-        ids=predictions.ids,
-        labels=LabelList(predictions.labels, predictions.label_ids),
-        from_logits=plan.added_from_logits,
-    )
+    labels = LabelList(predictions.labels, predictions.label_ids)
+    several, files, taken = [], [], set(predictions.models) - set(plan.dropped)
+    for name, given in plan.added.items():
+        path = store_of(given)
+        opened = load_predictions(path, from_logits=plan.added_from_logits is True) if _may_hold_several(path) else None
+        if opened is None or opened.n_models == 1:
+            files.append((name, path))
+            taken.add(name)
+        else:
+            several.append(_renamed(opened, name, taken, is_given=name != given.stem))
+            taken.update(several[-1].models)
+    if files:
+        one_each = load_predictions(
+            models=files, ids=predictions.ids, labels=labels, from_logits=plan.added_from_logits
+        )
+        several.append(one_each)
+    return align_predictions(several, ids=predictions.ids, labels=predictions.labels)
+
+
+def _may_hold_several(path: Path) -> bool:
+    """Tell whether a path is a store or a bundle."""
+    return is_store(path) or path.suffix.lower() == ".npz"
+
+
+def _renamed(opened: PredictionSet, name: str, taken: Collection[str], *, is_given: bool) -> PredictionSet:
+    """Put the name of a set before its models, where it was given, and else before those whose names are taken."""
+    models = [f"{name}/{model}" if is_given or model in taken else model for model in opened.models]
+    return PredictionSet(opened.source, opened.ids, models, opened.labels, **opened.metadata())
 
 
 def _check_new(predictions: PredictionSet, added: PredictionSet) -> None:

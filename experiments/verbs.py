@@ -18,6 +18,10 @@ from experiments.live_progress import live_progress
 from experiments.reports.comparison_files import write_comparison
 from experiments.reports.evaluation import Evaluation, evaluate_ensemble
 from experiments.reports.result_manifest import result_folder
+from experiments.row_split import hold_back
+from experiments.several_sets import are_sets, join_sets
+from experiments.weight_study import StudyPlan, WeightStudy
+from experiments.weight_study import study_weights as search_and_score
 from stacking.comparison import Comparison
 from stacking.comparison import compare as compare_methods
 from stacking.decision_rules import ImageRules
@@ -181,16 +185,19 @@ def compare(
     Parameters
     ----------
     scores : PredictionSet, or anything that `labelstack.load` takes
-        Out-of-fold scores.
+        Out-of-fold scores; or a list or mapping of several sets, stores and run folders, whose models are compared
+        together, named by their run where they are called alike.
     methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble, default="all"
         Names of `labelstack.list_methods()`, or named unfitted combiners or ensembles.
     truth : path, data frame or array, optional
         The truth, unless the scores carry it.
     holdout : PredictionSet, or what `labelstack.load` takes, optional
-        Other rows with their truth: methods are fitted on all of `scores` and scored there.
+        Other rows with their truth: methods are fitted on all of `scores` and scored there. For several sets, as many;
+        a run folder stands for its test split.
     **options : object
         As `stacking.compare` takes them: ``n_splits``, ``random_state``, ``n_bootstrap``, ``time_limit``, ``groups``,
-        ``image_rules``, ``rule``, ``metric``, ``fit_time_limit``, ``progress`` (by default a line in a notebook and a
+        ``image_rules``, ``rule``, ``rules``, ``ensembles``, ``metric``, ``fit_time_limit``,
+        ``progress`` (by default a line in a notebook and a
         bar at Python's prompt; None shows nothing).
 
     Returns
@@ -203,12 +210,86 @@ def compare(
     ValueError
         If the truth is missing, a method is unknown or an option out of range.
     """
-    held_out = None if holdout is None else as_scores(holdout)
-    given = as_scores(scores, truth)
+    held_out = None if holdout is None else join_sets(holdout, "test") if are_sets(holdout) else as_scores(holdout)
+    given = join_sets(scores) if truth is None and are_sets(scores) else as_scores(scores, truth)
     if "progress" in options:
         return compare_methods(given, methods, holdout=held_out, **options)
     with live_progress("comparing") as progress, report_progress(progress):
         return compare_methods(given, methods, holdout=held_out, **options)
+
+
+def split(
+    scores: Any, share: float, *, truth: Truth = None, random_state: int = 0
+) -> tuple[PredictionSet, PredictionSet]:
+    """Part the rows in two, labels evenly and no group split: one part to fit on, one to hold back.
+
+    Parameters
+    ----------
+    scores : PredictionSet, or anything that `labelstack.load` takes
+        With the truth, and with groups where rows belong together.
+    share : float
+        Share of the rows in the first part, between 0 and 1, both excluded.
+    truth : path, data frame or array, optional
+        The truth, unless the scores carry it.
+    random_state : int, default=0
+        Seed of the deal.
+
+    Returns
+    -------
+    first, rest : PredictionSet
+        About `share` of the rows, and the others.
+
+    Raises
+    ------
+    ValueError
+        If the share is out of range, the truth is missing, or there are too few rows or groups.
+    """
+    return hold_back(as_scores(scores, truth), share, random_state=random_state)
+
+
+def study_weights(
+    scores: Any,
+    optimizers: Sequence[str],
+    *,
+    truth: Truth = None,
+    holdout: Any = None,
+    objectives: Sequence[str] = ("micro-f1-best",),
+    seeds: int | Sequence[int] = 1,
+    **options: Any,
+) -> WeightStudy:
+    """Search weights of a vote with several optimizers, objectives and seeds, and score them on held-out rows.
+
+    Parameters
+    ----------
+    scores : PredictionSet, or anything that `labelstack.load` takes
+        Out-of-fold scores.
+    optimizers : sequence of str
+        Names of `optimizers.list_optimizers`, with options after a colon: ``"pso:n_iterations=2000"``.
+    truth : path, data frame or array, optional
+        The truth, unless the scores carry it.
+    holdout : PredictionSet, or what `labelstack.load` takes, optional
+        Rows to score on; by default 30 % of `scores` are held back, groups whole.
+    objectives : sequence of str, default=("micro-f1-best",)
+        What the weights are searched for.
+    seeds : int or sequence of int, default=1
+        Number of seeds, or the seeds.
+    **options : object
+        As `experiments.weight_study.StudyPlan` takes them: ``mean``, ``metric``, ``limits``, ``n_bootstrap``.
+
+    Returns
+    -------
+    WeightStudy
+        ``.rows`` with means over the seeds, ``.runs``, ``.plot()``, ``.report()``.
+
+    Raises
+    ------
+    ValueError
+        If a name or option is unknown, or a truth is missing.
+    """
+    given = as_scores(scores, truth)
+    fitting, held_out = hold_back(given, 0.7) if holdout is None else (given, as_scores(holdout))
+    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    return search_and_score(fitting, held_out, StudyPlan(optimizers, objectives, list(chosen), **options))
 
 
 def predict(

@@ -21,7 +21,7 @@ SCORING_COST = 0.1
 """Usual time of scoring and writing beside that of a search of some seconds; for the time left only."""
 
 
-def search_weights(
+def search_weights(  # noqa: PLR0913 - all but the first two are keyword-only and go into one vote
     predictions: "PredictionSet",
     folder: "str | Path | OutputFolder",
     *,
@@ -29,6 +29,7 @@ def search_weights(
     objective: str = "micro-f1-best",
     mean: str = "arithmetic",
     random_state: int = 0,
+    optimizer_options: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Search weights and write ``weights.json``, ``history.csv``, ``history.svg`` and, last, ``manifest.json``.
@@ -47,6 +48,8 @@ def search_weights(
         How scores are averaged: arithmetic or geometric.
     random_state : int, default=0
         Seed of the search.
+    optimizer_options : mapping, optional
+        Options of the optimizer, such as ``{"n_iterations": 2000}``.
     limits : mapping, optional
         More parameters of `WeightedVoting`: `start`, `max_members`, `member_costs`, `max_cost`.
 
@@ -78,6 +81,7 @@ def search_weights(
         "mean": mean,
         "random_state": random_state,
     }
+    options |= {"optimizer_options": dict(optimizer_options)} if optimizer_options else {}
     options |= limits or {}
     with claimed(folder, "optimize") as output, steps({"searching": 1.0, "scoring": SCORING_COST}) as begin:
         begin("searching")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from experiments.publishing.exporting import export
     from experiments.reports.evaluation import Evaluation
-    from experiments.verbs import check, compare, evaluate, fit, load_ensemble, predict, report
+    from experiments.verbs import check, compare, evaluate, fit, load_ensemble, predict, report, split, study_weights
     from stacking.combiners.meta_learners.trees.per_label_lightgbm import PerLabelStacker
     from stacking.combiners.registry import list_methods
     from stacking.combiners.voting import SoftVoting, WeightedVoting
@@ -56,6 +56,8 @@ __all__ = [
     "predict",
     "report",
     "save_predictions",
+    "split",
+    "study_weights",
     "tune_thresholds",
 ]
 
@@ -82,6 +84,8 @@ _HOMES = {
     "predict": "experiments.verbs",
     "report": "experiments.verbs",
     "save_predictions": "stacking.predictions",
+    "split": "experiments.verbs",
+    "study_weights": "experiments.verbs",
     "tune_thresholds": "stacking.decision_rules",
 }
 

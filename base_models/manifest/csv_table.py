@@ -18,7 +18,7 @@ from base_models.recipe.data import DataConfig
 from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.label_tables import LIST_COLUMNS, LabelTable, read_label_table
-from stacking.predictions.forms.tables import read_columns, read_header_row, read_texts
+from stacking.predictions.forms.tables import HeldFrame, read_columns, read_header_row, read_texts
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ _TELLING = ("group", "groups", "split", "splits")
 """Columns that say which photos belong together; where nobody maps them, somebody has forgotten to."""
 
 
-def read_csv_table(path: Path, config: DataConfig, labels: LabelList | None = None) -> AnnotationTable:
+def read_csv_table(path: Path | HeldFrame, config: DataConfig, labels: LabelList | None = None) -> AnnotationTable:
     """Read a table of annotations.
 
     Parameters
     ----------
-    path : Path
-        A CSV, TSV or Parquet file with a header.
+    path : Path or HeldFrame
+        A CSV, TSV or Parquet file with a header, or a frame.
     config : DataConfig
         Names of the columns and the separator of labels.
     labels : LabelList, optional
@@ -50,7 +50,7 @@ def read_csv_table(path: Path, config: DataConfig, labels: LabelList | None = No
         If the file is missing or no table, a mapped column is absent, a row is short, a split is unknown, a cell is not
         annotated, or the labels could be read in several ways.
     """
-    id_column = _find_id_column(path, config, labels)
+    id_column = find_photo_column(path, config, labels)
     extra_columns = [column for column in (config.group_column, config.split_column) if column is not None]
     read = read_label_table(
         path,
@@ -109,13 +109,33 @@ def read_row_names(
         If the file is missing or no table, or has no such column.
     """
     config = DataConfig("folder", "", id_column=id_column, labels_column=labels_column)
-    column = _find_id_column(path, config, None)
+    column = find_photo_column(path, config, None)
     paths = [normalize_path(value) for value in read_texts(path, [column], names_in=(column,))[column]]
     return name_photos(paths), paths
 
 
-def _find_id_column(path: Path, config: DataConfig, labels: LabelList | None) -> str:
-    """Find the column of ids, and check that the other columns that the recipe maps are there."""
+def find_photo_column(path: Path | HeldFrame, config: DataConfig, labels: LabelList | None) -> str:
+    """Find the column of ids, and check that the other columns that the recipe maps are there.
+
+    Parameters
+    ----------
+    path : Path or HeldFrame
+        The table.
+    config : DataConfig
+        Names of columns.
+    labels : LabelList or None
+        The labels, where they are known.
+
+    Returns
+    -------
+    str
+        The column of file names or ids.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file or column.
+    """
     if not path.is_file():
         raise ValueError(
             f"data.annotations must name a table: got {str(path)!r}, which does not exist; correct the path."
@@ -138,7 +158,7 @@ def _find_id_column(path: Path, config: DataConfig, labels: LabelList | None) ->
     return find_id_column(header, labels.keys if labels is not None else ())
 
 
-def _labels_of_rows(read: LabelTable, path: Path) -> Sequence[Sequence[str]]:
+def _labels_of_rows(read: LabelTable, path: Path | HeldFrame) -> Sequence[Sequence[str]]:
     """Give the labels of every row; a photo must be annotated for all of them."""
     if read.numbers is None:
         _refuse_unknown(read, path)
@@ -156,7 +176,7 @@ def _labels_of_rows(read: LabelTable, path: Path) -> Sequence[Sequence[str]]:
     return [names[row == 1].tolist() for row in values]
 
 
-def _refuse_unknown(read: LabelTable, path: Path) -> None:
+def _refuse_unknown(read: LabelTable, path: Path | HeldFrame) -> None:
     """Refuse a long table that says of some photos only whether they have a label."""
     if read.absent is None or read.keys is None:
         return

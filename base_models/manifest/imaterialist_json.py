@@ -19,7 +19,7 @@ _LABEL_KEYS = ("labelId", "label_id", "labels")
 
 
 def read_imaterialist_json(
-    path: Path, *, split: str = "train", prefix: str = ""
+    path: Path, *, split: str = "train", prefix: str = "", data: Any = None
 ) -> tuple[AnnotationTable, tuple[str, ...]]:
     """Read one contest file.
 
@@ -31,6 +31,8 @@ def read_imaterialist_json(
         The split that its photos belong to.
     prefix : str, default=""
         Put before every photo id.
+    data : object, optional
+        The file's content, if it was parsed before.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def read_imaterialist_json(
         If the file is missing or no such JSON, repeats a key, holds NaN or Infinity, holds no annotations, annotates an
         image that it does not list, or lists or annotates an image twice.
     """
-    data = _load_strictly(path)
+    data = load_json(path) if data is None else data
     if not isinstance(data, dict) or not isinstance(data.get("annotations"), list) or not data["annotations"]:
         raise ValueError(
             f"{path.name} must hold an object with a list 'annotations': got none; photos without labels are for "
@@ -99,7 +101,7 @@ def read_photo_urls(path: Path) -> list[tuple[str, str]]:
         If the file is missing or no such JSON, lists no image, or an image has no id, an unsafe id, the id of another,
         or no url.
     """
-    data = _load_strictly(path)
+    data = load_json(path)
     images = data.get("images") if isinstance(data, dict) else None
     if not isinstance(images, list) or not images:
         raise ValueError(f"{path.name} must hold a list 'images' with ids and urls: got none; give the contest's file.")
@@ -130,8 +132,24 @@ def _listed_images(images: Any, path: Path, prefix: str) -> list[str]:
     return ids
 
 
-def _load_strictly(path: Path) -> Any:
-    """Parse JSON; refuse repeated keys and constants that JSON does not have."""
+def load_json(path: Path) -> Any:
+    """Parse JSON; refuse repeated keys and constants that JSON does not have.
+
+    Parameters
+    ----------
+    path : Path
+        The file, UTF-8, with or without a byte order mark.
+
+    Returns
+    -------
+    object
+        Its content.
+
+    Raises
+    ------
+    ValueError
+        If it is missing or no such JSON.
+    """
     try:
         return load_strictly(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -18,6 +18,7 @@ from base_models.manifest.annotations import AnnotationTable, list_some
 from base_models.manifest.csv_table import read_csv_table
 from base_models.manifest.folder import FolderPhotos, list_folder_photos, scan_folder
 from base_models.manifest.imaterialist_json import read_imaterialist_json
+from base_models.manifest.json_table import JSON_SUFFIXES, frame_of_json, is_contest_form, load_any_json
 from base_models.manifest.manifest import Manifest
 from base_models.manifest.photo_names import match_photos, name_photos, normalize_path
 from base_models.manifest.tar_shards import TarPhotos, list_tar_photos, scan_tar_shards
@@ -123,10 +124,15 @@ def _resolve(path: str, folder: Path) -> Path:
 def _read_annotations(
     config: DataConfig, folder: Path, root: Path, labels: LabelList | None
 ) -> tuple[AnnotationTable, tuple[str, ...]]:
-    """Read the table, or one contest file per split."""
+    """Read the table or plain JSON, or one contest file per split."""
     path = _resolve(config.annotations, folder) if config.annotations else root / "annotations.csv"
-    if config.format != "imaterialist-json" and path.suffix.lower() != ".json":
-        return read_csv_table(path, config, labels), ()
+    data = None
+    if config.format != "imaterialist-json":
+        if path.suffix.lower() not in JSON_SUFFIXES:
+            return read_csv_table(path, config, labels), ()
+        data = load_any_json(path)
+        if not is_contest_form(data):
+            return read_csv_table(frame_of_json(data, path), config, labels), ()
     files = {"train": path}
     if config.validation_annotations:
         files["validation"] = _resolve(config.validation_annotations, folder)
@@ -135,7 +141,8 @@ def _read_annotations(
     table = AnnotationTable(" + ".join(file.name for file in files.values()))
     unannotated: tuple[str, ...] = ()
     for split, file in files.items():
-        read, without = read_imaterialist_json(file, split=split, prefix=f"{split}-" if config.split_folders else "")
+        prefix = f"{split}-" if config.split_folders else ""
+        read, without = read_imaterialist_json(file, split=split, prefix=prefix, data=data if file == path else None)
         table.extend(read)
         unannotated += without
     return table, unannotated

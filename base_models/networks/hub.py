@@ -64,3 +64,39 @@ def offline_where_unreachable() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def has_weights(network: str, timeout: float = 5.0) -> bool:
+    """Tell whether the hub's weights of a network can be had: they were fetched before, or the hub gives them now.
+
+    Parameters
+    ----------
+    network : str
+        A name of timm's.
+    timeout : float
+        Seconds to wait for the hub; see `hub_is_reachable`.
+
+    Returns
+    -------
+    bool
+        False too where timm knows no weights of this network.
+    """
+    import timm
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    settings = timm.get_pretrained_cfg(network)
+    if settings is None or not settings.hf_hub_id:
+        return False
+    names = ("model.safetensors", "pytorch_model.bin")
+    if any(isinstance(try_to_load_from_cache(settings.hf_hub_id, name), str) for name in names):
+        return True
+    if not hub_is_reachable(timeout):
+        return False
+    for name in names:
+        try:  # through a proxy only the file itself tells
+            get_hf_file_metadata(hf_hub_url(settings.hf_hub_id, name), timeout=timeout)
+        except Exception as error:  # the client's errors come from many libraries
+            logger.debug("%s of %s cannot be had: %s", name, settings.hf_hub_id, error)
+        else:
+            return True
+    return False

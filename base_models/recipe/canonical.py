@@ -101,9 +101,9 @@ def to_toml(recipe: Mapping[str, Any]) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    """Write one value; strings as JSON does, which TOML reads alike."""
+    """Write one value; strings as JSON does, which TOML reads alike but for what lies outside 16 bits and DEL."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_toml_value(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(inner) for inner in value) + "]"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -6,8 +6,11 @@ One frozen dataclass, filled from the ``[data]`` table of a recipe and read by
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from base_models.recipe.problems import refuse
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,15 @@ class DataConfig:
     Parameters
     ----------
     format : {"imaterialist-json", "csv", "folder", "tar"}
-        ``imaterialist-json``: contest files, photos in a folder. ``csv``: a table, photos in a folder. ``folder``: a
-        folder that holds its photos and its table (``annotations.csv`` unless named). ``tar``: photos in plain tar
-        shards, annotations as a table or as contest JSON, by suffix.
+        ``imaterialist-json``: contest files, photos in a folder. ``csv``: a table or plain JSON, photos in a folder.
+        ``folder``: a folder that holds its photos and its table (``annotations.csv`` unless named). ``tar``: photos in
+        plain tar shards, annotations as a table or as contest JSON, by suffix.
     root : str
         The folder that holds the photos, searched with its sub-folders, or the folder of tar shards.
     annotations : str, default=""
-        The annotation file; in JSON form it holds the training split. Required except for ``folder``.
+        The annotation file: a CSV, TSV, Parquet or Feather table, JSON records or JSON lines with the same columns, an
+        object with the labels of each photo, or a contest file, which holds the training split. Required except for
+        ``folder``.
     validation_annotations : str, optional
         JSON form only: the file of the validation split.
     test_annotations : str, optional
@@ -81,15 +86,15 @@ class DataConfig:
     min_label_count: int = 0
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        """Say what is wrong with the settings."""
         if self.format not in ("imaterialist-json", "csv", "folder", "tar"):
-            raise ValueError(f"data.format must be 'imaterialist-json', 'csv', 'folder' or 'tar': got {self.format!r}.")
+            yield f"data.format must be 'imaterialist-json', 'csv', 'folder' or 'tar': got {self.format!r}."
         if self.n_train is not None and self.n_train < 1:
-            raise ValueError(f"data.n_train must be at least 1 or absent: got {self.n_train}; correct the recipe.")
+            yield f"data.n_train must be at least 1 or absent: got {self.n_train}; correct the recipe."
         if self.min_label_count < 0:
-            raise ValueError(
-                f"data.min_label_count must be at least 0: got {self.min_label_count}; correct the recipe."
-            )
+            yield (f"data.min_label_count must be at least 0: got {self.min_label_count}; correct the recipe.")
         if not self.annotations and self.format != "folder":
-            raise ValueError(
-                f"data.annotations must name the annotation file of format {self.format!r}: got nothing; add it."
-            )
+            yield (f"data.annotations must name the annotation file of format {self.format!r}: got nothing; add it.")

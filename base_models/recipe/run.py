@@ -1,6 +1,6 @@
 """What a whole training run is: its data, members, folds and seed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -8,6 +8,7 @@ from base_models.recipe.canonical import NEUTRAL
 from base_models.recipe.data import DataConfig
 from base_models.recipe.folds import FoldConfig
 from base_models.recipe.member import MemberConfig
+from base_models.recipe.problems import refuse
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,22 @@ class TrainingRun:
     features_gib: float = field(default=20.0, metadata=NEUTRAL)
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        """Say what is wrong with the settings."""
         if not self.members:
-            raise ValueError("members must hold at least one member: got none.")
+            yield "members must hold at least one member: got none."
         if self.n_workers < -1:
-            raise ValueError(f"n_workers must be -1, for what suits the device, or a number: got {self.n_workers}.")
+            yield f"n_workers must be -1, for what suits the device, or a number: got {self.n_workers}."
         names = [member.name for member in self.members] + [member.name for member in self.derived]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"members must have different names: {', '.join(map(repr, twice))} occurs more than once.")
+            yield f"members must have different names: {', '.join(map(repr, twice))} occurs more than once."
         for derived in self.derived:
             unknown = sorted(set(derived.members) - {member.name for member in self.members})
             if unknown or not derived.members:
-                raise ValueError(
+                yield (
                     f"derived member {derived.name!r} must name trained members: got "
                     f"{', '.join(map(repr, unknown)) or 'none'}."
                 )
@@ -127,7 +132,7 @@ def merge_training_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(defaults, Mapping) and isinstance(merged.get("members"), list):
         merged["members"] = [
             {**member, **_joined_heads(member), "training": {**defaults, **member.get("training", {})}}
-            if isinstance(member, Mapping)
+            if isinstance(member, Mapping) and isinstance(member.get("training", {}), Mapping)
             else member
             for member in merged["members"]
         ]

@@ -6,11 +6,12 @@ Every setting that a later version adds has a neutral default, so that the recip
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from base_models.recipe.canonical import NEUTRAL
+from base_models.recipe.problems import refuse
 
 RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("be at least 1", lambda value: value >= 1, ("epochs", "batch_size", "cycle_factor")),
@@ -207,36 +208,38 @@ class TrainingConfig:
     sync_batch_norm: bool = False
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        """Say what is wrong with the settings."""
         for words, holds, names in RANGES:
             for name in names:
                 if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {words}: got {getattr(self, name)}.")
+                    yield f"{name} must {words}: got {getattr(self, name)}."
         if self.max_zoom and not 1 <= self.max_zoom < math.inf:
-            raise ValueError(f"max_zoom must be at least 1, or 0 for the usual zoom: got {self.max_zoom}.")
+            yield f"max_zoom must be at least 1, or 0 for the usual zoom: got {self.max_zoom}."
         if self.train_count and self.train_share < 1:
-            raise ValueError(
-                "train_count must be 0 where train_share says how many rows are used: drop one of the two."
-            )
+            yield "train_count must be 0 where train_share says how many rows are used: drop one of the two."
         if not all(0 < share <= 1 for share in self.shares):
-            raise ValueError(f"shares must hold values in (0, 1]: got {list(self.shares)}.")
+            yield f"shares must hold values in (0, 1]: got {list(self.shares)}."
         if self.shares and self.sampling_alpha < 1:
-            raise ValueError("shares must be empty where rows are drawn by label frequency: drop it or sampling_alpha.")
+            yield "shares must be empty where rows are drawn by label frequency: drop it or sampling_alpha."
         if self.cuda_graphs is True and self.precision == "float16":
-            raise ValueError(
+            yield (
                 "cuda_graphs must be false with precision 'float16', whose scale changes from step to step: got true; "
                 "drop one of the two, or take 'bfloat16'."
             )
-        self._check_loss()
+        yield from self._problems_of_loss()
 
-    def _check_loss(self) -> None:
-        """Refuse settings that the loss cannot use."""
+    def _problems_of_loss(self) -> Iterator[str]:
+        """Say which settings the loss cannot use."""
         if self.class_weights != "none" and self.loss in UNWEIGHTED_LOSSES:
-            raise ValueError(
+            yield (
                 f"class_weights must be 'none' with loss {self.loss!r}, which weighs labels itself: got "
                 f"{self.class_weights!r}; drop one of the two."
             )
         if self.mixup and self.loss in RANKING_LOSSES:
-            raise ValueError(
+            yield (
                 f"mixup must be 0 with loss {self.loss!r}, which takes no shares of a label: got {self.mixup}; drop "
                 "one of the two."
             )

@@ -35,6 +35,7 @@ from base_models.runs.photo_packs import pack_for_run
 from base_models.runs.side_by_side import train_side_by_side
 from base_models.runs.splits import RunData, prepare_run_data
 from base_models.runs.stores import assemble_stores
+from base_models.runs.trained_run import TrainedRun
 from base_models.runs.training_failed import TrainingFailedError
 from base_models.training.distributed import Processes, join_processes
 from base_models.training.member import check_sizes, train_member
@@ -53,7 +54,7 @@ def run_training(
     device: str = "auto",
     progress: Progress | None = None,
     n_processes: int = 1,
-) -> Path:
+) -> TrainedRun:
     """Train all members of a recipe and score held-out rows, or go on with what an earlier process began.
 
     Parameters
@@ -74,8 +75,9 @@ def run_training(
 
     Returns
     -------
-    pathlib.Path
-        The run folder, with the stores ``oof`` (all training rows, or the holdout, as the recipe's ``folds.scheme``
+    TrainedRun
+        The run folder, a path that knows its stores and histories. It holds the stores ``oof`` (all training rows, or
+        the holdout, as the recipe's ``folds.scheme``
         says) and, where the data has such splits, ``test`` and ``validation``.
 
     Raises
@@ -129,7 +131,7 @@ def run_training(
             processes.wait()
         finally:
             torch.set_num_threads(threads_before)
-    return out
+    return TrainedRun(out)
 
 
 def _train_in_turn(

@@ -4,18 +4,20 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import typer
 
+from experiments.cli.beginning import init
 from experiments.cli.checking import check
 from experiments.cli.data import describe, download, ingest, pack_photos, synthesize
 from experiments.cli.demonstration import demo
 from experiments.cli.ensembles import evaluate, fit, predict
 from experiments.cli.exporting import export, push
 from experiments.cli.failures import GuardedGroup
-from experiments.cli.listings import methods, metrics, networks, optimizers, rules
+from experiments.cli.listings import keys, methods, metrics, networks, optimizers, rules
 from experiments.cli.members import ablation, doctor, explain, report, train
 from experiments.cli.predictions import compare, optimize, pack
 from experiments.cli.recipes import recipes
@@ -43,6 +45,7 @@ data.command(
 )(pack_photos)
 data.command(epilog="Example: labelstack data describe recipe.toml --out description")(describe)
 app.command(epilog="Example: labelstack demo --predictions")(demo)
+app.command(epilog="Example: labelstack init photos labels.csv --out recipe.toml")(init)
 app.command(epilog="Example: labelstack train recipe.toml --out run")(train)
 app.command(epilog="Example: labelstack report run --out run-report --edges 100,1000")(report)
 app.command(
@@ -64,7 +67,15 @@ app.command(epilog="Example: labelstack suspects predictions.npz --out suspects"
 app.command(epilog="Example: labelstack doctor --recipe recipe.toml")(doctor)
 app.command(epilog="Example: labelstack recipes seeds/004 --out recipe.toml")(recipes)
 app.add_typer(data, name="data")
-for listing, example in ((methods, ""), (rules, ""), (optimizers, " --json"), (metrics, ""), (networks, " 'resnet*'")):
+EXAMPLES: dict[Callable[..., None], str] = {
+    methods: "",
+    rules: "",
+    optimizers: " --json",
+    metrics: "",
+    networks: " 'resnet*'",
+    keys: " epochs",
+}
+for listing, example in EXAMPLES.items():
     app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)
 
 

@@ -31,7 +31,8 @@ from experiments.cli.options import (
 from experiments.cli.reporting import Reporter, session
 
 if TYPE_CHECKING:
-    from experiments.label_table import PhotoScoring
+    from experiments.labeling.label_table import LabelCounts, PhotoScoring
+    from experiments.labeling.sample_sheet import SampleSheet
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.predictions import PredictionSet
     from stacking.report import Cell
@@ -63,7 +64,7 @@ def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
         raise ValueError("give either --thresholds or --rematch, not both: each says where to decide.")
 
 
-def check_photo_options(images: Path | None, work: Path | None, packed: Path | None) -> None:
+def check_work_options(images: Path | None, work: Path | None, packed: Path | None) -> None:
     """Raise where options for photos are given without photos, or a folder cannot be worked in.
 
     Parameters
@@ -202,6 +203,70 @@ def _best_first(scores: dict[str, float]) -> list[list["Cell"]]:
     return [[name, scores[name]] for name in sorted(scores, key=lambda name: -scores[name])]
 
 
+def _say_filling(show: Reporter, sheet: "SampleSheet | None", counts: "LabelCounts") -> None:
+    """Say how many rows a contest's file has, and what was filled."""
+    if sheet is not None:
+        for note in counts.filling.notes(len(sheet.ids)):
+            show.result(note)
+        show.result(f"{len(sheet.ids):,} rows with the ids that are asked for, each once")
+
+
+def check_photo_options(run: Path | None, images: Path | None, given: GivenPredictions) -> None:
+    """Raise unless photos come with their run, and instead of predictions.
+
+    Parameters
+    ----------
+    run, images : Path or None
+        What was given to ``--run`` and ``--images``.
+    given : GivenPredictions
+        Predictions.
+
+    Raises
+    ------
+    ValueError
+        If one of the two is missing, or there are predictions too.
+    """
+    if (run is None) != (images is None):
+        raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
+    if run is not None and (given.predictions is not None or given.model):
+        raise ValueError("give either predictions or --run with --images, not both.")
+
+
+def choose_sheet(csv_format: str, like: Path | None, given: GivenPredictions) -> tuple[Path | None, GivenPredictions]:
+    """Find the ids that a submission is to have.
+
+    Parameters
+    ----------
+    csv_format : str
+        What was given to ``--format``.
+    like : Path or None
+        What was given to ``--like``.
+    given : GivenPredictions
+        With ``--ids``, which a submission takes for the ids that it is to have; matrices without names need it for
+        their rows as well.
+
+    Returns
+    -------
+    wanted : Path or None
+        The sample file or list of ids.
+    given : GivenPredictions
+        The predictions, to be opened with the ids that they have.
+
+    Raises
+    ------
+    ValueError
+        If ``--like`` is given for another form.
+    """
+    if csv_format != "submission":
+        if like is not None:
+            raise ValueError("--like is for --format submission: add it, or leave --like out.")
+        return None, given
+    nameless = any(value.lower().endswith(".npy") for value in given.model or ())
+    if like is None and not nameless:
+        like, given = given.ids, replace(given, ids=None)
+    return like, given
+
+
 @partial(takes_predictions, without=["truth"])
 def predict(
     *,
@@ -213,8 +278,16 @@ def predict(
         Path | None, typer.Option(help="Also write the scores: .npz (a bundle), .csv, .parquet or .feather.")
     ] = None,
     csv_format: Annotated[
-        str, typer.Option("--format", help="labels (id,labels joined by |) or submission (the contest's form).")
+        str,
+        typer.Option("--format", help="labels (id,labels joined by |) or submission (the contest's form, see --like)."),
     ] = "labels",
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --format submission: the contest's sample file, whose ids, order and header are kept; columns "
+            "that are labels get probabilities. Or a list of ids, as --ids."
+        ),
+    ] = None,
     without: Without = None,
     rematch: Annotated[
         str,
@@ -259,7 +332,7 @@ def predict(
 ) -> None:
     """Label samples with a saved ensemble, from predictions or from new photos."""
     with session(quiet, verbose=verbose, as_json=as_json) as show:
-        from experiments.label_table import (
+        from experiments.labeling.label_table import (
             LabelTarget,
             PhotoScoring,
             check_run,
@@ -269,15 +342,17 @@ def predict(
             label_samples,
             own_work_folder,
         )
+        from experiments.labeling.sample_sheet import read_sheet
+        from experiments.labeling.submission import choose_label_texts
         from experiments.reports.result_manifest import build_manifest, hash_files
-        from experiments.submission import choose_label_texts
         from stacking.decision_rules.threshold_file import read_thresholds
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.files.atomic_files import sha256_file
         from stacking.files.output_folder import hash_request
 
-        inputs = input_paths(ensemble, run, images, thresholds, *given.paths)
-        check_photo_options(images, work, packed)
+        inputs = input_paths(ensemble, run, images, thresholds, like, *given.paths)
+        check_work_options(images, work, packed)
+        wanted, given = choose_sheet(csv_format, like, given)
         target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs)
         target.check()
         left_out = tuple(without or ())
@@ -288,21 +363,20 @@ def predict(
             loaded.check_rematch()
         if thresholds is not None:
             loaded.thresholds_ = read_thresholds(thresholds, loaded.labels_)
-        if (run is None) != (images is None):
-            raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
+        check_photo_options(run, images, given)
         label_ids = label_ids_of(loaded.labels_, given.labels) or loaded.label_ids_
         if run is not None and images is not None:
-            if given.predictions is not None or given.model:
-                raise ValueError("give either predictions or --run with --images, not both.")
-            of_run = check_run(loaded, run, left_out)
-            texts = choose_label_texts(loaded.labels_, label_ids or of_run, csv_format)
+            label_ids = label_ids or check_run(loaded, run, left_out)
             hashes = {"run": sha256_file(run / "manifest.json"), "images": hash_request(hash_files(images))}
         else:
             opened = given.open()
             loaded.check_names(opened.models, opened.labels, without=left_out)
             label_ids = label_ids or ids_in_order(loaded.labels_, opened.labels, opened.label_ids)
-            texts = choose_label_texts(loaded.labels_, label_ids, csv_format)
             hashes = {"predictions": opened.fingerprint}
+        sheet = None if wanted is None else read_sheet(wanted, loaded.labels_, label_ids)
+        is_list = sheet is None or sheet.places is None
+        texts = choose_label_texts(loaded.labels_, label_ids, csv_format) if is_list else tuple(loaded.labels_)
+        hashes |= {} if wanted is None else {"like": sha256_file(wanted)}
         manifest = build_manifest(
             "predict",
             {"ensemble": loaded.fingerprint, **hashes},  # the thresholds are part of the fingerprint
@@ -319,11 +393,14 @@ def predict(
             own_work = own_work_folder(out, images) if work is None else None
             scoring = PhotoScoring(run, images, None, work or own_work, packed, device, workers)
             opened, left_out = _score_new_photos(loaded, scoring, left_out, show)
-        target = replace(target, texts=texts)
+        target = replace(target, texts=texts, sheet=sheet)
         counts = label_samples(loaded, opened, target, manifest, without=left_out, rematch=rematch)
         if own_work is not None:
             clear_work_of(own_work)
-        show.data({"out": out, "scores_out": scores_out, **vars(counts)})
+        said = {"n_samples": counts.n_samples, "labels_per_sample": counts.labels_per_sample}
+        filled = {} if sheet is None else {"n_rows": len(sheet.ids), **vars(counts.filling)}
+        show.data({"out": out, "scores_out": scores_out, **said, **filled})
+        _say_filling(show, sheet, counts)
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:
             show.result(f"scores: {scores_out}")
@@ -333,7 +410,7 @@ def _score_new_photos(
     ensemble: "StackingEnsemble", scoring: "PhotoScoring", without: tuple[str, ...], show: Reporter
 ) -> "tuple[PredictionSet, tuple[str, ...]]":
     """Score photos by the members that have a say; also return those that were not asked."""
-    from experiments.label_table import score_images
+    from experiments.labeling.label_table import score_images
 
     needed = ensemble.members_needed(without=without)
     if idle := [name for name in ensemble.models_ if name not in needed and name not in without]:

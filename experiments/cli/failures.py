@@ -53,7 +53,7 @@ def bad_input_sentence(error: BaseException) -> str | None:
     Returns
     -------
     str or None
-        One line without traceback, or None for an internal failure.
+        One line without traceback, one more for each of a recipe's problems, or None for an internal failure.
     """
     if isinstance(error, ModuleNotFoundError) and error.name:
         extra = EXTRA_OF.get(error.name.partition(".")[0])
@@ -66,7 +66,8 @@ def bad_input_sentence(error: BaseException) -> str | None:
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}." if error.filename is not None else f"{reason}."
     if isinstance(error, ValueError | TypeError | OSError | ImportError) and _is_our_statement(error):
-        return " ".join(str(error).split())
+        lines = str(error).splitlines() if getattr(error, "problems", ()) else [str(error)]  # a line for each problem
+        return "\n  ".join(" ".join(line.split()) for line in lines)
     return None
 
 

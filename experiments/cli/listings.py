@@ -1,4 +1,4 @@
-"""The commands `methods`, `rules`, `optimizers`, `metrics` and `networks`: what may be chosen, from the registries."""
+"""The commands `methods`, `rules`, `optimizers`, `metrics`, `networks` and `keys`: what may be chosen."""
 
 import importlib.util
 import inspect
@@ -110,6 +110,28 @@ def networks(
         _show(show, "networks", ["network", "what it is"], rows)
         show.note(f"{told}; all need the extra 'train'")
         show.next("train", "RECIPE.toml", "--out", "run")
+
+
+def keys(
+    pattern: Annotated[str, typer.Argument(help="Part of a key's name, table included, such as data or epochs.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Write all keys as a JSON schema, for editors.")] = False,
+) -> None:
+    """List the keys that a recipe may hold; as JSON they are a schema by which editors check and complete."""
+    from experiments.recipe.keys import list_keys, recipe_schema
+
+    rows: list[list[Cell]] = [
+        [key.place, key.type, "must be given" if key.is_required else key.default, key.meaning]
+        for key in list_keys()
+        if pattern.lower() in key.place
+    ]
+    if not rows:
+        raise ValueError(
+            f"pattern must be part of a key of a recipe: {pattern!r} is in none; labelstack keys lists all."
+        )
+    with session(as_json=as_json) as show:
+        show.data(recipe_schema() if as_json else {})
+        show.table(["key", "value", "default", "what it does"], rows)
+        show.next("init", "PHOTOS", "LABELS.csv")
 
 
 def _show(

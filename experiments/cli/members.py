@@ -22,8 +22,15 @@ from experiments.cli.reporting import session
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="TOML file with the data and the members.")],
+    recipe: Annotated[Path, typer.Argument(help="TOML file with the data and the members, or a folder of photos.")],
     out: Annotated[Path, typer.Option(help="Run folder; the same command resumes an unfinished run.")],
+    labels: Annotated[
+        Path | None,
+        typer.Argument(help="Labels of the photos in that folder: trains what labelstack init would write."),
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="With photos and labels: how long the training may take here; 2 if not given.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     gpus: Annotated[
         int | None, typer.Option(min=1, help="GPUs that train folds side by side, each with a process of its own.")
@@ -40,12 +47,17 @@ def train(
 
     with session(quiet or not is_first_process(), verbose=verbose and is_first_process()) as show:
         from base_models import run_training
+        from experiments.cli.beginning import begin_run
         from experiments.publishing.run_card import write_run_card
         from experiments.publishing.tracking import track_result, track_training, tracking
         from experiments.recipe import load_recipe
 
         n_processes = _count_processes(gpus, processes, device)
-        run, folder = load_recipe(recipe), recipe.resolve().parent
+        if labels is None:
+            _refuse_other_inputs(recipe, hours)
+            run, folder = load_recipe(recipe), recipe.resolve().parent
+        else:
+            run, folder = begin_run(recipe, labels, out, 2.0 if hours is None else hours, device, show), Path()
         where = "cuda" if gpus else device
         with show.training() as progress, tracking(log if is_first_process() else None, out) as tracker:
             heard = progress if tracker is None else track_training(tracker, out, progress)
@@ -63,6 +75,17 @@ def train(
         if (out / "test").is_dir():
             show.result(f"test predictions: {out / 'test'}")
         show.next("report", out, "--out", free_name(f"{out.name}-report"))
+
+
+def _refuse_other_inputs(recipe: Path, hours: float | None) -> None:
+    """Refuse photos without labels, and a time limit for a recipe."""
+    if recipe.is_dir():
+        raise ValueError(
+            f"train takes a recipe, or photos and their labels: got the folder {str(recipe)!r} alone; add the file of "
+            "labels, as in labelstack train photos/ labels.csv --out run."
+        )
+    if hours is not None:
+        raise ValueError("--hours is for photos and labels: a recipe says itself what is trained; leave it out.")
 
 
 def _count_processes(gpus: int | None, processes: int | None, device: str) -> int:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 Predictions = Annotated[
     Path | None,
-    typer.Argument(help="A bundle (.npz) or a store (folder). Leave it out to give one --model per model."),
+    typer.Argument(
+        help="A bundle (.npz), a store (folder) or a run (its out-of-fold scores). Leave it out to give one --model "
+        "per model."
+    ),
 ]
 Truth = Annotated[
     Path | None,
@@ -336,6 +339,9 @@ def open_predictions(
         raise ValueError(f"give one path of predictions or --model files, not both: got {str(path)!r} and --model.")
     if path is None and not models:
         raise ValueError("predictions are missing: give a bundle (.npz), a store (folder), or --model once per model.")
+    from experiments.several_sets import store_of
+
+    path = None if path is None else store_of(path)
     named = [split_model_option(value) for value in models or ()]
     names = [name for name, _ in named]
     for name in names:

@@ -1,9 +1,9 @@
 """The commands about predictions: `pack`, `optimize` and `compare`."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,8 +37,14 @@ from experiments.cli.options import (
     takes_predictions,
     warn_of_faults,
 )
-from experiments.cli.reporting import session
+from experiments.cli.reporting import Reporter, session
 
+if TYPE_CHECKING:
+    from experiments.weight_study import StudyPlan
+    from stacking.predictions import PredictionSet
+
+STUDY_SHARE = 0.7
+"""Rows that choose weights and thresholds in a study without a holdout; the others score them. A choice."""
 Add = Annotated[list[str] | None, typer.Option(metavar="[NAME=]FILE", help="Add this model. May be repeated.")]
 Drop = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this model out. May be repeated.")]
 
@@ -106,19 +112,25 @@ def optimize(
     *,
     out: OutFolder,
     optimizer: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             autocompletion=complete_optimizer,
-            help="greedy, hill-climbing, pso, slsqp or another that `labelstack optimizers` lists.",
+            metavar="NAME[:OPTION=VALUE,…]",
+            help="greedy (if none is given), hill-climbing, pso:n_iterations=2000, slsqp or another that `labelstack "
+            "optimizers` lists. May be repeated.",
         ),
-    ] = "greedy",
+    ] = None,
     objective: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="micro-f1-best (one threshold), micro-f1-half (.5), micro-f1-per-label, macro-f1, "
-            "mean-average-precision or log-loss."
+            help="micro-f1-best (one threshold; if none is given), micro-f1-half (.5), micro-f1-per-label, macro-f1, "
+            "mean-average-precision or log-loss. May be repeated."
         ),
-    ] = "micro-f1-best",
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Search from so many seeds, from --seed on.")] = 1,
+    holdout: Annotated[
+        Path | None, typer.Option(help="Score on these rows; searches of several kinds hold 30 % back otherwise.")
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -133,10 +145,6 @@ def optimize(
         list[str] | None, typer.Option(metavar="NAME=COST", help="What a member costs, any unit. Once per member.")
     ] = None,
     max_cost: Annotated[float | None, typer.Option(help="Most that members with weight may cost together.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=NUMBER", help="An option of the optimizer, such as n_iterations=2000. Once each."),
-    ] = None,
     given: GivenPredictions,
     overwrite: Overwrite = False,
     seed: Seed = 0,
@@ -144,10 +152,15 @@ def optimize(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Search the weights of a vote; write weights.json, history.csv and history.svg."""
+    """Search the weights of a vote; write weights.json, history.csv and history.svg.
+
+    Several optimizers, objectives or seeds, or a holdout, make a study: every vote is scored on rows that chose neither
+    its weights nor its threshold, and a report shows scores, costs and courses.
+    """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.weight_search import search_weights
+        from experiments.weight_study import StudyPlan, split_optimizer
         from stacking.metrics import find_metric
         from stacking.process.progress import report_progress
         from stacking.report import Column
@@ -161,10 +174,19 @@ def optimize(
             "member_costs": split_member_costs(member_cost),
             "max_cost": max_cost,
         }
-        own = split_optimizer_options(option, optimizer)
-        limits |= {"optimizer_options": own} if own else {}
-        sought = objective if metric is None else find_metric(metric).name
-        search: dict[str, Any] = {"optimizer": optimizer, "mean": mean, "random_state": seed}
+        optimizers, objectives = optimizer or ["greedy"], objective or ["micro-f1-best"]
+        if seeds > 1 or holdout is not None or len(optimizers) > 1 or len(objectives) > 1:
+            asked = objectives if metric is None or objective else [metric]
+            plan = StudyPlan(
+                optimizers, asked, range(seed, seed + seeds), mean, metric or "micro-f1",
+                {key: value for key, value in limits.items() if value is not None},
+            )  # fmt: skip
+            run_study(plan, opened, given, holdout, out, overwrite, show)
+            return
+        sought = objectives[0] if metric is None else find_metric(metric).name
+        kind, own = split_optimizer(optimizers[0])
+        search: dict[str, Any] = {"optimizer": kind, "mean": mean, "random_state": seed}
+        search |= {"optimizer_options": own} if own else {}
         options = {**search, "objective": sought, "limits": limits}
         request = build_manifest("optimize", {"predictions": opened.fingerprint}, options)
         inputs = given.paths
@@ -175,7 +197,7 @@ def optimize(
             warn_of_faults(opened, given, show)
             with show.progress("searching") as progress, report_progress(progress):
                 found = search_weights(
-                    opened, output, objective=objective if metric is None else metric, limits=limits, **search
+                    opened, output, objective=objectives[0] if metric is None else metric, limits=limits, **search
                 )
         show.data({"out": out, **json.loads((out / "weights.json").read_text())})
         weights = sorted(zip(found["models"], found["weights"], strict=True), key=lambda pair: -pair[1])
@@ -187,54 +209,70 @@ def optimize(
         show.result(f"weights: {out / 'weights.json'}")
 
 
-def split_optimizer_options(values: list[str] | None, optimizer: str) -> dict[str, int | float]:
-    """Read ``NAME=NUMBER`` options of an optimizer.
+def run_study(
+    plan: "StudyPlan",
+    opened: "PredictionSet",
+    given: GivenPredictions,
+    holdout: Path | None,
+    out: Path,
+    overwrite: bool,
+    show: Reporter,
+) -> None:
+    """Search weights in several ways, score them on held-out rows, and write the report.
 
     Parameters
     ----------
-    values : list of str or None
-        What was given to ``--option``.
-    optimizer : str
-        Whose they are.
-
-    Returns
-    -------
-    dict of str to int or float
-        Number by name, of the kind that its default has.
-
-    Raises
-    ------
-    ValueError
-        If a value has another form, the optimizer has no such option, or a name is given twice.
-
-    Examples
-    --------
-    >>> split_optimizer_options(["n_iterations=2000"], "hill-climbing")
-    {'n_iterations': 2000}
+    plan : StudyPlan
+        What is searched.
+    opened : PredictionSet
+        The predictions.
+    given : GivenPredictions
+        How they were given.
+    holdout : Path or None
+        Other rows; without them a part of the predictions is held back.
+    out : Path
+        The result folder.
+    overwrite : bool
+        Whether an earlier result is replaced.
+    show : Reporter
+        Of the command.
     """
-    from optimizers.registry import did_you_mean, list_optimizer_options
+    from dataclasses import asdict
 
-    known = list_optimizer_options(optimizer) if values else {}
-    found: dict[str, int | float] = {}
-    for value in values or []:
-        name, _, text = value.partition("=")
-        if name not in known:
-            raise ValueError(
-                f"--option must name an option of {optimizer} ({', '.join(known) or 'it has none'}): got {value!r}."
-                f"{did_you_mean(name, list(known))}"
-            )
-        kind = int if isinstance(known[name], int) and not isinstance(known[name], bool) else float
-        try:
-            number = kind(text)
-        except ValueError as error:
-            kinds = "a whole number" if kind is int else "a number"
-            raise ValueError(
-                f"--option must give {name} {kinds}, as in {name}={known[name]}: got {value!r}."
-            ) from error
-        if name in found:
-            raise ValueError(f"--option must name each option once: got {name!r} twice.")
-        found[name] = number
-    return found
+    from experiments.reports.result_manifest import build_manifest, result_folder
+    from experiments.row_split import hold_back
+    from experiments.several_sets import store_of
+    from experiments.weight_study import study_weights
+    from stacking.predictions import load_predictions
+    from stacking.process.progress import report_progress
+    from stacking.report import Column
+    from stacking.report.writing import write_interval
+
+    plan.check()
+    other = None if holdout is None else load_predictions(store_of(holdout, "test"))
+    fitting, held_out = hold_back(opened, STUDY_SHARE) if other is None else (opened, other)
+    hashes = {"predictions": opened.fingerprint, "holdout": "" if other is None else other.fingerprint}
+    request = build_manifest("optimize", hashes, {**asdict(plan), "seeds": list(plan.seeds)})
+    show.next("compare", *given.arguments, "--out", free_name("comparison"))
+    inputs = input_paths(holdout, *given.paths)
+    with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
+        if is_there(output, show, "study.json"):
+            return
+        warn_of_faults(opened, given, show)
+        with show.progress("searching") as progress, report_progress(progress):
+            found = study_weights(fitting, held_out, plan)
+        found.write(output, request)
+    show.data({"out": out, **found.as_dict()})
+    show.table(
+        ["optimizer", "objective", Column(found.metric.title, "score"), Column("to the mean", "gain"),
+         Column("95 % interval", "interval"), Column("CPU time", "seconds")],
+        [[row.optimizer, row.objective, row.score, row.gain, write_interval(row.gain_low, row.gain_high, signed=True),
+          row.cpu_seconds] for row in found.rows],
+    )  # fmt: skip
+    for (name, sought), reason in found.failures.items():
+        show.note(f"not searched: {name} for {sought}: {reason}")
+    show.result(f"scored on {found.n_held_out:,} rows that chose neither weights nor threshold")
+    show.result(f"report: {out / 'report.html'}")
 
 
 def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
@@ -275,14 +313,77 @@ def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
     return costs
 
 
+def check_sets(given: GivenPredictions, more: Sequence[Path], holdout: Sequence[Path]) -> list[Path]:
+    """Return the sets of a comparison of several; raise where they cannot be that.
+
+    Parameters
+    ----------
+    given : GivenPredictions
+        The first.
+    more : sequence of Path
+        The others.
+    holdout : sequence of Path
+        Their held-out rows.
+
+    Returns
+    -------
+    list of Path
+        All of them; empty where there is one that is given by ``--model``.
+
+    Raises
+    ------
+    ValueError
+        If options that are about one set are given, or another number of holdouts than of sets.
+    """
+    if more and (given.model or given.truth or given.ids or given.labels or given.from_logits or given.logits_of):
+        raise ValueError(
+            "several runs or stores bring their own names, truth and probabilities: leave out --model, --truth, --ids, "
+            "--labels and the options of logits, or pack each set first."
+        )
+    if holdout and len(holdout) != 1 + len(more):
+        raise ValueError(f"give --holdout once per run or store: got {len(holdout)} for {1 + len(more)}.")
+    return [path for path in (given.predictions, *more) if path is not None]
+
+
+def _check_before_reading(methods: Sequence[str], rules: Sequence[str], holdout: Sequence[Path]) -> None:
+    """Raise for names and files that are not there, before anything is read."""
+    from stacking.combiners.registry import method_kind
+    from stacking.decision_rules import check_rule
+
+    for name in methods:
+        method_kind(name)
+    for name in rules:
+        check_rule(name)
+    for path in holdout:
+        if not path.exists():
+            raise FileNotFoundError(f"--holdout must be a bundle, a store or a run: {path} does not exist.")
+
+
 @takes_predictions
 def compare(
     *,
     out: OutFolder,
     holdout: Annotated[
-        Path | None, typer.Option(help="Fit on PREDICTIONS and score on these, instead of nested cross-validation.")
+        list[Path] | None,
+        typer.Option(
+            help="Fit on PREDICTIONS and score on these, instead of nested cross-validation. For several runs, once "
+            "per run, in their order."
+        ),
     ] = None,
     methods: Annotated[str, typer.Option(help="Names joined by commas, or all.")] = "all",
+    rules: Annotated[
+        str,
+        typer.Option(
+            help="Decision rules joined by commas (half, single, cyclic …), by which each method is scored once more."
+        ),
+    ] = "",
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FOLDER",
+            help="A saved ensemble, scored as it is, on rows that it was not fitted on. May be repeated.",
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Leave out all other members. May be repeated.")
     ] = None,
@@ -296,23 +397,29 @@ def compare(
     image_rules: GivenImageRules,
     given: GivenPredictions,
     log: Log = None,
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(help="More runs or stores: their models join, on the rows and labels that all of them have."),
+    ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report."""
+    """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report.
+
+    Several runs or stores are compared together: models of one name get that of their run before it.
+    """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.publishing.tracking import track_result, tracking
         from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, result_folder
-        from stacking.combiners.registry import method_kind
+        from experiments.several_sets import have_the_same_rows, join_holdouts, join_sets
         from stacking.comparison import compare as compare_methods
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.metrics import find_metric, metric_name
         from stacking.metrics.named import DEFAULT_METRIC
-        from stacking.predictions import load_predictions
         from stacking.process.progress import report_progress
         from stacking.report import Column
         from stacking.report.writing import write_interval, write_score
@@ -320,25 +427,31 @@ def compare(
         check_out_folder(out)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
         by = metric_name(find_metric(metric))
-        for name in chosen if isinstance(chosen, list) else ():
-            method_kind(name)  # unknown names before anything is read
+        by_rules = [name.strip() for name in rules.split(",") if name.strip()]
+        _check_before_reading(() if isinstance(chosen, str) else chosen, by_rules, holdout or ())
         StackingEnsemble(rule=rule, metric=metric, time_limit=fit_time_limit).check_parameters()
-        rules = image_rules.read()
-        if holdout is not None and not holdout.exists():
-            raise FileNotFoundError(f"--holdout must be a bundle or a store: {holdout} does not exist.")
-        opened = given.open()
-        held_out = None if holdout is None else load_predictions(holdout)
+        limits = image_rules.read()
+        paths = check_sets(given, more or (), holdout or ())
+        opened = join_sets(paths) if more else given.open()
+        held_out = join_holdouts(holdout, paths) if holdout else None
+        saved = {name: StackingEnsemble.load(path) for name, path in map(split_model_option, ensemble or ())}
         if only:
             opened = opened.subset(models=only)
             held_out = None if held_out is None else held_out.subset(models=only)
         hashes = {"predictions": opened.fingerprint, "holdout": held_out.fingerprint if held_out else ""}
         options = {"methods": chosen, "folds": folds, "time_limit": time_limit, "seed": seed, "rule": rule}
         options["metric"] = by
-        decided = {"image_rules": None if rules is None else rules.as_dict(), "fit_time_limit": fit_time_limit}
+        decided = {"image_rules": None if limits is None else limits.as_dict(), "fit_time_limit": fit_time_limit}
+        options |= {"rules": by_rules} if by_rules else {}
+        hashes |= {f"ensemble {name}": loaded.fingerprint for name, loaded in saved.items()}
         request = build_manifest("compare", hashes, {**options, **decided})
-        inputs = input_paths(holdout, *given.paths)
+        inputs = input_paths(*(holdout or ()), *(more or ()), *given.paths, ensemble)
         asked = [] if by == DEFAULT_METRIC else ["--metric", metric]
-        show.next("fit", *given.arguments, *asked, "--out", free_name("ensemble"))
+        if more and have_the_same_rows(paths):
+            added = [word for path in more for word in ("--add", path)]
+            show.next("pack", *given.arguments, *added, "--out", free_name("joined"))
+        elif not more:
+            show.next("fit", *given.arguments, *asked, "--out", free_name("ensemble"))
         with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "leaderboard.json"):
                 return
@@ -352,8 +465,10 @@ def compare(
                         n_splits=folds,
                         random_state=seed,
                         time_limit=time_limit,
-                        image_rules=rules,
+                        image_rules=limits,
                         rule=rule,
+                        rules=by_rules,
+                        ensembles=saved,
                         metric=metric,
                         fit_time_limit=fit_time_limit,
                     )

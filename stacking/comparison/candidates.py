@@ -7,7 +7,7 @@ A member is one whose combiner passes on what that model says.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -17,10 +17,11 @@ from sklearn.base import clone
 
 from stacking._typing import FloatArray
 from stacking.combiners.combiner import Combiner
+from stacking.decision_rules import check_rule
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.predictions import PredictionSet
 
-Kind: TypeAlias = Literal["member", "vote", "meta", "auto"]
+Kind: TypeAlias = Literal["member", "vote", "meta", "auto", "saved"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Candidate:
     ----------
     name : str
         Its name in the table.
-    kind : {"member", "vote", "meta", "auto"}
+    kind : {"member", "vote", "meta", "auto", "saved"}
         What it is.
     build : callable
         Returns an unfitted ensemble.
@@ -80,6 +81,7 @@ def find_candidates(
     predictions: PredictionSet,
     methods: str | Sequence[str] | Mapping[str, Combiner | StackingEnsemble],
     options: Mapping[str, Any],
+    rules: Sequence[str] = (),
 ) -> list[Candidate]:
     """List what is to be scored.
 
@@ -91,6 +93,9 @@ def find_candidates(
         Registered methods by name, or named combiners or ensembles; "all" leaves out the slow ones (`Method.is_slow`).
     options : mapping of str to object
         Keyword arguments of `StackingEnsemble`, its method apart, for all that is no ensemble itself.
+
+    rules : sequence of str, default=()
+        Decision rules by which every method is scored once more each.
 
     Returns
     -------
@@ -108,6 +113,7 @@ def find_candidates(
         chosen = [_own_candidate(str(name), given, options) for name, given in methods.items()]
     else:
         chosen = _registered_candidates(methods, options)
+    chosen += _ruled_candidates(chosen, rules, options)
     taken = {candidate.name for candidate in chosen} | {"mean"}
     members = [
         Candidate(
@@ -119,6 +125,28 @@ def find_candidates(
         for model in predictions.models
     ]
     return members + chosen
+
+
+def _ruled_candidates(
+    methods: Sequence[Candidate], rules: Sequence[str], options: Mapping[str, Any]
+) -> list[Candidate]:
+    """Put every method beside every decision rule, as ``mean + half``."""
+    for rule in rules:
+        check_rule(rule)
+        if list(rules).count(rule) > 1:
+            raise ValueError(f"rules must name each decision rule once: got {rule!r} {list(rules).count(rule)} times.")
+
+    def build(method: Candidate, rule: str) -> StackingEnsemble:
+        ensemble = method.build()
+        ensemble.set_params(rule=rule)
+        return ensemble
+
+    return [
+        replace(one, name=f"{one.name} + {rule}", kind="meta" if one.kind == "auto" else one.kind,
+                build=partial(build, one, rule))
+        for one in methods
+        for rule in rules
+    ]  # fmt: skip
 
 
 def _registered_candidates(methods: str | Sequence[str], options: Mapping[str, Any]) -> list[Candidate]:

@@ -20,6 +20,7 @@ from stacking.comparison.held_out import HeldOut
 from stacking.comparison.plan import ComparisonPlan, Progress, write_manifest
 from stacking.comparison.result import Comparison
 from stacking.comparison.results import LeaderboardRow
+from stacking.comparison.saved import saved_candidates
 from stacking.comparison.splits import Split, constant_baseline, holdout_split, nested_splits
 from stacking.decision_rules import ImageRules, check_rule
 from stacking.decision_rules.image_rules import group_of_labels
@@ -53,6 +54,8 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     time_limit: float | None = None,
     image_rules: ImageRules | None = None,
     rule: str = "auto",
+    rules: Sequence[str] = (),
+    ensembles: Mapping[str, StackingEnsemble] | None = None,
     metric: str | Metric | Callable[..., Any] = "micro-f1",
     fit_time_limit: float | None = None,
     progress: Progress | None = None,
@@ -94,6 +97,11 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
         What the labels of every image must keep, as `StackingEnsemble` takes it.
     rule : str, default="auto"
         Decision rule of the column ``score``, as `StackingEnsemble` takes it.
+    rules : sequence of str, default=()
+        Decision rules by which every method is scored once more, each in a row of its own, ``mean + half``.
+    ensembles : mapping of str to StackingEnsemble, optional
+        Fitted ensembles, by the name of their row, that are scored as they are and not fitted again. One that was
+        fitted on a row that is scored is refused.
     metric : str, Metric or callable, default="micro-f1"
         What every method is fitted for and scored by, as `stacking.metrics.find_metric` takes it. Ensembles that the
         caller brings keep their own, and are scored by this one.
@@ -146,16 +154,17 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     predictions.truth.check_counted()
     if image_rules is not None:
         image_rules.check(predictions.labels, group_of_labels(predictions.labels, predictions.label_groups))
-    candidates = find_candidates(predictions, methods, plan.ensemble)
+    candidates = find_candidates(predictions, methods, plan.ensemble, rules)
     if holdout is None:
         splits, scored = nested_splits(predictions, n_splits, random_state), predictions
     else:
         split = holdout_split(predictions, holdout, n_splits, random_state)
         splits, scored = [split], split.test_side
+    candidates += saved_candidates(ensembles or {}, scored, frozenset(one.name for one in candidates))
     deadline = float("inf") if time_limit is None else started + time_limit
     run = _Run(splits, scored, deadline, plan)
-    shared = _raced_again(candidates, plan)
-    if shared:  # what auto races has been fitted when its turn comes
+    shared = _raced_again(candidates, plan) + _ruled_again(methods, rules, plan)
+    if _raced_again(candidates, plan):  # what auto races has been fitted when its turn comes
         candidates = [replace(one, cost=_CHOICE_COST) if one.kind == "auto" else one for one in candidates]
     with steps(_step_costs(candidates, len(splits))) as step:
         with share_fits(shared):
@@ -205,6 +214,21 @@ def _raced_again(candidates: Sequence[Candidate], plan: ComparisonPlan) -> list[
     if limited or not any(candidate.kind == "auto" for candidate in candidates):
         return []
     return [create_method(name, random_state=plan.random_state) for name in RACERS if name in names]
+
+
+def _ruled_again(methods: Any, rules: Sequence[str], plan: ComparisonPlan) -> list[Combiner]:
+    """List what is fitted once for all decision rules that it is scored with; nothing under a limit."""
+    from stacking.combiners.registry import create_method, list_methods, method_kind
+
+    if not rules or isinstance(methods, Mapping) or plan.time_limit is not None:
+        return []
+    names = list_methods(include_slow=False) if methods == "all" else [methods] if isinstance(methods, str) else methods
+    metric = plan.ensemble["metric"]
+    return [
+        create_method(name, random_state=plan.random_state, metric=metric)
+        for name in names
+        if method_kind(name) != "auto"
+    ]
 
 
 class _Run:

@@ -50,7 +50,7 @@ class LeaderboardRow:
     Attributes
     ----------
     method, kind : str
-        Name, and "member", "vote", "meta" or "auto".
+        Name, and "member", "vote", "meta", "auto" or "saved".
     score, low, high : float
         With the rule that cross-fitting chose, and its 95 % limits.
     rule : str

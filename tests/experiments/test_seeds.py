@@ -85,23 +85,3 @@ def test_heads_in_a_list_are_one_network_in_any_order(tmp_path):
     (tmp_path / "other.toml").write_text(text.replace('["wide", "recurrent"]', '["wide", "attention"]'))
     with pytest.raises(ValueError, match="head"):
         load_recipe(tmp_path / "other.toml")
-
-
-def test_a_search_takes_the_options_of_its_optimizer(labelstack, tmp_path):
-    pytest.importorskip("pyswarms")
-    rng = np.random.default_rng(0)
-    truth = (rng.random((30, 4)) < 0.4).astype(np.uint8)
-    np.savez(tmp_path / "p.npz", y_scores=np.clip(truth + rng.normal(0, 0.4, (2, 30, 4)), 0, 1), y_true=truth,
-             ids=np.array([str(row) for row in range(30)]), models=np.array(["a", "b"]),
-             labels=np.array(list("wxyz")))  # fmt: skip
-    ask = ["optimize", str(tmp_path / "p.npz"), "--optimizer", "pso", "--objective", "log-loss"]
-    counts = {}
-    for n_iterations in (10, 20):
-        out = tmp_path / str(n_iterations)
-        done = labelstack(*ask, "--option", f"n_iterations={n_iterations}", "--out", str(out))
-        assert done.exit_code == 0, done.stderr
-        counts[n_iterations] = json.loads((out / "weights.json").read_text())["n_evaluations"]
-    assert counts[20] == 2 * counts[10] or counts[20] - counts[10] == 150
-    for wrong, words in (("n_iteration=5", "Did you mean"), ("n_iterations=many", "a whole number")):
-        refused = labelstack(*ask, "--option", wrong, "--out", str(tmp_path / "wrong"))
-        assert refused.exit_code != 0 and words in refused.stderr

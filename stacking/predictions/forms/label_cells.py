@@ -21,7 +21,7 @@ Kind = Literal["ids", "names"]
 
 WHITE_SPACE = " "
 SEPARATORS = ("|", ";", ",", WHITE_SPACE)
-_WORDS = {"|": "'|'", ";": "semicolons", ",": "commas", WHITE_SPACE: "spaces"}
+SEPARATOR_WORDS = {"|": "'|'", ";": "semicolons", ",": "commas", WHITE_SPACE: "spaces"}
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _EMPTY = ("()", "{}", "set()")
 """How Python writes a tuple or set without members: a list without labels where other cells are lists."""
@@ -283,8 +283,8 @@ def _by_known(texts: list[str], known: frozenset[str], who: str) -> dict[str, Ke
         differing = next((text for text in texts if set(reading[text]) != set(chosen[text])), None)
         if differing is not None:
             raise ValueError(
-                f"{who} must be read in one way: {differing!r} is labels separated by {_WORDS[first]} or by "
-                f"{_WORDS[separator]}; give the separator, or join labels by '|'."
+                f"{who} must be read in one way: {differing!r} is labels separated by {SEPARATOR_WORDS[first]} or by "
+                f"{SEPARATOR_WORDS[separator]}; give the separator, or join labels by '|'."
             )
     return chosen
 

@@ -76,6 +76,10 @@ class LabelTable:
         Further columns that were asked for, by name.
     unused : tuple of str
         The columns that nobody asked for.
+    column : str or None
+        The column that lists labels; None where each label has its own.
+    is_long : bool
+        Whether a sample has a row for each of its labels.
     """
 
     ids: list[str]
@@ -85,6 +89,8 @@ class LabelTable:
     absent: list[Keys] | None = None
     extra_columns: dict[str, list[str]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    column: str | None = None
+    is_long: bool = False
 
 
 def read_label_table(
@@ -155,7 +161,7 @@ def read_label_table(
             warnings.warn(doubt, stacklevel=5)
     kind = LIST_COLUMNS.get(column.lower())
     extra_texts = {name: texts[name] for name in aside}
-    table = LabelTable(texts[id_name], keys, kind, extra_columns=extra_texts, unused=tuple(unused))
+    table = LabelTable(texts[id_name], keys, kind, extra_columns=extra_texts, unused=tuple(unused), column=column)
     if long_value is None and len(set(table.ids)) == len(table.ids):
         return table
     single = column.lower() in _ONE_LABEL_COLUMNS or column.lower() not in LIST_COLUMNS
@@ -209,7 +215,7 @@ def _list_column(
 def _join_rows(path: Path | HeldFrame, table: LabelTable, values: Sequence[str] | None, single: bool) -> LabelTable:
     """Bring the rows of a long table together, one sample each."""
     lists = table.keys or []
-    several = next((row for row, keys in enumerate(lists) if len(keys) != 1), None)
+    several = next((row for row, keys in enumerate(lists) if len(keys) > 1), None)
     if not single or several is not None:
         twice = first_duplicate(table.ids)
         raise ValueError(
@@ -226,7 +232,7 @@ def _join_rows(path: Path | HeldFrame, table: LabelTable, values: Sequence[str] 
             first.append(row)
         cell = "1" if values is None else values[row].strip().lower()
         here = said[places[name]]
-        if cell in _BLANKS:
+        if cell in _BLANKS or not keys:  # a sample without labels has a row too
             continue
         if here.setdefault(keys[0], _TRUTH[cell]) != _TRUTH[cell]:
             raise ValueError(
@@ -243,9 +249,8 @@ def _join_rows(path: Path | HeldFrame, table: LabelTable, values: Sequence[str] 
         extra_columns[column] = [texts[row] for row in first]
     absent = [tuple(key for key, value in row.items() if not value) for row in said]
     present = [tuple(key for key, value in row.items() if value) for row in said]
-    return replace(
-        table, ids=list(places), keys=present, absent=absent if any(absent) else None, extra_columns=extra_columns
-    )
+    told = absent if any(absent) else None
+    return replace(table, ids=list(places), keys=present, absent=told, extra_columns=extra_columns, is_long=True)
 
 
 def _read_matrix(

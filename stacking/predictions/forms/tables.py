@@ -71,6 +71,11 @@ class HeldFrame:
     def __str__(self) -> str:
         return self.who
 
+    @property
+    def name(self) -> str:
+        """Return what errors call it, as a file has a name."""
+        return self.who
+
     def is_file(self) -> bool:
         """Tell that there is something to read."""
         return True

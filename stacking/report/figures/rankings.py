@@ -31,8 +31,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_KIND_COLORS = {"member": SERIES[5], "vote": SERIES[1], "meta": ACCENT, "auto": SERIES[3]}
-_KIND_NAMES = {"member": "member", "vote": "vote", "meta": "meta-learner", "auto": "automatic choice"}
+_KIND_COLORS = {"member": SERIES[5], "vote": SERIES[1], "meta": ACCENT, "auto": SERIES[3], "saved": SERIES[2]}
+_KIND_NAMES = {
+    "member": "member",
+    "vote": "vote",
+    "meta": "meta-learner",
+    "auto": "automatic choice",
+    "saved": "saved ensemble",
+}
 
 
 def leaderboard_figure(

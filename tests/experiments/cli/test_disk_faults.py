@@ -90,7 +90,7 @@ STOPPED_AT = {
     "train": "base_models.training.member:save_checkpoint",
     "fit": "stacking.ensemble.folder:_write_parts",
     "compare": "experiments.reports.comparison_files:write_comparison",
-    "predict": "experiments.label_table:write_labels_csv",
+    "predict": "experiments.labeling.label_table:write_labels_csv",
 }
 
 

@@ -12,7 +12,7 @@ def no_reading(monkeypatch):
 
     monkeypatch.setattr("stacking.predictions.load_predictions", fail)
     monkeypatch.setattr("stacking.predictions.forms.loading._load_one", fail)
-    monkeypatch.setattr("experiments.label_table.score_images", fail)
+    monkeypatch.setattr("experiments.labeling.label_table.score_images", fail)
 
 
 @pytest.mark.parametrize(("command", "words"), [
@@ -37,7 +37,9 @@ def test_missing_files(labelstack, tmp_path, monkeypatch, option):
 
 def test_a_run_that_is_none_and_a_member_that_is_unknown(labelstack, bundle, tmp_path, monkeypatch):
     assert labelstack("fit", bundle, "--method", "mean", "--out", tmp_path / "e").exit_code == 0
-    monkeypatch.setattr("experiments.label_table.score_images", lambda *a, **k: pytest.fail("scored too early"))
+    monkeypatch.setattr(
+        "experiments.labeling.label_table.score_images", lambda *a, **k: pytest.fail("scored too early")
+    )
     (tmp_path / "photos").mkdir()
     done = labelstack(
         "predict", tmp_path / "e", "--run", tmp_path, "--images", tmp_path / "photos", "--out", tmp_path / "p.csv"

@@ -41,6 +41,8 @@ def test_every_command_of_the_design_is_there():
         "explain",
         "export",
         "fit",
+        "init",
+        "keys",
         "methods",
         "metrics",
         "networks",

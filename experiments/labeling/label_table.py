@@ -5,12 +5,13 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from experiments.score_table import check_score_suffix, write_scores
-from experiments.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
+from experiments.labeling.sample_sheet import Filling, SampleSheet, match_sheet, write_sheet
+from experiments.labeling.score_table import check_score_suffix, write_scores
+from experiments.labeling.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
 from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable, sha256_file
 from stacking.files.output_folder import hash_request
 from stacking.files.output_rules import ResultKind, check_output_file, read_manifest
@@ -34,10 +35,13 @@ class LabelCounts:
         Samples labeled.
     labels_per_sample : float
         Mean number of labels.
+    filling : Filling
+        What a sheet and the predictions did not share.
     """
 
     n_samples: int
     labels_per_sample: float
+    filling: Filling = field(default_factory=Filling)
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,15 @@ class LabelTarget:
     out : Path
         CSV file; ``<out>.manifest.json`` beside it says how it was made, and that it may be replaced when asked.
     scores_out : Path, optional
-        Scores: a bundle, or a table by its ending (`experiments.score_table`).
+        Scores: a bundle, or a table by its ending (`experiments.labeling.score_table`).
     csv_format : {'labels', 'submission'}, default='labels'
         Form of the CSV file.
     guard : bool, default=False
         See `write_labels_csv`.
     texts : sequence of str, optional
         What the CSV file calls the ensemble's labels, see `choose_label_texts`, which is asked by default.
+    sheet : SampleSheet, optional
+        The contest's ids and header, for ``submission``.
     overwrite : bool, default=False
         Replace the files of an earlier labeling.
     inputs : sequence of Path
@@ -67,6 +73,7 @@ class LabelTarget:
     csv_format: str = "labels"
     guard: bool = False
     texts: Sequence[str] | None = None
+    sheet: SampleSheet | None = None
     overwrite: bool = False
     inputs: Sequence[Path] = ()
 
@@ -411,8 +418,12 @@ def label_samples(
         texts = choose_label_texts(ensemble.labels_, ensemble.label_ids_ or predictions.label_ids, form)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score, None if rematch == "none" else ensemble.rematch(y_score, rematch))
-    table = io.BytesIO()
-    write_labels_csv(table, predictions.ids, texts, y_pred, csv_format=form, guard=target.guard)
+    table, filling = io.BytesIO(), Filling()
+    if target.sheet is None:
+        write_labels_csv(table, predictions.ids, texts, y_pred, csv_format=form, guard=target.guard)
+    else:
+        rows, filling = match_sheet(target.sheet, predictions.ids.tolist())
+        write_sheet(table, target.sheet, rows, texts, y_pred, y_score)
     scores = None
     if target.scores_out is not None:
         aligned = predictions.subset(labels=list(ensemble.labels_))
@@ -423,4 +434,4 @@ def label_samples(
         metadata["label_ids"] = metadata["label_ids"] or ensemble.label_ids_
         scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **metadata)
     target.write(table.getvalue(), scores, manifest)
-    return LabelCounts(len(y_pred), float(y_pred.sum(axis=1).mean()))
+    return LabelCounts(len(y_pred), float(y_pred.sum(axis=1).mean()), filling)
