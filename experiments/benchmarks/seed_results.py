@@ -47,7 +47,9 @@ OWN_NUMBERS: dict[str, dict[str, str]] = {
 KEPT = ("method", "kind", "score", "low", "high", "macro_f1", "rule", "never_predicted", "cpu_seconds")
 
 
-def write_seed_results(seed: str, run: Path, report: Path, about: str, out: Path = RESULTS) -> Path:
+def write_seed_results(
+    seed: str, run: Path, report: Path, about: str, out: Path = RESULTS, *, comparison: Path | None = None
+) -> Path:
     """Write the results of a seed.
 
     Parameters
@@ -62,6 +64,8 @@ def write_seed_results(seed: str, run: Path, report: Path, about: str, out: Path
         Which photos, networks and machine.
     out : Path
         Folder for both files.
+    comparison : Path, optional
+        What `labelstack compare` made of the same run by another metric; its leaderboard is added.
 
     Returns
     -------
@@ -76,6 +80,11 @@ def write_seed_results(seed: str, run: Path, report: Path, about: str, out: Path
     text = (report / "report.md").read_text(encoding="utf-8")
     for title in SECTIONS:
         lines += ["", f"## {title}", "", *_section(text, title)]
+    if comparison is not None:
+        other = (comparison / "report.md").read_text(encoding="utf-8")
+        table = [line for line in _section(other, "Leaderboard") if line.startswith("|")]
+        columns = table[0].strip("| ").split(" | ")
+        lines += ["", f"## Fitted for and ranked by {columns[1]}", "", *table[: _end_of_table(table)]]
     out.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out / f"{seed}.json", json.dumps(found, indent=1) + "\n")
     atomic_write_text(out / f"{seed}.md", "\n".join(lines).rstrip() + "\n")
@@ -118,6 +127,12 @@ def _section(text: str, title: str) -> list[str]:
     return "\n\n".join(kept).split("\n")
 
 
+def _end_of_table(lines: Sequence[str]) -> int:
+    """Return where the first table ends: each has a second line of dashes."""
+    rules = [place for place, line in enumerate(lines) if line.startswith("|:") or line.startswith("|-")]
+    return rules[1] - 1 if len(rules) > 1 else len(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and write the files.
 
@@ -132,8 +147,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--about", required=True, help="which photos, networks and machine")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
-    print(write_seed_results(options.seed, options.run, options.report, options.about, options.out))  # noqa: T201
+    parser.add_argument("--comparison", type=Path, help="a comparison of the same run by another metric")
+    given = parser.parse_args(arguments)
+    written = write_seed_results(
+        given.seed, given.run, given.report, given.about, given.out, comparison=given.comparison
+    )
+    print(written)  # noqa: T201
 
 
 if __name__ == "__main__":
