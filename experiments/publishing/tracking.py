@@ -28,13 +28,35 @@ class Tracker(Protocol):
     """What a tracker is asked for."""
 
     def scalar(self, name: str, value: float, step: int) -> None:
-        """Log one number of a curve."""
+        """Log one number of a curve.
+
+        Parameters
+        ----------
+        name : str
+            Of the curve, with ``/``.
+        value : float
+            A finite number.
+        step : int
+            The epoch, or 0.
+        """
 
     def parameters(self, values: Mapping[str, Any]) -> None:
-        """Log what was set."""
+        """Log what was set.
+
+        Parameters
+        ----------
+        values : mapping
+            By name.
+        """
 
     def artifact(self, path: Path) -> None:
-        """Keep a file."""
+        """Keep a file.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        """
 
     def close(self) -> None:
         """Write what is left."""
