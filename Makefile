@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments labelstack
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo package test test-fast coverage fuzz mutants kills check bandit audit lint types layers docs format bench seeds gpu clean
+.PHONY: help setup demo package test test-fast coverage fuzz mutants kills check site site-links bandit audit lint types layers docs format bench seeds gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -86,6 +86,19 @@ docs: $(VENV)/.installed
 	$(BIN)/numpydoc lint $$(find $(PACKAGES) -name '*.py' -not -path 'experiments/cli/*') # typer documents those
 	$(BIN)/python -m pytest -q --doctest-modules $(PACKAGES)
 
+$(VENV)/.installed-docs: pyproject.toml
+	$(call install,docs)
+	@touch $@
+
+SPHINX := cd docs && nice $(abspath $(BIN))/python -m sphinx -W --keep-going
+
+site: $(VENV)/.installed-docs ## Build the documentation site, and run every block of code in it; docs/_build/html/index.html
+	$(SPHINX) -q -b html . _build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
+
+site-links: $(VENV)/.installed-docs ## Ask the internet whether the links out of the site still lead somewhere
+	$(SPHINX) -b linkcheck -D nb_execution_mode=off -D plot_gallery=0 . _build/links
+
 format: $(VENV)/.installed ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -114,4 +127,4 @@ gpu: ## Prove and measure the CUDA path with $(PYTHON) as it is, in 6 minutes; w
 	$(PYTHON) -m experiments.benchmarks.gpu --out $(GPU_RUN)
 
 clean: ## Remove environments, caches and the demo's output
-	rm -rf $(VENV) $(VENV_BENCH) build dist *.egg-info demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV_BENCH) build dist docs/_build docs/gallery docs/reference/api docs/reference/measurements *.egg-info demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

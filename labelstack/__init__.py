@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # what checkers and editors read; the module typing is no
 if TYPE_CHECKING:
     from typing import Any
 
+    from experiments.fashionblocks.scores import example_scores
     from experiments.publishing.exporting import export
     from experiments.reports.evaluation import Evaluation
     from experiments.verbs import check, compare, evaluate, fit, load_ensemble, predict, report, split, study_weights
@@ -47,6 +48,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "example_scores",
     "export",
     "fit",
     "list_methods",
@@ -76,6 +78,7 @@ _HOMES = {
     "compare": "experiments.verbs",
     "evaluate": "experiments.verbs",
     "export": "experiments.publishing.exporting",
+    "example_scores": "experiments.fashionblocks.scores",
     "fit": "experiments.verbs",
     "list_methods": "stacking.combiners.registry",
     "load": "stacking.predictions.forms.gathering",

@@ -86,6 +86,8 @@ def test_make_help_lists_the_commands():
         "check",
         "package",
         "audit",
+        "site",
+        "site-links",
         "format",
         "bench",
         "seeds",

@@ -1,7 +1,13 @@
-"""What the README and the pages of docs/ tell people to type exists: commands are parsed, Python runs."""
+"""What the README and the pages of docs/ tell people to type exists: commands are parsed, Python runs.
 
+Pages in folders of docs/ are run as a whole when the site is built (`make site`); here their commands and links are
+looked at.
+"""
+
+import ast
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +19,28 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False).returncode  # `make site` makes some
 }
+SHOWN = {name: text for name, text in PAGES.items() if name.count("/") < 2}
+"""Pages whose blocks of Python stand alone; those in folders of docs/ are run from top to bottom by `make site`."""
 
 
-def blocks(language):
+MADE = {f"{up}{page}" for up in ("", "../reference/") for page in ("commands.md", "recipe-keys.md")}
+
+
+def blocks(language, pages=PAGES):
     return [
         (name, block)
-        for name, text in PAGES.items()
+        for name, text in pages.items()
         for block in re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
     ]
 
 
 def commands():
-    lines = [part for _, block in blocks("bash") for line in block.splitlines() for part in line.split(" && ")]
-    return [line.split("  #")[0].strip() for line in lines if line.startswith("labelstack ")]
+    shell = [block.replace("\\\n", " ") for _, block in (*blocks("bash"), *blocks("console"))]
+    lines = [part for block in shell for line in block.splitlines() for part in line.split(" && ")]
+    return [re.split(r"  #| \|| &$| 2>", line)[0].strip() for line in lines if line.startswith("labelstack ")]
 
 
 def test_the_pages_show_every_command_of_the_prediction_path():
@@ -50,7 +63,7 @@ def test_a_command_of_the_pages_is_understood(line):
     assert CliRunner().invoke(app, [*path, "--help"]).exit_code == 0
 
 
-@pytest.mark.parametrize(("page", "block"), blocks("python"), ids=[name for name, _ in blocks("python")])
+@pytest.mark.parametrize(("page", "block"), blocks("python", SHOWN), ids=[name for name, _ in blocks("python", SHOWN)])
 def test_a_python_block_of_the_pages_runs(page, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "new").mkdir()
@@ -76,15 +89,39 @@ def test_a_make_target_of_the_pages_exists(target):
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_links_to_is_there(page):
     for target in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
-        assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
+        example = re.fullmatch(r"\.\./gallery/(\w+)\.rst", target)  # pages that `make site` makes
+        if example:
+            assert example[1] == "index" or (ROOT / "examples" / f"{example[1]}.py").is_file(), target
+        elif not target.startswith("https://") and "reference/api/" not in f"docs/{target}" and target not in MADE:
+            assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_every_page_is_listed_and_the_readme_fits_one_screen():
-    pages = {Path(name).name for name in PAGES if name.startswith("docs/")} - {"index.md"}
-    assert pages == {name for name in re.findall(r"^- \[\S+\]\((\S+)\)", PAGES["docs/index.md"], re.MULTILINE)}
+    pages = {name.removeprefix("docs/") for name in SHOWN if name.startswith("docs/")} - {"index.md"}
+    listed = set(re.findall(r"^- \[\S+\]\((\S+)\)", PAGES["docs/index.md"], re.MULTILINE))
+    folders = {f"{name.split('/')[1]}/index.md" for name in PAGES if name.count("/") == 2}
+    assert listed == pages | folders
     assert len(PAGES["README.md"].splitlines()) <= 60
 
 
 def test_the_picture_of_the_readme_is_small():
     pictures = re.findall(r"!\[.+?\]\((\S+)\)", PAGES["README.md"])
     assert pictures and all((ROOT / picture).stat().st_size <= 200_000 for picture in pictures)
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_an_example_is_short_and_leads_on(path):
+    text = path.read_text("utf-8")
+    code = [line for line in ast.unparse(ast.Module(ast.parse(text).body[1:], [])).splitlines() if line]
+    assert len(code) <= 40
+    assert "import labelstack as ls" in text and len(re.findall(r"Next:\s", text)) == 1
+    for name in re.findall(r"sphx_glr_gallery_(\w+)\.py", text):
+        assert (ROOT / "examples" / f"{name}.py").is_file(), name
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if name.count("/") == 2 and not name.startswith("docs/ref")])
+def test_a_page_of_the_site_leads_on(page):
+    assert page.endswith("/index.md") or re.search(r"^Next: ", PAGES[page], re.MULTILINE)

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 import labelstack as ls
-from experiments.fashionblocks.scores import MODELS, write_scores
+from experiments.fashionblocks.scores import MODELS, example_scores, write_scores
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +39,12 @@ def test_the_same_seed_writes_the_same_files_and_another_seed_others(folder, tmp
     assert all((folder / path).read_bytes() == (tmp_path / path).read_bytes() for path in files)
     write_scores(tmp_path, 300, 150, random_state=1)
     assert all((folder / path).read_bytes() != (tmp_path / path).read_bytes() for path in files)
+
+
+def test_example_scores_are_a_set_that_everything_takes():
+    scores = example_scores(50)
+    assert scores.models == tuple(MODELS) and scores.y_true.shape == (50, 22)
+    assert set(scores.label_groups) == {group for groups in MODELS.values() for group in groups}
+    assert scores.fingerprint == example_scores(50).fingerprint != example_scores(50, random_state=1).fingerprint
+    with pytest.raises(ValueError, match="n_samples must be at least 1: got 0"):
+        example_scores(0)
