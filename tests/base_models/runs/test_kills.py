@@ -164,6 +164,7 @@ name = "stopped"
 n_threads = 1
 n_workers = 2
 cache = "none"
+photos_gib = 0
 [data]
 format = "folder"
 root = "."
