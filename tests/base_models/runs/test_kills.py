@@ -118,9 +118,11 @@ def test_after_a_sigkill_in_epoch_checkpoint_or_chunk_the_stores_have_the_same_b
 ):
     command = [sys.executable, "-c", DRIVER, small_photos.root, str(tmp_path), str(n_workers), last]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=550, check=False)
-    # killed by signal 9, with one half-written file left where a write was hit; then finished
-    expected = [0, *(9, 0, 0), *(9, 1, 0), *(9, 1, 0)]
-    assert done.stdout.strip().endswith(str(expected)), done.stdout + done.stderr
+    # killed by signal 9, with one half-written file left where a write was hit; then finished. Amid the second epoch
+    # the checkpoint of the first may still be under way.
+    ends = json.loads(done.stdout.strip().splitlines()[-1])
+    assert ends[2] in (0, 1), done.stdout + done.stderr
+    assert ends == [0, *(9, ends[2], 0), *(9, 1, 0), *(9, 1, 0)], done.stdout + done.stderr
     whole = {store: digests(tmp_path / "whole" / store) for store in ("oof", "test")}
     assert len(whole["oof"]) >= 6
     for name in ("epoch", "checkpoint", "chunk"):
