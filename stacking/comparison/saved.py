@@ -44,7 +44,22 @@ class SavedEnsemble(StackingEnsemble):
     def fit_out_of_fold(
         self, predictions: PredictionSet, *, folds: npt.NDArray[np.intp] | None = None
     ) -> tuple[Self, CrossFitted]:
-        """Fit nothing; give the ensemble's own scores of these rows."""
+        """Fit nothing; give the ensemble's own scores of these rows.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            The rows that the other methods are fitted on.
+        folds : ndarray of int, shape (n_samples,), optional
+            Their folds.
+
+        Returns
+        -------
+        ensemble : SavedEnsemble
+            Itself.
+        tuned_on : CrossFitted
+            The rows with its scores of them.
+        """
         counted = predictions.only_counted()
         if folds is None:
             folds = deal_folds(counted.truth, self.n_splits, random_state=self.random_state)
@@ -52,11 +67,37 @@ class SavedEnsemble(StackingEnsemble):
         return self, CrossFitted(counted, y_score, folds, RuleTuner(y_score, counted))
 
     def predict_proba(self, predictions: Any, **options: Any) -> FloatArray:
-        """Return the scores, labels in the comparison's order."""
+        """Return the scores, labels in the comparison's order.
+
+        Parameters
+        ----------
+        predictions : PredictionSet
+            Scores of its members.
+        **options : object
+            As `StackingEnsemble.predict_proba` takes them.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_labels)
+            In [0, 1].
+        """
         return np.ascontiguousarray(self.saved.predict_proba(predictions, **options)[:, self._places])
 
     def decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
-        """Decide as the ensemble does, labels in the comparison's order."""
+        """Decide as the ensemble does, labels in the comparison's order.
+
+        Parameters
+        ----------
+        y_score : array of shape (n_samples, n_labels)
+            Scores in [0, 1].
+        thresholds : array of shape (n_labels,) or number, optional
+            Instead of the ensemble's own.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_labels)
+            Which labels each sample gets.
+        """
         own = None if thresholds is None else np.broadcast_to(np.asarray(thresholds), self._back.shape)[self._back]
         return np.ascontiguousarray(self.saved.decide(np.asarray(y_score)[:, self._back], own)[:, self._places])
 

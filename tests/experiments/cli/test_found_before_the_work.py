@@ -20,7 +20,7 @@ def no_reading(monkeypatch):
     (["fit", "P", "--rule", "exact", "--out", "O"], "rule must be one of"),
     (["fit", "P", "--max-per-group", "color", "--out", "O"], "--max-per-group must be GROUP=N"),
     (["compare", "P", "--methods", "mean,greedi", "--out", "O"], "Did you mean 'greedy'?"),
-    (["compare", "P", "--holdout", "none.npz", "--out", "O"], "--holdout must be a bundle or a store"),
+    (["compare", "P", "--holdout", "none.npz", "--out", "O"], "--holdout must be a bundle, a store or a run"),
 ])  # fmt: skip
 def test_names_and_limits(labelstack, bundle, tmp_path, no_reading, command, words):
     done = labelstack(*[{"P": bundle, "O": tmp_path / "out"}.get(word, word) for word in command])

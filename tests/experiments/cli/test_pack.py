@@ -109,11 +109,12 @@ def test_split_holds_back_whole_groups(labelstack, bundle, tmp_path):
         (["--out", "{tmp}/s.npz", "--by-label"], "--by-label needs a store"),
         (["--out", "{tmp}/s", "--drop", "cnn/c"], "'cnn/c'"),
         (["--out", "{tmp}/s", "--model", "x.csv"], "not both"),
-        (["--out", "{tmp}/s", "--add", "cnn/a={tmp}/predictions.npz"], "cnn/a"),
+        (["--out", "{tmp}/s", "--add", "cnn/a={tmp}/one.npz"], "cnn/a"),
         (["--out", "{tmp}/s", "--drop", "cnn/a", "--drop", "cnn/b", "--drop", "specialist"], "at least one model"),
     ],
 )
 def test_contradictions_are_refused(labelstack, bundle, tmp_path, options, sentence):
+    save_predictions(load_predictions(bundle).subset(models=["cnn/b"]), tmp_path / "one.npz")
     done = labelstack("pack", bundle, *(option.format(tmp=tmp_path) for option in options))
     assert done.exit_code == 2, done.output
     assert sentence in done.stderr
