@@ -120,10 +120,12 @@ def fit_logistic_path(
 
     Parameters
     ----------
-    features, y_true, weight, usable : array
+    features, y_true : array
         As in `fit_logistic`.
     strengths : sequence of float
         Strengths, in place of the penalty's own.
+    weight, usable : array, optional
+        As in `fit_logistic`.
     penalty : LogisticPenalty
         Everything else about the penalty.
     start : sequence of ndarray of float64, optional

@@ -102,7 +102,8 @@ def fit_dependency_network(
     level = np.log(share) - np.log1p(-share)
     means = y_true.mean(axis=0)
     others = ~np.eye(n_labels, dtype=bool)
-    log_loss = (_CompiledLoss if y_true.size >= COMPILE_FROM else _NumpyLoss)(y_true, weight)
+    log_loss: _CompiledLoss | _NumpyLoss
+    log_loss = _CompiledLoss(y_true, weight) if y_true.size >= COMPILE_FROM else _NumpyLoss(y_true, weight)
 
     def loss_and_slope(values: DoubleArray) -> tuple[float, DoubleArray]:
         check_deadline()

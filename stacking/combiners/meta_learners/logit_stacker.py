@@ -305,7 +305,9 @@ def cross_fit_logits(
     if not rows.fold_masks:
         fitted = fit_logistic(features, rows.y_true, weight=rows.weight, usable=usable, penalty=penalty, start=start)
         return apply_logistic(features, fitted)
-    return _cross_fit(features, rows, usable, penalty, (penalty.strength,), None if start is None else [start])[0]
+    starts = None if start is None else [start]
+    held_out: DoubleArray = _cross_fit(features, rows, usable, penalty, (penalty.strength,), starts)[0]
+    return held_out
 
 
 def _cross_fit(
