@@ -21,3 +21,4 @@ sets = {name: ls.load(out / f"{name}.npz") for name in ("monday", "tuesday")}
 found = ls.compare(sets, ["mean", "greedy"], rules=["half"], progress=None)
 print(found.table[["method", "score", "low", "high"]])
 print(found.difference("tuesday/resnet", "monday/resnet"))
+# Next: pack --add joins both runs, docs/predictions.md tells how to fit what they gain together.

@@ -24,3 +24,4 @@ for member, folds in run.histories.items():
 
 ensemble = ls.fit(run.oof, "mean")
 print(ls.evaluate(ensemble, run.test).table)
+# Next: a recipe trains more members, and resumes after a kill: docs/photos.md.

@@ -18,3 +18,4 @@ study = ls.study_weights(fitting, ["greedy", "hill-climbing", "pso:n_iterations=
 for row in study.rows:
     print(f"{row.optimizer}: {row.score:.4f}, {row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}] to the mean")
 study.plot().savefig("weight-study.png")
+# Next: labelstack optimize writes such a study as a report; docs/predictions.md.

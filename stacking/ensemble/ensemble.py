@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +15,14 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._earlier_names import Renamed
-from stacking._typing import FloatArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, find_method, method_kind
-from stacking.decision_rules import (
-    ImageRules,
-    apply_image_rules,
-    apply_thresholds,
-    check_rule,
-    rematch_thresholds,
-)
+from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, check_rule, rematch_thresholds
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
 from stacking.ensemble.answered import answered_by, fit_answered, predict_answered, unanswered_note
+from stacking.ensemble.cross_fitted import CrossFitted, hash_fit
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.notebook import ShownEnsemble
 from stacking.ensemble.report import EnsembleReport, describe_choice
@@ -48,15 +40,6 @@ from stacking.process.progress import steps
 NO_POSITIVE = "no label has a positive: neither weights nor thresholds could be learned from such a truth"
 TUNING_COST = 1.0
 """Usual time of tuning thresholds beside that of the methods (`Method.cost`). Only estimates of time depend on it."""
-
-
-class CrossFitted(NamedTuple):
-    """The rows that thresholds were tuned on, with scores that did not see them."""
-
-    predictions: PredictionSet
-    y_score: FloatArray
-    folds: npt.NDArray[np.intp]
-    tuner: RuleTuner
 
 
 class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
@@ -581,12 +564,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """Hash the parameters, names, thresholds and the data it was fitted on."""
         check_is_fitted(self)
         parts = [self._parameters(), self.models_, self.labels_, self.fitted_on_]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
-        digest.update(np.ascontiguousarray(self.thresholds_, np.float64).tobytes())
-        if self.sample_rule_ is not None:
-            rule = self.sample_rule_
-            digest.update(np.append(rule.intercept, [rule.slope, rule.beta]).astype(np.float64).tobytes())
-        return digest.hexdigest()
+        return hash_fit(parts, self.thresholds_, self.sample_rule_)
 
     @property
     def _method_name(self) -> str:

@@ -42,14 +42,14 @@ STACKING = (
     Mutant(
         "weights dropped in nested decisions",
         "stacking/decision_rules/choice.py",
-        "tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric)",
-        "tune_rule(self.y_score[part], Truth(self.predictions.truth.y_true[part]), rule, metric)",
+        "tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric, self.answered)",
+        "tune_rule(self.y_score[part], Truth(self.predictions.truth.y_true[part]), rule, metric, self.answered)",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(
         "unknown cells tune nested decisions",
         "stacking/decision_rules/labeled_scores.py",
-        "        known = self.truth.y_known\n",
+        "        known = self.answered_truth.y_known\n",
         "        known = None\n",
         (f"{STACK}/test_nested_weights.py",),
     ),
@@ -182,8 +182,8 @@ DECISIONS = (
     Mutant(
         "> for >= of thresholds, float32",
         "stacking/decision_rules/thresholds.py",
-        "return scores >= np.where(narrow < limits,",
-        "return scores > np.where(narrow < limits,",
+        "return scores >= float32_limits(limits)",
+        "return scores > float32_limits(limits)",
         (RULES,),
     ),
     Mutant(
