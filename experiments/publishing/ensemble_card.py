@@ -12,7 +12,8 @@ import numpy as np
 
 from experiments.publishing.front_matter import front_matter
 from stacking.decision_rules.choice import nested_decisions
-from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+from stacking.ensemble.cross_fitted import CrossFitted
+from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics import find_metric
 from stacking.metrics.bootstrap import percentile_interval, resample
 from stacking.metrics.counts import DecisionCounts

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from base_models.manifest import Manifest
     from stacking.comparison import Comparison
     from stacking.comparison.held_out import HeldOut
-    from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+    from stacking.ensemble.cross_fitted import CrossFitted
+    from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
 

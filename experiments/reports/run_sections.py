@@ -20,7 +20,8 @@ from stacking.truth import Truth
 
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
-    from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+    from stacking.ensemble.cross_fitted import CrossFitted
+    from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.predictions import PredictionSet
 
 RULE_NAMES = {

@@ -27,7 +27,8 @@ from stacking.comparison.plan import ComparisonPlan
 from stacking.comparison.splits import Split
 from stacking.decision_rules.choice import choose_thresholds
 from stacking.ensemble.answered import member_weights
-from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+from stacking.ensemble.cross_fitted import CrossFitted
+from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics.bootstrap import resample
 from stacking.metrics.counts import DecisionCounts, ScoreHistogram
 from stacking.metrics.fit_error import deviations_of, fit_deviations

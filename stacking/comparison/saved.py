@@ -16,7 +16,8 @@ import numpy.typing as npt
 from stacking._typing import FloatArray
 from stacking.comparison.candidates import Candidate
 from stacking.decision_rules.choice import RuleTuner
-from stacking.ensemble.ensemble import CrossFitted, StackingEnsemble
+from stacking.ensemble.cross_fitted import CrossFitted
+from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
 
