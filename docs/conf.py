@@ -48,6 +48,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = False  # it is a warning, which -W makes an error, and all pages are seen
 nb_execution_show_tb = True
 nb_execution_timeout = 600
+nb_merge_streams = True  # what a command prints in several pieces is one block
 nb_output_stderr = "remove"  # progress and hints of the commands
 os.environ["SHELLOPTS"] = "errexit:pipefail"  # a block of commands fails with the first that fails
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # the command labelstack
