@@ -177,7 +177,7 @@ def test_hub_weights_without_a_network_are_named(drawn, tmp_path):
         (("--gpus", 2, "--processes", 2), "give --gpus or --processes: got 2 and 2"),
         (("--gpus", 2, "--device", "cpu"), "--gpus goes with --device auto or cuda: got 'cpu'"),
         (("--gpus", 99), "--gpus must be at most the GPUs that torch finds, "),
-        (("--processes", 0), "0 is not in the range x>=1"),
+        (("--processes", 0), "'--processes': Input should be greater than or equal to 1"),
     ],
 )
 def test_processes_that_cannot_be_had_are_refused_before_work(labelstack, drawn, tmp_path, options, sentence):
