@@ -22,6 +22,7 @@ from base_models.networks.logits import compute_logits
 from base_models.networks.network import MultilabelNetwork
 from base_models.training.step_graph import STEPS_BEFORE, StepGraphs, can_replay
 from base_models.training.task import MemberTask
+from stacking.files.ending import ending_with
 
 N_TURNS = 3  # of every arithmetic; the quickest counts
 WORTHWHILE = 0.95  # bfloat16 keeps fewer digits, so it must save at least 5 % of the time: a choice, not tuned
@@ -63,20 +64,17 @@ def choose_precision(
     replays = config.cuda_graphs is not False and can_replay(device, n_processes)
     while True:
         try:
-            if not is_cuda(device):
-                n_photos = _photos_of_a_second(copy, task.member.size, n_photos, plain)
-            seconds = _seconds_of_passes(
-                copy, _made_up(n_photos, task.member.size, device), (plain, "bfloat16"), replays
-            )
+            with ending_with(copy.zero_grad, partial(release_memory, device)):
+                if not is_cuda(device):
+                    n_photos = _photos_of_a_second(copy, task.member.size, n_photos, plain)
+                shown = _made_up(n_photos, task.member.size, device)
+                seconds = _seconds_of_passes(copy, shown, (plain, "bfloat16"), replays)
         except RuntimeError as error:
             if not is_out_of_memory(error) or n_photos == 2:
                 raise
             n_photos = max(2, n_photos // 2)
         else:
             break
-        finally:
-            copy.zero_grad(set_to_none=True)
-            release_memory(device)
     chosen = "bfloat16" if seconds["bfloat16"] < WORTHWHILE * seconds[plain] else plain
     return chosen, {"photos": n_photos, **{f"{kind} ms": round(1000 * value, 3) for kind, value in seconds.items()}}
 

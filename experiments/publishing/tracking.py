@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optimizers.registry import did_you_mean
+from stacking.files.ending import ending_with
 
 if TYPE_CHECKING:
     from base_models.training.progress import Progress, TrainingEvent
@@ -215,10 +216,8 @@ def tracking(name: str | None, out: Path) -> Iterator[Tracker | None]:
         tracker = TRACKERS[name](place.with_name(f"{place.name}-logs"), place.name)
     except ImportError as error:
         raise ImportError(f"--log {name} needs {name}: pip install {name}.") from error
-    try:
+    with ending_with(tracker.close):
         yield tracker
-    finally:
-        tracker.close()
 
 
 def track_training(tracker: Tracker, run: Path, progress: Progress | None) -> Progress:
