@@ -26,6 +26,7 @@ from stacking.metrics.measurement import Measurement
 from stacking.metrics.named import Metric, find_metric
 from stacking.metrics.paired_difference import paired_gain
 from stacking.predictions import PredictionSet
+from stacking.process.progress import steps
 from stacking.truth import Truth
 
 Decide = Callable[..., BoolArray]
@@ -220,9 +221,11 @@ def choose_thresholds(  # noqa: PLR0913 - scores, truth and folds; the rest is k
     measured: dict[str, Measurement] = {}
     if len(np.unique(folds)) > 1:
         held_out = np.asarray(folds, dtype=np.intp)
-        for name in choices:
-            decided = tuner.decide_held_out(held_out, name, decide, metric)
-            measured[name] = metric.measure(truth, decided, y_score)
+        with steps(dict.fromkeys(choices, 1.0)) as begin:
+            for name in choices:
+                begin(name)
+                decided = tuner.decide_held_out(held_out, name, decide, metric)
+                measured[name] = metric.measure(truth, decided, y_score)
     chosen = rule
     if rule == "auto":
         grouped = truth.groups is not None
