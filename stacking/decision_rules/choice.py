@@ -26,7 +26,7 @@ from stacking.metrics.measurement import Measurement
 from stacking.metrics.named import Metric, find_metric
 from stacking.metrics.paired_difference import paired_gain
 from stacking.predictions import PredictionSet
-from stacking.process.progress import steps
+from stacking.process.progress import advance, steps
 from stacking.truth import Truth
 
 Decide = Callable[..., BoolArray]
@@ -170,7 +170,9 @@ class RuleTuner:
             Decisions that saw neither their row's scores nor its truth.
         """
         decided = np.zeros(self.y_score.shape, dtype=bool)
-        for fold in np.unique(folds):
+        numbers = np.unique(folds)
+        for done, fold in enumerate(numbers):
+            advance(done, len(numbers))
             held = folds == fold
             decided[held] = self.tune(rule, ~held, metric).decide(self.y_score[held], decide)
         return decided
