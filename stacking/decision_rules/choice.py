@@ -150,6 +150,7 @@ class RuleTuner:
         rule: str,
         decide: Decide = apply_thresholds,
         metric: Metric = MICRO_F1,
+        tell: Callable[[float, float], object] = lambda done, total: None,
     ) -> BoolArray:
         """Decide each fold with thresholds tuned on the other folds.
 
@@ -163,6 +164,8 @@ class RuleTuner:
             ``decide(y_score, thresholds)`` returns the decisions.
         metric : Metric, default=micro-F1
             For a rule that tunes to any metric.
+        tell : callable, optional
+            Told how many folds are decided, and of how many.
 
         Returns
         -------
@@ -172,7 +175,7 @@ class RuleTuner:
         decided = np.zeros(self.y_score.shape, dtype=bool)
         numbers = np.unique(folds)
         for done, fold in enumerate(numbers):
-            advance(done, len(numbers))
+            tell(done, len(numbers))
             held = folds == fold
             decided[held] = self.tune(rule, ~held, metric).decide(self.y_score[held], decide)
         return decided
@@ -226,7 +229,7 @@ def choose_thresholds(  # noqa: PLR0913 - scores, truth and folds; the rest is k
         with steps(dict.fromkeys(choices, 1.0)) as begin:
             for name in choices:
                 begin(name)
-                decided = tuner.decide_held_out(held_out, name, decide, metric)
+                decided = tuner.decide_held_out(held_out, name, decide, metric, advance)
                 measured[name] = metric.measure(truth, decided, y_score)
     chosen = rule
     if rule == "auto":
