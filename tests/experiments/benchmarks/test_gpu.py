@@ -41,6 +41,7 @@ def test_loops_that_matter_come_first_and_all_limits_together_keep_six_minutes(t
         return min(place for place, name in enumerate(names) if words in name)
 
     assert first("synthetic") == 0 and first("every kernel launched") == 1  # as the trial has it, then launched
-    assert first("checkpoint") < first("doctor") < first("loading") < first("decoded") < first("ours in float32")
+    assert first("checkpoint") < first("loading") < first("decoded") < first("ours in float32")
+    assert first("doctor") == len(names) - 1  # a whole run, which takes a slow machine most of the time
     assert sum("every kernel launched" in name for name in names) == 2 and len(set(names)) == len(names)
     assert sum(gpu.SECONDS.values()) <= 360
