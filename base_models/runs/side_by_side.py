@@ -27,6 +27,7 @@ from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder
 from base_models.runs.training_failed import TrainingFailedError
 from base_models.training.progress import Progress, TrainingEvent
+from stacking.files.atomic_files import sweep_stale_temps
 from stacking.files.ending import ending_with
 from stacking.process.child_processes import module_command, module_environment
 
@@ -109,7 +110,7 @@ class _Crew:
             "n_threads": int(folder.manifest["n_threads"]),
             "log_level": logging.getLogger().getEffectiveLevel(),
         }
-        self._progress = progress
+        self._folder, self._progress = folder, progress
         self._children: list[_Child] = []
         self._said: queue.SimpleQueue[tuple[_Child, dict[str, Any] | None]] = queue.SimpleQueue()
         self._waiting: deque[Fold] = deque()
@@ -207,6 +208,7 @@ class _Crew:
         if self._deaths[fold] == MOST_DEATHS:
             raise TrainingFailedError(f"{where}, {MOST_DEATHS} times; give the same command again to go on.")
         logger.warning("%s; another one goes on from its checkpoint", where)
+        sweep_stale_temps(self._folder.fold_folder(*fold))  # nobody else writes there
         self._waiting.appendleft(fold)
         self._start(child.device)
 

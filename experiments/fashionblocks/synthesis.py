@@ -135,6 +135,9 @@ def synthesize(
         **{f"n_{name}": count for name, count in counts.items()},
     }
     if _is_there(out, settings):
+        left = out / _UNFINISHED  # of a run that was killed when all else was done
+        if left.is_file() and read_json(left, f"the folder's {left}") == settings:
+            left.unlink()
         return out
     with work_folder(out, UNFINISHED, settings):
         _write(out, counts, settings, progress)

@@ -35,7 +35,7 @@ class SavedEnsemble(StackingEnsemble):
 
     def __init__(self, saved: StackingEnsemble, labels: tuple[str, ...]) -> None:
         super().__init__(saved.method, random_state=saved.random_state, n_splits=saved.n_splits, metric=saved.metric)
-        self.saved, self.labels = saved, labels
+        self.saved, self.labels, self.labels_ = saved, labels, labels
         own = {label: place for place, label in enumerate(saved.labels_)}
         self._places = np.array([own[label] for label in labels], dtype=np.intp)
         self._back = np.argsort(self._places)

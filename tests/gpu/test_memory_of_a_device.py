@@ -84,7 +84,7 @@ def test_parts_keep_the_pairs_of_mixing_together():
 
 
 def test_other_errors_are_not_taken_for_full_memory(make_task, monkeypatch):
-    def wrong(*_):
+    def wrong(*_, **__):
         raise RuntimeError("shapes do not fit")
 
     monkeypatch.setattr(epochs, "augment_photos", wrong)

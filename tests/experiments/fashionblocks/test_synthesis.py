@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -214,3 +215,14 @@ def test_the_files_are_contest_json(small):
     assert set(data) >= {"images", "annotations"}
     assert data["images"][0]["imageId"] == data["annotations"][0]["imageId"] == "validation-000000"
     assert all(isinstance(label, str) for label in data["annotations"][0]["labelId"])
+
+
+def test_a_set_that_was_killed_when_all_but_a_mark_was_done_is_finished(tmp_path):
+    out = synthesize(tmp_path / "blocks", n_train=3, n_validation=0, n_test=0)
+    whole = sorted(path.name for path in out.iterdir())
+    shutil.copy(out / "fashionblocks.json", out / "unfinished.json")
+    synthesize(out, n_train=3, n_validation=0, n_test=0)
+    assert sorted(path.name for path in out.iterdir()) == whole
+    (out / "unfinished.json").write_text("{}")  # no mark of ours
+    synthesize(out, n_train=3, n_validation=0, n_test=0)
+    assert (out / "unfinished.json").read_text() == "{}"
