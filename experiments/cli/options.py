@@ -421,6 +421,9 @@ class GivenPredictions:
         """
         logits = [word for name in self.logits_of or () for word in ("--logits-of", name)]
         logits += ["--from-logits"] if self.from_logits else []
+        run = None if self.predictions is None else self.predictions.parent
+        if run is not None and (run / "manifest.json").is_file() and (run / "recipe.toml").is_file():
+            return ["--run", str(run), "--images", "NEW-PHOTOS"]
         if self.predictions is not None:
             return ["NEW-PREDICTIONS", *logits]
         return [word for name in models for word in ("--model", f"{name}=NEW-SCORES.csv")] + logits

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from experiments.cli import app
 from experiments.cli.tables import write_table
+from stacking.predictions import save_predictions
 from stacking.report import Column
 
 
@@ -199,3 +200,13 @@ def test_a_table_keeps_to_the_line():
     assert len(text.splitlines()) > 2
     wide = write_table(["名前", "x"], [["名", "y"]], width=50)
     assert wide.splitlines()[1] == "名    y"
+
+
+def test_an_ensemble_of_a_run_labels_new_photos_next(labelstack, make_predictions, tmp_path):
+    run = tmp_path / "run"
+    save_predictions(make_predictions(), run / "oof")
+    for name in ("manifest.json", "recipe.toml"):
+        (run / name).write_text("{}")
+    done = labelstack("fit", run / "oof", "--method", "mean", "--out", tmp_path / "ensemble")
+    assert done.exit_code == 0, done.stderr
+    assert next_command(done.stderr)[2:6] == ["--run", str(run), "--images", "NEW-PHOTOS"]
