@@ -66,6 +66,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "ignore_pattern": r"^(?!plot_)\w+\.py$",  # scripts to take along, without a picture
     "abort_on_example_error": True,
     "image_scrapers": (figure_scraper,),
     "reset_modules": (keep_examples_apart,),

@@ -26,7 +26,7 @@ SHOWN = {name: text for name, text in PAGES.items() if name.count("/") < 2}
 """Pages whose blocks of Python stand alone; those in folders of docs/ are run from top to bottom by `make site`."""
 
 
-MADE = {f"{up}{page}" for up in ("", "../reference/") for page in ("commands.md", "recipe-keys.md")}
+MADE = {"commands.md", "../reference/commands.md"}
 
 
 def blocks(language, pages=PAGES):

@@ -1,12 +1,9 @@
-"""Write the pages that are made from the code: the command's help, the keys of a recipe, the public names."""
+"""Write the pages that are made from the code: the command's help and the public names."""
 
-import dataclasses
 import importlib
-import re
 from pathlib import Path
 from typing import Any
 
-import numpydoc.docscrape
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -31,7 +28,6 @@ def write_generated_pages(docs: Path) -> None:
     """Write all of them, each only where its text is another than before, so that Sphinx builds little anew."""
     reference = docs / "reference"
     _write(reference / "commands.md", "\n".join(_command_lines()))
-    _write(reference / "recipe-keys.md", "\n".join(_recipe_lines()))
     described: set[int] = set()
     for package, purpose in PACKAGES.items():
         _write(reference / "api" / f"{package}.rst", _api_page(package, purpose, described))
@@ -82,7 +78,7 @@ def _command_lines() -> list[str]:
     return [
         *lines,
         *_help_of(get_command(app), ()),
-        "Next: [the keys of a recipe](recipe-keys.md), [files](files.md).",
+        "Next: [the keys of a recipe](../recipe.md), [files](files.md).",
         "",
     ]
 
@@ -96,72 +92,6 @@ def _help_of(command: Any, path: tuple[str, ...]) -> list[str]:
     for name, inner in sorted(getattr(command, "commands", {}).items()):
         lines += _help_of(inner, (*path, name))
     return lines
-
-
-def _recipe_lines() -> list[str]:
-    """Tell the keys of each table of a recipe from the dataclasses that it is read into."""
-    from base_models import DataConfig, DerivedMember, FoldConfig, MemberConfig, TrainingConfig, TrainingRun
-
-    tables = {
-        "At the top": TrainingRun,
-        "[data]": DataConfig,
-        "[folds]": FoldConfig,
-        "[[members]]": MemberConfig,
-        "[training], and training of a member": TrainingConfig,
-        "[[derived]]": DerivedMember,
-    }
-    lines = [
-        "# Keys of a recipe",
-        "",
-        "A recipe is a TOML file that says everything about one training run: its photos, the networks to train",
-        "(*members*), and how. This page lists every key, its default, and what it means; the build makes it from the",
-        "classes that recipes are read into. A key that is not listed is refused, with the nearest one named. A whole",
-        "recipe that works is in the tutorial",
-        "[500 photos and a CSV](../tutorials/photos.md).",
-        "",
-    ]
-    for title, owner in tables.items():
-        lines += [f"## {title}", "", *_keys_of(owner), ""]
-    return [
-        *lines,
-        "Next: [the commands](commands.md) that read recipes, `labelstack train` and `labelstack doctor`.",
-        "",
-    ]
-
-
-def _keys_of(owner: type) -> list[str]:
-    """Define each key of one dataclass by its docstring."""
-    documented = numpydoc.docscrape.ClassDoc(owner)["Parameters"]
-    described = {name: entry for entry in documented for name in entry.name.split(", ")}
-    lines = []
-    for entry in dataclasses.fields(owner):
-        kind = re.sub(r",? (optional|default=.*)$", "", described[entry.name].type)
-        lines += [f"`{entry.name}`: {_markdown(kind)}{_default(entry)}", *_definition(described[entry.name].desc), ""]
-    return lines
-
-
-def _default(entry: "dataclasses.Field[Any]") -> str:
-    """Say a key's default as TOML has it."""
-    if entry.default_factory is not dataclasses.MISSING:
-        return "; a table of its own"
-    if entry.default is dataclasses.MISSING:
-        return "; must be given"
-    value = entry.default
-    if value is None:
-        return "; may be left out"
-    shown = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else value
-    return f"; default `{list(shown) if isinstance(shown, tuple) else shown}`"
-
-
-def _definition(lines: list[str]) -> list[str]:
-    """Indent a description as the body of a definition."""
-    return [(": " if number == 0 else "  ") + _markdown(line.strip()) for number, line in enumerate(lines)]
-
-
-def _markdown(text: str) -> str:
-    """Turn the little reStructuredText of docstrings into Markdown."""
-    text = re.sub(r":\w+:`[~]?([^`]+)`", r"`\1`", text)
-    return re.sub(r"``([^`]+)``", r"`\1`", text)
 
 
 def _api_page(package: str, purpose: str, described: set[int]) -> str:
