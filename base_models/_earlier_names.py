@@ -28,7 +28,7 @@ MODULES: dict[str, str | tuple[str, ...]] = {
     "base_models.heads.recurrent": "base_models.networks.heads.recurrent",
     "base_models.heads.wide": "base_models.networks.heads.wide",
     "base_models.hub": "base_models.networks.hub",
-    "base_models.inference": "base_models.runs.inference",
+    "base_models.inference": ("base_models.runs.inference", "base_models.runs.prediction"),
     "base_models.labelwise_network": "base_models.networks.per_label",
     "base_models.losses": "base_models.training.losses",
     "base_models.member_config": (

@@ -343,8 +343,8 @@ def predict(
             own_work_folder,
         )
         from experiments.labeling.sample_sheet import read_sheet
-        from experiments.labeling.submission import choose_label_texts
         from experiments.reports.result_manifest import build_manifest, hash_files
+        from experiments.submission import choose_label_texts
         from stacking.decision_rules.threshold_file import read_thresholds
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.files.atomic_files import sha256_file

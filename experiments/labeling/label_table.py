@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from experiments.labeling.sample_sheet import Filling, SampleSheet, match_sheet, write_sheet
 from experiments.labeling.score_table import check_score_suffix, write_scores
-from experiments.labeling.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
+from experiments.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
 from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable, sha256_file
 from stacking.files.output_folder import hash_request
 from stacking.files.output_rules import ResultKind, check_output_file, read_manifest

@@ -11,7 +11,7 @@ import pytest
 from base_models.photos.vocabulary import Vocabulary
 from base_models.runs.inference import RunNames
 from experiments.labeling.label_table import LabelTarget, check_run, ids_in_order, label_samples
-from experiments.labeling.submission import choose_label_texts, write_labels_csv
+from experiments.submission import choose_label_texts, write_labels_csv
 from stacking import PredictionSet, StackingEnsemble, load_predictions, save_predictions
 from stacking.ensemble.seen_samples import find_seen, hash_ids
 from stacking.files.atomic_files import OutputRefusedError

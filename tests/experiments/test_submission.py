@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from experiments.labeling.submission import guard_cell, write_labels_csv
+from experiments.submission import guard_cell, write_labels_csv
 
 LABELS = ["red", "=cmd()", "blue"]
 Y_PRED = np.array([[True, False, True], [False, True, False], [False, False, False]])

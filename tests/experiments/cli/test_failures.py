@@ -45,7 +45,7 @@ def test_value_error_out_of_numpy_is_internal_and_its_traceback_is_kept():
 
 
 def test_value_error_without_raise_in_our_own_code_is_internal():
-    from experiments.labeling.submission import write_labels_csv
+    from experiments.submission import write_labels_csv
 
     try:
         write_labels_csv("x.csv", ["a"], ["b"], None)  # type: ignore[arg-type]
