@@ -124,7 +124,7 @@ if __name__ == "__main__":
     y_true = (rng.random((90, 3)) < 0.4).astype(np.uint8)
     y_scores = np.clip(y_true * 0.5 + rng.random((2, 90, 3)) / 2, 0, 1)
     with joblib.parallel_config(backend=sys.argv[2], n_jobs=2):
-        StackingEnsemble("logistic").fit(y_scores, y_true)
+        StackingEnsemble("convex").fit(y_scores, y_true)
     print("fitted")
 """
 

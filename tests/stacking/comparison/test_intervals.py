@@ -1,14 +1,17 @@
 """Limits of a comparison come from the units that are independent: samples, or groups where there are groups."""
 
 import numpy as np
+import pytest
 
 from stacking import PredictionSet, compare
 from stacking.testing import make_predictions
 
 
-def test_copies_in_one_group_make_nothing_surer():
+@pytest.mark.parametrize("held_out", [False, True], ids=["nested", "holdout"])
+def test_copies_in_one_group_make_nothing_surer(held_out):
     """Ten copies of every sample are no more evidence than one, as long as their groups say so."""
     few = make_predictions(2, 60, 3)
+    other = make_predictions(2, 90, 3, random_state=1)
     rows = np.repeat(np.arange(60), 10)
     many = few.subset(samples=rows)
     names = [f"copy{i}" for i in range(600)]
@@ -18,7 +21,8 @@ def test_copies_in_one_group_make_nothing_surer():
         ("grouped", PredictionSet(many.to_array(), names, y_true=many.y_true, groups=rows)),
         ("alone", PredictionSet(many.to_array(), names, y_true=many.y_true)),
     ):
-        row = compare(predictions, ["mean"], n_splits=3, n_bootstrap=400).row("mean")
+        fitted, holdout = (other, predictions) if held_out else (predictions, None)
+        row = compare(fitted, ["mean"], holdout=holdout, n_splits=3, n_bootstrap=400).row("mean")
         widths[name] = row.high - row.low
     assert widths["alone"] < 0.5 * widths["few"]
     assert 0.7 * widths["few"] < widths["grouped"] < 1.4 * widths["few"]
