@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import jupytext
+import myst_nb.core.render
 import nbformat
 from docutils import nodes
 
@@ -49,8 +50,25 @@ def show_commands_alone(app: Any, doctree: nodes.document) -> None:
             block.children = [nodes.Text(text)]
 
 
+def join_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Join what a block printed; myst-nb's own joining ends a line wherever the kernel sent a piece."""
+    joined: list[nbformat.NotebookNode] = []
+    streams: dict[str, nbformat.NotebookNode] = {}
+    for output in outputs:
+        first = streams.get(output.get("name", ""))
+        if output["output_type"] != "stream":
+            joined.append(output)
+        elif first is None:
+            streams[output["name"]] = output
+            joined.append(output)
+        else:
+            first["text"] += output["text"]
+    return joined
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
+    myst_nb.core.render.coalesce_streams = join_streams
     app.connect("source-read", link_to_pages)
     app.connect("doctree-read", show_commands_alone)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
