@@ -361,9 +361,11 @@ def sweep_stale_temps(folder: str | os.PathLike[str], name: str | None = None) -
 
 def _remove_stale(path: Path) -> list[Path]:
     """Remove an unfinished file, unless it is being written."""
-    if not is_temporary_name(path.name) or not stat.S_ISREG(path.lstat().st_mode):
+    if not is_temporary_name(path.name):
         return []
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return []
         with path.open("rb") as file:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
