@@ -114,6 +114,8 @@ def _check_plan(out: Path, plan: PackingPlan) -> None:
         raise ValueError("--split and --rest-out belong together: say where the rows that are held back go.")
     if plan.rest_out is not None and plan.rest_out.resolve() == out.resolve():
         raise ValueError(f"--rest-out must differ from --out: both are {str(out)!r}.")
+    if plan.rest_out is not None and plan.rest_out.resolve().is_relative_to(out.resolve()):
+        raise ValueError(f"--rest-out must not lie in --out: {plan.rest_out} lies in {out}; choose another.")
     if plan.by_label and _is_bundle(out):
         raise ValueError(f"--by-label needs a store: {str(out)!r} is a bundle; give --out a folder.")
 

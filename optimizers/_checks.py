@@ -32,7 +32,8 @@ def check_number(name: str, value: object, *, low: float, high: float = np.inf, 
 def check_random_state(random_state: RandomState) -> np.random.Generator:
     """Make a generator of a seed; a generator is used as it is."""
     seed = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool) and random_state >= 0
-    if random_state is not None and not seed and not isinstance(random_state, np.random.Generator):
+    is_generator = isinstance(random_state, np.random.Generator | np.random.RandomState)
+    if random_state is not None and not seed and not is_generator:
         raise ValueError(
             f"random_state must be a non-negative integer, a numpy.random.Generator or None: got {random_state!r}."
         )

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from optimizers._checks import check_random_state
 from stacking._checks import check_groups, check_y_true
 from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.named_arrays import align_by_name
@@ -157,7 +158,7 @@ def sample_rows(
     if max_rows is None or n_counted <= max_rows:
         return counted
     kept = truth.only_counted()
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     if stratified and kept.n_units > 1:
         drawn = np.flatnonzero(holdout_rows(kept.y_true, max_rows / n_counted, kept.groups, rng))
         drawn = drawn[:max_rows] if kept.groups is None else _fill_with_groups(kept.groups, max_rows, rng, drawn)
@@ -228,7 +229,7 @@ def stratified_group_folds(
     if not 2 <= n_splits <= n_items:
         raise ValueError(f"n_splits must lie between 2 and the number of {unit}, {n_items}: got {n_splits}")
     shares = np.full(n_splits, 1.0 / n_splits)
-    return _deal(truth, shares, item_of, n_items, np.random.default_rng(random_state))
+    return _deal(truth, shares, item_of, n_items, check_random_state(random_state))
 
 
 def holdout_rows(
@@ -274,7 +275,7 @@ def holdout_rows(
     if n_items < 2:
         raise ValueError(f"y_true must hold at least two samples (groups, if given) to hold one out: got {n_items}")
     shares = np.array([1.0 - fraction, fraction])
-    return _deal(truth, shares, item_of, n_items, np.random.default_rng(random_state)) == 1
+    return _deal(truth, shares, item_of, n_items, check_random_state(random_state)) == 1
 
 
 def _deal(

@@ -73,7 +73,7 @@ Rule = Annotated[
         "micro-macro-f1, recall-at-least:recall=0.95, cost:fp=1,fn=5.",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything that is random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")]
 Metric = Annotated[
     str,
     typer.Option(

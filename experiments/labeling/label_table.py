@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.predictions import PredictionSet
 
+_NO_TEXT = frozenset(
+    (".npz", ".npy", ".parquet", ".feather", ".arrow", ".h5", ".hdf5", ".json", ".xlsx", ".gz", ".zip", ".onnx")
+)
+"""Endings that promise something else than the text of a table: whoever opens such a file would find it damaged."""
 MOST_PHOTOS_IN_MEMORY = 5_000  # 250 MB at 128 pixels; more are packed, and their scores written, as they come; a choice
 
 
@@ -103,6 +107,11 @@ class LabelTarget:
             raise ValueError(
                 f"--out must be a file for the labels: {str(self.out)!r} is a folder; write "
                 f"{str(self.out / 'labels.csv')!r}."
+            )
+        if self.out.suffix.lower() in _NO_TEXT:
+            raise ValueError(
+                f"--out must be a text file for the labels, such as 'labels.csv': got {str(self.out)!r}; scores go to "
+                "--scores-out."
             )
         if self.scores_out is not None:
             check_score_suffix(self.scores_out)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from base_models.manifest import Manifest
 from base_models.photos.decoding import UnreadablePhotoError
 from experiments.reports.training_report import small_jpeg
+from optimizers._checks import check_random_state
 from stacking.report import Chart, Column, Figure, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
 from stacking.report.figures.canvas import (
     ACCENT,
@@ -90,7 +91,7 @@ def describe_data(
         raise ValueError("the data must hold at least one photo: got none; check the folder that the recipe names.")
     if label is not None and label not in names:
         raise ValueError(f"label must be one of the {len(names)} labels of the data: got {label!r}.")
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     chosen = label if label is not None else names[int(manifest.y_true.sum(axis=0, dtype=np.int64).argmax())]
     with_it = np.flatnonzero(manifest.y_true[:, names.index(chosen)])
     sections = [

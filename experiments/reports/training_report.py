@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.manifest import Manifest
+from optimizers._checks import check_random_state
 from stacking.comparison.held_out import HeldOut
 from stacking.report import Block, Column, Figure, ImageGrid, Paragraph, Photo, Section, Table, Tag
 from stacking.report.figures import training_curves_figure
@@ -161,7 +162,7 @@ def photos_section(answer: HeldOut, manifest: Manifest, *, n_photos: int = 24, r
     Section
         A grid: labels predicted rightly, missed, and predicted wrongly are told apart.
     """
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     chosen = np.sort(rng.permutation(len(answer.ids))[:n_photos])
     caption = f"{len(chosen)} held-out photos drawn at random, labeled by {answer.method}."
     return Section("Photos", [ImageGrid(_grid(answer, chosen, manifest), caption)])

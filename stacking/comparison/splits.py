@@ -133,8 +133,8 @@ def holdout_split(predictions: PredictionSet, holdout: PredictionSet, n_splits: 
     shared = np.intersect1d(predictions.ids, holdout.ids)
     if len(shared) and not _default_ids(predictions, holdout):
         raise ValueError(
-            f"holdout must share no sample with predictions: got {len(shared)} shared ids, the first is {shared[0]!r}; "
-            "it would tune what it scores."
+            f"holdout must share no sample with predictions: got {len(shared)} shared ids, the first is "
+            f"{str(shared[0])!r}; it would tune what it scores."
         )
     aligned = holdout.subset(models=list(predictions.models), labels=list(predictions.labels))
     fit_side, inner = _fit_side(predictions, n_splits, random_state)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from optimizers._checks import check_random_state
 from stacking._typing import DoubleArray
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.metrics.measurement import Measurement
@@ -97,7 +98,7 @@ def iter_draws(n_units: int, n_bootstrap: int, random_state: int) -> Iterator[Do
     ndarray of float64, shape (n_resamples, n_units)
         How often each unit was drawn.
     """
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     step = max(1, _DRAWS_IN_MEMORY // n_units)
     for start in range(0, n_bootstrap, step):
         drawn = np.empty((min(step, n_bootstrap - start), n_units))

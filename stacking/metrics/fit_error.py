@@ -27,6 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from optimizers._checks import check_random_state
 from stacking._typing import DoubleArray
 from stacking.metrics.counts import f1_score
 
@@ -99,5 +100,5 @@ def draw_fit_errors(deviations: npt.ArrayLike, *, n_bootstrap: int = 1000, rando
         To be added to each score's bootstrap draws.
     """
     moved = np.asarray(deviations, dtype=np.float64)
-    draws: DoubleArray = np.random.default_rng(random_state).standard_normal((n_bootstrap, moved.shape[1]))
+    draws: DoubleArray = check_random_state(random_state).standard_normal((n_bootstrap, moved.shape[1]))
     return moved @ draws.T

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from optimizers._checks import check_random_state
 from stacking._typing import DoubleArray, FloatArray, IndexArray
 from stacking.links import logit, sigmoid
 from stacking.truth import Truth
@@ -76,7 +77,7 @@ def _gather_cells(
     counts = np.ones(truth.y_true.shape, dtype=bool) if truth.y_known is None else truth.y_known.copy()
     if truth.sample_weight is not None:
         counts &= truth.sample_weight[:, None] > 0
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     positives, own = _thin(np.flatnonzero(truth.y_true & counts), MOST_POSITIVES, rng)
     most = max(NEGATIVES_PER_POSITIVE * len(positives), LEAST_NEGATIVES)
     negatives, other = _thin(np.flatnonzero(~truth.y_true & counts), most, rng)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from optimizers._checks import check_random_state
 from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.meta_learners.training_rows import (
@@ -139,7 +140,7 @@ class ConvolutionalStacker(Combiner):
         """Find the number of epochs on a held-out fold, then train on all rows."""
         self._check_parameters()
         _import_torch()
-        rng = np.random.default_rng(self.random_state)
+        rng = check_random_state(self.random_state)
         # One fold of five says how many epochs are trained.
         rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=5, random_state=rng)
         self.n_rows_fitted_ = len(rows.y_true)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optimizers._checks import check_random_state
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.folds import deal_folds
 from stacking.links import logit
@@ -95,7 +96,7 @@ def prepare_rows(
     TrainingRows
         Everything in memory.
     """
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     sample = predictions.sample(max_rows, random_state=rng).in_memory()
     truth = sample.truth
     y_true = truth.y_true.astype(np.float64)

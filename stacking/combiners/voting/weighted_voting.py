@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizers import OptimizationResult, list_optimizer_options, minimize
+from optimizers._checks import check_random_state
 from optimizers.greedy import greedy_together
 from optimizers.registry import expect_evaluations
 from stacking._checks import check_choice, check_weights
@@ -173,7 +174,7 @@ class WeightedVoting(Combiner):
         self._check_parameters()
         limits = MemberLimits.check(self.models_, self.max_members, self.member_costs, self.max_cost)
         group_of = None if self.weights_per == "model" else find_label_groups(predictions, self.weights_per)
-        rng = np.random.default_rng(self.random_state)
+        rng = check_random_state(self.random_state)
         predictions = predictions.sample(self.max_rows, stratified=True, random_state=rng)
         self.n_tuning_rows_ = predictions.n_samples
         result = self._search(create_objective(self.objective, predictions, self.mean), limits, rng)

@@ -81,7 +81,7 @@ class FunctionMetric(Metric):
             given[name] = value
         if answer.dtype == np.bool_:
             answer = answer.view(np.uint8)
-        value = self.function(truth.y_true.view(np.uint8), answer, **given)
+        value = self._call(truth.y_true.view(np.uint8), answer, given)
         try:
             number = float(value)
         except (TypeError, ValueError):
@@ -89,6 +89,21 @@ class FunctionMetric(Metric):
         if not np.isfinite(number):
             raise ValueError(f"metric {self.name} must return a finite number: got {value!r}.")
         return number
+
+    def _call(self, y_true: Any, answer: Any, given: dict[str, Any]) -> Any:
+        """Call the function on arrays that it cannot change: others look at the same memory."""
+        shown = {name: value.view() for name, value in {"y_true": y_true, "answer": answer, **given}.items()}
+        for value in shown.values():
+            value.flags.writeable = False
+        try:
+            return self.function(shown.pop("y_true"), shown.pop("answer"), **shown)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise ValueError(
+                f"metric {self.name} must leave its arguments as they are: got a function that writes into them "
+                f"({error}); let it copy them first."
+            ) from error
 
 
 class MeasuredByFunction(Measurement):

@@ -194,9 +194,7 @@ def find_metric(metric: str | Metric | Callable[..., Any], *, import_code: bool 
     if "*" in name or "+" in name:
         return _find_sum(name, import_code)
     if ":" in name:
-        if not import_code:
-            raise ValueError(f"metric {name!r} is code, which a file may not ask for: name it yourself.")
-        return functions.import_metric(name)
+        return _find_code(name, plain, import_code)
     from_sklearn = functions.find_in_sklearn(name)
     if from_sklearn is not None:
         return replace(from_sklearn, is_code=False)
@@ -205,6 +203,18 @@ def find_metric(metric: str | Metric | Callable[..., Any], *, import_code: bool 
         f"metric must be one of {', '.join(list_metrics())}, or a metric of scikit-learn: got {metric!r}."
         f"{did_you_mean(plain, known)}"
     )
+
+
+def _find_code(name: str, plain: str, import_code: bool) -> Metric:
+    """Import a function, unless a metric of this registry was meant."""
+    if plain.partition(":")[0] in {known.partition(":")[0] for known in (*list_metrics(), *_ALIASES)}:
+        raise ValueError(
+            f"metric must be written as `labelstack metrics` lists it, without options of its own after a colon: "
+            f"got {name!r}; F-beta with beta 2 is micro-f2, a cost is cost:fp=1,fn=5."
+        )
+    if not import_code:
+        raise ValueError(f"metric {name!r} is code, which a file may not ask for: name it yourself.")
+    return functions.import_metric(name)
 
 
 def _find_own(name: str, plain: str) -> Metric | None:

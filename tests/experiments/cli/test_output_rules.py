@@ -406,3 +406,10 @@ def test_a_database_of_the_users_is_not_changed(labelstack, urls, tmp_path):
     before = digests(place)
     refused(labelstack("data", "download", urls, "--out", place), "must be the ledger of a download")
     assert digests(place) == before
+
+
+@pytest.mark.parametrize("name", ["labels.npz", "labels.PARQUET", "labels.csv.gz", "labels.json"])
+def test_labels_are_text_and_are_called_so(labelstack, ensemble, held_back, tmp_path, name):
+    done = labelstack("predict", ensemble, held_back, "--out", tmp_path / name)
+    assert done.exit_code == 2 and "--out must be a text file for the labels, such as 'labels.csv'" in done.stderr
+    assert not (tmp_path / name).exists()

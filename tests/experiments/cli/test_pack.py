@@ -106,6 +106,7 @@ def test_split_holds_back_whole_groups(labelstack, bundle, tmp_path):
         (["--out", "{tmp}/s", "--split", "0.5"], "--split and --rest-out belong together"),
         (["--out", "{tmp}/s", "--split", "1.5", "--rest-out", "{tmp}/r"], "must lie between 0 and 1: got 1.5"),
         (["--out", "{tmp}/s", "--split", "0.5", "--rest-out", "{tmp}/s"], "--rest-out must differ from --out"),
+        (["--out", "{tmp}/s", "--split", "0.5", "--rest-out", "{tmp}/s/r"], "--rest-out must not lie in --out"),
         (["--out", "{tmp}/s.npz", "--by-label"], "--by-label needs a store"),
         (["--out", "{tmp}/s", "--drop", "cnn/c"], "'cnn/c'"),
         (["--out", "{tmp}/s", "--model", "x.csv"], "not both"),

@@ -307,6 +307,7 @@ def test_one_function_is_entered_by_a_decorator_and_a_taken_name_is_refused() ->
         ("cost:fp=0,fn=0", "not both 0"),
         ("x*micro-f1", "must read like 0.5"),
         ("-1*micro-f1", "must be positive and finite"),
+        ("micro-f1:beta=2", "without options of its own after a colon"),
         ("no_such_module_here:f", "must name a function that Python finds"),
     ],
 )
@@ -345,3 +346,16 @@ def test_resampled_averages_over_rare_labels_are_centered_at_the_value() -> None
     values = resample(measured, n_bootstrap=300)
     assert_allclose(values.mean(), measured.value)
     assert_allclose(values.std(), bare.std(), rtol=0.2)
+
+
+@pytest.mark.parametrize("changed", ["y_true", "answer", "sample_weight", "y_known"])
+def test_a_function_cannot_change_what_others_look_at(changed: str) -> None:
+    def vandal(y_true, y_pred, sample_weight=None, y_known=None):
+        given = {"y_true": y_true, "answer": y_pred, "sample_weight": sample_weight, "y_known": y_known}
+        given[changed][:] = 1
+        return 0.5
+
+    truth = Truth.check(np.eye(6), y_known=np.arange(36).reshape(6, 6) > 0, sample_weight=np.arange(1, 7))
+    with pytest.raises(ValueError, match=r"vandal must leave its arguments as they are: .* let it copy them first"):
+        _ = find_metric(vandal).measure(truth, np.eye(6, dtype=bool), None).value
+    assert truth.y_true.sum() == 5

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimizers._checks import check_random_state
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.meta_learners.batched_logistic import apply_logistic, fit_logistic
 from stacking.combiners.meta_learners.logit_stacker import logit_penalty
@@ -142,7 +143,7 @@ def inputs_from_predictions(
     LabelInputs
         The feed.
     """
-    rng = np.random.default_rng(random_state)
+    rng = check_random_state(random_state)
     n_samples, n_labels = predictions.n_samples, predictions.n_labels
     truth = predictions.truth
     drawn = sample_rows(truth, BASE_ROWS, random_state=rng)

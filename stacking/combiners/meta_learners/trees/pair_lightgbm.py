@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from optimizers._checks import check_random_state
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.meta_learners.batched_logistic import fit_logistic
 from stacking.combiners.meta_learners.training_rows import (
@@ -156,7 +157,7 @@ class PairLightGBM(TreeCombiner):
     ) -> tuple[dict[int, tuple[int, Any]], DoubleArray]:
         """Grow each fold's trees; return them by fold with their number, and their held-out losses."""
         _check_parameters(self.n_trees, self.negatives_per_positive)
-        rng = np.random.default_rng(self.random_state)
+        rng = check_random_state(self.random_state)
         rows = self._read(predictions, given, rng)
         masks = rows.fold_masks
         self.n_rows_fitted_ = len(rows.y_true)
