@@ -32,6 +32,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", *COLUMNAR_SUFFIXES)
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
 _FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
+_PEEK = 100
+"""Rows looked at to tell row numbers from ids: a choice."""
 _SCORE = re.compile(r"0?\.\d+|[01]\.0*|\d(\.\d+)?[eE]-\d+")
 """A number in [0, 1] that is written as programs write fractions."""
 
@@ -195,12 +197,18 @@ def read_header_row(path: str | os.PathLike[str] | HeldFrame, *, first_is_id: bo
             f"{place} must name its columns in the first row: got numbers such as {names[1]!r}; add names."
         )
     later = [name for name in names[1:] if name.lower() in ID_NAMES]
-    if first_is_id and later and names[0] in ROW_NUMBERS:
+    if first_is_id and later and names[0] in ROW_NUMBERS and _counts_rows(place, names[0]):
         raise ValueError(
             f"{place} must hold the ids in its first column: got row numbers there and {later[0]!r} after them; "
             "save it without the row numbers (pandas: index=False)."
         )
     return names
+
+
+def _counts_rows(place: Any, column: str) -> bool:
+    """Tell whether a column begins with 0, 1, 2 …, as pandas numbers rows; an index without a name may hold ids."""
+    cells = read_texts(place, [column], n_rows=_PEEK)[column]
+    return cells == [str(row) for row in range(len(cells))]
 
 
 def read_columns(path: str | os.PathLike[str] | HeldFrame) -> tuple[str, ...]:

@@ -488,3 +488,19 @@ def test_a_column_beside_the_truth_that_holds_no_number_is_named(tmp_path):
         (tmp_path / "t.csv").write_text(f"id,red,{column}\n1,1,0\n2,0,{cell}\n")
         with pytest.raises(ValueError, match=rf"t\.csv, row 1, column '{column}': the cell must be {kind}: got '"):
             load_predictions(models=[tmp_path / "a.csv"], truth=tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".feather"])
+def test_an_index_without_a_name_holds_ids_beside_a_label_called_id(tmp_path, suffix):
+    frame = pd.DataFrame([[0.1, 0.2], [0.3, 0.4]], index=["x", "7"], columns=["id", "red"])
+    write = {
+        ".csv": frame.to_csv,
+        ".tsv": lambda path: frame.to_csv(path, sep="\t"),
+        ".parquet": frame.to_parquet,
+        ".feather": lambda path: frame.reset_index().to_feather(path),
+    }
+    path = tmp_path / f"scores{suffix}"
+    write[suffix](path)
+    found = load_predictions(models=[path])
+    assert found.ids.tolist() == ["x", "7"] and found.labels == ("id", "red")
+    np.testing.assert_array_equal(found.to_array()[0], frame.to_numpy(np.float32))
