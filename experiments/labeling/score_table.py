@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from stacking.files.csv_cells import guard_cell, to_csv
+from stacking.named_arrays import name_id_column
 from stacking.predictions.forms.bundle import write_bundle
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def write_scores(scores: "PredictionSet", file: BinaryIO, suffix: str, *, guard:
         Open for writing.
     suffix : str
         ``.npz`` for a bundle, which holds truth and groups as well; ``.csv``, ``.parquet`` or ``.feather`` for a table
-        with the ids in the first column, ``id``, and one column per label. All hold every float32 as it is.
+        with the ids in the first column, ``id`` unless a label is called so, and one column per label. All hold every
+        float32 as it is.
     guard : bool, default=False
         Put an apostrophe before ids and labels in a CSV file that a spreadsheet would run as a formula.
     """
@@ -54,14 +56,15 @@ def write_scores(scores: "PredictionSet", file: BinaryIO, suffix: str, *, guard:
         write_bundle(scores, file)
         return
     values, ids = scores.to_array()[0], scores.ids.tolist()
+    id_column = name_id_column(scores.labels)
     if suffix == ".csv":
         keep = guard_cell if guard else str
         rows = ([keep(name), *row] for name, row in zip(ids, values.astype(str).tolist(), strict=True))
-        file.write(to_csv([["id", *map(keep, scores.labels)], *rows]).encode("utf-8"))
+        file.write(to_csv([[id_column, *map(keep, scores.labels)], *rows]).encode("utf-8"))
         return
     import pyarrow as pa
 
-    table: Any = pa.Table.from_arrays([pa.array(ids), *map(pa.array, values.T)], ["id", *scores.labels])
+    table: Any = pa.Table.from_arrays([pa.array(ids), *map(pa.array, values.T)], [id_column, *scores.labels])
     if suffix == ".parquet":
         import pyarrow.parquet
 

@@ -19,6 +19,7 @@ from stacking.named_arrays.frames import (
     build_frame,
     find_id_column,
     is_frame,
+    name_id_column,
     split_frame,
     to_pandas,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "find_own_names",
     "is_frame",
     "match_axis",
+    "name_id_column",
     "place_scores",
     "read_array",
     "read_scores",

@@ -229,7 +229,8 @@ def build_frame(
         return frame
     import narwhals as nw
 
-    held: dict[str, Any] = {} if ids is None else {_id_name(form, columns): ids}
+    called = str(form.id_column or form.index_name or "id")
+    held: dict[str, Any] = {} if ids is None else {name_id_column(columns, called): ids}
     held |= {name: values[:, place] for place, name in enumerate(columns)}
     try:
         library: Any = form.library
@@ -261,12 +262,24 @@ def to_pandas(frame: Any) -> Any:
     return pd.DataFrame({name: read[name].to_list() for name in read.columns})
 
 
-def _id_name(form: FrameForm, columns: Sequence[str]) -> str:
-    """Name the column of ids so that no label is called so."""
-    name = str(form.id_column or form.index_name or "id")
-    while name in columns:
-        name += "_"
-    return name
+def name_id_column(columns: Collection[str], wanted: str = "id") -> str:
+    """Name the column of ids so that no label is called so.
+
+    Parameters
+    ----------
+    columns : collection of str
+        The labels.
+    wanted : str, default="id"
+        Its name where no label has it.
+
+    Returns
+    -------
+    str
+        That name, with underscores behind it until no label is called so.
+    """
+    while wanted in columns:
+        wanted += "_"
+    return wanted
 
 
 def _numbers(names: Sequence[Hashable]) -> list[Any]:

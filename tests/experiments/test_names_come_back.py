@@ -100,6 +100,16 @@ def test_id_lists_keep_what_they_can_hold(tmp_path, suffix):
     assert load_predictions(models=[("a", frame)], ids=path).ids.tolist() == ids
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet", ".feather"])
+def test_scores_that_are_written_can_be_read_back_whatever_labels_are_called(predictions, tmp_path, suffix):
+    ensemble = StackingEnsemble("mean").fit(predictions)
+    target = LabelTarget(tmp_path / "labels.csv", tmp_path / f"scores{suffix}")
+    label_samples(ensemble, predictions, target, {})
+    read = load_predictions(models=[target.scores_out])
+    assert read.ids.tolist() == IDS and list(read.labels) == LABELS
+    np.testing.assert_array_equal(read.to_array()[0], ensemble.predict_proba(predictions))
+
+
 def test_which_samples_were_seen_goes_by_the_very_id():
     fitted = np.sort(hash_ids(IDS))
     assert find_seen(IDS, fitted).all()
