@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from stacking.combiners.combiner import Combiner, CombinerState
@@ -130,3 +131,24 @@ def unpack_combiners(
 def _under(entries: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Return the entries under a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in entries.items() if name.startswith(prefix)}
+
+
+def check_savable_seeds(*seeds: Any) -> None:
+    """Refuse seeds that no file could hold, before the fit: afterwards nothing could be saved.
+
+    Parameters
+    ----------
+    *seeds : object
+        Values of ``random_state``.
+
+    Raises
+    ------
+    ValueError
+        If one is a generator.
+    """
+    for seed in seeds:
+        if isinstance(seed, np.random.Generator | np.random.RandomState):
+            raise ValueError(
+                "random_state must be a non-negative integer or None, which can be saved with the ensemble: got a "
+                f"{type(seed).__name__}; give the seed that it was made of."
+            )

@@ -18,6 +18,7 @@ from stacking._earlier_names import Renamed
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.registry import create_method, find_method, method_kind
+from stacking.combiners.state import check_savable_seeds
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, check_rule, rematch_thresholds
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
@@ -229,6 +230,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             method_kind(self.method)
         check_rule(self.rule)
         find_metric(self.metric)
+        check_savable_seeds(self.random_state, getattr(self.method, "random_state", None))
         if self.n_splits < 2:
             raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
         if self.time_limit is not None and not self.time_limit >= 0:

@@ -180,7 +180,7 @@ def _move_masks(read: dict[str, NamedArray], arguments: Mapping[str, Any]) -> No
         if target is None or target not in arguments:
             raise ValueError(
                 f"{name} must not hold masked values: got {int(array.mask.sum())} of {array.mask.size}; "
-                f"{'mark them in y_known' if array.values.ndim == 2 else 'leave those rows out'}."
+                f"{'mark them in y_known' if array.values.ndim == 2 and name != 'y' else 'leave those rows out'}."
             )
         known = ~array.mask
         if target in read and known.ndim == 2:

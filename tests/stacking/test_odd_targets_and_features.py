@@ -196,3 +196,12 @@ def test_two_rows_are_enough_and_one_is_refused():
     assert stack(tree()).fit(X[:2], Y[:2]).predict(X[:2]).shape == (2, 3)
     with pytest.raises(ValueError, match="at least 2 samples"):
         stack(tree()).fit(X[:1], Y[:1])
+
+
+def test_gaps_of_a_target_are_to_be_left_out():
+    """There is no y_known in scikit-learn's interface."""
+    features, gaps = np.random.default_rng(0).normal(size=(20, 2)), np.eye(20, 2)
+    gaps[3, 1] = np.nan
+    for target in (gaps, np.ma.masked_invalid(gaps)):
+        with pytest.raises(ValueError, match=r"^y must .*leave those .*out\.$"):
+            StackingMultilabelClassifier([("a", DecisionTreeClassifier())], "mean").fit(features, target)

@@ -36,7 +36,16 @@ def test_what_is_no_seed_is_refused(entry):
             ENTRIES[entry](seed)
 
 
-def test_numpy_integers_are_seeds_and_large_ones_too():
+@pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState])
+def test_what_an_ensemble_could_not_save_is_refused_before_the_fit(make):
+    for method, seed in (("mean", make(0)), (create_method("greedy", random_state=make(0)), 0)):
+        with pytest.raises(
+            ValueError, match=r"random_state must be a non-negative integer or None, .* got a (Gen|Ran)"
+        ):
+            ls.fit(P, method, random_state=seed)
+
+
+def test_numpy_integers_and_large_ones_are_seeds():
     for seed in (np.int64(3), 2**70):
         ENTRIES["split"](seed)
 
