@@ -407,7 +407,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         names = self.models_
         if left_out and len(shape) == 3 and shape[0] == len(names) - len(left_out):
             names = tuple(name for name in names if name not in left_out)
-        models = None if find_own_names(scores.models) else list(names)
+        models = None if find_own_names(scores.models, "models") else list(names)
         own = scores.labels
         has_labels = own is not None and (not own.is_made_up or set(own.names) == set(known))
         labels = [str(key) for key in own.names] if own is not None and has_labels else list(known)

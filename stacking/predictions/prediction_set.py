@@ -154,9 +154,9 @@ class PredictionSet(NamedAxes, ScoreReader):
             scores = place_scores(read_scores(y_scores), {"ids": ids, "models": models, "labels": labels})
             self._source = ArraySource(check_y_scores(scores.values))
             self.form = scores.form
-            ids = find_own_names(scores.rows) if ids is None else ids
-            models = find_own_names(scores.models) if models is None else models
-            labels = find_own_names(scores.labels) if labels is None else labels
+            ids = find_own_names(scores.rows, "ids") if ids is None else ids
+            models = find_own_names(scores.models, "models") if models is None else models
+            labels = find_own_names(scores.labels, "labels") if labels is None else labels
         n_models, n_samples, n_labels = self._source.shape
         self.ids: StringArray = check_or_make_names(ids, n_samples, "sample", "ids")
         self.models: tuple[str, ...] = tuple(check_or_make_names(models, n_models, "model", "models").tolist())
