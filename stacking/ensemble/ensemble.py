@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from stacking._earlier_names import Renamed
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.registry import create_method, find_method, method_kind
+from stacking.combiners.registry import check_label_rows_teach, create_method, find_method, method_kind
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, check_rule, rematch_thresholds
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
@@ -27,7 +27,7 @@ from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, writ
 from stacking.ensemble.notebook import ShownEnsemble
 from stacking.ensemble.report import EnsembleReport, describe_choice
 from stacking.ensemble.restoring import check_restored, read_sample_rule
-from stacking.ensemble.seen_samples import find_seen, hash_ids
+from stacking.ensemble.seen_samples import find_seen, hash_ids, ids_of_fit
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
@@ -35,6 +35,7 @@ from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_n
 from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
+from stacking.predictions.forms.label_rows import attach_label_rows
 from stacking.process.progress import steps
 
 NO_POSITIVE = "no label has a positive: neither weights nor thresholds could be learned from such a truth"
@@ -129,6 +130,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         y_true: npt.ArrayLike | None = None,
         *,
         groups: npt.ArrayLike | None = None,
+        label_rows: Any = None,
     ) -> Self:
         """Fit the combiner and tune the thresholds.
 
@@ -141,6 +143,10 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             columns, as frames of scores are; where a masked array masks a cell, it counts neither way.
         groups : array of shape (n_samples,), optional
             Samples of one group share a fold; by default the groups of the prediction set.
+        label_rows : path, data frame or array of shape (n_rows, n_labels), optional
+            Truth of further rows that no member has scored, in any form that a truth has. They teach ``label-context``,
+            and ``auto`` through it, what labels go together, where held-out log loss falls by it. Rows that are scored
+            are left out; arrays name no rows, so they must be others.
 
         Returns
         -------
@@ -151,10 +157,14 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If the method, the rule or the metric is unknown, the truth is missing or does not fit, no label is covered
-            by a model, or no image could keep the image rules.
+            by a model, no image could keep the image rules, or the method learns nothing from label rows.
         """
         given = as_prediction_set(predictions, y_true)
-        return self.fit_out_of_fold(given if groups is None else given.with_groups(groups))[0]
+        given = given if groups is None else given.with_groups(groups)
+        if label_rows is not None:
+            check_label_rows_teach([self.method])
+            given = attach_label_rows(given, label_rows)
+        return self.fit_out_of_fold(given)[0]
 
     fit_cross_fitted = Renamed("fit_out_of_fold")
 
@@ -190,7 +200,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         self.label_ids_, self.fitted_on_ = predictions.label_ids, predictions.fingerprint
         self.models_, self.labels_ = predictions.models, predictions.labels
         counted = predictions.only_counted()
-        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(counted.ids))
+        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(ids_of_fit(counted)))
         if isinstance(self.method, Combiner):
             tuned_on = self._fit_method(counted, clone(self.method), folds)
         elif method_kind(self.method) == "auto":
