@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from typer import Abort, Exit
 from typer.core import TyperGroup
 
-from stacking.process.statements import is_our_statement
-
 BAD_INPUT = 2  # as click and argparse exit on bad usage
 INTERNAL_FAILURE = 1  # as Python exits on a traceback
 INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
@@ -59,6 +57,8 @@ def bad_input_sentence(error: BaseException) -> str | None:
     str or None
         One line without traceback, one more for each of a recipe's problems, or None for an internal failure.
     """
+    from stacking.process.statements import is_our_statement  # here, so that `--help` is quick
+
     if isinstance(error, ModuleNotFoundError) and error.name:
         extra = EXTRA_OF.get(error.name.partition(".")[0])
         return (
