@@ -449,13 +449,9 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         self, predictions: PredictionSet, label_rows: Any, rows: AxisNames | None, final: Any
     ) -> PredictionSet:
         """Add the label rows that are no rows of the fit, for a final estimator that learns from them."""
-        if label_rows is None:
-            return predictions
-        from stacking.combiners.registry import check_label_rows_teach
-        from stacking.predictions.forms.label_rows import attach_label_rows
+        from stacking.combiners.label_rows import teach_label_rows
 
-        check_label_rows_teach([final])
-        taught = attach_label_rows(predictions, label_rows)
+        taught = teach_label_rows(predictions, label_rows, [final])
         more = taught.label_rows
         if more is None or rows is None or rows.is_made_up:
             return taught

@@ -124,7 +124,7 @@ def fit(
         from experiments.reports.fit_report import describe_fit
         from experiments.reports.report_files import write_report
         from experiments.reports.result_manifest import build_manifest
-        from stacking.combiners.registry import check_label_rows_teach
+        from stacking.combiners.label_rows import check_label_rows_teach
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
         from stacking.files.atomic_files import atomic_write_text

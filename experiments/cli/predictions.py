@@ -418,7 +418,8 @@ def compare(
         from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.several_sets import have_the_same_rows, join_holdouts, join_sets
-        from stacking.combiners.registry import check_label_rows_teach, list_methods
+        from stacking.combiners.label_rows import check_label_rows_teach
+        from stacking.combiners.registry import list_methods
         from stacking.comparison import compare as compare_methods
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.metrics import find_metric, metric_name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -229,30 +229,6 @@ def method_kind(name: str) -> Literal["vote", "meta", "auto"]:
         If the name is unknown.
     """
     return find_method(name).kind
-
-
-def check_label_rows_teach(methods: Iterable[Any]) -> None:
-    """Refuse label rows where nothing learns from them.
-
-    Parameters
-    ----------
-    methods : iterable of str, Combiner or StackingEnsemble
-        What is to be fitted.
-
-    Raises
-    ------
-    ValueError
-        If none of them learns from label rows.
-    """
-    given = [getattr(method, "method", method) if not isinstance(method, str) else method for method in methods]
-    classes = [find_method(one).combiner if isinstance(one, str) else type(one) for one in given]
-    if not any(getattr(one, "learns_from_label_rows", False) for one in classes):
-        able = [name for name in list_methods() if find_method(name).combiner.learns_from_label_rows]
-        names = ", ".join(repr(one) if isinstance(one, str) else type(one).__name__ for one in given[:3])
-        raise ValueError(
-            f"label_rows (--label-rows) teach {' and '.join(able)} only: got {names}; choose one of these methods, or "
-            "leave the label rows out."
-        )
 
 
 def create_method(name: str, *, random_state: Any = 0, metric: Any = DEFAULT_METRIC, **options: Any) -> Combiner:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from stacking._typing import DoubleArray
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.registry import check_label_rows_teach, list_methods
+from stacking.combiners.label_rows import teach_label_rows
+from stacking.combiners.registry import list_methods
 from stacking.combiners.shared_fits import share_fits
 from stacking.comparison.candidates import Candidate, find_candidates
 from stacking.comparison.evaluation import DECISIONS, FailedMethod, MethodResult, try_candidate
@@ -31,7 +32,6 @@ from stacking.metrics.fit_error import draw_fit_errors
 from stacking.metrics.gain_ladder import CONTEXT_LEARNERS, NO_THRESHOLDS, Ladder, State, attribute_gain
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, name_or_metric
 from stacking.predictions import PredictionSet, as_prediction_set
-from stacking.predictions.forms.label_rows import attach_label_rows
 from stacking.process.progress import report_progress, steps
 from stacking.ties import exceeds, first_best
 from stacking.truth import Truth
@@ -149,10 +149,8 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     predictions = as_prediction_set(predictions, y_true)
     if groups is not None:
         predictions = predictions.with_groups(groups)
-    if label_rows is not None:
-        listed = list_methods() if methods == "all" else [methods] if isinstance(methods, str) else methods
-        check_label_rows_teach(listed.values() if isinstance(listed, Mapping) else listed)
-        predictions = attach_label_rows(predictions, label_rows)
+    listed = list_methods() if methods == "all" else [methods] if isinstance(methods, str) else methods
+    predictions = teach_label_rows(predictions, label_rows, listed.values() if isinstance(listed, Mapping) else listed)
     if holdout is not None and not isinstance(holdout, PredictionSet):
         raise TypeError(
             f"holdout must be a PredictionSet, which names its samples and carries their truth: got "

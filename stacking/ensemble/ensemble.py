@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from stacking._earlier_names import Renamed
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
-from stacking.combiners.registry import check_label_rows_teach, create_method, find_method, method_kind
+from stacking.combiners.label_rows import teach_label_rows
+from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, check_rule, rematch_thresholds
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
 from stacking.decision_rules.image_rules import group_of_labels
@@ -35,7 +36,6 @@ from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_n
 from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
-from stacking.predictions.forms.label_rows import attach_label_rows
 from stacking.process.progress import steps
 
 NO_POSITIVE = "no label has a positive: neither weights nor thresholds could be learned from such a truth"
@@ -81,8 +81,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     sample_rule_ : SampleRule or None
         Moves the scores of each sample before the thresholds, .5 then, where the rule decides sample by sample.
     predicted_share_ : ndarray of float64, shape (n_labels,), or None
-        Share of the fitted rows that each label is predicted for at these thresholds, by cross-fitted scores; None in
-        folders of earlier versions.
+        Share of the fitted rows that each label is predicted for, by cross-fitted scores; None in earlier folders.
     models_, labels_ : tuple of str
         Names in fitted order.
     label_groups_ : tuple of str
@@ -161,10 +160,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """
         given = as_prediction_set(predictions, y_true)
         given = given if groups is None else given.with_groups(groups)
-        if label_rows is not None:
-            check_label_rows_teach([self.method])
-            given = attach_label_rows(given, label_rows)
-        return self.fit_out_of_fold(given)[0]
+        return self.fit_out_of_fold(teach_label_rows(given, label_rows, [self.method]))[0]
 
     fit_cross_fitted = Renamed("fit_out_of_fold")
 
@@ -274,8 +270,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        own: dict[str, Any] = {"random_state": self.random_state, "image_rules": self.image_rules}
-        auto = AutoCombiner(time_limit=limit, metric=name_or_metric(self.metric), **own)
+        own: dict[str, Any] = {"image_rules": self.image_rules, "metric": name_or_metric(self.metric)}
+        auto = AutoCombiner(time_limit=limit, random_state=self.random_state, **own)
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)

@@ -4,8 +4,6 @@ Outside this class nobody indexes a three-dimensional array: rows, labels, model
 code runs on an array in memory and on a store that does not fit it.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -32,11 +30,12 @@ from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, DoubleArray, LabelArray, StringArray
 from stacking.folds import sample_rows
 from stacking.named_arrays import FrameForm, find_own_names, place_scores, read_scores
+from stacking.predictions.fingerprint import hash_predictions
 from stacking.predictions.label_rows import LabelRows
 from stacking.predictions.named_axes import NamedAxes
 from stacking.predictions.score_reader import ScoreReader
 from stacking.predictions.selection import Selection, select_positions, take
-from stacking.predictions.sources import ArraySource, ScoreSource, ViewSource, hash_scores
+from stacking.predictions.sources import ArraySource, ScoreSource, ViewSource
 from stacking.truth import Truth, number_groups, relative_weights
 
 
@@ -218,31 +217,16 @@ class PredictionSet(NamedAxes, ScoreReader):
     @cached_property
     def fingerprint(self) -> str:
         """
-        Hash all names, scores and metadata, for manifests.
+        Hash all names, scores and metadata, for manifests: SHA-256 in hexadecimal.
 
         Equal contents have equal fingerprints whether they are in memory, in a bundle or in a float32 store.
-
-        Returns
-        -------
-        str
-            SHA-256 in hexadecimal. Scores in memory are read for it once; a whole store has recorded their hashes.
         """
-        digest = hashlib.sha256()
         names = {"ids": self.ids.tolist(), "models": self.models, "labels": self.labels, "groups": self.label_groups}
         if self.label_ids is not None:
             names["label_ids"] = self.label_ids
-        digest.update(json.dumps(names).encode())
-        for model in range(self.n_models):
-            digest.update(hash_scores(self._source, model).encode())
-        for name in ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency"):
-            values = getattr(self, name)
-            if values is not None:
-                is_text = values.dtype.kind == "U"
-                content = json.dumps(values.tolist()).encode() if is_text else np.ascontiguousarray(values).tobytes()
-                digest.update(f"{name}{values.shape}{values.dtype.kind}".encode() + content)
-        if self.label_rows is not None:
-            digest.update(self.label_rows.fingerprint.encode())
-        return digest.hexdigest()
+        hashed = ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency")
+        taught = "" if self.label_rows is None else self.label_rows.fingerprint
+        return hash_predictions(names, self._source, {name: getattr(self, name) for name in hashed}, taught)
 
     @cached_property
     def truth(self) -> Truth:
