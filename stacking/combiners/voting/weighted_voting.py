@@ -24,7 +24,6 @@ from stacking.combiners.voting.means import combine, covered_weights, have_weigh
 from stacking.combiners.voting.member_limits import MemberLimits, MemberSubset, within_limits
 from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.combiners.voting.objectives.objective import WeightObjective
-from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
 from stacking.combiners.voting.objectives.registry import list_objectives
 from stacking.metrics.named import Metric
 from stacking.predictions import PredictionSet
@@ -225,9 +224,7 @@ class WeightedVoting(Combiner):
         n_models = len(self.models_)
         options = self._starting_options(objective, limits, rng)
         if self.optimizer == "greedy":
-            # A greedy step asks for the best of its batch only.
-            if isinstance(objective, MicroF1AtBest):
-                objective.is_race = True
+            objective.is_race = True  # a greedy step asks for the best of its batch only
             limited = within_limits(objective, limits)
             return self._minimize(limited, n_models, rng, options)
         with steps({"all members": 1.0, "members within limits": 1.0} if limits.are_set else {}) as begin:

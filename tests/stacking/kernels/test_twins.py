@@ -1,7 +1,6 @@
 """Every loop with a twin in numpy: both give the same bits, so that it does not matter which of them ran."""
 
 import copy
-import importlib
 import inspect
 import subprocess
 import sys
@@ -92,14 +91,17 @@ def test_cells_that_weights_decide(seed, bounds):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_candidates_make_of_the_cells(seed):
     rng, values, start, weight, candidates = gathered(seed, (-2.0,))
-    both(weights.fired_at, values, start, weight, candidates, np.float32(0.3), rng.random((4, 2)))
-    both(weights.log_likelihoods, values, start, weight, candidates, False, rng.random(4))
+    before = rng.random((4, 2)) if len(weight) else rng.integers(0, 9, (4, 2)).astype(float)
+    for common in (np.zeros_like(candidates[0]), candidates[1] / 2):
+        both(weights.fired_at, values, start, weight, common, candidates, np.float32(0.3), before)
+        both(weights.log_likelihoods, values, start, weight, common, candidates, False, rng.random(4))
     both(weights.log_likelihood_gradient, values, start, weight, candidates[0], False, rng.random(candidates[0].shape))
     active = np.array([0, 2, 3])
     kind = np.float64 if len(weight) else np.int32
     for is_logit in (False, True):
         counts = rng.integers(0, 3, (4, 2, 2 * weights.GRID_HALF + 1)).astype(kind)
-        given = (np.log(values + 1e-4) if is_logit else values, start, weight, candidates, active, is_logit, counts)
+        mixed = np.log(values + np.float32(1e-4)) if is_logit else values
+        given = (mixed, start, weight, candidates[2] / 3, candidates, active, is_logit, counts)
         counts = both(weights.grid_histograms, *given)[1][-1]
         for floor in (0, weights.GRID_HALF, 2 * weights.GRID_HALF):
             both(weights.best_on_grid, counts, active, floor, 31.5, rng.random(4), rng.random(4))
@@ -237,8 +239,3 @@ def test_small_fits_load_no_numba():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "False", done.stderr
-
-
-def test_names_of_the_twins_are_those_of_the_loops():
-    assert importlib.import_module("stacking.kernels.in_numpy.sums")
-    assert {module.__name__.rpartition(".")[2] for module, _ in MODULES} == {"cuts", "labels", "weights"}

@@ -53,11 +53,11 @@ class MicroF1AtHalf(WeightObjective):
         """Return 1 − micro-F1 at .5."""
         from stacking.kernels import weights as _kernels
 
-        weights = self.effective(candidates)
+        common, weights = self.split(self.effective(candidates))
         fired = np.repeat(self._always[None], len(weights), axis=0)
         cut = np.float32(0.0 if self.is_logit else 0.5)
         for cells in self._cells:
-            _kernels.fired_at(cells.values, cells.start, cells.weight, weights, cut, fired)
+            _kernels.fired_at(cells.values, cells.start, cells.weight, common, weights, cut, fired)
         return 1.0 - _micro_f1(fired[:, 1], fired.sum(axis=1), self._positives)
 
 
@@ -80,14 +80,9 @@ class MicroF1AtBest(WeightObjective):
     most_bytes : int, default 4.5 GiB
         Most memory for stored cells, by what a probe of the rows holds; the losses are the same.
 
-    Attributes
-    ----------
-    is_race : bool
-        True where a search asks for nothing but the best candidate of each batch, as the greedy one does. Candidates
-        whose bound lies below the best of the batch are then left as they are, with a loss that is too high.
-
     Notes
     -----
+    In a race candidates whose bound lies below the best of the batch are left as they are, with a loss that is too high.
     A cell whose scores all lie below a floor never fires at thresholds above it. Below the floor F1 cannot exceed
     2 P / (2 P + FP), with P positives and FP the candidate's false positives at the floor: once its best F1 above the
     floor reaches that bound, the candidate is done. Cells are stored in tiers by their highest score, half an octave
@@ -96,8 +91,6 @@ class MicroF1AtBest(WeightObjective):
     predictions are read again, a block at a time, for all such candidates of a batch at once; what they lost is
     remembered.
     """
-
-    is_race = False
 
     def __init__(
         self,
@@ -167,8 +160,10 @@ class MicroF1AtBest(WeightObjective):
         """Add a tier to the histograms of the active candidates."""
         from stacking.kernels import weights as _kernels
 
+        common, own = self.split(weights)
         for part in cells:
-            _kernels.grid_histograms(part.values, part.start, part.weight, weights, active, self.is_logit, histograms)
+            given = (part.values, part.start, part.weight, common, own, active)
+            _kernels.grid_histograms(*given, self.is_logit, histograms)
 
     def _guess_floors(self, most_bytes: int) -> tuple[list[int], int]:
         """Choose the tiers on a probe of rows, from where the plain mean is done to where every single model is.
@@ -234,10 +229,11 @@ class LogLoss(WeightObjective):
         """Return the log losses in nats; 0 if no cell is known."""
         from stacking.kernels import weights as _kernels
 
-        weights = self.effective(candidates)
+        common, weights = self.split(self.effective(candidates))
         totals = np.zeros(len(weights))
         for cells in self._cells:
-            _kernels.log_likelihoods(cells.values, cells.start, cells.weight, weights, self.is_logit, totals)
+            own = (cells.values, cells.start, cells.weight, common, weights)
+            _kernels.log_likelihoods(*own, self.is_logit, totals)
         return -totals / self._mass
 
     def value_and_gradient(self, weights: DoubleArray) -> tuple[float, DoubleArray]:
