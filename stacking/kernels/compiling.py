@@ -111,8 +111,7 @@ class Kernel:
 
         if not __name__.startswith("stacking."):  # under its second name (`labelstack._rooms`)
             # What numba caches imports the module by the name it was compiled under; the file is named by this.
-            if not self._loop.__qualname__.startswith("renamed."):
-                self._loop.__qualname__ = f"renamed.{self._loop.__qualname__}"
+            self._loop.__qualname__ = f"renamed.{self.__name__}"
         try:
             return njit(cache=True, nogil=True, **self._options)(self._loop)
         except RuntimeError:  # numba: "no locator available"

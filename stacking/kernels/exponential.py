@@ -12,8 +12,8 @@ def falling_exponentials(logits, n, mantissa, bits):
     """Set ``mantissa`` and ``bits``, the first ``n`` of each, so that exp(−|logit|) = mantissa · 2^k.
 
     ``bits`` (int32) holds 2^k as float32 would store it: multiply by ``bits.view(np.float32)``. With a = −|logit|,
-    exp(a) is 2^k · exp(r), |r| ≤ ln 2 / 2, with the polynomial of Cephes' ``expf`` (S. L. Moshier, "Methods and Programs
-    for Mathematical Functions", 1989). Below −80 it stays at exp(−80), so that 2^k is a normal number.
+    exp(a) is 2^k · exp(r), |r| ≤ ln 2 / 2, with the polynomial of Cephes' ``expf`` (S. L. Moshier, "Methods and
+    Programs for Mathematical Functions", 1989). Below −80 it stays at exp(−80), so that 2^k is a normal number.
     """
     for j in range(n):
         a = max(-abs(logits[j]), np.float32(-80.0))

@@ -330,7 +330,9 @@ def log_likelihood_gradient(values, start, weight, candidate, is_logit, gradient
                     filled[n:] = np.float32(0.0)
                     scores = filled
                 for j in range(half):
-                    parts[j] = slope[j] * (scores[j] - mixed[j]) + slope[j + half] * (scores[j + half] - mixed[j + half])
+                    parts[j] = slope[j] * (scores[j] - mixed[j]) + slope[j + half] * (
+                        scores[j + half] - mixed[j + half]
+                    )
                 width = half // 2
                 while width >= 1:
                     for j in range(width):

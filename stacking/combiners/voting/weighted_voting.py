@@ -175,18 +175,21 @@ class WeightedVoting(Combiner):
         rng = np.random.default_rng(self.random_state)
         predictions = predictions.sample(self.max_rows, stratified=True, random_state=rng)
         self.n_tuning_rows_ = predictions.n_samples
-        result = self._search(create_objective(self.objective, predictions, self.mean), limits, rng)
-        self.shared_weights_ = np.asarray(result.weights, dtype=np.float64)
-        self.weights_ = covered_weights(self.shared_weights_, self.covers_)
-        self.history_ = [(int(n), float(loss)) for n, loss in result.history]
-        self.loss_ = float(result.loss)
-        self.n_evaluations_ = int(result.n_evaluations)
+        self._keep(self._search(create_objective(self.objective, predictions, self.mean), limits, rng))
         if group_of is not None:
             minimizers = self._group_minimizers(rng)
             search = GroupSearch(
                 str(self.objective), self.mean, minimizers[0], self._allowed(), float(self.shrinkage), minimizers[1]
             )
             self.weights_ = search_label_weights(predictions, self.shared_weights_, group_of, search)
+
+    def _keep(self, result: OptimizationResult) -> None:
+        """Keep what was found."""
+        self.shared_weights_ = np.asarray(result.weights, dtype=np.float64)
+        self.weights_ = covered_weights(self.shared_weights_, self.covers_)
+        self.history_ = [(int(n), float(loss)) for n, loss in result.history]
+        self.loss_ = float(result.loss)
+        self.n_evaluations_ = int(result.n_evaluations)
 
     def _combine_block(self, scores: FloatArray, covers: npt.NDArray[np.bool_]) -> FloatArray:
         """Average a block with the weights of the members that are present."""

@@ -152,7 +152,7 @@ def _folded(rows, width, operation):
 
 
 def log_likelihood_gradient(values, start, weight, candidate, is_logit, gradient):
-    """Add the gradient of the log likelihood and return that; logits are left to the compiled loop, which is quicker."""
+    """Add the gradient of the log likelihood and return that; logits are left to the compiled loop."""
     if is_logit:
         raise NeedsCompiled
     total = 0.0

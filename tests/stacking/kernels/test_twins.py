@@ -66,14 +66,14 @@ def random_case(seed):
 def gathered(seed, lows=(0.3, 0.1), high=2.0):
     """Return gathered cells, and candidates of which one leaves a model out."""
     rng, block, truth, known, weight = random_case(seed)
-    n_models, n_rows, n_labels = block.shape
+    n_models, _, n_labels = block.shape
     own = seed % 2 == 1
     group = np.arange(n_labels) if own else np.zeros(n_labels, np.int64)
     counts = np.zeros((len(lows), 2 * (group[-1] + 1)), np.int64)
     bounds = (np.array(lows, np.float32), np.float32(high), np.float32(2.0))
     tier_of = np.empty(truth.shape, np.int8)
     given = (block, truth, known, weight, *bounds, group, counts, rng.random(2), tier_of)
-    *_, counts, always, tier_of = both(weights.count_undecided, *given)[1]
+    *_, counts, _, tier_of = both(weights.count_undecided, *given)[1]
     start = np.concatenate([[0], np.cumsum(counts)])
     (values, cell_weight), _ = both(weights.gather_undecided, block, truth, weight, tier_of, group, start)
     candidates = rng.dirichlet(np.ones(n_models), (4, group[-1] + 1)).transpose(0, 2, 1).astype(np.float32)
@@ -169,7 +169,7 @@ def test_one_pool_of_all_cells_is_counted_by_label(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_labels_with_cuts_of_their_own(seed):
-    rng, values, start, weight, candidates = gathered(seed if seed % 2 else seed + 101, (-2.0,))
+    _, values, start, weight, candidates = gathered(seed if seed % 2 else seed + 101, (-2.0,))
     block_start = both(labels.count_blocks, start)[0]
     ceiling = np.empty(block_start[-1], np.uint32)
     given = (values, start, weight, False, block_start, ceiling)
