@@ -1,9 +1,9 @@
 """How the loops of this room are run: by numpy while there is little to do, compiled by numba once there is more.
 
-To compile a loop takes half a second to three, in a fresh environment ten
-seconds for a first small fit; numpy gives the same answers for a few thousand cells in milliseconds. So a loop that has a twin in ``stacking/kernels/in_numpy`` is
+To compile a loop takes half a second to three; in a fresh environment a first small fit waited ten seconds. numpy gives
+the same answers for a few thousand cells in milliseconds. So a loop that has a twin in ``stacking/kernels/in_numpy`` is
 first answered by that. **Both give the same bits**, so that it does not matter to any result which of them ran, nor
-that the clock decides. A loop without a twin is compiled at its first call, as is one that is called with large arrays.
+that a clock decides. A loop without a twin is compiled at its first call, as is one that is called with large arrays.
 
 This module loads no numba before a loop is compiled.
 """
@@ -17,11 +17,11 @@ import time
 
 import numpy as np
 
-PATIENCE = 1.0
-"""CPU seconds that a loop's twin may take altogether before the loop is compiled: about what compiling takes, so that
+PATIENCE = 0.5
+"""CPU seconds that a loop's twin may take in a process before the loop is compiled: about what compiling takes, so that
 both together take at most twice the shorter way. Only speed depends on this and the next four."""
 
-LONG_PATIENCE = 4.0
+LONG_PATIENCE = 3.0
 """The same for the loops that take that long to compile."""
 
 PATIENCE_WHERE_CACHED = 0.03
@@ -54,6 +54,8 @@ class Kernel:
     """
 
     seconds_of_all = 0.0
+    is_compiled_at_once = False
+    """Set where only the compiled loops are of interest: in benchmarks."""
 
     def __init__(self, loop, patience=PATIENCE, **options):
         functools.update_wrapper(self, loop)
@@ -90,16 +92,18 @@ class Kernel:
     @functools.cached_property
     def dispatcher(self):
         """What numba makes of the loop: compiled at its first call, cached on disk."""
-        with _LOCK:
-            space = self._loop.__globals__
+        space = self._loop.__globals__
+        with _LOCK:  # a loop calls helpers, and numba must see those as its own
             for name, value in list(space.items()):
-                # A loop calls helpers, and numba must see them as its own.
-                if isinstance(value, Kernel) and (name.startswith("_") or value._loop.__globals__ is not space):
-                    space[name] = value.dispatcher if value is not self else value._dispatch()
-            return self._dispatch()
+                if isinstance(value, Kernel) and value._loop.__globals__ is not space:
+                    space[name] = value.dispatcher
+                elif isinstance(value, Kernel) and name.startswith("_"):
+                    space[name] = value._made
+            return self._made
 
-    def _dispatch(self):
-        """Hand the loop to numba; where nothing can be written, it is compiled for this process only."""
+    @functools.cached_property
+    def _made(self):
+        """The loop in numba's hands; where nothing can be written, it is compiled for this process only."""
         from stacking.kernels.numba_settings import load_numba
 
         load_numba()
@@ -107,8 +111,7 @@ class Kernel:
 
         if not __name__.startswith("stacking."):  # under its second name (`labelstack._rooms`)
             # What numba caches imports the module by the name it was compiled under; the file is named by this.
-            if not self._loop.__qualname__.startswith("renamed."):
-                self._loop.__qualname__ = f"renamed.{self._loop.__qualname__}"
+            self._loop.__qualname__ = f"renamed.{self.__name__}"
         try:
             return njit(cache=True, nogil=True, **self._options)(self._loop)
         except RuntimeError:  # numba: "no locator available"
@@ -116,7 +119,7 @@ class Kernel:
 
     def _is_patient(self, given):
         """Say whether the twin should answer once more."""
-        if max(map(_size, given), default=0) > MOST_NUMBERS:
+        if self.is_compiled_at_once or max(map(_size, given), default=0) > MOST_NUMBERS:
             return False
         if self._seconds < PATIENCE_WHERE_CACHED or Kernel.seconds_of_all < PATIENCE_WITHOUT_NUMBA:
             return True

@@ -12,7 +12,8 @@ from stacking.links import SMALLEST_SCORE
 #
 # Cells are stored by segment: one per group of labels that share weights, for F1 one each for negatives and positives.
 # ``values`` is (n_models, n_cells), ``start`` (n_segments + 1,). Candidates come as float32 (n_candidates, n_models,
-# n_groups), already renormalized for coverage. All candidates share one pass over the cells.
+# n_groups), already renormalized for coverage, without the weights `common` (n_models, n_groups) to all of them: what a
+# greedy search has chosen is mixed once for all candidates. All candidates share one pass over the cells.
 
 BLOCK = 1024
 """Cells worked on at a time: a block of all models stays in the first-level cache. Only speed depends on it, and the
@@ -124,8 +125,14 @@ def gather_undecided(block, truth, weight, tier_of, group, start):
 
 @compiled
 def _mix(values, first, n, candidate, group, mixed):
-    """Set ``mixed[:n]`` to the weighted sum of n cells; models are added in order, those of weight 0 left out."""
+    """Set ``mixed[:n]`` to the weighted sum of n cells."""
     mixed[:n] = np.float32(0.0)
+    _add(values, first, n, candidate, group, mixed)
+
+
+@compiled
+def _add(values, first, n, candidate, group, mixed):
+    """Add the weighted sum of n cells to ``mixed[:n]``; models are added in order, those of weight 0 left out."""
     for model in range(values.shape[0]):
         w = candidate[model, group]
         if w != np.float32(0.0):
@@ -135,16 +142,19 @@ def _mix(values, first, n, candidate, group, mixed):
 
 
 @compiled
-def fired_at(values, start, weight, candidates, cut, fired):
+def fired_at(values, start, weight, common, candidates, cut, fired):
     """Add, per candidate and truth, the weight of the cells whose mixed value reaches `cut`."""
     weighted = weight.shape[0] > 0
+    shared = np.empty(BLOCK, np.float32)
     mixed = np.empty(BLOCK, np.float32)
     for segment in range(len(start) - 1):
         group, hit = segment // 2, segment % 2
         for first in range(start[segment], start[segment + 1], BLOCK):
             n = min(BLOCK, start[segment + 1] - first)
+            _mix(values, first, n, common, group, shared)
             for c in range(len(candidates)):
-                _mix(values, first, n, candidates[c], group, mixed)
+                mixed[:n] = shared[:n]
+                _add(values, first, n, candidates[c], group, mixed)
                 if weighted:
                     total = 0.0
                     for j in range(n):
@@ -175,9 +185,10 @@ def _grid_places(mixed, folded, bits, n, is_logit, place):
 
 
 @compiled
-def grid_histograms(values, start, weight, candidates, active, is_logit, histograms):
+def grid_histograms(values, start, weight, common, candidates, active, is_logit, histograms):
     """Add, per active candidate and truth, the weight of the cells at each position of the threshold grid."""
     weighted = weight.shape[0] > 0
+    shared = np.empty(BLOCK, np.float32)
     mixed = np.empty(BLOCK, np.float32)
     folded = np.empty(BLOCK, np.float32)
     bits = folded.view(np.uint32)
@@ -186,8 +197,10 @@ def grid_histograms(values, start, weight, candidates, active, is_logit, histogr
         group, hit = segment // 2, segment % 2
         for first in range(start[segment], start[segment + 1], BLOCK):
             n = min(BLOCK, start[segment + 1] - first)
+            _mix(values, first, n, common, group, shared)
             for c in active:
-                _mix(values, first, n, candidates[c], group, mixed)
+                mixed[:n] = shared[:n]
+                _add(values, first, n, candidates[c], group, mixed)
                 _grid_places(mixed, folded, bits, n, is_logit, place)
                 histogram = histograms[c, hit]
                 if weighted:
@@ -224,21 +237,24 @@ def _to_truth_probability(mixed, n, is_logit, hit):
 
 
 @compiled
-def log_likelihoods(values, start, weight, candidates, is_logit, totals):
+def log_likelihoods(values, start, weight, common, candidates, is_logit, totals):
     """Add, per candidate, the weighted sum of the log probabilities of the truth.
 
     Without weights 32 probabilities are multiplied before one logarithm is taken: four in float32, which holds 1e-28,
     and eight of those in float64, which holds 1e-224.
     """
     weighted = weight.shape[0] > 0
+    shared = np.empty(BLOCK, np.float32)
     mixed = np.empty(BLOCK, np.float32)
     wide = np.empty(BLOCK // 4, np.float64)
     for segment in range(len(start) - 1):
         group, hit = segment // 2, segment % 2 == 1
         for first in range(start[segment], start[segment + 1], BLOCK):
             n = min(BLOCK, start[segment + 1] - first)
+            _mix(values, first, n, common, group, shared)
             for c in range(len(candidates)):
-                _mix(values, first, n, candidates[c], group, mixed)
+                mixed[:n] = shared[:n]
+                _add(values, first, n, candidates[c], group, mixed)
                 _to_truth_probability(mixed, n, is_logit, hit)
                 if weighted:
                     for j in range(n):
@@ -314,7 +330,9 @@ def log_likelihood_gradient(values, start, weight, candidate, is_logit, gradient
                     filled[n:] = np.float32(0.0)
                     scores = filled
                 for j in range(half):
-                    parts[j] = slope[j] * (scores[j] - mixed[j]) + slope[j + half] * (scores[j + half] - mixed[j + half])
+                    parts[j] = slope[j] * (scores[j] - mixed[j]) + slope[j + half] * (
+                        scores[j + half] - mixed[j + half]
+                    )
                 width = half // 2
                 while width >= 1:
                     for j in range(width):

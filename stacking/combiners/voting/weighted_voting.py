@@ -25,7 +25,6 @@ from stacking.combiners.voting.means import combine, covered_weights, have_weigh
 from stacking.combiners.voting.member_limits import MemberLimits, MemberSubset, within_limits
 from stacking.combiners.voting.objectives.creation import create_objective
 from stacking.combiners.voting.objectives.objective import WeightObjective
-from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
 from stacking.combiners.voting.objectives.registry import list_objectives
 from stacking.metrics.named import Metric
 from stacking.predictions import PredictionSet
@@ -177,18 +176,21 @@ class WeightedVoting(Combiner):
         rng = check_random_state(self.random_state)
         predictions = predictions.sample(self.max_rows, stratified=True, random_state=rng)
         self.n_tuning_rows_ = predictions.n_samples
-        result = self._search(create_objective(self.objective, predictions, self.mean), limits, rng)
-        self.shared_weights_ = np.asarray(result.weights, dtype=np.float64)
-        self.weights_ = covered_weights(self.shared_weights_, self.covers_)
-        self.history_ = [(int(n), float(loss)) for n, loss in result.history]
-        self.loss_ = float(result.loss)
-        self.n_evaluations_ = int(result.n_evaluations)
+        self._keep(self._search(create_objective(self.objective, predictions, self.mean), limits, rng))
         if group_of is not None:
             minimizers = self._group_minimizers(rng)
             search = GroupSearch(
                 str(self.objective), self.mean, minimizers[0], self._allowed(), float(self.shrinkage), minimizers[1]
             )
             self.weights_ = search_label_weights(predictions, self.shared_weights_, group_of, search)
+
+    def _keep(self, result: OptimizationResult) -> None:
+        """Keep what was found."""
+        self.shared_weights_ = np.asarray(result.weights, dtype=np.float64)
+        self.weights_ = covered_weights(self.shared_weights_, self.covers_)
+        self.history_ = [(int(n), float(loss)) for n, loss in result.history]
+        self.loss_ = float(result.loss)
+        self.n_evaluations_ = int(result.n_evaluations)
 
     def _combine_block(self, scores: FloatArray, covers: npt.NDArray[np.bool_]) -> FloatArray:
         """Average a block with the weights of the members that are present."""
@@ -226,9 +228,7 @@ class WeightedVoting(Combiner):
         n_models = len(self.models_)
         options = self._starting_options(objective, limits, rng)
         if self.optimizer == "greedy":
-            # A greedy step asks for the best of its batch only.
-            if isinstance(objective, MicroF1AtBest):
-                objective.is_race = True
+            objective.is_race = True  # a greedy step asks for the best of its batch only
             limited = within_limits(objective, limits)
             return self._minimize(limited, n_models, rng, options)
         with steps({"all members": 1.0, "members within limits": 1.0} if limits.are_set else {}) as begin:

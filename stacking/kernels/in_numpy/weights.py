@@ -51,9 +51,9 @@ def gather_undecided(block, truth, weight, tier_of, group, start):
     return values, cell_weight.astype(np.float64)
 
 
-def _mix(values, first, last, weights):
+def _mix(values, first, last, weights, common=None):
     """Return the weighted sum of some cells; models are added in order, those of weight 0 left out."""
-    mixed = np.zeros(last - first, np.float32)
+    mixed = np.zeros(last - first, np.float32) if common is None else _mix(values, first, last, common)
     for scores, w in zip(values, weights, strict=True):
         if w != 0.0:
             mixed += w * scores[first:last]
@@ -67,11 +67,11 @@ def _parts(start, size=_PART):
             yield segment // 2, segment % 2, first, min(first + size, start[segment + 1])
 
 
-def fired_at(values, start, weight, candidates, cut, fired):
+def fired_at(values, start, weight, common, candidates, cut, fired):
     """Add what fires."""
     for group, hit, first, last in _parts(start):
         for c, candidate in enumerate(candidates):
-            fires = _mix(values, first, last, candidate[:, group]) >= cut
+            fires = _mix(values, first, last, candidate[:, group], common[:, group]) >= cut
             if len(weight):
                 sums = np.cumsum(_padded(np.where(fires, weight[first:last], 0.0), 0.0), axis=1)[:, -1]
                 fired[c, hit] = add_up(fired[c, hit], sums)
@@ -97,14 +97,15 @@ def _grid_places(mixed, is_logit):
     return np.where(mixed < np.float32(0.5), spot, np.int32(2 * GRID_HALF) - spot)
 
 
-def grid_histograms(values, start, weight, candidates, active, is_logit, histograms):
+def grid_histograms(values, start, weight, common, candidates, active, is_logit, histograms):
     """Add cells to the histograms of the threshold grid, of all active candidates at once."""
     n_cuts, weights = histograms.shape[2], candidates[active]
     offset = (n_cuts * np.arange(len(active)))[:, None]
     for group, hit, first, last in _parts(start, max(_PART // max(len(active), 1), BLOCK)):
-        mixed = np.zeros((len(active), last - first), np.float32)
+        mixed = np.repeat(_mix(values, first, last, common[:, group])[None], len(active), axis=0)
         for scores, w in zip(values, weights[:, :, group].T, strict=True):
-            mixed += w[:, None] * scores[first:last]  # a weight of 0 adds ±0, which changes no bit of a sum from 0 on
+            some = slice(None) if w.all() else np.flatnonzero(w)
+            mixed[some] += w[some, None] * scores[first:last]
         place = _grid_places(mixed, is_logit) + offset
         if len(weight):
             for c, own in zip(active, place - offset, strict=True):
@@ -126,13 +127,13 @@ def best_on_grid(histograms, active, floor, positives, best, bound):
         bound[c] = 2.0 * positives / (2.0 * positives + false[-1]) if positives > 0.0 else 0.0
 
 
-def log_likelihoods(values, start, weight, candidates, is_logit, totals):
+def log_likelihoods(values, start, weight, common, candidates, is_logit, totals):
     """Add log likelihoods; the compiled exponential function of float32 has no twin."""
     if is_logit:
         raise NeedsCompiled
     for group, hit, first, last in _parts(start):
         for c, candidate in enumerate(candidates):
-            mixed = _mix(values, first, last, candidate[:, group])
+            mixed = _mix(values, first, last, candidate[:, group], common[:, group])
             mixed = np.maximum(mixed if hit else np.float32(1.0) - mixed, SMALLEST_PROBABILITY)
             if len(weight):
                 totals[c] = add_up(totals[c], weight[first:last] * logarithms(mixed.astype(np.float64)))
@@ -151,7 +152,7 @@ def _folded(rows, width, operation):
 
 
 def log_likelihood_gradient(values, start, weight, candidate, is_logit, gradient):
-    """Add the gradient of the log likelihood and return that; logits are left to the compiled loop, which is quicker."""
+    """Add the gradient of the log likelihood and return that; logits are left to the compiled loop."""
     if is_logit:
         raise NeedsCompiled
     total = 0.0

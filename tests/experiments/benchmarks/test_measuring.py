@@ -111,8 +111,10 @@ def test_ranks_are_averaged_and_ties_shared():
 
 def test_growth_tells_linear_from_quadratic():
     sizes = (10, 100, 1000)
-    linear = fit_growth("rows", sizes, [Row("", "", True, values={"cpu_seconds": 1 + 0.1 * n}) for n in sizes])
-    square = fit_growth("rows", sizes, [Row("", "", True, values={"cpu_seconds": 1 + 0.1 * n**2}) for n in sizes])
+    linear = fit_growth("rows", sizes, [Row("", "", True, values={"first_call_seconds": 1 + 0.1 * n}) for n in sizes])
+    square = fit_growth(
+        "rows", sizes, [Row("", "", True, values={"first_call_seconds": 1 + 0.1 * n**2}) for n in sizes]
+    )
     assert linear.values["seconds_per_unit"] == pytest.approx(0.1)
     assert linear.verdicts() == ["reached"]
     assert square.verdicts()[0].startswith("missed by")

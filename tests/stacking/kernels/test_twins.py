@@ -1,7 +1,6 @@
 """Every loop with a twin in numpy: both give the same bits, so that it does not matter which of them ran."""
 
 import copy
-import importlib
 import inspect
 import subprocess
 import sys
@@ -67,14 +66,14 @@ def random_case(seed):
 def gathered(seed, lows=(0.3, 0.1), high=2.0):
     """Return gathered cells, and candidates of which one leaves a model out."""
     rng, block, truth, known, weight = random_case(seed)
-    n_models, n_rows, n_labels = block.shape
+    n_models, _, n_labels = block.shape
     own = seed % 2 == 1
     group = np.arange(n_labels) if own else np.zeros(n_labels, np.int64)
     counts = np.zeros((len(lows), 2 * (group[-1] + 1)), np.int64)
     bounds = (np.array(lows, np.float32), np.float32(high), np.float32(2.0))
     tier_of = np.empty(truth.shape, np.int8)
     given = (block, truth, known, weight, *bounds, group, counts, rng.random(2), tier_of)
-    *_, counts, always, tier_of = both(weights.count_undecided, *given)[1]
+    *_, counts, _, tier_of = both(weights.count_undecided, *given)[1]
     start = np.concatenate([[0], np.cumsum(counts)])
     (values, cell_weight), _ = both(weights.gather_undecided, block, truth, weight, tier_of, group, start)
     candidates = rng.dirichlet(np.ones(n_models), (4, group[-1] + 1)).transpose(0, 2, 1).astype(np.float32)
@@ -92,14 +91,17 @@ def test_cells_that_weights_decide(seed, bounds):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_candidates_make_of_the_cells(seed):
     rng, values, start, weight, candidates = gathered(seed, (-2.0,))
-    both(weights.fired_at, values, start, weight, candidates, np.float32(0.3), rng.random((4, 2)))
-    both(weights.log_likelihoods, values, start, weight, candidates, False, rng.random(4))
+    before = rng.random((4, 2)) if len(weight) else rng.integers(0, 9, (4, 2)).astype(float)
+    for common in (np.zeros_like(candidates[0]), candidates[1] / 2):
+        both(weights.fired_at, values, start, weight, common, candidates, np.float32(0.3), before)
+        both(weights.log_likelihoods, values, start, weight, common, candidates, False, rng.random(4))
     both(weights.log_likelihood_gradient, values, start, weight, candidates[0], False, rng.random(candidates[0].shape))
     active = np.array([0, 2, 3])
     kind = np.float64 if len(weight) else np.int32
     for is_logit in (False, True):
         counts = rng.integers(0, 3, (4, 2, 2 * weights.GRID_HALF + 1)).astype(kind)
-        given = (np.log(values + 1e-4) if is_logit else values, start, weight, candidates, active, is_logit, counts)
+        mixed = np.log(values + np.float32(1e-4)) if is_logit else values
+        given = (mixed, start, weight, candidates[2] / 3, candidates, active, is_logit, counts)
         counts = both(weights.grid_histograms, *given)[1][-1]
         for floor in (0, weights.GRID_HALF, 2 * weights.GRID_HALF):
             both(weights.best_on_grid, counts, active, floor, 31.5, rng.random(4), rng.random(4))
@@ -167,7 +169,7 @@ def test_one_pool_of_all_cells_is_counted_by_label(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_labels_with_cuts_of_their_own(seed):
-    rng, values, start, weight, candidates = gathered(seed if seed % 2 else seed + 101, (-2.0,))
+    _, values, start, weight, candidates = gathered(seed if seed % 2 else seed + 101, (-2.0,))
     block_start = both(labels.count_blocks, start)[0]
     ceiling = np.empty(block_start[-1], np.uint32)
     given = (values, start, weight, False, block_start, ceiling)
@@ -237,8 +239,3 @@ def test_small_fits_load_no_numba():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "False", done.stderr
-
-
-def test_names_of_the_twins_are_those_of_the_loops():
-    assert importlib.import_module("stacking.kernels.in_numpy.sums")
-    assert {module.__name__.rpartition(".")[2] for module, _ in MODULES} == {"cuts", "labels", "weights"}

@@ -6,6 +6,7 @@ import pytest
 from stacking.kernels import weights as _kernels
 
 NO_MASK, NO_WEIGHT = np.empty((0, 0), dtype=bool), np.empty(0)
+NOTHING_COMMON = np.zeros((1, 1), dtype=np.float32)
 
 
 @pytest.mark.parametrize("is_logit", [False, True])
@@ -16,14 +17,13 @@ def test_grid_places_are_monotone_and_within_the_grid(is_logit, rng):
     start = np.array([0, 0, len(values)])
     histograms = np.zeros((1, 2, 2 * _kernels.GRID_HALF + 1), dtype=np.int32)
     everyone = np.ones((1, 1, 1), dtype=np.float32)
-    _kernels.grid_histograms(values[None], start, NO_WEIGHT, everyone, np.arange(1), is_logit, histograms)
+    given = (NO_WEIGHT, NOTHING_COMMON, everyone, np.arange(1), is_logit)
+    _kernels.grid_histograms(values[None], start, *given, histograms)
     assert histograms[0, 1].sum() == len(values)
     places = []
     for value in values[::50]:
         one = np.zeros_like(histograms)
-        _kernels.grid_histograms(
-            np.array([[value]]), np.array([0, 0, 1]), NO_WEIGHT, everyone, np.arange(1), is_logit, one
-        )
+        _kernels.grid_histograms(np.array([[value]]), np.array([0, 0, 1]), *given, one)
         places.append(int(one[0, 1].argmax()))
     assert (np.diff(places) >= 0).all()
     assert len(set(places)) > 40
@@ -35,7 +35,7 @@ def test_long_products_do_not_underflow():
     values = np.zeros((1, n), dtype=np.float32)
     totals = np.zeros(1)
     everyone = np.ones((1, 1, 1), dtype=np.float32)
-    _kernels.log_likelihoods(values, np.array([0, 0, n]), NO_WEIGHT, everyone, False, totals)
+    _kernels.log_likelihoods(values, np.array([0, 0, n]), NO_WEIGHT, NOTHING_COMMON, everyone, False, totals)
     assert totals[0] == pytest.approx(n * np.log(1e-7), rel=1e-6)
     total = _kernels.log_likelihood_gradient(
         values, np.array([0, 0, n]), NO_WEIGHT, everyone[0], False, np.zeros((1, 1))

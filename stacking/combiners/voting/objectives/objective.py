@@ -58,10 +58,14 @@ class WeightObjective(ABC):
         The name it is registered under.
     judges_labels : bool
         Whether each label is looked at by itself; else labels share weights wherever all members cover all of them.
+    is_race : bool
+        True where a search asks for nothing but the best candidate of each batch, as the greedy one does: what its
+        candidates have in common is then mixed once for all of them.
     """
 
     name: ClassVar[str]
     judges_labels: ClassVar[bool] = False
+    is_race = False
 
     def __init__(self, predictions: PredictionSet, mean: str = "arithmetic") -> None:
         if predictions.y_true is None:
@@ -116,6 +120,28 @@ class WeightObjective(ABC):
                 weights = np.broadcast_to(weights[..., None], (*weights.shape, self.covers.shape[1]))
             weights = covered_weights(weights, self.covers)
         return np.ascontiguousarray(weights, dtype=np.float32)
+
+    def split(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Take out what all candidates of a batch have in common.
+
+        Parameters
+        ----------
+        weights : ndarray of float32, shape (k, n_models, n_groups)
+            From `effective`.
+
+        Returns
+        -------
+        tuple of ndarray of float32, shapes (n_models, n_groups) and (k, n_models, n_groups)
+            The common part and what each candidate adds to it. Nothing is common unless this is a race in which each
+            candidate adds one member to the same bag: then a batch costs n_models sums of two, not of n_models.
+        """
+        common = np.zeros(weights.shape[1:], dtype=np.float32)
+        if self.is_race and self.shared and len(weights) > 1:
+            least = weights.min(axis=0)
+            own = weights - least
+            if (np.count_nonzero(own[:, :, 0], axis=1) <= 1).all():
+                return least, own
+        return common, weights
 
     def _iter_rows(self) -> Iterator[RowBlock]:
         """Yield blocks of rows: the scores with their truth, mask and weights."""

@@ -66,12 +66,13 @@ class PooledMetric(WeightObjective):
         """Return one minus the metric, or a loss itself."""
         from stacking.kernels import weights as _kernels
 
-        weights = self.effective(candidates)
+        common, weights = self.split(self.effective(candidates))
         shape = (len(weights), 2, 2 * _kernels.GRID_HALF + 1)
         histograms = np.zeros(shape, dtype=np.int32 if self.predictions.sample_weight is None else np.float64)
         active = np.arange(len(weights))
         for part in self._cells:
-            _kernels.grid_histograms(part.values, part.start, part.weight, weights, active, self.is_logit, histograms)
+            given = (part.values, part.start, part.weight, common, weights, active)
+            _kernels.grid_histograms(*given, self.is_logit, histograms)
         false, true = np.moveaxis(histograms[:, :, ::-1].astype(np.float64), 1, 0)
         if isinstance(self.metric, RankingMetric):
             return 1.0 - _rank_histograms(false, true, self.metric)

@@ -1,6 +1,7 @@
 """Objectives with one threshold for all labels, or none: micro-F1 at the best one, micro-F1 at .5, and log loss."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +54,11 @@ class MicroF1AtHalf(WeightObjective):
         """Return 1 − micro-F1 at .5."""
         from stacking.kernels import weights as _kernels
 
-        weights = self.effective(candidates)
+        common, weights = self.split(self.effective(candidates))
         fired = np.repeat(self._always[None], len(weights), axis=0)
         cut = np.float32(0.0 if self.is_logit else 0.5)
         for cells in self._cells:
-            _kernels.fired_at(cells.values, cells.start, cells.weight, weights, cut, fired)
+            _kernels.fired_at(cells.values, cells.start, cells.weight, common, weights, cut, fired)
         return 1.0 - _micro_f1(fired[:, 1], fired.sum(axis=1), self._positives)
 
 
@@ -79,16 +80,13 @@ class MicroF1AtBest(WeightObjective):
         Whether to leave out cells that cannot matter; the losses are the same.
     most_bytes : int, default 4.5 GiB
         Most memory for stored cells, by what a probe of the rows holds; the losses are the same.
-
-    Attributes
-    ----------
-    is_race : bool
-        True where a search asks for nothing but the best candidate of each batch, as the greedy one does. Candidates
-        whose bound lies below the best of the batch are then left as they are, with a loss that is too high.
+    tiers : tuple of list of int and int, optional
+        The floors, and how many of their tiers are stored, as another objective of the same members has guessed them;
+        the losses are the same.
 
     Notes
     -----
-    A cell whose scores all lie below a floor never fires at thresholds above it. Below the floor F1 cannot exceed
+    In a race, candidates whose bound lies below the best of the batch keep a loss that is too high. A cell whose scores all lie below a floor never fires at thresholds above it. Below the floor F1 cannot exceed
     2 P / (2 P + FP), with P positives and FP the candidate's false positives at the floor: once its best F1 above the
     floor reaches that bound, the candidate is done. Cells are stored in tiers by their highest score, half an octave
     of the odds each, and every candidate reads as many tiers as it needs. Where that is more than is stored (a
@@ -97,8 +95,6 @@ class MicroF1AtBest(WeightObjective):
     remembered.
     """
 
-    is_race = False
-
     def __init__(
         self,
         predictions: PredictionSet,
@@ -106,14 +102,49 @@ class MicroF1AtBest(WeightObjective):
         *,
         prune: bool = True,
         most_bytes: int = _MOST_BYTES,
+        tiers: tuple[list[int], int] | None = None,
     ) -> None:
         super().__init__(predictions, mean)
-        self._floors, n_stored = self._guess_floors(most_bytes) if prune else ([0], 1)
+        self.is_weighted = self.predictions.sample_weight is not None
+        self._set_tiers(tiers or (self._guess_floors(most_bytes) if prune else ([0], 1)))
+        self._tiers, _, self._positives = self._gather(self._lows[: self.tiers[1]])
+        self._read_again: dict[bytes, float] = {}
+
+    @property
+    def positives(self) -> float:
+        """The weight of all positives."""
+        return self._positives
+
+    def _set_tiers(self, tiers: tuple[list[int], int]) -> None:
+        """Set the floors and the scores that they stand for."""
+        self.tiers = tiers
+        self._floors = tiers[0]
         self._lows = [float(low) for low in _grid_edges(self.is_logit)[self._floors] * (1.0 - _EDGE)]
         if self._floors[-1] == 0:
             self._lows[-1] = BELOW
-        self._tiers, _, self._positives = self._gather(self._lows[:n_stored])
-        self._read_again: dict[bytes, float] = {}
+
+    def count_tier(self, tier: int, weights: FloatArray, active: npt.NDArray[np.intp]) -> npt.NDArray[np.generic]:
+        """Count one tier; counts of parts of the rows add up.
+
+        Parameters
+        ----------
+        tier : int
+            Its number.
+        weights : ndarray of float32, shape (k, n_models, n_groups)
+            From `effective`.
+        active : ndarray of int, shape (n_active,)
+            The candidates to count.
+
+        Returns
+        -------
+        ndarray of int32, or of float64 where samples weigh, shape (n_active, 2, n_cuts)
+            Weight of the negatives and the positives at each position of the threshold grid.
+        """
+        histograms = self._empty_histograms(len(weights))
+        for _, cells in islice(self._iter_tiers(), tier, tier + 1):
+            self._count(cells, weights, active, histograms)
+        counted: npt.NDArray[np.generic] = histograms[active]
+        return counted
 
     def __call__(self, candidates: npt.ArrayLike) -> DoubleArray:
         """Return 1 − micro-F1 at the best threshold of the grid."""
@@ -155,7 +186,7 @@ class MicroF1AtBest(WeightObjective):
         from stacking.kernels import weights as _kernels
 
         shape = (n_candidates, 2, 2 * _kernels.GRID_HALF + 1)
-        return np.zeros(shape, dtype=np.int32 if self.predictions.sample_weight is None else np.float64)
+        return np.zeros(shape, dtype=np.float64 if self.is_weighted else np.int32)
 
     def _count(
         self,
@@ -167,8 +198,10 @@ class MicroF1AtBest(WeightObjective):
         """Add a tier to the histograms of the active candidates."""
         from stacking.kernels import weights as _kernels
 
+        common, own = self.split(weights)
         for part in cells:
-            _kernels.grid_histograms(part.values, part.start, part.weight, weights, active, self.is_logit, histograms)
+            given = (part.values, part.start, part.weight, common, own, active)
+            _kernels.grid_histograms(*given, self.is_logit, histograms)
 
     def _guess_floors(self, most_bytes: int) -> tuple[list[int], int]:
         """Choose the tiers on a probe of rows, from where the plain mean is done to where every single model is.
@@ -234,10 +267,11 @@ class LogLoss(WeightObjective):
         """Return the log losses in nats; 0 if no cell is known."""
         from stacking.kernels import weights as _kernels
 
-        weights = self.effective(candidates)
+        common, weights = self.split(self.effective(candidates))
         totals = np.zeros(len(weights))
         for cells in self._cells:
-            _kernels.log_likelihoods(cells.values, cells.start, cells.weight, weights, self.is_logit, totals)
+            own = (cells.values, cells.start, cells.weight, common, weights)
+            _kernels.log_likelihoods(*own, self.is_logit, totals)
         return -totals / self._mass
 
     def value_and_gradient(self, weights: DoubleArray) -> tuple[float, DoubleArray]:
