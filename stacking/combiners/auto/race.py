@@ -207,6 +207,7 @@ class AutoCombiner(Combiner):
                 {name: runner.counts for name, runner in by_name.items()},
                 judge.count,
                 raced.truth if judge.can_hold_out else None,
+                judge.metric,
             )
             fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
             answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))

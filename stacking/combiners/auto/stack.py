@@ -1,8 +1,11 @@
 """Shares of candidates by what their held-out logits are worth together: no pick, so nothing is lost by a wrong one.
 
-The shares on the simplex, with one intercept, that minimize the log loss of the mean logit (Y. Yao et al., "Using
-stacking to average Bayesian predictive distributions", Bayesian Analysis 13(3), 2018, on a log-linear pool). The loss
-is convex, so that there is one optimum, and it uses every cell, where a count of hits sees only those near a threshold.
+The shares on the simplex, with one intercept and one slope, that minimize the log loss of the mean logit (Y. Yao et
+al., "Using stacking to average Bayesian predictive distributions", Bayesian Analysis 13(3), 2018, on a log-linear
+pool). The loss is convex in shares times slope, so that there is one optimum, and it uses every cell, where a count of
+hits sees only those near a threshold. The slope is free because no threshold and no ranking depends on it, while a mean
+of many members' logits is nearer to 0 than their evidence together: without it the mean of twenty equal members would
+be left for learners that are no better, only louder.
 """
 
 from __future__ import annotations
@@ -23,11 +26,16 @@ is on record."""
 MOST_POSITIVES = 20_000
 """Positives that are read: ten shares are known from them to far less than what they are rounded to."""
 
+_SLOPES = (-4.0, 4.0)
+"""Bounds of the logarithm of the slope, a guard: twenty equal members with errors of their own need 2.4."""
+
 LEAST_SHARE = 0.02
 """Candidates with less are left out, as each must be asked at prediction."""
 
 
-def stack_shares(held_out: Mapping[str, FloatArray], truth: Truth, *, random_state: int = 0) -> dict[str, float]:
+def stack_shares(
+    held_out: Mapping[str, FloatArray], truth: Truth, *, as_probabilities: bool = False, random_state: int = 0
+) -> dict[str, float]:
     """Find the shares.
 
     Parameters
@@ -36,6 +44,8 @@ def stack_shares(held_out: Mapping[str, FloatArray], truth: Truth, *, random_sta
         Cross-fitted scores of each candidate.
     truth : Truth
         Of the same rows.
+    as_probabilities : bool, default=False
+        Whether the mean of logits is to be right as it is, as for metrics of probabilities: the slope is 1 then.
     random_state : int, default=0
         Draws the negatives.
 
@@ -50,14 +60,19 @@ def stack_shares(held_out: Mapping[str, FloatArray], truth: Truth, *, random_sta
     n = len(logits)
 
     def loss_and_slope(values: DoubleArray) -> tuple[float, DoubleArray]:
-        shares = _shares(values[:n])
-        answer = shares @ logits + values[n]
+        shares, scale = _shares(values[:n]), 1.0 if as_probabilities else np.exp(values[n + 1])
+        mean = shares @ logits
+        answer = scale * mean + values[n]
         error = weight * (sigmoid(answer) - y_true)
-        slope = logits @ error
+        slope = scale * (logits @ error)
         loss = weight @ (np.logaddexp(0.0, answer) - y_true * answer)
-        return float(loss), np.append(shares * (slope - slope @ shares), error.sum())
+        by_scale = 0.0 if as_probabilities else scale * (mean @ error)
+        return float(loss), np.concatenate([shares * (slope - slope @ shares), [error.sum(), by_scale]])
 
-    found = minimize(loss_and_slope, np.zeros(n + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    bounds = [(None, None)] * (n + 1) + [_SLOPES]  # where all are right or all wrong, it would not end
+    found = minimize(
+        loss_and_slope, np.zeros(n + 2), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}
+    ).x
     shares = _shares(found[:n])
     kept = shares >= LEAST_SHARE
     shares = np.where(kept, shares, 0.0) / shares[kept].sum()

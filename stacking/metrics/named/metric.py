@@ -92,6 +92,11 @@ class Metric(ABC):
         """Whether decisions count, and so thresholds."""
         return self.needs == "decisions"
 
+    @property
+    def averages_labels(self) -> bool:
+        """Whether it is the mean of a value of each label, in which those with few positives count like others."""
+        return False
+
     @abstractmethod
     def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
         """Measure answers.

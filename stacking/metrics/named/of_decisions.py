@@ -47,6 +47,11 @@ class CountRatio(Metric):
     lower: Counts = (0.0, 1.0, 1.0)
     per_cell: bool = False
 
+    @property
+    def averages_labels(self) -> bool:
+        """Whether it is a mean over labels."""
+        return self.average == "macro"
+
     def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
         """Count; see `Metric.measure`."""
         decided = self.given_decisions(y_pred)

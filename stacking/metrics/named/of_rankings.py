@@ -47,6 +47,11 @@ class RankingMetric(Metric):
     statistic: Statistic = "average precision"
     pooled: bool = False
 
+    @property
+    def averages_labels(self) -> bool:
+        """Whether it is a mean over labels."""
+        return not self.pooled
+
     def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
         """Rank; see `Metric.measure`."""
         return MeanOfRankings(truth, self.given_scores(y_score), self.statistic, self.sign, pooled=self.pooled)

@@ -28,6 +28,11 @@ class SumMetric(Metric):
     parts: tuple[Metric, ...] = ()
     weights: tuple[float, ...] = ()
 
+    @property
+    def averages_labels(self) -> bool:
+        """Whether some part of it is a mean over labels."""
+        return any(part.averages_labels for part in self.parts)
+
     @classmethod
     def of(cls, weights: Sequence[float], parts: Sequence[Metric]) -> SumMetric:
         """Add metrics up.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stacking.combiners.auto.choice import choose_shares
+from stacking.metrics.named import find_metric
 from stacking.metrics.paired_difference import UnitCounts
 from stacking.truth import Truth
 
@@ -46,6 +47,20 @@ def test_many_units_take_the_shares_of_least_log_loss_unless_the_proven_steps_sc
     assert (choice.shares != {"ridge-context": 1.0}) == fitted
     if fitted:
         assert 0.05 < choice.shares["mean"] < choice.shares["ridge-context"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fitted"), [("micro-f1", False), ("macro-f1", True), ("map", True), ("0.5*micro-f1+0.5*map", True)]
+)
+def test_what_averages_over_labels_is_no_judge_of_held_out_scores_of_several_fits(pair, name, fitted):
+    held_out, y_true = pair
+    judged = {"mean": counts(5.0), "ridge-context": counts(7.0, seed=2)}
+
+    def judge(y_score):
+        return judged["ridge-context"] if y_score is held_out["ridge-context"] else counts(6.0, seed=2)
+
+    choice = choose_shares(held_out, judged, judge, Truth.check(y_true), find_metric(name))
+    assert (choice.shares != {"ridge-context": 1.0}) == fitted
 
 
 def test_the_proven_best_is_taken_alone_where_no_other_is_near():

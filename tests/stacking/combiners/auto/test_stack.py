@@ -30,13 +30,35 @@ def test_no_other_shares_have_a_lower_log_loss(candidates):
     assert sum(shares.values()) == pytest.approx(1.0)
     assert "nothing" not in shares
     logits = np.stack([np.log(s / (1 - s)) for s in held_out.values()]).astype(float)
-    best = minimize(
-        lambda v: log_loss(v[:3], logits, y_true, v[3]),
-        [1 / 3] * 3 + [0.0],
-        bounds=[(0, 1)] * 3 + [(None, None)],
-        constraints={"type": "eq", "fun": lambda v: v[:3].sum() - 1},
-    ).x
-    np.testing.assert_allclose([shares.get(name, 0.0) for name in held_out], best[:3], atol=0.02)
+    for as_probabilities in (True, False):
+        found = stack_shares(held_out, Truth.check(y_true), as_probabilities=as_probabilities)
+        best = minimize(
+            lambda v: log_loss(v[:3], logits, y_true, v[3]),
+            [1 / 3] * 3 + [0.0],
+            bounds=[(0, None)] * 3 + [(None, None)],
+            constraints={"type": "eq", "fun": lambda v: v[:3].sum() - 1} if as_probabilities else (),
+        ).x[:3]
+        np.testing.assert_allclose([found.get(name, 0.0) for name in held_out], best / best.sum(), atol=0.02)
+
+
+def test_the_mean_of_many_equal_members_is_not_left_for_something_louder(rng):
+    """Their evidence together is a multiple of their mean logit; only a free slope sees that."""
+    y_true = (rng.random((200, 10)) < 0.2).astype(np.uint8)
+    members = 2.0 * y_true - 1.5 + 6.0 * rng.normal(size=(20, 200, 10))
+    loud = 3.0 * y_true - 3.0 + 1.5 * rng.normal(size=(200, 10))  # one voice, right as a probability
+    held_out = {name: 1 / (1 + np.exp(-z)) for name, z in {"geometric": members.mean(axis=0), "loud": loud}.items()}
+    held_out = {name: scores.astype(np.float32) for name, scores in held_out.items()}
+    free, fixed = (stack_shares(held_out, Truth.check(y_true), as_probabilities=fix) for fix in (False, True))
+    assert free["geometric"] > fixed.get("geometric", 0.0) + 0.05
+
+
+def test_what_is_always_right_ends(rng):
+    y_true = (rng.random((50, 3)) < 0.4).astype(np.uint8)
+    held_out = {
+        "sure": np.where(y_true > 0, 0.9, 0.1).astype(np.float32),
+        "half": np.full(y_true.shape, 0.5, np.float32),
+    }
+    assert stack_shares(held_out, Truth.check(y_true))["sure"] > 0.5
 
 
 def test_what_does_not_count_moves_no_share(candidates, rng):
