@@ -461,7 +461,8 @@ def label_samples(
     if target.form in TOOL_FORMATS:
         model = f"labelstack {ensemble.fingerprint[:8]}"
         photos = {} if target.images is None else _paths_below(target.images)
-        samples = LabeledSamples(predictions.ids.tolist(), texts, y_pred, y_score, model, photos)
+        folder = "" if target.images is None else target.images.resolve().name
+        samples = LabeledSamples(predictions.ids.tolist(), texts, y_pred, y_score, model, photos, folder)
         table.write(write_for_tool(samples, target.form))
     elif target.sheet is None:
         form = cast(CsvFormat, target.form)

@@ -1,10 +1,11 @@
 """Labels for other tools to import: tasks of Label Studio, and label files of FiftyOne.
 
-A photo is named as the tool finds it: Label Studio serves the files of a folder as ``/data/local-files/?d=PATH``, and
-FiftyOne takes their names without suffix. A sample without a photo is named by its id. COCO has no form for labels of
-whole photos that its own library reads (its results are boxes, masks, keypoints and captions), and img2dataset reads
-lists of addresses only: nothing is written for them. Sources: labelstud.io, "Import pre-annotated data" and "Local
-storage"; docs.voxel51.com, "FiftyOneImageClassificationDataset", and fiftyone 1.22.
+A photo is named as the tool finds it: Label Studio serves files as ``/data/local-files/?d=PATH``, from the folder that
+holds the folder of photos, which it wants as a storage of its own; FiftyOne takes their names without suffix. A sample
+without a photo is named by its id. COCO has no form for labels of whole photos that its own library reads (its results
+are boxes, masks, keypoints and captions), and img2dataset reads lists of addresses only: nothing is written for them.
+Sources: labelstud.io, "Import pre-annotated data" and "Local storage"; docs.voxel51.com,
+"FiftyOneImageClassificationDataset", and fiftyone 1.22.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class LabeledSamples:
         Name and version of what predicted.
     photos : mapping of str to str
         Path of a sample's photo below the folder of photos, where there is one.
+    folder : str, default=''
+        Name of that folder.
     """
 
     ids: Sequence[str]
@@ -56,6 +59,7 @@ class LabeledSamples:
     y_score: NDArray[np.float32]
     model: str
     photos: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
 
 
 def photo_paths(ids: Iterable[str], photos: PhotoSource) -> dict[str, str]:
@@ -106,7 +110,7 @@ def label_studio_task(
     sample : str
         The sample's id.
     photo : str or None
-        Path of the photo below the folder that Label Studio serves.
+        Path of the photo below the folder that Label Studio serves, which is the one that holds the folder of photos.
     labels : sequence of str
         The labels proposed.
     model : str
@@ -163,7 +167,8 @@ def _tasks(samples: LabeledSamples) -> list[dict[str, Any]]:
         found = np.flatnonzero(samples.y_pred[row]).tolist()
         scores = ", ".join(f"{samples.labels[k]} {write_score(float(samples.y_score[row, k]), 2)}" for k in found)
         proposed = [samples.labels[column] for column in found]
-        photo = samples.photos.get(sample)
+        path = samples.photos.get(sample)
+        photo = None if path is None else f"{samples.folder}/{path}".lstrip("/")
         tasks.append(
             label_studio_task(
                 sample, photo, proposed, model=samples.model, score=float(certainty[row]), said={"scores": scores}

@@ -171,8 +171,8 @@ class WeightsAndBiases:
         self._run.config.update(dict(values))
 
     def artifact(self, path: Path) -> None:
-        """Copy a file into the run, see `Tracker.artifact`; a link would upload what is there at the time of a sync."""
-        place = Path(self._run.dir)
+        """Copy a file into the run, see `Tracker.artifact`."""
+        place = Path(self._run.dir)  # a link, as wandb makes for other places, gives what is there when it is synced
         shutil.copyfile(path, place / path.name)
         self._run.save(str(place / path.name), base_path=str(place), policy="now")
 

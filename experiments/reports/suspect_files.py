@@ -113,7 +113,7 @@ def write_suspects(
     atomic_write_text(output.path_of("suspects.csv"), _table(found, files))
     samples = _by_sample(found, truth)
     for name, content in (
-        ("label_studio.json", _label_studio(samples, paths)),
+        ("label_studio.json", _label_studio(samples, {n: f"{Path(root).name}/{path}" for n, path in paths.items()})),
         ("fiftyone.json", _fiftyone(samples, files)),
     ):
         atomic_write_bytes(output.path_of(name), json.dumps(content, indent=1, ensure_ascii=False).encode())

@@ -16,14 +16,14 @@ from stacking.predictions import load_predictions
 NAMES = ["color:red", 'say "hi" & <go>, now', "long sleeve"]
 PATHS = {"p0": "a b/p0.jpg", "p1": "c/p1.jpg", "p2": "c/p2.jpg"}
 Y_SCORE = np.array([[0.9, 0.2, 0.6], [0.3, 0.1, 0.4], [0.8, 0.7, 0.99]], dtype=np.float32)
-SAMPLES = LabeledSamples(list(PATHS), NAMES, Y_SCORE > 0.5, Y_SCORE, "labelstack 1a", PATHS)
+SAMPLES = LabeledSamples(list(PATHS), NAMES, Y_SCORE > 0.5, Y_SCORE, "labelstack 1a", PATHS, "photos")
 
 
 def test_tasks_hold_labels_scores_and_the_address_of_the_photo():
     tasks = json.loads(write_for_tool(SAMPLES, "label-studio"))
     assert [task["data"]["image"] for task in tasks][:2] == [
-        "/data/local-files/?d=a%20b/p0.jpg",
-        "/data/local-files/?d=c/p1.jpg",
+        "/data/local-files/?d=photos/a%20b/p0.jpg",
+        "/data/local-files/?d=photos/c/p1.jpg",
     ]
     assert tasks[0]["data"]["scores"] == "color:red .90, long sleeve .60"
     predictions = [task["predictions"][0] for task in tasks]
