@@ -139,7 +139,7 @@ def check_csv_format(csv_format: str) -> None:
         If it is neither ``labels`` nor ``submission``.
     """
     if csv_format not in _HEADERS:
-        raise ValueError(f"the format must be 'labels' or 'submission': got {csv_format!r}.")
+        raise ValueError(f"the format of a CSV file must be 'labels' or 'submission': got {csv_format!r}.")
 
 
 def _check_separator(labels: Sequence[str], separator: str, csv_format: str) -> None:

@@ -277,7 +277,7 @@ def choose_sheet(csv_format: str, like: Path | None, given: GivenPredictions) ->
 def predict(
     *,
     ensemble: Ensemble,
-    out: Annotated[Path, typer.Option(help="CSV file for the predicted labels.")],
+    out: Annotated[Path, typer.Option(help="File for the predicted labels: CSV, or JSON for another tool.")],
     run: Annotated[Path | None, typer.Option(help="Run folder whose networks score the photos of --images.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of new photos.")] = None,
     scores_out: Annotated[
@@ -285,7 +285,11 @@ def predict(
     ] = None,
     csv_format: Annotated[
         str,
-        typer.Option("--format", help="labels (id,labels joined by |) or submission (the contest's form, see --like)."),
+        typer.Option(
+            "--format",
+            help="labels (id,labels joined by |), submission (the contest's form, see --like), label-studio (tasks "
+            "with predictions to accept or change) or fiftyone (labels.json with confidences).",
+        ),
     ] = "labels",
     like: Annotated[
         Path | None,
@@ -346,11 +350,11 @@ def predict(
             ids_in_order,
             label_ids_of,
             label_samples,
+            label_texts,
             own_work_folder,
         )
         from experiments.labeling.sample_sheet import read_sheet
         from experiments.reports.result_manifest import build_manifest, hash_files
-        from experiments.submission import choose_label_texts
         from stacking.decision_rules.threshold_file import read_thresholds
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.files.atomic_files import sha256_file
@@ -359,7 +363,7 @@ def predict(
         inputs = input_paths(ensemble, run, images, thresholds, like, *given.paths)
         check_work_options(images, work, packed)
         wanted, given = choose_sheet(csv_format, like, given)
-        target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs)
+        target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs, images=images)
         target.check()
         left_out = tuple(without or ())
         options = {"without": left_out, "format": csv_format, "guard": guard, "rematch": rematch}
@@ -381,7 +385,7 @@ def predict(
             hashes = {"predictions": opened.fingerprint}
         sheet = None if wanted is None else read_sheet(wanted, loaded.labels_, label_ids)
         is_list = sheet is None or sheet.places is None
-        texts = choose_label_texts(loaded.labels_, label_ids, csv_format) if is_list else tuple(loaded.labels_)
+        texts = label_texts(loaded.labels_, label_ids, csv_format) if is_list else tuple(loaded.labels_)
         hashes |= {} if wanted is None else {"like": sha256_file(wanted)}
         manifest = build_manifest(
             "predict",

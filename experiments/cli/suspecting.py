@@ -69,7 +69,7 @@ def suspects(
                 return
             with show.progress("judging"):
                 found = find_suspects(opened, method=method, top=top, random_state=seed)
-            write_suspects(found, output, photos)
+            write_suspects(found, opened, output, photos)
             output.commit({**request, "files": sorted(output.written)})
         rows = [
             [str(found.ids[row]), found.labels[column], "remove" if is_given else "add", float(score), float(doubt)]
@@ -89,5 +89,9 @@ def suspects(
         errors = f"{found.n_errors:,.0f} wrong annotations by estimate"
         show.result(f"{len(found):,} suspects, {errors}: {out / 'suspects.csv'}")
         show.result(f"report: {out / 'report.html'}")
-        show.note(f"for Label Studio: {out / 'label_studio.json'}; for FiftyOne: {out / 'fiftyone.json'}")
+        interface = out / "label_studio.xml"
+        show.note(
+            f"for Label Studio: {out / 'label_studio.json'}, with the labeling interface {interface}; for FiftyOne: "
+            f"{out / 'fiftyone.json'}"
+        )
         show.next("fit", free_name("mended.npz"), "--out", free_name("ensemble"))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from experiments.labeling.sample_sheet import Filling, SampleSheet, match_sheet, write_sheet
 from experiments.labeling.score_table import check_score_suffix, write_scores
-from experiments.submission import CsvFormat, check_csv_format, choose_label_texts, write_labels_csv
+from experiments.labeling.tool_files import TOOL_FORMATS, LabeledSamples, check_tool_file, photo_paths, write_for_tool
+from experiments.submission import CsvFormat, choose_label_texts, write_labels_csv
+from optimizers.registry import did_you_mean
 from stacking.files.atomic_files import OutputRefusedError, atomic_writer, check_writable, sha256_file
 from stacking.files.output_folder import hash_request
 from stacking.files.output_rules import ResultKind, check_output_file, read_manifest
@@ -26,6 +28,8 @@ _NO_TEXT = frozenset(
     (".npz", ".npy", ".parquet", ".feather", ".arrow", ".h5", ".hdf5", ".json", ".xlsx", ".gz", ".zip", ".onnx")
 )
 """Endings that promise something else than the text of a table: whoever opens such a file would find it damaged."""
+
+FORMATS = ("labels", "submission", *TOOL_FORMATS)
 MOST_PHOTOS_IN_MEMORY = 5_000  # 250 MB at 128 pixels; more are packed, and their scores written, as they come; a choice
 
 
@@ -55,31 +59,35 @@ class LabelTarget:
     Attributes
     ----------
     out : Path
-        CSV file; ``<out>.manifest.json`` beside it says how it was made, and that it may be replaced when asked.
+        File of the labels; ``<out>.manifest.json`` beside it says how it was made, and that it may be replaced when
+        asked.
     scores_out : Path, optional
         Scores: a bundle, or a table by its ending (`experiments.labeling.score_table`).
-    csv_format : {'labels', 'submission'}, default='labels'
-        Form of the CSV file.
+    form : {'labels', 'submission', 'label-studio', 'fiftyone'}, default='labels'
+        A CSV file, see `experiments.submission`, or one for another tool, see `experiments.labeling.tool_files`.
     guard : bool, default=False
         See `write_labels_csv`.
     texts : sequence of str, optional
-        What the CSV file calls the ensemble's labels, see `choose_label_texts`, which is asked by default.
+        What the file calls the ensemble's labels, see `label_texts`, which is asked by default.
     sheet : SampleSheet, optional
         The contest's ids and header, for ``submission``.
     overwrite : bool, default=False
         Replace the files of an earlier labeling.
     inputs : sequence of Path
         What is read; none of it is written to.
+    images : Path, optional
+        The folder of the photos, for another tool.
     """
 
     out: Path
     scores_out: Path | None = None
-    csv_format: str = "labels"
+    form: str = "labels"
     guard: bool = False
     texts: Sequence[str] | None = None
     sheet: SampleSheet | None = None
     overwrite: bool = False
     inputs: Sequence[Path] = ()
+    images: Path | None = None
 
     @property
     def manifest(self) -> Path:
@@ -102,13 +110,18 @@ class LabelTarget:
         OSError
             If a folder cannot be written or its disk is full.
         """
-        check_csv_format(self.csv_format)
+        if self.form not in FORMATS:
+            names = ", ".join(map(repr, FORMATS[:-1]))
+            raise ValueError(
+                f"--format must be {names} or {FORMATS[-1]!r}: got {self.form!r}.{did_you_mean(self.form, FORMATS)}"
+            )
+        check_tool_file(self.out, self.form)
         if self.out.is_dir() and not self.out.is_symlink():
             raise ValueError(
                 f"--out must be a file for the labels: {str(self.out)!r} is a folder; write "
-                f"{str(self.out / 'labels.csv')!r}."
+                f"{str(self.out / ('labels.json' if self.form in TOOL_FORMATS else 'labels.csv'))!r}."
             )
-        if self.out.suffix.lower() in _NO_TEXT:
+        if self.out.suffix.lower() in _NO_TEXT and self.form not in TOOL_FORMATS:
             raise ValueError(
                 f"--out must be a text file for the labels, such as 'labels.csv': got {str(self.out)!r}; scores go to "
                 "--scores-out."
@@ -389,6 +402,33 @@ def clear_work_of(work: Path) -> None:
     clear_work(work)
 
 
+def label_texts(labels: Sequence[str], label_ids: Sequence[str] | None, form: str) -> tuple[str, ...]:
+    """Say what a file calls the labels, and refuse before any work what it could not hold.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Their names.
+    label_ids : sequence of str or None
+        Their ids, where the data set has any.
+    form : str
+        One of `FORMATS`.
+
+    Returns
+    -------
+    tuple of str
+        One text per label; other tools take the names as they are.
+    """
+    return tuple(labels) if form in TOOL_FORMATS else choose_label_texts(labels, label_ids, form)
+
+
+def _paths_below(images: Path) -> dict[str, str]:
+    """Return where photos lie below their folder."""
+    from base_models.manifest import load_photo_folder
+
+    return photo_paths(*load_photo_folder(images))
+
+
 def label_samples(
     ensemble: "StackingEnsemble",
     predictions: "PredictionSet",
@@ -422,13 +462,20 @@ def label_samples(
     """
     from stacking.predictions import PredictionSet
 
-    form, texts = cast(CsvFormat, target.csv_format), target.texts
+    texts = target.texts
     if texts is None:
-        texts = choose_label_texts(ensemble.labels_, ensemble.label_ids_ or predictions.label_ids, form)
+        texts = label_texts(ensemble.labels_, ensemble.label_ids_ or predictions.label_ids, target.form)
     y_score = ensemble.predict_proba(predictions, without=without)
     y_pred = ensemble.decide(y_score, None if rematch == "none" else ensemble.rematch(y_score, rematch))
     table, filling = io.BytesIO(), Filling()
-    if target.sheet is None:
+    if target.form in TOOL_FORMATS:
+        model = f"labelstack {ensemble.fingerprint[:8]}"
+        photos = {} if target.images is None else _paths_below(target.images)
+        folder = "" if target.images is None else target.images.resolve().name
+        samples = LabeledSamples(predictions.ids.tolist(), texts, y_pred, y_score, model, photos, folder)
+        table.write(write_for_tool(samples, target.form))
+    elif target.sheet is None:
+        form = cast(CsvFormat, target.form)
         write_labels_csv(table, predictions.ids, texts, y_pred, csv_format=form, guard=target.guard)
     else:
         rows, filling = match_sheet(target.sheet, predictions.ids.tolist())

@@ -156,11 +156,14 @@ class WeightsAndBiases:
 
         folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(project=os.environ.get("WANDB_PROJECT") or "labelstack", name=name, dir=str(folder))
+        self._curves: set[str] = set()
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """Log one number over a step of its own, see `Tracker.scalar`."""
         curve = name.rpartition("/")[0] or name  # each curve counts its own epochs
-        self._run.define_metric(f"{curve}/*", step_metric=f"{curve}/step")
+        if curve not in self._curves:
+            self._run.define_metric(f"{curve}/*", step_metric=f"{curve}/step")
+            self._curves.add(curve)
         self._run.log({name: value, f"{curve}/step": step})
 
     def parameters(self, values: Mapping[str, Any]) -> None:
@@ -168,8 +171,10 @@ class WeightsAndBiases:
         self._run.config.update(dict(values))
 
     def artifact(self, path: Path) -> None:
-        """Keep a file, see `Tracker.artifact`."""
-        self._run.save(str(path), base_path=str(path.parent), policy="now")
+        """Copy a file into the run, see `Tracker.artifact`."""
+        place = Path(self._run.dir)  # a link, as wandb makes for other places, gives what is there when it is synced
+        shutil.copyfile(path, place / path.name)
+        self._run.save(str(place / path.name), base_path=str(place), policy="now")
 
     def close(self) -> None:
         """End the run, see `Tracker.close`."""
@@ -215,7 +220,10 @@ def tracking(name: str | None, out: Path) -> Iterator[Tracker | None]:
     try:
         tracker = TRACKERS[name](place.with_name(f"{place.name}-logs"), place.name)
     except ImportError as error:
-        raise ImportError(f"--log {name} needs {name}: pip install {name}.") from error
+        raise ImportError(f"--log {name} needs {name}: pip install {name} ({error}).") from error
+    except Exception as error:  # of a tracker's own kinds: no key, no server, a folder that it cannot use
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise ValueError(f"--log {name} cannot begin: {reason}; set the tracker up, or leave --log out.") from error
     with ending_with(tracker.close):
         yield tracker
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.labeling.tool_files import label_studio_task, labeling_interface, photo_paths
 from experiments.reports.report_files import write_report
 from stacking.diagnosis.suspects import Suspects
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_text
@@ -21,7 +22,10 @@ from stacking.report.writing import write_score
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
     from stacking.files.output_folder import OutputFolder
+    from stacking.predictions import PredictionSet
 
+SAID = {"add": "Missing?", "remove": "Wrong?"}
+"""What a task of Label Studio shows beside the photo."""
 MOST_PHOTOS, MOST_ROWS = 24, 200
 """Suspects that the page shows with their photo and in its table; the CSV file lists all."""
 
@@ -87,32 +91,34 @@ def open_photos_of_run(run: Path, data: Path | None) -> PhotosOfRun | None:
         return None
 
 
-def write_suspects(found: Suspects, output: OutputFolder, photos: PhotosOfRun | None = None) -> None:
+def write_suspects(
+    found: Suspects, truth: PredictionSet, output: OutputFolder, photos: PhotosOfRun | None = None
+) -> None:
     """Write all files.
 
     Parameters
     ----------
     found : Suspects
         From `find_suspects`.
+    truth : PredictionSet
+        The predictions with the truth that was looked over.
     output : OutputFolder
         Claimed.
     photos : PhotosOfRun, optional
         Where there are photos.
     """
-    paths = {} if photos is None else _paths(photos.manifest)
-    atomic_write_text(output.path_of("suspects.csv"), _table(found, paths))
-    tasks = _by_sample(found, paths)
-    for name, content in (("label_studio.json", _label_studio(tasks)), ("fiftyone.json", _fiftyone(tasks))):
+    paths = {} if photos is None else photo_paths(photos.manifest.ids, photos.manifest.photos)
+    root = "" if photos is None else getattr(photos.manifest.photos, "root", "")
+    files = {name: str(Path(root) / path) for name, path in paths.items()}
+    atomic_write_text(output.path_of("suspects.csv"), _table(found, files))
+    samples = _by_sample(found, truth)
+    for name, content in (
+        ("label_studio.json", _label_studio(samples, {n: f"{Path(root).name}/{path}" for n, path in paths.items()})),
+        ("fiftyone.json", _fiftyone(samples, files)),
+    ):
         atomic_write_bytes(output.path_of(name), json.dumps(content, indent=1, ensure_ascii=False).encode())
+    atomic_write_text(output.path_of("label_studio.xml"), labeling_interface(found.labels, SAID))
     write_report(_describe(found, photos), output)
-
-
-def _paths(manifest: Manifest) -> dict[str, str]:
-    """Return where photos lie, as far as they are files of a folder."""
-    root, paths = getattr(manifest.photos, "root", None), getattr(manifest.photos, "paths", None)
-    if root is None or paths is None:
-        return {}
-    return {str(name): str(Path(root) / str(path)) for name, path in zip(manifest.ids, paths, strict=True)}
 
 
 def _table(found: Suspects, paths: dict[str, str]) -> str:
@@ -127,44 +133,62 @@ def _table(found: Suspects, paths: dict[str, str]) -> str:
     return to_csv(rows)
 
 
-def _by_sample(found: Suspects, paths: dict[str, str]) -> list[dict[str, Any]]:
+@dataclass
+class _Sample:
+    """A sample with suspects: their doubts by label, and its labels with all of them mended."""
+
+    name: str
+    mended: dict[str, None]
+    add: dict[str, float] = field(default_factory=dict)
+    remove: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def doubt(self) -> float:
+        """Return the greatest."""
+        return max([*self.add.values(), *self.remove.values()])
+
+
+def _by_sample(found: Suspects, truth: PredictionSet) -> list[_Sample]:
     """Gather the suspects of each sample, samples in the order of their most doubtful one."""
-    gathered: dict[int, dict[str, Any]] = {}
+    gathered: dict[int, _Sample] = {}
     for place, row in enumerate(found.rows.tolist()):
-        sample = str(found.ids[row])
-        entry = gathered.setdefault(row, {"id": sample, "photo": paths.get(sample), "add": {}, "remove": {}})
-        side = "remove" if found.given[place] else "add"
-        entry[side][found.labels[found.columns[place]]] = round(float(found.doubt[place]), 6)
+        label = found.labels[found.columns[place]]
+        if row not in gathered:
+            given = np.zeros(0, np.intp) if truth.y_true is None else np.flatnonzero(truth.y_true[row])
+            gathered[row] = _Sample(str(found.ids[row]), dict.fromkeys(found.labels[k] for k in given.tolist()))
+        sample, doubt = gathered[row], round(float(found.doubt[place]), 6)
+        if found.given[place]:
+            sample.remove[label] = doubt
+            sample.mended.pop(label, None)
+        else:
+            sample.add[label] = doubt
+            sample.mended[label] = None
     return list(gathered.values())
 
 
-def _label_studio(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write tasks whose prediction proposes the labels to add; those to remove stand in the data."""
-    tasks = []
-    for sample in samples:
-        proposed = [*sample["add"]]
-        result = {
-            "from_name": "labels",
-            "to_name": "image",
-            "type": "choices",
-            "value": {"choices": proposed},
-        }
-        data = {"image": sample["photo"] or sample["id"], "id": sample["id"]}
-        data |= {"add": ", ".join(proposed), "remove": ", ".join(sample["remove"])}
-        score = max([*sample["add"].values(), *sample["remove"].values()])
-        prediction = {"model_version": "labelstack suspects", "score": score, "result": [result] if proposed else []}
-        tasks.append({"data": data, "predictions": [prediction]})
-    return tasks
+def _label_studio(samples: list[_Sample], paths: dict[str, str]) -> list[dict[str, Any]]:
+    """Write tasks that propose all labels of the mended sample: whoever accepts them has mended it."""
+    return [
+        label_studio_task(
+            sample.name,
+            paths.get(sample.name),
+            list(sample.mended),
+            model="labelstack suspects",
+            score=sample.doubt,
+            said={"add": ", ".join(sample.add), "remove": ", ".join(sample.remove)},
+        )
+        for sample in samples
+    ]
 
 
-def _fiftyone(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _fiftyone(samples: list[_Sample], files: dict[str, str]) -> list[dict[str, Any]]:
     """Write keyword arguments of ``fiftyone.Sample``, one sample each."""
     return [
         {
-            "filepath": sample["photo"] or sample["id"],
-            "tags": ["suspect", *(f"add:{name}" for name in sample["add"]), *(f"remove:{n}" for n in sample["remove"])],
-            "photo_id": sample["id"],
-            "doubt": max([*sample["add"].values(), *sample["remove"].values()]),
+            "filepath": files.get(sample.name, sample.name),
+            "tags": ["suspect", *(f"add:{name}" for name in sample.add), *(f"remove:{n}" for n in sample.remove)],
+            "photo_id": sample.name,
+            "doubt": sample.doubt,
         }
         for sample in samples
     ]

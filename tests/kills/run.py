@@ -74,6 +74,12 @@ def _write_inputs(place: Path) -> None:
     (place / "thresholds.json").write_text(json.dumps(thresholds))
     write_tiny_photos(place / "photos", 16, 6)
     (place / "recipe.toml").write_text(TRAINING_RECIPE)
+    found = sorted(path.name for path in (place / "photos").rglob("*.png"))
+    images = [{"id": number, "file_name": name} for number, name in enumerate(found)]
+    annotations = [{"image_id": number, "category_id": number % 2} for number in range(len(found))]
+    categories = [{"id": number, "name": name} for number, name in enumerate("vw")]
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    (place / "coco.json").write_text(json.dumps(coco))
 
 
 FIT = "fit p.npz --method mean --out"
@@ -115,6 +121,14 @@ COMMANDS = {
     "predict --thresholds": Command(
         "predict e new.npz --thresholds thresholds.json --out out.csv --scores-out out.npz", (f"{FIT} e",), LABELS
     ),
+    "predict, tasks of Label Studio": Command(
+        "predict e new.npz --format label-studio --overwrite --out out.json",
+        (f"{FIT} e", "predict e other.npz --format label-studio --out out.json"),
+        ("out.json", "out.json.manifest.json"),
+    ),
+    "predict, labels of FiftyOne": Command(
+        "predict e new.npz --format fiftyone --out out.json", (f"{FIT} e",), ("out.json", "out.json.manifest.json")
+    ),
     "evaluate": Command("evaluate e new.npz --out out", (f"{FIT} e",)),
     "compare": Command("compare p.npz --methods mean,greedy --folds 2 --out out", differs=REPORT),
     "compare --overwrite": Command(
@@ -127,6 +141,9 @@ COMMANDS = {
     "data synthesize": Command("data synthesize --n-train 30 --n-validation 0 --n-test 10 --out out"),
     "data describe": Command("data describe recipe.toml --out out"),
     "data ingest": Command("data ingest photos --workers 1 --size 64 --out out", differs=("ledger.sqlite",)),
+    "data ingest, labels of COCO": Command(
+        "data ingest photos --annotations coco.json --workers 1 --size 64 --out out", differs=("ledger.sqlite",)
+    ),
     "data pack-photos": Command("data pack-photos recipe.toml photos --size 32 --size 48 --workers 0 --out out"),
     "data download": Command(
         "data download urls.json --allow-private --connections 2 --out out", differs=("ledger.sqlite",)

@@ -154,7 +154,7 @@ def photo_path(value: Any, where: str) -> str:
     Parameters
     ----------
     value : object
-        ``images/a.jpg``, ``s3://bucket/a.jpg``, ``https://host/a.jpg?size=2``, ``/data/local-files/?d=images/a.jpg`` …
+        ``images/a.jpg``, ``s3://bucket/a.jpg``, ``https://host/a.jpg?size=2`` or ``/data/local-files/?d=a.jpg``.
     where : str
         The entry, for the error.
 

@@ -195,7 +195,8 @@ def test_submission_form(labelstack, bundle, tmp_path, make_predictions):
     [
         (["--out", "{tmp}"], "is a folder"),
         (["--out", "{tmp}/l.csv", "--scores-out", "{tmp}/s.txt"], "must end in .npz, .csv, .parquet or .feather"),
-        (["--out", "{tmp}/l.csv", "--format", "kaggle"], "'labels' or 'submission'"),
+        (["--out", "{tmp}/l.csv", "--format", "kaggle"], "'labels', 'submission', 'label-studio' or 'fiftyone'"),
+        (["--out", "{tmp}/l.csv", "--format", "fiftyone"], "--out must end in .json for --format fiftyone"),
         (["--out", "{tmp}/l.csv", "--run", "{tmp}"], "belong together"),
         (["--out", "{tmp}/l.csv", "--run", "{tmp}", "--images", "{tmp}"], "not both"),
     ],

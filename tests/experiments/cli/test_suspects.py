@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -32,7 +34,21 @@ def test_a_planted_error_comes_first_in_every_file(labelstack, make_predictions,
         for result in task["predictions"][0]["result"]
         for label in result["value"]["choices"]
     }
-    assert proposed == {(row["id"], row["label"]) for row in rows if row["suggestion"] == "add"}
+    listed = {row["id"] for row in rows}
+    labels = {
+        (name, label)
+        for name, cells in zip(bundle_scores.ids.tolist(), bundle_scores.y_true, strict=True)
+        for label, cell in zip(bundle_scores.labels, cells, strict=True)
+        if cell and name in listed
+    }
+    assert proposed == labels ^ {(row["id"], row["label"]) for row in rows}  # all labels, with the suspects turned
+    for row in rows:
+        task = next(task for task in tasks if task["data"]["id"] == row["id"])
+        assert row["label"] in task["data"][row["suggestion"]].split(", ")
+    interface = ElementTree.parse(out / "label_studio.xml").getroot()
+    assert [choice.get("value") for choice in interface.iter("Choice")] == list(bundle_scores.labels)
+    fields = {tag.get("value") for tag in interface if tag.tag in ("Image", "Text")}
+    assert fields == {"$image", "$add", "$remove"} and all(field[1:] in tasks[0]["data"] for field in fields)
     samples = json.loads((out / "fiftyone.json").read_text())
     assert all(sample["tags"][0] == "suspect" and len(sample["tags"]) > 1 for sample in samples)
     assert "What mending would bring" in (out / "report.md").read_text()
@@ -73,3 +89,7 @@ def test_a_run_shows_photos_with_maps(labelstack, tmp_path):
     assert page.count("data:image/jpeg") == 5 and "looked for the label" in page
     rows = list(csv.DictReader((tmp_path / "out" / "suspects.csv").read_text().splitlines()))
     assert all(row["photo"].endswith(".png") for row in rows)
+    tasks = json.loads((tmp_path / "out" / "label_studio.json").read_text())
+    prefix = "/data/local-files/?d="
+    below = {task["data"]["image"].removeprefix(prefix) for task in tasks if task["data"]["image"].startswith(prefix)}
+    assert below == {Path(row["photo"]).relative_to(tmp_path).as_posix() for row in rows}

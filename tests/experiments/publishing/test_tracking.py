@@ -1,6 +1,10 @@
 """Trackers hear the curves of a training and the scores of a fit; what they write is read back by their own means."""
 
+import json
 import math
+import os
+import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -135,3 +139,93 @@ def test_mlflow_reads_what_was_logged(tmp_path, monkeypatch):
     ]  # fmt: skip
     assert run.data.params["seed"] == "0" and run.info.status == "FINISHED"
     assert [Path(one.path).name for one in client.list_artifacts(run.info.run_id)] == ["README.md"]
+
+
+class FakeWandb:
+    """What the adapter uses of wandb, as wandb 0.31 answers offline; the test after this one asks the real one."""
+
+    def __init__(self, folder):
+        self.dir, self.config, self.curves, self.logged, self.saved, self.ended = str(folder), {}, [], [], [], False
+        folder.mkdir()
+
+    def init(self, **settings):
+        self.settings = settings
+        return self
+
+    def define_metric(self, name, step_metric):
+        self.curves.append((name, step_metric))
+
+    def log(self, values):
+        self.logged.append(values)
+
+    def save(self, path, base_path, policy):
+        self.saved.append((Path(path).relative_to(base_path).as_posix(), policy))
+
+    def finish(self):
+        self.ended = True
+
+
+def test_wandb_gets_curves_with_steps_of_their_own_and_copies_of_files(tmp_path, monkeypatch):
+    fake = FakeWandb(tmp_path / "files")
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setenv("WANDB_PROJECT", "shoes")
+    place = write_something("wandb", tmp_path)
+    assert fake.settings == {"project": "shoes", "name": "run", "dir": str(place)} and fake.ended
+    assert fake.curves == [("m/fold0/*", "m/fold0/step"), ("score/*", "score/step")]  # each said once
+    assert {"m/fold0/loss": 0.25, "m/fold0/step": 2} in fake.logged and {
+        "score/best": 0.7,
+        "score/step": 0,
+    } in fake.logged
+    assert fake.config == {"seed": 0} and fake.saved == [("README.md", "now")]
+    kept = tmp_path / "files" / "README.md"
+    assert kept.read_text() == "# card" and not kept.is_symlink()
+
+
+def test_wandb_reads_what_was_logged(tmp_path):
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    from wandb.proto import wandb_internal_pb2
+
+    code = (
+        "import runpy, sys, pathlib; runpy.run_path(sys.argv[1])['write_something']('wandb', pathlib.Path(sys.argv[2]))"
+    )
+    given = {**os.environ, "WANDB_MODE": "offline", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(  # its file is whole when the process has ended
+        [sys.executable, "-c", code, __file__, str(tmp_path)], env=given, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "run-logs").rglob("*.wandb")
+    data, place, whole, rows, config = file.read_bytes(), 7, b"", [], {}
+    while place + 7 <= len(data):  # the log format of LevelDB: blocks of 32 KiB, a header of 7 bytes per part
+        if 32768 - place % 32768 < 7:
+            place += 32768 - place % 32768
+            continue
+        length, part = struct.unpack("<HB", data[place + 4 : place + 7])
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if part in (1, 4):  # the whole of a record, or its end
+            record = wandb_internal_pb2.Record.FromString(whole)
+            whole = b""
+            rows += [{key_of(item): json.loads(item.value_json) for item in record.history.item}]
+            config |= {item.key: json.loads(item.value_json) for item in record.config.update}
+    assert [(row["m/fold0/step"], row["m/fold0/loss"]) for row in rows if "m/fold0/loss" in row] == [
+        (1, 0.5),
+        (2, 0.25),
+    ]
+    assert [row["score/best"] for row in rows if "score/best" in row] == [0.7] and config["seed"] == 0
+    kept = file.parent / "files" / "README.md"
+    assert kept.read_text() == "# card" and not kept.is_symlink()
+
+
+def key_of(item):
+    """Name a number of wandb's history."""
+    return item.key or "/".join(item.nested_key)
+
+
+def test_a_tracker_that_cannot_begin_is_answered_in_a_sentence(labelstack, bundle, tmp_path, monkeypatch):
+    def begin(folder, name):
+        raise RuntimeError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setitem(module.TRACKERS, "wandb", begin)
+    done = labelstack("fit", bundle, "--method", "mean", "--log", "wandb", "--out", tmp_path / "e")
+    assert done.exit_code == 2 and "--log wandb cannot begin: No API key configured." in done.stderr
+    assert not (tmp_path / "e" / "manifest.json").exists()
