@@ -7,6 +7,7 @@ copying photos to the device, arithmetic. A GPU does them side by side, so the l
 change; a CPU does one after the other. Early stops cannot be foreseen: a member with ``patience`` takes at most this.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -353,7 +354,7 @@ def _learner(task: "MemberTask", device: str) -> "Learner":
     network = network.to(device).to(memory_format=torch.channels_last)
     precision: str = config.precision
     if precision == "auto":
-        precision, _ = choose_precision(network, task, device)
+        precision, _ = choose_precision(network, task, device, n_shown=math.inf)  # of the training, not of these few
     return create_learner(task, network, precision, device)
 
 

@@ -48,7 +48,7 @@ def test_processes_that_would_each_decode_or_hold_the_photos_are_not_started(rec
 
 def test_one_process_on_a_card_under_torchrun_and_for_features_that_all_share(recipe, monkeypatch):
     assert suitable_processes(recipe, 20, "cuda", PLENTY) == 1
-    waits = replace(recipe, members=(replace(recipe.members[0], features="precomputed"),))
+    waits = replace(recipe, members=(replace(recipe.members[0], features="precomputed", weights="hub"),))
     assert suitable_processes(waits, 20, "cpu", PLENTY) == 1
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert suitable_processes(recipe, 20, "cpu", PLENTY) == 1
