@@ -6,7 +6,7 @@ PACKAGES := optimizers stacking base_models experiments labelstack
 VENV_BENCH ?= .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo package test test-fast coverage fuzz mutants kills check site site-links bandit audit lint types layers docs format bench seeds gpu clean
+.PHONY: help setup demo package test test-fast coverage fuzz mutants kills check site site-links bandit audit lint types layers docs format bench seeds contest-walk gpu clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -120,6 +120,11 @@ seeds: $(VENV)/.installed ## Train and report the recipes of the five seeds on F
 	  $(BIN)/labelstack train $(SEEDS_RUN)/data/$$seed.toml --out $(SEEDS_RUN)/$$seed && \
 	  $(BIN)/labelstack report $(SEEDS_RUN)/$$seed --out $(SEEDS_RUN)/$$seed-report --edges 20,100 || exit 1; \
 	done
+
+CONTEST_RUN ?= contest-run
+
+contest-walk: $(VENV)/.installed ## From three files with urls to a submission, 2,000 photos on a loopback server
+	$(BIN)/python -m experiments.benchmarks.contest_walk --out $(CONTEST_RUN)
 
 GPU_RUN ?= gpu-run
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from base_models.networks.network import MultilabelNetwork
+from base_models.networks.network import MultilabelNetwork, create_network
 from base_models.training.distributed import Processes
 from base_models.training.losses import MultilabelLoss, create_loss
 from base_models.training.optimization import create_average, create_optimizer, create_scaler
 from base_models.training.sampling import LabelSampler, create_sampler
 from base_models.training.shared_gradients import SharedGradients
 from base_models.training.step_graph import StepGraphs, can_replay
-from base_models.training.task import MemberTask, known_truth, positive_counts
+from base_models.training.task import MemberTask, base_rates, known_truth, positive_counts
+from base_models.training.trial import choose_precision
 
 
 @dataclass
@@ -106,6 +108,33 @@ def create_learner(
         graphs=StepGraphs(network, device, forced=config.cuda_graphs is True) if replays else None,
         shared=SharedGradients(network, device) if processes.count > 1 else None,
     )
+
+
+def build_learner(task: MemberTask, device: str, *, load_weights: bool) -> Learner:
+    """Build a member's network and what trains it, for a trial: nothing is read from a folder and nothing written.
+
+    Parameters
+    ----------
+    task : MemberTask
+        The member, truth and rows.
+    device : str
+        Where it is to train.
+    load_weights : bool
+        Whether it starts from the weights that the member names; time and memory do not depend on it.
+
+    Returns
+    -------
+    Learner
+        In the member's arithmetic; of its ``precision = "auto"``, the faster one here.
+    """
+    member = task.member
+    truth = known_truth(task) if "recurrent" in member.head else None
+    network = create_network(member, base_rates(task), load_weights=load_weights, y_true=truth)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    precision: str = member.training.precision
+    if precision == "auto":
+        precision, _ = choose_precision(network, task, device, n_shown=math.inf)
+    return create_learner(task, network, precision, device)
 
 
 def _sampler_of(task: MemberTask) -> LabelSampler | None:

@@ -1,4 +1,4 @@
-"""The commands about members: `train`, `report`, `ablation`, `explain` and `doctor`."""
+"""The commands about members: `train`, `report`, `ablation`, `explain`, `doctor` and `learning-rate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -297,3 +297,58 @@ def doctor(
             show.next("check", target)
         else:
             show.next("demo", "--out", free_name("demo-run"))
+
+
+def learning_rate(
+    recipe: Annotated[Path, typer.Argument(help="TOML file with the data and the members.")],
+    out: OutFolder,
+    member: Annotated[
+        list[str] | None, typer.Option(help="Member to try. May be repeated; all members if not given.")
+    ] = None,
+    lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
+    highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="Training steps between them, each with a batch of its own.")] = 100,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Let each member train with a growing learning rate; draw the loss against it and suggest one (Smith 2017)."""
+    with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from dataclasses import asdict
+
+        from base_models.manifest import load_manifest
+        from experiments.recipe import load_recipe
+        from experiments.reports.describing import hash_data
+        from experiments.reports.learning_rates import (
+            RATE_COLUMNS,
+            RateRangePlan,
+            rate_range_report,
+            rate_row,
+            try_learning_rates,
+            write_rate_ranges,
+        )
+        from experiments.reports.result_manifest import build_manifest, result_folder
+        from stacking.files.atomic_files import sha256_file
+
+        check_out_folder(out)
+        run, plan = load_recipe(recipe), RateRangePlan(tuple(member or ()), lowest, highest, steps, device)
+        manifest = load_manifest(run.data, recipe.resolve().parent)
+        inputs = {"data": hash_data(manifest), "recipe": sha256_file(recipe)}
+        request = build_manifest("learning-rate", inputs, asdict(plan))
+        show.next("train", recipe, "--out", free_name("run"))
+        with result_folder(out, "learning-rate", overwrite=overwrite, inputs=[recipe], request=request) as output:
+            if is_there(output, show):
+                return
+            with show.progress("training steps") as progress:
+                found = try_learning_rates(run, manifest, plan, progress)
+            write_rate_ranges(found, rate_range_report(found, run.name), output, request)
+        members = [
+            {"member": one.member, "suggested": one.suggestion, "lowest_loss_at": one.lowest_at} for one in found
+        ]
+        show.data({"out": out, "members": members})
+        show.table(["member", *RATE_COLUMNS], [list(rate_row(one).values()) for one in found])
+        for one in found:
+            show.note(f"{one.member}: {one.remark()}")
+        show.result(f"report: {out / 'report.html'}")

@@ -7,7 +7,6 @@ copying photos to the device, arithmetic. A GPU does them side by side, so the l
 change; a CPU does one after the other. Early stops cannot be foreseen: a member with ``patience`` takes at most this.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -233,13 +232,14 @@ def try_member(
         Seconds and bytes.
     """
     from base_models.device import is_cuda, peak_device_memory, reset_peak_device_memory
+    from base_models.training.learner import build_learner
 
     reset_peak_memory()
     reset_peak_device_memory(device)
     task = _small_task(member, manifest)
     decoding = _timed(task.photos.keep) / len(task.photos)
     started = time.perf_counter()
-    learner = _learner(task, device)
+    learner = build_learner(task, device, load_weights=False)
     n_weights = sum(tensor.numel() for tensor in learner.network.state_dict().values())
     if member.features == "precomputed":
         learner, task = features_in_memory(learner, task)
@@ -337,25 +337,6 @@ def _small_task(member: "MemberConfig", manifest: "Manifest") -> "MemberTask":
     rows = np.linspace(0, len(manifest) - 1, n_rows).round().astype(np.int64)
     photos = PhotoTensors(manifest, rows, member.size, cache="memory")
     return MemberTask(member, photos, manifest.y_true[rows], np.arange(n_rows), np.arange(0))
-
-
-def _learner(task: "MemberTask", device: str) -> "Learner":
-    """Prepare what learns as a training does."""
-    import torch
-
-    from base_models.networks.network import create_network
-    from base_models.training.learner import create_learner
-    from base_models.training.task import base_rates, known_truth
-    from base_models.training.trial import choose_precision
-
-    config = task.member.training
-    truth = known_truth(task) if "recurrent" in task.member.head else None
-    network = create_network(task.member, base_rates(task), load_weights=False, y_true=truth)
-    network = network.to(device).to(memory_format=torch.channels_last)
-    precision: str = config.precision
-    if precision == "auto":
-        precision, _ = choose_precision(network, task, device, n_shown=math.inf)  # of the training, not of these few
-    return create_learner(task, network, precision, device)
 
 
 def _training_bytes(member: "MemberConfig", cost: MemberCost) -> int:

@@ -15,7 +15,7 @@ from stacking._typing import StringArray
 from stacking.files.output_rules import url_of
 from stacking.files.remote import local_copy, put_when_done
 from stacking.links import sigmoid_in_place
-from stacking.named_arrays import is_frame
+from stacking.named_arrays import find_difference, is_frame
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import bundle_of, load_bundle, save_bundle
 from stacking.predictions.forms.hdf5 import SUFFIXES as HDF5_SUFFIXES
@@ -482,9 +482,10 @@ def _warn_of_union(sets: Sequence[PredictionSet]) -> None:
     for part in sets[1:]:
         odd = sorted(first.symmetric_difference(part.labels))
         if odd:
+            difference = find_difference(odd[0], odd[1:])
             warnings.warn(
                 f"models name different labels, such as {first_names(odd)} of {part.models[0]!r}: all are kept; "
-                "give the label list as labels= if one is a misspelling.",
+                f"{difference or 'give the label list as labels= if one is a misspelling'}.",
                 stacklevel=3,
             )
             return

@@ -3,6 +3,7 @@
 from stacking.report.figures.canvas import draw_figure
 from stacking.report.figures.curves import (
     data_size_figure,
+    learning_rate_figure,
     reliability_figure,
     search_figure,
     threshold_figure,
@@ -18,6 +19,7 @@ __all__ = [
     "label_f1_figure",
     "ladder_figure",
     "leaderboard_figure",
+    "learning_rate_figure",
     "never_predicted_table",
     "reliability_figure",
     "search_figure",

@@ -225,6 +225,47 @@ def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.A
     return draw(3.0, _paint, "micro-F1 against the number of training samples")
 
 
+def learning_rate_figure(
+    rates: npt.ArrayLike, losses: npt.ArrayLike, smoothed: npt.ArrayLike, marks: Mapping[str, float]
+) -> Chart:
+    """Draw the curve of a learning-rate range test.
+
+    Parameters
+    ----------
+    rates : array of shape (n_steps,)
+        Learning rates, ascending, positive.
+    losses, smoothed : array of shape (n_steps,)
+        Training loss at each, and the same smoothed.
+    marks : mapping of str to float
+        Rates to mark, by what they are called: the suggested one, the recipe's own.
+
+    Returns
+    -------
+    Chart
+        An ``<svg>`` element, and another one for phones.
+    """
+    places, values = np.asarray(rates, dtype=float), np.asarray(losses, dtype=float)
+    line = np.asarray(smoothed, dtype=float)
+
+    def _paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.plot(places, values, "o", color=ACCENT, alpha=0.35, markersize=3, label="a batch")
+        axes.plot(places, line, color=ACCENT, label="smoothed")
+        for number, (name, rate) in enumerate(marks.items(), start=1):
+            axes.axvline(rate, color=SERIES[number], linewidth=1.4, linestyle=("--", ":")[number % 2], label=name)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
+        axes.minorticks_off()
+        low, fall = float(line.min()), max(float(line[0] - line.min()), 0.02 * abs(float(line[0])))
+        axes.set_ylim(low - 0.6 * fall, line[0] + 0.6 * fall)  # where the loss breaks out, it may leave
+        axes.set_xlabel("learning rate (log scale)")
+        axes.set_ylabel("training loss")
+        axes.legend(frameon=False, loc="lower left")
+        finish_axes(axes, grid="y")
+
+    return draw(3.0, _paint, "training loss against the learning rate")
+
+
 def search_figure(
     histories: Mapping[str, Sequence[tuple[int, float]]], *, loss: str = "loss", direct: bool = False
 ) -> Chart:

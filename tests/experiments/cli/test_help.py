@@ -54,6 +54,7 @@ def test_every_command_of_the_design_is_there():
         "recipes",
         "report",
         "rules",
+        "serve",
         "suspects",
         "train",
     }
