@@ -42,6 +42,7 @@ from base_models.packed.photo_pack import (
     read_index,
     read_keys,
 )
+from base_models.packed.remote_packs import check_packs, fetch_packs, mirror_of, put_pack
 from base_models.photos.decoding import UnreadablePhotoError, decode_photo, letterbox
 from stacking.files.atomic_files import (
     OutputRefusedError,
@@ -56,7 +57,8 @@ from stacking.files.atomic_files import (
     sync_folder,
 )
 from stacking.files.ending import ending_with, run_all
-from stacking.files.output_rules import check_folder, check_work_folder
+from stacking.files.output_rules import check_folder, check_work_folder, url_of
+from stacking.files.remote import path_of
 from stacking.files.untrusted import read_json
 from stacking.predictions.forms.store import write_at
 from stacking.process.child_processes import safe_path
@@ -95,7 +97,7 @@ def pack_photos(
     ids: NDArray[np.str_],
     photos: PhotoSource,
     sizes: Sequence[int],
-    folder: Path,
+    folder: str | Path,
     options: PackOptions | None = None,
     *,
     on_photos: Callable[[int], None] | None = None,
@@ -110,8 +112,9 @@ def pack_photos(
         Their files.
     sizes : sequence of int
         Sides of the squares in pixels.
-    folder : pathlib.Path
-        Where packs are kept; new, empty, or one of packs.
+    folder : str or pathlib.Path
+        Where packs are kept; new, empty, or one of packs. Those at a URL that fsspec knows, ``s3://bucket/photos``,
+        are read and written in a mirror on this machine, see :mod:`base_models.packed.remote_packs`.
     options : PackOptions, optional
         Processes and limits.
     on_photos : callable, optional
@@ -136,9 +139,17 @@ def pack_photos(
         if not SMALLEST <= size <= LARGEST:
             raise ValueError(f"sizes of packed photos must lie between {SMALLEST} and {LARGEST} pixels: got {size}.")
     options = options or PackOptions()
+    here = path_of(folder)
+    url = str(url_of(folder)) if here is None else ""
+    folder = mirror_of(url) if here is None else here
     check_work_folder(folder, PACKS)
+    if url:
+        check_packs(url)
     n_threads = usable_processors() if options.n_workers == AUTO_WORKERS else options.n_workers
     keys, unreadable = read_keys(photos, n_threads)
+    if url:
+        with _packs_lock(folder, waits=True):
+            fetch_packs(url, folder, keys, sorted(set(sizes)))
     find = partial(find_packed, folder, ids, keys, unreadable)
     found = {size: find(size) for size in sorted(set(sizes))}
     missing = [size for size, packed in found.items() if packed is None]
@@ -152,6 +163,8 @@ def pack_photos(
             if missing := [size for size, packed in found.items() if packed is None]:
                 _write_pack(folder, ids, photos, keys, missing, options.n_workers, on_photos)
         found |= {size: find(size) for size in missing}
+    if url:
+        put_pack(url, folder / facts.name)
     lost = [size for size, packed in found.items() if packed is None]
     if lost:
         raise ValueError(f"packed photos must stay where they are: {folder} lost those of {lost[0]} pixels; run again.")

@@ -329,7 +329,7 @@ def find_packed(
     for place, index in _packs(folder, wanted):
         if str(size) not in index["sizes"]:
             continue
-        rows = _rows_of(place, index, keys, wanted)
+        rows = rows_of(place, index, keys, wanted)
         if rows is None:
             continue
         facts = PackFacts(**index["facts"])
@@ -401,24 +401,46 @@ def hash_block(descriptor: int, facts: PackFacts, size: int, block: int) -> str:
     return hashlib.sha256(os.pread(descriptor, stop - start, start)).hexdigest()
 
 
-def _packs(folder: Path, wanted: PackFacts) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the packs that were decoded as here and now, the one of the very list first."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    for name in sorted(names, key=lambda name: name != wanted.name):
-        if not name.startswith("photos-"):
-            continue
-        index = read_index(folder / name)
-        if index is None:
-            continue
-        like = {key: value for key, value in asdict(wanted).items() if key not in ("keys_sha256", "n_photos")}
-        if {key: index["facts"].get(key) for key in like} == like:
-            yield folder / name, index
+def decoded_alike(index: dict[str, Any], wanted: PackFacts) -> bool:
+    """Tell whether the photos of a pack were decoded as here and now.
+
+    Parameters
+    ----------
+    index : dict
+        The pack's.
+    wanted : PackFacts
+        How they would be.
+
+    Returns
+    -------
+    bool
+        True where only the list of photos may differ.
+    """
+    like = {key: value for key, value in asdict(wanted).items() if key not in ("keys_sha256", "n_photos")}
+    return {key: index["facts"].get(key) for key in like} == like
 
 
-def _rows_of(
+def rows_of(
     place: Path, index: dict[str, Any], keys: NDArray[np.uint64], wanted: PackFacts
 ) -> NDArray[np.int64] | None:
-    """Find photos in a pack by their keys; None where one is missing."""
+    """Find photos in a pack by their keys.
+
+    Parameters
+    ----------
+    place : pathlib.Path
+        The pack's folder, which holds its keys.
+    index : dict
+        The pack's.
+    keys : ndarray of uint64, shape (n_photos, 2)
+        The photos.
+    wanted : PackFacts
+        Theirs.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        Their rows in the pack; None where it lacks one.
+    """
     if index["facts"] == asdict(wanted):
         return np.arange(len(keys))
     stored = np.load(place / KEYS, allow_pickle=False)
@@ -428,3 +450,12 @@ def _rows_of(
     rows = order[np.searchsorted(stored[:, 0], keys[:, 0], sorter=order).clip(max=len(stored) - 1)]
     without = (keys == UNREADABLE).all(axis=1)
     return rows if ((stored[rows] == keys).all(axis=1) | without).all() else None
+
+
+def _packs(folder: Path, wanted: PackFacts) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the packs that were decoded as here and now, the one of the very list first."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for name in sorted(names, key=lambda name: name != wanted.name):
+        index = read_index(folder / name) if name.startswith("photos-") else None
+        if index is not None and decoded_alike(index, wanted):
+            yield folder / name, index

@@ -17,6 +17,7 @@ from base_models.packed.photo_pack import PackedPhotos
 from base_models.recipe.run import TrainingRun
 from base_models.runs.folder import RunFolder
 from base_models.training.progress import Progress, TrainingEvent
+from stacking.files.remote import path_of
 
 GIB = 2**30
 
@@ -58,7 +59,7 @@ def pack_for_run(
             (folder.fold_folder(member.name, fold) / "done.json").is_file() for fold in range(recipe.folds.n_networks)
         )
     }
-    if not sizes or (not recipe.photos_gib and not place.is_dir()):
+    if not sizes or (not recipe.photos_gib and isinstance(place, Path) and not place.is_dir()):
         return {}
     try:
         return pack_photos(
@@ -73,8 +74,8 @@ def pack_for_run(
         if isinstance(error, ValueError):  # it says itself what is in the way
             raise
         raise ValueError(
-            f"photos_folder must have room for the packed photos: {place}: {error.strerror}; or set photos_gib = 0 to "
-            "decode them in every epoch."
+            f"photos_folder must have room for the packed photos: {place}: {error.strerror or error}; or set "
+            "photos_gib = 0 to decode them in every epoch."
         ) from error
 
 
@@ -157,7 +158,7 @@ def packed_bytes(recipe: TrainingRun, n_photos: int) -> int:
     return n_bytes if n_bytes <= recipe.photos_gib * GIB else 0
 
 
-def packs_folder(recipe: TrainingRun, folder: RunFolder) -> Path:
+def packs_folder(recipe: TrainingRun, folder: RunFolder) -> Path | str:
     """Return where a run's packs are.
 
     Parameters
@@ -169,10 +170,12 @@ def packs_folder(recipe: TrainingRun, folder: RunFolder) -> Path:
 
     Returns
     -------
-    pathlib.Path
-        ``RUN/photos`` where the recipe names no folder.
+    pathlib.Path or str
+        ``RUN/photos`` where the recipe names no folder; a URL where it names one.
     """
-    return Path(recipe.photos_folder) if recipe.photos_folder else folder.path / "photos"
+    if not recipe.photos_folder:
+        return folder.path / "photos"
+    return path_of(recipe.photos_folder) or recipe.photos_folder
 
 
 def photo_counter(n_photos: int, progress: Progress) -> Callable[[int], None]:

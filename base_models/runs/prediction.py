@@ -7,13 +7,14 @@ by chunk; in a folder to work in, a killed call goes on with the chunk that it w
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from base_models.device import AUTO_WORKERS, loader_workers
@@ -31,13 +32,15 @@ from base_models.runs.inference import (
     read_fold,
     read_run,
 )
-from base_models.runs.out_of_fold import choose_device
-from base_models.runs.photo_packs import photo_counter
+from base_models.runs.out_of_fold import choose_device, list_devices
+from base_models.runs.photo_packs import describe_packed, photo_counter
 from base_models.runs.scored_chunks import MARKER, WORK, ScoredChunks
+from base_models.runs.shared_scoring import score_in_processes
 from base_models.runs.stores import mean_over_networks, merge_derived
 from base_models.training.progress import Progress, TrainingEvent
 from base_models.training.scoring import score_photos
 from optimizers.registry import did_you_mean
+from stacking.files.atomic_files import sweep_stale_temps
 from stacking.files.output_folder import work_folder
 from stacking.predictions import PredictionSet, StoreWriter, load_predictions
 
@@ -85,13 +88,15 @@ def predict(
     Notes
     -----
     Every photo is decoded once per size. Without a folder to work in, decoded photos and scores are kept in memory
-    (photos that do not fit are decoded for every network); with one, memory holds a chunk of them at a time.
+    (photos that do not fit are decoded for every network); with one, memory holds a chunk of them at a time, and
+    several processes can share the work.
     """
     options = options or PredictOptions()
     with ExitStack() as stack:
         if options.work is not None:
             start = {"kind": "work of a prediction", "schema_version": 1}
             stack.enter_context(work_folder(options.work, WORK, start))
+        stack.enter_context(_threads_shared(options.n_processes))
         return _Prediction(Path(run), models, options, choose_device(device)).score(photos, n_workers, progress)
 
 
@@ -153,10 +158,21 @@ class PredictOptions:
         it must stay while that is used.
     packs : pathlib.Path, optional
         Folder of packed photos, see `base_models.packed`: what is not in it is added. By default in the work folder.
+    n_processes : int, default=1
+        Processes that share the photos, each on the next GPU where there are several; more than one need a folder to
+        work in. On a CPU each has its share of torch's threads, and the answer is that of one process with so many.
     """
 
     work: Path | None = None
     packs: Path | None = None
+    n_processes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.n_processes > 1 and self.work is None:
+            raise ValueError(
+                f"n_processes must be 1 without a folder to work in, through which processes share scores: got "
+                f"{self.n_processes}; give work."
+            )
 
     @property
     def packs_folder(self) -> Path | None:
@@ -210,7 +226,8 @@ class _Prediction:
     """Wanted members and their photos: scored first, then averaged and written together."""
 
     def __init__(self, run: Path, models: Collection[str] | None, options: PredictOptions, device: str) -> None:
-        self.run, self.options, self.device = run, options, device
+        self.devices = list_devices(device, options.n_processes)
+        self.run, self.options, self.device = run, options, self.devices[0]
         self.manifest = read_run(run)
         self.parts = _wanted_parts(self.manifest, models)
         self.labels = list(self.manifest["data"]["labels"])
@@ -244,6 +261,8 @@ class _Prediction:
             self.photos_hash = packed[sizes[0]].keys_sha256
         rows, n_workers = np.arange(len(ids)), loader_workers(n_workers, self.device)
         readable: NDArray[np.int64] | None = None
+        if len(self.devices) > 1 and self.options.work is not None:
+            self._share_out(packed, self.options.work, progress)
         for size in sizes:  # the photos of the size before are let go
             source = PhotoTensors(reader, rows, size, n_workers=n_workers, packed=packed.get(size))
             if readable is None:
@@ -262,6 +281,44 @@ class _Prediction:
             "extras": {"unreadable": np.array(unreadable, dtype=np.str_)} if unreadable else None,
         }
         return self._gather(ids[readable], described)
+
+    def _share_out(self, packed: dict[int, PackedPhotos], work: Path, progress: Progress | None) -> None:
+        """Let processes score all chunks, each its share; what they leave is scored here afterwards."""
+        tasks = list(self._tasks(packed, work))
+        lacking = [len(rows) for _, name, rows in tasks if not self.chunks.holds(name)]
+        if not lacking:
+            return
+        sweep_stale_temps(work / "scores")
+        job = {
+            "run": str(self.run.resolve()),
+            "models": list(self.parts),
+            "work": str(work.resolve()),
+            "packed": describe_packed(packed),
+            "photos_hash": self.photos_hash,
+            "n_threads": torch.get_num_threads(),
+        }
+        score_in_processes(job, self.devices, sum(lacking), progress)
+
+    def share(self, packed: dict[int, PackedPhotos], work: Path, rank: int, n_processes: int) -> Iterator[int]:
+        """Score every so-many-th chunk that is not there, and yield of how many photos it was."""
+        for number, (scorer, name, rows) in enumerate(self._tasks(packed, work)):
+            if number % n_processes == rank and not self.chunks.holds(name):
+                self.chunks.keep(name, scorer(rows))
+                yield len(rows)
+
+    def _tasks(self, packed: dict[int, PackedPhotos], work: Path) -> Iterator[tuple[_Scorer, str, NDArray[np.int64]]]:
+        """Yield all chunks of all networks, size by size: what scores it, its name, its rows."""
+        unreadable = np.array(list(packed[min(packed)].failures), np.int64)
+        readable = np.setdiff1d(np.arange(len(packed[min(packed)])), unreadable)
+        self.chunks = ScoredChunks(len(readable), work / "scores")
+        for size, photos in sorted(packed.items()):
+            source = PhotoTensors(_Packed(), np.arange(len(photos)), size, packed=photos)
+            for member in self.members.values():
+                for fold in range(len(member.records) if member.size == size else 0):
+                    scorer = _Scorer(member, fold, source, readable, self.device)
+                    facts = member.facts(fold, self.photos_hash, self.device)
+                    for chunk, rows in enumerate(self.chunks.chunks()):
+                        yield scorer, self.chunks.name(facts, chunk), rows
 
     def _score_member(
         self, member: _Member, source: PhotoTensors, readable: NDArray[np.int64], progress: Progress | None
@@ -310,6 +367,46 @@ class _Prediction:
         """Return which labels a model answers."""
         answered = {label for part in self.parts[name] for label in self.members[part].records[0].labels}
         return np.array([label in answered for label in self.labels])
+
+
+@contextmanager
+def _threads_shared(n_processes: int) -> Iterator[None]:
+    """Let torch use this process's share of its threads, on which the last bits of scores depend."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // n_processes))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Packed:
+    """Stands for the files of photos that are packed: nobody reads them."""
+
+    def read_photo(self, index: int, size: int) -> NoReturn:
+        """Refuse."""
+        raise ValueError(f"packed photos must hold photo {index} at {size} pixels: it is to be decoded.")
+
+
+def score_share(job: Mapping[str, Any], packed: dict[int, PackedPhotos]) -> Iterator[int]:
+    """Score one process's share of new photos into the prediction's folder.
+
+    Parameters
+    ----------
+    job : mapping
+        ``run``, ``models``, ``work``, ``photos_hash``, ``device``, ``rank`` and ``n_processes``.
+    packed : dict of int to PackedPhotos
+        The photos by size.
+
+    Yields
+    ------
+    int
+        Photos that a network has scored, after every chunk.
+    """
+    work = Path(job["work"])
+    prediction = _Prediction(Path(job["run"]), job["models"], PredictOptions(work), job["device"])
+    prediction.photos_hash = job["photos_hash"]
+    yield from prediction.share(packed, work, job["rank"], job["n_processes"])
 
 
 class _Scorer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,7 +133,7 @@ def build_learner(task: MemberTask, device: str, *, load_weights: bool) -> Learn
     network = network.to(device).to(memory_format=torch.channels_last)
     precision: str = member.training.precision
     if precision == "auto":
-        precision, _ = choose_precision(network, task, device)
+        precision, _ = choose_precision(network, task, device, n_shown=math.inf)
     return create_learner(task, network, precision, device)
 
 

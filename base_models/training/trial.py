@@ -28,10 +28,11 @@ N_TURNS = 3  # of every arithmetic; the quickest counts
 WORTHWHILE = 0.95  # bfloat16 keeps fewer digits, so it must save at least 5 % of the time: a choice, not tuned
 PHOTOS_BEFORE = 16  # of a CPU's first pass, which tells how many photos a pass of a second takes
 SECONDS_OF_A_PASS = 1.0  # on a CPU, whose passes of whole batches can take minutes
+SECONDS_WORTH_A_TRIAL = 60.0  # of training: bfloat16 saves half of it at best, a trial took 20 s on an H200
 
 
 def choose_precision(
-    network: MultilabelNetwork, task: MemberTask, device: str, n_processes: int = 1
+    network: MultilabelNetwork, task: MemberTask, device: str, n_processes: int = 1, *, n_shown: float | None = None
 ) -> tuple[str, dict[str, float]]:
     """Time training passes in every arithmetic that ``precision = "auto"`` chooses from.
 
@@ -45,13 +46,16 @@ def choose_precision(
         Where it will train.
     n_processes : int, default=1
         Processes that share every batch.
+    n_shown : float, optional
+        Photos that the training shows, each as often as it does; the task's by default.
 
     Returns
     -------
     precision : {"float32", "tf32", "bfloat16"}
-        The faster arithmetic: bfloat16 where it saves 5 % or more, else tf32 on a GPU and float32 on a CPU.
+        The faster arithmetic: bfloat16 where it saves 5 % or more, else tf32 on a GPU and float32 on a CPU; these also,
+        without a trial, where the whole training takes less than ``SECONDS_WORTH_A_TRIAL``.
     trial : dict of str to float
-        ``photos`` of a pass and the milliseconds of one by arithmetic.
+        ``photos`` of a pass and the milliseconds of one by arithmetic; without a trial, the ``training s`` expected.
 
     Raises
     ------
@@ -61,12 +65,22 @@ def choose_precision(
     plain = "tf32" if is_cuda(device) else "float32"
     config, copy = task.member.training, deepcopy(network).train()
     n_photos = max(2, min(config.batch_size // n_processes, len(task.train_rows)))
+    n_shown = config.epochs * len(task.train_rows) / n_processes if n_shown is None else n_shown
     replays = config.cuda_graphs is not False and can_replay(device, n_processes)
     while True:
         try:
             with ending_with(copy.zero_grad, partial(release_memory, device)):
+                few = n_photos if is_cuda(device) else min(PHOTOS_BEFORE, n_photos)
+                photos = _made_up(few, task.member.size, device)
+                first = min(_time(partial(_pass, copy, plain), photos) for _ in range(2))
+                if (expected := first / few * n_shown) < SECONDS_WORTH_A_TRIAL:
+                    return plain, {
+                        "photos": few,
+                        f"{plain} ms": round(1000 * first, 3),
+                        "training s": round(expected, 1),
+                    }
                 if not is_cuda(device):
-                    n_photos = _photos_of_a_second(copy, task.member.size, n_photos, plain)
+                    n_photos = int(min(n_photos, max(few, few * SECONDS_OF_A_PASS / first)))
                 shown = _made_up(n_photos, task.member.size, device)
                 seconds = _seconds_of_passes(copy, shown, (plain, "bfloat16"), replays)
         except RuntimeError as error:
@@ -82,14 +96,6 @@ def choose_precision(
 def _made_up(n_photos: int, size: int, device: str) -> Tensor:
     """Return photos of noise, laid out as a training's are."""
     return torch.rand(n_photos, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
-
-
-def _photos_of_a_second(network: MultilabelNetwork, size: int, n_photos: int, precision: str) -> int:
-    """Return how many photos of a batch pass through a CPU in about a second."""
-    few = min(PHOTOS_BEFORE, n_photos)
-    photos = _made_up(few, size, "cpu")
-    seconds = min(_time(partial(_pass, network, precision), photos) for _ in range(2))
-    return int(min(n_photos, max(few, few * SECONDS_OF_A_PASS / seconds)))
 
 
 def _seconds_of_passes(

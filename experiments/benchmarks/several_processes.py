@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-N_EPOCHS = 4  # the first does not count; of the others the median
+N_EPOCHS = 3  # the first does not count; of the others the median
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", default="mobilenetv1_100")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=4)
     options = parser.parse_args(arguments)
     whole = Work(options.network, options.size, options.batch, options.steps)
     half = Work(options.network, options.size, options.batch // 2, options.steps)

@@ -169,7 +169,7 @@ def pack_photos(
         list[Path],
         typer.Argument(help="Folders of photos or of tar shards, or recipes (TOML), whose photos and sizes are taken."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of packs, new or an earlier one; the same command resumes.")],
+    out: Annotated[Path, typer.Option(help="Folder or URL of packs, new or an earlier one; the same command resumes.")],
     size: Annotated[
         list[int] | None, typer.Option(help="Side of the squares in pixels; once per size. A recipe has sizes itself.")
     ] = None,
@@ -185,13 +185,17 @@ def pack_photos(
         from base_models.packed.packing import PackOptions
         from base_models.packed.packing import pack_photos as pack
         from base_models.packed.photo_pack import PACKS
-        from stacking.files.output_rules import check_work_folder
+        from base_models.packed.remote_packs import mirror_of
+        from stacking.files.output_rules import check_work_folder, url_of
+        from stacking.files.remote import path_of
 
-        check_out_folder(out)
-        check_work_folder(out, PACKS, inputs=photos)
+        remote = path_of(out) is None
+        own = mirror_of(str(url_of(out))) if remote else path_of(out) or out
+        check_out_folder(own)
+        check_work_folder(own, PACKS, inputs=photos)
         lists = [_photos_to_pack(path, size) for path in photos]
         n_bytes = sum(3 * side * side * len(ids) for ids, _, sizes in lists for side in sizes)
-        there = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
+        there = next(parent for parent in (own, *own.absolute().parents) if parent.exists())
         n_photos, free = sum(len(ids) for ids, _, _ in lists), shutil.disk_usage(there).free
         show.result(f"{n_photos:,} photos: {n_bytes / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
         if dry_run:
@@ -207,7 +211,8 @@ def pack_photos(
             )
             for reason in list(failures.values())[:10]:
                 show.result(f"  {reason}")
-        show.note(f"to train on them, say in the recipe: photos_folder = {json.dumps(str(out.absolute()))}")
+        place = url_of(out) if remote else str(own.absolute())
+        show.note(f"to train on them, say in the recipe: photos_folder = {json.dumps(place)}")
 
 
 def _photos_to_pack(path: Path, given: list[int] | None) -> "tuple[NDArray[np.str_], PhotoSource, list[int]]":

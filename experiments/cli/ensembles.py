@@ -23,6 +23,7 @@ from experiments.cli.options import (
     Seed,
     Verbose,
     check_out_folder,
+    count_processes,
     free_name,
     input_paths,
     is_there,
@@ -65,7 +66,9 @@ def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
         raise ValueError("give either --thresholds or --rematch, not both: each says where to decide.")
 
 
-def check_work_options(images: Path | None, work: Path | None, packed: Path | None) -> None:
+def check_work_options(
+    images: Path | None, work: Path | None, packed: Path | None, n_processes: int | None = None
+) -> None:
     """Raise where options for photos are given without photos, or a folder cannot be worked in.
 
     Parameters
@@ -74,6 +77,8 @@ def check_work_options(images: Path | None, work: Path | None, packed: Path | No
         What was given to ``--images``.
     work, packed : Path or None
         What was given to ``--work`` and ``--packed``.
+    n_processes : int or None
+        What was given to ``--gpus`` or ``--processes``.
 
     Raises
     ------
@@ -82,12 +87,15 @@ def check_work_options(images: Path | None, work: Path | None, packed: Path | No
     """
     if images is None and (work is not None or packed is not None):
         raise ValueError("--work and --packed are for the photos of --images: leave them out.")
+    if images is None and n_processes is not None:
+        raise ValueError("--gpus and --processes are for the photos of --images: leave them out.")
     if work is not None or packed is not None:
         from base_models.packed.photo_pack import PACKS
         from base_models.runs.scored_chunks import WORK
         from stacking.files.output_rules import check_work_folder
+        from stacking.files.remote import path_of
 
-        for folder, kind in ((work, WORK), (packed, PACKS)):
+        for folder, kind in ((work, WORK), (None if packed is None else path_of(packed), PACKS)):
             if folder is not None:
                 check_work_folder(folder, kind, inputs=[images])
 
@@ -328,6 +336,13 @@ def predict(
     workers: Annotated[
         int, typer.Option(help="For --images: processes that decode; -1 starts as many as suit.", min=-1)
     ] = -1,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=1, help="For --images: GPUs that share the photos, each with a process of its own."),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="The same for processes on a CPU, or for more than one on a GPU.")
+    ] = None,
     overwrite: Overwrite = False,
     guard: Annotated[
         bool,
@@ -361,7 +376,8 @@ def predict(
         from stacking.files.output_folder import hash_request
 
         inputs = input_paths(ensemble, run, images, thresholds, like, *given.paths)
-        check_work_options(images, work, packed)
+        check_work_options(images, work, packed, gpus or processes)
+        n_processes = count_processes(gpus, processes, device) or 1
         wanted, given = choose_sheet(csv_format, like, given)
         target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs, images=images)
         target.check()
@@ -400,8 +416,9 @@ def predict(
             return
         own_work: Path | None = None
         if run is not None and images is not None:
-            own_work = own_work_folder(out, images) if work is None else None
-            scoring = PhotoScoring(run, images, None, work or own_work, packed, device, workers)
+            own_work = own_work_folder(out, images, n_processes) if work is None else None
+            where = "cuda" if gpus else device
+            scoring = PhotoScoring(run, images, None, work or own_work, packed, where, workers, n_processes)
             opened, left_out = _score_new_photos(loaded, scoring, left_out, show)
         target = replace(target, texts=texts, sheet=sheet)
         counts = label_samples(loaded, opened, target, manifest, without=left_out, rematch=rematch)

@@ -14,6 +14,7 @@ from experiments.cli.options import (
     Seed,
     Verbose,
     check_out_folder,
+    count_processes,
     free_name,
     input_paths,
     is_there,
@@ -56,7 +57,7 @@ def train(
         from experiments.publishing.tracking import track_result, track_training, tracking
         from experiments.recipe import load_recipe
 
-        n_processes = _count_processes(gpus, processes, device)
+        n_processes = count_processes(gpus, processes, device)
         if labels is None:
             _refuse_other_inputs(recipe, hours)
             run, folder = load_recipe(recipe), recipe.resolve().parent
@@ -90,24 +91,6 @@ def _refuse_other_inputs(recipe: Path, hours: float | None) -> None:
         )
     if hours is not None:
         raise ValueError("--hours is for photos and labels: a recipe says itself what is trained; leave it out.")
-
-
-def _count_processes(gpus: int | None, processes: int | None, device: str) -> int | None:
-    """Return how many processes train folds side by side; None for as many as suit."""
-    if gpus is not None and processes is not None:
-        raise ValueError(f"give --gpus or --processes: got {gpus} and {processes}.")
-    if gpus is None:
-        return processes
-    import torch
-
-    if device not in ("auto", "cuda"):
-        raise ValueError(f"--gpus goes with --device auto or cuda: got {device!r}; drop one of the two.")
-    if gpus > torch.cuda.device_count():
-        raise ValueError(
-            f"--gpus must be at most the GPUs that torch finds, {torch.cuda.device_count()}: got {gpus}; --processes "
-            "starts several on a CPU, or on one GPU."
-        )
-    return gpus
 
 
 def ablation(

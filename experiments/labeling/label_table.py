@@ -325,6 +325,8 @@ class PhotoScoring:
         Where to compute.
     n_workers : int, default=-1
         Processes that decode; -1 starts as many as suit.
+    n_processes : int, default=1
+        Processes that share the photos; more than one need `work`.
     """
 
     run: Path
@@ -334,6 +336,7 @@ class PhotoScoring:
     packs: Path | None = None
     device: str = "auto"
     n_workers: int = -1
+    n_processes: int = 1
 
 
 def score_images(
@@ -356,7 +359,7 @@ def score_images(
     from base_models import predict
     from base_models.runs.prediction import PredictOptions
 
-    options = PredictOptions(scoring.work, scoring.packs)
+    options = PredictOptions(scoring.work, scoring.packs, scoring.n_processes)
     return predict(
         scoring.run,
         scoring.images,
@@ -368,7 +371,7 @@ def score_images(
     )
 
 
-def own_work_folder(out: Path, images: Path) -> Path | None:
+def own_work_folder(out: Path, images: Path, n_processes: int = 1) -> Path | None:
     """Name the folder that a prediction of many photos works in where none was given, beside its labels.
 
     Parameters
@@ -377,15 +380,19 @@ def own_work_folder(out: Path, images: Path) -> Path | None:
         The file of the labels.
     images : Path
         Folder of photos.
+    n_processes : int, default=1
+        Processes that share the photos through it.
 
     Returns
     -------
     Path or None
-        ``OUT.work``; None for photos that take little memory, unless a killed call has left it.
+        ``OUT.work``; None for photos that take little memory, unless a killed call has left it, or processes need it.
     """
     from base_models.manifest import load_photo_folder
 
     place = out.with_name(out.name + ".work")
+    if n_processes > 1:
+        return place
     return place if place.is_dir() or len(load_photo_folder(images)[0]) > MOST_PHOTOS_IN_MEMORY else None
 
 

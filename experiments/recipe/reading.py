@@ -18,6 +18,8 @@ from base_models.recipe.problems import RecipeError
 from experiments.recipe.problems import find_problems
 from experiments.recipe.types import hints_of, write_value
 from optimizers.registry import nearest_name
+from stacking.files.output_rules import check_not_url
+from stacking.files.remote import path_of
 from stacking.files.untrusted import check_depth
 
 if typing.TYPE_CHECKING:
@@ -67,7 +69,7 @@ def load_recipe(path: str | Path) -> "TrainingRun":
     folder, places = Path(path).resolve().parent, {}
     for where, text in _paths_in(mended):
         try:
-            places[where] = str(_resolve_path(Path(text), folder))
+            places[where] = _resolve_place(text, folder, may_be_url=where == "photos_folder")
         except ValueError as error:
             found.append(f"{where}: {error}")
     _refuse([*problems, *found], path)
@@ -89,6 +91,14 @@ def _paths_in(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("features_folder", "photos_folder"):
         if document.get(name):
             yield name, document[name]
+
+
+def _resolve_place(text: str, folder: Path, *, may_be_url: bool) -> str:
+    """Return a path from the recipe's folder on, or a URL where one can be."""
+    if may_be_url and path_of(text) is None:
+        return text
+    check_not_url(text, "it")
+    return str(_resolve_path(path_of(text) or Path(text), folder))
 
 
 def _refuse(problems: Sequence[str], source: str | Path) -> None:

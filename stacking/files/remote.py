@@ -86,7 +86,7 @@ def local_copy(path: StrPath, kind: ResultKind | None = None, what: str = "path"
         return here
     url = str(url_of(path))
     system, place = open_system(url)
-    with _said(url, "read"):
+    with naming(url, "read"):
         if system.isfile(place):
             names, version = [PurePosixPath(place).name], str(system.ukey(place))
             place = str(PurePosixPath(place).parent)
@@ -121,7 +121,7 @@ def check_remote(path: StrPath, kind: ResultKind | None, *, overwrite: bool = Fa
     """
     url = str(url_of(path))
     system, place = open_system(url)
-    with _said(url, "read"):
+    with naming(url, "read"):
         if not system.exists(place):
             return
         if kind is not None:
@@ -172,7 +172,7 @@ def put_when_done(path: StrPath, kind: ResultKind | None, *, overwrite: bool = F
         here = Path(folder) / PurePosixPath(url).name
         yield here
         system, place = open_system(url)
-        with _said(url, "written"):
+        with naming(url, "written"):
             if kind is None:
                 system.makedirs(str(PurePosixPath(place).parent), exist_ok=True)
                 system.put_file(str(here), place)
@@ -215,6 +215,36 @@ def open_system(url: str) -> tuple[Any, str]:
     if not str(place).strip("/"):
         raise ValueError(f"{url} must name something in the store, such as {scheme}://bucket/name.")
     return system, str(place).rstrip("/")
+
+
+@contextmanager
+def naming(url: str, done: str) -> Iterator[None]:
+    """Say where it was that something failed: the packages that reach object stores have errors of their own.
+
+    Parameters
+    ----------
+    url : str
+        What is read or written inside.
+    done : {"read", "written"}
+        What is done with it.
+
+    Yields
+    ------
+    None
+        Inside, other errors than those of the caller's own become an OSError.
+
+    Raises
+    ------
+    OSError
+        In place of an error of such a package.
+    """
+    try:
+        yield
+    except (OutputRefusedError, FileNotFoundError, ValueError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        what = str(error) or type(error).__name__
+        raise OSError(f"{url} cannot be {done}: {what}") from error
 
 
 def cache_folder() -> Path:
@@ -314,15 +344,3 @@ def _hashed_name(folder: Path, name: str) -> str:
     """Return the name that a file gets in the store."""
     path = PurePosixPath(name)
     return str(path.with_name(f"{path.stem}-{sha256_file(folder / name)[:HASH_LETTERS]}{path.suffix}"))
-
-
-@contextmanager
-def _said(url: str, done: str) -> Iterator[None]:
-    """Say where it was that something failed: the packages that reach object stores have errors of their own."""
-    try:
-        yield
-    except (OutputRefusedError, FileNotFoundError, ValueError, ImportError, MemoryError):
-        raise
-    except Exception as error:
-        what = str(error) or type(error).__name__
-        raise OSError(f"{url} cannot be {done}: {what}") from error

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ torch = pytest.importorskip("torch")
 from base_models import predict  # noqa: E402
 from base_models.packed import packing  # noqa: E402
 from base_models.photos import tensors  # noqa: E402
-from base_models.runs import prediction, scored_chunks  # noqa: E402
+from base_models.runs import prediction, scored_chunks, shared_scoring  # noqa: E402
 from base_models.runs.prediction import PredictOptions, clear_work  # noqa: E402
 from stacking.files.atomic_files import OutputRefusedError  # noqa: E402
 
@@ -134,3 +135,36 @@ def test_packed_photos_are_used_and_a_strangers_folder_is_not(tiny_run, photos, 
     np.testing.assert_array_equal(first.to_array(), second.to_array())
     with pytest.raises(OutputRefusedError, match="photo000"):
         predict(tiny_run, photos, options=PredictOptions(work=photos), device="cpu")
+
+
+def test_two_processes_give_the_bytes_of_one_and_one_that_dies_is_made_up_for(
+    tiny_run, photos, networks, tmp_path, monkeypatch, caplog
+):
+    with prediction._threads_shared(2):
+        whole = predict(tiny_run, photos, device="cpu")
+    told = []
+    networks.clear()
+    options = PredictOptions(tmp_path / "work", n_processes=2)
+    pair = predict(tiny_run, photos, options=options, device="cpu", progress=told.append)
+    assert not networks  # all six were asked by the two others
+    np.testing.assert_array_equal(pair.to_array(), whole.to_array())
+    assert pair.ids.tolist() == whole.ids.tolist() and pair.extras["unreadable"].tolist() == ["photo004"]
+    assert [event.step for event in told if "processes" in event.message] == [8, 16, 24, 32, 40, 48]
+    real, started = shared_scoring.module_command, []
+
+    def dying(module):
+        started.append(module)
+        killed = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+        return killed if len(started) == 2 else real(module)
+
+    monkeypatch.setattr(shared_scoring, "module_command", dying)
+    half = predict(tiny_run, photos, options=PredictOptions(tmp_path / "other", n_processes=2), device="cpu")
+    assert len(networks) == 3 and "process 2 of 2 ended (signal 9)" in caplog.text
+    np.testing.assert_array_equal(half.to_array(), whole.to_array())
+    predict(tiny_run, photos, options=PredictOptions(tmp_path / "other", n_processes=2), device="cpu")
+    assert len(started) == 2  # everything was there: none was started
+
+
+def test_several_processes_need_a_folder_to_work_in():
+    with pytest.raises(ValueError, match="n_processes must be 1 without a folder to work in"):
+        PredictOptions(n_processes=2)

@@ -1,5 +1,6 @@
 """Which arithmetic is taken, by a clock that is made up; the real clock runs in tests/gpu."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def choose(task, monkeypatch, seconds, **how):
     monkeypatch.setattr(trial, "_time", timed)
     network = create_network(task.member, np.full(6, 0.3))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    answer = trial.choose_precision(network, task, "cpu", **how)
+    answer = trial.choose_precision(network, task, "cpu", **{"n_shown": math.inf, **how})
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     return answer, seen
 
@@ -61,3 +62,17 @@ def test_a_slow_cpu_tries_a_share_of_the_batch_and_full_memory_halves_it(task, m
         return 0.01
 
     assert choose(task, monkeypatch, full)[0][1]["photos"] == 6
+
+
+def test_a_training_that_is_over_before_the_trial_would_pay_takes_the_plain_arithmetic(task, monkeypatch):
+    seconds = trial.SECONDS_WORTH_A_TRIAL / (32 * task.member.training.epochs)  # of a photo
+
+    def clock(per_photo):
+        return lambda kind, n_photos: per_photo * n_photos * (0.5 if kind == "bfloat16" else 1.0)
+
+    answer, seen = choose(task, monkeypatch, clock(0.99 * seconds), n_shown=None)
+    assert answer[0] == "float32" and answer[1]["training s"] == pytest.approx(
+        0.99 * trial.SECONDS_WORTH_A_TRIAL, abs=0.1
+    )
+    assert seen == [("float32", trial.PHOTOS_BEFORE)] * 2
+    assert choose(task, monkeypatch, clock(1.01 * seconds), n_shown=None)[0][0] == "bfloat16"

@@ -163,7 +163,7 @@ def test_a_recipe_is_tried_on_the_card_where_there_is_one(tiny, monkeypatch):
 
     card = SimpleNamespace(name="NVIDIA H200")
     monkeypatch.setattr(learner, "create_learner", create_learner)
-    monkeypatch.setattr(trial, "choose_precision", lambda *_: ("bfloat16", {}))
+    monkeypatch.setattr(trial, "choose_precision", lambda *_, **__: ("bfloat16", {}))
     monkeypatch.setattr(epoch, "train_epoch", lambda learner, task, _: done.append(("train", learner.device)))
     monkeypatch.setattr(scoring, "score_photos", lambda *given: done.append(("score", given[-1])))
     monkeypatch.setattr(out_of_fold, "choose_device", lambda asked: {"auto": "cuda"}[asked])
