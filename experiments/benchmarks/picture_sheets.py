@@ -19,20 +19,22 @@ PAPER, INK = (253, 253, 252), (34, 39, 46)
 MOST_LABELS = 9
 
 
-def photo_sheet(data: Path) -> bytes:
+def photo_sheet(data: Path, label: str = "") -> bytes:
     """Show photos of a data set, each above its labels.
 
     Parameters
     ----------
     data : Path
         As `labelstack data synthesize` wrote it.
+    label : str, default=""
+        Show photos of this label only.
 
     Returns
     -------
     bytes
         PNG.
     """
-    photos = _photos(data)
+    photos = _photos(data, label)
     pictures = [Image.open(path).convert("RGB").resize((SIDE, SIDE)) for path, _ in photos]
     return _sheet(pictures, [labels for _, labels in photos])
 
@@ -69,20 +71,21 @@ def map_sheet(explanation: Path) -> bytes:
     """
     paths = sorted((explanation / "pictures").rglob("*.*"))[: 3 * N_PHOTOS]
     return _sheet(
-        [Image.open(path).convert("RGB").resize((SIDE, SIDE)) for path in paths], [[path.stem] for path in paths]
+        [Image.open(path).convert("RGB").resize((SIDE, SIDE)) for path in paths],
+        [[path.stem.rpartition("__")[2].replace("_", ":")] for path in paths],
     )
 
 
-def _photos(data: Path) -> list[tuple[Path, list[str]]]:
-    """Return the first test photos of a data set, and their labels."""
+def _photos(data: Path, label: str = "") -> list[tuple[Path, list[str]]]:
+    """Return the first test photos of a data set, or of a label of it, and their labels."""
     with (data / "labels.csv").open(newline="", encoding="utf-8") as file:
         names = {row["labelId"]: row["name"] for row in csv.DictReader(file)}
     content = json.loads((data / "test.json").read_text(encoding="utf-8"))
-    chosen = content["annotations"][:N_PHOTOS]
-    return [
-        (data / "photos" / "test" / f"{entry['imageId']}.jpg", [names[label] for label in entry["labelId"]])
-        for entry in chosen
+    photos = [
+        (data / "photos" / "test" / f"{entry['imageId']}.jpg", [names[place] for place in entry["labelId"]])
+        for entry in content["annotations"]
     ]
+    return [(path, labels) for path, labels in photos if not label or label in labels][:N_PHOTOS]
 
 
 def _sheet(pictures: Sequence[Image.Image], texts: Sequence[Sequence[str]]) -> bytes:

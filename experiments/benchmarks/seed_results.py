@@ -72,16 +72,22 @@ class SeedPictures:
         What `labelstack data describe` wrote of the photos that were trained on: its charts are kept.
     rates : Path, optional
         What `labelstack learning-rate` wrote of the recipe.
+    ablation : Path, optional
+        What `labelstack ablation` wrote of the run: a curve over training-set sizes, if its members differ in them.
     maps : Path, optional
         What `labelstack explain` wrote of photos that may be shown.
     photos : Path, optional
         A data set that may be shown, as `labelstack data synthesize` wrote it: photos with labels and histograms.
+    label : str, default=""
+        Show photos of this label instead.
     """
 
     description: Path | None = None
     rates: Path | None = None
+    ablation: Path | None = None
     maps: Path | None = None
     photos: Path | None = None
+    label: str = ""
 
 
 def write_seed_results(
@@ -131,6 +137,10 @@ def write_seed_results(
         table = [line for line in _section(other, "Leaderboard") if line.startswith("|")]
         columns = table[0].strip("| ").split(" | ")
         lines += ["", f"## Fitted for and ranked by {columns[1]}", "", *table[: _end_of_table(table)]]
+    ablation = None if pictures is None else pictures.ablation
+    if ablation is not None:
+        rows_of_it = _section((ablation / "ablation.md").read_text(encoding="utf-8"), "Rows")
+        lines += ["", "## Member by member", "", *rows_of_it]
     out.mkdir(parents=True, exist_ok=True)
     lines += _pictures(seed, report, pictures or SeedPictures(), out)
     atomic_write_text(out / f"{seed}.json", json.dumps(found, indent=1) + "\n")
@@ -171,17 +181,20 @@ def _pictures(seed: str, report: Path, further: SeedPictures, out: Path) -> list
         atomic_write_bytes(folder / name, content)
         lines.extend(["", f"![{alt}](pictures/{seed}/{name})"])
 
-    for source, chosen in ((report, CHARTS), (further.description, DATA_CHARTS), (further.rates, None)):
-        if source is None:
-            continue
-        for alt, chart in _charts(source, chosen):
-            kind = {report: "run", further.description: "data"}.get(source, "rates")
+    sources = {
+        "run": (report, CHARTS),
+        "data": (further.description, DATA_CHARTS),
+        "rates": (further.rates, None),
+        "ablation": (further.ablation, None),
+    }
+    for kind, (source, chosen) in sources.items():
+        for alt, chart in [] if source is None else _charts(source, chosen):
             show(f"{kind}-{chart.stem.removeprefix('chart-')}.svg", alt, chart.read_bytes())
-    if further.photos is not None:
-        lines += [
-            "",
-            "Photos of FashionBlocks, with labels, and above their histograms of gray and of the three colors:",
-        ]
+    if further.photos is not None and further.label:
+        lines += ["", f"Photos of FashionBlocks with the label {further.label}:"]
+        show("label.png", f"Photos of {further.label}", photo_sheet(further.photos, further.label))
+    elif further.photos is not None:
+        lines += ["", "Photos of FashionBlocks, with labels, then above their histograms (gray, three colors):"]
         show("photos.png", "Photos with their labels", photo_sheet(further.photos))
         show("histograms.png", "Photos with their histograms", histogram_sheet(further.photos))
     if further.maps is not None:
@@ -193,7 +206,8 @@ def _pictures(seed: str, report: Path, further: SeedPictures, out: Path) -> list
 def _charts(source: Path, sections: Sequence[str] | None) -> list[tuple[str, Path]]:
     """Return what charts of a report show, and their files."""
     found = []
-    for part in f"\n{(source / 'report.md').read_text(encoding='utf-8')}".split("\n## ")[1:]:
+    (page,) = source.glob("*.md")
+    for part in f"\n{page.read_text(encoding='utf-8')}".split("\n## ")[1:]:
         if sections is None or part.partition("\n")[0] in sections:
             found += _CHART.findall(part)[:MOST_CHARTS]
     return [(alt, source / path) for alt, path in found]
@@ -233,10 +247,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--about", required=True, help="which photos, networks and machine")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--comparison", type=Path, help="a comparison of the same run by another metric")
-    for name in ("description", "rates", "maps", "photos"):
+    for name in ("description", "rates", "ablation", "maps", "photos"):
         parser.add_argument(f"--{name}", type=Path, help=f"further pictures, see SeedPictures.{name}")
+    parser.add_argument("--label", default="", help="show photos of this label instead")
     given = parser.parse_args(arguments)
-    pictures = SeedPictures(given.description, given.rates, given.maps, given.photos)
+    pictures = SeedPictures(given.description, given.rates, given.ablation, given.maps, given.photos, given.label)
     written = write_seed_results(
         given.seed, given.run, given.report, given.about, given.out, comparison=given.comparison, pictures=pictures
     )

@@ -26,6 +26,7 @@ def test_sheets_show_six_photos_side_by_side(data, tmp_path):
         for place in range(6):
             left = GAP + place * (SIDE + GAP)
             assert np.asarray(sheet.crop((left, GAP, left + SIDE, GAP + SIDE))).std() > 1
+    assert photo_sheet(data, "gender:female") != photo_sheet(data, "gender:male")
     (tmp_path / "pictures").mkdir()
     for number in range(7):
         Image.new("RGB", (20, 20), (30 * number, 0, 0)).save(tmp_path / "pictures" / f"{number}-label.png")
