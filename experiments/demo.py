@@ -96,7 +96,7 @@ def _run(out: Path, plan: DemoPlan) -> list[str]:
     plan.say(f"drawing {plan.n_train + plan.n_test:,} photos …")
     synthesize(data, n_train=plan.n_train, n_validation=0, n_test=plan.n_test, random_state=recipe.seed)
     plan.say(f"training {len(recipe.members)} members, {recipe.folds.n_networks} networks each …")
-    run_training(recipe, run, recipe_folder=data, progress=plan.progress)
+    run_training(recipe, run, recipe_folder=data, progress=plan.progress, n_processes=None)
     plan.say("fitting the ensemble …")
     ensemble = StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit)
     ensemble, tuned_on = ensemble.fit_out_of_fold(load_predictions(run / "oof"))

@@ -1,12 +1,14 @@
 """Convert predictions, add or drop models, hold rows back: what `labelstack pack` does, as a function."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from experiments.row_split import hold_back
 from experiments.several_sets import store_of
-from stacking.files.output_rules import check_folder, check_not_input
+from stacking.files.output_rules import check_folder, check_not_input, url_of
+from stacking.files.remote import check_remote, local_copy, path_of
 from stacking.predictions import (
     PredictionSet,
     add_by_label_copy,
@@ -19,7 +21,7 @@ from stacking.predictions import (
 from stacking.predictions.forms.bundle import check_bundle_target
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.packing import are_equal, change_store, holds_predictions
-from stacking.predictions.forms.store_index import read_index
+from stacking.predictions.forms.store_index import STORE, read_index
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,15 @@ def repack(
     ValueError
         If the plan does not fit together, or a model is unknown or there already.
     """
+    out, plan = path_of(out) or out, replace(plan, rest_out=plan.rest_out and (path_of(plan.rest_out) or plan.rest_out))
+    source = source and path_of(source)
     _check_plan(out, plan)
     in_place = source is not None and is_store(out) and source.resolve() == out.resolve()
     inputs = [path for path in plan.inputs if not (in_place and path == source)]
     for path in (out, plan.rest_out):
-        if path is not None:
+        if path is not None and url_of(path) is not None:
+            check_remote(path, None if _is_bundle(path) else STORE, overwrite=True)
+        elif path is not None:
             if not _is_bundle(path):
                 check_folder(path)
             check_not_input(path, inputs, is_folder=not _is_bundle(path))
@@ -112,7 +118,9 @@ def _check_plan(out: Path, plan: PackingPlan) -> None:
     """Raise if options contradict each other."""
     if (plan.share is None) != (plan.rest_out is None):
         raise ValueError("--split and --rest-out belong together: say where the rows that are held back go.")
-    if plan.rest_out is not None and plan.rest_out.resolve() == out.resolve():
+    if plan.rest_out is not None and (url_of(plan.rest_out) or plan.rest_out.resolve()) == (
+        url_of(out) or out.resolve()
+    ):
         raise ValueError(f"--rest-out must differ from --out: both are {str(out)!r}.")
     if plan.by_label and _is_bundle(out):
         raise ValueError(f"--by-label needs a store: {str(out)!r} is a bundle; give --out a folder.")
@@ -125,7 +133,7 @@ def _load_added(predictions: PredictionSet, plan: PackingPlan) -> PredictionSet 
     labels = LabelList(predictions.labels, predictions.label_ids)
     several, files, taken = [], [], set(predictions.models) - set(plan.dropped)
     for name, given in plan.added.items():
-        path = store_of(given)
+        path = store_of(local_copy(given, STORE, "--add"))
         opened = load_predictions(path, from_logits=plan.added_from_logits is True) if _may_hold_several(path) else None
         if opened is None or opened.n_models == 1:
             files.append((name, path))
@@ -196,6 +204,11 @@ def _is_bundle(path: Path) -> bool:
 
 def _write(predictions: PredictionSet, out: Path, plan: PackingPlan) -> PredictionSet:
     """Write one set, unless the very same is there."""
+    if url_of(out) is not None:
+        if plan.overwrite or not _is_there_remotely(out, predictions):
+            write = save_predictions if _is_bundle(out) else partial(pack_predictions, by_label=plan.by_label)
+            write(predictions, out, overwrite=plan.overwrite)
+        return predictions
     out.parent.mkdir(parents=True, exist_ok=True)
     if _is_bundle(out):
         if plan.overwrite or not _is_there(out, predictions):
@@ -206,6 +219,14 @@ def _write(predictions: PredictionSet, out: Path, plan: PackingPlan) -> Predicti
     else:
         pack_predictions(predictions, out, by_label=plan.by_label, overwrite=plan.overwrite)
     return predictions
+
+
+def _is_there_remotely(out: Path, predictions: PredictionSet) -> bool:
+    """Return whether an object store holds these very predictions."""
+    try:
+        return are_equal(load_predictions(out), predictions)
+    except (OSError, ValueError):
+        return False
 
 
 def _is_there(bundle: Path, predictions: PredictionSet) -> bool:

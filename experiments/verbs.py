@@ -119,6 +119,7 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     rule: str = "auto",
     metric: str | Metric | Callable[..., Any] = "micro-f1",
     image_rules: ImageRules | None = None,
+    label_rows: Truth = None,
     time_limit: float | None = None,
     n_splits: int = 5,
     random_state: int | None = 0,
@@ -140,6 +141,9 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
         What to go by, as `StackingEnsemble` takes it.
     image_rules : ImageRules or None, default=None
         What the labels of every sample must keep.
+    label_rows : path, data frame or array, optional
+        Truth of further rows that no member has scored, in any form that a truth has, labels matched by name: they
+        teach label-context, and auto through it, what labels go together, as far as held-out log loss falls by it.
     time_limit : float or None, default=None
         Seconds that auto may take.
     n_splits : int, default=5
@@ -169,7 +173,7 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     ensemble.check_parameters()
     given = as_scores(scores, truth)
     with live_progress("fitting") as progress, report_progress(progress):
-        return ensemble.fit(given)
+        return ensemble.fit(given, label_rows=label_rows)
 
 
 def compare(
@@ -196,7 +200,7 @@ def compare(
         a run folder stands for its test split.
     **options : object
         As `stacking.compare` takes them: ``n_splits``, ``random_state``, ``n_bootstrap``, ``time_limit``, ``groups``,
-        ``image_rules``, ``rule``, ``rules``, ``ensembles``, ``metric``, ``fit_time_limit``,
+        ``label_rows``, ``image_rules``, ``rule``, ``rules``, ``ensembles``, ``metric``, ``fit_time_limit``,
         ``progress`` (by default a line in a notebook and a
         bar at Python's prompt; None shows nothing).
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from stacking.decision_rules.choice import TunedRule
     from stacking.metrics.named import Metric
+    from stacking.named_arrays import AxisNames
     from stacking.predictions import PredictionSet
     from stacking.truth import Truth
 
@@ -171,7 +172,9 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         self._set_params("estimators", **params)
         return self
 
-    def fit(self, X: Any, y: ArrayLike, *, groups: ArrayLike | None = None, **fit_params: ArrayLike) -> Self:
+    def fit(
+        self, X: Any, y: ArrayLike, *, groups: ArrayLike | None = None, label_rows: Any = None, **fit_params: ArrayLike
+    ) -> Self:
         """Cross-fit the base classifiers, learn the combiner, refit the base classifiers on all rows.
 
         Parameters
@@ -184,6 +187,10 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         groups : array-like of shape (n_samples,), optional
             Rows that must share a fold, such as photos of one product; one whose group is blank (None, NaN, "") stands
             alone.
+        label_rows : data frame, array or path, shape (n_rows, n_labels), optional
+            Targets of further rows without features, in any form that `StackingEnsemble.fit` takes: they teach what
+            labels go together. Rows of a data frame whose names are among those of `X` or `y` are left out; arrays name
+            no rows, so they must be others.
         **fit_params : array-like of shape (n_samples,)
             ``sample_weight`` alone: weights of the rows for the base classifiers, the final estimator and the
             thresholds. A row of weight 0 is left out; base classifiers that take no weights are named in a warning. As
@@ -230,14 +237,16 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
             self.n_jobs,
         )
         scores = np.empty((len(self._parts), *indicators.shape), np.float32)
-        for (base, fold), rows in zip(jobs, held_out, strict=True):
-            scores[base, folds == fold] = rows
+        for (base, fold), part in zip(jobs, held_out, strict=True):
+            scores[base, folds == fold] = part
         self.estimators_ = run_parallel(
             (delayed(fit_base)(estimator, X, indicators, weight) for _, estimator in self._parts), self.n_jobs
         )
         self.named_estimators_ = Bunch(**dict(zip([name for name, _ in self._parts], self.estimators_, strict=True)))
         metadata = {"y_true": indicators, "sample_weight": truth.sample_weight, "groups": truth.groups}
-        self._fit_final(final, self._as_predictions(scores, **metadata))
+        self._fit_final(
+            final, self._with_label_rows(self._as_predictions(scores, **metadata), label_rows, rows[1], final)
+        )
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
@@ -435,6 +444,18 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         if truth.counted is None:
             return X, truth
         return _safe_indexing(X, np.flatnonzero(truth.counted)), truth.only_counted()
+
+    def _with_label_rows(
+        self, predictions: PredictionSet, label_rows: Any, rows: AxisNames | None, final: Any
+    ) -> PredictionSet:
+        """Add the label rows that are no rows of the fit, for a final estimator that learns from them."""
+        from stacking.combiners.label_rows import teach_label_rows
+
+        taught = teach_label_rows(predictions, label_rows, [final])
+        more = taught.label_rows
+        if more is None or rows is None or rows.is_made_up:
+            return taught
+        return predictions.with_label_rows(more.without(np.array(rows.names, dtype=np.str_), None, None))
 
     def _fit_final(self, final: Any, predictions: PredictionSet) -> None:
         """Fit the combiner on out-of-fold scores and take its thresholds, or tune one on its cross-fitted scores."""

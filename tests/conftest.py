@@ -33,7 +33,7 @@ ALLOWED_SKIPS = (
     r"the CPU is compared with itself",
     r"needs Chromium",
     # extras and peers that a developer's environment may leave out
-    r"(ray|huggingface_hub|tensorboard|mlflow|cleanlab|onnx|onnxruntime|onnxscript) is not installed",
+    r"(ray|huggingface_hub|tensorboard|mlflow|cleanlab|onnx|onnxruntime|onnxscript|starlette) is not installed",
     r"SCIPY_ARRAY_API is not set|does not have a decision_function method",  # scikit-learn's own checks
     # cases of a matrix that do not apply
     r"weighs labels itself|the last bytes of this format hold no picture|a seeded walk is another walk",

@@ -93,7 +93,8 @@ def ingest_photos(
     out : pathlib.Path
         Folder for the result; the same call resumes.
     annotations : pathlib.Path, optional
-        Contest JSON or CSV; without it every photo of the folder is taken and no annotations are written.
+        A table, contest JSON, plain JSON, or the labels of another tool; without it every photo of the folder is taken
+        and no annotations are written.
     options : IngestOptions, optional
         Form, filters and limits.
     progress : callable, optional
@@ -123,7 +124,7 @@ def ingest_photos(
             f"out must be outside the folder of photos: got {str(out)!r} in {str(source)!r}; choose another."
         )
     found, photos = scan_folder(source)
-    ids, paths = (found, found) if annotations is None else read_photo_ids(annotations, options)
+    ids, paths = (found, found) if annotations is None else read_photo_ids(annotations, source, options)
     places = _find_photos(ids, paths, found, photos, annotations)
     inputs = [source, annotations]
     check_work_folder(out, INGEST, inputs=inputs)
@@ -275,7 +276,7 @@ class _Run:
         target = None
         if annotations is not None:
             target = self.out / kept_name(annotations)
-            write_kept(annotations, target, kept, self.options)
+            write_kept(annotations, Path(self.photos.root), target, kept, self.options)
         counts = {**dict.fromkeys(_STATUSES, 0), **Counter(status for status, _ in outcomes.values())}
         bad = Counter(reason for status, reason in outcomes.values() if status in ("failed", "missing"))
         atomic_write_json(
@@ -285,7 +286,7 @@ class _Run:
                 "kind": "ingest",
                 "options": self.options.of_the_result(),
                 "counts": counts,
-                "annotations_sha256": None if annotations is None else sha256_file(annotations),
+                "annotations_sha256": None if annotations is None or annotations.is_dir() else sha256_file(annotations),
                 "versions": installed_versions(("labelstack", "pillow", "numpy"))
                 | {"python": platform.python_version()},
             },

@@ -93,6 +93,11 @@ class AnnotationTable:
         """
         codes = [self._codes.setdefault(key, len(self._codes)) for key in other.keys]
         offset = len(self.ids)
+        if other.columns is None or (offset and self.columns is None):
+            self.columns = None
+        else:
+            self.columns = tuple(dict.fromkeys((*(self.columns or ()), *other.columns)))
+        self.paths += other.paths
         self.ids += other.ids
         self.splits += other.splits
         self.groups += other.groups

@@ -85,13 +85,13 @@ def read_csv_table(path: Path | HeldFrame, config: DataConfig, labels: LabelList
 
 
 def read_row_names(
-    path: Path, id_column: str, labels_column: str = _DEFAULT.labels_column
+    path: Path | HeldFrame, id_column: str, labels_column: str = _DEFAULT.labels_column
 ) -> tuple[list[str], list[str]]:
     """Read the photo ids and paths of a table row by row, whatever its labels are.
 
     Parameters
     ----------
-    path : Path
+    path : Path or HeldFrame
         The table.
     id_column : str
         The column of ids or file names; at its default another usual name will do.

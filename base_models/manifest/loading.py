@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ from base_models.manifest.annotations import AnnotationTable, list_some
 from base_models.manifest.csv_table import read_csv_table
 from base_models.manifest.folder import FolderPhotos, list_folder_photos, scan_folder
 from base_models.manifest.imaterialist_json import read_imaterialist_json
-from base_models.manifest.json_table import JSON_SUFFIXES, frame_of_json, is_contest_form, load_any_json
+from base_models.manifest.json_table import frame_of_json, is_contest_form
 from base_models.manifest.manifest import Manifest
 from base_models.manifest.photo_names import match_photos, name_photos, normalize_path
 from base_models.manifest.tar_shards import TarPhotos, list_tar_photos, scan_tar_shards
+from base_models.manifest.tool_forms import ToolLabels, find_tool_form, open_labels, read_tool_labels
 from base_models.photos.vocabulary import Vocabulary, load_vocabulary
 from base_models.recipe.data import DataConfig
 from stacking._checks import check_groups, check_names
@@ -124,20 +126,25 @@ def _resolve(path: str, folder: Path) -> Path:
 def _read_annotations(
     config: DataConfig, folder: Path, root: Path, labels: LabelList | None
 ) -> tuple[AnnotationTable, tuple[str, ...]]:
-    """Read the table or plain JSON, or one contest file per split."""
+    """Read the table or plain JSON, or one file per split: the contest's, or another tool's."""
     path = _resolve(config.annotations, folder) if config.annotations else root / "annotations.csv"
-    data = None
-    if config.format != "imaterialist-json":
-        if path.suffix.lower() not in JSON_SUFFIXES:
-            return read_csv_table(path, config, labels), ()
-        data = load_any_json(path)
-        if not is_contest_form(data):
-            return read_csv_table(frame_of_json(data, path), config, labels), ()
     files = {"train": path}
     if config.validation_annotations:
         files["validation"] = _resolve(config.validation_annotations, folder)
     if config.test_annotations:
         files["test"] = _resolve(config.test_annotations, folder)
+    data = None
+    if config.format != "imaterialist-json":
+        source = open_labels(path, root, config, labels)
+        form = find_tool_form(source)
+        if form is not None:
+            rest = [open_labels(file, root, config, labels) for file in list(files.values())[1:]]
+            return _join_tool_files(files, [form.read(source), *map(read_tool_labels, rest)])
+        data = source.data
+        if data is None:
+            return read_csv_table(path, config, labels), ()
+        if not is_contest_form(data):
+            return read_csv_table(frame_of_json(data, path), config, labels), ()
     table = AnnotationTable(" + ".join(file.name for file in files.values()))
     unannotated: tuple[str, ...] = ()
     for split, file in files.items():
@@ -145,6 +152,25 @@ def _read_annotations(
         read, without = read_imaterialist_json(file, split=split, prefix=prefix, data=data if file == path else None)
         table.extend(read)
         unannotated += without
+    return table, unannotated
+
+
+def _join_tool_files(
+    files: Mapping[str, Path], found: Sequence[ToolLabels | None]
+) -> tuple[AnnotationTable, tuple[str, ...]]:
+    """Bring the files of another tool together, one per split, and say what was left out."""
+    table = AnnotationTable(" + ".join(file.name for file in files.values()))
+    unannotated: tuple[str, ...] = ()
+    for (split, file), read in zip(files.items(), found, strict=True):
+        if read is None:
+            raise ValueError(f"{file.name} must have the form of the other annotations; export it in the same way.")
+        if len(files) > 1:
+            read.table.splits = [split] * len(read.table)
+        table.extend(read.table)
+        unannotated += read.unannotated
+        for sentence in read.left_out:
+            logger.warning("%s: %s", file.name, sentence)
+    table.ids = name_photos(table.paths)
     return table, unannotated
 
 

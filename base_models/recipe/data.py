@@ -24,19 +24,21 @@ class DataConfig:
     Parameters
     ----------
     format : {"imaterialist-json", "csv", "folder", "tar"}
-        ``imaterialist-json``: contest files, photos in a folder. ``csv``: a table or plain JSON, photos in a folder.
+        ``imaterialist-json``: contest files, photos in a folder. ``csv``: a table, plain JSON or the labels of another
+        tool, photos in a folder.
         ``folder``: a folder that holds its photos and its table (``annotations.csv`` unless named). ``tar``: photos in
         plain tar shards, annotations as a table or as contest JSON, by suffix.
     root : str
         The folder that holds the photos, searched with its sub-folders, or the folder of tar shards.
     annotations : str, default=""
         The annotation file: a CSV, TSV, Parquet or Feather table, JSON records or JSON lines with the same columns, an
-        object with the labels of each photo, or a contest file, which holds the training split. Required except for
-        ``folder``.
+        object with the labels of each photo, or a contest file, which holds the training split. Also the files of
+        other tools: COCO, JSON and JSON-MIN of Label Studio, ``samples.json`` and ``labels.json`` of FiftyOne, the
+        folder of img2dataset. Required except for ``folder``.
     validation_annotations : str, optional
-        JSON form only: the file of the validation split.
+        JSON of the contest and files of other tools: the file of the validation split.
     test_annotations : str, optional
-        JSON form only: the file of the test split.
+        JSON of the contest and files of other tools: the file of the test split.
     labels : str, optional
         The label list in any form that `stacking.load_predictions` takes, such as a table ``labelId,name``; names may
         be written ``group:value``. Without it the labels are those that the annotations hold, sorted, or the columns of
@@ -46,11 +48,11 @@ class DataConfig:
         ``train-17``, because the contest numbers every split from 1.
     id_column : str, default="image"
         Table form: the column with the photo's file name or id; at its default another usual name will do (``id``,
-        ``filename``, ``path`` …).
+        ``filename``, ``path`` …). Label Studio: the field of the tasks that names the photo.
     labels_column : str, default="labels"
         Table form: the column with the photo's label ids or names; at its default another usual name will do
         (``label``, ``labelId`` …), or one column per label with 0 and 1. A column ``label`` may repeat a photo, one row
-        per label.
+        per label. Label Studio: the control; FiftyOne: the field; img2dataset: the column.
     label_separator : str, optional
         Table form: what separates labels in a cell, ``" "`` for white space. By default it is found: ``|``, semicolons,
         commas, a Python or JSON list, or white space between ids and between labels of the vocabulary. What could be

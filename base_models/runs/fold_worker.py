@@ -31,7 +31,7 @@ from base_models.photos.tensors import PhotoTensors
 from base_models.recipe.plain import restore_recipe
 from base_models.runs.folder import RunFolder
 from base_models.runs.out_of_fold import train_out_of_fold
-from base_models.runs.photo_packs import pack_for_run
+from base_models.runs.photo_packs import restore_packed
 from base_models.runs.splits import prepare_run_data
 from base_models.runs.training_failed import TrainingFailedError
 from base_models.training.distributed import Processes
@@ -75,7 +75,7 @@ def _train(
     torch.set_num_threads(job["n_threads"])
     manifest = load_manifest(recipe.data, Path(job["recipe_folder"]))
     folder = RunFolder(out, read_json(out / "manifest.json", f"the run folder's {out / 'manifest.json'}"), writes=False)
-    packed = pack_for_run(recipe, manifest, folder, n_workers=0)  # finds what the first process has packed
+    packed = restore_packed(job["packed"])
     data = prepare_run_data(recipe, manifest, folder, None, packed)  # what the first process has decided
     members = {member.name: member for member in recipe.members}
     sources: dict[int, PhotoTensors] = {}

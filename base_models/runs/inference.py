@@ -55,13 +55,15 @@ class PhotoFolder:
 OpenedPhotos = Manifest | PhotoFolder
 
 
-def open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], OpenedPhotos, NDArray[np.uint8] | None]:
+def open_photos(
+    photos: OpenedPhotos | str | Path,
+) -> tuple[NDArray[np.str_], OpenedPhotos, NDArray[np.uint8] | None]:
     """Open photos that were no part of a run.
 
     Parameters
     ----------
-    photos : Manifest, str or pathlib.Path
-        A manifest, or a folder of photos or tar shards.
+    photos : Manifest, PhotoFolder, str or pathlib.Path
+        A manifest, a source of photos with their names, or a folder of photos or tar shards.
 
     Returns
     -------
@@ -70,6 +72,8 @@ def open_photos(photos: Manifest | str | Path) -> tuple[NDArray[np.str_], Opened
     """
     if isinstance(photos, Manifest):
         return photos.ids, photos, photos.y_true
+    if isinstance(photos, PhotoFolder):
+        return photos.ids, photos, None
     ids, source = load_photo_folder(Path(photos))
     return ids, PhotoFolder(ids, source), None
 

@@ -32,7 +32,8 @@ from base_models.runs.fold_chunks import finish_fold, mark_done
 from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder, share_run_folder
 from base_models.runs.photo_packs import pack_for_run
-from base_models.runs.side_by_side import train_side_by_side
+from base_models.runs.process_count import suitable_processes
+from base_models.runs.side_by_side import SharedParts, train_side_by_side
 from base_models.runs.splits import RunData, prepare_run_data
 from base_models.runs.stores import assemble_stores
 from base_models.runs.trained_run import TrainedRun
@@ -42,6 +43,7 @@ from base_models.training.member import check_sizes, train_member
 from base_models.training.progress import Progress, TimeLeft, TrainingEvent
 from base_models.training.step_graph import can_replay
 from base_models.training.task import MemberTask
+from stacking.files.output_rules import check_not_url
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ def run_training(
     recipe_folder: str | Path = ".",
     device: str = "auto",
     progress: Progress | None = None,
-    n_processes: int = 1,
+    n_processes: int | None = 1,
 ) -> TrainedRun:
     """Train all members of a recipe and score held-out rows, or go on with what an earlier process began.
 
@@ -69,9 +71,10 @@ def run_training(
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     progress : callable, optional
         Called with ``TrainingEvent`` objects.
-    n_processes : int, default=1
+    n_processes : int or None, default=1
         Processes that train different folds side by side, each on the next GPU where there are several
-        (:mod:`base_models.runs.side_by_side`). Every network is the one that a single process would train.
+        (:mod:`base_models.runs.side_by_side`). Every network is the one that a single process would train. None starts
+        as many as suit a CPU (:mod:`base_models.runs.process_count`), and one on a GPU.
 
     Returns
     -------
@@ -96,18 +99,24 @@ def run_training(
     Started by ``torchrun`` or ``accelerate launch``, several processes share every batch and every scoring pass
     (:mod:`base_models.training.distributed`); only the first writes. A member that fails then ends the run.
     """
+    check_not_url(out)
     out, chosen = Path(out), choose_device(device)
-    devices = list_devices(chosen, n_processes)
-    processes = join_processes(devices[0] if n_processes > 1 else chosen)
+    devices = list_devices(chosen, n_processes or 1)
+    processes = join_processes(devices[0] if len(devices) > 1 else chosen)
     progress = progress if processes.is_first else None
     n_packing = recipe.n_workers  # nothing else goes on meanwhile
     recipe = replace(recipe, n_workers=loader_workers(recipe.n_workers, chosen))
     _say_ignored(recipe, processes)
     manifest = load_manifest(recipe.data, Path(recipe_folder))
     threads_before = torch.get_num_threads()
-    n_threads = recipe.n_threads or max(1, threads_before // n_processes)
+    if n_processes is None:
+        devices = [chosen] * suitable_processes(recipe, len(manifest), chosen)
+    n_threads = recipe.n_threads or max(1, threads_before // len(devices))
     with share_run_folder(out, recipe, processes, n_threads=n_threads, device=chosen) as folder:
-        torch.set_num_threads(int(folder.manifest["n_threads"]))
+        n_threads = int(folder.manifest["n_threads"])  # of an earlier start, where there was one
+        torch.set_num_threads(n_threads)
+        if n_processes is None:
+            devices = devices[: max(1, threads_before // n_threads)]
         folder.record(recipe_folder=Path(os.path.relpath(recipe_folder, out)).as_posix())  # a report shows its photos
         if folder.manifest["device"] != chosen:
             logger.warning("this run was started on %s and goes on on %s", folder.manifest["device"], chosen)
@@ -120,9 +129,10 @@ def run_training(
                 covered_labels(member, data.train_counts)
             check_feature_space(recipe, data, folder)
             left = _epochs_left(recipe, data.n_folds, folder)
-            with_time_left = TimeLeft(left, costs, n_processes).wrap(progress)
-            if n_processes > 1:
-                failures = _train_side_by_side(recipe, data, folder, devices, Path(recipe_folder), with_time_left)
+            with_time_left = TimeLeft(left, costs, len(devices)).wrap(progress)
+            if len(devices) > 1:
+                parts = SharedParts(Path(recipe_folder), packed)
+                failures = _train_side_by_side(recipe, data, folder, devices, parts, with_time_left)
             else:
                 failures = _train_in_turn(recipe, data, folder, processes, with_time_left)
             if processes.is_first:
@@ -156,7 +166,7 @@ def _train_side_by_side(
     data: RunData,
     folder: RunFolder,
     devices: Sequence[str],
-    recipe_folder: Path,
+    parts: SharedParts,
     progress: Progress | None,
 ) -> dict[str, str]:
     """Let processes train folds; features that members share are computed here, before."""
@@ -170,7 +180,7 @@ def _train_side_by_side(
                 failures[member.name] = str(error)
                 logger.error("%s; the run goes on without it", error)
     failures |= train_side_by_side(
-        recipe, folder, data.n_folds, devices, recipe_folder=recipe_folder, without=tuple(failures), progress=progress
+        recipe, folder, data.n_folds, devices, parts=parts, without=tuple(failures), progress=progress
     )
     if len(failures) == len(recipe.members):
         raise TrainingFailedError(next(iter(failures.values())))

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from base_models.manifest import Manifest
 from base_models.packed.packing import PackOptions, pack_photos
@@ -70,6 +76,65 @@ def pack_for_run(
             f"photos_folder must have room for the packed photos: {place}: {error.strerror}; or set photos_gib = 0 to "
             "decode them in every epoch."
         ) from error
+
+
+def describe_packed(packed: Mapping[int, PackedPhotos]) -> list[dict[str, Any]]:
+    """Describe packed photos in JSON, so that another process of this machine need not look for them.
+
+    Parameters
+    ----------
+    packed : mapping of int to PackedPhotos
+        By size.
+
+    Returns
+    -------
+    list of dict
+        For `restore_packed`; photos in the order of the pack take a few words.
+    """
+    return [
+        {
+            "path": str(photos.path.resolve()),
+            "size": size,
+            "n_photos": len(photos),
+            "rows": "" if (photos.rows == np.arange(len(photos))).all() else _as_text(photos.rows),
+            "failures": sorted(photos.failures.items()),
+        }
+        for size, photos in packed.items()
+    ]
+
+
+def restore_packed(described: Sequence[Mapping[str, Any]]) -> dict[int, PackedPhotos]:
+    """Return the photos that `describe_packed` described.
+
+    Parameters
+    ----------
+    described : sequence of mapping
+        From the same version of this module.
+
+    Returns
+    -------
+    dict of int to PackedPhotos
+        By size.
+    """
+    return {
+        int(each["size"]): PackedPhotos(
+            Path(each["path"]),
+            int(each["size"]),
+            _as_rows(each["rows"]) if each["rows"] else np.arange(int(each["n_photos"])),
+            dict(map(tuple, each["failures"])),
+        )
+        for each in described
+    }
+
+
+def _as_text(rows: NDArray[np.int64]) -> str:
+    """Write row numbers as text."""
+    return base64.b64encode(zlib.compress(rows.astype("<i8").tobytes(), level=1)).decode("ascii")
+
+
+def _as_rows(text: str) -> NDArray[np.int64]:
+    """Read row numbers."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8").astype(np.int64)
 
 
 def packed_bytes(recipe: TrainingRun, n_photos: int) -> int:

@@ -17,13 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.device import AUTO_WORKERS, loader_workers
-from base_models.manifest import Manifest
 from base_models.packed.packing import PackOptions, pack_photos
 from base_models.packed.photo_pack import PackedPhotos
 from base_models.photos.tensors import PhotoTensors, check_photos
 from base_models.recipe.folds import FoldConfig
 from base_models.runs.fold_record import FoldRecord
-from base_models.runs.inference import leave_out, load_network, open_photos, own_label_ids, read_fold, read_run
+from base_models.runs.inference import (
+    OpenedPhotos,
+    leave_out,
+    load_network,
+    open_photos,
+    own_label_ids,
+    read_fold,
+    read_run,
+)
 from base_models.runs.out_of_fold import choose_device
 from base_models.runs.photo_packs import photo_counter
 from base_models.runs.scored_chunks import MARKER, WORK, ScoredChunks
@@ -37,7 +44,7 @@ from stacking.predictions import PredictionSet, StoreWriter, load_predictions
 
 def predict(
     run: str | Path,
-    photos: Manifest | str | Path,
+    photos: OpenedPhotos | str | Path,
     *,
     models: Collection[str] | None = None,
     options: PredictOptions | None = None,
@@ -51,8 +58,8 @@ def predict(
     ----------
     run : str or pathlib.Path
         The folder of a finished run.
-    photos : Manifest, str or pathlib.Path
-        A manifest, or a folder of photos or tar shards.
+    photos : Manifest, PhotoFolder, str or pathlib.Path
+        A manifest, a source of photos with their names, or a folder of photos or tar shards.
     models : collection of str, optional
         Models of the run that are wanted; the networks of others are neither read nor asked. All by default.
     options : PredictOptions, optional
@@ -86,6 +93,53 @@ def predict(
             start = {"kind": "work of a prediction", "schema_version": 1}
             stack.enter_context(work_folder(options.work, WORK, start))
         return _Prediction(Path(run), models, options, choose_device(device)).score(photos, n_workers, progress)
+
+
+class PhotoScorer:
+    """Score photos as `predict` does, call by call, with networks that are read once and stay in memory.
+
+    Parameters
+    ----------
+    run : str or pathlib.Path
+        The folder of a finished run.
+    models : collection of str, optional
+        Models of the run that are wanted. All by default.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished or its files are damaged, or a model is unknown.
+
+    Notes
+    -----
+    One call at a time: threads that share a scorer must take turns.
+    """
+
+    def __init__(self, run: str | Path, *, models: Collection[str] | None = None, device: str = "auto") -> None:
+        self._prediction = _Prediction(Path(run), models, PredictOptions(), choose_device(device))
+        self._prediction.keep_networks()
+
+    def score(self, photos: OpenedPhotos) -> PredictionSet:
+        """Score photos.
+
+        Parameters
+        ----------
+        photos : Manifest or PhotoFolder
+            The photos with their names.
+
+        Returns
+        -------
+        PredictionSet
+            What `predict` gives.
+
+        Raises
+        ------
+        ValueError
+            If no photo can be read.
+        """
+        return self._prediction.score(photos, 0, None)
 
 
 @dataclass(frozen=True)
@@ -169,8 +223,16 @@ class _Prediction:
         }
         self.chunks = ScoredChunks(0)
         self.photos_hash = ""
+        self.networks: dict[Path, Any] = {}
+        self.train_frequency = load_predictions(self.run / "oof").train_frequency
 
-    def score(self, photos: Manifest | str | Path, n_workers: int, progress: Progress | None) -> PredictionSet:
+    def keep_networks(self) -> None:
+        """Read all networks, and keep them for every call."""
+        for member in self.members.values():
+            for place, record in zip(member.places, member.records, strict=True):
+                self.networks[place] = load_network(place, record, self.device)
+
+    def score(self, photos: OpenedPhotos | str | Path, n_workers: int, progress: Progress | None) -> PredictionSet:
         """Score photos."""
         ids, reader, y_true = open_photos(photos)
         sizes = sorted({member.size for member in self.members.values()})
@@ -196,7 +258,7 @@ class _Prediction:
             "covers": np.stack([self._covers(name) for name in self.parts]),
             "label_groups": tuple(self.manifest["data"]["label_groups"]),
             "label_ids": own_label_ids(self.manifest["data"]),
-            "train_frequency": load_predictions(self.run / "oof").train_frequency,
+            "train_frequency": self.train_frequency,
             "extras": {"unreadable": np.array(unreadable, dtype=np.str_)} if unreadable else None,
         }
         return self._gather(ids[readable], described)
@@ -208,6 +270,7 @@ class _Prediction:
         name, n_networks = member.name, len(member.records)
         for fold in range(n_networks):
             scorer = _Scorer(member, fold, source, readable, self.device)
+            scorer.network = self.networks.get(member.places[fold])
             for n_done in self.chunks.fill(member.facts(fold, self.photos_hash, self.device), scorer):
                 if progress is not None and n_done < len(readable):
                     message = f"{name}: network {fold + 1} of {n_networks}, {n_done} of {len(readable)} photos"
@@ -263,8 +326,8 @@ class _Scorer:
         record = self.member.records[self.fold]
         if self.network is None:
             self.network = load_network(self.member.places[self.fold], record, self.device)
-            self.source.keep()
-            self.source.serve(self.device)
+        self.source.keep()  # as long as it is not kept
+        self.source.serve(self.device)
         precision, flip = self.member.precision(self.fold), record.flip_tta
         return score_photos(self.network, self.source, self.readable[rows], precision, self.device, flip=flip)
 

@@ -16,15 +16,17 @@ import signal
 import subprocess
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base_models.packed.photo_pack import PackedPhotos
 from base_models.recipe.plain import plain_recipe
 from base_models.recipe.run import TrainingRun
 from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder
+from base_models.runs.photo_packs import describe_packed
 from base_models.runs.training_failed import TrainingFailedError
 from base_models.training.progress import Progress, TrainingEvent
 from stacking.files.atomic_files import sweep_stale_temps
@@ -37,6 +39,22 @@ MOST_DEATHS = 2  # of processes at one fold, before it is said to be the fold's 
 SECONDS_TO_END = 60.0  # for a checkpoint that is being written when a run is interrupted
 
 Fold = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class SharedParts:
+    """What the owner of a run knows already and tells the processes.
+
+    Parameters
+    ----------
+    recipe_folder : pathlib.Path
+        Folder that relative paths in the recipe start from.
+    packed : mapping of int to PackedPhotos
+        The data set's photos by size, where they are packed: no file is read again to find them.
+    """
+
+    recipe_folder: Path
+    packed: Mapping[int, PackedPhotos]
 
 
 @dataclass
@@ -54,7 +72,7 @@ def train_side_by_side(
     n_folds: int,
     devices: Sequence[str],
     *,
-    recipe_folder: Path,
+    parts: SharedParts,
     without: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, str]:
@@ -70,8 +88,8 @@ def train_side_by_side(
         Networks of a member.
     devices : sequence of str
         Where each process computes; a device may occur several times.
-    recipe_folder : pathlib.Path
-        Folder that relative paths in the recipe start from.
+    parts : SharedParts
+        What the processes need not find out again.
     without : sequence of str, optional
         Members that are left out.
     progress : callable, optional
@@ -96,17 +114,18 @@ def train_side_by_side(
         for fold in range(n_folds)
         if not fold_is_done(folder.fold_folder(member.name, fold))
     ]
-    return _Crew(recipe, folder, recipe_folder, progress).train(folds, devices[: len(folds)])
+    return _Crew(recipe, folder, parts, progress).train(folds, devices[: len(folds)])
 
 
 class _Crew:
     """The processes of a run and the folds that wait for them."""
 
-    def __init__(self, recipe: TrainingRun, folder: RunFolder, recipe_folder: Path, progress: Progress | None) -> None:
+    def __init__(self, recipe: TrainingRun, folder: RunFolder, parts: SharedParts, progress: Progress | None) -> None:
         self._job = {
             "recipe": plain_recipe(recipe),
             "out": str(folder.path.resolve()),
-            "recipe_folder": str(recipe_folder.resolve()),
+            "recipe_folder": str(parts.recipe_folder.resolve()),
+            "packed": describe_packed(parts.packed),
             "n_threads": int(folder.manifest["n_threads"]),
             "log_level": logging.getLogger().getEffectiveLevel(),
         }

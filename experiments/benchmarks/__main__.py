@@ -30,6 +30,7 @@ from experiments.benchmarks.quality import (
 from experiments.benchmarks.report import describe_part, load_average, read_parts, write_report
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.scaling import measure_scaling
+from experiments.benchmarks.serving import measure_serving
 from experiments.benchmarks.speed import measure_speed
 from experiments.benchmarks.training_loop import measure_training
 from experiments.benchmarks.unseen import measure_unseen
@@ -46,6 +47,7 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "scaling": measure_scaling,
     "votes": measure_votes,
     "imports": measure_imports,
+    "serving": measure_serving,
     "loading": measure_loading,
     "training": measure_training,
 }

@@ -60,13 +60,15 @@ def prepare_workload(plan: Plan) -> Path:
     return path
 
 
-def prepare_simulation(plan: Plan) -> Path | None:
+def prepare_simulation(plan: Plan, seed: int = 0) -> Path | None:
     """Run the simulation of iMaterialist predictions and split it 80/20.
 
     Parameters
     ----------
     plan : Plan
         Says where.
+    seed : int, default=0
+        Of the members' errors; the label rows and the split are always the same.
 
     Returns
     -------
@@ -76,12 +78,12 @@ def prepare_simulation(plan: Plan) -> Path | None:
     script = plan.data("imaterialist2018", "simulate_predictions.py")
     if script is None:
         return None
-    path = plan.scratch / f"simulation{'-quick' if plan.quick else ''}.npz"
+    path = plan.scratch / f"simulation{seed or ''}{'-quick' if plan.quick else ''}.npz"
     if not path.exists():
         raw = plan.scratch / "simulation-raw.npz"
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         subprocess.run(
-            [sys.executable, "-P", str(script), str(raw), "--seed", "0"],
+            [sys.executable, "-P", str(script), str(raw), "--seed", str(seed)],
             check=True,
             capture_output=True,
             env=environment,

@@ -42,6 +42,7 @@ TITLES = {
     "scaling": "Growth with rows, labels and models",
     "votes": "What a cell costs where labels are many and rows few",
     "imports": "Start-up and first calls",
+    "serving": "Serving over the loopback, beside the plain function",
     "loading": "Loading photos: packed, kept and decoded, beside a plain copy",
     "training": "Training: our loop and timm's, taking turns",
 }

@@ -29,6 +29,9 @@ QUANTITIES = {
     "copy_share": "of the plain copy's photos per CPU s",
     "images_per_second": "images/s",
     "images_ratio": "times the peer's images/s",
+    "requests_per_second": "requests/s",
+    "p50_milliseconds": "ms, the median",
+    "p99_milliseconds": "ms, the 99th percentile",
     "cpu_milliseconds_per_image": "CPU ms per image",
 }
 """What is measured, and how it is written."""

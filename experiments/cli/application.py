@@ -21,6 +21,7 @@ from experiments.cli.listings import keys, methods, metrics, networks, optimizer
 from experiments.cli.members import ablation, doctor, explain, learning_rate, report, train
 from experiments.cli.predictions import compare, optimize, pack
 from experiments.cli.recipes import recipes
+from experiments.cli.serving import serve
 from experiments.cli.suspecting import suspects
 
 SECONDS_TO_THE_NEXT_TRY = 0.1  # long enough for the fork that lost the signal to be over: a choice
@@ -61,6 +62,7 @@ app.command(epilog="Example: labelstack fit run/oof --out ensemble --time-limit 
 app.command(epilog="Example: labelstack predict ensemble --run run --images new-photos --out labels.csv")(predict)
 app.command(epilog="Example: labelstack evaluate ensemble run/test --out evaluation")(evaluate)
 app.command(epilog="Example: labelstack export ensemble --numpy exported --onnx ensemble.onnx")(export)
+app.command(epilog="Example: labelstack serve ensemble --port 8000")(serve)
 app.command(epilog="Example: labelstack push ensemble me/fashion-ensemble")(push)
 app.command(epilog="Example: labelstack explain run --images new-photos --top 3 --out explanation")(explain)
 app.command(epilog="Example: labelstack suspects predictions.npz --out suspects")(suspects)

@@ -23,7 +23,7 @@ def init(
         Path,
         typer.Argument(
             help="Their labels: a table with one column per label, one row per photo, or one row per photo and label; "
-            "or JSON."
+            "JSON; or what COCO, Label Studio, FiftyOne or img2dataset has written."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The recipe to write; a file that is there is never replaced.")] = Path(
@@ -32,8 +32,8 @@ def init(
     hours: Hours = 2.0,
     size: Annotated[int | None, typer.Option(help="Side of the photos in pixels; else measured.", min=32)] = None,
     label_list: LabelList = None,
-    id_column: Annotated[str | None, typer.Option(help="The column of file names or ids; else found.")] = None,
-    labels_column: Annotated[str | None, typer.Option(help="The column of labels; else found.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="The column or field of file names or ids; else found.")] = None,
+    labels_column: Annotated[str | None, typer.Option(help="The column or field of labels; else found.")] = None,
     separator: Annotated[str | None, typer.Option(help="What separates labels in a cell; else found.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Json = False,

@@ -105,7 +105,8 @@ def ingest(
     folder: Annotated[Path, typer.Argument(help="Folder of photos, as a download leaves it or any other.")],
     out: Annotated[Path, typer.Option(help="Folder for the clean photos; the same command resumes.")],
     annotations: Annotated[
-        Path | None, typer.Option(help="iMaterialist JSON or CSV; its copy for the photos kept is written.")
+        Path | None,
+        typer.Option(help="Their labels, as `labelstack init` takes them; a copy for the photos kept is written."),
     ] = None,
     size: Annotated[int, typer.Option(help="Longest side in pixels.")] = 299,
     shape: Annotated[
@@ -119,8 +120,8 @@ def ingest(
     workers: Annotated[int | None, typer.Option(help="Processes that decode; by default one per CPU.")] = None,
     memory_mb: Annotated[int, typer.Option(help="Megabytes that one process may allocate.")] = 1024,
     seconds: Annotated[float, typer.Option(help="Seconds that one photo may take.")] = 20.0,
-    id_column: Annotated[str, typer.Option(help="CSV: column of the photo's id or file name.")] = "image",
-    labels_column: Annotated[str, typer.Option(help="CSV: column of the labels.")] = "labels",
+    id_column: Annotated[str, typer.Option(help="Column or field of the photo's id or file name.")] = "image",
+    labels_column: Annotated[str, typer.Option(help="Column or field of the labels.")] = "labels",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

@@ -13,6 +13,7 @@ from experiments.cli.options import (
     GivenImageRules,
     GivenPredictions,
     Json,
+    LabelRows,
     Log,
     Metric,
     OutFolder,
@@ -108,6 +109,7 @@ def fit(
         typer.Option(help="Keep finished labels in this folder; after a kill the same command goes on from there."),
     ] = None,
     given: GivenPredictions,
+    label_rows: LabelRows = None,
     log: Log = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
@@ -122,19 +124,23 @@ def fit(
         from experiments.reports.fit_report import describe_fit
         from experiments.reports.report_files import write_report
         from experiments.reports.result_manifest import build_manifest
+        from stacking.combiners.label_rows import check_label_rows_teach
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
         from stacking.files.atomic_files import atomic_write_text
         from stacking.files.output_rules import check_folder, check_not_input
         from stacking.files.result_cache import caching
         from stacking.metrics import metric_name
+        from stacking.predictions.forms.label_rows import attach_label_rows
         from stacking.process.progress import report_progress
 
         check_out_folder(out)
-        inputs = given.paths
+        inputs = [*given.paths, *input_paths(label_rows)]
         StackingEnsemble(method, rule=rule, metric=metric).check_parameters()
+        if label_rows is not None:
+            check_label_rows_teach([method])
         rules = image_rules.read()
-        opened = given.open()
+        opened = attach_label_rows(given.open(), label_rows)
         ensemble = StackingEnsemble(
             method, random_state=seed, time_limit=time_limit, image_rules=rules, rule=rule, metric=metric
         )

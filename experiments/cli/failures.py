@@ -6,7 +6,6 @@ on purpose, an operating system error about a file or the disk, and a missing op
 comes out of numpy because of our own mistake is internal.
 """
 
-import linecache
 import os
 import sys
 import tempfile
@@ -21,7 +20,6 @@ BAD_INPUT = 2  # as click and argparse exit on bad usage
 INTERNAL_FAILURE = 1  # as Python exits on a traceback
 INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
-_OURS = ("base_models", "experiments", "labelstack", "optimizers", "stacking")
 EXTRA_OF = {
     "torch": "train",
     "torchvision": "train",
@@ -39,6 +37,10 @@ EXTRA_OF = {
     "pyarrow": "parquet",
     "distributed": "dask",
     "ray": "ray",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
 }
 
 
@@ -55,6 +57,8 @@ def bad_input_sentence(error: BaseException) -> str | None:
     str or None
         One line without traceback, one more for each of a recipe's problems, or None for an internal failure.
     """
+    from stacking.process.statements import is_our_statement  # here, so that `--help` is quick
+
     if isinstance(error, ModuleNotFoundError) and error.name:
         extra = EXTRA_OF.get(error.name.partition(".")[0])
         return (
@@ -65,18 +69,10 @@ def bad_input_sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}." if error.filename is not None else f"{reason}."
-    if isinstance(error, ValueError | TypeError | OSError | ImportError) and _is_our_statement(error):
+    if isinstance(error, ValueError | TypeError | OSError | ImportError) and is_our_statement(error):
         lines = str(error).splitlines() if getattr(error, "problems", ()) else [str(error)]  # a line for each problem
         return "\n  ".join(" ".join(line.split()) for line in lines)
     return None
-
-
-def _is_our_statement(error: BaseException) -> bool:
-    """Tell whether a line of our packages that begins with `raise` gave the error its sentence."""
-    for frame, line in list(traceback.walk_tb(error.__traceback__))[-1:]:  # the innermost
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        return package in _OURS and linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
-    return False
 
 
 def keep_traceback(error: BaseException) -> str:

@@ -36,7 +36,11 @@ def train(
         int | None, typer.Option(min=1, help="GPUs that train folds side by side, each with a process of its own.")
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="The same for processes on the CPU, or for more than one on a GPU.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="The same for processes on a CPU, or for more than one on a GPU; if not given, as many as suit a CPU.",
+        ),
     ] = None,
     log: Log = None,
     quiet: Quiet = False,
@@ -88,12 +92,12 @@ def _refuse_other_inputs(recipe: Path, hours: float | None) -> None:
         raise ValueError("--hours is for photos and labels: a recipe says itself what is trained; leave it out.")
 
 
-def _count_processes(gpus: int | None, processes: int | None, device: str) -> int:
-    """Return how many processes train folds side by side."""
+def _count_processes(gpus: int | None, processes: int | None, device: str) -> int | None:
+    """Return how many processes train folds side by side; None for as many as suit."""
     if gpus is not None and processes is not None:
         raise ValueError(f"give --gpus or --processes: got {gpus} and {processes}.")
     if gpus is None:
-        return processes or 1
+        return processes
     import torch
 
     if device not in ("auto", "cuda"):

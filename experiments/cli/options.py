@@ -48,6 +48,13 @@ Labels = Annotated[
         help="Labels and their order, one per line, or a table labelId,labelName; .npy matrices and label ids need it."
     ),
 ]
+LabelRows = Annotated[
+    Path | None,
+    typer.Option(
+        help="Truth of further samples that no model has scored, in any form of --truth: they teach label-context and "
+        "auto what labels go together. Samples that are scored are left out."
+    ),
+]
 FromLogits = Annotated[
     bool, typer.Option("--from-logits", help="The scores are logits: pass them through the sigmoid.")
 ]

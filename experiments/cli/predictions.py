@@ -14,6 +14,7 @@ from experiments.cli.options import (
     GivenPredictions,
     Ids,
     Json,
+    LabelRows,
     Labels,
     Log,
     LogitsOf,
@@ -396,6 +397,7 @@ def compare(
     metric: Metric = "micro-f1",
     image_rules: GivenImageRules,
     given: GivenPredictions,
+    label_rows: LabelRows = None,
     log: Log = None,
     more: Annotated[
         list[Path] | None,
@@ -416,10 +418,13 @@ def compare(
         from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.several_sets import have_the_same_rows, join_holdouts, join_sets
+        from stacking.combiners.label_rows import check_label_rows_teach
+        from stacking.combiners.registry import list_methods
         from stacking.comparison import compare as compare_methods
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.metrics import find_metric, metric_name
         from stacking.metrics.named import DEFAULT_METRIC
+        from stacking.predictions.forms.label_rows import attach_label_rows
         from stacking.process.progress import report_progress
         from stacking.report import Column
         from stacking.report.writing import write_interval, write_score
@@ -430,11 +435,14 @@ def compare(
         by_rules = [name.strip() for name in rules.split(",") if name.strip()]
         _check_before_reading(() if isinstance(chosen, str) else chosen, by_rules, holdout or ())
         StackingEnsemble(rule=rule, metric=metric, time_limit=fit_time_limit).check_parameters()
+        if label_rows is not None:
+            check_label_rows_teach(list_methods() if isinstance(chosen, str) else chosen)
         limits = image_rules.read()
         paths = check_sets(given, more or (), holdout or ())
         opened = join_sets(paths) if more else given.open()
         held_out = join_holdouts(holdout, paths) if holdout else None
         saved = {name: StackingEnsemble.load(path) for name, path in map(split_model_option, ensemble or ())}
+        opened = attach_label_rows(opened, label_rows)
         if only:
             opened = opened.subset(models=only)
             held_out = None if held_out is None else held_out.subset(models=only)
@@ -445,13 +453,14 @@ def compare(
         options |= {"rules": by_rules} if by_rules else {}
         hashes |= {f"ensemble {name}": loaded.fingerprint for name, loaded in saved.items()}
         request = build_manifest("compare", hashes, {**options, **decided})
-        inputs = input_paths(*(holdout or ()), *(more or ()), *given.paths, ensemble)
+        inputs = input_paths(*(holdout or ()), *(more or ()), *given.paths, ensemble, label_rows)
         asked = [] if by == DEFAULT_METRIC else ["--metric", metric]
+        taught = [] if label_rows is None else ["--label-rows", label_rows]
         if more and have_the_same_rows(paths):
             added = [word for path in more for word in ("--add", path)]
             show.next("pack", *given.arguments, *added, "--out", free_name("joined"))
         elif not more:
-            show.next("fit", *given.arguments, *asked, "--out", free_name("ensemble"))
+            show.next("fit", *given.arguments, *asked, *taught, "--out", free_name("ensemble"))
         with result_folder(out, "compare", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "leaderboard.json"):
                 return

@@ -14,8 +14,9 @@ from base_models.manifest import Manifest, load_manifest
 from base_models.manifest.annotations import list_some, normalize_split
 from base_models.manifest.csv_table import find_photo_column
 from base_models.manifest.folder import list_folder_photos
-from base_models.manifest.json_table import JSON_SUFFIXES, frame_of_json, is_contest_form, load_any_json
+from base_models.manifest.json_table import frame_of_json, is_contest_form
 from base_models.manifest.tar_shards import list_tar_photos
+from base_models.manifest.tool_forms import open_labels, read_tool_labels
 from base_models.photos.vocabulary import load_vocabulary
 from base_models.recipe.data import DataConfig
 from stacking.predictions.forms.label_cells import SEPARATOR_WORDS, SEPARATORS, WHITE_SPACE, split_cells
@@ -105,22 +106,31 @@ def understand(given: GivenData, folder: Path) -> Understanding:
             raise ValueError(f"the path of the {what} must hold no '$' and no '~' at its beginning: got {str(path)!r}.")
     if not given.photos.is_dir():
         raise ValueError(f"the photos must be in a folder: got {str(given.photos)!r}, which is none; correct the path.")
-    if not given.labels.is_file():
+    if not given.labels.exists():
         raise ValueError(f"the labels must be in a file: got {str(given.labels)!r}, which is none; correct the path.")
     in_tar = any(given.photos.glob("*.tar"))
     names = {"root": given.photos, "annotations": given.labels, "labels": given.label_list}
     paths: dict[str, Any] = {key: _from_folder(path, folder) for key, path in names.items() if path is not None}
     config, facts = DataConfig(format="tar" if in_tar else "csv", **paths), []
     columns: tuple[str, ...] = ()
-    data = load_any_json(given.labels) if given.labels.suffix.lower() in JSON_SUFFIXES else None
-    if data is not None and is_contest_form(data):
+    known = load_vocabulary(given.label_list).labels if given.label_list is not None else None
+    source = open_labels(given.labels, given.photos, _map_told(config, given), known)
+    read_by_tool = read_tool_labels(source)
+    if read_by_tool is not None:
+        facts.append(read_by_tool.fact)
+        told: dict[str, Any] = read_by_tool.columns
+        config, columns = replace(source.config, **told), tuple(told)
+    elif given.labels.is_dir():
+        raise ValueError(
+            f"the labels must be in a file, or in a folder that img2dataset has written: got {str(given.labels)!r}."
+        )
+    elif is_contest_form(source.data):
         config = config if in_tar else replace(config, format="imaterialist-json")
         facts.append(f"{given.labels.name}: JSON in the form of the iMaterialist contest")
     else:
-        source = given.labels if data is None else frame_of_json(data, given.labels)
-        known = load_vocabulary(given.label_list).labels if given.label_list is not None else None
-        config, read = _map_columns(config, source, given, known)
-        facts += _describe_table(source, config, read, given.separator is None)
+        table = given.labels if source.data is None else frame_of_json(source.data, given.labels)
+        config, read = _map_columns(config, table, given, known)
+        facts += _describe_table(table, config, read, given.separator is None)
         columns = ("id_column",) if read.column is None else ("id_column", "labels_column")
     manifest = load_manifest(config, folder)
     n_files = len((list_tar_photos if in_tar else list_folder_photos)(given.photos)[0])
@@ -132,18 +142,23 @@ def _from_folder(path: Path, folder: Path) -> str:
     return Path(path if path.is_absolute() else os.path.relpath(path, folder)).as_posix()
 
 
+def _map_told(config: DataConfig, given: GivenData) -> DataConfig:
+    """Take over what was said of columns."""
+    told: dict[str, Any] = {
+        "id_column": given.id_column,
+        "labels_column": given.labels_column,
+        "label_separator": given.separator,
+    }
+    return replace(config, **{key: value for key, value in told.items() if value is not None})
+
+
 def _map_columns(
     config: DataConfig, source: Path | HeldFrame, given: GivenData, known: LabelList | None
 ) -> tuple[DataConfig, LabelTable]:
     """Find what the columns of a table are."""
     header = read_header_row(source, first_is_id=False)
     labels = known.keys if known is not None else frozenset()
-    told: dict[str, Any] = {
-        "id_column": given.id_column,
-        "labels_column": given.labels_column,
-        "label_separator": given.separator,
-    }
-    config = replace(config, **{key: value for key, value in told.items() if value is not None})
+    config = _map_told(config, given)
     try:
         config = replace(config, id_column=find_photo_column(source, config, known))
     except ValueError:

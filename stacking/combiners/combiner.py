@@ -57,12 +57,14 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     ``fits_from`` says what fitting reads: ``"counts"`` (additive counts, which stream and merge over shards exactly) or
     ``"rows"`` (single rows, sampled or taken label by label). ``requires_truth`` is False where ``fit`` needs no truth.
     ``choice_sees_all_rows`` is True where `predict_out_of_fold` fits without the held-out rows but makes a few choices
-    (which candidates, how many trees) on the held-out scores of all rows.
+    (which candidates, how many trees) on the held-out scores of all rows. ``learns_from_label_rows`` is True where
+    annotated rows without scores (`PredictionSet.with_label_rows`) teach it something.
     """
 
     fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
     requires_truth: ClassVar[bool] = True
     choice_sees_all_rows: ClassVar[bool] = False
+    learns_from_label_rows: ClassVar[bool] = False
 
     models_: tuple[str, ...]
     labels_: tuple[str, ...]
@@ -407,7 +409,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         names = self.models_
         if left_out and len(shape) == 3 and shape[0] == len(names) - len(left_out):
             names = tuple(name for name in names if name not in left_out)
-        models = None if find_own_names(scores.models) else list(names)
+        models = None if find_own_names(scores.models, "models") else list(names)
         own = scores.labels
         has_labels = own is not None and (not own.is_made_up or set(own.names) == set(known))
         labels = [str(key) for key in own.names] if own is not None and has_labels else list(known)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from stacking._typing import DoubleArray
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.label_rows import teach_label_rows
+from stacking.combiners.registry import list_methods
 from stacking.combiners.shared_fits import share_fits
 from stacking.comparison.candidates import Candidate, find_candidates
 from stacking.comparison.evaluation import DECISIONS, FailedMethod, MethodResult, try_candidate
@@ -47,6 +49,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     *,
     y_true: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
+    label_rows: Any = None,
     holdout: PredictionSet | None = None,
     n_splits: int = 5,
     random_state: int = 0,
@@ -81,6 +84,8 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
         The truth, unless `predictions` carry it; a data frame is matched by its index and columns.
     groups : array of shape (n_samples,), optional
         Samples that share a fold and are resampled together; overrides the set's own. A holdout brings its own.
+    label_rows : path, data frame or array of shape (n_rows, n_labels), optional
+        Truth of further rows without scores, as `StackingEnsemble.fit` takes it; those that are scored teach nothing.
     holdout : PredictionSet, optional
         Other samples with their truth, used once, to score.
     n_splits : int, default=5
@@ -144,6 +149,8 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     predictions = as_prediction_set(predictions, y_true)
     if groups is not None:
         predictions = predictions.with_groups(groups)
+    listed = list_methods() if methods == "all" else [methods] if isinstance(methods, str) else methods
+    predictions = teach_label_rows(predictions, label_rows, listed.values() if isinstance(listed, Mapping) else listed)
     if holdout is not None and not isinstance(holdout, PredictionSet):
         raise TypeError(
             f"holdout must be a PredictionSet, which names its samples and carries their truth: got "
@@ -218,7 +225,7 @@ def _raced_again(candidates: Sequence[Candidate], plan: ComparisonPlan) -> list[
 
 def _ruled_again(methods: Any, rules: Sequence[str], plan: ComparisonPlan) -> list[Combiner]:
     """List what is fitted once for all decision rules that it is scored with; nothing under a limit."""
-    from stacking.combiners.registry import create_method, list_methods, method_kind
+    from stacking.combiners.registry import create_method, method_kind
 
     if not rules or isinstance(methods, Mapping) or plan.time_limit is not None:
         return []

@@ -137,6 +137,9 @@ def holdout_split(predictions: PredictionSet, holdout: PredictionSet, n_splits: 
             "it would tune what it scores."
         )
     aligned = holdout.subset(models=list(predictions.models), labels=list(predictions.labels))
+    if predictions.label_rows is not None:
+        others = predictions.label_rows.without(aligned.ids, aligned.groups, aligned.y_true)
+        predictions = predictions._with(label_rows=others)
     fit_side, inner = _fit_side(predictions, n_splits, random_state)
     return Split(fit_side, aligned, np.arange(holdout.n_samples), inner)
 

@@ -44,6 +44,8 @@ class Matched:
         Its file.
     named : bool
         Whether samples have names.
+    y_known : ndarray of bool, shape (n_samples, n_labels), or None
+        False where the truth is not known; None where all of it is.
     """
 
     models: list[str]
@@ -57,6 +59,7 @@ class Matched:
     paths: Sequence[Path | None] = ()
     truth_path: Path | None = None
     named: bool = True
+    y_known: BoolArray | None = None
 
     @property
     def n_samples(self) -> int:
@@ -76,8 +79,16 @@ class Matched:
 
     @cached_property
     def standard_truth(self) -> FloatArray | None:
-        """The truth, likewise."""
-        return None if self.y_true is None else standardize(self.y_true.astype(np.float32))
+        """The truth, likewise; 0 where it is not known."""
+        if self.y_true is None:
+            return None
+        return standardize(np.where(self.known, self.y_true, np.nan).astype(np.float32))
+
+    @cached_property
+    def known(self) -> BoolArray:
+        """Which cells are annotated, shape (n_samples, n_labels)."""
+        whole = np.ones((self.n_samples, len(self.labels)), np.bool_)
+        return whole if self.y_known is None else self.y_known
 
     def others(self, member: int) -> FloatArray:
         """Average the standardized scores of all members but one.
@@ -122,8 +133,9 @@ class Matched:
             return self
         weight = self.y_true.sum(axis=0) if self.y_true is not None else np.nansum(self.scores, axis=(0, 1))
         kept = np.sort(np.argsort(-weight, kind="stable")[:MAX_LABELS])
-        y_true = None if self.y_true is None else self.y_true[:, kept]
-        return replace(self, labels=[self.labels[i] for i in kept], scores=self.scores[:, :, kept], y_true=y_true)
+        y_true, y_known = (None if part is None else part[:, kept] for part in (self.y_true, self.y_known))
+        labels = [self.labels[i] for i in kept]
+        return replace(self, labels=labels, scores=self.scores[:, :, kept], y_true=y_true, y_known=y_known)
 
 
 def standardize(values: FloatArray) -> FloatArray:
@@ -177,17 +189,18 @@ def match_inputs(raw: RawInputs, renamed: Mapping[str, Mapping[str, str]]) -> Ma
         return None
     scores = np.stack([_place(member, kept, labels, renamed.get(member.name, {})) for member in raw.members])
     position = {name: place for place, name in enumerate(kept)}
-    y_true = groups = folds = None
+    y_true = y_known = groups = folds = None
     if raw.truth is not None:
-        y_true = raw.truth.y_true.astype(np.bool_)
-        y_true = y_true if raw.truth.y_known is None else y_true & raw.truth.y_known.astype(np.bool_)
-        y_true = y_true[keep]
+        y_true = raw.truth.y_true.astype(np.bool_)[keep]
+        y_known = None if raw.truth.y_known is None else raw.truth.y_known.astype(np.bool_)[keep]
+        y_true = y_true if y_known is None else y_true & y_known
         groups, folds = (_per_sample(raw.truth.metadata.get(key), keep) for key in ("groups", "folds"))
         folds = _per_sample(raw.folds, keep) if folds is None else folds
     rows = [np.array([position.get(name, -1) for name in member.ids], np.int64) for member in raw.members]
     paths = [member.path for member in raw.members]
     models = [member.name for member in raw.members]
-    return Matched(models, kept, labels, scores, y_true, groups, folds, rows, paths, raw.truth_path, raw.named)
+    files = (rows, paths, raw.truth_path)
+    return Matched(models, kept, labels, scores, y_true, groups, folds, *files, raw.named, y_known)
 
 
 def match_set(predictions: PredictionSet) -> Matched:
@@ -212,6 +225,7 @@ def match_set(predictions: PredictionSet) -> Matched:
         y_true,
         predictions.groups,
         predictions.folds,
+        y_known=predictions.y_known,
     )
 
 

@@ -12,7 +12,7 @@ from stacking._checks import first_names
 from stacking.diagnosis.findings import Finding
 from stacking.diagnosis.mending import mend_table, quoted
 from stacking.diagnosis.raw_inputs import RawInputs, RawMember
-from stacking.predictions.alignment import find_difference
+from stacking.named_arrays import find_difference
 
 NEAR = 0.75
 """Similarity from which a name that is nowhere else counts as a misspelling of one that is missing (`difflib`'s ratio:

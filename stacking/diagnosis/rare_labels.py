@@ -31,7 +31,7 @@ def check_rare_labels(matched: Matched) -> Iterator[Finding]:
         yield Finding("skipped", "rare-labels", "Without the truth, positives cannot be counted.")
         return
     n_positive = matched.y_true.sum(axis=0)
-    n_labels = len(matched.labels)
+    n_labels, everywhere = len(matched.labels), (n_positive > 0) & (n_positive == matched.known.sum(axis=0))
     if not n_positive.any():
         yield Finding("red", "rare-labels", "The truth has no positive at all.", remedy="Look at how it was made.")
         return
@@ -39,7 +39,7 @@ def check_rare_labels(matched: Matched) -> Iterator[Finding]:
         (n_positive == 0, "have no positive", "Nothing can be learned about them; they will never be predicted."),
         ((n_positive > 0) & (n_positive < FEW), f"have fewer than {FEW} positives",
          "Their thresholds are guesses: with the rule shrunk they lean on the other labels'."),
-        (n_positive == matched.n_samples, "are there in every sample", "Leave them out: every score would be right."),
+        (everywhere, "are there in every sample", "Leave them out: every score would be right."),
     )  # fmt: skip
     for mask, what, remedy in told:
         if mask.any():

@@ -112,7 +112,7 @@ def check_constant(matched: Matched) -> Iterator[Finding]:
     """
     has_both: BoolArray = np.ones(len(matched.labels), np.bool_)
     if matched.y_true is not None:
-        has_both = np.asarray(matched.y_true.any(axis=0) & ~matched.y_true.all(axis=0))
+        has_both = np.asarray(matched.y_true.any(axis=0) & (matched.known & ~matched.y_true).any(axis=0))
     for place, name in enumerate(matched.models):
         covered = np.isfinite(matched.scores[place]).any(axis=0)
         flat = covered & ~matched.standard[place].any(axis=0)
@@ -151,16 +151,16 @@ def check_level(matched: Matched) -> Iterator[Finding]:
     """
     if matched.y_true is None or not matched.y_true.any():
         return
-    frequency = float(matched.y_true.mean())
+    frequency = float(matched.y_true[matched.known].mean())
     inside = [
         bool((np.nan_to_num(matrix) >= 0).all() and (np.nan_to_num(matrix) <= 1).all()) for matrix in matched.scores
     ]
-    level = [float(np.nanmean(m)) / frequency if ok and np.isfinite(m).any() else 1.0
-             for m, ok in zip(matched.scores, inside, strict=True)]  # fmt: skip
+    own = [matrix[matched.known & np.isfinite(matrix)] for matrix in matched.scores]
+    level = [float(m.mean()) / frequency if ok and m.size else 1.0 for m, ok in zip(own, inside, strict=True)]
     for place, name in enumerate(matched.models):
         rest = [value for other, value in enumerate(level) if other != place]
         usual = float(np.median(rest)) if rest else 1.0
-        off = [max(level[place] / base, base / max(level[place], 1e-12)) for base in (1.0, usual)]
+        off = [max(level[place] / max(base, 1e-12), base / max(level[place], 1e-12)) for base in (1.0, usual)]
         if min(off) > FAR_OFF:
             yield Finding(
                 "yellow",
@@ -188,8 +188,8 @@ def check_softmax(matched: Matched) -> Iterator[Finding]:
     """
     if matched.y_true is None or len(matched.labels) < 3 or matched.n_samples < 10:
         return
-    per_sample = matched.y_true.sum(axis=1)
-    if (per_sample == 1).mean() > 0.95:
+    per_sample = matched.y_true[matched.known.all(axis=1)].sum(axis=1)
+    if not len(per_sample) or (per_sample == 1).mean() > 0.95:
         return
     for place, name in enumerate(matched.models):
         sums = np.nansum(matched.scores[place], axis=1)

@@ -55,11 +55,11 @@ def hard_ranking(matched: Matched, member: int) -> tuple[float, int]:
     others, own = matched.others(member), matched.standard[member]
     right = pairs = n_positives = 0.0
     for label in range(len(matched.labels)):
-        truth = matched.y_true[:, label]
-        n_hard = int(HARD_SHARE * min(truth.sum(), (~truth).sum()))
+        truth, known = matched.y_true[:, label], matched.known[:, label]
+        positives, negatives = np.flatnonzero(truth), np.flatnonzero(known & ~truth)
+        n_hard = int(HARD_SHARE * min(len(positives), len(negatives)))
         if n_hard < 1 or not own[:, label].any():
             continue
-        positives, negatives = np.flatnonzero(truth), np.flatnonzero(~truth)
         low = positives[np.argpartition(others[positives, label], n_hard - 1)[:n_hard]]
         high = negatives[np.argpartition(-others[negatives, label], n_hard - 1)[:n_hard]]
         scores = np.sort(own[high, label])  # a pair counts where its negative is lower, half where the two tie
@@ -191,13 +191,15 @@ def _rankings(scores: DoubleArray, side: Matched, labels: list[str]) -> DoubleAr
     """Return, per member, the mean AUC over the labels that have positives and negatives."""
     if side.y_true is None:
         return np.zeros(len(scores))
-    truth = side.y_true[:, [side.labels.index(label) for label in labels]]
-    n_positive = truth.sum(axis=0)
-    usable = np.flatnonzero((n_positive >= 5) & (n_positive <= len(truth) - 5))
+    columns = [side.labels.index(label) for label in labels]
+    truth, known = side.y_true[:, columns], side.known[:, columns]
+    n_positive, n_known = truth.sum(axis=0), known.sum(axis=0)
+    usable = np.flatnonzero((n_positive >= 5) & (n_positive <= n_known - 5))
     values = np.full(len(scores), np.nan)
     for member, matrix in enumerate(scores):
-        ranks = rankdata(np.nan_to_num(matrix[:, usable]), axis=0)
+        # unknown cells get the highest ranks, where they move those of no other cell
+        ranks = rankdata(np.where(known, np.nan_to_num(matrix), np.inf)[:, usable], axis=0)
         n = n_positive[usable]
-        auc = ((ranks * truth[:, usable]).sum(axis=0) - n * (n + 1) / 2) / (n * (len(truth) - n))
+        auc = ((ranks * truth[:, usable]).sum(axis=0) - n * (n + 1) / 2) / (n * (n_known[usable] - n))
         values[member] = auc.mean() if len(usable) else 0.0
     return values

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from stacking._earlier_names import Renamed
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
+from stacking.combiners.label_rows import teach_label_rows
 from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, check_rule, rematch_thresholds
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
@@ -27,7 +28,7 @@ from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, writ
 from stacking.ensemble.notebook import ShownEnsemble
 from stacking.ensemble.report import EnsembleReport, describe_choice
 from stacking.ensemble.restoring import check_restored, read_sample_rule
-from stacking.ensemble.seen_samples import find_seen, hash_ids
+from stacking.ensemble.seen_samples import find_seen, hash_ids, ids_of_fit
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
 from stacking.folds import deal_folds
@@ -80,8 +81,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     sample_rule_ : SampleRule or None
         Moves the scores of each sample before the thresholds, .5 then, where the rule decides sample by sample.
     predicted_share_ : ndarray of float64, shape (n_labels,), or None
-        Share of the fitted rows that each label is predicted for at these thresholds, by cross-fitted scores; None in
-        folders of earlier versions.
+        Share of the fitted rows that each label is predicted for, by cross-fitted scores; None in earlier folders.
     models_, labels_ : tuple of str
         Names in fitted order.
     label_groups_ : tuple of str
@@ -129,6 +129,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         y_true: npt.ArrayLike | None = None,
         *,
         groups: npt.ArrayLike | None = None,
+        label_rows: Any = None,
     ) -> Self:
         """Fit the combiner and tune the thresholds.
 
@@ -141,6 +142,10 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             columns, as frames of scores are; where a masked array masks a cell, it counts neither way.
         groups : array of shape (n_samples,), optional
             Samples of one group share a fold; by default the groups of the prediction set.
+        label_rows : path, data frame or array of shape (n_rows, n_labels), optional
+            Truth of further rows that no member has scored, in any form that a truth has. They teach ``label-context``,
+            and ``auto`` through it, what labels go together, where held-out log loss falls by it. Rows that are scored
+            are left out; arrays name no rows, so they must be others.
 
         Returns
         -------
@@ -151,10 +156,11 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If the method, the rule or the metric is unknown, the truth is missing or does not fit, no label is covered
-            by a model, or no image could keep the image rules.
+            by a model, no image could keep the image rules, or the method learns nothing from label rows.
         """
         given = as_prediction_set(predictions, y_true)
-        return self.fit_out_of_fold(given if groups is None else given.with_groups(groups))[0]
+        given = given if groups is None else given.with_groups(groups)
+        return self.fit_out_of_fold(teach_label_rows(given, label_rows, [self.method]))[0]
 
     fit_cross_fitted = Renamed("fit_out_of_fold")
 
@@ -190,7 +196,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         self.label_ids_, self.fitted_on_ = predictions.label_ids, predictions.fingerprint
         self.models_, self.labels_ = predictions.models, predictions.labels
         counted = predictions.only_counted()
-        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(counted.ids))
+        self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(ids_of_fit(counted)))
         if isinstance(self.method, Combiner):
             tuned_on = self._fit_method(counted, clone(self.method), folds)
         elif method_kind(self.method) == "auto":
@@ -264,8 +270,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
 
         budget = plan_budget(predictions, self.time_limit, random_state=self.random_state)
         limit = None if self.time_limit is None else max(left() - budget.reserve, 0.0)
-        own: dict[str, Any] = {"random_state": self.random_state, "image_rules": self.image_rules}
-        auto = AutoCombiner(time_limit=limit, metric=name_or_metric(self.metric), **own)
+        own: dict[str, Any] = {"image_rules": self.image_rules, "metric": name_or_metric(self.metric)}
+        auto = AutoCombiner(time_limit=limit, random_state=self.random_state, **own)
         if budget.predictions is predictions:
             return self._fit_method(predictions, auto, folds)
         tuned_on = self._fit_method(budget.predictions, auto, None)

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from stacking.predictions import PredictionSet
 
 HashArray = npt.NDArray[np.uint64]
 N_BYTES = 8  # of a hash: how often two ids meet by chance, `hash_ids` says
@@ -40,6 +44,24 @@ def hash_ids(ids: Sequence[str] | npt.NDArray[np.str_]) -> HashArray:
     """
     digests = b"".join(hashlib.blake2b(str(name).encode(), digest_size=N_BYTES).digest() for name in ids)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def ids_of_fit(predictions: PredictionSet) -> npt.NDArray[np.str_]:
+    """Name all rows that a fit learns from: those with scores, and label rows whose names can be told from theirs.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        What is fitted on.
+
+    Returns
+    -------
+    ndarray of str
+        Names.
+    """
+    more = None if predictions.label_rows is None else predictions.label_rows.ids
+    are_counted = len(predictions.ids) and predictions.ids[-1] == f"sample{len(predictions.ids) - 1}"
+    return predictions.ids if more is None or are_counted else np.concatenate([predictions.ids, more])
 
 
 def find_seen(ids: Sequence[str] | npt.NDArray[np.str_], fitted: HashArray) -> npt.NDArray[np.bool_]:

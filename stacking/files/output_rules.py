@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from stacking.files.atomic_files import (
 )
 
 JOURNAL = ".labelstack-move.json"
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(.*)", re.DOTALL)  # two letters at least: C:/ is a drive
 StrPath = str | os.PathLike[str]
 
 
@@ -99,6 +101,54 @@ def check_work_folder(folder: Path, kind: ResultKind, *, inputs: Iterable[StrPat
     check_not_input(folder, inputs, is_folder=True)
 
 
+def url_of(path: StrPath) -> str | None:
+    """Return the URL that was given as a path, or as what `pathlib` makes of it, which is ``s3:/bucket``.
+
+    Parameters
+    ----------
+    path : path-like
+        What was given.
+
+    Returns
+    -------
+    str or None
+        None for a path of this machine.
+
+    Examples
+    --------
+    >>> url_of(Path("s3://bucket/scores")), url_of("file:///scores"), url_of("C:/scores")
+    ('s3://bucket/scores', 'file:///scores', None)
+    """
+    text = path.replace("\\", "/") if isinstance(path, str) else Path(path).as_posix()
+    found = _URL.fullmatch(text)
+    if found is None:
+        return None
+    scheme, rest = found[1].lower(), found[2]
+    return f"{scheme}:///{rest}" if scheme in ("file", "local") else f"{scheme}://{rest}"
+
+
+def check_not_url(path: StrPath, name: str = "out") -> None:
+    """Refuse a URL where only a path of this machine can be; else a folder called ``s3:`` would be made.
+
+    Parameters
+    ----------
+    path : path-like
+        What was given.
+    name : str, default="out"
+        What it was given as, for the error.
+
+    Raises
+    ------
+    OutputRefusedError
+        If it is a URL.
+    """
+    if (url := url_of(path)) is not None:
+        raise OutputRefusedError(
+            f"{name} must be a path of this machine: got {url}; only stores and bundles of predictions (labelstack "
+            "pack) and packed photos are written to object stores, so write here and copy it there."
+        )
+
+
 def check_folder(folder: Path, name: str = "out") -> None:
     """Refuse what is there and is no folder, or a link.
 
@@ -114,6 +164,7 @@ def check_folder(folder: Path, name: str = "out") -> None:
     OutputRefusedError
         If it is something else.
     """
+    check_not_url(folder, name)
     if folder.is_symlink():
         raise OutputRefusedError(
             f"{name} must be a folder: {folder} is a link to {folder.readlink()}, and links are not followed; give "
@@ -140,6 +191,7 @@ def check_output_file(path: StrPath, *, overwrite: bool, inputs: Iterable[StrPat
     OutputRefusedError
         If it is there and was not to be replaced, is an input, or no regular file.
     """
+    check_not_url(path)
     target = Path(path)
     check_regular(target)
     check_not_input(target, inputs)

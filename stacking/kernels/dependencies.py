@@ -11,6 +11,7 @@ a dense product of 10,000 rows by 228 labels, six of them positive, costs six ti
 import numpy as np
 
 from stacking.kernels.compiling import fusing
+from stacking.kernels.exponential import falling_exponentials
 
 FLUSHED = 512
 """Rows whose slopes are summed in float32 before they are added in float64; only rounding depends on it."""
@@ -23,7 +24,6 @@ def network_derivatives(start, column, value, cells, links, base, slope, level_s
     ``column[start[i] : start[i + 1]]`` are the labels of row i whose truth is not 0, ``value`` these truths; ``cells``
     (n_rows, n_labels) weighs the cells, or is empty. The log odds are ``base`` plus the sum of ``links[j] · truth[j]``
     over the row's labels j; ``slope`` (n_labels, n_labels) is with regard to ``links``, ``level_slope`` to ``base``.
-    exp is computed as in `stacking.kernels.logistic`.
     """
     n_rows, n_labels = len(start) - 1, links.shape[0]
     weighted = cells.shape[0] > 0
@@ -45,18 +45,7 @@ def network_derivatives(start, column, value, cells, links, base, slope, level_s
             j, v = column[entry], value[entry]
             for label in range(n_labels):
                 logits[label] += v * links[j, label]
-        for label in range(n_labels):
-            a = max(-abs(logits[label]), np.float32(-80.0))
-            k = np.floor(a * np.float32(1.44269504) + np.float32(0.5))
-            r = (a - k * np.float32(0.693359375)) - k * np.float32(-2.12194440e-4)
-            p = np.float32(1.9875691500e-4)
-            p = p * r + np.float32(1.3981999507e-3)
-            p = p * r + np.float32(8.3334519073e-3)
-            p = p * r + np.float32(4.1665795894e-2)
-            p = p * r + np.float32(1.6666665459e-1)
-            p = p * r + np.float32(5.0000001201e-1)
-            small[label] = p * r * r + r + np.float32(1.0)
-            bits[label] = (np.int32(k) + np.int32(127)) << np.int32(23)
+        falling_exponentials(logits, n_labels, small, bits)
         for label in range(n_labels):
             a = small[label] * power[label]
             total = np.float32(1.0) + a

@@ -15,7 +15,7 @@ no lower cut can be worth more, the label is done. On a long tail of labels that
 
 import numpy as np
 
-from stacking.kernels.compiling import compiled
+from stacking.kernels.compiling import compiled, compiled_late
 
 BLOCK = 1024
 """Cells mixed at a time: a block of all models stays in the first-level cache. Only speed depends on it."""
@@ -80,7 +80,7 @@ def count_blocks(start):
     return block_start
 
 
-@compiled
+@compiled_late
 def order_negatives(values, start, weight, is_logit, block_start, ceiling):
     """Put each label's negatives in descending order of their highest score, in place, and set the blocks' ceilings.
 
@@ -328,7 +328,7 @@ def _make_scratch(start):
     return mixed, mixed.view(np.uint32), packed, edge, np.empty(2 * n_positives + 1, np.int64)
 
 
-@compiled
+@compiled_late
 def label_values(cells, candidates, is_logit, criterion, price, positives, values):
     """Set ``values`` (n_candidates, n_labels) where a label has positives; ``positives`` is their weight.
 
@@ -351,7 +351,7 @@ def label_values(cells, candidates, is_logit, criterion, price, positives, value
             values[c, label] = _value(hits, fired, n_cuts, criterion, price, own, negatives)
 
 
-@compiled
+@compiled_late
 def label_cuts(cells, candidates, is_logit, price, positives, cut_start, n_cuts, hits, fired):
     """Set every candidate's cuts: label l has ``n_cuts[c, l]`` of them from ``cut_start[l]`` on in ``hits[c]``.
 

@@ -12,6 +12,7 @@ within a block of rows and in float64 over blocks. Against float64 throughout, f
 import numpy as np
 
 from stacking.kernels.compiling import compiled, fusing
+from stacking.kernels.exponential import falling_exponentials
 
 BLOCK = 256
 """Rows worked on at a time: their logits and weights stay in the first-level cache. Only speed depends on it, and the
@@ -75,11 +76,7 @@ def gather_labels(source, labels, center, keep, position, target):
 
 @fusing
 def _evaluate(design, cells, n_rows, beta, floats, bits, slope, curvature, wants_curvature):
-    """Return the log loss at `beta`; set its gradient and the upper half of its Hessian where they are wanted.
-
-    exp(a) for a ≤ 0 is 2^k · exp(r), |r| ≤ ln 2 / 2, with the polynomial of Cephes' ``expf`` (S. L. Moshier, "Methods
-    and Programs for Mathematical Functions", 1989), which vectorizes where a library call does not.
-    """
+    """Return the log loss at `beta`; set its gradient and the upper half of its Hessian where they are wanted."""
     n_features = design.shape[1]
     weighted = cells.shape[1] > 1
     logits, small, spread, error = floats[0], floats[1], floats[2], floats[3]
@@ -96,18 +93,7 @@ def _evaluate(design, cells, n_rows, beta, floats, bits, slope, curvature, wants
             b = beta[f]
             for j in range(n):
                 logits[j] += b * design[block, f, j]
-        for j in range(n):
-            a = max(-abs(logits[j]), np.float32(-80.0))
-            k = np.floor(a * np.float32(1.44269504) + np.float32(0.5))
-            r = (a - k * np.float32(0.693359375)) - k * np.float32(-2.12194440e-4)
-            p = np.float32(1.9875691500e-4)
-            p = p * r + np.float32(1.3981999507e-3)
-            p = p * r + np.float32(8.3334519073e-3)
-            p = p * r + np.float32(4.1665795894e-2)
-            p = p * r + np.float32(1.6666665459e-1)
-            p = p * r + np.float32(5.0000001201e-1)
-            small[j] = p * r * r + r + np.float32(1.0)
-            bits[j] = (np.int32(k) + np.int32(127)) << np.int32(23)
+        falling_exponentials(logits, n, small, bits)
         part = np.float32(0.0)
         for j in range(n):
             a = small[j] * power[j]

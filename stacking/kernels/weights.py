@@ -6,7 +6,7 @@
 
 import numpy as np
 
-from stacking.kernels.compiling import compiled, reassociating
+from stacking.kernels.compiling import compiled, compiled_late
 from stacking.links import SMALLEST_SCORE
 
 #
@@ -258,18 +258,21 @@ def log_likelihoods(values, start, weight, candidates, is_logit, totals):
                     totals[c] += np.log(wide[j])
 
 
-@reassociating
+@compiled_late
 def log_likelihood_gradient(values, start, weight, candidate, is_logit, gradient):
     """Add the gradient of the log likelihood, up to a constant per group, to ``gradient``; return the log likelihood.
 
     The constant is what all models share; without it rounding works on small numbers. 16 probabilities, kept in
-    float64, are multiplied before one logarithm is taken.
+    float64, are multiplied before one logarithm is taken. Products and sums of a block are folded in half until they
+    are done: that runs in parallel lanes and has one order.
     """
     weighted = weight.shape[0] > 0
     total = 0.0
     mixed = np.empty(BLOCK, np.float32)
     slope = np.empty(BLOCK, np.float32)
+    parts = np.empty(BLOCK // 2, np.float32)
     truth = np.empty(BLOCK, np.float64)
+    filled = np.zeros(BLOCK, np.float32)
     for segment in range(len(start) - 1):
         group, hit = segment // 2, segment % 2 == 1
         for first in range(start[segment], start[segment + 1], BLOCK):
@@ -288,20 +291,34 @@ def log_likelihood_gradient(values, start, weight, candidate, is_logit, gradient
             for j in range(n):
                 steep = 1.0 - truth[j] if is_logit else 1.0 / truth[j]
                 slope[j] = sign * np.float32(steep)
+            slope[n:] = np.float32(0.0)
             if weighted:
                 for j in range(n):
                     total += weight[first + j] * np.log(truth[j])
                     slope[j] *= np.float32(weight[first + j])
             else:
-                for k in range(0, n, 16):
-                    product = 1.0
-                    for j in range(k, min(k + 16, n)):
-                        product *= truth[j]
-                    total += np.log(product)
+                truth[n:] = 1.0
+                half = BLOCK // 2
+                while half >= BLOCK // 16:
+                    for j in range(half):
+                        truth[j] *= truth[j + half]
+                    half //= 2
+                for j in range(BLOCK // 16):
+                    total += np.log(truth[j])
+            mixed[n:] = np.float32(0.0)
+            half = BLOCK // 2
             for model in range(values.shape[0]):
                 scores = values[model, first : first + n]
-                dot = np.float32(0.0)
-                for j in range(n):
-                    dot += slope[j] * (scores[j] - mixed[j])
-                gradient[model, group] += dot
+                if n < BLOCK:
+                    filled[:n] = scores
+                    filled[n:] = np.float32(0.0)
+                    scores = filled
+                for j in range(half):
+                    parts[j] = slope[j] * (scores[j] - mixed[j]) + slope[j + half] * (scores[j + half] - mixed[j + half])
+                width = half // 2
+                while width >= 1:
+                    for j in range(width):
+                        parts[j] += parts[j + width]
+                    width //= 2
+                gradient[model, group] += parts[0]
     return total

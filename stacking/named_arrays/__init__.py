@@ -22,6 +22,7 @@ from stacking.named_arrays.frames import (
     split_frame,
     to_pandas,
 )
+from stacking.named_arrays.name_changes import find_difference
 from stacking.named_arrays.reading import read_array
 from stacking.named_arrays.scores import NamedScores, place_scores, read_scores
 
@@ -33,6 +34,7 @@ __all__ = [
     "NamedScores",
     "align_by_name",
     "build_frame",
+    "find_difference",
     "find_id_column",
     "find_names",
     "find_own_names",

@@ -160,7 +160,7 @@ def find_names(axis: str, arguments: Mapping[str, Any]) -> list[str] | None:
     """
     for name, value in arguments.items():
         if value is not None and axis in _AXES[name]:
-            own = find_own_names(read_array(value, name).axis(_AXES[name].index(axis)))
+            own = find_own_names(read_array(value, name).axis(_AXES[name].index(axis)), f"the {axis}s of {name}")
             if own is not None:
                 return own
     return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+import datetime
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,10 @@ import numpy as np
 from optimizers.registry import did_you_mean
 from stacking._checks import first_duplicate, first_names
 from stacking._typing import IntArray
+from stacking.named_arrays.name_changes import find_difference
+
+LARGEST_WHOLE_FLOAT = 2**53
+"""Up to here every integer has a float64 of its own (IEEE 754); beyond it digits were lost."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +25,15 @@ class AxisNames:
     Parameters
     ----------
     names : tuple of hashable
-        Strings; integers as their digits; anything else that an index may hold, such as dates, as it is.
+        Text, whatever the index held: integers as their digits, dates as ISO 8601 writes them; None where it held a
+        missing value, which names nothing.
     is_made_up : bool
         True where they only count positions, so that they say nothing that the position does not.
     are_numbers : bool, default=False
         True where they are integers, as pandas numbers rows and columns that were given no names.
     """
 
-    names: tuple[Hashable, ...]
+    names: tuple[str | None, ...]
     is_made_up: bool
     are_numbers: bool = False
 
@@ -48,7 +54,7 @@ class AxisNames:
             The names in one form.
         """
         values = list(names)
-        numbers = all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values)
+        numbers = all(_is_whole(value) for value in values)
         counted = range(len(values)) if numbers else (f"{made_up_as}{place}" for place in range(len(values)))
         made_up = (numbers or made_up_as is not None) and values == list(counted)
         # Most names are plain strings already, and a call for each of ten thousand labels would cost more than a vote.
@@ -106,22 +112,35 @@ def match_axis(found: AxisNames | None, wanted: AxisNames | None, *, who: str, w
     raise _mismatch(found, wanted, who=who, what=what, of=of)
 
 
-def find_own_names(axis: AxisNames | None) -> list[str] | None:
+def find_own_names(axis: AxisNames | None, name: str) -> list[str] | None:
     """Return names that say more than their position, as text.
 
     Parameters
     ----------
     axis : AxisNames or None
         The names.
+    name : str
+        What they are called, for the error: ``"ids"``.
 
     Returns
     -------
     list of str or None
-        The names; None where there are none, they only count, or one is no text (such as a date).
+        The names; None where there are none, or they only count.
+
+    Raises
+    ------
+    ValueError
+        If one is a missing value.
     """
     if axis is None or axis.is_made_up:
         return None
-    return [key for key in axis.names if isinstance(key, str)] if all(isinstance(k, str) for k in axis.names) else None
+    names = [key for key in axis.names if isinstance(key, str)]
+    if len(names) < len(axis.names):
+        raise ValueError(
+            f"{name} must be text, integers or dates: got a missing value (None or NaN) at position "
+            f"{axis.names.index(None)}; name it, or leave it out."
+        )
+    return names
 
 
 def find_first(found: Mapping[str, AxisNames | None]) -> tuple[str | None, AxisNames | None]:
@@ -141,13 +160,27 @@ def find_first(found: Mapping[str, AxisNames | None]) -> tuple[str | None, AxisN
     return next(((name, names) for name, names in named if not names.is_made_up), named[0] if named else (None, None))
 
 
-def _key(value: Any) -> Hashable:
-    """Return one name in the form in which names are compared: integers and bytes as text."""
+def _is_whole(value: Any) -> bool:
+    """Tell whether a name is a whole number."""
+    if isinstance(value, float | np.floating):
+        return float(value).is_integer() and abs(float(value)) <= LARGEST_WHOLE_FLOAT
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _key(value: Any) -> str | None:
+    """Return one name as text, the form in which names are compared and kept; None where it is a missing value."""
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="surrogateescape")
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+    if isinstance(value, tuple):  # a row of an index of several levels
+        parts = [str(_key(part)) for part in value]
+        return str(tuple(parts)) if any("/" in part for part in parts) else "/".join(parts)
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+        return None
+    if _is_whole(value):  # a float where the column once had gaps
         return str(int(value))
-    return str(value) if isinstance(value, str) else value
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time() and value.tzinfo is None:
+        return str(value.date())  # as pandas writes an index of days into a file
+    return str(value)
 
 
 def _refuse_shuffled(who: str, other: str, what: str) -> None:
@@ -169,5 +202,7 @@ def _mismatch(found: AxisNames, wanted: AxisNames, *, who: str, what: str, of: s
     unknown = [str(key) for key in found.names if key not in needed]
     parts = [f"{len(missing)} missing, such as {first_names(missing, 1)}"] if missing else []
     parts += [f"{len(unknown)} unknown, such as {first_names(unknown, 1)}"] if unknown else []
-    hint = did_you_mean(unknown[0], missing) if unknown and missing else ""
-    return ValueError(f"{who} must have the {len(wanted.names)} {what}s of {of}: got {' and '.join(parts)}.{hint}")
+    difference = find_difference(missing[0], unknown) if unknown and missing else ""
+    hint = did_you_mean(unknown[0], missing) if unknown and missing and not difference else ""
+    why = f"; {difference}" if difference else ""
+    return ValueError(f"{who} must have the {len(wanted.names)} {what}s of {of}: got {' and '.join(parts)}{why}.{hint}")

@@ -7,8 +7,9 @@ by the same rule as in a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -51,17 +52,20 @@ class FrameForm:
         As narwhals calls it: ``"pandas"``, ``"polars"``, ``"pyarrow"`` ….
     id_column : hashable, default=None
         The column of ids; None where they are the index, or there are none.
-    index_name : hashable, default=None
-        What the index is called.
+    index_name : hashable or list of hashable, default=None
+        What the index is called; for one of several levels, each of them.
     numbered_rows, numbered_columns : bool, default=False
         True where the names were integers.
+    own_rows : mapping of str to hashable, optional
+        What the names of rows were that were neither text nor integers, such as dates.
     """
 
     library: str = "pandas"
     id_column: Hashable = None
-    index_name: Hashable = None
+    index_name: Any = None
     numbered_rows: bool = False
     numbered_columns: bool = False
+    own_rows: Mapping[str, Hashable] | None = None
 
 
 @dataclass(frozen=True)
@@ -163,15 +167,17 @@ def split_frame(frame: Any, name: str) -> FrameParts:
         raise ValueError(
             f"{name} must have one level of column names: got {columns[0]!r}; give one data frame per model."
         )
-    rows = AxisNames.of(frame.index)
+    own = list(frame.index)
+    rows = AxisNames.of(own)
     place = _find_ids(columns, lambda number: frame.iloc[:, number].to_numpy()) if rows.are_numbers else None
     id_column = None
     if place is not None:
-        id_column = columns.pop(place)
-        rows = AxisNames.of(frame.iloc[:, place].tolist())
+        id_column, own = columns.pop(place), frame.iloc[:, place].tolist()
+        rows = AxisNames.of(own)
         frame = frame.iloc[:, [number for number in range(frame.shape[1]) if number != place]]
-    labels = _column_names(columns)
-    form = FrameForm("pandas", id_column, frame.index.name, rows.are_numbers, labels.are_numbers)
+    labels = AxisNames.of(columns)
+    called = list(frame.index.names) if frame.index.nlevels > 1 else frame.index.name
+    form = FrameForm("pandas", id_column, called, rows.are_numbers, labels.are_numbers, _own_rows(own, rows))
     return FrameParts(_pandas_values(frame), rows, labels, form)
 
 
@@ -208,11 +214,15 @@ def build_frame(
     True
     """
     ids = None if rows is None else _numbers(rows) if form.numbered_rows else list(rows)
+    if ids is not None and form.own_rows is not None:
+        ids = [form.own_rows.get(str(name), name) for name in ids]
     names: list[Any] = _numbers(columns) if form.numbered_columns else list(columns)
     if form.library == "pandas":
         import pandas as pd
 
-        index = None if ids is None or form.id_column is not None else pd.Index(ids, name=form.index_name)
+        index: Any = None if ids is None or form.id_column is not None else pd.Index(ids)
+        if index is not None:
+            index = index.set_names(form.index_name)
         frame = pd.DataFrame(values, index=index, columns=pd.Index(names))
         if ids is not None and form.id_column is not None:
             frame.insert(0, form.id_column, ids)
@@ -278,18 +288,20 @@ def _split_with_narwhals(frame: Any, name: str) -> FrameParts:
     read = read.collect() if isinstance(read, nw.LazyFrame) else read
     columns = list(read.columns)
     place = _find_ids(columns, lambda number: read[columns[number]].to_numpy())
-    rows, id_column = None, None
+    rows, id_column, own = None, None, None
     if place is not None:
         id_column = columns.pop(place)
-        rows = AxisNames.of(read[id_column].to_list())
+        own = read[id_column].to_list()
+        rows = AxisNames.of(own)
     values = [_column_values(read[column], read[column].is_null()) for column in columns]
-    form = FrameForm(read.implementation.value, id_column, None, rows is not None and rows.are_numbers)
+    numbered = rows is not None and rows.are_numbers
+    form = FrameForm(read.implementation.value, id_column, numbered_rows=numbered, own_rows=_own_rows(own, rows))
     matrix = np.column_stack(values) if values else np.empty((len(read), 0))
-    return FrameParts(matrix, rows, _column_names(columns), form)
+    return FrameParts(matrix, rows, AxisNames.of(columns), form)
 
 
 def _find_ids(columns: Sequence[Any], column_at: Callable[[int], npt.NDArray[Any]]) -> int | None:
-    """Find the column of ids: text or whole numbers that are called so, or different texts that come first."""
+    """Find the column of ids: text, dates or whole numbers that are called so, or different texts that come first."""
     names = [str(column) for column in columns]
     if len(names) < 2:
         return None
@@ -299,14 +311,17 @@ def _find_ids(columns: Sequence[Any], column_at: Callable[[int], npt.NDArray[Any
     if values.dtype.kind in "iu":  # 0 and 1 are a label, whatever it is called
         return place if is_called_so and len(np.unique(values)) == len(values) and values.max() > 1 else None
     texts = values.tolist()
-    is_text = bool(texts) and all(isinstance(value, str) for value in texts)
+    is_text = bool(texts) and (values.dtype.kind == "M" or all(isinstance(text, str | date) for text in texts))
     return place if is_text and (is_called_so or len(set(texts)) == len(texts)) else None
 
 
-def _column_names(columns: Sequence[Any]) -> AxisNames:
-    """Take column names: whole numbers as such, anything else as text."""
-    numbers = all(isinstance(column, int | np.integer) and not isinstance(column, bool) for column in columns)
-    return AxisNames.of(columns if numbers else [str(column) for column in columns])
+def _own_rows(own: Sequence[Any] | None, rows: AxisNames | None) -> dict[str, Hashable] | None:
+    """Remember names that are not all text or all integers, so that they come out as they went in."""
+    if own is None or rows is None or {type(name) for name in own} <= {str}:
+        return None
+    if rows.are_numbers and not any(isinstance(name, float | np.floating) for name in own):
+        return None
+    return {str(name): value for name, value in zip(rows.names, own, strict=True) if not isinstance(value, str)}
 
 
 def _pandas_values(frame: Any) -> npt.NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from stacking._checks import first_duplicate, first_names
 from stacking.named_arrays.axis_names import AxisNames, find_first, match_axis
 from stacking.named_arrays.frames import FrameForm
+from stacking.named_arrays.name_changes import find_difference
 from stacking.named_arrays.reading import NamedArray, holds_named, read_array
 
 
@@ -100,7 +101,7 @@ def place_scores(scores: NamedScores, names: Mapping[str, npt.ArrayLike | None])
         given, own = names[name], found[name]
         if given is None or own is None:
             continue
-        wanted = AxisNames.of(np.asarray(given).tolist())
+        wanted = AxisNames.of(_list(given))
         unknown = [str(key) for key in own.names if key not in set(wanted.names)]
         if name == "labels" and not unknown:
             values = _spread(values, own, wanted, "y_scores")
@@ -108,6 +109,11 @@ def place_scores(scores: NamedScores, names: Mapping[str, npt.ArrayLike | None])
             places = match_axis(own, wanted, who="y_scores", what=what, of=name)
             values = values if places is None else np.take(values, places, axis=axis)
     return replace(scores, values=values)
+
+
+def _list(names: Any) -> list[Any]:
+    """List names as they are: numpy would make numbers of dates."""
+    return names.tolist() if isinstance(names, np.ndarray) else list(names)
 
 
 def _stack(members: Mapping[str, NamedArray], name: str) -> NamedScores:
@@ -151,7 +157,7 @@ def _label_union(found: Mapping[str, AxisNames | None]) -> AxisNames | None:
     names = find_first(found)[1]
     if names is None or names.is_made_up:
         return names
-    union: dict[Hashable, None] = {}
+    union: dict[str | None, None] = {}
     for model, axis in found.items():
         if axis is None or (axis.is_made_up and set(axis.names) != set(names.names)):
             continue
@@ -160,9 +166,10 @@ def _label_union(found: Mapping[str, AxisNames | None]) -> AxisNames | None:
         odd = [str(key) for key in axis.names if key not in names.names]
         odd += [str(key) for key in names.names if key not in axis.names]
         if odd:
+            difference = find_difference(odd[0], odd[1:])
             warnings.warn(
                 f"models name different labels, such as {first_names(odd)} of {model}: all are kept, and a model does "
-                "not cover those that it lacks; rename one if it is a misspelling.",
+                f"not cover those that it lacks; {difference or 'rename one if it is a misspelling'}.",
                 stacklevel=2,
             )
         union |= dict.fromkeys(axis.names)

@@ -1,7 +1,6 @@
 """Bring predictions and truth of different files together by id and label name, never by position."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,20 +8,10 @@ import numpy as np
 from optimizers.registry import did_you_mean
 from stacking._checks import check_model_scores, check_names, first_duplicate, first_names
 from stacking._typing import BoolArray, IntArray, StringArray
-from stacking.named_arrays import AxisNames
+from stacking.named_arrays import AxisNames, find_difference
 from stacking.predictions.prediction_set import PredictionMetadata, PredictionSet
 from stacking.predictions.selection import take
 from stacking.predictions.sources import ALL, ScoreSource, StackedSource, ViewSource, rows_per_block
-
-_CHANGES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
-    ("zeros in front", "write ids as text everywhere", lambda name: name.lstrip("0") or "0"),
-    ("spaces around them", "write ids without spaces everywhere", str.strip),
-    ("a fraction of zero", "write ids as text everywhere", lambda name: name.removesuffix(".0")),
-    ("an apostrophe", "write predictions without --guard", lambda name: name.removeprefix("'")),
-    ("folder or suffix", "write ids alike everywhere", lambda name: re.sub(r"^.*/|\.[A-Za-z]{3,4}$", "", name)),
-    ("capital letters", "write ids alike everywhere", str.casefold),
-)
-"""What programs do to names, what to do about it, and what is left of a name without it."""
 
 _OF_SAMPLES = ("y_true", "y_known", "sample_weight", "groups", "folds")
 
@@ -193,30 +182,6 @@ def check_source(predictions: PredictionSet) -> BoolArray:
             for model, block in enumerate(scores):
                 _check_rows(predictions, model, rows, block, covers[model])
     return covers
-
-
-def find_difference(missing: str, found: Iterable[str]) -> str:
-    """
-    Say so where a name is there but for what programs add to names or take away: zeros, spaces, suffixes.
-
-    Parameters
-    ----------
-    missing : str
-        The name that is not there.
-    found : iterable of str
-        The names that are.
-
-    Returns
-    -------
-    str
-        A part of a sentence; empty where no name is like it.
-    """
-    for what, remedy, bare in _CHANGES:
-        wanted = bare(missing)
-        other = next((name for name in found if bare(name) == wanted), None)
-        if other is not None:
-            return f"{missing!r} and {other!r} differ by {what}: {remedy}"
-    return ""
 
 
 def _blocks(predictions: PredictionSet) -> Any:

@@ -4,8 +4,6 @@ Outside this class nobody indexes a three-dimensional array: rows, labels, model
 code runs on an array in memory and on a store that does not fit it.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -32,10 +30,12 @@ from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, DoubleArray, LabelArray, StringArray
 from stacking.folds import sample_rows
 from stacking.named_arrays import FrameForm, find_own_names, place_scores, read_scores
+from stacking.predictions.fingerprint import hash_predictions
+from stacking.predictions.label_rows import LabelRows
 from stacking.predictions.named_axes import NamedAxes
 from stacking.predictions.score_reader import ScoreReader
 from stacking.predictions.selection import Selection, select_positions, take
-from stacking.predictions.sources import ArraySource, ScoreSource, ViewSource, hash_scores
+from stacking.predictions.sources import ArraySource, ScoreSource, ViewSource
 from stacking.truth import Truth, number_groups, relative_weights
 
 
@@ -106,6 +106,8 @@ class PredictionSet(NamedAxes, ScoreReader):
         As given.
     extras : dict
         As given.
+    label_rows : LabelRows or None
+        Truth of further rows that have no scores, see `with_label_rows`; never saved with the scores.
     form : FrameForm or None
         How the data frames that it was made of held their names, so that answers can hold them alike.
 
@@ -154,9 +156,9 @@ class PredictionSet(NamedAxes, ScoreReader):
             scores = place_scores(read_scores(y_scores), {"ids": ids, "models": models, "labels": labels})
             self._source = ArraySource(check_y_scores(scores.values))
             self.form = scores.form
-            ids = find_own_names(scores.rows) if ids is None else ids
-            models = find_own_names(scores.models) if models is None else models
-            labels = find_own_names(scores.labels) if labels is None else labels
+            ids = find_own_names(scores.rows, "ids") if ids is None else ids
+            models = find_own_names(scores.models, "models") if models is None else models
+            labels = find_own_names(scores.labels, "labels") if labels is None else labels
         n_models, n_samples, n_labels = self._source.shape
         self.ids: StringArray = check_or_make_names(ids, n_samples, "sample", "ids")
         self.models: tuple[str, ...] = tuple(check_or_make_names(models, n_models, "model", "models").tolist())
@@ -189,6 +191,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         if train_frequency is not None:
             self.train_frequency = check_frequency(train_frequency, n_labels)
         self.extras: dict[str, Any] = dict(extras or {})
+        self.label_rows: LabelRows | None = None
         self.covers: BoolArray = self._checked_coverage(covers)
 
     @property
@@ -214,29 +217,16 @@ class PredictionSet(NamedAxes, ScoreReader):
     @cached_property
     def fingerprint(self) -> str:
         """
-        Hash all names, scores and metadata, for manifests.
+        Hash all names, scores and metadata, for manifests: SHA-256 in hexadecimal.
 
         Equal contents have equal fingerprints whether they are in memory, in a bundle or in a float32 store.
-
-        Returns
-        -------
-        str
-            SHA-256 in hexadecimal. Scores in memory are read for it once; a whole store has recorded their hashes.
         """
-        digest = hashlib.sha256()
         names = {"ids": self.ids.tolist(), "models": self.models, "labels": self.labels, "groups": self.label_groups}
         if self.label_ids is not None:
             names["label_ids"] = self.label_ids
-        digest.update(json.dumps(names).encode())
-        for model in range(self.n_models):
-            digest.update(hash_scores(self._source, model).encode())
-        for name in ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency"):
-            values = getattr(self, name)
-            if values is not None:
-                is_text = values.dtype.kind == "U"
-                content = json.dumps(values.tolist()).encode() if is_text else np.ascontiguousarray(values).tobytes()
-                digest.update(f"{name}{values.shape}{values.dtype.kind}".encode() + content)
-        return digest.hexdigest()
+        hashed = ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency")
+        taught = "" if self.label_rows is None else self.label_rows.fingerprint
+        return hash_predictions(names, self._source, {name: getattr(self, name) for name in hashed}, taught)
 
     @cached_property
     def truth(self) -> Truth:
@@ -401,6 +391,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         if self.label_ids is not None and columns is not None:
             view.label_ids = tuple(self.label_ids[i] for i in columns)
         view.train_frequency = take(self.train_frequency, columns)
+        view.label_rows = None if self.label_rows is None else self.label_rows.labels(columns)
         return view
 
     def in_memory(self) -> "PredictionSet":
@@ -454,6 +445,51 @@ class PredictionSet(NamedAxes, ScoreReader):
         other = self._copy()
         (groups,) = other._align_and_name(groups=groups)
         other.groups = None if groups is None else check_groups(groups, self.n_samples)
+        if self.label_rows is not None:
+            other.label_rows = self.label_rows.without(other.ids, other.groups, other.y_true)
+        return other
+
+    def with_label_rows(
+        self,
+        label_rows: LabelRows | npt.ArrayLike,
+        *,
+        y_known: npt.ArrayLike | None = None,
+        ids: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> "PredictionSet":
+        """
+        Give the set the truth of further rows that no model has scored: they teach what labels go together.
+
+        Parameters
+        ----------
+        label_rows : LabelRows or array-like of shape (n_rows, n_labels)
+            The truth, 0 or 1, labels in the set's order. Rows that are scored, or of a group of a scored row, are left
+            out with a warning; without `ids` that is up to the caller.
+        y_known : array-like of bool, shape (n_rows, n_labels), optional
+            False where a label was not annotated.
+        ids : array-like of str, shape (n_rows,), optional
+            Names of the rows.
+        groups : array-like of shape (n_rows,), optional
+            Groups of the rows.
+
+        Returns
+        -------
+        PredictionSet
+            The same scores with these rows, instead of those that it had.
+
+        Raises
+        ------
+        ValueError
+            If a shape or value is wrong, or they are the scored rows.
+        """
+        if not isinstance(label_rows, LabelRows):
+            label_rows = LabelRows.check(label_rows, n_labels=self.n_labels, y_known=y_known, ids=ids, groups=groups)
+        elif label_rows.y_true.shape[1] != self.n_labels:
+            raise ValueError(
+                f"label_rows must hold the {self.n_labels} labels of the predictions: got {label_rows.y_true.shape[1]}."
+            )
+        other = self._copy()
+        other.label_rows = label_rows.without(self.ids, self.groups, self.y_true)
         return other
 
     facts = Renamed("metadata")

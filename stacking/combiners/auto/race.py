@@ -156,6 +156,7 @@ class AutoCombiner(Combiner):
 
     fits_from: ClassVar[Literal["counts", "rows"]] = "rows"
     choice_sees_all_rows: ClassVar[bool] = True
+    learns_from_label_rows: ClassVar[bool] = True
 
     chosen_: list[Combiner]
     shares_: list[float]

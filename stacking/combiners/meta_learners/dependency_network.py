@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray
+from stacking.combiners.meta_learners.training_rows import TruthRows
 from stacking.process.deadline import check_deadline
 
 STRENGTHS = (10.0, 3.0, 1.0)
@@ -162,7 +163,7 @@ class _CompiledLoss:
 
 
 def choose_strength(
-    y_true: DoubleArray, weight: DoubleArray | None, held: BoolArray
+    y_true: DoubleArray, weight: DoubleArray | None, held: BoolArray, label_rows: TruthRows | None = None
 ) -> tuple[float, DependencyNetwork]:
     """Take the penalty under which held-out rows are most likely, label by label given the others' truths.
 
@@ -174,6 +175,8 @@ def choose_strength(
         Cell weights.
     held : ndarray of bool, shape (n_samples,)
         Rows to judge by; the others teach.
+    label_rows : TruthRows, optional
+        Further rows that teach.
 
     Returns
     -------
@@ -184,9 +187,9 @@ def choose_strength(
     """
     chosen: tuple[float, DependencyNetwork] | None = None
     network, least = None, np.inf
+    teaching = TruthRows(y_true, weight).of(~held).before(label_rows)
     for strength in STRENGTHS:
-        fitting = None if weight is None else weight[~held]
-        network = fit_dependency_network(y_true[~held], fitting, strength, start=network)
+        network = fit_dependency_network(teaching.y_true, teaching.weight, strength, start=network)
         log_odds, truth = network.log_odds(y_true[held]), y_true[held]
         losses = np.logaddexp(0.0, log_odds) - truth * log_odds
         loss = float((losses if weight is None else losses * weight[held]).sum())

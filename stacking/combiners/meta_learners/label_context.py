@@ -34,9 +34,9 @@ from stacking.combiners.meta_learners.dependency_network import (
 from stacking.combiners.meta_learners.held_out_stages import FittedPass, Folded, fit_pass
 from stacking.combiners.meta_learners.joint_stage import JointContext, fit_joint_stage
 from stacking.combiners.meta_learners.label_posterior import LabelPosterior, fit_label_posterior
-from stacking.combiners.meta_learners.logit_stacker import cell_log_loss
+from stacking.combiners.meta_learners.logit_stacker import cell_log_loss, row_log_loss
 from stacking.combiners.meta_learners.ridge_context import RidgeContext
-from stacking.combiners.meta_learners.training_rows import TrainingRows
+from stacking.combiners.meta_learners.training_rows import TrainingRows, TruthRows
 from stacking.combiners.registry import register_method
 from stacking.links import sigmoid
 from stacking.process.progress import steps
@@ -62,7 +62,8 @@ class LabelContextStacker(RidgeContext):
     The strongest stacker here where labels depend on each other or members confuse labels in the same way; where they
     do not, each label's regression strength goes up and it falls back to its own logits. Wants several times as many
     rows as labels. The posterior is tried from `LEAST_CELLS` cells up and costs some .5 ms a row of 228 labels; the
-    second pass stays only where the held-out log loss falls.
+    second pass stays only where the held-out log loss falls, and so does what label rows (annotated rows without
+    scores, `PredictionSet.with_label_rows`) taught the dependency network.
 
     Parameters
     ----------
@@ -100,6 +101,8 @@ class LabelContextStacker(RidgeContext):
         Labels with one class in the fitting rows: they get the smoothed frequency.
     n_rows_fitted_ : int
         Rows used.
+    n_label_rows_ : int
+        Rows without scores that taught the dependency network; 0 where they did not help.
     fallback_report_ : dict
         Shares of labels and of positives that got their frequency, in [0, 1].
 
@@ -121,6 +124,9 @@ class LabelContextStacker(RidgeContext):
     """
 
     method: ClassVar[str] = "label-context"
+    learns_from_label_rows: ClassVar[bool] = True
+
+    n_label_rows_: int = 0  # folders of earlier versions do not say
 
     first_coefficients_: DoubleArray
     to_truth_: DoubleArray
@@ -142,14 +148,18 @@ class LabelContextStacker(RidgeContext):
             first = fit_pass(rows, [context], penalty)
             self.first_coefficients_ = first.coefficients
             begin("other labels")
-            neighbors = _Neighbors.fit(pooled, first, rows)
+            neighbors, known_pass = self._ask_label_rows(
+                _Neighbors.fit(pooled, first, rows), pooled, first, rows, penalty
+            )
             posterior = _try_posterior(rows, pooled, neighbors, first)
             always: list[npt.NDArray[Any]] = [context]
             if posterior is not None:
                 always.append(posterior.held_out(LabelPosterior.log_odds, rows.logits, pooled, aligned=False))
             begin("first pass")
             surprise = (len(always),)  # what `_Neighbors.features` gives first: no answer, so of either sign
-            kept = [fit_pass(rows, [*always, *neighbors.features(pooled, first)], penalty, free=surprise)]
+            if known_pass is None or posterior is not None:
+                known_pass = fit_pass(rows, [*always, *neighbors.features(pooled, first)], penalty, free=surprise)
+            kept = [known_pass]
             if rows.fold_masks:
                 begin("second pass")
                 # The pass before is one feature among few: drawing to what labels have in common helps no more.
@@ -160,6 +170,39 @@ class LabelContextStacker(RidgeContext):
                 kept = [*kept, again] if again.loss < kept[0].loss else kept
         self._remember_stages(neighbors, kept, None if posterior is None else posterior.whole)
         return kept[-1].held_out
+
+    def _ask_label_rows(
+        self,
+        neighbors: _Neighbors,
+        pooled: DoubleArray,
+        first: FittedPass,
+        rows: TrainingRows,
+        penalty: LogisticPenalty,
+    ) -> tuple[_Neighbors, FittedPass | None]:
+        """Let label rows teach the dependency network where the held-out log loss of the first pass falls by it.
+
+        By more than its standard error: rows of another world leave the loss as it is, up to chance, since the pass
+        then gives the network no weight.
+        """
+        self.n_label_rows_ = 0
+        if rows.label_rows is None or neighbors.network is None:
+            return neighbors, None
+        taught = replace(neighbors, network=_fit_network(rows, rows.label_rows))
+        alone, better = (
+            fit_pass(rows, [*first.added, *one.features(pooled, first)], penalty, free=(len(first.added),))
+            for one in (neighbors, taught)
+        )
+        n_rows = len(rows.label_rows.y_true)
+        per_row = (row_log_loss(rows, one.held_out) for one in (better, alone))
+        changes = np.subtract(*per_row)
+        change = changes.sum() / alone.loss
+        said = f"{n_rows:,} label rows without scores: held-out log loss {change:+.2%} with them"
+        if changes.sum() >= -np.sqrt(len(changes)) * changes.std():
+            self.notes_ = [*self.notes_, f"label-context left out {said}"]
+            return neighbors, alone
+        self.n_label_rows_ = n_rows
+        self.notes_ = [*self.notes_, f"label-context learned from {said}"]
+        return taught, better
 
     def _remember_stages(self, neighbors: _Neighbors, kept: list[FittedPass], posterior: LabelPosterior | None) -> None:
         """Keep what prediction needs, as plain arrays; empty ones for what is left out."""
@@ -236,17 +279,9 @@ class _Neighbors:
     def fit(cls, pooled: DoubleArray, first: FittedPass, rows: TrainingRows) -> _Neighbors:
         """Fit the joint regression and, where there are folds and other labels, the dependency network."""
         joint = fit_joint_stage(pooled, sigmoid(first.aligned), rows)
-        masks = rows.fold_masks
-        if not masks or pooled.shape[1] == 1:
+        if not rows.fold_masks or pooled.shape[1] == 1:
             return cls(joint, None)
-        strength, first_part = choose_strength(rows.y_true, rows.weight, masks[0])
-        whole, *parts = (
-            fit_dependency_network(
-                rows.y_true[fitting], None if rows.weight is None else rows.weight[fitting], strength
-            )
-            for fitting in (np.ones(len(pooled), dtype=bool), *(~held for held in masks[1:]))
-        )
-        return cls(joint, Folded(whole, (first_part, *parts), tuple(masks)))
+        return cls(joint, _fit_network(rows, None))
 
     def features(self, pooled: DoubleArray, believed: FittedPass) -> list[npt.NDArray[Any]]:
         """Ask about each row what was fitted without it, at held-out beliefs."""
@@ -255,6 +290,18 @@ class _Neighbors:
         if self.network is not None:
             found.append(self.network.held_out(DependencyNetwork.log_odds, chances))
         return found
+
+
+def _fit_network(rows: TrainingRows, label_rows: TruthRows | None) -> Folded[DependencyNetwork]:
+    """Fit the dependency network on all rows and without each fold, each time with the label rows as well."""
+    masks = rows.fold_masks
+    strength, first_part = choose_strength(rows.y_true, rows.weight, masks[0], label_rows)
+    everything = np.ones(len(rows.y_true), dtype=bool)
+    # What the label rows alone teach is where each fold may begin: it has seen none of the rows.
+    start = None if label_rows is None else fit_dependency_network(label_rows.y_true, label_rows.weight, strength)
+    teaching = (rows.truth.of(fitting).before(label_rows) for fitting in (everything, *(~held for held in masks[1:])))
+    whole, *parts = (fit_dependency_network(one.y_true, one.weight, strength, start=start) for one in teaching)
+    return Folded(whole, (first_part, *parts), tuple(masks))
 
 
 def _limited(logits: DoubleArray) -> DoubleArray:

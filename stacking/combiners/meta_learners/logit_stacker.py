@@ -353,5 +353,28 @@ def cell_log_loss(rows: TrainingRows, logits: DoubleArray) -> DoubleArray:
     ndarray of float64, shape (n_labels,)
         Sums of −log likelihood in nats.
     """
+    return _losses(rows, logits).sum(axis=0)
+
+
+def row_log_loss(rows: TrainingRows, logits: DoubleArray) -> DoubleArray:
+    """Sum the log loss of each row over the labels.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        Truth and weights.
+    logits : ndarray of float64, shape (n_samples, n_labels)
+        Predicted logits.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+        Sums of −log likelihood in nats.
+    """
+    return _losses(rows, logits).sum(axis=1)
+
+
+def _losses(rows: TrainingRows, logits: DoubleArray) -> DoubleArray:
+    """Return the log loss of each cell, weighted."""
     losses = np.logaddexp(0.0, logits) - rows.y_true * logits
-    return losses.sum(axis=0) if rows.weight is None else (losses * rows.weight).sum(axis=0)
+    return losses if rows.weight is None else losses * rows.weight

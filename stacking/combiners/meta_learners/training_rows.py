@@ -17,6 +17,58 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class TruthRows:
+    """Truth that teaches what labels say about each other.
+
+    Attributes
+    ----------
+    y_true : ndarray of float, shape (n_rows, n_labels)
+        The truth; cells that are not annotated hold the label's frequency and weigh 0.
+    weight : ndarray of float64, shape (n_rows, n_labels), or None
+        Weight of each cell, None if all are 1.
+    """
+
+    y_true: DoubleArray
+    weight: DoubleArray | None = None
+
+    def of(self, chosen: BoolArray) -> TruthRows:
+        """Take some of the rows.
+
+        Parameters
+        ----------
+        chosen : ndarray of bool, shape (n_rows,)
+            Which.
+
+        Returns
+        -------
+        TruthRows
+            Copies.
+        """
+        return TruthRows(self.y_true[chosen], None if self.weight is None else self.weight[chosen])
+
+    def before(self, more: TruthRows | None) -> TruthRows:
+        """Put further rows after these.
+
+        Parameters
+        ----------
+        more : TruthRows or None
+            With the same labels.
+
+        Returns
+        -------
+        TruthRows
+            Both; itself for None.
+        """
+        if more is None:
+            return self
+        weight = None
+        if self.weight is not None or more.weight is not None:
+            parts = [np.ones(one.y_true.shape) if one.weight is None else one.weight for one in (self, more)]
+            weight = np.concatenate(parts)
+        return TruthRows(np.concatenate([self.y_true, more.y_true]), weight)
+
+
+@dataclass(frozen=True)
 class TrainingRows:
     """Rows a meta-learner fits on.
 
@@ -32,6 +84,8 @@ class TrainingRows:
         Which members' logits a label may use.
     folds : ndarray of int, shape (n_samples,)
         Inner folds, all 0 if there is nothing to split.
+    label_rows : TruthRows or None
+        Truth of further rows without logits.
     """
 
     logits: FloatArray
@@ -39,6 +93,12 @@ class TrainingRows:
     weight: DoubleArray | None
     usable: BoolArray
     folds: IndexArray
+    label_rows: TruthRows | None = None
+
+    @property
+    def truth(self) -> TruthRows:
+        """Return the truth of these rows with its weights."""
+        return TruthRows(self.y_true, self.weight)
 
     @property
     def fold_masks(self) -> list[BoolArray]:
@@ -60,7 +120,8 @@ class TrainingRows:
             Copies.
         """
         weight = None if self.weight is None else self.weight[chosen]
-        return TrainingRows(self.logits[:, chosen], self.y_true[chosen], weight, self.usable, self.folds[chosen])
+        parts = (self.logits[:, chosen], self.y_true[chosen], weight, self.usable, self.folds[chosen])
+        return TrainingRows(*parts, self.label_rows)
 
     @property
     def positives(self) -> DoubleArray:
@@ -104,11 +165,23 @@ def prepare_rows(
         scaled = truth.sample_weight / truth.mean_weight
         weight = np.broadcast_to(scaled[:, None], y_true.shape) * (1.0 if weight is None else weight)
     if truth.y_known is not None and weight is not None:
-        frequency = (y_true * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
-        y_true = np.where(truth.y_known, y_true, frequency)
+        y_true = _fill_unknown(y_true, truth.y_known, weight)
     covers = np.asarray(sample.covers, dtype=bool)
     logits = np.nan_to_num(logit(sample.to_array()), copy=False)
-    return TrainingRows(logits, y_true, weight, covers.T.copy(), deal_folds(truth, n_folds, random_state=rng))
+    folds = deal_folds(truth, n_folds, random_state=rng)
+    more = None
+    if sample.label_rows is not None and len(sample.label_rows):
+        drawn = sample.label_rows.sample(max_rows, rng)
+        known, more = drawn.y_known, TruthRows(drawn.y_true.astype(np.float64))
+        if known is not None:
+            more = TruthRows(_fill_unknown(more.y_true, known, known.astype(np.float64)), known.astype(np.float64))
+    return TrainingRows(logits, y_true, weight, covers.T.copy(), folds, more)
+
+
+def _fill_unknown(y_true: DoubleArray, known: BoolArray, weight: DoubleArray) -> DoubleArray:
+    """Let cells that are not annotated hold their label's frequency."""
+    frequency = (y_true * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
+    return np.where(known, y_true, frequency)
 
 
 def fill_gaps(scores: FloatArray, covers: BoolArray, centers: DoubleArray, expected: BoolArray) -> FloatArray:

@@ -236,7 +236,7 @@ def _from_memory(
 def _as_probabilities(scores: NamedScores, from_logits: bool | Collection[str]) -> NamedScores:
     """Pass logits through the sigmoid, give one matrix the form of one model."""
     values = scores.values[None] if scores.values.ndim == 2 else scores.values
-    models = find_own_names(scores.models) or [f"model{place}" for place in range(len(values))]
+    models = find_own_names(scores.models, "models") or [f"model{place}" for place in range(len(values))]
     logits = names_of_logits(from_logits, models)
     if logits and values.ndim == 3:
         values = values.astype(np.result_type(values.dtype, np.float32))

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from optimizers.registry import did_you_mean
 from stacking._checks import first_names
 from stacking._typing import StringArray
+from stacking.files.output_rules import url_of
+from stacking.files.remote import local_copy, put_when_done
 from stacking.links import sigmoid_in_place
-from stacking.named_arrays import is_frame
+from stacking.named_arrays import find_difference, is_frame
 from stacking.predictions.alignment import align_predictions, check_source, match_names
 from stacking.predictions.forms.bundle import bundle_of, load_bundle, save_bundle
 from stacking.predictions.forms.hdf5 import SUFFIXES as HDF5_SUFFIXES
@@ -22,6 +24,7 @@ from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
 from stacking.predictions.forms.name_lists import existing_file, read_ids, read_label_list
 from stacking.predictions.forms.store import load_store, write_store
+from stacking.predictions.forms.store_index import STORE
 from stacking.predictions.forms.tables import Table, is_table, read_frame, read_numbers
 from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
@@ -55,7 +58,8 @@ def load_predictions(
     Parameters
     ----------
     path : path-like, optional
-        A bundle (``.npz``) or a store (folder). Either this or `models`.
+        A bundle (``.npz``) or a store (folder). Either this or `models`. Every path may be a URL that fsspec knows,
+        such as ``s3://bucket/scores``: it is copied to this machine first.
     truth : path-like, data frame or array-like, optional
         A matrix (``.npy``, ``.npz``, a table with one column per label, an array), a table ``id,labels`` with the
         labels of a sample in one cell (joined by ``|``, commas, semicolons, label ids by spaces, or a list), or a table
@@ -135,7 +139,8 @@ def save_predictions(
     predictions : PredictionSet
         The predictions.
     path : path-like
-        With the suffix ``.npz`` a bundle; otherwise the folder of a store.
+        With the suffix ``.npz`` a bundle; otherwise the folder of a store. Either may be a URL that fsspec knows, such
+        as ``s3://bucket/scores``.
     dtype : {"float32", "float16"}, default="float32"
         Type of the scores on disk; float16 rounds to about three digits.
     overwrite : bool, default=False
@@ -144,7 +149,7 @@ def save_predictions(
     Returns
     -------
     Path
-        Where they are.
+        Where they are; what `pathlib` makes of a URL names it still.
 
     Raises
     ------
@@ -162,9 +167,13 @@ def save_predictions(
     >>> load_predictions(path).labels
     ('dress', 'red')
     """
-    if Path(path).suffix.lower() == ".npz":
-        return save_bundle(predictions, path, dtype=dtype, overwrite=overwrite)
-    return write_store(predictions, path, dtype=dtype, overwrite=overwrite)
+    is_bundle = Path(path).suffix.lower() == ".npz"
+    if url_of(path) is not None:
+        with put_when_done(path, None if is_bundle else STORE, overwrite=overwrite) as here:
+            save_predictions(predictions, here, dtype=dtype, overwrite=overwrite)
+        return Path(path)
+    write = save_bundle if is_bundle else write_store
+    return write(predictions, path, dtype=dtype, overwrite=overwrite)
 
 
 def attach_truth(predictions: PredictionSet, truth: Truth) -> PredictionSet:
@@ -266,16 +275,20 @@ def split_member(member: Any) -> tuple[str | None, Any]:
     name : str or None
         None where the file gives it, as bundles and stores do.
     where : path-like or data frame
-        Where the scores are.
+        Where the scores are; what is in an object store has been copied to this machine.
 
     Raises
     ------
+    FileNotFoundError
+        If there is nothing in the object store.
     ValueError
         If a data frame comes without a name.
     """
     name, where = member if isinstance(member, tuple) else (None, member)
     if is_frame(where) and name is None:
         raise ValueError("models must name every data frame: give it as a pair (name, data frame).")
+    if isinstance(where, str | os.PathLike) and url_of(where) is not None:
+        where = local_copy(where, STORE, "predictions")
     path = None if is_frame(where) else Path(where)
     has_own_names = path is None or path.is_dir() or path.suffix.lower() in (".npz", *HDF5_SUFFIXES)
     return (name if name is not None or path is None or has_own_names else _stem(path)), where
@@ -469,9 +482,10 @@ def _warn_of_union(sets: Sequence[PredictionSet]) -> None:
     for part in sets[1:]:
         odd = sorted(first.symmetric_difference(part.labels))
         if odd:
+            difference = find_difference(odd[0], odd[1:])
             warnings.warn(
                 f"models name different labels, such as {first_names(odd)} of {part.models[0]!r}: all are kept; "
-                "give the label list as labels= if one is a misspelling.",
+                f"{difference or 'give the label list as labels= if one is a misspelling'}.",
                 stacklevel=3,
             )
             return

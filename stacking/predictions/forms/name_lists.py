@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from stacking._checks import check_names, first_names
 from stacking._typing import StringArray
+from stacking.files.remote import local_copy
 from stacking.files.untrusted import load_strictly, read_npy
 from stacking.named_arrays import ID_NAMES, find_id_column
 from stacking.predictions.forms.label_cells import LabelList
@@ -141,21 +142,21 @@ def existing_file(source: str | os.PathLike[str], what: str) -> Path:
     Parameters
     ----------
     source : path-like
-        The file.
+        The file; a URL is copied to this machine, see `stacking.files.remote`.
     what : str
         What it holds, for the error.
 
     Returns
     -------
     Path
-        The same.
+        The same, or the copy.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     """
-    path = Path(source)
+    path = local_copy(source, what=what)
     if not path.is_file():
         raise FileNotFoundError(f"{what} must be an existing file: {path} does not exist.")
     return path

@@ -16,6 +16,8 @@ from stacking._checks import check_model_scores
 from stacking._typing import BoolArray
 from stacking.files.atomic_files import atomic_write_npy, atomic_writer, check_writable, preallocate
 from stacking.files.output_folder import OutputFolder, hash_request
+from stacking.files.output_rules import check_not_url, url_of
+from stacking.files.remote import put_when_done
 from stacking.predictions.alignment import align_predictions
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import hash_matrix, load_store, next_number, write_at, write_store
@@ -43,7 +45,7 @@ def pack_predictions(
     predictions : PredictionSet
         The predictions; see `load_predictions`.
     folder : path-like
-        The store.
+        The store; may be a URL that fsspec knows, such as ``s3://bucket/scores``.
     dtype : {"float32", "float16"}, default="float32"
         Type of the scores on disk.
     by_label : bool, default=False
@@ -64,6 +66,10 @@ def pack_predictions(
     OSError
         If another run works in the folder, it cannot be written, or the disk has too little space.
     """
+    if url_of(folder) is not None:
+        with put_when_done(folder, STORE, overwrite=overwrite) as here:
+            pack_predictions(predictions, here, dtype=dtype, by_label=by_label, overwrite=overwrite)
+        return Path(folder)
     goes_on = by_label and _is_unfinished(Path(folder)) and holds_predictions(folder, predictions, dtype=dtype)
     with OutputFolder(folder, STORE, overwrite=overwrite or goes_on) as output:
         if not goes_on:
@@ -213,6 +219,7 @@ def change_store(folder: PathLike, *, added: PredictionSet | None = None, droppe
         If a model to add is there already, one to drop is not, none would stay, or samples or labels do not match.
     """
     place = Path(folder)
+    check_not_url(place, "folder")
     read_index(place, verify=False)
     with _claim(place) as output:
         index = read_index(place)
@@ -305,6 +312,7 @@ def add_by_label_copy(folder: PathLike) -> Path:
         If another run works in the folder, it cannot be written, or the disk has too little space.
     """
     place = Path(folder)
+    check_not_url(place, "folder")
     read_index(place, verify=False)
     with _claim(place) as output:
         _add_by_label(output)

@@ -20,6 +20,7 @@ from stacking._typing import BoolArray, IntArray
 from stacking.files.atomic_files import atomic_write_npy, check_writable, create_file, preallocate
 from stacking.files.ending import ending_with, run_all
 from stacking.files.output_folder import OutputFolder
+from stacking.files.remote import local_copy
 from stacking.files.untrusted import damage_of, read_npy
 from stacking.predictions.checked_source import CheckedSource
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile, header_bytes
@@ -344,7 +345,7 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
     Parameters
     ----------
     folder : path-like
-        The store.
+        The store; a URL is copied to this machine, see `stacking.files.remote`.
     verify : bool, optional
         True hashes every file, False compares sizes only; by default small stores (below 256 MiB) are hashed.
 
@@ -360,7 +361,7 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
     ValueError
         If it is damaged or newer than this version.
     """
-    place = Path(folder)
+    place = local_copy(folder, STORE, "store")
     index = read_index(place, verify=verify)
     with damage_of(f"{place}", "write the store again"):
         source = open_scores(place, index)

@@ -24,8 +24,9 @@ HASH_ON_LOAD_BYTES = 256 * 2**20
 A choice, not tuned."""
 ARRAY_METADATA = ("y_true", "y_known", "sample_weight", "groups", "folds", "covers", "train_frequency")
 FOLDERS = ("scores", "by_label", "extras")
+# in an object store names hold the beginning of the file's SHA-256, see stacking.files.remote
 _FILE_NAME = re.compile(
-    rf"(?:ids|{'|'.join(ARRAY_METADATA)})(?:[0-9]{{4}})?\.npy|(?:{'|'.join(FOLDERS)})/[0-9]{{4,}}\.npy"
+    rf"(?:(?:ids|{'|'.join(ARRAY_METADATA)})(?:[0-9]{{4}})?|(?:{'|'.join(FOLDERS)})/[0-9]{{4,}})(?:-[0-9a-f]{{16}})?\.npy"
 )
 
 

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ import numpy as np
 
 from stacking._checks import check_names, first_duplicate
 from stacking._typing import FloatArray, StringArray
-from stacking.named_arrays.frames import ID_NAMES, split_frame
+from stacking.named_arrays import ID_NAMES, AxisNames
+from stacking.named_arrays.frames import split_frame
 from stacking.predictions.forms.text_form import find_cell_separator, find_text_form, opener
 
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
@@ -30,6 +32,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", *COLUMNAR_SUFFIXES)
 ROW_NUMBERS = ("", "index", "Unnamed: 0")
 """How pandas names the column in which it writes row numbers."""
 _FRACTION = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
+_SCORE = re.compile(r"0?\.\d+|[01]\.0*|\d(\.\d+)?[eE]-\d+")
+"""A number in [0, 1] that is written as programs write fractions."""
 
 
 @dataclass(frozen=True)
@@ -414,7 +418,7 @@ def _cell_text(cell: object) -> str:
     """Write a cell of a Parquet file as text; a list of labels as JSON, so that its labels may hold anything."""
     if isinstance(cell, list | tuple | np.ndarray):
         return json.dumps([str(part) for part in cell], ensure_ascii=False)
-    return "" if _is_null(cell) else str(cell)
+    return "" if _is_null(cell) else str(_name(cell))
 
 
 def _is_null(cell: object) -> bool:
@@ -493,12 +497,24 @@ def _ids(values: list[Any], path: Path, unique: bool = True) -> StringArray:
         raise ValueError(f"{path} must hold at least one row: got only a header.")
     if not unique:
         return np.array([str(value) for value in values])
+    if all(isinstance(value, str) and _SCORE.fullmatch(value.strip()) for value in values):
+        raise ValueError(
+            f"{path} must hold the ids in its first column: got scores there, such as {values[0]!r}; add a column of "
+            "ids, or write the numbers to a .npy file."
+        )
     try:
-        return check_names(np.array(values, dtype=object), name="ids")
+        # an index of dates, or of several levels, is called alike in a file and in memory
+        own = [value if isinstance(value, str | int | float) else _name(value) for value in values]
+        return check_names(np.array(own, dtype=object), name="ids")
     except TypeError as error:
         raise ValueError(f"{path} must hold the ids in its first column: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _name(value: Any) -> Any:
+    """Write a date as text, as `stacking.named_arrays` does; what is missing stays what it is."""
+    return AxisNames.of([value]).names[0] if isinstance(value, date | np.datetime64) else value
 
 
 def _explain(

@@ -243,12 +243,23 @@ def _sample_metadata(texts: Mapping[str, list[str]], path: Path | HeldFrame) -> 
         key = SAMPLE_COLUMNS[name.lower()]
         if key in metadata:
             raise ValueError(f"{path} must have one column of {key}: {name!r} is another; rename one.")
-        values = np.array([cell.strip() for cell in cells])
-        try:
-            metadata[key] = values if key == "groups" else values.astype(np.int64 if key == "folds" else np.float64)
-        except ValueError as error:
-            raise ValueError(f"{path}: column {name!r} must hold numbers: {error}.") from error
+        values = [cell.strip() for cell in cells]
+        metadata[key] = np.array(values) if key == "groups" else _numbers(values, path, name, whole=key == "folds")
     return metadata
+
+
+def _numbers(cells: Sequence[str], path: Path | HeldFrame, column: str, *, whole: bool) -> npt.NDArray[Any]:
+    """Read a column of numbers; the error names the cell."""
+    numbers = []
+    for row, cell in enumerate(cells):
+        try:
+            numbers.append(int(cell) if whole else float(cell))
+        except ValueError as error:
+            kind = "a whole number" if whole else "a number"
+            raise ValueError(
+                f"{path}, row {row}, column {column!r}: the cell must be {kind}: got {cell!r}; correct it."
+            ) from error
+    return np.array(numbers)
 
 
 def _nameless(

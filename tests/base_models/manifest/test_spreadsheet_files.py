@@ -67,8 +67,8 @@ def test_photos_and_the_copy_of_an_ingest(write, tmp_path):
     manifest = load_manifest(config, tmp_path)
     np.testing.assert_array_equal(manifest.y_true, [[1, 1], [1, 0]])
     options = IngestOptions()
-    assert read_photo_ids(truth, options)[0] == ["a", "b"]
-    write_kept(truth, tmp_path / "kept.csv", {"a"}, options)
+    assert read_photo_ids(truth, tmp_path, options)[0] == ["a", "b"]
+    write_kept(truth, tmp_path, tmp_path / "kept.csv", {"a"}, options)
     kept = read_truth(tmp_path / "kept.csv", known=read_label_list(labels))
     assert kept.ids.tolist() == ["a"] and kept.y_true.tolist() == [[1, 1]]
 

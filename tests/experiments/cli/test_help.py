@@ -55,6 +55,7 @@ def test_every_command_of_the_design_is_there():
         "recipes",
         "report",
         "rules",
+        "serve",
         "suspects",
         "train",
     }

@@ -9,8 +9,8 @@ from base_models.manifest import load_manifest
 from base_models.recipe.data import DataConfig
 from experiments.fashionblocks import synthesize
 
-N_TRAIN = 2400
-EPOCHS = 5
+N_TRAIN = 1200
+EPOCHS = 6
 BATCH = 16
 
 

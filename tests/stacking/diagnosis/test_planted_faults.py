@@ -275,3 +275,29 @@ def test_the_quick_look_finds_what_ruins_a_blend_of_many_members(honest, plant):
         members[7] = plant(members[7], y_true, rng)
         red = quick_findings(PredictionSet(members, y_true=y_true))
         assert [(one.member, one.check) for one in red] == [("model7", FAULTS[plant])]
+
+
+def test_cells_that_nobody_annotated_raise_no_alarm():
+    """As negatives they are the hard ones: a member that gives them low scores would seem to have seen them."""
+    rng = np.random.default_rng(0)
+    right = rng.random((400, 5)) < 0.5
+    known = np.ma.masked_array(right.astype(np.uint8), mask=rng.random(right.shape) < 0.85)
+    scores = np.clip(0.1 + 0.7 * right + 0.25 * rng.normal(size=(3, 400, 5)), 0.001, 0.999)
+    annotators = np.where(np.ma.getmaskarray(known), 0.05 + 0.01 * rng.random(right.shape), scores[0])
+    given = {"cnn": scores[0], "vit": scores[1], "resnet": scores[2]}
+    assert check_predictions(given, known).is_clean and not _yellow(check_predictions(given, known))
+    report = check_predictions({**given, "annotators": annotators}, known)
+    assert not [finding for finding in report.findings if finding.check == "seen-rows" and finding.severity == "red"]
+    rare = np.ma.masked_array(right, mask=~right)  # no negative is known
+    assert not _yellow(check_predictions(given, rare)) - {"rare-labels"}
+
+
+def _yellow(report):
+    return {finding.check for finding in report.findings if finding.severity == "yellow"}
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_members_that_say_the_same_of_everything_are_told(value):
+    truth = (np.random.default_rng(0).random((40, 3)) < 0.5).astype(np.uint8)
+    report = check_predictions({name: np.full((40, 3), value) for name in "abc"}, truth)
+    assert {finding.check for finding in report.findings if finding.severity == "red"} == {"constant"}

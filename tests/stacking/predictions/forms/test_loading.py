@@ -446,3 +446,45 @@ def test_characters_that_only_numbers_have(tmp_path, text):
     for read in (lambda: load_predictions(models=[path]), lambda: read_ids(path), lambda: read_label_list(path)):
         with pytest.raises(ValueError, match=r"a\.csv must be UTF-8 text: it holds a NUL character"):
             read()
+
+
+def test_scores_are_no_ids(tmp_path):
+    for suffix, write in ((".csv", pd.DataFrame.to_csv), (".tsv", lambda f, p, **k: f.to_csv(p, sep="\t", **k))):
+        path = tmp_path / f"nameless{suffix}"
+        write(pd.DataFrame({"dress": [0.25, 1e-5, 1.0], "red": [0.5, 0.1, 0.2]}), path, index=False)
+        with pytest.raises(
+            ValueError, match=r"must hold the ids in its first column: got scores there, such as '0\.25'"
+        ):
+            load_predictions(models=[path])
+    path.write_text("version\tred\n0.25\t.5\n2.1\t.25\n")
+    assert load_predictions(models=[path]).ids.tolist() == ["0.25", "2.1"]
+
+
+@pytest.mark.parametrize("by", ["matrix", "lists", "groups"])
+def test_days_are_ids_in_files_and_frames_alike(tmp_path, by):
+    days = pd.date_range("2026-03-01", periods=4)
+    scores = pd.DataFrame(np.linspace(0, 1, 8).reshape(4, 2), index=days, columns=["dress", "red"])
+    truth = pd.DataFrame({"dress": [1, 0, 1, 0], "red": [0, 1, 1, 0]}, index=days)
+    if by == "lists":
+        truth = pd.DataFrame({"labels": ["dress", "red", "dress|red", ""]}, index=days)
+    elif by == "groups":
+        truth["group"] = ["a", "a", "b", "b"]
+    scores.to_csv(tmp_path / "a.csv")
+    scores.to_parquet(tmp_path / "b.parquet")
+    truth.iloc[::-1].to_csv(tmp_path / "t.csv", index_label="id")
+    for given in (truth.iloc[::-1], tmp_path / "t.csv"):
+        found = load_predictions(models=[tmp_path / "a.csv", tmp_path / "b.parquet"], truth=given)
+        assert found.ids.tolist() == [str(day.date()) for day in days]
+        assert found.y_true.tolist() == [[1, 0], [0, 1], [1, 1], [0, 0]]
+
+
+def test_a_column_beside_the_truth_that_holds_no_number_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("id,red\n1,.9\n2,.1\n")
+    for column, cell, kind in (
+        ("fold", "x", "a whole number"),
+        ("fold", "", "a whole number"),
+        ("sample_weight", "?", "a number"),
+    ):
+        (tmp_path / "t.csv").write_text(f"id,red,{column}\n1,1,0\n2,0,{cell}\n")
+        with pytest.raises(ValueError, match=rf"t\.csv, row 1, column '{column}': the cell must be {kind}: got '"):
+            load_predictions(models=[tmp_path / "a.csv"], truth=tmp_path / "t.csv")

@@ -1,0 +1,389 @@
+"""Judge the methods on many draws that chose nothing: ``python -m experiments.benchmarks.judgments --data FOLDER``.
+
+One line of a journal for each draw, so that a run goes on where it was stopped; the summary is of all lines. What is
+generated here needs no data; the rest is left out where FOLDER lacks it: ``imaterialist2018/simulate_predictions.py``
+(simulated CNNs on a contest's label rows), ``fashion44k_members/{fit,test}.npz`` (seven networks' scores of photos),
+``jamendo_moodtheme/predictions.npz`` (39 models' scores of music, artists as groups), ``tabular/*.npz`` (Mulan's sets).
+Each holds ``y_scores``, ``y_true`` and, where there are any, ``groups``, as `labelstack.load` reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.datasets import Split, load_split, prepare_jamendo, prepare_simulation
+from experiments.benchmarks.judgment_summary import write_summary
+from experiments.benchmarks.processes import Plan
+from experiments.benchmarks.references import micro_f1
+from experiments.benchmarks.tabular import DATA_SETS, create_bases, fit_base, scores_of
+from experiments.benchmarks.unseen import RECIPES, Recipe, generate, plain_scores
+from stacking._typing import LabelArray
+
+logger = logging.getLogger("experiments.benchmarks.judgments")
+
+SIMULATED = (0, 31, 102, 103)
+"""Seeds of the simulation: settings were picked while looking at 0; 31 and what follows chose nothing."""
+FEW_ROWS = (1_000, 300)
+N_TABLE_ROWS = 200
+N_FIT_PHOTOS = 5_000
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One thing to judge.
+
+    Parameters
+    ----------
+    part : str
+        What it belongs to, a key of `PARTS`.
+    name : str
+        Which set.
+    number : int
+        Which draw of it.
+    judge : callable
+        Fits, and returns what the held-out rows say.
+    """
+
+    part: str
+    name: str
+    number: int
+    judge: Callable[[], Values]
+
+
+def draw_simulations(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
+    """List the simulated CNNs, four fifths of the rows to fit on.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where data is.
+    numbers : sequence of int
+        Positions in `SIMULATED`.
+
+    Yields
+    ------
+    Draw
+        One per seed.
+    """
+    for number in numbers:
+        if number < len(SIMULATED):
+            seed = SIMULATED[number]
+            yield Draw("simulation", f"seed {seed}", number, partial(_judge_simulation, plan, seed))
+
+
+def draw_few_rows(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
+    """List few scored rows of the simulation, without and with the label rows of the others.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where data is.
+    numbers : sequence of int
+        Seeds of the draw of the rows.
+
+    Yields
+    ------
+    Draw
+        One per number of rows and seed.
+    """
+    for number in numbers:
+        for n_rows in FEW_ROWS:
+            yield Draw("few rows", f"{n_rows:,} rows", number, partial(_judge_few_rows, plan, n_rows, number))
+
+
+def draw_members(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
+    """List splits of the photos that seven networks scored; number 0 is the data set's own.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where data is.
+    numbers : sequence of int
+        Seeds of the splits.
+
+    Yields
+    ------
+    Draw
+        Two per seed, by what the methods go by.
+    """
+    for number in numbers:
+        for metric in ("micro-f1", "macro-f1"):
+            yield Draw("members", metric, number, partial(_judge_members, plan, metric, number))
+
+
+def draw_artists(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
+    """List splits of the music by artist.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where data is.
+    numbers : sequence of int
+        Seeds of the splits.
+
+    Yields
+    ------
+    Draw
+        One per seed.
+    """
+    for number in numbers:
+        yield Draw("artists", "65/35 by artist", number, partial(_judge_artists, plan, number))
+
+
+def draw_generated(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
+    """List generated sets.
+
+    Parameters
+    ----------
+    plan : Plan
+        Not used: nothing is read.
+    numbers : sequence of int
+        Seeds.
+
+    Yields
+    ------
+    Draw
+        One per recipe and seed.
+    """
+    for number in numbers:
+        for name, recipe in RECIPES.items():
+            yield Draw("generated", name, number, partial(_judge_generated, recipe, number))
+
+
+def draw_tables(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
+    """List random parts of small tables, five classifiers on 200 rows.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where data is.
+    numbers : sequence of int
+        Seeds of the parts.
+
+    Yields
+    ------
+    Draw
+        One per set and seed.
+    """
+    for number in numbers:
+        for name in DATA_SETS:
+            yield Draw("tables", name, number, partial(_judge_table, plan, name, number))
+
+
+PARTS: dict[str, Callable[[Plan, Sequence[int]], Iterator[Draw]]] = {
+    "simulation": draw_simulations,
+    "few rows": draw_few_rows,
+    "members": draw_members,
+    "artists": draw_artists,
+    "generated": draw_generated,
+    "tables": draw_tables,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Judge what the journal lacks, then write the summary.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command-line arguments; those of the process by default.
+    """
+    options = _parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    done = {(one["part"], one["name"], one["number"]) for one in read_journal(options.journal)}
+    with tempfile.TemporaryDirectory(prefix="labelstack-judgments-") as scratch:
+        plan = Plan(Path(scratch), options.data)
+        for part in options.only:
+            for draw in PARTS[part](plan, options.draws):
+                if (draw.part, draw.name, draw.number) not in done:
+                    _add_line(options.journal, draw)
+    if options.out is not None:
+        write_summary(read_journal(options.journal), options.out)
+
+
+def read_journal(path: Path) -> list[Values]:
+    """Read what was judged; a line that a kill has cut is left out.
+
+    Parameters
+    ----------
+    path : Path
+        The journal, which need not exist.
+
+    Returns
+    -------
+    list of dict
+        One per draw.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def _add_line(journal: Path, draw: Draw) -> None:
+    """Judge a draw and write its line."""
+    started = time.process_time()
+    try:
+        values = draw.judge()
+    except FileNotFoundError as error:
+        logger.info("%s, %s: left out: %s", draw.part, draw.name, error)
+        return
+    line = {"part": draw.part, "name": draw.name, "number": draw.number, **values}
+    line["cpu_seconds"] = round(time.process_time() - started, 1)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with journal.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    logger.info("%s", json.dumps(line))
+
+
+def _judge_simulation(plan: Plan, seed: int) -> Values:
+    """Judge label-context on four fifths of the rows."""
+    data = _found(prepare_simulation(plan, seed), "imaterialist2018/simulate_predictions.py")
+    return _judge_method(data, "label-context", "micro-f1")
+
+
+def _judge_few_rows(plan: Plan, n_rows: int, number: int) -> Values:
+    """Judge label-context on few rows, without and with the truth of the others."""
+    data = _found(prepare_simulation(plan, 0), "imaterialist2018/simulate_predictions.py")
+    order = np.random.default_rng(number).permutation(len(data.y_true))
+    scored, others = np.sort(order[:n_rows]), np.sort(order[n_rows:])
+    few = replace(data, y_scores=data.y_scores[:, scored], y_true=data.y_true[scored])
+    alone = _judge_method(few, "label-context", "micro-f1")
+    taught = _judge_method(few, "label-context", "micro-f1", label_rows=data.y_true[others])
+    return {**alone, **{f"{key}_with_label_rows": value for key, value in taught.items()}}
+
+
+def _judge_members(plan: Plan, metric: str, number: int) -> Values:
+    """Judge label-context and auto, going by a metric."""
+    split = _split_members(plan, number)
+    reached = {name: _judge_method(split, name, metric) for name in ("label-context", "auto")}
+    return {f"{name} {key}": value for name, values in reached.items() for key, value in values.items()}
+
+
+def _judge_artists(plan: Plan, number: int) -> Values:
+    """Judge auto beside the plain mean."""
+    return _judge_auto(_found(prepare_jamendo(plan, number), "jamendo_moodtheme/predictions.npz"))
+
+
+def _judge_generated(recipe: Recipe, number: int) -> Values:
+    """Judge auto on a generated set."""
+    return _judge_auto(generate(recipe, number))
+
+
+def _judge_table(plan: Plan, name: str, number: int) -> Values:
+    """Judge auto beside the classifiers that it combines, cross-fitted on few rows."""
+    from experiments.benchmarks.references import iter_folds
+
+    path = plan.data("tabular", f"{name}.npz")
+    if path is None:
+        raise FileNotFoundError(f"tabular/{name}.npz is absent; give the folder of the data as --data")
+    with np.load(path) as data:
+        x, y = data["X"], data["Y"]
+    order = np.random.default_rng(number).permutation(len(y))
+    fit, test = order[:N_TABLE_ROWS], order[N_TABLE_ROWS:]
+    bases = create_bases(quick=True)
+    held_out = np.empty((len(bases), N_TABLE_ROWS, y.shape[1]), np.float32)
+    for held in iter_folds(N_TABLE_ROWS):
+        for place, (_, base) in enumerate(bases):
+            fitted = fit_base(base, x[fit][~held], y[fit][~held])
+            held_out[place, held] = scores_of(fitted, x[fit][held], y.shape[1])
+    new = np.stack([scores_of(fit_base(base, x[fit], y[fit]), x[test], y.shape[1]) for _, base in bases])
+    return _judge_auto(Split(np.clip(held_out, 0, 1), y[fit], np.clip(new, 0, 1), y[test]))
+
+
+def _judge_auto(data: Split) -> Values:
+    """Judge auto beside the plain mean and the best single model, each with one threshold."""
+    mean, single = plain_scores(data)
+    values = _judge_method(data, "auto", "micro-f1")
+    return {**values, "mean": mean, "best_single": single, "lead": values["micro_f1"] - max(mean, single)}
+
+
+def _judge_method(data: Split, method: str, metric: str, label_rows: LabelArray | None = None) -> Values:
+    """Fit on one part, score the other."""
+    from stacking import PredictionSet, StackingEnsemble
+    from stacking.metrics import find_metric
+    from stacking.truth import Truth
+
+    covers = ~np.isnan(data.y_scores[:, 0])
+    given = PredictionSet(data.y_scores, y_true=data.y_true, groups=data.groups, covers=covers)
+    if label_rows is not None:
+        given = given.with_label_rows(label_rows)
+    fitted = StackingEnsemble(method, random_state=0, metric=metric).fit(given)
+    y_score = fitted.predict_proba(PredictionSet(data.y_scores_test, covers=covers))
+    decided, truth = fitted.decide(y_score), data.y_true_test
+    hits = (decided & (truth > 0)).sum(axis=0)
+    f1 = 2 * hits / np.maximum(decided.sum(axis=0) + truth.sum(axis=0, dtype=int), 1)
+    there = truth.any(axis=0)
+    mean_precision = find_metric("map").measure(Truth(truth[:, there] > 0), None, y_score[:, there]).value
+    estimate = fitted.report_.get("cross_fitted_micro_f1")
+    return {
+        "micro_f1": micro_f1(truth, decided),
+        "macro_f1": float(f1.mean()),
+        "macro_f1_where_positive": float(f1[there].mean()),
+        "mean_average_precision": float(mean_precision),
+        "estimate": None if estimate is None else float(estimate),
+        "rule": fitted.report_["rule"],
+        "notes": fitted.report_["notes"][:1],
+    }
+
+
+def _split_members(plan: Plan, number: int) -> Split:
+    """Split the photos by their groups; number 0 is the data set's own split."""
+    parts = [plan.data("fashion44k_members", f"{name}.npz") for name in ("fit", "test")]
+    if parts[0] is None or parts[1] is None:
+        raise FileNotFoundError("fashion44k_members is absent; give the folder of the data as --data")
+    with np.load(parts[0]) as fit, np.load(parts[1]) as test:
+        scores, truths = [fit["y_scores"], test["y_scores"]], [fit["y_true"], test["y_true"]]
+        groups = [fit["groups"], test["groups"] if "groups" in test.files else np.arange(len(truths[1]))]
+    if number == 0:
+        return Split(scores[0], truths[0], scores[1], truths[1], groups[0])
+    y_scores, y_true = np.concatenate(scores, axis=1), np.concatenate(truths)
+    names = np.concatenate([np.char.add(kind, part.astype(str)) for kind, part in zip("ab", groups, strict=True)])
+    _, place = np.unique(names, return_inverse=True)
+    ranks = np.random.default_rng(number).permutation(place.max() + 1)[place]
+    order = np.argsort(ranks, kind="stable")
+    border = N_FIT_PHOTOS + int(np.argmax(np.diff(ranks[order[N_FIT_PHOTOS - 1 :]]) > 0))
+    tune, held = np.sort(order[:border]), np.sort(order[border:])
+    return Split(y_scores[:, tune], y_true[tune], y_scores[:, held], y_true[held], place[tune])
+
+
+def _found(path: Path | None, name: str) -> Split:
+    """Load a split that must be there."""
+    if path is None:
+        raise FileNotFoundError(f"{name} is absent; give the folder of the data as --data")
+    return load_split(path)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.judgments", description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the data sets; without it only what is generated")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, separated by commas, of {', '.join(PARTS)}")
+    parser.add_argument("--draws", default="0-3", help="first and last number of the draws, such as 0-19")
+    parser.add_argument("--journal", type=Path, required=True, help="file of lines, read first and added to")
+    parser.add_argument("--out", type=Path, help="folder for judgments.md and judgments.json")
+    options = parser.parse_args(arguments)
+    options.only = [name.strip() for name in options.only.split(",")]
+    unknown = [name for name in options.only if name not in PARTS]
+    first, _, last = options.draws.partition("-")
+    if unknown:
+        parser.error(f"--only must name parts among {', '.join(PARTS)}: got {', '.join(unknown)}")
+    if not first.isdecimal() or not (last or first).isdecimal():
+        parser.error(f"--draws must be numbers such as 0-19: got {options.draws}")
+    options.draws = range(int(first), int(last or first) + 1)
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""An ensemble that answers over HTTP: scores or photos in, labels out."""

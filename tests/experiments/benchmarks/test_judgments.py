@@ -1,0 +1,69 @@
+"""Judgments: a journal that goes on where it was stopped, and a summary with goals."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.benchmarks import judgments
+from experiments.benchmarks.judgment_summary import sum_up, write_summary
+from experiments.benchmarks.unseen import Recipe
+
+
+@pytest.fixture
+def few_recipes(monkeypatch):
+    monkeypatch.setattr(judgments, "RECIPES", {"tiny": Recipe(n_rows=60, n_labels=4, n_models=2, frequency=(0.2, 0.5))})
+
+
+def test_a_journal_goes_on_where_it_was_stopped(few_recipes, tmp_path):
+    words = ["--only", "generated,artists", "--journal", str(tmp_path / "j.jsonl"), "--out", str(tmp_path)]
+    judgments.main([*words, "--draws", "3"])
+    first = (tmp_path / "j.jsonl").read_text()
+    judgments.main([*words, "--draws", "3-4"])
+    assert (tmp_path / "j.jsonl").read_text().startswith(first)
+    lines = judgments.read_journal(tmp_path / "j.jsonl")
+    assert [(one["part"], one["number"]) for one in lines] == [
+        ("generated", 3),
+        ("generated", 4),
+    ]  # no music without data
+    assert "tiny: auto − max(mean, best single) | 2" in (tmp_path / "judgments.md").read_text()
+    with (tmp_path / "j.jsonl").open("a") as file:
+        file.write('{"part": "gen')  # a kill
+    assert len(judgments.read_journal(tmp_path / "j.jsonl")) == 2
+
+
+def test_a_summary_says_what_was_missed(tmp_path):
+    lines = [
+        {"part": "artists", "name": "65/35 by artist", "number": place, "micro_f1": 0.25 + gain, "mean": 0.25}
+        for place, gain in enumerate((0.01, -0.003, 0.0))
+    ]
+    gain, below = sum_up(lines)
+    assert gain.mean == pytest.approx(7 / 3000)
+    assert (gain.verdict, below.verdict) == ("reached", f"missed by {1 / 3 - 0.15:.4f}")
+    write_summary(lines, tmp_path)
+    assert len(json.loads((tmp_path / "judgments.json").read_text())["draws"]) == 3
+
+
+def test_splits_of_photos_keep_groups_whole(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "fashion44k_members"
+    folder.mkdir()
+    for name, n_rows in (("fit", 5200), ("test", 100)):
+        groups = {"groups": np.repeat(np.arange(n_rows // 4), 4)} if name == "fit" else {}
+        truth = rng.integers(0, 2, (n_rows, 1)).astype(np.uint8)
+        np.savez(folder / f"{name}.npz", y_scores=rng.random((1, n_rows, 1)).astype(np.float32), y_true=truth, **groups)
+    plan = judgments.Plan(tmp_path, tmp_path)
+    own, drawn = judgments._split_members(plan, 0), judgments._split_members(plan, 1)
+    assert own.y_true.shape == (5200, 1)
+    assert 5000 <= len(drawn.y_true) < 5004
+    assert len(drawn.y_true) + len(drawn.y_true_test) == 5300
+    assert (
+        np.bincount(drawn.groups)[np.unique(drawn.groups)] % 4 != 0
+    ).sum() <= 100  # only rows of the test file are alone
+
+
+def test_wrong_words_are_refused(capsys):
+    for words in (["--only", "everything"], ["--draws", "many"]):
+        with pytest.raises(SystemExit):
+            judgments.main(["--journal", "j", *words])
+    assert "must be numbers" in capsys.readouterr().err

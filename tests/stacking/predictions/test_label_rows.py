@@ -1,0 +1,98 @@
+"""Annotated rows without scores: read by name, never a scored row, and carried wherever the set goes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stacking import PredictionSet
+from stacking.predictions.forms.label_rows import attach_label_rows
+from stacking.predictions.label_rows import LabelRows
+
+LABELS = ["coat", "dress", "red"]
+TRUTH = [[1, 0, 1], [0, 1, 1], [0, 1, 0]]
+
+
+@pytest.fixture
+def scored():
+    return PredictionSet(np.full((2, 3, 3), 0.5), ids=["a", "b", "c"], labels=LABELS, y_true=TRUTH)
+
+
+def test_a_table_is_matched_by_label_name(scored, tmp_path):
+    (tmp_path / "more.csv").write_text("id,red,coat,dress\nx,1,0,0\ny,0,1,\n")
+    with pytest.warns(UserWarning, match="not annotated"):
+        rows = attach_label_rows(scored, tmp_path / "more.csv").label_rows
+    np.testing.assert_array_equal(rows.y_true, [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(rows.y_known, [[True, True, True], [True, False, True]])
+    assert rows.ids.tolist() == ["x", "y"]
+
+
+@pytest.mark.parametrize("source", ["lists", "frame", "array", "npy"])
+def test_every_form_of_a_truth_is_read(scored, tmp_path, source):
+    wanted = np.array([[0, 0, 1], [1, 1, 0]], dtype=np.uint8)
+    if source == "lists":
+        given = tmp_path / "more.tsv"
+        given.write_text("id\tlabels\nx\tred\ny\tcoat|dress\n")
+    elif source == "frame":
+        given = pd.DataFrame(wanted, index=["x", "y"], columns=LABELS)[["red", "dress", "coat"]]
+    elif source == "array":
+        given = wanted
+    else:
+        given = tmp_path / "more.npy"
+        np.save(given, wanted)
+    np.testing.assert_array_equal(attach_label_rows(scored, given).label_rows.y_true, wanted)
+
+
+def test_scored_rows_and_their_groups_are_left_out(scored, tmp_path):
+    (tmp_path / "more.csv").write_text("id,labels,group\nb,red,7\nx,red,1\ny,coat,9\nz,dress,\n")
+    grouped = scored.with_groups([1, 1, 2])
+    with pytest.warns(UserWarning, match="2 of 4 are scored rows, or of their groups; left out"):
+        rows = attach_label_rows(grouped, tmp_path / "more.csv").label_rows
+    assert rows.ids.tolist() == ["y", "z"]  # a blank group is no group
+
+
+def test_groups_that_come_later_count_too(scored):
+    taught = scored.with_label_rows([[1, 0, 0], [0, 0, 1]], ids=["x", "y"], groups=["p", "q"])
+    with pytest.warns(UserWarning, match="1 of 2"):
+        assert taught.with_groups(["q", "q", "r"]).label_rows.ids.tolist() == ["x"]
+
+
+def test_rows_that_may_share_a_group_are_told_of(scored):
+    with pytest.warns(UserWarning, match="column 'group'"):
+        scored.with_groups([1, 1, 2]).with_label_rows([[1, 0, 0]])
+
+
+def test_the_scored_truth_itself_is_refused(scored):
+    with pytest.raises(ValueError, match="other rows than the scored ones"):
+        scored.with_label_rows([*TRUTH, [1, 1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [([[1, 0]], "2"), ([[1, 0, 2]], "0 or 1|0 and 1"), ([], "label_rows")],
+)
+def test_wrong_rows_are_refused(scored, rows, match):
+    with pytest.raises(ValueError, match=match):
+        scored.with_label_rows(rows)
+
+
+def test_unknown_labels_are_refused_by_name(scored, tmp_path):
+    (tmp_path / "more.csv").write_text("id,labels\nx,shoe\n")
+    with pytest.raises(ValueError, match="'shoe'"):
+        attach_label_rows(scored, tmp_path / "more.csv")
+    with pytest.raises(FileNotFoundError, match="label rows"):
+        attach_label_rows(scored, tmp_path / "none.csv")
+
+
+def test_they_go_where_the_set_goes(scored):
+    taught = scored.with_label_rows([[1, 0, 0], [0, 0, 1]], ids=["x", "y"])
+    part = taught.subset(samples=[0, 2], labels=["red", "coat"])
+    np.testing.assert_array_equal(part.label_rows.y_true, [[0, 1], [1, 0]])
+    weighted = PredictionSet(np.full((1, 3, 3), 0.5), labels=LABELS, y_true=TRUTH, sample_weight=[1, 0, 2])
+    assert weighted.with_label_rows([[1, 1, 1]]).only_counted().in_memory().label_rows is not None
+    assert taught.fingerprint != scored.fingerprint
+    assert taught.fingerprint != scored.with_label_rows([[1, 0, 0], [0, 1, 1]], ids=["x", "y"]).fingerprint
+
+
+def test_a_row_of_which_nothing_is_known_is_no_row():
+    known = [[True, False], [False, False]]
+    assert len(LabelRows.check([[1, 0], [0, 0]], n_labels=2, y_known=known)) == 1
