@@ -112,13 +112,19 @@ bench: $(VENV_BENCH)/.installed ## Measure beside the peers (21 GB of disk); wri
 	$(VENV_BENCH)/bin/python -m experiments.benchmarks
 
 SEEDS_RUN ?= seeds-run
+SEEDS_PHOTOS ?= 1800
 
 seeds: $(VENV)/.installed ## Train and report the recipes of the five seeds on FashionBlocks; the same command goes on
-	test -f $(SEEDS_RUN)/data/labels.csv || $(BIN)/labelstack data synthesize --out $(SEEDS_RUN)/data --n-train 1800 --n-validation 0 --n-test 600
+	test -f $(SEEDS_RUN)/data/labels.csv || $(BIN)/labelstack data synthesize --out $(SEEDS_RUN)/data --n-train $(SEEDS_PHOTOS) --n-validation 0 --n-test $$(( $(SEEDS_PHOTOS) / 3 ))
 	for seed in 000 001 002 003 004; do \
 	  $(BIN)/labelstack recipes seeds/$$seed --out $(SEEDS_RUN)/data/$$seed.toml --overwrite && \
 	  $(BIN)/labelstack train $(SEEDS_RUN)/data/$$seed.toml --out $(SEEDS_RUN)/$$seed && \
 	  $(BIN)/labelstack report $(SEEDS_RUN)/$$seed --out $(SEEDS_RUN)/$$seed-report --edges 20,100 || exit 1; \
+	done
+	$(BIN)/labelstack data describe $(SEEDS_RUN)/data/001.toml --table --label-files --out $(SEEDS_RUN)/description
+	$(BIN)/labelstack learning-rate $(SEEDS_RUN)/data/001.toml --out $(SEEDS_RUN)/001-rates
+	for seed in 000 002; do \
+	  $(BIN)/labelstack explain $(SEEDS_RUN)/$$seed --images $(SEEDS_RUN)/data/photos/test --out $(SEEDS_RUN)/$$seed-maps || exit 1; \
 	done
 
 CONTEST_RUN ?= contest-run

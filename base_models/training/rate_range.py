@@ -176,9 +176,9 @@ def _constant_loss(learner: Learner, task: MemberTask, rows: NDArray[np.int64]) 
     logits = torch.from_numpy(np.log(rate / (1 - rate))).float().expand(len(rows), -1)
     target = torch.from_numpy(task.y_true[rows]).float()
     mask = None if task.y_known is None else torch.from_numpy(task.y_known[rows].astype(np.float32))
-    sent = (part if part is None else part.to(learner.device) for part in (logits, target, mask))
+    device = learner.device
     with torch.no_grad():
-        return float(learner.loss(*sent))
+        return float(learner.loss(logits.to(device), target.to(device), None if mask is None else mask.to(device)))
 
 
 def _batches(task: MemberTask, sampler: LabelSampler | None) -> Iterator[NDArray[np.int64]]:

@@ -304,10 +304,11 @@ def write_walk(found: dict[str, Any], out: Path = RESULTS) -> Path:
     lines = [
         "# The contest's way, walked",
         "",
-        f"`make contest-walk`: {counts['train']:,} training, {counts['validation']:,} validation and {counts['test']:,} "
-        "test photos of FashionBlocks behind a server on the loopback interface, in the form of iMaterialist Fashion "
-        "2018 (every split numbered from 1, no labels in the test file, labels such as `category:T Shirt`), every "
-        f"{MISSING_EVERY}th photo gone. The recipe is `imaterialist2018` with small networks and photos of 64 pixels.",
+        f"`make contest-walk`: {counts['train']:,} training, {counts['validation']:,} validation and "
+        f"{counts['test']:,} test photos of FashionBlocks behind a server on the loopback interface, in the form of "
+        "iMaterialist Fashion 2018 (every split numbered from 1, no labels in the test file, labels such as "
+        f"`category:T Shirt`), every {MISSING_EVERY}th photo gone. The recipe is `imaterialist2018` with small "
+        "networks and photos of 64 pixels.",
         "",
         f"**The submission** holds {end['rows']:,} rows, one for every id of the test file in its order, "
         f"{end['rows_without_a_label']:,} of them without a label (photos that could not be fetched), "

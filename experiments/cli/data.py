@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from base_models.download import DownloadEstimate, DownloadReport
     from base_models.ingest import IngestReport
     from base_models.manifest import PhotoSource
+    from stacking.files.output_folder import OutputFolder
 
 
 def synthesize(
@@ -270,6 +271,12 @@ def describe(
     out: OutFolder,
     label: Annotated[str | None, typer.Option(help="Show photos of this label; else of the most frequent.")] = None,
     n_sample: Annotated[int, typer.Option(help="Photos opened for sizes and pixel values.", min=1)] = 1000,
+    table: Annotated[
+        bool, typer.Option("--table", help="Also write photos.csv: image, labels, split, group; recipes read it.")
+    ] = False,
+    label_files: Annotated[
+        bool, typer.Option("--label-files", help="Also write labels/PHOTO.txt, one label a line, for every photo.")
+    ] = False,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -279,21 +286,35 @@ def describe(
     with session(quiet, verbose=verbose) as show:
         from base_models.manifest import load_manifest
         from base_models.recipe.data import DataConfig
+        from experiments.labeling.data_table import LABEL_FILES, TABLE, write_data_table, write_label_files
         from experiments.recipe import build, read_toml
         from experiments.reports.describing import describe_data, hash_data, write_description
         from experiments.reports.result_manifest import build_manifest, result_folder
 
         check_out_folder(out)
-        table = read_toml(recipe).get("data")
-        if not isinstance(table, dict):
+        given = read_toml(recipe).get("data")
+        if not isinstance(given, dict):
             raise ValueError(f"the recipe {str(recipe)!r} must hold a [data] table: it has none; add one.")
-        manifest = load_manifest(build(DataConfig, table, recipe, inside="data"), recipe.resolve().parent)
-        options = {"recipe": table, "label": label, "n_sample": n_sample, "random_state": seed}
+        manifest = load_manifest(build(DataConfig, given, recipe, inside="data"), recipe.resolve().parent)
+        options = {"recipe": given, "label": label, "n_sample": n_sample, "random_state": seed}
+        options |= {"table": True} if table else {}
+        options |= {"label_files": True} if label_files else {}
         request = build_manifest("data describe", {"data": hash_data(manifest)}, options)
         show.next("train", recipe, "--out", free_name("run"))
         with result_folder(out, "data describe", overwrite=overwrite, inputs=[recipe], request=request) as output:
             if is_there(output, show):
                 return
             report = describe_data(manifest, n_sample=n_sample, label=label, random_state=seed)
-            write_description(report, output, options)
+
+            def write_more(output: "OutputFolder") -> None:
+                if table:
+                    write_data_table(manifest, output)
+                if label_files:
+                    write_label_files(manifest, output)
+
+            write_description(report, output, options, also=write_more)
+        if table:
+            show.result(f"table: {out / TABLE}")
+        if label_files:
+            show.result(f"labels: {out / LABEL_FILES}")
         show.result(f"report: {out / 'report.html'}")

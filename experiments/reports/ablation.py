@@ -339,21 +339,24 @@ def _photos_seen(history: Path) -> int:
         return sum(round(float(row["images_per_second"]) * float(row["seconds"])) for row in csv.DictReader(file))
 
 
+PHOTOS_CHANGED = ("training.train_share = ", "training.train_count = ")
+
+
 def _data_size_sections(ablation: Ablation) -> "list[Section]":
-    """Draw the learning curve over rows that differ from the baseline in their share of the photos only."""
+    """Draw the learning curve over rows that differ from the baseline in how many photos they use, and in no more."""
     from stacking.report import Figure, Paragraph, Section
     from stacking.report.figures import data_size_figure
 
     ladder = [
         row
         for row in ablation.rows
-        if row.member == ablation.baseline or (row.change.startswith("training.train_share") and "," not in row.change)
+        if row.member == ablation.baseline or (row.change.startswith(PHOTOS_CHANGED) and "," not in row.change)
     ]
     if len(ladder) < 2:
         return []
     ladder.sort(key=lambda row: row.n_photos)
     svg = data_size_figure(*([getattr(row, key) for row in ladder] for key in ("n_photos", "score", "low", "high")))
-    words = "The baseline's recipe with a share of its training photos; the shares hold each other."
+    words = "The baseline's recipe with fewer or more of the training photos; the smaller sets are parts of the larger."
     return [Section("How many photos", [Paragraph(words), Figure(svg, "Micro-F1 on the test split with 95 % limits.")])]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from base_models.manifest import Manifest
 from base_models.photos.decoding import UnreadablePhotoError
+from experiments.reports.photo_histograms import photo_histograms_section
 from experiments.reports.training_report import small_jpeg
 from optimizers._checks import check_random_state
 from stacking.report import Chart, Column, Figure, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
@@ -39,6 +40,7 @@ SPLITS = ("train", "validation", "test")
 # As many as can be read in one chart: choices. The table lists every label.
 MOST_BARS = 30
 MOST_MAPPED = 20
+MOST_WITH_HISTOGRAMS = 6
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def describe_data(
         _pairs_section(manifest),
         _measured_section(measure_photos(manifest, rng.permutation(len(manifest))[:n_sample])),
         _grid_section("Photos", manifest, np.sort(rng.permutation(len(manifest))[:24]), "drawn at random"),
+        photo_histograms_section(manifest, np.sort(rng.permutation(len(manifest))[:MOST_WITH_HISTOGRAMS])),
         _grid_section(f"Photos of {chosen}", manifest, np.sort(rng.permutation(with_it)[:12]), f"with {chosen}"),
     ]
     if len(_split_names(manifest)) > 1:
@@ -374,6 +377,7 @@ def write_description(
     options: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = False,
+    also: Callable[["OutputFolder"], None] | None = None,
 ) -> None:
     """Write the report as one HTML page and as Markdown.
 
@@ -387,10 +391,14 @@ def write_description(
         How it was made, for the manifest.
     overwrite : bool, default=False
         Replace an earlier description; nothing else is ever replaced.
+    also : callable, optional
+        Writes further files into the claimed folder.
     """
     from experiments.reports.report_files import write_report
     from experiments.reports.result_manifest import build_manifest, claimed, commit_result
 
     with claimed(folder, "data describe", overwrite=overwrite) as output:
         write_report(report, output)
+        if also is not None:
+            also(output)
         commit_result(output, build_manifest("data describe", {}, options or {}))

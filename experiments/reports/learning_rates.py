@@ -154,8 +154,8 @@ def rate_range_report(found: Sequence[RateRange], subtitle: str = "") -> Report:
     rows: list[list[Cell]] = [[*rate_row(one).values(), one.remark()] for one in found]
     intro = Paragraph(
         "The rate grows by the same factor at every step, and every step sees a batch of its own (Smith 2017, section "
-        "3.3). Where the loss is lowest, the rate is the largest that training bears; a third of it is suggested as the "
-        "peak. The curve tells of the first steps only, so it finds the order of magnitude."
+        "3.3). Where the loss is lowest, the rate is the largest that training bears; a third of it is suggested as "
+        "the peak. The curve tells of the first steps only, so it finds the order of magnitude."
     )
     sections = [Section("Suggestions", [intro, Table(columns, rows)])]
     for one in found:

@@ -158,6 +158,7 @@ COMMANDS = {
         (f"{TRAIN} run", "report run --methods mean --out out"),
         differs=REPORT,
     ),
+    "learning-rate": Command("learning-rate recipe.toml --steps 10 --device cpu --out out"),
     "export --numpy": Command("export e --numpy out", (f"{FIT} e",)),
     "export --numpy --overwrite": Command(
         "export e --numpy out --overwrite", ("fit p.npz --method geometric --out g", "export g --numpy out", f"{FIT} e")

@@ -90,6 +90,7 @@ MORE = {  # where refusing is all that is asked for here
     "explain": lambda found: ["explain", found("tmp_path") / "run", "--images", found("photos")],
     "ablation": lambda found: ["ablation", found("tmp_path") / "run", "--baseline", "m"],
     "train": lambda found: ["train", found("recipe"), "--device", "cpu"],
+    "learning-rate": lambda found: ["learning-rate", found("recipe"), "--steps", 10, "--device", "cpu"],
     "demo": lambda found: ["demo"],
     "demo of predictions": lambda found: ["demo", "--predictions"],
     "synthesize": lambda found: ["data", "synthesize", "--n-train", 2],

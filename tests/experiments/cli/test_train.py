@@ -270,6 +270,8 @@ def test_an_ablation_draws_how_the_score_grows_with_the_photos():
     figure = page[page.index("<svg") : page.index("</svg>")]
     assert ">100<" in figure and ">400<" in figure and ">77<" not in figure
     assert "How many photos" not in render_html(ablation_report(Ablation("r", "all", (row,), 0.1, {})))
+    counted = replace(few, change="training.train_count = 100")
+    assert "How many photos" in render_html(ablation_report(Ablation("r", "all", (row, counted), 0.1, {})))
 
 
 def test_an_ablation_wants_a_member_and_a_finished_run(labelstack, trained, tmp_path):

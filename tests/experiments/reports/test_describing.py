@@ -1,17 +1,21 @@
 """The exploratory report says what is in the data."""
 
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch")
 
 from base_models.manifest import Manifest, load_manifest
 from base_models.photos.vocabulary import Vocabulary
+from base_models.recipe.data import DataConfig
 from base_models.testing import write_tiny_photos
 from experiments.reports.describing import describe_data, measure_photos
+from experiments.reports.photo_histograms import draw_with_histograms
 from stacking.report import Table, render_html, render_markdown
 
 
@@ -113,3 +117,40 @@ def test_a_recipe_without_data_is_one_sentence(labelstack, tmp_path):
     recipe.write_text("name = 'x'\n")
     done = labelstack("data", "describe", recipe, "--out", tmp_path / "out")
     assert done.exit_code == 2 and "must hold a [data] table" in done.output
+
+
+def test_a_photo_stands_above_its_histograms():
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, 40:] = (255, 0, 0)  # half black, half red
+    drawn = np.asarray(Image.open(io.BytesIO(draw_with_histograms(Image.fromarray(pixels))))).astype(int)
+    assert drawn.shape == (264, 144, 3)
+    gray, colors = drawn[148:204], drawn[208:264]
+    full = [column for column in range(144) if (gray[:, column] == gray[-1, 0]).all()]
+    assert full == [0, 76 * 144 // 256]  # the two grays, black and that of red, equally frequent
+    red, blank = colors[-1, 143], colors[-1, 70]
+    assert red[0] > red[1] and red[0] > red[2] and (blank == (253, 253, 252)).all()
+    assert np.abs(drawn[55:90, 76:108] - (255, 0, 0)).max() <= 3
+
+
+def test_the_table_reads_back_and_every_photo_has_its_label_file(data, manifest, tmp_path, labelstack):
+    root = Path(data.root)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'[data]\nformat = "folder"\nroot = "{root}"\ngroup_column = "group"\nsplit_column = "split"\n',
+        encoding="utf-8",
+    )
+    out = tmp_path / "description"
+    done = labelstack("data", "describe", recipe, "--table", "--label-files", "--out", out)
+    assert done.exit_code == 0, done.output
+    config = DataConfig("csv", str(root), str(out / "photos.csv"), group_column="group", split_column="split")
+    again = load_manifest(config, Path())
+    assert again.ids.tolist() == manifest.ids.tolist() and again.split.tolist() == manifest.split.tolist()
+    assert again.groups.tolist() == manifest.groups.tolist()
+    order = [again.vocabulary.column(name) for name in manifest.vocabulary.names]
+    assert np.array_equal(again.y_true[:, order], manifest.y_true)
+    for photo_id, row in zip(manifest.ids, manifest.y_true, strict=True):
+        names = (out / "labels" / f"{photo_id}.txt").read_text(encoding="utf-8").splitlines()
+        assert names == [manifest.vocabulary.names[column] for column in np.flatnonzero(row)]
+    again = labelstack("data", "describe", recipe, "--table", "--out", out, "--overwrite")
+    assert again.exit_code == 0, again.output
+    assert not list((out / "labels").glob("*")) and (out / "photos.csv").is_file()

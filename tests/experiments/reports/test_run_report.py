@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,7 +66,12 @@ def test_the_results_of_a_seed_hold_its_own_numbers_and_the_reports_tables(repor
     written = write_seed_results("004", folder / "run", folder / "report", "Tiny photos.", tmp_path)
     text = written.read_text("utf-8")
     assert "| precomputed features → MLP | .504 |" in text and all(f"## {title}\n" in text for title in SECTIONS)
-    assert not re.search(r"!\[|data:image", text)
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(shown) == len(set(shown)) >= 5 and "data:image" not in text
+    assert {path.name for path in (tmp_path / "pictures" / "004").iterdir()} == {Path(path).name for path in shown}
+    for path in shown:  # charts; no photo of the run's
+        svg = (tmp_path / path).read_text("utf-8")
+        assert svg.startswith("<svg") and "<image" not in svg
     found = json.loads((tmp_path / "004.json").read_text())
     assert found["members"]["whole"]["photos"] == 20
     board = json.loads((folder / "report" / "leaderboard.json").read_text())

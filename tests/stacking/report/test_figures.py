@@ -12,6 +12,7 @@ from stacking.report.figures import (
     label_f1_figure,
     ladder_figure,
     leaderboard_figure,
+    learning_rate_figure,
     never_predicted_table,
     reliability_figure,
     search_figure,
@@ -53,6 +54,9 @@ def charts():
         metric="micro-F1",
     )
     yield data_size_figure([300, 1000, 3000], [0.3, 0.4, 0.45], [0.29, 0.39, 0.44], [0.31, 0.41, 0.46])
+    yield learning_rate_figure(
+        np.geomspace(1e-5, 1, 9), np.linspace(0.3, 0.2, 9), np.linspace(0.3, 0.2, 9), {NAMES[1]: 1e-3, NAMES[0]: 2e-3}
+    )
     yield search_figure({name: [(15, 0.5), (30, 0.4)] for name in NAMES}, loss="log loss")
 
 
