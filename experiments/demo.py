@@ -87,6 +87,7 @@ def _run(out: Path, plan: DemoPlan) -> list[str]:
     from experiments.fashionblocks import synthesize
     from experiments.recipe import load_recipe
     from experiments.reports.run_report import RunReportPlan, report_run
+    from stacking.ensemble.card import measure_figures
     from stacking.ensemble.ensemble import StackingEnsemble
     from stacking.predictions import load_predictions
 
@@ -100,6 +101,7 @@ def _run(out: Path, plan: DemoPlan) -> list[str]:
     plan.say("fitting the ensemble …")
     ensemble = StackingEnsemble(method="auto", random_state=0, time_limit=plan.time_limit)
     ensemble, tuned_on = ensemble.fit_out_of_fold(load_predictions(run / "oof"))
+    ensemble.figures_ = measure_figures(ensemble, tuned_on, try_without_members=True)
     ensemble.save(out / "ensemble", overwrite=True)  # of an earlier demo: the folder is its own
     plan.say("comparing on held-out photos …")
     report = report_run(run, RunReportPlan(time_limit=plan.time_limit, data=data), fitted=(ensemble, tuned_on))

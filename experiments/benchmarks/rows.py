@@ -32,6 +32,7 @@ QUANTITIES = {
     "requests_per_second": "requests/s",
     "p50_milliseconds": "ms, the median",
     "p99_milliseconds": "ms, the 99th percentile",
+    "cpu_milliseconds_per_request": "CPU ms per request",
     "cpu_milliseconds_per_image": "CPU ms per image",
 }
 """What is measured, and how it is written."""

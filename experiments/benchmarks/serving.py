@@ -8,10 +8,12 @@ when the last is answered. Any answer but labels ends the measurement.
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,11 +28,13 @@ from experiments.benchmarks.processes import MeasurementFailedError, Plan, envir
 from experiments.benchmarks.rows import Row
 
 METHODS = ("mean", "logistic")
-BATCHES = (1, 100)
-CLIENTS = (1, 16)
+WAYS = {1: ((1, "JSON"), (16, "JSON")), 100: ((1, "JSON"), (1, "a bundle"), (16, "a bundle"))}
+"""How many clients send what, by rows of a request: a bundle spares writing and reading numbers as text."""
 FITTED_ROWS = 2_000  # thresholds and weights do not change what an answer costs
-SECONDS = 5.0  # of each row: hundreds of requests at the least; a choice
+N_BATCHES = 5  # each client asks about one after the other, again and again
+SECONDS = 3.0  # of each row: hundreds of requests at the least; a choice
 QUICK_SECONDS = 0.3
+ANSWERED, PROCESSOR = 'labelstack_requests_total{page="/predict",status="200"}', "process_cpu_seconds_total"
 PLAIN = "predict_proba and decide, in Python"
 
 
@@ -44,15 +48,19 @@ class _Asked:
 
     def batches(self, n_rows: int) -> list[np.ndarray[Any, Any]]:
         """Cut the rows: (n_models, n_rows, n_labels) each."""
-        return [self.scores[:, start : start + n_rows] for start in range(0, 20 * n_rows, n_rows)]
+        return [self.scores[:, start : start + n_rows] for start in range(0, N_BATCHES * n_rows, n_rows)]
 
-    def body(self, batch: np.ndarray[Any, Any]) -> bytes:
+    def body(self, batch: np.ndarray[Any, Any], form: str) -> bytes:
         """Write a batch as a request."""
+        if form != "JSON":
+            file, ids = io.BytesIO(), [f"row {number}" for number in range(batch.shape[1])]
+            np.savez(file, y_scores=batch, ids=ids, models=self.ensemble.models_, labels=self.ensemble.labels_)
+            return file.getvalue()
         return json.dumps({"scores": dict(zip(self.ensemble.models_, batch.tolist(), strict=True))}).encode()
 
 
 def measure_serving(plan: Plan) -> list[Row]:
-    """Measure requests per second and the median and 99th percentile of their times.
+    """Measure requests per second, the median and 99th percentile of their times, and CPU time a request.
 
     Parameters
     ----------
@@ -65,21 +73,22 @@ def measure_serving(plan: Plan) -> list[Row]:
         The plain function, one client and many clients, for every method and size of a request.
     """
     rows = []
+    seconds = QUICK_SECONDS if plan.quick else SECONDS
     for method in METHODS:
         asked = _fit(plan, method)
-        for n_rows in BATCHES:
-            job = f"label {n_rows} × 228 by {method}, six members"
-            plan.say(f"{job}: the plain function")
-            seconds = QUICK_SECONDS if plan.quick else SECONDS
-            rows.append(Row(job, PLAIN, True, values=_time_plain(asked, n_rows, seconds)))
-            for n_clients in CLIENTS:
-                plan.say(f"{job}: {n_clients} clients")
-                system = f"labelstack serve, {n_clients} client{'s' if n_clients > 1 else ''}, JSON"
-                try:
-                    values = _time_server(plan, asked, n_rows, n_clients, seconds)
-                    rows.append(Row(job, system, True, values=values))
-                except (MeasurementFailedError, OSError) as error:
-                    rows.append(Row(job, system, True, trouble=f"not measured: {error}"))
+        try:
+            with _server(plan, asked.folder) as port:
+                for n_rows, ways in WAYS.items():
+                    job = f"label {n_rows} × {len(asked.ensemble.labels_)} by {method}, six members"
+                    plan.say(f"{job}: the plain function")
+                    rows.append(Row(job, PLAIN, True, values=_time_plain(asked, n_rows, seconds)))
+                    for n_clients, form in ways:
+                        system = f"labelstack serve, {n_clients} client{'s' if n_clients > 1 else ''}, {form}"
+                        plan.say(f"{job}: {system}")
+                        values = _time_server(port, asked, n_rows, (n_clients, form), seconds)
+                        rows.append(Row(job, system, True, values=values))
+        except (MeasurementFailedError, OSError) as error:
+            rows.append(Row(f"label by {method}", "labelstack serve", True, trouble=f"not measured: {error}"))
     return rows
 
 
@@ -92,7 +101,7 @@ def _fit(plan: Plan, method: str) -> _Asked:
     ensemble = StackingEnsemble(method, rule="single", random_state=0).fit(*given)
     folder = plan.scratch / f"served-{method}"
     ensemble.save(folder, overwrite=True)
-    return _Asked(folder, ensemble, np.asarray(split.y_scores_test[:, : 20 * max(BATCHES)]))
+    return _Asked(folder, ensemble, np.asarray(split.y_scores_test[:, : N_BATCHES * max(WAYS)]))
 
 
 def _time_plain(asked: _Asked, n_rows: int, seconds: float) -> dict[str, Any]:
@@ -101,30 +110,50 @@ def _time_plain(asked: _Asked, n_rows: int, seconds: float) -> dict[str, Any]:
     def call(batch: np.ndarray[Any, Any]) -> None:
         asked.ensemble.decide(asked.ensemble.predict_proba(batch, as_frame=False))
 
-    return _summary(_repeat(call, asked.batches(n_rows), seconds))
+    batches = asked.batches(n_rows)
+    for batch in batches:
+        call(batch)
+    began = time.process_time()
+    times = _repeat(call, batches, seconds)
+    return _summary(times, time.process_time() - began)
 
 
-def _time_server(plan: Plan, asked: _Asked, n_rows: int, n_clients: int, seconds: float) -> dict[str, Any]:
-    """Time a server with so many clients at once."""
-    bodies = [asked.body(batch) for batch in asked.batches(n_rows)]
-    with _server(plan, asked.folder) as port, ThreadPoolExecutor(n_clients) as pool:
+def _time_server(port: int, asked: _Asked, n_rows: int, way: tuple[int, str], seconds: float) -> dict[str, Any]:
+    """Time a server with so many clients at once, which send such bodies."""
+    n_clients, form = way
+    bodies = [asked.body(batch, form) for batch in asked.batches(n_rows)]
+    kind = "application/json" if form == "JSON" else "application/x-npz"
 
-        def work(_: int) -> list[float]:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    def work(_: int) -> list[float]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
-            def call(body: bytes) -> None:
-                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                content = answer.read()
-                if answer.status != 200:
-                    raise MeasurementFailedError(f"a request got status {answer.status}: {content[:200]!r}")
+        def call(body: bytes) -> None:
+            connection.request("POST", "/predict", body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            content = answer.read()
+            if answer.status != 200:
+                raise MeasurementFailedError(f"a request got status {answer.status}: {content[:200]!r}")
 
-            times = _repeat(call, bodies, seconds)
-            connection.close()
-            return times
+        call(bodies[0])
+        times = _repeat(call, bodies, seconds)
+        connection.close()
+        return times
 
+    with ThreadPoolExecutor(n_clients) as pool:
+        before = _read_metrics(port)
         found = list(pool.map(work, range(n_clients)))
-        return _summary([one for times in found for one in times], n_clients)
+        after = _read_metrics(port)
+    n_answered = after[ANSWERED] - before.get(ANSWERED, 0.0)
+    each = (after[PROCESSOR] - before[PROCESSOR]) / n_answered
+    times = [one for part in found for one in part]
+    return _summary(times, each * len(times), n_clients)
+
+
+def _read_metrics(port: int) -> dict[str, float]:
+    """Read what the server counts of itself."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 @contextmanager
@@ -147,9 +176,7 @@ def _server(plan: Plan, folder: Path) -> Iterator[int]:
 
 
 def _repeat(call: Callable[[Any], None], given: list[Any], seconds: float) -> list[float]:
-    """Call one after the other until the time is over; the first round, which warms up, does not count."""
-    for one in given:
-        call(one)
+    """Call with one after the other until the time is over; return the seconds of each call."""
     times: list[float] = []
     ending = time.perf_counter() + seconds
     while not times or time.perf_counter() < ending:
@@ -159,10 +186,11 @@ def _repeat(call: Callable[[Any], None], given: list[Any], seconds: float) -> li
     return times
 
 
-def _summary(times: list[float], n_clients: int = 1) -> dict[str, Any]:
-    """Say how many requests a second were answered to so many clients that never rest, and how long they took."""
+def _summary(times: list[float], cpu_seconds: float, n_clients: int = 1) -> dict[str, Any]:
+    """Say how many requests a second were answered to so many clients that never rest, and what they took."""
     return {
         "requests_per_second": n_clients * len(times) / sum(times),
         "p50_milliseconds": 1e3 * float(np.percentile(times, 50)),
         "p99_milliseconds": 1e3 * float(np.percentile(times, 99)),
+        "cpu_milliseconds_per_request": 1e3 * cpu_seconds / len(times),
     }

@@ -127,15 +127,14 @@ def fit(
 ) -> None:
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
     with session(quiet, verbose=verbose, as_json=as_json) as show:
-        from experiments.publishing.ensemble_card import measure_for_card, write_ensemble_card
         from experiments.publishing.tracking import track_result, tracking
         from experiments.reports.fit_report import describe_fit
         from experiments.reports.report_files import write_report
         from experiments.reports.result_manifest import build_manifest
         from stacking.combiners.label_rows import check_label_rows_teach
+        from stacking.ensemble.card import measure_figures
         from stacking.ensemble.ensemble import StackingEnsemble
         from stacking.ensemble.folder import ensemble_folder
-        from stacking.files.atomic_files import atomic_write_text
         from stacking.files.output_rules import check_folder, check_not_input
         from stacking.files.result_cache import caching
         from stacking.metrics import metric_name
@@ -168,8 +167,7 @@ def fit(
                 with show.progress("fitting") as progress, report_progress(progress), caching(work):
                     _, tuned_on = ensemble.fit_out_of_fold(opened)
                 write_report(describe_fit(ensemble, request), output)
-                card = write_ensemble_card(ensemble, measure_for_card(ensemble, tuned_on), request)
-                atomic_write_text(output.path_of("README.md"), card)
+                ensemble.figures_ = measure_figures(ensemble, tuned_on, try_without_members=True)
                 ensemble.save(output)
                 if tracker is not None:
                     scores = {ensemble.report_.metric_title: ensemble.report_.estimate}

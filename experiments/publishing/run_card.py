@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.publishing.front_matter import front_matter
 from stacking.decision_rules.choice import nested_decisions
 from stacking.files.atomic_files import atomic_write_text
 from stacking.files.output_rules import is_regular
@@ -18,6 +17,7 @@ from stacking.metrics.bootstrap import percentile_interval, resample
 from stacking.metrics.counts import DecisionCounts
 from stacking.predictions import load_predictions
 from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table
+from stacking.report.front_matter import front_matter
 from stacking.report.markdown import render_markdown
 
 if TYPE_CHECKING:

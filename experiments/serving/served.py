@@ -14,16 +14,12 @@ from experiments.serving.limits import RefusedError, ServingLimits
 from experiments.serving.sent_photos import PHOTOS, name_sent_photos
 from experiments.serving.sent_scores import BUNDLE, JSON, read_bundle_scores, read_json_scores
 from optimizers.registry import did_you_mean
+from stacking.ensemble.card import describe_ensemble
 from stacking.ensemble.ensemble import StackingEnsemble
-from stacking.files.untrusted import check_plain_file
 from stacking.predictions import PredictionSet
 
 if TYPE_CHECKING:
     from base_models.runs.prediction import PhotoScorer
-
-CARD = "README.md"
-MOST_CARD = 2**20
-"""Bytes of a card that is shown; ours of 10,000 labels are below."""
 
 
 class Served:
@@ -37,18 +33,11 @@ class Served:
         What a request may hold.
     scorer : PhotoScorer, optional
         The networks of the members that have a say.
-    card : str, default=""
-        What is told of the ensemble, Markdown.
     """
 
-    def __init__(
-        self,
-        ensemble: StackingEnsemble,
-        limits: ServingLimits,
-        scorer: PhotoScorer | None = None,
-        card: str = "",
-    ) -> None:
-        self.ensemble, self.limits, self.scorer, self.card = ensemble, limits, scorer, card
+    def __init__(self, ensemble: StackingEnsemble, limits: ServingLimits, scorer: PhotoScorer | None = None) -> None:
+        self.ensemble, self.limits, self.scorer = ensemble, limits, scorer
+        self.card = describe_ensemble(ensemble)
 
     @property
     def takes(self) -> list[str]:
@@ -223,14 +212,4 @@ def open_served(
 
         check_run(ensemble, run)
         scorer = PhotoScorer(run, models=ensemble.members_needed(), device=device)
-    return Served(ensemble, limits, scorer, _read_card(folder))
-
-
-def _read_card(folder: Path) -> str:
-    """Return the card in a folder; ensembles of earlier versions have none."""
-    place = folder / CARD
-    if not place.exists():
-        return "This ensemble has no card: an earlier version of labelstack saved it.\n"
-    check_plain_file(place, folder, f"ensemble {folder}")
-    with place.open("rb") as file:
-        return file.read(MOST_CARD).decode("utf-8", "replace")
+    return Served(ensemble, limits, scorer)

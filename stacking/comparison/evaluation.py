@@ -309,7 +309,7 @@ def _tune_decisions(
             thresholds[name] = ensemble.thresholds_ if own else tuned_on.tuner.tune(rule, metric=metric).thresholds
             cross_fitted[name] = scores.get(rule)
         else:  # the rule was given, or does not serve the ensemble's metric, so that it was not tried
-            predictions, y_score, folds, tuner = tuned_on
+            predictions, y_score, folds, tuner, _ = tuned_on
             choice = choose_thresholds(
                 y_score, predictions, folds, decide=ensemble.decide, rule=rule, tuner=tuner, metric=metric
             )
@@ -317,7 +317,7 @@ def _tune_decisions(
     if metric.needs_decisions and metric_name(ensemble.metric) == metric.name:
         return thresholds, cross_fitted
     # The scores of the rules are those of another metric: all three are worth what is measured here.
-    predictions, y_score, _, _ = tuned_on
+    predictions, y_score = tuned_on.predictions, tuned_on.y_score
     if metric.needs_decisions:
         return thresholds, dict.fromkeys(cross_fitted)
     return thresholds, dict.fromkeys(cross_fitted, metric.measure(predictions.truth, None, y_score).value)

@@ -95,10 +95,13 @@ class ThresholdChoice(TunedRule):
     scores : dict of str to float
         Cross-fitted value of the metric (micro-F1 where that looks at scores only) for each rule; empty where nothing
         could be held out.
+    decided : ndarray of bool, shape (n_samples, n_labels), or None
+        Cross-fitted decisions by the chosen rule; None where nothing could be held out.
     """
 
     rule: str = ""
     scores: dict[str, float] = field(default_factory=dict)
+    decided: BoolArray | None = None
 
 
 class RuleTuner:
@@ -224,6 +227,9 @@ def choose_thresholds(  # noqa: PLR0913 - scores, truth and folds; the rest is k
     few = truth.groups is not None and truth.effective_units < FEW_UNITS
     choices = [STEADIER.get(name, name) if few else name for name in metric.rules.choices] if rule == "auto" else [rule]
     measured: dict[str, Measurement] = {}
+    packed: dict[
+        str, npt.NDArray[np.uint8]
+    ] = {}  # eight decisions a byte, since all rules' are kept until one is chosen
     if len(np.unique(folds)) > 1:
         held_out = np.asarray(folds, dtype=np.intp)
         with steps(dict.fromkeys(choices, 1.0)) as begin:
@@ -231,13 +237,15 @@ def choose_thresholds(  # noqa: PLR0913 - scores, truth and folds; the rest is k
                 begin(name)
                 decided = tuner.decide_held_out(held_out, name, decide, metric, advance)
                 measured[name] = metric.measure(truth, decided, y_score)
+                packed[name] = np.packbits(decided, axis=1)
     chosen = rule
     if rule == "auto":
         grouped = truth.groups is not None
         chosen = _steadiest(measured, metric.rules.margin, grouped=grouped) if measured else metric.rules.race
     tuned = tuner.tune(chosen, metric=metric)
     scores = {name: one.value for name, one in measured.items()}
-    return ThresholdChoice(tuned.thresholds, tuned.by_sample, chosen, scores)
+    held = np.unpackbits(packed[chosen], axis=1, count=y_score.shape[1]).view(np.bool_) if packed else None
+    return ThresholdChoice(tuned.thresholds, tuned.by_sample, chosen, scores, held)
 
 
 def _steadiest(measured: dict[str, Measurement], margin: float, *, grouped: bool = False) -> str:

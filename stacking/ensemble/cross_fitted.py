@@ -9,18 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import FloatArray
+from stacking._typing import BoolArray, FloatArray
 from stacking.decision_rules.choice import RuleTuner
 from stacking.predictions import PredictionSet
 
 
 class CrossFitted(NamedTuple):
-    """The rows that thresholds were tuned on, with scores that did not see them."""
+    """The rows that thresholds were tuned on, with scores that did not see them, and decisions if a rule was chosen."""
 
     predictions: PredictionSet
     y_score: FloatArray
     folds: npt.NDArray[np.intp]
     tuner: RuleTuner
+    decided: BoolArray | None = None
 
 
 def hash_fit(parts: list[Any], thresholds: npt.ArrayLike, sample_rule: Any) -> str:

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from stacking._earlier_names import Renamed
+from stacking._typing import BoolArray
 from stacking.combiners.auto.budget import plan_budget
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.label_rows import teach_label_rows
@@ -28,7 +29,7 @@ from stacking.ensemble.cross_fitted import CrossFitted, hash_fit
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.notebook import ShownEnsemble
 from stacking.ensemble.report import EnsembleReport, describe_choice
-from stacking.ensemble.restoring import check_restored, read_sample_rule
+from stacking.ensemble.restoring import check_restored, read_sample_rule, take_apart
 from stacking.ensemble.seen_samples import find_seen, hash_ids, ids_of_fit
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
@@ -38,6 +39,9 @@ from stacking.named_arrays import AxisNames, align_by_name, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.answers import give_answer
 from stacking.process.progress import steps
+
+if TYPE_CHECKING:
+    from stacking.ensemble.card import CardFigures
 
 NO_POSITIVE = "no label has a positive: neither weights nor thresholds could be learned from such a truth"
 TUNING_COST = 1.0
@@ -93,6 +97,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         Hashes of the samples it was fitted on; None in folders that do not hold them.
     report_ : EnsembleReport
         What was chosen, why, and what cross-fitting says it is worth.
+    figures_ : CardFigures or None
+        What the card in its folder says of its worth; None after `fit_out_of_fold`, whose caller may measure them
+        (`stacking.ensemble.card.measure_figures`).
     fingerprint : str
         Hash of what was fitted, for manifests.
 
@@ -104,6 +111,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     >>> StackingEnsemble(method="mean").fit(y_scores, y_true).predict(y_scores)[:2].tolist()
     [[True, False], [False, True]]
     """
+
+    figures_: CardFigures | None
 
     def __init__(
         self,
@@ -159,9 +168,13 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             If the method, the rule or the metric is unknown, the truth is missing or does not fit, no label is covered
             by a model, no image could keep the image rules, or the method learns nothing from label rows.
         """
+        from stacking.ensemble.card import measure_figures
+
         given = as_prediction_set(predictions, y_true)
         given = given if groups is None else given.with_groups(groups)
-        return self.fit_out_of_fold(teach_label_rows(given, label_rows, [self.method]))[0]
+        tuned_on = self.fit_out_of_fold(teach_label_rows(given, label_rows, [self.method]))[1]
+        self.figures_ = measure_figures(self, tuned_on)
+        return self
 
     fit_cross_fitted = Renamed("fit_out_of_fold")
 
@@ -190,6 +203,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             As in `fit`.
         """
         started = time.monotonic()
+        self.figures_ = None
         if predictions.y_true is None:
             missing = "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
             raise ValueError(missing)
@@ -260,8 +274,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             self.combiner_, held_out, answered = fit_answered(combiner, predictions, folds)
             begin("thresholds")
             tuned_on = CrossFitted(predictions, held_out, folds, RuleTuner(held_out, predictions, answered))
-            self._tune(tuned_on)
-        return tuned_on
+            decided = self._tune(tuned_on)
+        return tuned_on._replace(decided=decided)
 
     def _fit_auto(self, predictions: PredictionSet, started: float, folds: npt.NDArray[np.intp] | None) -> CrossFitted:
         """Race and tune on as many rows as the time allows, then fit what was chosen on all of them."""
@@ -477,7 +491,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         return np.zeros(len(ids), dtype=np.bool_) if self.fitted_ids_ is None else find_seen(ids, self.fitted_ids_)
 
     def save(self, folder: str | os.PathLike[str] | OutputFolder, *, overwrite: bool = False) -> None:
-        """Write the ensemble to a folder of JSON, npy and text files.
+        """Write the ensemble to a folder of JSON, npy and text files, with a card for people (README.md).
 
         Parameters
         ----------
@@ -496,27 +510,15 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
             If it cannot be written, or another run works in it.
         """
         check_is_fitted(self)
-        description = {
-            "parameters": self._parameters(),
-            "models": list(self.models_),
-            "labels": list(self.labels_),
-            "label_groups": list(self.label_groups_),
-            "label_ids": None if self.label_ids_ is None else list(self.label_ids_),
-            "report": dict(self.report_),
-            "fitted_on": self.fitted_on_,
-        }
-        extra_arrays: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(self.thresholds_, np.float64)}
-        for name, array in (("fitted_ids", self.fitted_ids_), ("predicted_share", self.predicted_share_)):
-            if array is not None:
-                extra_arrays[name] = array
-        if self.sample_rule_ is not None:
-            description["sample_rule"] = {"slope": self.sample_rule_.slope, "beta": self.sample_rule_.beta}
-            extra_arrays["sample_intercept"] = self.sample_rule_.intercept
+        description, extra_arrays = take_apart(self)
+        from stacking.ensemble.card import CARD, describe_ensemble
+
+        card = describe_ensemble(self).encode("utf-8")
         if isinstance(folder, OutputFolder):  # claimed by the caller before the fit
-            write_ensemble_folder(folder, description, self.combiner_, extra_arrays)
+            write_ensemble_folder(folder, description, self.combiner_, extra_arrays, {CARD: card})
             return
         with ensemble_folder(folder, overwrite=overwrite) as output:
-            write_ensemble_folder(output, description, self.combiner_, extra_arrays)
+            write_ensemble_folder(output, description, self.combiner_, extra_arrays, {CARD: card})
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -546,6 +548,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         cls, description: dict[str, Any], combiner: Combiner, extra_arrays: dict[str, npt.NDArray[Any]]
     ) -> Self:
         """Put together what `save` took apart, and let it decide two made-up rows."""
+        from stacking.ensemble.card import CardFigures
+
         parameters = dict(description["parameters"])
         rules = parameters.pop("image_rules", None)
         ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
@@ -556,6 +560,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         ensemble.sample_rule_ = read_sample_rule(description, extra_arrays, len(ensemble.labels_))
         ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
         report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
+        ensemble.figures_ = CardFigures.restored(description.get("figures"), ensemble.models_, len(ensemble.labels_))
         ids = description.get("label_ids")
         ensemble.label_ids_ = None if ids is None else tuple(ids)
         ensemble.report_, ensemble.fitted_on_ = EnsembleReport(report), description["fitted_on"]
@@ -586,9 +591,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         parameters = {name: value for name, value in own.items() if name not in defaults or value != defaults[name]}
         return parameters if rules is None else {**parameters, "image_rules": rules.as_dict()}
 
-    def _tune(self, tuned_on: CrossFitted) -> None:
+    def _tune(self, tuned_on: CrossFitted) -> BoolArray | None:
         """Choose the decision rule on folds that did not tune it, then tune it on all cross-fitted scores."""
-        predictions, held_out, folds, tuner = tuned_on
+        predictions, held_out, folds, tuner, _ = tuned_on
         metric = find_metric(self.metric)
         choice = choose_thresholds(
             held_out, predictions, folds, decide=self._decide, rule=self.rule, tuner=tuner, metric=metric
@@ -600,3 +605,4 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         self.report_["notes"] += unanswered_note(self.answered_labels, self.labels_)
         if self.report_["cross_fitted_micro_f1"] is not None and not metric.needs_decisions:
             self.report_["cross_fitted_score"] = metric.measure(predictions.truth, None, held_out).value
+        return choice.decided

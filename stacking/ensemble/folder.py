@@ -97,7 +97,11 @@ def ensemble_folder(
 
 
 def write_ensemble_folder(
-    output: OutputFolder, description: dict[str, Any], combiner: Combiner, extra_arrays: Arrays
+    output: OutputFolder,
+    description: dict[str, Any],
+    combiner: Combiner,
+    extra_arrays: Arrays,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a fitted combiner, further arrays and a description.
 
@@ -112,6 +116,8 @@ def write_ensemble_folder(
         Fitted.
     extra_arrays : dict of str to ndarray
         Arrays that are not the combiner's, such as the thresholds; their names hold no slash.
+    beside : mapping of str to bytes, optional
+        Further files by name, for people.
 
     Raises
     ------
@@ -120,7 +126,9 @@ def write_ensemble_folder(
     """
     saved_class = class_name(combiner)
     values, arrays, texts = combiner._state()
-    beside = sorted(output.written)
+    for name, content in (beside or {}).items():
+        atomic_write_bytes(output.path_of(name), content)
+    written = sorted(output.written)
     arrays = {
         **extra_arrays,
         **{f"state/{name}": array for name, array in arrays.items()},
@@ -141,7 +149,7 @@ def write_ensemble_folder(
             "arrays": array_names,
             "texts": text_names,
             "sha256": {file: sha256_file(output.path_of(file)) for file in files},
-            "beside": beside,
+            "beside": written,
         }
     )
 

@@ -1,15 +1,18 @@
-"""What is read back from the folder of an ensemble, and checked as if a stranger had written it."""
+"""What goes into the folder of an ensemble, and comes back checked as if a stranger had written it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_frequency, check_label_groups
 from stacking.decision_rules import SampleRule
+
+if TYPE_CHECKING:
+    from stacking.ensemble.ensemble import StackingEnsemble
 
 
 def read_sample_rule(
@@ -43,6 +46,42 @@ def read_sample_rule(
     if intercept.shape != (n_labels,) or not np.isfinite([slope, beta, *intercept]).all() or beta <= 0:
         raise ValueError(f"sample_intercept must hold a finite number for each of {n_labels} labels")
     return SampleRule(slope, intercept.astype(np.float64), beta)
+
+
+def take_apart(ensemble: StackingEnsemble) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Give all of an ensemble but its combiner as its folder keeps it.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        Fitted.
+
+    Returns
+    -------
+    description : dict
+        JSON-able.
+    extra_arrays : dict of str to ndarray
+        Arrays by name.
+    """
+    description = {
+        "parameters": ensemble._parameters(),
+        "models": list(ensemble.models_),
+        "labels": list(ensemble.labels_),
+        "label_groups": list(ensemble.label_groups_),
+        "label_ids": None if ensemble.label_ids_ is None else list(ensemble.label_ids_),
+        "report": dict(ensemble.report_),
+        "fitted_on": ensemble.fitted_on_,
+    }
+    if ensemble.figures_ is not None:
+        description["figures"] = ensemble.figures_.as_dict()
+    extra_arrays: dict[str, npt.NDArray[Any]] = {"thresholds": np.asarray(ensemble.thresholds_, np.float64)}
+    for name, array in (("fitted_ids", ensemble.fitted_ids_), ("predicted_share", ensemble.predicted_share_)):
+        if array is not None:
+            extra_arrays[name] = array
+    if ensemble.sample_rule_ is not None:
+        description["sample_rule"] = {"slope": ensemble.sample_rule_.slope, "beta": ensemble.sample_rule_.beta}
+        extra_arrays["sample_intercept"] = ensemble.sample_rule_.intercept
+    return description, extra_arrays
 
 
 def check_restored(ensemble: Any) -> None:

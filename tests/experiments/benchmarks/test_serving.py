@@ -10,11 +10,10 @@ from experiments.benchmarks.processes import Plan
 
 def test_every_row_has_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "METHODS", ("mean",))
-    monkeypatch.setattr(serving, "BATCHES", (2,))
-    monkeypatch.setattr(serving, "CLIENTS", (2,))
+    monkeypatch.setattr(serving, "WAYS", {2: ((2, "a bundle"),)})
     rows = serving.measure_serving(Plan(tmp_path, None, quick=True))
     assert [row.system for row in rows] == [
-        serving.PLAIN, "labelstack serve, 2 clients, JSON",
+        serving.PLAIN, "labelstack serve, 2 clients, a bundle",
     ]  # fmt: skip
     for row in rows:
         assert not row.trouble

@@ -8,9 +8,10 @@ import pytest
 from typer.main import get_command
 
 from experiments.cli import app
-from experiments.publishing.ensemble_card import measure_for_card, write_ensemble_card
 from stacking import PredictionSet, StackingEnsemble
+from stacking.ensemble.card import describe_ensemble, measure_figures
 from stacking.metrics import micro_f1
+from stacking.predictions import load_predictions
 
 
 def head_of(card):
@@ -32,7 +33,7 @@ def fitted(make_predictions):
 
 def test_a_card_says_what_it_is_worth_and_when_it_fails(fitted):
     ensemble, tuned_on = fitted
-    figures = measure_for_card(ensemble, tuned_on)
+    figures = measure_figures(ensemble, tuned_on, try_without_members=True)
     assert figures.value == pytest.approx(ensemble.report_.estimate, abs=1e-12)
     assert figures.low < figures.value < figures.high
     assert figures.without["specialist"] is None  # a label is left to nobody then
@@ -40,7 +41,8 @@ def test_a_card_says_what_it_is_worth_and_when_it_fails(fitted):
     whole = micro_f1(predictions.y_true, ensemble.predict(predictions, as_frame=False))
     less = micro_f1(predictions.y_true, ensemble.predict(predictions, without=["cnn/a"], as_frame=False))
     assert figures.without["cnn/a"] == pytest.approx(less - whole)
-    card = write_ensemble_card(ensemble, figures, {"inputs": {"predictions": "0" * 64}, "options": {}, "versions": {}})
+    ensemble.figures_ = figures
+    card = describe_ensemble(ensemble)
     result = head_of(card)["model-index"][0]["results"][0]
     assert result["metrics"][0]["value"] == round(figures.value, 4)
     assert "Without a positive among the fitted samples, so nothing is known of: neck:v." in card
@@ -50,9 +52,47 @@ def test_a_card_says_what_it_is_worth_and_when_it_fails(fitted):
 
 def test_where_nothing_could_be_held_out_the_card_says_so(make_predictions):
     one = make_predictions(40, groups=np.zeros(40, int))
-    ensemble, tuned_on = StackingEnsemble("mean").fit_out_of_fold(one)
-    card = write_ensemble_card(ensemble, measure_for_card(ensemble, tuned_on), {"inputs": {}})
+    card = describe_ensemble(StackingEnsemble("mean").fit(one))
     assert "nothing could be held out" in card and "model-index" not in head_of(card)
+
+
+def test_an_ensemble_that_python_saves_has_the_card_too_and_keeps_it(labelstack, bundle, tmp_path):
+    ensemble = StackingEnsemble("greedy").fit(load_predictions(bundle))
+    ensemble.save(tmp_path / "saved")
+    card = (tmp_path / "saved" / "README.md").read_text()
+    assert card == describe_ensemble(ensemble)
+    again = StackingEnsemble.load(tmp_path / "saved")
+    again.save(tmp_path / "again")
+    assert (tmp_path / "again" / "README.md").read_text() == card
+    assert labelstack("fit", bundle, "--method", "greedy", "--out", tmp_path / "fitted").exit_code == 0
+    fitted = (tmp_path / "fitted" / "README.md").read_text()
+    assert head_of(fitted) == head_of(card) and "if it is missing" in fitted  # which fit alone measures
+    reloaded = StackingEnsemble.load(tmp_path / "fitted")
+    assert describe_ensemble(reloaded) == fitted
+
+
+def test_an_ensemble_of_an_earlier_version_gets_a_card_of_what_is_known(bundle, tmp_path):
+    StackingEnsemble("greedy").fit(load_predictions(bundle)).save(tmp_path / "saved")
+    manifest = json.loads((tmp_path / "saved" / "manifest.json").read_text())
+    del manifest["description"]["figures"]
+    (tmp_path / "saved" / "manifest.json").write_text(json.dumps(manifest))
+    ensemble = StackingEnsemble.load(tmp_path / "saved")
+    card = describe_ensemble(ensemble)
+    assert ensemble.figures_ is None and head_of(card)["model-index"]
+    assert "color:red" in card and "threshold" in card and "positives" not in card
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("f1", [0.5]), ("positives", ["a"] * 5), ("value", "<b>"), ("without", {"x": 0.1}), ("without", 3), ("low", [1])],
+)
+def test_figures_that_a_stranger_changed_are_refused(bundle, tmp_path, key, value):
+    StackingEnsemble("greedy").fit(load_predictions(bundle)).save(tmp_path / "saved")
+    manifest = json.loads((tmp_path / "saved" / "manifest.json").read_text())
+    manifest["description"]["figures"][key] = value
+    (tmp_path / "saved" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="is damaged"):
+        StackingEnsemble.load(tmp_path / "saved")
 
 
 def test_the_command_of_a_card_is_understood(labelstack, bundle, tmp_path):
@@ -70,8 +110,7 @@ def test_names_that_look_like_markup_stay_names(make_predictions):
     given = make_predictions(120)
     labels = ["<script>x</script>", "a|b", "---", "# x", "[l](http://x)"]
     hostile = PredictionSet(given.to_array(), given.ids, ["m|1", "<b>", "---"], labels, y_true=given.y_true)
-    ensemble, tuned_on = StackingEnsemble("mean").fit_out_of_fold(hostile)
-    card = write_ensemble_card(ensemble, measure_for_card(ensemble, tuned_on), {"inputs": {}})
+    card = describe_ensemble(StackingEnsemble("mean").fit(hostile))
     outside = "".join(part for place, part in enumerate(card.split("```")) if place % 2 == 0)
     assert "<script>" not in outside and "<b>" not in outside and "[l](" not in outside
     assert card.count("\n---\n") == 1  # the end of the head

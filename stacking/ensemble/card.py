@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.publishing.front_matter import front_matter
-from stacking.decision_rules.choice import nested_decisions
 from stacking.ensemble.cross_fitted import CrossFitted
-from stacking.ensemble.ensemble import StackingEnsemble
+from stacking.files.versions import installed_versions
 from stacking.metrics import find_metric
 from stacking.metrics.bootstrap import percentile_interval, resample
 from stacking.metrics.counts import DecisionCounts
 from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table
+from stacking.report.front_matter import front_matter
 from stacking.report.markdown import render_markdown
 from stacking.report.writing import write_estimate, write_score
 
 if TYPE_CHECKING:
     from stacking._typing import BoolArray, DoubleArray
+    from stacking.ensemble.ensemble import StackingEnsemble
+
+CARD = "README.md"
+PACKAGES = ("labelstack", "numpy", "scikit-learn", "lightgbm")
+"""What a loaded ensemble predicts with."""
 
 MOST_ROWS = 12
 """Labels that a card lists as best and as worst; the report beside it lists all."""
+MOST_LABELS = 2 * MOST_ROWS
+"""Labels up to which a card lists all."""
 
 MOST_CELLS = 50_000_000
 """Scores up to which the ensemble is tried without each member: some seconds for a vote, and a card is no reason for
@@ -53,8 +59,52 @@ class CardFigures:
     f1: DoubleArray
     without: dict[str, float | None]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Give them as an ensemble's folder keeps them.
 
-def measure_for_card(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> CardFigures:
+        Returns
+        -------
+        dict
+            JSON-able.
+        """
+        return {**vars(self), "positives": self.positives.tolist(), "f1": self.f1.tolist()}
+
+    @classmethod
+    def restored(cls, kept: Any, models: Sequence[str], n_labels: int) -> CardFigures | None:
+        """Read what `as_dict` gave.
+
+        Parameters
+        ----------
+        kept : dict or None
+            As a folder holds it, whoever wrote that; None in folders of earlier versions.
+        models : sequence of str
+            The ensemble's members.
+        n_labels : int
+            How many labels it has.
+
+        Returns
+        -------
+        CardFigures or None
+            The figures.
+
+        Raises
+        ------
+        ValueError
+            If they are not those of such an ensemble.
+        """
+        if kept is None:
+            return None
+        positives, f1 = (np.asarray(kept[name], np.float64) for name in ("positives", "f1"))
+        numbers = [kept[name] for name in ("value", "low", "high")] + list(kept["without"].values())
+        is_odd = any(number is not None and not isinstance(number, float | int) for number in numbers)
+        if is_odd or positives.shape != (n_labels,) or f1.shape != (n_labels,) or set(kept["without"]) - set(models):
+            raise ValueError("the figures of its card must be numbers, one for each label")
+        return cls(kept["value"], kept["low"], kept["high"], positives, f1, dict(kept["without"]))
+
+
+def measure_figures(
+    ensemble: StackingEnsemble, tuned_on: CrossFitted, *, try_without_members: bool = False
+) -> CardFigures:
     """Measure what a card says.
 
     Parameters
@@ -63,29 +113,26 @@ def measure_for_card(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> CardF
         Fitted.
     tuned_on : CrossFitted
         From `StackingEnsemble.fit_out_of_fold`.
+    try_without_members : bool, default=False
+        Also try the ensemble without each member, which takes as many predictions of all rows.
 
     Returns
     -------
     CardFigures
         Limits are percentiles of 1,000 resamples of the rows or groups that thresholds were tuned on.
     """
-    predictions, y_score, folds, _ = tuned_on
-    metric = find_metric(ensemble.metric)
-    truth = predictions.truth
-    can_hold_out = len(np.unique(folds)) > 1
-    if can_hold_out:
-        decided = nested_decisions(
-            y_score, predictions, folds, rule=ensemble.report_["rule"], decide=ensemble._decide, metric=metric
-        )
-    else:
-        decided = ensemble.decide(y_score)
+    predictions, y_score, decided = tuned_on.predictions, tuned_on.y_score, tuned_on.decided
+    metric, truth = find_metric(ensemble.metric), predictions.truth
     value = low = high = None
-    if can_hold_out:
+    if decided is not None:
         measured = metric.measure(truth, decided if metric.needs_decisions else None, y_score)
         value = measured.value
         low, high = percentile_interval(resample(measured))
+    else:
+        decided = ensemble.decide(y_score)
     counts = DecisionCounts.count(decided, truth)
-    return CardFigures(value, low, high, truth.positives(), counts.f1_per_label(truth), _without(ensemble, tuned_on))
+    without = _without(ensemble, tuned_on) if try_without_members else {}
+    return CardFigures(value, low, high, truth.positives(), counts.f1_per_label(truth), without)
 
 
 def _without(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, float | None]:
@@ -111,41 +158,38 @@ def _without(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, flo
     return lost
 
 
-def write_ensemble_card(ensemble: StackingEnsemble, figures: CardFigures, manifest: Mapping[str, Any]) -> str:
+def describe_ensemble(ensemble: StackingEnsemble) -> str:
     """Write the card of an ensemble.
 
     Parameters
     ----------
     ensemble : StackingEnsemble
-        Fitted.
-    figures : CardFigures
-        From `measure_for_card`.
-    manifest : mapping
-        From `build_manifest`: what it was made from.
+        Fitted; what it is worth comes from its `figures_`, or from its report where nothing else was measured.
 
     Returns
     -------
     str
         Markdown with the front matter of the Hub.
     """
-    chosen, n_labels = ensemble.report_, len(ensemble.labels_)
-    title = chosen.metric_title
+    chosen, n_labels, figures = ensemble.report_, len(ensemble.labels_), ensemble.figures_
+    title, results = chosen.metric_title, []
+    value = chosen.estimate if figures is None else figures.value
     held_out = "nothing could be held out, so what it is worth is not known"
-    results = []
-    if figures.value is not None:
-        estimate = write_estimate(figures.value, figures.low, figures.high)
+    if value is not None:
+        limits = None if figures is None else (figures.low, figures.high)
+        estimate = write_score(value) if limits is None else write_estimate(value, *limits)
         held_out = f"{title} {estimate} on {chosen['n_samples']:,} samples, cross-fitted"
-        data = manifest["inputs"].get("predictions", ensemble.fitted_on_)
-        results = [{"metric": chosen.get("metric", "micro-f1"), "title": title, "value": figures.value, "data": data}]
+        name = chosen.get("metric", "micro-f1")
+        results = [{"metric": name, "title": title, "value": value, "data": ensemble.fitted_on_}]
     report = Report(
         f"Ensemble of {len(ensemble.models_)} models for {n_labels} labels",
         [
             Section("What it is", _what_it_is(ensemble, held_out)),
             Section("Use it", _use(ensemble)),
-            Section("Members", _members(ensemble, figures)),
+            Section("Members", _members(ensemble, {} if figures is None else figures.without)),
             Section("Labels", _labels(ensemble, figures)),
             Section("When it fails", _failures(ensemble, figures)),
-            Section("How it was made", _origin(ensemble, manifest)),
+            Section("How it was made", _origin(ensemble)),
         ],
     )
     head = front_matter(["ensemble", "stacking"], "tabular-classification", results)
@@ -197,7 +241,7 @@ def _quoted(name: str) -> str:
     return name if name.replace("/", "").replace("-", "").replace("_", "").isalnum() else f'"{name}"'
 
 
-def _members(ensemble: StackingEnsemble, figures: CardFigures) -> list[Any]:
+def _members(ensemble: StackingEnsemble, without: Mapping[str, float | None]) -> list[Any]:
     """List the members with what they answer, weigh, and cost if they are missing."""
     covers = np.asarray(ensemble.combiner_.covers_)
     weights = _weights(ensemble)
@@ -210,9 +254,9 @@ def _members(ensemble: StackingEnsemble, figures: CardFigures) -> list[Any]:
         columns.append(Column("weight", "score"))
         rows = [[*row, float(weight)] for row, weight in zip(rows, weights, strict=True)]
         captions.append("Weights are means over the labels.")
-    if figures.without:
+    if without:
         columns.append(Column("if it is missing", "gain"))
-        rows = [[*row, figures.without[name]] for row, name in zip(rows, ensemble.models_, strict=True)]
+        rows = [[*row, without[name]] for row, name in zip(rows, ensemble.models_, strict=True)]
         captions.append(
             f"The last column is what {ensemble.report_.metric_title} changes by on the fitted samples with --without "
             "MEMBER; a dash: some label has no other member, so it cannot be missing."
@@ -231,25 +275,30 @@ def _weights(ensemble: StackingEnsemble) -> Any:
     return np.asarray(weights).reshape(len(ensemble.models_), -1).mean(axis=1)
 
 
-def _labels(ensemble: StackingEnsemble, figures: CardFigures) -> list[Any]:
+def _labels(ensemble: StackingEnsemble, figures: CardFigures | None) -> list[Any]:
     """List the labels: all where they are few, else the best and the worst."""
     share = ensemble.predicted_share_
-    columns: list[Column | str] = ["label", Column("positives", "count"), Column("F1", "score")]
-    columns += [Column("threshold", "score"), Column("predicted for", "percent")]
+    columns: list[Column | str] = ["label", Column("threshold", "score"), Column("predicted for", "percent")]
+    columns += [] if figures is None else [Column("positives", "count"), Column("F1", "score")]
 
     def row(place: int) -> list[Cell]:
         limit = float(ensemble.thresholds_[place])
-        return [
+        said: list[Cell] = [
             ensemble.labels_[place],
-            round(float(figures.positives[place])),
-            float(figures.f1[place]) if figures.positives[place] else None,
             limit if np.isfinite(limit) else None,
             None if share is None else float(share[place]),
         ]
+        if figures is not None:
+            positives = float(figures.positives[place])
+            said += [round(positives), float(figures.f1[place]) if positives else None]
+        return said
 
+    if figures is None:
+        order = list(range(len(ensemble.labels_)))
+        return [Table(columns, [row(place) for place in order[:MOST_LABELS]], "A dash: the label is never predicted.")]
     order = sorted(np.flatnonzero(figures.positives > 0).tolist(), key=lambda place: -figures.f1[place])
     caption = "F1 by cross-fitted decisions. A dash for a threshold: the label is never predicted."
-    if len(ensemble.labels_) <= 2 * MOST_ROWS:
+    if len(ensemble.labels_) <= MOST_LABELS:
         absent = [place for place in range(len(ensemble.labels_)) if place not in set(order)]
         return [Table(columns, [row(place) for place in [*order, *absent]], caption)]
     names = ", ".join(ensemble.labels_)
@@ -260,12 +309,13 @@ def _labels(ensemble: StackingEnsemble, figures: CardFigures) -> list[Any]:
     ]
 
 
-def _failures(ensemble: StackingEnsemble, figures: CardFigures) -> list[Any]:
+def _failures(ensemble: StackingEnsemble, figures: CardFigures | None) -> list[Any]:
     """Say where not to trust it."""
     labels = np.array(ensemble.labels_)
     never = labels[ensemble.thresholds_ > 1.0]
-    rare = labels[(figures.positives > 0) & (figures.positives < 20)]  # below, an F1 is mostly chance
-    unseen = labels[figures.positives == 0]
+    positives = np.full(len(labels), np.inf) if figures is None else figures.positives
+    rare = labels[(positives > 0) & (positives < 20)]  # below, an F1 is mostly chance
+    unseen = labels[positives == 0]
     single = labels[np.asarray(ensemble.combiner_.covers_).sum(axis=0) == 1]
     lines = [
         _listed("Never predicted at these thresholds", never),
@@ -288,19 +338,23 @@ def _listed(what: str, names: BoolArray | Any) -> str:
     return f"{what}: {', '.join(names[:MOST_ROWS])}{more}."
 
 
-def _origin(ensemble: StackingEnsemble, manifest: Mapping[str, Any]) -> list[Any]:
+def _origin(ensemble: StackingEnsemble) -> list[Any]:
     """Tell the data, the options, the versions and the cost."""
     chosen = ensemble.report_
     entries = getattr(ensemble.combiner_, "entries_", None) or []
     seconds = sum(one["seconds"] for one in entries)
     facts = [
-        f"Fitted on {chosen['n_samples']:,} samples by labelstack fit"
+        f"Fitted on {chosen['n_samples']:,} samples by labelstack"
         + (f"; the race of {len(entries)} methods took {seconds:.0f} s." if entries else "."),
         "labelstack evaluate refuses the samples that it was fitted on (it keeps hashes of their ids).",
         *(str(note).strip() for note in chosen["notes"][:1]),
     ]
-    made = {name: manifest[name] for name in ("inputs", "options", "versions") if name in manifest}
-    made["ensemble"] = ensemble.fingerprint
+    made = {
+        "predictions": ensemble.fitted_on_,
+        "options": ensemble._parameters(),
+        "ensemble": ensemble.fingerprint,
+        "versions": installed_versions(PACKAGES),
+    }
     best = max(chosen["rules"].items(), key=lambda pair: pair[1], default=None)
     if best is not None:
         facts.append(f"Decision rules tried: {', '.join(f'{k} {write_score(v)}' for k, v in chosen['rules'].items())}.")
