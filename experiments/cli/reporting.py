@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from experiments.cli.option_names import say_options
+
 if TYPE_CHECKING:
     from base_models.training.progress import TrainingEvent
     from stacking.report import Cell, Column
@@ -307,7 +309,7 @@ class _Session:
             logger.removeHandler(self._handler)
 
     def _show_warning(self, message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
+        sys.stderr.write(f"warning: {say_options(' '.join(str(message).split()))}\n")
 
 
 def session(quiet: bool = False, *, verbose: bool = False, as_json: bool = False) -> _Session:
