@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.cli.completion import complete_metric, complete_optimizer
+from experiments.cli.completion import complete_methods, complete_metric, complete_optimizer, complete_rules
 from experiments.cli.options import (
     FromLogits,
     GivenImageRules,
@@ -375,11 +375,14 @@ def compare(
             "per run, in their order."
         ),
     ] = None,
-    methods: Annotated[str, typer.Option(help="Names joined by commas, or all.")] = "all",
+    methods: Annotated[
+        str, typer.Option(autocompletion=complete_methods, help="Names joined by commas, or all.")
+    ] = "all",
     rules: Annotated[
         str,
         typer.Option(
-            help="Decision rules joined by commas (half, single, cyclic …), by which each method is scored once more."
+            autocompletion=complete_rules,
+            help="Decision rules joined by commas (half, single, cyclic …), by which each method is scored once more.",
         ),
     ] = "",
     ensemble: Annotated[
