@@ -46,6 +46,8 @@ def hold_back(
     if not 0 < share < 1:
         raise ValueError(f"the share of rows to keep must lie between 0 and 1: got {share}; write --split 0.65, say.")
     if predictions.y_true is None:
-        raise ValueError("predictions must carry the truth to be split evenly: give it, or data with y_true.")
+        raise ValueError(
+            "predictions must carry the truth to be split evenly: give truth= (--truth), or data with y_true."
+        )
     is_rest = hold_out(predictions.truth, 1.0 - share, random_state=random_state)
     return predictions.subset(samples=~is_rest), predictions.subset(samples=is_rest)

@@ -73,6 +73,7 @@ def check(
     truth: Truth = None,
     test: Any = None,
     test_truth: Truth = None,
+    groups: Any = None,
     from_logits: bool | Collection[str] = False,
 ) -> CheckReport:
     """Look for what ruins a blend, before anything is fitted.
@@ -93,6 +94,8 @@ def check(
         them.
     test_truth : path, data frame or array, optional
         Their truth, unless `test` carries it.
+    groups : path, series, mapping or array, optional
+        Samples that must share a fold, as `labelstack.load` takes them.
     from_logits : bool or collection of str, default=False
         Whether scores are logits, or the members whose scores are.
 
@@ -107,7 +110,7 @@ def check(
         If a file does not exist.
     """
     return check_predictions(
-        _as_members(scores), truth, from_logits=from_logits, test=_as_members(test), test_true=test_truth
+        _as_members(scores), truth, groups=groups, from_logits=from_logits, test=_as_members(test), test_true=test_truth
     )
 
 

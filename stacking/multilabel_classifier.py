@@ -35,7 +35,7 @@ from stacking._typing import FloatArray
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
 from stacking.multilabel_target import Target, holds_text, name_rows, read_target, refuse_gaps
-from stacking.named_arrays import align_by_name, is_frame
+from stacking.named_arrays import AxisNames, align_by_name, is_frame
 from stacking.process.child_processes import run_parallel
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
     random_state : int or None, default=0
         Seed of the folds and of the default final estimator.
     metric : str, Metric or callable, default="micro-f1"
-        What the final estimator is fitted for and the thresholds are tuned for, as `stacking.metrics.find_metric` takes
-        it; an ensemble that is given keeps its own.
+        What the final estimator is fitted for, the thresholds are tuned for and ``score`` goes by, as
+        `stacking.metrics.find_metric` takes it; an ensemble that is given keeps its own.
 
     Attributes
     ----------
@@ -316,6 +316,39 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         if self._one_dimensional:
             return self.classes_[np.minimum(fired[:, 0], len(self.classes_) - 1)]
         return fired.astype(int)
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Score the answers for some samples by `metric`, turned so that larger is better.
+
+        As in scikit-learn's estimators that choose by a metric, it is that metric which scores, not the share of rows
+        whose labels are all right (``sklearn.metrics.accuracy_score`` of ``predict``). A one-dimensional target is
+        scored by accuracy.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
+            Features as in ``fit``.
+        y : array-like, sparse matrix or data frame of shape (n_samples, n_labels) or (n_samples,)
+            The truth.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            The metric, negative for losses.
+        """
+        from stacking.metrics.named import find_metric
+
+        check_is_fitted(self)
+        if self._one_dimensional:
+            return float(super().score(X, y, sample_weight))
+        metric = find_metric(self.metric)
+        truth = y.toarray() if hasattr(y, "toarray") else y
+        if is_frame(truth):
+            (truth,) = align_by_name({"label": ("the stack", AxisNames.of(self.labels_))}, y_true=truth)
+        answers = self.predict(X) if metric.needs_decisions else self.predict_proba(X)
+        return metric.sign * metric(truth, answers, sample_weight=sample_weight)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the fitted stack to a folder, without pickle.

@@ -142,7 +142,8 @@ class PhotoTensors:
             for rows, photos in self.decode(_in_order(len(self)), on_photos):
                 kept[torch.from_numpy(rows)] = photos.permute(0, 2, 3, 1)
         self._kept, self._idle = kept, None
-        logger.info("%d photos of %d pixels kept in memory (%.2f GiB)", len(self), self.size, kept.numel() / GIB)
+        level = logging.INFO if kept.numel() >= GIB else logging.DEBUG  # worth knowing where it is much
+        logger.log(level, "%d photos of %d pixels kept in memory (%.2f GiB)", len(self), self.size, kept.numel() / GIB)
 
     def iter_batches(
         self, batches: Sequence[NDArray[np.int64]], *, reuse: bool = False

@@ -82,7 +82,8 @@ class FeatureRows:
             if on_photos is not None:
                 on_photos(stop)
         self._kept = kept
-        logger.info("features of %d photos kept in memory (%.2f GiB)", len(self), kept.nbytes / GIB)
+        level = logging.INFO if kept.nbytes >= GIB else logging.DEBUG
+        logger.log(level, "features of %d photos kept in memory (%.2f GiB)", len(self), kept.nbytes / GIB)
 
     def iter_batches(
         self, batches: Iterable[NDArray[np.int64]], *, reuse: bool = False

@@ -8,7 +8,6 @@ lists the photos that cannot be read.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import platform
@@ -18,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from base_models.recipe.canonical import canonical_recipe, recipe_hash, to_toml
@@ -27,8 +25,8 @@ from base_models.recipe.run import TrainingRun
 from base_models.training.distributed import Processes
 from stacking.files.atomic_files import (
     OutputRefusedError,
-    atomic_write_bytes,
     atomic_write_json,
+    atomic_write_npz,
     atomic_write_text,
     check_writable,
 )
@@ -222,9 +220,7 @@ def write_npz(path: Path, **arrays: NDArray[Any]) -> None:
     **arrays : ndarray
         Arrays by name; no objects.
     """
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    atomic_write_bytes(path, buffer.getvalue())
+    atomic_write_npz(path, arrays)
 
 
 def _check_place(out: Path, recipe: TrainingRun) -> None:

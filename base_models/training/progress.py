@@ -110,7 +110,10 @@ class TimeLeft:
             if event.kind in ("epoch", "fold", "photos"):
                 self._last = self._started[place] = now
             self._started.setdefault(place, now)
-            progress(dataclasses.replace(event, seconds_left=self.seconds()))
+            left = self.seconds()
+            if event.kind == "step" and event.n_steps and self._left[event.member] > 0:  # of the epoch, a part is done
+                left -= self._seconds_per_epoch(event.member) * event.step / event.n_steps / self._n_side_by_side
+            progress(dataclasses.replace(event, seconds_left=max(0.0, left) if left == left else left))
 
         return _report
 
@@ -124,6 +127,11 @@ class TimeLeft:
         """
         if not self._seconds:
             return float("nan")
-        rate = sum(self._seconds.values()) / sum(self._costs[name] for name in self._seconds)  # seconds per cost
-        alone = sum(left * self._seconds.get(name, rate * self._costs[name]) for name, left in self._left.items())
+        alone = sum(left * self._seconds_per_epoch(name) for name, left in self._left.items() if left)
         return alone / self._n_side_by_side
+
+    def _seconds_per_epoch(self, name: str) -> float:
+        """Return the seconds of a member's epoch, by those of the others where it has had none."""
+        if name in self._seconds or not self._seconds:
+            return self._seconds.get(name, float("nan"))
+        return self._costs[name] * sum(self._seconds.values()) / sum(self._costs[one] for one in self._seconds)

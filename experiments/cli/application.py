@@ -16,7 +16,7 @@ from experiments.cli.data import describe, download, ingest, pack_photos, synthe
 from experiments.cli.demonstration import demo
 from experiments.cli.ensembles import evaluate, fit, predict
 from experiments.cli.exporting import export, push
-from experiments.cli.failures import GuardedGroup
+from experiments.cli.failures import GuardedCommand, GuardedGroup
 from experiments.cli.listings import keys, methods, metrics, networks, optimizers, rules
 from experiments.cli.members import ablation, doctor, explain, learning_rate, report, train
 from experiments.cli.predictions import compare, optimize, pack
@@ -82,6 +82,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
 }
 for listing, example in EXAMPLES.items():
     app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)
+for command in (*app.registered_commands, *data.registered_commands):
+    command.cls = GuardedCommand
 
 
 def _show_version(wanted: bool) -> None:

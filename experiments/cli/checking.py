@@ -65,6 +65,7 @@ def check(
             models=[split_model_option(value) for value in given.model or ()] or None,
             ids=given.ids,
             labels=given.labels,
+            groups=given.groups,
             from_logits=choose_logits(given.from_logits, given.logits_of),
             test=test,
         )

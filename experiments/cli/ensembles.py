@@ -279,7 +279,7 @@ def choose_sheet(csv_format: str, like: Path | None, given: GivenPredictions) ->
     return like, given
 
 
-@partial(takes_predictions, without=["truth"])
+@partial(takes_predictions, without=["truth", "groups"])
 def predict(
     *,
     ensemble: Ensemble,

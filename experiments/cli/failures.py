@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from typer import Abort, Exit
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from experiments.cli.option_names import Typed, named_by, say_options
 
 BAD_INPUT = 2  # as click and argparse exit on bad usage
 INTERNAL_FAILURE = 1  # as Python exits on a traceback
@@ -113,7 +115,7 @@ def exit_codes() -> Iterator[None]:
             raise  # typer's own: --help, a missing argument, …
         sentence = bad_input_sentence(error)
         if sentence is not None:
-            _leave(BAD_INPUT, sentence, error)
+            _leave(BAD_INPUT, say_options(sentence), error)
         kind = type(error).__name__
         try:
             kept = f"the traceback is in {keep_traceback(error)}"
@@ -145,4 +147,24 @@ class GuardedGroup(TyperGroup):
             What the command returned.
         """
         with exit_codes():
+            return super().invoke(ctx)
+
+
+class GuardedCommand(TyperCommand):
+    """A command; errors of the library name its options."""
+
+    def invoke(self, ctx):  # type: ignore[no-untyped-def]  # typer keeps the type of its context private
+        """Run it.
+
+        Parameters
+        ----------
+        ctx : typer.Context
+            Context of the call.
+
+        Returns
+        -------
+        object
+            What it returned.
+        """
+        with named_by(Typed.of(ctx)), exit_codes():
             return super().invoke(ctx)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from experiments.cli.completion import complete_methods
 from experiments.cli.options import (
     Json,
     Log,
@@ -137,7 +138,10 @@ def ablation(
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder, as labelstack train left it.")],
     out: OutFolder,
-    methods: Annotated[str, typer.Option(help="Ensembles to compare: names joined by commas, or all.")] = "all",
+    methods: Annotated[
+        str,
+        typer.Option(autocompletion=complete_methods, help="Ensembles to compare: names joined by commas, or all."),
+    ] = "all",
     edges: Annotated[
         str, typer.Option(help="Training positives with which the bands of rare and frequent labels begin.")
     ] = "1,20,200,2000",

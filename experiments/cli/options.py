@@ -55,6 +55,14 @@ LabelRows = Annotated[
         "auto what labels go together. Samples that are scored are left out."
     ),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[:COLUMN]",
+        help="Samples that must share a fold, such as photos of one person: a table with the ids and a column group, "
+        "or the column that is named.",
+    ),
+]
 FromLogits = Annotated[
     bool, typer.Option("--from-logits", help="The scores are logits: pass them through the sigmoid.")
 ]
@@ -121,7 +129,7 @@ def split_model_option(value: str) -> tuple[str, Path]:
     if not equals or (Path(value).exists() and not Path(file).exists()):
         name, file = Path(value).stem, value
     if not name or not file:
-        raise ValueError(f"--model must be NAME=FILE or FILE: got {value!r}.")
+        raise ValueError(f"it must be NAME=FILE or FILE: got {value!r}.")
     return name, Path(file)
 
 
@@ -342,6 +350,26 @@ def input_paths(*given: Path | Sequence[str] | None) -> list[Path]:
     return paths
 
 
+def group_file(groups: str | None) -> Path | None:
+    """Return the file that a value of ``--groups`` names.
+
+    Parameters
+    ----------
+    groups : str or None
+        What was given.
+
+    Returns
+    -------
+    Path or None
+        Without its column.
+    """
+    if groups is None:
+        return None
+    from stacking.predictions.forms.sample_groups import split_groups_path
+
+    return split_groups_path(groups)[0]
+
+
 def open_predictions(
     path: Path | None,
     truth: Path | None = None,
@@ -349,6 +377,7 @@ def open_predictions(
     ids: Path | None = None,
     labels: Path | None = None,
     *,
+    groups: str | None = None,
     from_logits: bool | Collection[str] = False,
 ) -> "PredictionSet":
     """Open predictions in any of the forms that the command line takes.
@@ -363,6 +392,8 @@ def open_predictions(
         Values of ``--model``, instead of `path`.
     ids, labels : Path, optional
         Files with the names and their order; raw matrices need both.
+    groups : str, optional
+        Value of ``--groups``.
     from_logits : bool or collection of str, default=False
         Whether the scores are logits, or the models whose scores are; see `choose_logits`.
 
@@ -390,7 +421,9 @@ def open_predictions(
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"--model names must differ: {name!r} is given twice; write --model OTHER=FILE.")
-    return load_predictions(path, models=named or None, truth=truth, ids=ids, labels=labels, from_logits=from_logits)
+    return load_predictions(
+        path, models=named or None, truth=truth, ids=ids, labels=labels, groups=groups, from_logits=from_logits
+    )
 
 
 @dataclass(frozen=True)
@@ -407,6 +440,8 @@ class GivenPredictions:
         Values of ``--model``.
     ids, labels : Path, optional
         Files with the names.
+    groups : str, optional
+        File of groups, and perhaps its column.
     from_logits, logits_of : bool, list of str or None
         Which scores are logits.
     """
@@ -416,6 +451,7 @@ class GivenPredictions:
     model: Models = None
     ids: Ids = None
     labels: Labels = None
+    groups: Groups = None
     from_logits: FromLogits = False
     logits_of: LogitsOf = None
 
@@ -428,12 +464,14 @@ class GivenPredictions:
             Aligned by name.
         """
         logits = choose_logits(self.from_logits, self.logits_of)
-        return open_predictions(self.predictions, self.truth, self.model, self.ids, self.labels, from_logits=logits)
+        return open_predictions(
+            self.predictions, self.truth, self.model, self.ids, self.labels, groups=self.groups, from_logits=logits
+        )
 
     @property
     def paths(self) -> list[Path]:
         """Return what is read, so that it is not written to."""
-        return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels)
+        return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels, group_file(self.groups))
 
     @property
     def arguments(self) -> list[str]:
@@ -444,6 +482,7 @@ class GivenPredictions:
             ("--model", self.model or ()),
             ("--ids", [self.ids]),
             ("--labels", [self.labels]),
+            ("--groups", [self.groups]),
             ("--logits-of", self.logits_of or ()),
         ]
         words += [word for option, values in options for value in values if value for word in (option, str(value))]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.cli.completion import complete_metric, complete_optimizer
+from experiments.cli.completion import complete_methods, complete_metric, complete_optimizer, complete_rules
 from experiments.cli.options import (
     FromLogits,
     GivenImageRules,
     GivenPredictions,
+    Groups,
     Ids,
     Json,
     LabelRows,
@@ -31,6 +32,7 @@ from experiments.cli.options import (
     check_out_folder,
     choose_logits,
     free_name,
+    group_file,
     input_paths,
     is_there,
     open_predictions,
@@ -66,6 +68,7 @@ def pack(
     model: Models = None,
     ids: Ids = None,
     labels: Labels = None,
+    groups: Groups = None,
     add: Add = None,
     drop: Drop = None,
     from_logits: FromLogits = False,
@@ -81,8 +84,8 @@ def pack(
 ) -> None:
     """Convert predictions of any form to a store or bundle; add or drop models; hold rows back.
 
-    With --out naming the store that is read, models are added and dropped in place, and its truth, ids and labels
-    become those that are given. With --add, --from-logits is about the added files.
+    With --out naming the store that is read, models are added and dropped in place, and its truth, ids, labels
+    and groups become those that are given. With --add, --from-logits is about the added files.
     """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from experiments.packing import PackingPlan, repack
@@ -94,8 +97,8 @@ def pack(
         added = dict(split_model_option(value) for value in add or [])
         logits = choose_logits(from_logits, logits_of)
         of_opened, of_added = _share_out(logits, added)
-        opened = open_predictions(predictions, truth, model, ids, labels, from_logits=of_opened)
-        inputs = tuple(input_paths(predictions, truth, model, ids, labels, add))
+        opened = open_predictions(predictions, truth, model, ids, labels, groups=groups, from_logits=of_opened)
+        inputs = tuple(input_paths(predictions, truth, model, ids, labels, group_file(groups), add))
         plan = PackingPlan(added, of_added, tuple(drop or ()), by_label, overwrite, split, rest_out, seed, inputs)
         written = list(repack(opened, out, plan, source=predictions))
         rows = [[str(path), packed.n_models, packed.n_samples, packed.n_labels] for path, packed in written]
@@ -336,10 +339,12 @@ def check_sets(given: GivenPredictions, more: Sequence[Path], holdout: Sequence[
     ValueError
         If options that are about one set are given, or another number of holdouts than of sets.
     """
-    if more and (given.model or given.truth or given.ids or given.labels or given.from_logits or given.logits_of):
+    if more and (
+        given.model or given.truth or given.ids or given.labels or given.groups or given.from_logits or given.logits_of
+    ):
         raise ValueError(
-            "several runs or stores bring their own names, truth and probabilities: leave out --model, --truth, --ids, "
-            "--labels and the options of logits, or pack each set first."
+            "several runs or stores bring their own names, truth, groups and probabilities: leave out --model, "
+            "--truth, --ids, --labels, --groups and the options of logits, or pack each set first."
         )
     if holdout and len(holdout) != 1 + len(more):
         raise ValueError(f"give --holdout once per run or store: got {len(holdout)} for {1 + len(more)}.")
@@ -371,11 +376,14 @@ def compare(
             "per run, in their order."
         ),
     ] = None,
-    methods: Annotated[str, typer.Option(help="Names joined by commas, or all.")] = "all",
+    methods: Annotated[
+        str, typer.Option(autocompletion=complete_methods, help="Names joined by commas, or all.")
+    ] = "all",
     rules: Annotated[
         str,
         typer.Option(
-            help="Decision rules joined by commas (half, single, cyclic …), by which each method is scored once more."
+            autocompletion=complete_rules,
+            help="Decision rules joined by commas (half, single, cyclic …), by which each method is scored once more.",
         ),
     ] = "",
     ensemble: Annotated[

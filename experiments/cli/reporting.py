@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from experiments.cli.option_names import say_options
+
 if TYPE_CHECKING:
     from base_models.training.progress import TrainingEvent
     from stacking.report import Cell, Column
@@ -164,17 +166,21 @@ class _TrainingLines:
     def __init__(self, write: Callable[[str], Any], seconds: float) -> None:
         self._write, self._seconds = write, seconds
         self._start = self._last = time.monotonic()
+        self._share = 0.0
 
     def __call__(self, event: "TrainingEvent") -> None:
         now = time.monotonic()
         if event.kind in ("step", "photos", "fold") and now - self._last >= self._seconds:
             self._last = now
-            self._write(_place_in_training(event, now - self._start))
+            elapsed = now - self._start
+            share = elapsed / max(elapsed + event.seconds_left, 1e-9)
+            if math.isfinite(share):  # what is done stays done, even where the rest turns out to be longer
+                share = self._share = max(self._share, share)
+            self._write(_place_in_training(event, share))
 
 
-def _place_in_training(event: "TrainingEvent", elapsed: float) -> str:
+def _place_in_training(event: "TrainingEvent", share: float) -> str:
     """Say where a training is, what share of its time is over, and how long the rest takes."""
-    share = elapsed / max(elapsed + event.seconds_left, 1e-9)
     left = f", {share:.0%}, about {_duration(event.seconds_left)} left" if math.isfinite(share) else ""
     if event.kind == "photos":
         return f"photos: {event.step:,} of {event.n_steps:,}{left}"
@@ -307,7 +313,7 @@ class _Session:
             logger.removeHandler(self._handler)
 
     def _show_warning(self, message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
+        sys.stderr.write(f"warning: {say_options(' '.join(str(message).split()))}\n")
 
 
 def session(quiet: bool = False, *, verbose: bool = False, as_json: bool = False) -> _Session:

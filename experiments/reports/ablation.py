@@ -204,8 +204,8 @@ def ablation_report(ablation: Ablation) -> "Report":
             row.change,
             row.score,
             write_interval(row.low, row.high),
-            row.gain,
-            write_interval(row.gain_low, row.gain_high, signed=True),
+            None if row.member == ablation.baseline else row.gain,
+            "" if row.member == ablation.baseline else write_interval(row.gain_low, row.gain_high, signed=True),
             row.macro_f1,
             row.never_predicted,
             row.recall_at_tenth,
@@ -373,8 +373,8 @@ def _verdict(ablation: Ablation) -> str:
     better = [row.member for row in ablation.rows if row.gain_low > 0]
     worse = [row.member for row in ablation.rows if row.gain_high < 0]
     parts = [
-        f"{words} {ablation.baseline}: {', '.join(names)}."
+        f"{words} the baseline, {ablation.baseline}: {', '.join(names)}."
         for words, names in (("Better than", better), ("Worse than", worse))
         if names
     ]
-    return " ".join(parts) or f"No member differs from {ablation.baseline} beyond its 95 % limits."
+    return " ".join(parts) or f"No member differs from the baseline, {ablation.baseline}, beyond its 95 % limits."

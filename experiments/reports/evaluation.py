@@ -38,7 +38,7 @@ from stacking.report.figures import (
     reliability_figure,
     threshold_figure,
 )
-from stacking.report.writing import write_estimate
+from stacking.report.writing import write_estimate, write_interval
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -372,13 +372,16 @@ def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionS
     """Lay the evaluation out as a report."""
     others = {"micro-F1": "micro_f1", "macro-F1": "macro_f1", "mAP": "mean_average_precision"}
     others.pop(metric.title, None)
-    columns = [Column("method"), *(Column(title, "score") for title in (metric.title, "low", "high", *others))]
-    keys = ("score", "low", "high", *others.values())
-    cells = [(row["method"], *(row[key] for key in keys)) for row in rows]
+    columns = [Column("method"), Column(metric.title, "score"), Column("95 % limits", "interval")]
+    columns += [Column(title, "score") for title in others]
+    cells = [
+        (row["method"], row["score"], write_interval(row["low"], row["high"]), *(row[key] for key in others.values()))
+        for row in rows
+    ]
     strong = [place for place, row in enumerate(rows) if row["method"] == main.method]
     caption = (
         "Members and their mean answer at the threshold .5. Rematched: thresholds moved, without the truth, until "
-        "these samples are predicted as often as those that the ensemble was fitted on. Limits: 95 % bootstrap."
+        "these samples are predicted as often as those that the ensemble was fitted on. Limits by bootstrap."
     )
     ensemble = rows[strong[0]]
     verdict = (

@@ -77,6 +77,8 @@ def _race(ensemble: StackingEnsemble) -> list[Section]:
         [one["name"], one["score"], one["behind"], one["standard_error"], one["seconds"], one["weight"], one["reason"]]
         for one in entries
     ]
+    if not any(one["reason"] for one in entries):
+        columns, race = columns[:-1], [row[:-1] for row in race]
     strong = [place for place, one in enumerate(entries) if one["weight"]]
     caption = "What auto tried, best first. Those with a share are averaged."
     return [Section("The race", [Table(columns, race, caption, strong), *notes[:1]])]

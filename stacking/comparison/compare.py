@@ -157,7 +157,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
             f"{type(holdout).__name__}; give PredictionSet(scores, ids, models, labels, y_true=truth)."
         )
     if predictions.y_true is None:
-        raise ValueError("y_true must be given to compare methods: pass it (--truth), or predictions that carry it.")
+        raise ValueError("y_true= or truth= (--truth) must be given to compare methods, or predictions that carry it.")
     predictions.truth.check_counted()
     if image_rules is not None:
         image_rules.check(predictions.labels, group_of_labels(predictions.labels, predictions.label_groups))

@@ -27,6 +27,7 @@ def check_predictions(  # noqa: PLR0913 - the public call: one argument per inpu
     models: Sequence[Any] | None = None,
     ids: Any = None,
     labels: Any = None,
+    groups: Any = None,
     from_logits: bool | Collection[str] = False,
     test: Any = None,
     test_true: Any = None,
@@ -49,6 +50,8 @@ def check_predictions(  # noqa: PLR0913 - the public call: one argument per inpu
         One file per member.
     ids, labels : path or sequence of str, optional
         Names of rows and columns of matrices without names.
+    groups : path, series, mapping or array of shape (n_samples,), optional
+        Samples that must share a fold, unless truth or predictions carry them.
     from_logits : bool or collection of str, default=False
         Whether scores are logits, or the members whose scores are.
     test : PredictionSet, path, array, mapping or list, optional
@@ -84,7 +87,9 @@ def check_predictions(  # noqa: PLR0913 - the public call: one argument per inpu
     >>> [(finding.member, finding.check) for finding in report.of_severity("red")]
     [('vit', 'scale')]
     """
-    raw = read_inputs(predictions, y_true, models=models, ids=ids, labels=labels, from_logits=from_logits)
+    raw = read_inputs(
+        predictions, y_true, models=models, ids=ids, labels=labels, groups=groups, from_logits=from_logits
+    )
     beside = None if test is None else read_inputs(test, test_true, labels=labels, from_logits=from_logits)
     return CheckReport.of(_run_checks(raw, beside))
 

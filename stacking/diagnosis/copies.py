@@ -15,6 +15,9 @@ from stacking.diagnosis.mending import mend_table, quoted
 
 DIGITS = 6
 """Digits to which scores are compared: float32 holds seven."""
+ROUNDING = 5.1e-4
+"""Members whose scores lie no further apart anywhere (nor 1/200 of their range) are one, written with three digits or
+more: two models do not agree so in every cell, unless they vote (fewer than `LEAST_DISTINCT` scores). A choice."""
 LEAST_DISTINCT = 100
 """Different scores that a member must give for equal rows to mean anything: votes and rounded scores meet by chance. A
 choice."""
@@ -114,14 +117,19 @@ def _find_twins(matched: Matched) -> Iterator[Finding]:
     """Find members with the same scores."""
     for place, name in enumerate(matched.models):
         for other in range(place):
-            same = np.allclose(matched.scores[place], matched.scores[other], rtol=0, atol=10.0**-DIGITS, equal_nan=True)
-            if same and np.isfinite(matched.scores[place]).any():
+            if not np.isfinite(matched.scores[place]).any():
+                continue
+            near = min(ROUNDING, float(np.nanmax(matched.scores[place]) - np.nanmin(matched.scores[place])) / 200)
+            if np.allclose(matched.scores[place], matched.scores[other], rtol=0, atol=near, equal_nan=True):
+                by_chance = _n_distinct(matched.scores[place]) < LEAST_DISTINCT
+                remedy = f"Look whether {name} has its own scores, and leave it out if it is the same model."
                 yield Finding(
-                    "yellow",
+                    "yellow" if by_chance else "red",
                     "copies",
-                    f"{name} and {matched.models[other]} hold the same scores: one counts double.",
+                    f"{name} and {matched.models[other]} hold the same scores: one counts double, and the scores of "
+                    "another model may be missing.",
                     name,
-                    remedy=f"Leave {name} out, unless that is meant.",
+                    remedy=remedy,
                 )
                 break
 

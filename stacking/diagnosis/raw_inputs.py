@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.loading import split_member
 from stacking.predictions.forms.matrix_files import MatrixFile
 from stacking.predictions.forms.name_lists import read_ids, read_label_list
+from stacking.predictions.forms.sample_groups import groups_of
 from stacking.predictions.forms.store import load_store
 from stacking.predictions.forms.tables import is_table, read_numbers
 from stacking.predictions.forms.truth import Truth, read_truth
@@ -97,6 +98,7 @@ def read_inputs(
     models: Sequence[Any] | None = None,
     ids: Any = None,
     labels: Any = None,
+    groups: Any = None,
     from_logits: bool | Collection[str] = False,
 ) -> RawInputs:
     """Read predictions and truth in any of their forms, as they are.
@@ -111,6 +113,8 @@ def read_inputs(
         One file per member.
     ids, labels : path or sequence of str, optional
         Names of rows and columns of matrices without names.
+    groups : path, series, mapping or array of shape (n_samples,), optional
+        Samples that must share a fold, beside a truth.
     from_logits : bool or collection of str, default=False
         Whether scores are logits, or the members whose scores are.
 
@@ -137,6 +141,10 @@ def read_inputs(
         found.truth_path = Path(truth) if isinstance(truth, str | os.PathLike) else None
         with _NoteFailure(found, "the truth"):
             found.truth = _read_truth(found, truth, wanted_ids, wanted)
+    if groups is not None and found.truth is not None:
+        with _NoteFailure(found, "the groups"):
+            read = found.truth
+            found.truth = replace(read, metadata={**read.metadata, "groups": groups_of(groups, read.ids)})
     return found
 
 

@@ -205,7 +205,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         started = time.monotonic()
         self.figures_ = None
         if predictions.y_true is None:
-            missing = "y_true must be given to fit an ensemble: pass it (--truth), or predictions that carry it."
+            missing = "y_true= or truth= (--truth) must be given to fit an ensemble, or predictions that carry it."
             raise ValueError(missing)
         self.label_groups_ = self.check_parameters(predictions.labels, predictions.label_groups)
         self.label_ids_, self.fitted_on_ = predictions.label_ids, predictions.fingerprint

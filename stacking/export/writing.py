@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.export import reader
@@ -19,6 +16,7 @@ from stacking.files.atomic_files import (
     OutputRefusedError,
     atomic_write_bytes,
     atomic_write_json,
+    atomic_write_npz,
     atomic_write_text,
     check_writable,
     sha256_file,
@@ -85,9 +83,7 @@ def export_numpy(
         atomic_write_json(
             output.path_of("program.json"), {**exported.facts, "outputs": program.outputs, "steps": steps}
         )
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # its flag allow_pickle is not among them
-        atomic_write_bytes(output.path_of("arrays.npz"), buffer.getvalue())
+        atomic_write_npz(output.path_of("arrays.npz"), arrays)
         atomic_write_bytes(output.path_of("predict.py"), Path(reader.__file__).read_bytes())
         atomic_write_text(output.path_of("README.md"), _describe(exported))
         hashes = {name: sha256_file(output.path_of(name)) for name in sorted(output.written)}

@@ -9,6 +9,7 @@ replaced, and links are not followed. Folders of several files get their index l
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -234,6 +235,29 @@ def atomic_write_npy(path: str | os.PathLike[str], array: npt.ArrayLike) -> None
         raise TypeError(f"array must hold numbers or strings: got dtype {values.dtype}; convert it with astype first.")
     with atomic_writer(path) as file:
         np.lib.format.write_array(file, values, allow_pickle=False)
+
+
+def atomic_write_npz(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays to one uncompressed ``.npz`` file: complete or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    arrays : mapping of str to ndarray
+        Arrays by name; of numbers or text, no objects.
+
+    Raises
+    ------
+    ValueError
+        If an array holds Python objects.
+    """
+    for name, array in arrays.items():  # savez's own allow_pickle came with numpy 2.1: before, it is one array more
+        if np.asarray(array).dtype.hasobject:
+            raise ValueError(f"array {name!r} must hold numbers or text: got Python objects.")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # its flag allow_pickle is not among them
+    atomic_write_bytes(path, buffer.getvalue())
 
 
 def temporary_path(folder: Path, name: str | None = None) -> Path:

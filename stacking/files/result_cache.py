@@ -8,7 +8,6 @@ how far a fit had come. Each result is one npz file without pickle, complete or 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.files.atomic_files import atomic_write_bytes, check_regular
+from stacking.files.atomic_files import atomic_write_npz, check_regular
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind
 from stacking.files.untrusted import read_npz
@@ -142,7 +141,5 @@ def cached(folder: Path | None, digest: str, compute: Callable[[], Mapping[str, 
         except (OSError, ValueError) as error:
             raise ValueError(f"the cached result {path} must be whole: it cannot be read; delete it.") from error
     arrays = dict(compute())
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    atomic_write_bytes(path, buffer.getvalue())
+    atomic_write_npz(path, arrays)
     return arrays

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
 from sklearn.ensemble import RandomForestClassifier, StackingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, cross_val_predict
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
@@ -24,7 +25,7 @@ from sklearn.utils import estimator_checks
 
 from stacking import SoftVoting, StackingEnsemble, StackingMultilabelClassifier, WeightedVoting
 from stacking.folds import stratified_group_folds
-from stacking.metrics import micro_f1
+from stacking.metrics import find_metric, micro_f1
 
 BASES = [("tree", DecisionTreeClassifier(max_depth=3, random_state=0)), ("bayes", GaussianNB())]
 STACKS = [
@@ -135,6 +136,21 @@ def test_data_frames_and_sparse_matrices_give_the_answers_of_arrays(data):
     np.testing.assert_allclose(frame.predict_proba(pd.DataFrame(X_new, columns=columns)), expected)
     sparse = StackingMultilabelClassifier([("tree", BASES[0][1])], SoftVoting()).fit(csr_array(X), y)
     assert sparse.predict(csr_array(X_new)).shape == (80, 4)
+
+
+@pytest.mark.parametrize("metric", ["micro-f1", "macro-f1", "log-loss"])
+def test_score_is_the_metric_that_was_asked_for(data, metric):
+    X, y, X_new, y_new = data
+    stack = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3, metric=metric).fit(X, pd.DataFrame(y))
+    if metric == "log-loss":
+        expected = -find_metric(metric)(y_new, stack.predict_proba(X_new))
+    else:
+        expected = f1_score(y_new, stack.predict(X_new), average=metric.removesuffix("-f1"), zero_division=0)
+    assert stack.score(X_new, y_new) == pytest.approx(expected)
+    assert stack.score(X_new, pd.DataFrame(y_new)[[2, 0, 1, 3]]) == pytest.approx(expected)  # by name
+    assert stack.score(X_new, csr_array(y_new)) == pytest.approx(expected)
+    alone = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3, metric=metric).fit(X, y[:, 0])
+    assert alone.score(X_new, y_new[:, 0]) == (alone.predict(X_new) == y_new[:, 0]).mean()
 
 
 def test_grouped_rows_do_not_leak(rng):

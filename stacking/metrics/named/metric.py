@@ -119,6 +119,7 @@ class Metric(ABC):
     def __call__(
         self,
         y_true: npt.ArrayLike,
+        answers: npt.ArrayLike | None = None,
         *,
         y_pred: npt.ArrayLike | None = None,
         y_score: npt.ArrayLike | None = None,
@@ -131,6 +132,8 @@ class Metric(ABC):
         ----------
         y_true : array of shape (n_samples, n_labels)
             The truth, 0 or 1.
+        answers : array of shape (n_samples, n_labels), optional
+            What the metric needs, decisions or scores, as scikit-learn's metrics take it second.
         y_pred : array of shape (n_samples, n_labels), optional
             The decisions, 0 or 1; for a metric that needs decisions.
         y_score : array of shape (n_samples, n_labels), optional
@@ -148,8 +151,12 @@ class Metric(ABC):
         Raises
         ------
         ValueError
-            If what the metric needs is missing, shapes differ, or a value is out of range.
+            If what the metric needs is missing or given twice, shapes differ, or a value is out of range.
         """
+        if answers is not None:
+            if (y_pred if self.needs_decisions else y_score) is not None:
+                raise ValueError(f"answers must be given once: got them twice to measure {self.title}.")
+            y_pred, y_score = (answers, y_score) if self.needs_decisions else (y_pred, answers)
         y_true, y_pred, y_score, y_known, sample_weight = align_by_name(
             y_true=y_true, y_pred=y_pred, y_score=y_score, y_known=y_known, sample_weight=sample_weight
         )

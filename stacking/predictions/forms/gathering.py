@@ -27,6 +27,7 @@ from stacking.predictions.forms.loading import (
     with_label_metadata,
 )
 from stacking.predictions.forms.name_lists import read_ids, read_label_list
+from stacking.predictions.forms.sample_groups import with_groups
 from stacking.predictions.forms.truth import is_table_of_labels, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 
@@ -40,7 +41,7 @@ def load(
     truth: PathLike | npt.ArrayLike | None = None,
     ids: PathLike | npt.ArrayLike | None = None,
     labels: PathLike | npt.ArrayLike | LabelList | None = None,
-    groups: npt.ArrayLike | None = None,
+    groups: PathLike | npt.ArrayLike | None = None,
     from_logits: bool | Collection[str] = False,
 ) -> PredictionSet:
     """Load the scores of several models, in whatever form they are.
@@ -59,8 +60,9 @@ def load(
         In any form that `stacking.load_predictions` takes; needed to fit, compare and evaluate.
     ids, labels : path or array of str, optional
         Samples and labels and their order, for matrices without names; labels also as a table with ids and groups.
-    groups : array or series of shape (n_samples,), optional
-        Samples that must share a fold: photos of one person, songs of one artist.
+    groups : path, series, mapping or array of shape (n_samples,), optional
+        Samples that must share a fold: photos of one person, songs of one artist. A table has the ids and a column
+        ``group``; ``"photos.csv:person"`` names another column.
     from_logits : bool or collection of str, default=False
         True where the scores are logits, or the names of the models whose scores are; it is never guessed.
 
@@ -101,7 +103,7 @@ def load(
         found = load_predictions(**source, truth=truth, ids=ids, labels=labels, from_logits=from_logits)
     else:
         found = _from_memory(members, truth, ids, labels, from_logits)
-    return found if groups is None else found.with_groups(groups)
+    return found if groups is None else with_groups(found, groups)
 
 
 def list_members(scores: Sequence[Any]) -> list[Member]:

@@ -23,6 +23,7 @@ from stacking.predictions.forms.hdf5 import read_hdf5
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.matrix_files import FileSource, MatrixFile
 from stacking.predictions.forms.name_lists import existing_file, read_ids, read_label_list
+from stacking.predictions.forms.sample_groups import split_groups_path, with_groups
 from stacking.predictions.forms.store import load_store, write_store
 from stacking.predictions.forms.store_index import STORE
 from stacking.predictions.forms.tables import Table, is_table, read_frame, read_numbers
@@ -39,13 +40,14 @@ SIGMOID_OF_ONE = 0.73106
 """Rounded up: probabilities that were taken for logits all end between .5 and this."""
 
 
-def load_predictions(
+def load_predictions(  # noqa: PLR0913 - the public call: one argument per input
     path: PathLike | None = None,
     *,
     truth: PathLike | npt.ArrayLike | None = None,
     models: Sequence[Any] | None = None,
     ids: PathLike | npt.ArrayLike | None = None,
     labels: PathLike | npt.ArrayLike | LabelList | None = None,
+    groups: PathLike | npt.ArrayLike | None = None,
     from_logits: bool | Collection[str] = False,
     verify: bool | None = None,
 ) -> PredictionSet:
@@ -75,6 +77,9 @@ def load_predictions(
     labels : path-like or array-like of str, optional
         The labels and their order, or a table with their names, ids and groups; needed for raw matrices and for a truth
         of label ids. The ids are kept, for files that need them.
+    groups : path-like, series, mapping or array-like of shape (n_samples,), optional
+        Samples that must share a fold: a table of ids and groups (``FILE`` or ``FILE:COLUMN``), or the values. Replaces
+        groups that came with the predictions or the truth.
     from_logits : bool or collection of str, default=False
         True where the scores are logits, or the names of the models whose scores are; it is never guessed.
     verify : bool, optional
@@ -96,7 +101,9 @@ def load_predictions(
     if (path is None) == (not models):
         raise ValueError("load_predictions needs either path (a bundle or a store) or models (one file per model).")
     members = [split_member(member) for member in ([path] if path is not None else models or ())]
-    _check_files_exist({"truth": truth, "id list": ids, "label list": labels}, [where for _, where in members])
+    group_file = split_groups_path(groups)[0] if isinstance(groups, str | os.PathLike) else None
+    beside = {"truth": truth, "id list": ids, "label list": labels, "file of groups": group_file}
+    _check_files_exist(beside, [where for _, where in members])
     wanted_ids = None if ids is None else read_ids(ids)
     wanted = None if labels is None else read_label_list(labels)
     logits = names_of_logits(from_logits, [name for name, _ in members])
@@ -125,7 +132,8 @@ def load_predictions(
     predictions = with_label_metadata(predictions, wanted)
     if truth is not None and by_order:
         raw_truth = read_truth(truth, ids=predictions.ids, labels=predictions.labels)
-    return predictions if raw_truth is None else attach_truth(predictions, raw_truth)
+    predictions = predictions if raw_truth is None else attach_truth(predictions, raw_truth)
+    return predictions if groups is None else with_groups(predictions, groups)
 
 
 def save_predictions(

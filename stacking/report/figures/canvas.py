@@ -185,13 +185,13 @@ def _in_place_of_the_chart(description: str) -> Chart:
     """Say in two lines of SVG that the chart needs matplotlib; the tables of a report are whole without."""
     from xml.sax.saxutils import quoteattr
 
-    family = "font-size: 13px; font-family: var(--sans, system-ui, sans-serif)"
+    family = "font-size: 9px; font-family: var(--sans, system-ui, sans-serif)"
     lines = (
-        '<tspan x="0" y="16">Charts are drawn where matplotlib is installed:</tspan>'
-        '<tspan x="0" y="36">pip install &apos;labelstack[report]&apos;</tspan>'
+        '<tspan x="0" y="10">No chart: matplotlib is not installed.</tspan>'
+        '<tspan x="0" y="22">pip install &apos;labelstack[report]&apos;</tspan>'
     )
     wide, narrow = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {72 * width:g} 44" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {72 * width:g} 26" role="img" '
         f"aria-label={quoteattr(visible(description))}>"
         f'<text style="{family}; fill: var({_VARIABLES[MUTED]}, {MUTED})">{lines}</text></svg>'
         for width in (PAGE_WIDTH, PHONE_WIDTH)  # inches; a page has 72 units an inch

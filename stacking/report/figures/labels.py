@@ -131,10 +131,13 @@ def never_predicted_table(
     never = never[np.argsort(-positive[never], kind="stable")]
     lost = int(positive[never].sum())
     share = lost / max(int(positive.sum()), 1)
+    n_occur = int((positive > 0).sum())
+    whole = f"All {n_occur} labels that occur are predicted{f' by {method}' if method else ''}."
     caption = (
-        f"{len(never)} of {int((positive > 0).sum())} labels that occur are never predicted"
+        f"{len(never)} of {n_occur} labels that occur are never predicted"
         f"{f' by {method}' if method else ''}; "
         f"they hold {lost:,} of {int(positive.sum()):,} positives ({100 * share:.1f} %)."
     )
     rows: list[list[Cell]] = [[str(labels[label]), int(positive[label])] for label in never.tolist()]
-    return Table(["label", Column("positive samples", "count")], rows, caption=caption, folded=len(rows) > 12)
+    said = caption if rows else whole
+    return Table(["label", Column("positive samples", "count")], rows, caption=said, folded=len(rows) > 12)

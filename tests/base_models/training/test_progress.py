@@ -45,3 +45,20 @@ def test_folds_side_by_side_share_the_time(monkeypatch):
     assert seen[-1].seconds_left == pytest.approx(1 * 10 / 2)
     report(TrainingEvent("fold", "m", 0, 2, n_epochs=2))  # it stopped early
     assert seen[-1].seconds_left == 0
+
+
+def test_the_estimate_falls_within_an_epoch(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    seen = []
+    report = TimeLeft({"m": 3.0}, {"m": 1.0}).wrap(seen.append)
+    report(TrainingEvent("epoch", "m", 0, 1, 0, 3))  # begins
+    clock[0] = 10.0
+    report(TrainingEvent("epoch", "m", 0, 1, 1, 3))
+    left = []
+    for step in (1, 2, 3, 4):
+        clock[0] += 2.5
+        report(TrainingEvent("step", "m", 0, 1, 2, 3, step=step, n_steps=4))
+        left.append(seen[-1].seconds_left)
+    assert left == sorted(left, reverse=True)
+    assert left[-1] == pytest.approx(left[0] - 7.5)

@@ -170,6 +170,8 @@ def test_completion_names_the_commands(shell):
         ("fit --rule micro-m", "micro-macro-f1"),
         ("compare --metric macro", "macro-f1"),
         ("optimize --optimizer differ", "differential-evolution"),
+        ("compare --methods mean,ridge-c", "mean,ridge-context"),
+        ("compare --rules half,cyc", "half,cyclic"),
     ],
 )
 def test_completion_names_what_may_be_chosen(typed, wanted):

@@ -121,10 +121,10 @@ def test_the_same_path_from_python(fresh):
         (["fit", "p.npz", "--method", "mean", "--out", "."], "out must be a new or empty folder"),
         (["compare", "p.npz", "--out", "labels.txt"], "--out must be a folder"),
         (["optimize", "p.npz", "--out", "labels.txt"], "--out must be a folder"),
-        (["compare", "blind.npz", "--out", "c"], "y_true must be given to compare methods: pass it (--truth)"),
-        (["fit", "blind.npz", "--out", "e"], "y_true must be given to fit an ensemble: pass it (--truth)"),
+        (["compare", "blind.npz", "--out", "c"], "--truth must be given to compare methods, or"),
+        (["fit", "blind.npz", "--out", "e"], "--truth must be given to fit an ensemble, or"),
         (["pack", "p.npz", "--from-logits", "--logits-of", "a", "--out", "q.npz"], "not both"),
-        (["pack", "--model", "resnet.npy", "--out", "q.npz"], "(--ids, --labels)"),
+        (["pack", "--model", "resnet.npy", "--out", "q.npz"], "as --ids and --labels"),
     ],
 )
 def test_contradictions_are_refused_before_any_work(labelstack, fresh, monkeypatch, command, sentence):
@@ -137,3 +137,17 @@ def test_contradictions_are_refused_before_any_work(labelstack, fresh, monkeypat
     assert sentence in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
     assert sorted(path.name for path in fresh.iterdir()) == before
+
+
+def test_groups_are_a_column_of_a_table(labelstack, fresh):
+    ids = (fresh / "ids.txt").read_text().split()
+    sellers = [f"{place // 4:03d}" for place in range(len(ids))]
+    rows = "".join(f"{name},shop,{seller}\n" for name, seller in zip(reversed(ids), reversed(sellers), strict=True))
+    (fresh / "photos.csv").write_text("id,kind,seller\n" + rows)
+    given = ["--truth", "truth.csv", *members(), "--groups", "photos.csv:seller"]
+    done(labelstack("pack", *given, "--out", "g.npz"))
+    packed = load_predictions("g.npz")
+    assert dict(zip(packed.ids, packed.groups, strict=True)) == dict(zip(ids, sellers, strict=True))
+    out = labelstack("compare", *given, "--methods", "mean", "--folds", "2", "--out", "c")
+    assert "--groups photos.csv:seller" in done(out).stderr  # in the command that follows
+    assert labelstack("pack", "g.npz", "--groups", "photos.csv:seller", "--out", "photos.csv").exit_code == 2

@@ -216,9 +216,22 @@ def test_copies_split_groups_and_rare_labels(honest):
     report = check_predictions(list(y_scores), y_true)
     yellow = {(one.check, one.message.split(" ")[0], one.labels) for one in report.of_severity("yellow")}
     assert ("copies", "2", ()) in yellow
-    assert ("copies", "model4", ()) in yellow
     assert {labels for check, _, labels in yellow if check == "rare-labels"} == {("label4",), ("label6",)}
-    assert not report.of_severity("red")
+    assert [(one.check, one.member) for one in report.of_severity("red")] == [("copies", "model4")]
+
+
+@pytest.mark.parametrize("digits", [3, 4, 7])
+def test_a_member_that_is_there_twice_ruins_the_blend_however_it_was_rounded(honest, digits):
+    y_scores, y_true = honest(6)
+    report = check_predictions([*y_scores, y_scores[1].round(digits)], y_true)
+    assert [(one.check, one.member) for one in report.of_severity("red")] == [("copies", "model4")]
+
+
+def test_two_members_that_say_next_to_nothing_are_no_copies(honest):
+    y_scores, y_true = honest(7)
+    faint = [0.0004 * y_scores[0], 0.0004 * y_scores[1], *y_scores[2:]]
+    found = check_predictions(faint, y_true).findings
+    assert not [one for one in found if one.check == "copies" and one.severity in ("red", "yellow")]
 
 
 def test_groups_that_are_split_over_folds(honest):

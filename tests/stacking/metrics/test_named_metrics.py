@@ -324,6 +324,12 @@ def test_code_is_not_imported_for_a_strangers_file() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
+    truth, score = np.eye(3, dtype=int), np.eye(3) * 0.5 + 0.25
+    macro, by_order = find_metric("macro-f1"), find_metric("map")  # the second argument is what the metric needs
+    assert macro(truth, score > 0.5) == macro(truth, y_pred=score > 0.5) == 1.0
+    assert by_order(truth, score) == by_order(truth, y_score=score) == 1.0
+    with pytest.raises(ValueError, match="answers must be given once: got them twice to measure macro-F1"):
+        macro(truth, score > 0.5, y_pred=score > 0.5)
     with pytest.raises(ValueError, match="y_pred must be given to measure macro-F1"):
         find_metric("macro-f1")([[1, 0]], y_score=[[0.5, 0.5]])
     with pytest.raises(ValueError, match="y_score must be given to measure mAP"):
