@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,6 +30,7 @@ from base_models.packed.photo_pack import (
     rows_of,
 )
 from stacking.files.atomic_files import OutputRefusedError, atomic_write_json, temporary_path
+from stacking.files.ending import ending_with
 from stacking.files.remote import cache_folder, naming, open_system, read_remote_json
 
 
@@ -160,8 +162,6 @@ def _fetch_sizes(system: Any, place: str, pack: Path, index: dict[str, Any], siz
 def _fetch(system: Any, place: str, target: Path) -> None:
     """Copy a file, which appears when it is whole."""
     unfinished = temporary_path(target.parent)
-    try:
+    with ending_with(partial(unfinished.unlink, missing_ok=True)):
         system.get_file(place, str(unfinished))
         unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -383,9 +383,9 @@ def _threads_shared(n_processes: int) -> Iterator[None]:
 class _Packed:
     """Stands for the files of photos that are packed: nobody reads them."""
 
-    def read_photo(self, index: int, size: int) -> NoReturn:
+    def read_photo(self, row: int, at_least: int = 0) -> NoReturn:
         """Refuse."""
-        raise ValueError(f"packed photos must hold photo {index} at {size} pixels: it is to be decoded.")
+        raise ValueError(f"packed photos must hold photo {row} at {at_least} pixels: it is to be decoded.")
 
 
 def score_share(job: Mapping[str, Any], packed: dict[int, PackedPhotos]) -> Iterator[int]:

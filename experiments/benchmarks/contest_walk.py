@@ -30,6 +30,7 @@ import numpy as np
 from experiments.cli.recipes import FOLDER
 from experiments.fashionblocks import LABELS, synthesize
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.ending import ending_with
 from stacking.metrics import micro_f1
 from stacking.report.writing import write_score
 
@@ -181,11 +182,8 @@ def serve(folder: Path) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        try:
+        with ending_with(server.shutdown, thread.join):
             yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import numpy as np
 from experiments.benchmarks.datasets import load_split, prepare_workload
 from experiments.benchmarks.processes import MeasurementFailedError, Plan, environment
 from experiments.benchmarks.rows import Row
+from stacking.files.ending import ending_with
 
 METHODS = ("mean", "logistic")
 WAYS = {1: ((1, "JSON"), (16, "JSON")), 100: ((1, "JSON"), (1, "a bundle"), (16, "a bundle"))}
@@ -165,14 +167,11 @@ def _server(plan: Plan, folder: Path) -> Iterator[int]:
     process = subprocess.Popen(
         command, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    try:
+    with ending_with(process.terminate, partial(process.communicate, timeout=120)):
         said = process.stdout.readline() if process.stdout is not None else ""
         if not said:
             raise MeasurementFailedError(f"the server did not start: {process.communicate()[1].strip()[-200:]}")
         yield int(json.loads(said)["url"].rpartition(":")[2])
-    finally:
-        process.terminate()
-        process.communicate(timeout=120)
 
 
 def _repeat(call: Callable[[Any], None], given: list[Any], seconds: float) -> list[float]:

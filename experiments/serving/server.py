@@ -6,6 +6,7 @@ import signal
 import socket
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import python_multipart  # noqa: F401 - starlette reads forms with it, and says so only when one comes
@@ -14,6 +15,7 @@ import uvicorn
 from experiments.serving.application import ServingPages
 from experiments.serving.connection import PatientConnection
 from experiments.serving.served import Served
+from stacking.files.ending import ending_with
 
 BACKLOG = 1024
 """Connections that the system holds until they are accepted; it takes its own limit if that is lower."""
@@ -103,14 +105,10 @@ def serve(
         server.should_exit = True  # also when uvicorn, having stopped, sends itself the signal again
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # each is remembered with its text, which requests may vary for ever
-            server.run([opened])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        pages.close()
+    restore = [partial(signal.signal, number, handler) for number, handler in before.items()]
+    with ending_with(*restore, pages.close), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # each is remembered with its text, which requests may vary for ever
+        server.run([opened])
 
 
 class _Server(uvicorn.Server):

@@ -22,7 +22,6 @@ from stacking.report.writing import write_estimate, write_score
 
 if TYPE_CHECKING:
     from stacking._typing import BoolArray, DoubleArray
-    from stacking.ensemble.ensemble import StackingEnsemble
 
 CARD = "README.md"
 PACKAGES = ("labelstack", "numpy", "scikit-learn", "lightgbm")
@@ -102,9 +101,7 @@ class CardFigures:
         return cls(kept["value"], kept["low"], kept["high"], positives, f1, dict(kept["without"]))
 
 
-def measure_figures(
-    ensemble: StackingEnsemble, tuned_on: CrossFitted, *, try_without_members: bool = False
-) -> CardFigures:
+def measure_figures(ensemble: Any, tuned_on: CrossFitted, *, try_without_members: bool = False) -> CardFigures:
     """Measure what a card says.
 
     Parameters
@@ -135,7 +132,7 @@ def measure_figures(
     return CardFigures(value, low, high, truth.positives(), counts.f1_per_label(truth), without)
 
 
-def _without(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, float | None]:
+def _without(ensemble: Any, tuned_on: CrossFitted) -> dict[str, float | None]:
     """Try the ensemble without each member on the rows that it was fitted on."""
     predictions, metric = tuned_on.predictions, find_metric(ensemble.metric)
     n_models = predictions.n_models
@@ -158,7 +155,7 @@ def _without(ensemble: StackingEnsemble, tuned_on: CrossFitted) -> dict[str, flo
     return lost
 
 
-def describe_ensemble(ensemble: StackingEnsemble) -> str:
+def describe_ensemble(ensemble: Any) -> str:
     """Write the card of an ensemble.
 
     Parameters
@@ -196,7 +193,7 @@ def describe_ensemble(ensemble: StackingEnsemble) -> str:
     return f"{head}\n{render_markdown(report)}"
 
 
-def _what_it_is(ensemble: StackingEnsemble, held_out: str) -> list[Any]:
+def _what_it_is(ensemble: Any, held_out: str) -> list[Any]:
     """Say what goes in and out, and what that is worth."""
     chosen = ensemble.report_
     rules = "none" if ensemble.image_rules is None else json.dumps(_active(ensemble.image_rules.as_dict()))
@@ -215,7 +212,7 @@ def _active(rules: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in rules.items() if value}
 
 
-def _use(ensemble: StackingEnsemble) -> list[Any]:
+def _use(ensemble: Any) -> list[Any]:
     """Show how it is loaded and asked."""
     python = (
         "import labelstack as ls\n"
@@ -241,7 +238,7 @@ def _quoted(name: str) -> str:
     return name if name.replace("/", "").replace("-", "").replace("_", "").isalnum() else f'"{name}"'
 
 
-def _members(ensemble: StackingEnsemble, without: Mapping[str, float | None]) -> list[Any]:
+def _members(ensemble: Any, without: Mapping[str, float | None]) -> list[Any]:
     """List the members with what they answer, weigh, and cost if they are missing."""
     covers = np.asarray(ensemble.combiner_.covers_)
     weights = _weights(ensemble)
@@ -264,7 +261,7 @@ def _members(ensemble: StackingEnsemble, without: Mapping[str, float | None]) ->
     return [Table(columns, rows, " ".join(captions))]
 
 
-def _weights(ensemble: StackingEnsemble) -> Any:
+def _weights(ensemble: Any) -> Any:
     """Return the mean weight of each member, where the method has weights."""
     combiner: Any = ensemble.combiner_
     chosen = getattr(combiner, "chosen_", None)
@@ -275,7 +272,7 @@ def _weights(ensemble: StackingEnsemble) -> Any:
     return np.asarray(weights).reshape(len(ensemble.models_), -1).mean(axis=1)
 
 
-def _labels(ensemble: StackingEnsemble, figures: CardFigures | None) -> list[Any]:
+def _labels(ensemble: Any, figures: CardFigures | None) -> list[Any]:
     """List the labels: all where they are few, else the best and the worst."""
     share = ensemble.predicted_share_
     columns: list[Column | str] = ["label", Column("threshold", "score"), Column("predicted for", "percent")]
@@ -309,7 +306,7 @@ def _labels(ensemble: StackingEnsemble, figures: CardFigures | None) -> list[Any
     ]
 
 
-def _failures(ensemble: StackingEnsemble, figures: CardFigures | None) -> list[Any]:
+def _failures(ensemble: Any, figures: CardFigures | None) -> list[Any]:
     """Say where not to trust it."""
     labels = np.array(ensemble.labels_)
     never = labels[ensemble.thresholds_ > 1.0]
@@ -338,7 +335,7 @@ def _listed(what: str, names: BoolArray | Any) -> str:
     return f"{what}: {', '.join(names[:MOST_ROWS])}{more}."
 
 
-def _origin(ensemble: StackingEnsemble) -> list[Any]:
+def _origin(ensemble: Any) -> list[Any]:
     """Tell the data, the options, the versions and the cost."""
     chosen = ensemble.report_
     entries = getattr(ensemble.combiner_, "entries_", None) or []

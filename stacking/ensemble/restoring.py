@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_frequency, check_label_groups
 from stacking.decision_rules import SampleRule
-
-if TYPE_CHECKING:
-    from stacking.ensemble.ensemble import StackingEnsemble
 
 
 def read_sample_rule(
@@ -48,7 +45,7 @@ def read_sample_rule(
     return SampleRule(slope, intercept.astype(np.float64), beta)
 
 
-def take_apart(ensemble: StackingEnsemble) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+def take_apart(ensemble: Any) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Give all of an ensemble but its combiner as its folder keeps it.
 
     Parameters

@@ -124,11 +124,11 @@ class ShardedMicroF1(MicroF1AtBest):
         cells: Iterable[CellBlock],
         weights: FloatArray,
         active: npt.NDArray[np.intp],
-        histograms: npt.NDArray[np.generic],
+        histograms: npt.NDArray[Any],
     ) -> None:
         """Add the counts of all shards, in their order, to the histograms of the active candidates."""
         for counted in self._ask(partial(_count, self._tier, weights, active, self.is_race), self._shards):
-            histograms[active] += counted  # type: ignore[operator]  # numbers of the histograms' own kind
+            histograms[active] += counted
 
     def _hold(self, make: Callable[..., Any], *given: Any) -> Any:
         """Make something where it will be asked."""

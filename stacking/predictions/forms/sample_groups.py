@@ -12,8 +12,7 @@ from optimizers.registry import did_you_mean
 from stacking._checks import check_groups, first_names
 from stacking._typing import StringArray
 from stacking.files.untrusted import load_strictly
-from stacking.named_arrays import AxisNames, align_by_name, find_id_column
-from stacking.predictions.alignment import find_difference
+from stacking.named_arrays import AxisNames, align_by_name, find_difference, find_id_column
 from stacking.predictions.forms.name_lists import check_file_names, existing_file, load_npy
 from stacking.predictions.forms.tables import is_table, read_header_row, read_texts
 from stacking.predictions.prediction_set import PredictionSet

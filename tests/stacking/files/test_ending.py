@@ -102,6 +102,7 @@ def test_a_method_that_is_cut_off_says_by_what(method, error, monkeypatch):
 ENDS_SAFELY = re.compile(
     r"""
     [\w.\[\]]+\ =\ .*                                # putting a value back
+    | \w+\.\w+\ [+-]=\ \w+                          # counters
     | self\.\w+\[-1\]\ \+=\ time\.monotonic\(\)\ -\ started
     | os\._exit\(code\)                             # the end of a forked process
     | for\ .*:\n\s+(\w+\.\w+\ =\ \w+|\w+\.remove\(\)) # of several

@@ -86,9 +86,10 @@ class MicroF1AtBest(WeightObjective):
 
     Notes
     -----
-    In a race, candidates whose bound lies below the best of the batch keep a loss that is too high. A cell whose scores all lie below a floor never fires at thresholds above it. Below the floor F1 cannot exceed
-    2 P / (2 P + FP), with P positives and FP the candidate's false positives at the floor: once its best F1 above the
-    floor reaches that bound, the candidate is done. Cells are stored in tiers by their highest score, half an octave
+    In a race, candidates whose bound lies below the best of the batch keep a loss that is too high. A cell whose
+    scores all lie below a floor never fires at thresholds above it. Below the floor F1 cannot exceed 2 P / (2 P + FP),
+    with P positives and FP the candidate's false positives at the floor: once its best F1 above the floor reaches that
+    bound, the candidate is done. Cells are stored in tiers by their highest score, half an octave
     of the odds each, and every candidate reads as many tiers as it needs. Where that is more than is stored (a
     candidate far worse than the others, or tiers beyond `most_bytes`, of which the first is stored always), the
     predictions are read again, a block at a time, for all such candidates of a batch at once; what they lost is
