@@ -507,7 +507,7 @@ def _remedy(values: npt.NDArray[Any], name: str) -> str:
     """Say what to do with a truth of these values."""
     if np.isnan(values.astype(np.float64)).any():
         of_no_mask = {"y_known": "leave no gaps", "y": "leave those rows out"}  # y is scikit-learn's, which has no mask
-        return of_no_mask.get(name, "mark labels that were not annotated in y_known instead")
+        return of_no_mask.get(name, "mask what was not annotated (numpy.ma.masked_invalid), or mark it in y_known")
     if ((values > 0) & (values < 1)).any():
         return "these look like scores: give the truth, or decide each label first"
     shown = ", ".join(map(str, values[:6])) + (" …" if len(values) > 6 else "")

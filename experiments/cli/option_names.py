@@ -15,6 +15,7 @@ ALIASES = {
     "file of groups": "--groups",
     "random_state": "--seed",
     "n_splits": "--folds",
+    "member_costs": "--member-cost",
     "method": "--methods",  # of `compare`, where there is no --method
     "rule": "--rules",
 }

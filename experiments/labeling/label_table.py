@@ -121,6 +121,8 @@ class LabelTarget:
                 f"--out must be a file for the labels: {str(self.out)!r} is a folder; write "
                 f"{str(self.out / ('labels.json' if self.form in TOOL_FORMATS else 'labels.csv'))!r}."
             )
+        for path in (*self.files, self.manifest):
+            check_output_file(path, overwrite=True, inputs=self.inputs)
         if self.out.suffix.lower() in _NO_TEXT and self.form not in TOOL_FORMATS:
             raise ValueError(
                 f"--out must be a text file for the labels, such as 'labels.csv': got {str(self.out)!r}; scores go to "
@@ -131,7 +133,6 @@ class LabelTarget:
         if self.scores_out is not None and self.scores_out.absolute() == self.out.absolute():
             raise ValueError(f"--scores-out must differ from --out: both are {str(self.out)!r}.")
         for path in (*self.files, self.manifest):
-            check_output_file(path, overwrite=True, inputs=self.inputs)
             check_writable(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
 

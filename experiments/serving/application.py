@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from experiments.serving.early_answer import EarlyAnswer
 from experiments.serving.limits import RefusedError, ServingLimits
 from experiments.serving.measurements import Measurements
 from experiments.serving.sent_photos import PHOTOS
@@ -141,6 +142,7 @@ class ServingPages:
             self.measurements.samples.inc(n_samples)
         except RefusedError as error:
             answer = json_answer({"error": error.sentence}, error.status, error.headers)
+            answer = answer if getattr(request.state, "is_read", False) else EarlyAnswer.of(answer)
         except ClientDisconnect:
             answer = json_answer({"error": "the body must arrive whole: the connection was closed."}, 400)
         except Exception as error:
@@ -240,6 +242,7 @@ async def read_body(request: Request, limits: ServingLimits) -> bytes:
     except TimeoutError as error:
         sentence = f"the body must arrive within {limits.body_seconds:g} s: {len(body):,} bytes came."
         raise RefusedError(408, sentence, {"Connection": "close"}) from error
+    request.state.is_read = True
     return bytes(body)
 
 

@@ -313,7 +313,9 @@ def _failures(ensemble: Any, figures: CardFigures | None) -> list[Any]:
     positives = np.full(len(labels), np.inf) if figures is None else figures.positives
     rare = labels[(positives > 0) & (positives < 20)]  # below, an F1 is mostly chance
     unseen = labels[positives == 0]
-    single = labels[np.asarray(ensemble.combiner_.covers_).sum(axis=0) == 1]
+    answering = np.zeros(len(labels), np.intp)
+    answering[ensemble.answered_labels] = np.asarray(ensemble.combiner_.covers_).sum(axis=0)
+    single = labels[answering == 1]
     lines = [
         _listed("Never predicted at these thresholds", never),
         _listed("Without a positive among the fitted samples, so nothing is known of", unseen),

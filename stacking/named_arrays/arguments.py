@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +86,9 @@ def align_by_name(
     if not is_shuffled and all(value is None or type(value) is np.ndarray for value in arguments.values()):
         return tuple(arguments.values())
     read = {name: read_array(value, name) for name, value in arguments.items() if value is not None}
+    for name, target in _MASK_GOES_TO.items():
+        if name in read and target in arguments:
+            read[name] = _mask_blanks(name, read[name])
     for axis in dict.fromkeys(axis for name in read for axis in _AXES[name]):
         if shuffled == "refuse":
             _refuse_shuffled(read, axis, given.get(axis))
@@ -91,6 +96,18 @@ def align_by_name(
         _align_axis(read, axis, given.get(axis))
     _move_masks(read, arguments)
     return tuple(_plain(value, read.get(name)) for name, value in arguments.items())
+
+
+def _mask_blanks(name: str, truth: NamedArray) -> NamedArray:
+    """Mask the blank cells of a frame that is a truth, as those of the same table in a file are: not annotated."""
+    if truth.form is None or truth.values.dtype.kind != "f":
+        return truth
+    blank = np.isnan(truth.values)
+    if not blank.any():
+        return truth
+    text = f"{name}: {int(blank.sum())} blank cells count as labels that were not annotated (y_known False)."
+    warnings.warn(text, stacklevel=4)
+    return replace(truth, values=np.where(blank, 0, truth.values), mask=blank)
 
 
 def _plain(value: Any, array: NamedArray | None) -> Any:

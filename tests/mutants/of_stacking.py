@@ -77,7 +77,7 @@ STACKING = (
     Mutant(
         "base classifiers scored on the rows that they were fitted on",
         "stacking/multilabel_classifier.py",
-        "scores[base, folds == fold] = rows",
+        "scores[base, folds == fold] = part",
         "scores[base, folds == fold] = fit_base(self._parts[base][1], X, indicators, weight).predict_proba(X)"
         "[folds == fold]",
         (f"{MEMORY}::test_bases_that_remember_hand_on_chance",),

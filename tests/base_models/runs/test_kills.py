@@ -54,8 +54,8 @@ class HalfWritten:
         os.fsync(self.file.fileno())
         die()
 
-def half_of(module, wanted):
-    real_write, real_create = module.atomic_write_bytes, atomic_files.create_file
+def half_of(module, wanted, writer="atomic_write_bytes"):
+    real_write, real_create = getattr(module, writer), atomic_files.create_file
     def write(path, data):
         if str(path).endswith(wanted):
             atomic_files.create_file = lambda temporary: Half(real_create(temporary))
@@ -63,7 +63,7 @@ def half_of(module, wanted):
     class Half(HalfWritten):
         def __enter__(self): return self
         def __exit__(self, *_): pass
-    module.atomic_write_bytes = write
+    setattr(module, writer, write)
 
 def in_epoch(event):
     if (event.kind, event.fold, event.epoch, event.step) == ("step", 0, 2, 2): die()
@@ -71,7 +71,7 @@ def in_epoch(event):
 kills = {
     "epoch": (lambda: None, in_epoch),
     "checkpoint": (lambda: half_of(checkpoints, last + "/last-002.optimizer.pt"), None),
-    "chunk": (lambda: half_of(run_folder, last + "/oof.npz"), None),
+    "chunk": (lambda: half_of(run_folder, last + "/oof.npz", "atomic_write_npz"), None),
     "none": (lambda: None, None),
 }
 

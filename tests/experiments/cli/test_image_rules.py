@@ -78,7 +78,7 @@ def test_compare_records_its_options_and_anew_where_they_differ(labelstack, bund
         (["--rule", "micro-macro"], "Did you mean 'micro-macro-f1'"),
         (["--exclusive-group", "colur"], "Did you mean 'color'"),
         (["--min-labels", "3", "--max-labels", "2"], "at least 3 and at most 2"),
-        (["--top-k", "2", "--min-labels", "1"], "top_k must not be combined"),
+        (["--top-k", "2", "--min-labels", "1"], "--top-k must not be combined"),
         (["--max-per-group", "color"], "--max-per-group must be GROUP=N"),
         (["--max-per-group", "color=1", "--max-per-group", "color=2"], "'color' twice"),
     ],

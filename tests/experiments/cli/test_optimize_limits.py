@@ -53,7 +53,7 @@ def test_limits_on_members(labelstack, bundle, tmp_path):
         (["--member-cost", "b"], "--member-cost must be NAME=COST"),
         (["--member-cost", "b=x"], "--member-cost must be NAME=COST"),
         (["--member-cost", "b=1", "--member-cost", "b=2"], "--member-cost must be NAME=COST, once per member"),
-        (["--max-cost", "3"], "member_costs and max_cost belong together"),
+        (["--max-cost", "3"], "--member-cost and --max-cost belong together"),
         (["--start", "best"], "start must be one of"),
         (["--objective", "macro"], "objective must be one of"),
     ],

@@ -152,7 +152,9 @@ def test_a_module_of_ours_is_found_and_nothing_in_relative_folders(planted, monk
 def test_settings_of_numba_and_matplotlib_are_not_read(planted, monkeypatch):
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import stacking.kernels.weights, numba.core.config as config\n"
+        "from stacking.kernels.numba_settings import load_numba\n"
+        "load_numba()\n"
+        "import numba.core.config as config\n"
         "config.reload_config()\n"
         "print(config.DISABLE_JIT, config.CACHE_DIR)\n"
         "from stacking.report.figures import search_figure\n"

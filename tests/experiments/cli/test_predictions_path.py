@@ -218,7 +218,7 @@ def test_a_folder_that_is_no_ensemble_or_a_damaged_one_is_refused(labelstack, en
 def test_fit_refuses_unknown_methods_and_missing_truth(labelstack, bundle, tmp_path, make_predictions):
     fails(labelstack("fit", bundle, "--method", "gredy", "--out", tmp_path / "e"), 2, "greedy")
     save_predictions(make_predictions(y_true=None), tmp_path / "blind.npz")
-    fails(labelstack("fit", tmp_path / "blind.npz", "--out", tmp_path / "e"), 2, "y_true")
+    fails(labelstack("fit", tmp_path / "blind.npz", "--out", tmp_path / "e"), 2, "--truth must be given")
     fails(labelstack("evaluate", tmp_path / "e", tmp_path / "blind.npz", "--out", tmp_path / "v"), 2)
 
 

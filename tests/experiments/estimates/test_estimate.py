@@ -152,7 +152,7 @@ def test_a_recipe_is_tried_on_the_card_where_there_is_one(tiny, monkeypatch):
     from base_models import device as devices
     from base_models.networks.network import MultilabelNetwork
     from base_models.runs import out_of_fold
-    from base_models.training import epoch, learner, scoring, trial
+    from base_models.training import epoch, learner, scoring
     from experiments.estimates import estimate as estimates
 
     done = []
@@ -163,7 +163,7 @@ def test_a_recipe_is_tried_on_the_card_where_there_is_one(tiny, monkeypatch):
 
     card = SimpleNamespace(name="NVIDIA H200")
     monkeypatch.setattr(learner, "create_learner", create_learner)
-    monkeypatch.setattr(trial, "choose_precision", lambda *_, **__: ("bfloat16", {}))
+    monkeypatch.setattr(learner, "choose_precision", lambda *_, **__: ("bfloat16", {}))
     monkeypatch.setattr(epoch, "train_epoch", lambda learner, task, _: done.append(("train", learner.device)))
     monkeypatch.setattr(scoring, "score_photos", lambda *given: done.append(("score", given[-1])))
     monkeypatch.setattr(out_of_fold, "choose_device", lambda asked: {"auto": "cuda"}[asked])

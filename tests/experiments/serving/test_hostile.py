@@ -193,6 +193,13 @@ def test_a_body_without_a_length_is_counted(small_server):
     assert came.startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize("head", [b"Content-Length: 8000000", b"Transfer-Encoding: chunked"])
+def test_an_answer_reaches_a_client_that_is_still_sending(small_server, head):
+    piece = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    came, _ = raw(small_server.port, HEAD + head + b"\r\n\r\n", *[piece] * 60, seconds=0.005)
+    assert came.startswith(b"HTTP/1.1 413") and b"connection: close" in came.lower()
+
+
 def test_a_body_that_is_announced_too_large_is_not_waited_for(small_server):
     with socket.create_connection(("127.0.0.1", small_server.port), timeout=10) as connection:
         connection.sendall(HEAD + b"Content-Length: 99999999999999\r\n\r\n")

@@ -203,7 +203,7 @@ def test_wrong_options_are_refused_before_any_work(make, combiners, rng, options
 
 def test_wrong_input_is_refused(make, combiners, rng):
     predictions = make(rng, n_samples=60)
-    with pytest.raises(ValueError, match="y_true must be given"):
+    with pytest.raises(ValueError, match=r"truth= \(--truth\) must be given"):
         compare(predictions.to_array(), combiners)
     with pytest.raises(TypeError, match="methods must map names to combiners or ensembles: got str for 'a'"):
         compare(predictions, {"a": "mean"})

@@ -48,6 +48,37 @@ def test_the_mask_of_a_truth_is_what_is_not_known(entry):
     assert call(np.ma.masked_array(TRUTH, mask=False), y_known=other) == call(TRUTH, y_known=other)
 
 
+BLANKS = {
+    "float": lambda gaps: gaps,
+    "nullable": lambda gaps: gaps.astype("Int64"),
+    "object": lambda gaps: gaps.astype(object),
+}
+
+
+@pytest.mark.parametrize("form", BLANKS)
+@pytest.mark.parametrize("entry", WITH_MASK)
+def test_blank_cells_of_a_frame_are_not_known_as_in_a_file(entry, form):
+    right = WITH_MASK[entry](np.where(UNKNOWN, 0, TRUTH), y_known=~UNKNOWN)
+    gaps = BLANKS[form](pd.DataFrame(np.where(UNKNOWN, np.nan, TRUTH), columns=["label0", "label1"]))
+    other = RNG.random((N, 2)) < 0.8
+    with pytest.warns(
+        UserWarning, match=f"y_true: {UNKNOWN.sum()} blank cells count as labels that were not annotated"
+    ):
+        assert WITH_MASK[entry](gaps) == right
+    with pytest.warns(UserWarning, match="blank cells"):
+        found = WITH_MASK[entry](gaps, y_known=other)
+    assert found == WITH_MASK[entry](TRUTH * ~UNKNOWN, y_known=other & ~UNKNOWN)
+
+
+def test_a_label_of_one_member_only_names_its_likely_twin():
+    members = {
+        "a": pd.DataFrame(SCORES[0], columns=["Red", "blue"]),
+        "b": pd.DataFrame(SCORES[1], columns=["red", "blue"]),
+    }
+    with pytest.raises(ValueError, match="'Red' and 'red' differ by capital letters"):
+        PredictionSet(members, y_true=pd.DataFrame(TRUTH, columns=["red", "blue"]))
+
+
 def test_ensembles_and_comparisons_keep_the_mask():
     known = PredictionSet(SCORES, y_true=TRUTH * ~UNKNOWN, y_known=~UNKNOWN)
     right = StackingEnsemble("mean").fit(known).report_["cross_fitted_micro_f1"]
