@@ -202,8 +202,7 @@ def _mismatch(found: AxisNames, wanted: AxisNames, *, who: str, what: str, of: s
     unknown = [str(key) for key in found.names if key not in needed]
     parts = [f"{len(missing)} missing, such as {first_names(missing, 1)}"] if missing else []
     parts += [f"{len(unknown)} unknown, such as {first_names(unknown, 1)}"] if unknown else []
-    others = [str(key) for key in found.names] if missing else []
-    difference = find_difference(missing[0], unknown or others) if missing else ""
+    difference = find_difference(missing[0], unknown) if unknown and missing else ""
     hint = did_you_mean(unknown[0], missing) if unknown and missing and not difference else ""
     why = f"; {difference}" if difference else ""
     return ValueError(f"{who} must have the {len(wanted.names)} {what}s of {of}: got {' and '.join(parts)}{why}.{hint}")

@@ -70,15 +70,6 @@ def test_blank_cells_of_a_frame_are_not_known_as_in_a_file(entry, form):
     assert found == WITH_MASK[entry](TRUTH * ~UNKNOWN, y_known=other & ~UNKNOWN)
 
 
-def test_a_label_of_one_member_only_names_its_likely_twin():
-    members = {
-        "a": pd.DataFrame(SCORES[0], columns=["Red", "blue"]),
-        "b": pd.DataFrame(SCORES[1], columns=["red", "blue"]),
-    }
-    with pytest.raises(ValueError, match="'Red' and 'red' differ by capital letters"):
-        PredictionSet(members, y_true=pd.DataFrame(TRUTH, columns=["red", "blue"]))
-
-
 def test_ensembles_and_comparisons_keep_the_mask():
     known = PredictionSet(SCORES, y_true=TRUTH * ~UNKNOWN, y_known=~UNKNOWN)
     right = StackingEnsemble("mean").fit(known).report_["cross_fitted_micro_f1"]
@@ -145,6 +136,7 @@ ENTRIES = {
     "folds": lambda y: stratified_group_folds(y, 2),
     "classifier": lambda y: StackingMultilabelClassifier([("a", DecisionTreeClassifier())], "mean").fit(SCORES[0], y),
 }
+TAKES_BLANKS = {"PredictionSet", "ensemble", "combiner", "compare", "micro_f1", "log_loss", "tune_thresholds"}
 CODES = {
     "-1/1": (2 * TRUTH - 1, "-1"),
     "1/2": (TRUTH + 1, "2"),
@@ -178,6 +170,8 @@ def test_other_codes_are_refused_naming_the_values(entry, container):
         if code == "None" and container not in ("array", "list"):
             named = "(?i:nan|None)"
         given = CONTAINERS[container](values)
+        if code in ("NaN", "None") and container not in ("array", "list") and entry in TAKES_BLANKS:
+            continue  # blank cells of a frame are not known, as in a file: see above
         with pytest.raises((ValueError, TypeError), match=named) as caught, warnings.catch_warnings():
             warnings.simplefilter("error")
             ENTRIES[entry](given)
