@@ -28,7 +28,7 @@ from stacking.decision_rules import ImageRules
 from stacking.diagnosis import CheckReport, check_predictions
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics import Metric
-from stacking.named_arrays import AxisNames
+from stacking.named_arrays import AxisNames, is_frame
 from stacking.predictions import PredictionSet
 from stacking.predictions.alignment import name_by_position
 from stacking.predictions.forms.gathering import list_members, load
@@ -171,6 +171,7 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     >>> predict(ensemble, [[[0.9, 0.1]]]).tolist()
     [[True, False]]
     """
+    _refuse_truth(method, "method")
     options: dict[str, Any] = {"random_state": random_state, "time_limit": time_limit, "n_splits": n_splits}
     ensemble = StackingEnsemble(method, image_rules=image_rules, rule=rule, metric=metric, **options)
     ensemble.check_parameters()
@@ -217,6 +218,7 @@ def compare(
     ValueError
         If the truth is missing, a method is unknown or an option out of range.
     """
+    _refuse_truth(methods, "methods")
     held_out = None if holdout is None else join_sets(holdout, "test") if are_sets(holdout) else as_scores(holdout)
     given = join_sets(scores) if truth is None and are_sets(scores) else as_scores(scores, truth)
     if "progress" in options:
@@ -443,6 +445,15 @@ def as_scores(scores: Any, truth: Truth = None) -> PredictionSet:
     if isinstance(scores, PredictionSet) and truth is None:
         return scores
     return load(scores, truth=truth)
+
+
+def _refuse_truth(value: Any, name: str) -> None:
+    """Refuse a truth that stands where scikit-learn's estimators take it."""
+    if is_frame(value) or isinstance(value, os.PathLike) or hasattr(value, "shape"):
+        raise TypeError(
+            f"{name} must be a name of labelstack.list_methods() or a combiner: got {type(value).__name__}; the truth "
+            "is given by name, as truth=."
+        )
 
 
 def _as_members(scores: Any) -> Any:

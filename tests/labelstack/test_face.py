@@ -118,3 +118,10 @@ def test_an_ensemble_of_another_kind_is_refused(scores):
 def test_a_report_of_something_else_is_refused(scores, tmp_path):
     with pytest.raises(TypeError, match=r"or be the folder of a training run: got PredictionSet"):
         ls.report(scores, tmp_path)
+
+
+@pytest.mark.parametrize("verb", [ls.fit, ls.compare])
+@pytest.mark.parametrize("form", [np.asarray, pd.DataFrame, lambda _: Path("truth.csv")])
+def test_a_truth_where_the_method_stands_is_sent_to_its_name(verb, form):
+    with pytest.raises(TypeError, match=r"the truth is given by name, as truth="):
+        verb(np.full((2, 4, 2), 0.5), form([[1, 0]] * 4))
