@@ -1,4 +1,4 @@
-"""An object store for commands that are killed: a folder behind URLs ``bucket://…``, where an object is whole or absent.
+"""An object store for commands that are killed: a folder behind ``bucket://``, where an object is whole or absent.
 
 What is left of a write that was killed has a name of its own, as the parts of an unfinished upload have.
 """
