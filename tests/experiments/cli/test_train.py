@@ -86,7 +86,7 @@ def test_one_network_a_member_and_a_holdout_serve_everything_that_follows(labels
     recipe, run = drawn / "once.toml", tmp_path / "run"
     recipe.write_text(RECIPE.split('[[members]]\nname = "frequent"')[0].replace("n_folds = 2", 'scheme = "holdout"'))
     estimated = labelstack("doctor", "--recipe", recipe)
-    assert "one network a member: about" in estimated.stdout, estimated.output
+    assert "one network a member, 1 process of 1 thread: about" in estimated.stdout, estimated.output
     done = labelstack("train", recipe, "--out", run, "--device", "cpu")
     assert done.exit_code == 0 and f"holdout predictions: {run / 'oof'}" in done.stdout, done.output
     held = load_predictions(run / "oof")
