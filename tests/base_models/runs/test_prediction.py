@@ -202,7 +202,9 @@ def test_networks_score_in_bfloat16_where_that_is_faster_and_near(tiny_run, phot
     again = predict(tiny_run, photos, options=work, device="cpu")  # takes what is recorded, without a trial
     assert len(timed) == n_tried and again.fingerprint == fast.fingerprint
     two = PredictOptions(tmp_path / "two", n_processes=2, precision="auto")
-    assert np.array_equal(predict(tiny_run, photos, options=two, device="cpu").to_array(), fast.to_array(), equal_nan=True)
+    assert np.array_equal(
+        predict(tiny_run, photos, options=two, device="cpu").to_array(), fast.to_array(), equal_nan=True
+    )
     monkeypatch.setattr(prediction, "score_photos", lambda *_, **__: pytest.fail("it was scored again"))
     assert predict(tiny_run, photos, options=two, device="cpu").n_samples == fast.n_samples
     clear_work(tmp_path / "work")

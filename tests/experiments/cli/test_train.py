@@ -283,3 +283,20 @@ def test_an_ablation_wants_a_member_and_a_finished_run(labelstack, trained, tmp_
     assert done.exit_code == 2
     assert "run must be a finished run folder with a test split" in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_fast_scoring_is_tried_and_recorded(labelstack, trained, drawn, tmp_path):
+    run, _ = trained
+    assert labelstack("fit", run / "oof", "--method", "mean", "--out", tmp_path / "ensemble").exit_code == 0
+    command = ["predict", tmp_path / "ensemble", "--run", run, "--images", drawn / "photos" / "test", "--device", "cpu"]
+    fast = [*command, "--fast", "--out", tmp_path / "labels.csv"]
+    done = labelstack(*fast)
+    assert done.exit_code == 0, done.output
+    assert "in float32 and " in done.stderr and "in bfloat16, scores differ by " in done.stderr
+    tried = json.loads((tmp_path / "labels.csv.manifest.json").read_text())["arithmetic"]
+    assert {each["precision"] for each in tried} <= {"float32", "bfloat16"} and all(
+        each["photos"] == 8 for each in tried
+    )
+    assert "is there already" in labelstack(*fast).stdout
+    refused = labelstack("predict", tmp_path / "ensemble", run / "test", "--fast", "--out", tmp_path / "other.csv")
+    assert refused.exit_code == 2 and "--fast are for the photos of --images" in refused.stderr
