@@ -32,7 +32,7 @@ from base_models.runs.fold_chunks import finish_fold, mark_done
 from base_models.runs.fold_record import fold_is_done
 from base_models.runs.folder import RunFolder, share_run_folder
 from base_models.runs.photo_packs import pack_for_run
-from base_models.runs.process_count import suitable_processes
+from base_models.runs.process_count import suitable_processes, threads_of_each
 from base_models.runs.side_by_side import SharedParts, train_side_by_side
 from base_models.runs.splits import RunData, prepare_run_data
 from base_models.runs.stores import assemble_stores
@@ -111,7 +111,7 @@ def run_training(
     threads_before = torch.get_num_threads()
     if n_processes is None:
         devices = [chosen] * suitable_processes(recipe, len(manifest), chosen)
-    n_threads = recipe.n_threads or max(1, threads_before // len(devices))
+    n_threads = threads_of_each(recipe, len(devices))
     with share_run_folder(out, recipe, processes, n_threads=n_threads, device=chosen) as folder:
         n_threads = int(folder.manifest["n_threads"])  # of an earlier start, where there was one
         torch.set_num_threads(n_threads)
@@ -359,12 +359,13 @@ def _try_members(recipe: TrainingRun) -> dict[str, float]:
     return {name: seconds[key] for name, key in keys.items()}
 
 
-def _epochs_left(recipe: TrainingRun, n_folds: int, folder: RunFolder) -> dict[str, float]:
-    """Count the epochs of unfinished folds by member."""
+def _epochs_left(recipe: TrainingRun, n_folds: int, folder: RunFolder) -> dict[tuple[str, int], float]:
+    """Return the epochs of the folds that are not finished, by member and fold."""
     return {
-        member.name: member.training.epochs
-        * sum(not (folder.fold_folder(member.name, fold) / "done.json").is_file() for fold in range(n_folds))
+        (member.name, fold): float(member.training.epochs)
         for member in recipe.members
+        for fold in range(n_folds)
+        if not (folder.fold_folder(member.name, fold) / "done.json").is_file()
     }
 
 

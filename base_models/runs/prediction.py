@@ -6,12 +6,14 @@ by chunk; in a folder to work in, a killed call goes on with the chunk that it w
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ from base_models.runs.inference import (
 from base_models.runs.out_of_fold import choose_device, list_devices
 from base_models.runs.photo_packs import describe_packed, photo_counter
 from base_models.runs.scored_chunks import MARKER, WORK, ScoredChunks
+from base_models.runs.scoring_arithmetic import RECORD, TRIED_PHOTOS, ScoringTrials
 from base_models.runs.shared_scoring import score_in_processes
 from base_models.runs.stores import mean_over_networks, merge_derived
 from base_models.training.progress import Progress, TrainingEvent
@@ -149,7 +152,7 @@ class PhotoScorer:
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Where a prediction works; none of it changes an answer.
+    """How and where a prediction works; none of it changes an answer, but for ``precision = "auto"``.
 
     Parameters
     ----------
@@ -161,13 +164,20 @@ class PredictOptions:
     n_processes : int, default=1
         Processes that share the photos, each on the next GPU where there are several; more than one need a folder to
         work in. On a CPU each has its share of torch's threads, and the answer is that of one process with so many.
+    precision : {"trained", "auto"}, default="trained"
+        ``"auto"`` lets networks that were trained in float32 score in bfloat16 on a CPU where a trial on these photos
+        finds that faster and no score moved by more than .01 (`base_models.training.trial`). What was found is in the
+        ``arithmetic`` of the answer's ``extras``, and kept in the folder to work in, where a killed call takes it.
     """
 
     work: Path | None = None
     packs: Path | None = None
     n_processes: int = 1
+    precision: Literal["trained", "auto"] = "trained"
 
     def __post_init__(self) -> None:
+        if self.precision not in ("trained", "auto"):
+            raise ValueError(f"precision must be trained or auto: got {self.precision!r}.")
         if self.n_processes > 1 and self.work is None:
             raise ValueError(
                 f"n_processes must be 1 without a folder to work in, through which processes share scores: got "
@@ -187,6 +197,7 @@ class _Member:
     entry: dict[str, Any]
     places: list[Path]
     records: list[FoldRecord]
+    chosen: dict[int, str] = field(default_factory=dict)  # arithmetics, by network, where a trial has found another
 
     @classmethod
     def read(cls, entry: dict[str, Any], run: Path, folds: FoldConfig) -> _Member:
@@ -219,6 +230,8 @@ class _Member:
 
     def precision(self, network: int) -> str:
         """Return the arithmetic of a network."""
+        if network in self.chosen:
+            return self.chosen[network]
         return self.records[network].precision or str(self.entry.get("training", {}).get("precision", "float32"))
 
 
@@ -240,6 +253,7 @@ class _Prediction:
         }
         self.chunks = ScoredChunks(0)
         self.photos_hash = ""
+        self.trials = ScoringTrials()
         self.networks: dict[Path, Any] = {}
         self.train_frequency = load_predictions(self.run / "oof").train_frequency
 
@@ -260,6 +274,7 @@ class _Prediction:
             packed = pack_photos(ids, reader.photos, sizes, self.options.packs_folder, how, on_photos=count)
             self.photos_hash = packed[sizes[0]].keys_sha256
         rows, n_workers = np.arange(len(ids)), loader_workers(n_workers, self.device)
+        self._choose_arithmetic(reader, len(ids))
         readable: NDArray[np.int64] | None = None
         if len(self.devices) > 1 and self.options.work is not None:
             self._share_out(packed, self.options.work, progress)
@@ -278,9 +293,35 @@ class _Prediction:
             "label_groups": tuple(self.manifest["data"]["label_groups"]),
             "label_ids": own_label_ids(self.manifest["data"]),
             "train_frequency": self.train_frequency,
-            "extras": {"unreadable": np.array(unreadable, dtype=np.str_)} if unreadable else None,
+            "extras": self._extras(unreadable),
         }
         return self._gather(ids[readable], described)
+
+    def _choose_arithmetic(self, reader: OpenedPhotos, n_photos: int) -> None:
+        """Try float32 networks in bfloat16, where that is wanted and they score on a CPU."""
+        if self.options.precision != "auto" or self.device != "cpu":
+            return
+        self.trials = ScoringTrials(self.options.work)
+        rows = np.arange(min(n_photos, TRIED_PHOTOS))
+        for member in self.members.values():
+            source = PhotoTensors(reader, rows, member.size, cache="memory")
+            for number, record in enumerate(member.records):
+                place = member.places[number]
+                if member.precision(number) == "float32":
+                    key = self.chunks.name(member.facts(number, self.photos_hash, self.device), 0)
+                    member.chosen[number] = self.trials.try_network(
+                        key,
+                        f"{member.name}, network {number + 1}",
+                        partial(load_network, place, record, self.device),
+                        partial(_all_of, source),
+                    )
+
+    def _extras(self, unreadable: list[str]) -> dict[str, Any] | None:
+        """Return what else an answer says: photos that cannot be read, and how networks scored where that was tried."""
+        found: dict[str, Any] = {"unreadable": np.array(unreadable, dtype=np.str_)} if unreadable else {}
+        if self.trials.found:
+            found["arithmetic"] = np.array([json.dumps(each) for each in self.trials.found.values()], dtype=np.str_)
+        return found or None
 
     def _share_out(self, packed: dict[int, PackedPhotos], work: Path, progress: Progress | None) -> None:
         """Let processes score all chunks, each its share; what they leave is scored here afterwards."""
@@ -295,6 +336,7 @@ class _Prediction:
             "work": str(work.resolve()),
             "packed": describe_packed(packed),
             "photos_hash": self.photos_hash,
+            "chosen": {name: list(member.chosen.items()) for name, member in self.members.items()},
             "n_threads": torch.get_num_threads(),
         }
         score_in_processes(job, self.devices, sum(lacking), progress)
@@ -369,6 +411,11 @@ class _Prediction:
         return np.array([label in answered for label in self.labels])
 
 
+def _all_of(source: PhotoTensors) -> torch.Tensor:
+    """Return the photos of a source: (n_photos, 3, size, size)."""
+    return next(iter(source.iter_batches([np.arange(len(source))])))[1]
+
+
 @contextmanager
 def _threads_shared(n_processes: int) -> Iterator[None]:
     """Let torch use this process's share of its threads, on which the last bits of scores depend."""
@@ -394,7 +441,7 @@ def score_share(job: Mapping[str, Any], packed: dict[int, PackedPhotos]) -> Iter
     Parameters
     ----------
     job : mapping
-        ``run``, ``models``, ``work``, ``photos_hash``, ``device``, ``rank`` and ``n_processes``.
+        ``run``, ``models``, ``work``, ``photos_hash``, ``chosen``, ``device``, ``rank`` and ``n_processes``.
     packed : dict of int to PackedPhotos
         The photos by size.
 
@@ -406,6 +453,8 @@ def score_share(job: Mapping[str, Any], packed: dict[int, PackedPhotos]) -> Iter
     work = Path(job["work"])
     prediction = _Prediction(Path(job["run"]), job["models"], PredictOptions(work), job["device"])
     prediction.photos_hash = job["photos_hash"]
+    for name, chosen in job["chosen"].items():
+        prediction.members[name].chosen.update(dict(chosen))
     yield from prediction.share(packed, work, job["rank"], job["n_processes"])
 
 
@@ -458,6 +507,7 @@ def clear_work(work: Path) -> None:
         return
     for name in ("photos", "scores", "predictions"):
         shutil.rmtree(work / name, ignore_errors=True)
+    (work / RECORD).unlink(missing_ok=True)
     (work / MARKER).unlink()
     with suppress(OSError):  # it holds something else
         work.rmdir()

@@ -55,3 +55,21 @@ def suitable_processes(recipe: TrainingRun, n_photos: int, device: str, memory: 
     if memory is not None:
         limits.append(int(SHARE_OF_MEMORY * memory // each))
     return max(1, min(limits))
+
+
+def threads_of_each(recipe: TrainingRun, n_processes: int) -> int:
+    """Return with how many threads each of a run's processes computes.
+
+    Parameters
+    ----------
+    recipe : TrainingRun
+        What is trained.
+    n_processes : int
+        How many processes train its folds.
+
+    Returns
+    -------
+    int
+        ``n_threads`` of the recipe, or an equal share of the threads that torch may use.
+    """
+    return recipe.n_threads or max(1, torch.get_num_threads() // n_processes)

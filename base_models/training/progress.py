@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -57,13 +57,43 @@ class TrainingEvent:
 Progress = Callable[[TrainingEvent], None]
 
 
+def seconds_side_by_side(seconds: Iterable[float], n_processes: int) -> float:
+    """Return how long tasks take that processes do side by side, each taking the next as soon as it is free.
+
+    Parameters
+    ----------
+    seconds : iterable of float
+        What each task takes, in the order in which they are handed out.
+    n_processes : int
+        Processes, at least 1.
+
+    Returns
+    -------
+    float
+        Seconds until the last task is done.
+
+    Notes
+    -----
+    This is how `base_models.runs.side_by_side` hands out folds: five equal ones take two processes three times one.
+
+    Examples
+    --------
+    >>> seconds_side_by_side([10.0] * 5, 2)
+    30.0
+    """
+    free_at = [0.0] * n_processes
+    for each in seconds:
+        heapq.heappush(free_at, heapq.heappop(free_at) + each)
+    return max(free_at)
+
+
 class TimeLeft:
     """Estimate the rest of a run: members not started yet cost in proportion to one timed forward pass.
 
     Parameters
     ----------
-    epochs_left : mapping of str to float
-        Epochs to do by member, over all folds.
+    epochs_left : mapping of (str, int) to float
+        Epochs to do by member and fold, in the order in which folds are trained.
     relative_costs : mapping of str to float
         Cost of an epoch by member, in any unit.
     n_side_by_side : int, default=1
@@ -71,13 +101,16 @@ class TimeLeft:
     """
 
     def __init__(
-        self, epochs_left: Mapping[str, float], relative_costs: Mapping[str, float], n_side_by_side: int = 1
+        self,
+        epochs_left: Mapping[tuple[str, int], float],
+        relative_costs: Mapping[str, float],
+        n_side_by_side: int = 1,
     ) -> None:
         self._left = dict(epochs_left)
         self._costs = dict(relative_costs)
         self._n_side_by_side = n_side_by_side
         self._seconds: dict[str, float] = {}
-        self._done: Counter[tuple[str, int]] = Counter()  # epochs by member and fold, since this run was started
+        self._part: dict[tuple[str, int], float] = {}  # of the epoch that a fold is at, the share that is done
         self._started: dict[tuple[str, int], float] = {}
         self._last = time.monotonic()
 
@@ -103,17 +136,15 @@ class TimeLeft:
                 # one fold after the other begins where the last event was; those side by side tell their first step
                 started = self._last if self._n_side_by_side == 1 else self._started.get(place, self._last)
                 self._seconds[event.member] = now - started
-                self._left[event.member] = max(0.0, self._left[event.member] - 1)
-                self._done[place] += 1
-            if event.kind == "fold":  # what a resumed or early stopped fold did not need is no longer to do
-                self._left[event.member] = max(0.0, self._left[event.member] - event.n_epochs + self._done[place])
+                self._left[place], self._part[place] = event.n_epochs - event.epoch, 0.0
+            if event.kind == "fold":  # what an early stop saved is no longer to do
+                self._left[place] = 0.0
             if event.kind in ("epoch", "fold", "photos"):
                 self._last = self._started[place] = now
             self._started.setdefault(place, now)
-            left = self.seconds()
-            if event.kind == "step" and event.n_steps and self._left[event.member] > 0:  # of the epoch, a part is done
-                left -= self._seconds_per_epoch(event.member) * event.step / event.n_steps / self._n_side_by_side
-            progress(dataclasses.replace(event, seconds_left=max(0.0, left) if left == left else left))
+            if event.kind == "step" and event.n_steps:
+                self._part[place] = event.step / event.n_steps
+            progress(dataclasses.replace(event, seconds_left=self.seconds()))
 
         return _report
 
@@ -127,8 +158,14 @@ class TimeLeft:
         """
         if not self._seconds:
             return float("nan")
-        alone = sum(left * self._seconds_per_epoch(name) for name, left in self._left.items() if left)
-        return alone / self._n_side_by_side
+        begun_first = sorted(self._left, key=lambda place: place not in self._started)
+        return seconds_side_by_side(
+            (
+                max(0.0, self._left[place] - self._part.get(place, 0.0)) * self._seconds_per_epoch(place[0])
+                for place in begun_first
+            ),
+            self._n_side_by_side,
+        )
 
     def _seconds_per_epoch(self, name: str) -> float:
         """Return the seconds of a member's epoch, by those of the others where it has had none."""

@@ -17,7 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmarks.bare_loop import measure_bare_loops
 from experiments.benchmarks.imports import measure_imports
+from experiments.benchmarks.packed_runs import measure_packed_runs
 from experiments.benchmarks.photo_loading import measure_loading
 from experiments.benchmarks.processes import BUDGET_SPENT, ROOT, Plan
 from experiments.benchmarks.quality import (
@@ -49,7 +51,9 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "imports": measure_imports,
     "serving": measure_serving,
     "loading": measure_loading,
+    "packed": measure_packed_runs,
     "training": measure_training,
+    "bare": measure_bare_loops,
 }
 GROUPS = {"quality": ("workload", "simulation", "jamendo", "tabular", "fashion")}
 MINUTES = {"speed": 8, "workload": 4, "simulation": 5, "jamendo": 6, "tabular": 7, "fashion": 0.1, "scaling": 8}

@@ -44,7 +44,9 @@ TITLES = {
     "imports": "Start-up and first calls",
     "serving": "Serving over the loopback, beside the plain function",
     "loading": "Loading photos: packed, kept and decoded, beside a plain copy",
+    "packed": "Whole runs: photos packed once, beside photos decoded in every epoch",
     "training": "Training: our loop and timm's, taking turns",
+    "bare": "Training: our loop on packed photos, beside bare arithmetic",
 }
 COLUMNS = (
     "job",

@@ -27,6 +27,7 @@ QUANTITIES = {
     "growth": "cost of one more unit, last step over first",
     "photos_per_cpu_second": "photos per CPU s",
     "copy_share": "of the plain copy's photos per CPU s",
+    "bare_share": "of the bare loop's photos per CPU s",
     "images_per_second": "images/s",
     "images_ratio": "times the peer's images/s",
     "requests_per_second": "requests/s",

@@ -67,7 +67,7 @@ def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
 
 
 def check_work_options(
-    images: Path | None, work: Path | None, packed: Path | None, n_processes: int | None = None
+    images: Path | None, work: Path | None, packed: Path | None, how: bool | int | None = None
 ) -> None:
     """Raise where options for photos are given without photos, or a folder cannot be worked in.
 
@@ -77,8 +77,8 @@ def check_work_options(
         What was given to ``--images``.
     work, packed : Path or None
         What was given to ``--work`` and ``--packed``.
-    n_processes : int or None
-        What was given to ``--gpus`` or ``--processes``.
+    how : bool, int or None
+        What was given to ``--gpus``, ``--processes`` or ``--fast``.
 
     Raises
     ------
@@ -87,8 +87,8 @@ def check_work_options(
     """
     if images is None and (work is not None or packed is not None):
         raise ValueError("--work and --packed are for the photos of --images: leave them out.")
-    if images is None and n_processes is not None:
-        raise ValueError("--gpus and --processes are for the photos of --images: leave them out.")
+    if images is None and how:
+        raise ValueError("--gpus, --processes and --fast are for the photos of --images: leave them out.")
     if work is not None or packed is not None:
         from base_models.packed.photo_pack import PACKS
         from base_models.runs.scored_chunks import WORK
@@ -341,6 +341,14 @@ def predict(
     processes: Annotated[
         int | None, typer.Option(min=1, help="The same for processes on a CPU, or for more than one on a GPU.")
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="For --images on a CPU: networks trained in float32 score in bfloat16 where a trial on these photos "
+            "finds that faster and no score moved by more than .01.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     guard: Annotated[
         bool,
@@ -374,13 +382,14 @@ def predict(
         from stacking.files.output_folder import hash_request
 
         inputs = input_paths(ensemble, run, images, thresholds, like, *given.paths)
-        check_work_options(images, work, packed, gpus or processes)
+        check_work_options(images, work, packed, gpus or processes or fast)
         n_processes = count_processes(gpus, processes, device) or 1
         wanted, given = choose_sheet(csv_format, like, given)
         target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs, images=images)
         target.check()
         left_out = tuple(without or ())
         options = {"without": left_out, "format": csv_format, "guard": guard, "rematch": rematch}
+        options |= {"fast": True} if fast else {}
         check_rematch_option(rematch, thresholds)
         loaded = StackingEnsemble.load(ensemble)
         if rematch != "none":
@@ -417,6 +426,7 @@ def predict(
             own_work = own_work_folder(out, images, n_processes) if work is None else None
             where = "cuda" if gpus else device
             scoring = PhotoScoring(run, images, None, work or own_work, packed, where, workers, n_processes)
+            scoring = replace(scoring, precision="auto" if fast else "trained")
             opened, left_out = _score_new_photos(loaded, scoring, left_out, show)
         target = replace(target, texts=texts, sheet=sheet)
         counts = label_samples(loaded, opened, target, manifest, without=left_out, rematch=rematch)
@@ -446,6 +456,12 @@ def _score_new_photos(
     unreadable = opened.extras.get("unreadable", ())
     if len(unreadable):
         show.note(f"{len(unreadable)} photos cannot be read and get no row: {', '.join(unreadable[:5])}")
+    for tried in map(json.loads, opened.extras.get("arithmetic", ())):
+        show.note(
+            f"{tried['network']} scores in {tried['precision']}: {tried['photos']} photos took "
+            f"{tried['float32 ms']:.0f} ms in float32 and {tried['bfloat16 ms']:.0f} in bfloat16, scores differ by "
+            f"{tried['largest difference']:.4f} at most"
+        )
     return opened, tuple(name for name in ensemble.models_ if name not in needed)
 
 

@@ -265,6 +265,10 @@ def doctor(
     recipe: Annotated[Path | None, typer.Option(help="The same for a recipe, whatever its name ends in.")] = None,
     out: Annotated[Path, typer.Option(help="Folder whose disk will be written to.")] = Path(),
     device: Annotated[str, typer.Option(help="Where a recipe is tried: auto, cpu, cuda or cuda:N.")] = "auto",
+    gpus: Annotated[int | None, typer.Option(min=1, help="GPUs that would train its folds side by side.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that would; as many as `train` would start if not given.")
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -276,6 +280,8 @@ def doctor(
             raise ValueError(f"give one recipe: got {str(target)!r} and --recipe {str(recipe)!r}.")
         if target is not None and target.suffix.lower() == ".toml":
             target, recipe = None, target
+        if recipe is None and (gpus is not None or processes is not None):
+            raise ValueError("--gpus and --processes are for a recipe: leave them out.")
         findings = []
         if target is not None:  # first, as looking for devices loads torch, whose memory fit and compare do without
             from experiments.cli.options import open_predictions
@@ -294,7 +300,8 @@ def doctor(
             run = load_recipe(recipe)
             manifest = load_manifest(run.data, recipe.resolve().parent)
             show.note("training every member on a few batches …")
-            for line in as_text(estimate(run, manifest, device, out)):
+            n_processes = count_processes(gpus, processes, device)
+            for line in as_text(estimate(run, manifest, "cuda" if gpus else device, out, n_processes)):
                 show.result(line)
             show.next("train", recipe, "--out", free_name("run"))
         elif target is not None:

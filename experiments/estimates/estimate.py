@@ -4,11 +4,14 @@ Nothing is assumed about the machine: for every member, the training loop itself
 photos, with the recipe's threads and arithmetic, and the network scores them, on the card where there is one. Times
 per photo are then multiplied by the passes that the recipe asks for. Three things can hold a training up: decoding,
 copying photos to the device, arithmetic. A GPU does them side by side, so the longest is the time and what to
-change; a CPU does one after the other. Early stops cannot be foreseen: a member with ``patience`` takes at most this.
+change; a CPU does one after the other. Folds are then handed out to as many processes as ``labelstack train`` would
+start, each with its share of the threads, with which the trial is made too. The trial has the machine to itself:
+processors that share a core, or memory that all wait for, make several processes slower than that. Early stops cannot
+be foreseen: a member with ``patience`` takes at most this.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,39 +19,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments.estimates.crew import Crew, crew_of
 from experiments.estimates.doctor import Fact, duration, free_disk, name_device
 from experiments.estimates.feature_estimate import estimate_features, features_in_memory
-from experiments.estimates.run_cost import (
-    GIB,
-    MemberCost,
-    Passes,
-    RowCounts,
-    RunCost,
-    advise,
-    describe_parts,
-    is_kept,
-)
+from experiments.estimates.passes import Passes, RowCounts, count_passes, count_rows, is_kept
+from experiments.estimates.run_cost import GIB, MemberCost, RunCost, advise, describe_parts
 from stacking.process.memory import peak_memory, reset_peak_memory
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
     from base_models.recipe.member import MemberConfig
     from base_models.recipe.run import TrainingRun
-    from base_models.recipe.training import TrainingConfig
     from base_models.training.learner import Learner
     from base_models.training.task import MemberTask
 
 TIMED_PHOTOS = 96  # at least two batches
 STEPS_ON_A_CARD = 20  # that are timed: some tenths of a second
 PASSES_BEFORE = 3  # on a GPU that do not count: libraries try their algorithms, and steps are recorded at the third
-FROZEN_SHARE = 0.4  # of a step's time where only the head learns, without backward pass through the body: a guess
+MOST_TURNS = 5  # of a few batches on a CPU, as far as they take
+SECONDS_OF_TURNS = 2.0  # together: two threads of a small network take six times as long where others compute
 CHECKED_SIZE = 16  # pixels at which every photo is tried once
 BYTES_PER_NUMBER = 4
+WAITING_SAID = 0.1  # share of the processes' time: less is not worth a word
 NETWORKS_BUILT = 3  # for the check before the run, for the training, for the weights that are kept: per fold at most
 TRAINING_COPIES = 3  # of the weights that a fold in training has more than a finished one: last, and two moments
 
 
-def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto", out: str | Path = ".") -> list[Fact]:
+def estimate(
+    run: "TrainingRun",
+    manifest: "Manifest",
+    device: str = "auto",
+    out: str | Path = ".",
+    n_processes: int | None = None,
+) -> list[Fact]:
     """Estimate time, memory and disk space of a training run, say what holds it up, and what to change.
 
     Parameters
@@ -61,13 +64,15 @@ def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto", out
         Where it would train, as ``labelstack train --device`` takes it.
     out : str or Path, default='.'
         Where its folder would be.
+    n_processes : int, optional
+        Processes that would train its folds; as many as ``labelstack train`` starts by default.
 
     Returns
     -------
     list of Fact
         One per member, and the sum.
     """
-    cost = estimate_run(run, manifest, device)
+    cost = estimate_run(run, manifest, device, n_processes)
     n_networks = run.folds.n_networks
     findings = [
         Fact(
@@ -80,8 +85,9 @@ def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto", out
     ]
     findings += [Fact(each.name, f"{duration(each.seconds)}, {each.n_bytes / 2**20:.0f} MiB") for each in cost.features]
     summary = (
-        f"{len(manifest):,} photos × {manifest.n_labels} labels, {_scheme(run)}: "
+        f"{len(manifest):,} photos × {manifest.n_labels} labels, {_scheme(run)}, {cost.crew.describe()}: "
         f"about {duration(cost.seconds)} on {name_device(cost.device)}, "
+        f"{_waiting(cost)}"
         f"{f'{cost.device_bytes / GIB:.1f} GiB of its memory, ' if cost.device_bytes else ''}"
         f"{f'{cost.memory_bytes / GIB:.2f} GiB of memory, ' if cost.memory_bytes else ''}"
         f"{cost.fullest_bytes / GIB:.2f} GiB of disk, "
@@ -94,7 +100,9 @@ def estimate(run: "TrainingRun", manifest: "Manifest", device: str = "auto", out
     return [*findings, Fact("recipe", summary, trouble)]
 
 
-def estimate_run(run: "TrainingRun", manifest: "Manifest", device: str = "auto") -> RunCost:
+def estimate_run(
+    run: "TrainingRun", manifest: "Manifest", device: str = "auto", n_processes: int | None = None
+) -> RunCost:
     """Try every member on a few batches, and add up what the run will take.
 
     Parameters
@@ -105,6 +113,8 @@ def estimate_run(run: "TrainingRun", manifest: "Manifest", device: str = "auto")
         Its photos.
     device : str, default='auto'
         Where it would train, as ``labelstack train --device`` takes it.
+    n_processes : int, optional
+        Processes that would train its folds; as many as ``labelstack train`` starts by default.
 
     Returns
     -------
@@ -117,99 +127,70 @@ def estimate_run(run: "TrainingRun", manifest: "Manifest", device: str = "auto")
 
     device = choose_device(device)
     synchronize(device)  # starting a card does not count
-    rows, n_networks, n_labels = count_rows(run, manifest), run.folds.n_networks, manifest.n_labels
-    with _threads(run.n_threads, device):
+    rows = count_rows(run, manifest)
+    crew = crew_of(run, len(manifest), device, n_processes)
+    idle_bytes = peak_memory() if reset_peak_memory() else 0
+    with _threads(crew.n_threads, device):
         costs = []
         for place, member in enumerate(run.members):
             first_of_size = not place or run.members[place - 1].size != member.size
             passes = count_passes(member, run, rows, decode_all=first_of_size)
-            costs.append(try_member(member, run, manifest, passes, device))
+            costs.append(try_member(member, run, manifest, passes, device, crew))
         checking = (
             0.0
             if packed_bytes(run, len(manifest))
             else len(manifest) * _seconds_per_photo(manifest, CHECKED_SIZE) / max(1, _n_workers(run, device))
         )
         features = estimate_features(run.members, len(manifest), device)
-    total = sum(cost.seconds for cost in costs) + sum(cost.seconds for cost in features) + checking
-    weights = sum(cost.weight_bytes for cost in costs) * n_networks
+    folds = [cost.fold_seconds for cost in costs for _ in range(run.folds.n_networks)]
+    training = crew.seconds(folds)
+    total = training + sum(cost.before for cost in costs) + sum(cost.seconds for cost in features) + checking
+    disk = _disk_bytes(run, manifest, rows, costs) + sum(cost.n_bytes for cost in features)
+    memory = _memory_of(crew, max(cost.peak_bytes for cost in costs), idle_bytes or 0)
+    return RunCost(
+        device,
+        tuple(costs),
+        tuple(features),
+        total + crew.starting,
+        memory + _kept_bytes(run, len(manifest)) * (1 if packed_bytes(run, len(manifest)) else len(crew.devices)),
+        int(disk),
+        int(disk + len(crew.devices) * max(map(_training_bytes, run.members, costs))),
+        rows,
+        crew,
+        1 - sum(folds) / max(training * crew.n_at_once, 1e-9),
+    )
+
+
+def _disk_bytes(run: "TrainingRun", manifest: "Manifest", rows: RowCounts, costs: Sequence[MemberCost]) -> float:
+    """Return what weights, scores and packed photos take in the end."""
+    from base_models.runs.photo_packs import packed_bytes
+
+    n_networks = run.folds.n_networks
     chunks = rows.held_out + rows.rest * (n_networks if rows.rest else 1)
     scores = len(run.members) * chunks + (len(run.members) + len(run.derived)) * (rows.held_out + rows.rest)
-    disk = weights + scores * n_labels * BYTES_PER_NUMBER + sum(cost.n_bytes for cost in features)
-    disk += packed_bytes(run, len(manifest))
-    fullest = disk + max(_training_bytes(member, cost) for member, cost in zip(run.members, costs, strict=True))
-    memory = max(cost.peak_bytes for cost in costs) + _kept_bytes(run, len(manifest))
-    return RunCost(device, tuple(costs), tuple(features), total, memory, int(disk), int(fullest), rows)
+    weights = sum(cost.weight_bytes for cost in costs) * n_networks
+    return weights + scores * manifest.n_labels * BYTES_PER_NUMBER + packed_bytes(run, len(manifest))
 
 
-def count_rows(run: "TrainingRun", manifest: "Manifest") -> RowCounts:
-    """Count the rows that a recipe's scheme learns from, holds out, and only scores.
-
-    Parameters
-    ----------
-    run : TrainingRun
-        The recipe.
-    manifest : Manifest
-        Its photos.
-
-    Returns
-    -------
-    RowCounts
-        Before any photo turns out unreadable.
-    """
-    n_train, n_validation, n_test = (int((manifest.split == name).sum()) for name in ("train", "validation", "test"))
-    words = f"{n_train:,} training and {n_test:,} test photos"
-    if run.folds.scheme == "validation-split":
-        return RowCounts(n_train, n_validation, n_test, words)
-    if run.folds.scheme == "holdout":
-        held_out = n_train * run.folds.holdout_fraction
-        return RowCounts(n_train - held_out, held_out, n_validation + n_test, words)
-    networks = run.folds.n_folds - 1 + (run.folds.new_photos == "refit")
-    return RowCounts(n_train * networks, n_train, n_validation + n_test, words)
+def _memory_of(crew: Crew, of_one: int, idle: int) -> int:
+    """Return the memory of all processes: those that train, and the one that hands out folds."""
+    n_processes = len(crew.devices)
+    return of_one if n_processes == 1 else n_processes * of_one + idle
 
 
-def count_passes(member: "MemberConfig", run: "TrainingRun", rows: RowCounts, *, decode_all: bool) -> Passes:
-    """Count the photos that a member's networks see.
-
-    Parameters
-    ----------
-    member : MemberConfig
-        The member.
-    run : TrainingRun
-        Its recipe.
-    rows : RowCounts
-        What `count_rows` counted.
-    decode_all : bool
-        Whether photos of this size have to be decoded even if they are kept in memory.
-
-    Returns
-    -------
-    Passes
-        Over all epochs and networks; a photo shown smaller, or to a frozen body, counts for less. Precomputed features
-        are decoded once, see `experiments.estimates.feature_estimate`.
-    """
-    from base_models.runs.photo_packs import packed_bytes
-    from base_models.training.sampling import share_to_use
-
-    config, held = member.training, run.folds.validation_fraction
-    shown = rows.learned * (1 - held) * share_to_use(config, max(1, round(rows.learned * (1 - held))))
-    trained = shown * sum(_epoch_share(config, member.size, epoch) for epoch in range(config.epochs))
-    # after each epoch the validation rows, and as many training rows, are scored
-    validated = (rows.learned * held + min(rows.learned * held, shown)) * config.epochs
-    finished = rows.held_out + rows.rest * run.folds.n_networks
-    n_photos = rows.held_out + rows.rest
-    if run.folds.scheme != "out-of-fold":
-        n_photos += rows.learned
-    if member.features == "precomputed":
-        decoded = 0.0
-    elif packed_bytes(run, int(n_photos)) or is_kept(run, member, n_photos):
-        decoded = float(n_photos if decode_all else 0)
-    else:
-        decoded = shown * config.epochs + validated + finished
-    return Passes(trained, (validated + finished) * (2 if config.flip_tta else 1), decoded)
+def _waiting(cost: RunCost) -> str:
+    """Say that processes wait for the last folds, where that is worth saying."""
+    share = f"{100 * cost.waiting:.0f} %"
+    return f"{share} of it spent waiting for the last networks, " if cost.waiting >= WAITING_SAID else ""
 
 
 def try_member(
-    member: "MemberConfig", run: "TrainingRun", manifest: "Manifest", passes: Passes, device: str = "cpu"
+    member: "MemberConfig",
+    run: "TrainingRun",
+    manifest: "Manifest",
+    passes: Passes,
+    device: str = "cpu",
+    crew: Crew | None = None,
 ) -> MemberCost:
     """Train and score a few batches of the recipe's photos.
 
@@ -225,6 +206,8 @@ def try_member(
         What `count_passes` counted.
     device : str, default='cpu'
         Where it would train.
+    crew : Crew, optional
+        The processes that train; one by default.
 
     Returns
     -------
@@ -232,6 +215,7 @@ def try_member(
         Seconds and bytes.
     """
     from base_models.device import is_cuda, peak_device_memory, reset_peak_device_memory
+    from base_models.runs.photo_packs import packed_bytes
     from base_models.training.learner import build_learner
 
     reset_peak_memory()
@@ -246,27 +230,33 @@ def try_member(
     building = time.perf_counter() - started
     training, scoring = _seconds_of_passes(learner, task)
     n_workers, kept = _n_workers(run, device), is_kept(run, member, len(manifest))
+    n_decoding = _n_packing(run, len(manifest)) if passes.once and packed_bytes(run, len(manifest)) else n_workers
     parts = {
-        "decoding": passes.decoded * decoding / max(1, n_workers),
+        "decoding": passes.decoded * decoding / max(1, n_decoding),
         "copying": 0.0
         if member.features == "precomputed"
         else _seconds_of_copies(run, member, manifest, passes, device),
         "arithmetic": passes.trained * training + passes.scored * scoring,
     }
-    if n_workers and passes.decoded > len(manifest):  # other processes decode while this one computes
-        seconds = max(parts.values())
+    before, decoded = (parts["decoding"], 0.0) if passes.once else (0.0, parts["decoding"])
+    if n_workers and not passes.once:  # other processes decode while this one computes
+        alone = max(parts["arithmetic"], parts["copying"], decoded)
     else:
-        seconds = max(parts["arithmetic"], parts["copying"]) + parts["decoding"]
-    seconds += NETWORKS_BUILT * building * run.folds.n_networks
+        alone = max(parts["arithmetic"], parts["copying"]) + decoded
+    alone += NETWORKS_BUILT * building * run.folds.n_networks
+    n_at_once = (crew or Crew()).n_at_once
+    parts = {name: part if name == "decoding" and passes.once else part / n_at_once for name, part in parts.items()}
     there = len(manifest) * 3 * member.size**2 if is_cuda(device) and kept and not parts["copying"] else 0
     return MemberCost(
         member.name,
-        seconds,
+        before + alone / n_at_once,
         n_weights * BYTES_PER_NUMBER,
         peak_memory() or 0,
         parts,
         peak_device_memory(device) + there,
         learner.precision,
+        alone / run.folds.n_networks,
+        before,
     )
 
 
@@ -315,10 +305,20 @@ def _seconds_of_passes(learner: "Learner", task: "MemberTask") -> tuple[float, f
         rows = np.resize(rows, STEPS_ON_A_CARD * config.batch_size)
     else:
         train(replace(task, train_rows=rows[: min(8, config.batch_size)]))
-    training = _timed(lambda: train(replace(task, train_rows=rows)), device)
     if is_cuda(device):
+        training = _timed(lambda: train(replace(task, train_rows=rows)), device)
         score()
-    return training / len(rows), _timed(score, device) / len(rows)
+        return training / len(rows), _timed(score, device) / len(rows)
+    training = _quickest(lambda: train(replace(task, train_rows=rows)))
+    return training / len(rows), _quickest(score) / len(rows)
+
+
+def _quickest(action: Callable[[], object]) -> float:
+    """Return the seconds of the quickest turn of some, so that a machine that is busy for a moment does not count."""
+    turns = [_timed(action)]
+    while len(turns) < MOST_TURNS and sum(turns) < SECONDS_OF_TURNS:
+        turns.append(_timed(action))
+    return min(turns)
 
 
 def _n_workers(run: "TrainingRun", device: str) -> int:
@@ -326,6 +326,16 @@ def _n_workers(run: "TrainingRun", device: str) -> int:
     from base_models.device import loader_workers
 
     return loader_workers(run.n_workers, device)
+
+
+def _n_packing(run: "TrainingRun", n_photos: int) -> int:
+    """Return how many processes decode photos that are packed before the training."""
+    from base_models.packed.packing import AUTO_WORKERS, BLOCKS_WORTH_A_PROCESS, usable_processors
+    from base_models.packed.photo_pack import BLOCK_PHOTOS
+
+    if run.n_workers != AUTO_WORKERS:
+        return run.n_workers
+    return min(usable_processors(), n_photos // BLOCK_PHOTOS // BLOCKS_WORTH_A_PROCESS)
 
 
 def _small_task(member: "MemberConfig", manifest: "Manifest") -> "MemberTask":
@@ -342,16 +352,6 @@ def _small_task(member: "MemberConfig", manifest: "Manifest") -> "MemberTask":
 def _training_bytes(member: "MemberConfig", cost: MemberCost) -> int:
     """Return what a fold's checkpoints take beyond the weights that stay."""
     return (TRAINING_COPIES + (member.training.ema_decay > 0)) * cost.weight_bytes
-
-
-def _epoch_share(config: "TrainingConfig", size: int, epoch: int) -> float:
-    """Return an epoch's time as a share of one at full size in which everything learns."""
-    from base_models.photos.transforms import training_size
-
-    shrunk = (training_size(config, epoch) / size) ** 2 if config.sizes else 1.0
-    last = (training_size(config, config.epochs - 1) / size) ** 2 if config.sizes else 1.0  # what was timed
-    share = config.shares[epoch * len(config.shares) // config.epochs] if config.shares else 1.0
-    return share * shrunk / last * (FROZEN_SHARE if epoch < config.freeze_epochs < config.epochs else 1.0)
 
 
 def _scheme(run: "TrainingRun") -> str:

@@ -4,54 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from experiments.estimates.crew import Crew
 from experiments.estimates.doctor import device_memory
 from experiments.estimates.feature_estimate import FeatureCost
+from experiments.estimates.passes import RowCounts, decodes_once
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
-    from base_models.recipe.member import MemberConfig
     from base_models.recipe.run import TrainingRun
 
 GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Passes:
-    """How many photos go through a member's network, over all epochs and folds.
-
-    Attributes
-    ----------
-    trained, scored : float
-        Photos it learns from, and photos it only scores.
-    decoded : float
-        Photos that are decoded for it.
-    """
-
-    trained: float
-    scored: float
-    decoded: float
-
-
-@dataclass(frozen=True)
-class RowCounts:
-    """How many rows do what.
-
-    Attributes
-    ----------
-    learned : float
-        Rows that are learned from, validation rows included, summed over a member's networks.
-    held_out : float
-        Rows that one network scores as held out.
-    rest : int
-        Rows of other splits, which every network scores.
-    of_splits : str
-        The splits in words.
-    """
-
-    learned: float
-    held_out: float
-    rest: int
-    of_splits: str
 
 
 @dataclass(frozen=True)
@@ -63,17 +25,21 @@ class MemberCost:
     member : str
         Its name.
     seconds : float
-        Expected time of all folds: decoding, training, validation, scoring.
+        Expected time of all folds: decoding, training, validation, scoring; of folds side by side, their share.
     weight_bytes : int
         One copy of the weights of one fold.
     peak_bytes : int
         Highest resident memory of this process while the member was tried; 0 where the system does not tell.
     parts : dict of str to float
-        Seconds of ``decoding``, ``copying`` and ``arithmetic``, each by itself.
+        Seconds of ``decoding``, ``copying`` and ``arithmetic``, each by itself, as they count in `seconds`.
     device_bytes : int
         Memory that it takes of a GPU; 0 on a CPU.
     precision : str
         The arithmetic that was tried: what ``auto`` takes here.
+    fold_seconds : float
+        Of one network in one process.
+    before : float
+        Seconds of what is done before the folds.
     """
 
     member: str
@@ -83,6 +49,8 @@ class MemberCost:
     parts: Mapping[str, float] = field(default_factory=dict)
     device_bytes: int = 0
     precision: str = "float32"
+    fold_seconds: float = 0.0
+    before: float = 0.0
 
     @property
     def bottleneck(self) -> str:
@@ -105,11 +73,15 @@ class RunCost:
     seconds : float
         Of everything, the ensemble left out.
     memory_bytes : int
-        Highest resident memory; 0 where the system does not tell.
+        Highest resident memory of all processes; 0 where the system does not tell.
     disk_bytes, fullest_bytes : int
         Disk in the end, and at the fullest.
     rows : RowCounts
         What is learned from, held out and scored.
+    crew : Crew
+        The processes that train.
+    waiting : float
+        Share of the processes' time in which the last folds are trained by others, in [0, 1).
     """
 
     device: str
@@ -120,11 +92,13 @@ class RunCost:
     disk_bytes: int
     fullest_bytes: int
     rows: RowCounts
+    crew: Crew = field(default_factory=Crew)
+    waiting: float = 0.0
 
     @property
     def device_bytes(self) -> int:
         """Return the memory that the run takes of a GPU."""
-        return max(cost.device_bytes for cost in self.members)
+        return max(cost.device_bytes for cost in self.members) * self.crew.n_on_a_device
 
 
 def describe_parts(cost: MemberCost, device: str) -> str:
@@ -171,10 +145,11 @@ def advise(cost: MemberCost, run: "TrainingRun", manifest: "Manifest", device: s
     member = next(member for member in run.members if member.name == cost.member)
     found = []
     kept = len(manifest) * 3 * member.size**2
-    if cost.bottleneck == "decoding" and not is_kept(run, member, len(manifest)) and member.features == "live":
+    if cost.bottleneck == "decoding" and not decodes_once(run, member, len(manifest)) and member.features == "live":
+        sizes = {other.size for other in run.members if other.features == "live"}
+        needed = -(-sum(3 * size**2 for size in sizes) * len(manifest) // GIB)
         found.append(
-            "photos are decoded in every epoch, which takes longest: "
-            f"cache_gib = {max(1, -(-kept // GIB))} keeps all of them"
+            f"photos are decoded in every epoch, which takes longest: photos_gib = {max(1, needed)} packs them once"
         )
     if cost.bottleneck == "copying":
         found.append(
@@ -189,24 +164,3 @@ def advise(cost: MemberCost, run: "TrainingRun", manifest: "Manifest", device: s
             f"through in parts: lower batch_size from {member.training.batch_size}, or size"
         )
     return found
-
-
-def is_kept(run: "TrainingRun", member: "MemberConfig", n_photos: float) -> bool:
-    """Tell whether a member's decoded photos stay in memory.
-
-    Parameters
-    ----------
-    run : TrainingRun
-        The recipe.
-    member : MemberConfig
-        The member.
-    n_photos : float
-        Photos of the run.
-
-    Returns
-    -------
-    bool
-        As ``cache`` and ``cache_gib`` of the recipe say.
-    """
-    n_bytes = n_photos * 3 * member.size**2
-    return run.cache == "memory" or (run.cache == "auto" and n_bytes <= run.cache_gib * GIB)

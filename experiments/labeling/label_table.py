@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from experiments.labeling.sample_sheet import Filling, SampleSheet, match_sheet, write_sheet
 from experiments.labeling.score_table import check_score_suffix, write_scores
@@ -191,7 +191,13 @@ class LabelTarget:
         there = sha256_file(self.scores_out)
         return there if there != new else (self._read_earlier() or {}).get("replaces")
 
-    def write(self, table: bytes, scores: "PredictionSet | None", manifest: Mapping[str, Any]) -> None:
+    def write(
+        self,
+        table: bytes,
+        scores: "PredictionSet | None",
+        manifest: Mapping[str, Any],
+        found: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write all files, then give them their names, the manifest first, since it says which are ours.
 
         Parameters
@@ -202,6 +208,8 @@ class LabelTarget:
             The scores.
         manifest : mapping
             From `build_manifest`.
+        found : mapping, optional
+            What else to record, which is no part of the request.
         """
         with ExitStack() as stack:
             written = [stack.enter_context(atomic_writer(path, replace=path.exists())) for path in self.files]
@@ -210,7 +218,7 @@ class LabelTarget:
                 write_scores(scores, written[1], self.scores_out.suffix.lower(), guard=self.guard)
             hashes = {str(number): _hash(file) for number, file in enumerate(written)}
             last = stack.enter_context(atomic_writer(self.manifest))  # closed, and so renamed, before the others
-            content = {**manifest, "files": hashes, "request": hash_request(manifest)}
+            content = {**manifest, **(found or {}), "files": hashes, "request": hash_request(manifest)}
             replaced = self._hash_replaced(hashes.get("1"))
             if replaced is not None:
                 content["replaces"] = replaced
@@ -328,6 +336,8 @@ class PhotoScoring:
         Processes that decode; -1 starts as many as suit.
     n_processes : int, default=1
         Processes that share the photos; more than one need `work`.
+    precision : {"trained", "auto"}, default="trained"
+        Whether networks may score in bfloat16 where a trial finds it faster and near enough.
     """
 
     run: Path
@@ -338,6 +348,7 @@ class PhotoScoring:
     device: str = "auto"
     n_workers: int = -1
     n_processes: int = 1
+    precision: Literal["trained", "auto"] = "trained"
 
 
 def score_images(
@@ -360,7 +371,7 @@ def score_images(
     from base_models import predict
     from base_models.runs.prediction import PredictOptions
 
-    options = PredictOptions(scoring.work, scoring.packs, scoring.n_processes)
+    options = PredictOptions(scoring.work, scoring.packs, scoring.n_processes, scoring.precision)
     return predict(
         scoring.run,
         scoring.images,
@@ -497,5 +508,6 @@ def label_samples(
         }
         metadata["label_ids"] = metadata["label_ids"] or ensemble.label_ids_
         scores = PredictionSet(y_score[None], aligned.ids, ["ensemble"], aligned.labels, **metadata)
-    target.write(table.getvalue(), scores, manifest)
+    tried = [json.loads(each) for each in predictions.extras.get("arithmetic", ())]
+    target.write(table.getvalue(), scores, manifest, {"arithmetic": tried} if tried else {})
     return LabelCounts(len(y_pred), float(y_pred.sum(axis=1).mean()), filling)

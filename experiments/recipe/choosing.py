@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -198,12 +198,12 @@ def choose_run(
 
     Notes
     -----
-    Two to four sizes are measured: the smallest, then the largest that should fit if time grows like the pixels, and
-    its neighbors until one fits and the next does not.
+    The smallest size is measured with five folds, and with fewer where those do not fit; then the largest size that
+    should fit if time grows like the pixels, and its neighbors until one fits and the next does not: two to six trials.
     """
     from stacking.process.memory import available_memory
 
-    measured: dict[int, float] = {}
+    measured: dict[tuple[int, FoldConfig], float] = {}
     n_train = len(manifest.split_rows("train"))
     sizes = (size,) if size is not None else SIZES[: _last_useful(manifest) + 1]
     memory = (available_memory() or np.inf) * SPARE_MEMORY
@@ -211,49 +211,34 @@ def choose_run(
     def made(side: int, folds: FoldConfig) -> TrainingRun:
         return make_run(data, n_train, weights, device, side, folds)
 
-    def time_of(side: int) -> float:
-        if side not in measured:
-            spent, peak = (measure or _measurer(manifest, device))(made(side, FOLDS[0]))
-            measured[side] = spent if peak <= memory else np.inf
-        return measured[side]
+    def time_of(side: int, folds: FoldConfig) -> float:
+        if (side, folds) not in measured:
+            spent, peak = (measure or _measurer(manifest, device))(made(side, folds))
+            measured[side, folds] = spent if peak <= memory else np.inf
+        return measured[side, folds]
 
-    shares = [_share(made(sizes[0], folds), manifest) for folds in FOLDS]
-    folds, share = next(
-        ((folds, share) for folds, share in zip(FOLDS, shares, strict=True) if time_of(sizes[0]) * share <= seconds),
-        (FOLDS[-1], shares[-1]),
-    )
-    place = max(
-        (n for n, side in enumerate(sizes) if time_of(sizes[0]) * share * (side / sizes[0]) ** 2 <= seconds), default=0
-    )
-    while place and time_of(sizes[place]) * share > seconds:
+    folds = next((folds for folds in FOLDS if time_of(sizes[0], folds) <= seconds), FOLDS[-1])
+    smallest = time_of(sizes[0], folds)
+    place = max((n for n, side in enumerate(sizes) if smallest * (side / sizes[0]) ** 2 <= seconds), default=0)
+    while place and time_of(sizes[place], folds) > seconds:
         place -= 1
-    while place + 1 < len(sizes) and sizes[place + 1] not in measured:
-        if time_of(sizes[place]) * share * (sizes[place + 1] / sizes[place]) ** 2 > seconds:
+    while place + 1 < len(sizes) and (sizes[place + 1], folds) not in measured:
+        if time_of(sizes[place], folds) * (sizes[place + 1] / sizes[place]) ** 2 > seconds:
             break
-        if time_of(sizes[place + 1]) * share > seconds:
+        if time_of(sizes[place + 1], folds) > seconds:
             break
         place += 1
-    spent = time_of(sizes[place]) * share
+    spent = time_of(sizes[place], folds)
     return Choice(made(sizes[place], folds), spent, spent <= seconds)
-
-
-def _share(run: TrainingRun, manifest: Manifest) -> float:
-    """Return how much is learned with these folds, as a share of what is learned with five."""
-    from experiments.estimates.estimate import count_rows
-
-    return count_rows(run, manifest).learned / count_rows(replace(run, folds=FOLDS[0]), manifest).learned
 
 
 def _measurer(manifest: Manifest, device: str) -> Callable[[TrainingRun], tuple[float, int]]:
     """Return what times a few of a run's own steps, as `labelstack doctor` does."""
-    from experiments.estimates.estimate import count_passes, count_rows, try_member
+    from experiments.estimates.estimate import estimate_run
 
     def measure(run: TrainingRun) -> tuple[float, int]:
-        rows, costs = count_rows(run, manifest), []
-        for place, member in enumerate(run.members):
-            passes = count_passes(member, run, rows, decode_all=not place)
-            costs.append(try_member(member, run, manifest, passes, device))
-        return sum(cost.seconds for cost in costs), max(cost.peak_bytes for cost in costs)
+        cost = estimate_run(run, manifest, device)
+        return cost.seconds, cost.memory_bytes
 
     return measure
 

@@ -1,5 +1,6 @@
 """Predicting at scale: only what is wanted is read, photos are decoded once, and a killed call goes on."""
 
+import json
 import os
 import shutil
 import signal
@@ -168,3 +169,62 @@ def test_two_processes_give_the_bytes_of_one_and_one_that_dies_is_made_up_for(
 def test_several_processes_need_a_folder_to_work_in():
     with pytest.raises(ValueError, match="n_processes must be 1 without a folder to work in"):
         PredictOptions(n_processes=2)
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """A processor on which bfloat16 takes half the time, and how often it was tried."""
+    from base_models.training import trial
+
+    tried = []
+
+    def seconds(compute, photos):
+        tried.append(len(photos))
+        compute(photos)
+        return 0.5 if compute.args[0] == "bfloat16" else 1.0
+
+    monkeypatch.setattr(trial, "_time", seconds)
+    return tried
+
+
+def test_networks_score_in_bfloat16_where_that_is_faster_and_near(tiny_run, photos, tmp_path, timed, monkeypatch):
+    plain = predict(tiny_run, photos, device="cpu")
+    assert not timed and "arithmetic" not in plain.extras  # nobody has asked
+    work = PredictOptions(tmp_path / "work", precision="auto")
+    fast = predict(tiny_run, photos, options=work, device="cpu")
+    told = [json.loads(each) for each in fast.extras["arithmetic"]]
+    assert told and {each["precision"] for each in told} == {"bfloat16"} and max(timed) == 9
+    assert all(each["float32 ms"] == 1000 and each["bfloat16 ms"] == 500 for each in told)
+    error = np.nanmax(np.abs(fast.to_array() - plain.to_array()))
+    assert 0 < error <= 0.01 and all(each["largest difference"] <= 0.01 for each in told)
+    n_tried = len(timed)
+    shutil.rmtree(tmp_path / "work" / "scores")
+    again = predict(tiny_run, photos, options=work, device="cpu")  # takes what is recorded, without a trial
+    assert len(timed) == n_tried and again.fingerprint == fast.fingerprint
+    two = PredictOptions(tmp_path / "two", n_processes=2, precision="auto")
+    assert np.array_equal(
+        predict(tiny_run, photos, options=two, device="cpu").to_array(), fast.to_array(), equal_nan=True
+    )
+    monkeypatch.setattr(prediction, "score_photos", lambda *_, **__: pytest.fail("it was scored again"))
+    assert predict(tiny_run, photos, options=two, device="cpu").n_samples == fast.n_samples
+    clear_work(tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(("error", "faster"), [(0.0, True), (1.0, False)])
+def test_networks_stay_in_float32_where_bfloat16_errs_or_is_no_faster(
+    tiny_run, photos, timed, monkeypatch, error, faster
+):
+    from base_models.training import trial
+
+    monkeypatch.setattr(trial, "MOST_ERROR", error)
+    monkeypatch.setattr(trial, "WORTHWHILE", 0.95 if faster else 0.4)
+    plain = predict(tiny_run, photos, device="cpu")
+    told = predict(tiny_run, photos, options=PredictOptions(precision="auto"), device="cpu")
+    assert np.array_equal(told.to_array(), plain.to_array(), equal_nan=True)
+    assert {json.loads(each)["precision"] for each in told.extras["arithmetic"]} == {"float32"}
+
+
+def test_another_precision_is_refused():
+    with pytest.raises(ValueError, match="precision must be trained or auto: got 'half'"):
+        PredictOptions(precision="half")

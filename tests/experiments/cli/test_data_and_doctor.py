@@ -56,7 +56,7 @@ def test_doctor_estimates_a_recipe(labelstack, blocks):
     assert done.exit_code == 0, done.output
     assert "member small: " in done.stdout
     assert "16 photos × " in done.stdout
-    assert "2 folds: about " in done.stdout
+    assert "2 folds, 1 process of 1 thread: about " in done.stdout
 
 
 def test_doctor_counts_precomputed_features_once(labelstack, blocks):

@@ -86,7 +86,7 @@ def test_one_network_a_member_and_a_holdout_serve_everything_that_follows(labels
     recipe, run = drawn / "once.toml", tmp_path / "run"
     recipe.write_text(RECIPE.split('[[members]]\nname = "frequent"')[0].replace("n_folds = 2", 'scheme = "holdout"'))
     estimated = labelstack("doctor", "--recipe", recipe)
-    assert "one network a member: about" in estimated.stdout, estimated.output
+    assert "one network a member, 1 process of 1 thread: about" in estimated.stdout, estimated.output
     done = labelstack("train", recipe, "--out", run, "--device", "cpu")
     assert done.exit_code == 0 and f"holdout predictions: {run / 'oof'}" in done.stdout, done.output
     held = load_predictions(run / "oof")
@@ -283,3 +283,20 @@ def test_an_ablation_wants_a_member_and_a_finished_run(labelstack, trained, tmp_
     assert done.exit_code == 2
     assert "run must be a finished run folder with a test split" in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_fast_scoring_is_tried_and_recorded(labelstack, trained, drawn, tmp_path):
+    run, _ = trained
+    assert labelstack("fit", run / "oof", "--method", "mean", "--out", tmp_path / "ensemble").exit_code == 0
+    command = ["predict", tmp_path / "ensemble", "--run", run, "--images", drawn / "photos" / "test", "--device", "cpu"]
+    fast = [*command, "--fast", "--out", tmp_path / "labels.csv"]
+    done = labelstack(*fast)
+    assert done.exit_code == 0, done.output
+    assert "in float32 and " in done.stderr and "in bfloat16, scores differ by " in done.stderr
+    tried = json.loads((tmp_path / "labels.csv.manifest.json").read_text())["arithmetic"]
+    assert {each["precision"] for each in tried} <= {"float32", "bfloat16"} and all(
+        each["photos"] == 8 for each in tried
+    )
+    assert "is there already" in labelstack(*fast).stdout
+    refused = labelstack("predict", tmp_path / "ensemble", run / "test", "--fast", "--out", tmp_path / "other.csv")
+    assert refused.exit_code == 2 and "--fast are for the photos of --images" in refused.stderr

@@ -37,7 +37,7 @@ def test_passes_are_those_of_a_real_run(tiny, tmp_path, monkeypatch, cache, fold
     from base_models.recipe.folds import FoldConfig
     from base_models.runs.out_of_fold import run_training
     from base_models.training import epoch, scoring
-    from experiments.estimates.estimate import count_passes, count_rows
+    from experiments.estimates.passes import count_passes, count_rows
 
     base = tiny[0].folds
     dealt = (
@@ -70,7 +70,7 @@ def test_passes_are_those_of_a_real_run(tiny, tmp_path, monkeypatch, cache, fold
 
 
 def test_frozen_and_shrunk_epochs_count_for_less(tiny):
-    from experiments.estimates.estimate import count_passes, count_rows
+    from experiments.estimates.passes import count_passes, count_rows
 
     recipe, manifest = tiny
     rows = count_rows(recipe, manifest)
@@ -85,14 +85,16 @@ def test_weights_have_the_bytes_that_are_written(tiny, tmp_path):
     import torch
 
     from base_models.runs.out_of_fold import run_training
-    from experiments.estimates.estimate import count_passes, count_rows, estimate, try_member
+    from experiments.estimates.estimate import estimate, try_member
+    from experiments.estimates.passes import count_passes, count_rows
 
     recipe, manifest = tiny
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     findings = {fact.topic: fact.finding for fact in estimate(recipe, manifest)}
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
     assert (
-        "30 photos × 6 labels, 2 folds: about " in findings["recipe"] and "24 training and 6 test" in findings["recipe"]
+        "30 photos × 6 labels, 2 folds, 1 process of 1 thread: about " in findings["recipe"]
+        and "24 training and 6 test" in findings["recipe"]
     )
     passes = count_passes(recipe.members[0], recipe, count_rows(recipe, manifest), decode_all=True)
     cost = try_member(recipe.members[0], recipe, manifest, passes)
@@ -187,7 +189,7 @@ def test_what_holds_a_member_up_is_named_with_what_to_change(tiny, monkeypatch):
     from experiments.estimates.run_cost import MemberCost, advise, describe_parts
 
     recipe, manifest = tiny
-    name, recipe = recipe.members[0].name, replace(recipe, cache="none")
+    name, recipe = recipe.members[0].name, replace(recipe, cache="none", photos_gib=0.0)
 
     def cost(device_bytes=0, **parts):
         return MemberCost(name, 10.0, 0, 0, {"decoding": 1.0, "copying": 0.0, "arithmetic": 2.0, **parts}, device_bytes)
@@ -195,8 +197,9 @@ def test_what_holds_a_member_up_is_named_with_what_to_change(tiny, monkeypatch):
     assert describe_parts(cost(decoding=5.0), "cpu") == "in float32: decoding 50 %, arithmetic 20 % of the time"
     assert advise(cost(), recipe, manifest, "cpu") == []
     (said,) = advise(cost(decoding=5.0), recipe, manifest, "cpu")
-    assert "decoded in every epoch" in said and "cache_gib = 1 keeps all of them" in said
+    assert "decoded in every epoch" in said and "photos_gib = 1 packs them once" in said
     assert advise(cost(decoding=5.0), replace(recipe, cache="memory"), manifest, "cpu") == []
+    assert advise(cost(decoding=5.0), replace(recipe, photos_gib=1.0), manifest, "cpu") == []
     monkeypatch.setattr(run_cost, "device_memory", lambda _: 8 * 2**30)
     copies, idle, full = advise(cost(9 * 2**30, copying=5.0), recipe, manifest, "cuda")
     assert "copying photos takes longest" in copies and 'precision = "auto"' in idle
@@ -213,3 +216,90 @@ def test_a_disk_that_is_too_small_is_named(tiny, monkeypatch):
     assert "only 1.00 GiB are free there" in module.estimate(*tiny)[-1].trouble
     monkeypatch.setattr(module, "free_disk", lambda _: 2**32)
     assert not module.estimate(*tiny)[-1].trouble
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "n_processes", "seconds"),
+    [(2, 1, 2 * 60), (2, 2, 60 + 6), (5, 2, 3 * 60 + 6), (5, 4, 2 * 60 + 6), (2, 8, 60 + 6), (5, None, 3 * 60 + 6)],
+)
+def test_the_time_is_that_of_folds_side_by_side(tiny, monkeypatch, n_folds, n_processes, seconds):
+    """A trial of 60 s a fold: the processes that train would start decide how long the run takes."""
+    import torch
+
+    from experiments.estimates import crew
+    from experiments.estimates import estimate as module
+    from experiments.estimates.run_cost import MemberCost
+
+    monkeypatch.setattr(crew, "SECONDS_TO_START", 6.0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    tried = []
+
+    def tried_member(member, run, manifest, passes, device, crew):
+        tried.append(crew)
+        return MemberCost(member.name, 60.0 * n_folds / crew.n_at_once, 2**20, 2**30, fold_seconds=60.0)
+
+    monkeypatch.setattr(module, "try_member", tried_member)
+    run = replace(tiny[0], folds=replace(tiny[0].folds, n_folds=n_folds), n_threads=0)
+    cost = module.estimate_run(run, tiny[1], "cpu", n_processes)
+    assert cost.seconds == pytest.approx(seconds)
+    used = min(n_processes or 2, n_folds)
+    assert tried == [cost.crew] and len(cost.crew.devices) == used
+    assert cost.crew.n_threads == max(1, 2 // (n_processes or 2))
+    assert (cost.memory_bytes >= used * 2**30) and (used > 1 or cost.memory_bytes < 1.1 * 2**30)
+    assert cost.waiting == pytest.approx(1 - n_folds / (-(-n_folds // used) * used))
+    said = module.estimate(run, tiny[1], "cpu", n_processes=n_processes)[-1].finding
+    assert f"{n_folds} folds, {cost.crew.describe()}: about " in said
+    assert ("waiting for the last networks" in said) == (n_folds == 5)
+    assert (
+        cost.crew.describe()
+        == {
+            1: "1 process of 2 threads",
+            2: "2 processes side by side, 1 thread each",
+            4: "4 processes side by side, 1 thread each",
+        }[used]
+    )
+
+
+def test_what_folds_share_out_and_what_they_do_not(tiny, monkeypatch):
+    """Decoding before the folds is done once however many train; arithmetic and decoding in epochs are shared out."""
+    from experiments.estimates import estimate as module
+    from experiments.estimates.crew import Crew
+    from experiments.estimates.passes import Passes
+
+    monkeypatch.setattr(module, "_seconds_of_passes", lambda *_: (0.5, 0.25))
+    monkeypatch.setattr(module, "_n_packing", lambda *_: 2)
+    monkeypatch.setattr(module, "_timed", lambda *_: 3.0)  # of 30 photos
+    recipe, manifest, two = tiny[0], tiny[1], Crew(("cpu", "cpu"))
+
+    def tried(crew, once, **ways):
+        passes = Passes(trained=100.0, scored=40.0, decoded=30.0, once=once)
+        member = replace(recipe, **ways).members[0]
+        return module.try_member(member, replace(recipe, **ways), manifest, passes, "cpu", crew)
+
+    packed = tried(two, once=True, photos_gib=1.0)
+    assert packed.parts == {"decoding": 1.5, "copying": 0.0, "arithmetic": 30.0} and packed.before == 1.5
+    assert packed.fold_seconds == pytest.approx(30.0, abs=2)  # and the time to build a network
+    assert packed.seconds == pytest.approx(31.5, abs=2)
+    kept = tried(two, once=True, photos_gib=0.0, cache="memory")
+    assert kept.before == kept.parts["decoding"] == 3.0  # every process for itself
+    unkept = tried(two, once=False, photos_gib=0.0, cache="none")
+    assert unkept.parts["decoding"] == 1.5 and unkept.before == 0 and unkept.fold_seconds == pytest.approx(31.5, abs=2)
+    alone = tried(None, once=True, photos_gib=1.0)
+    assert alone.parts["arithmetic"] == 60.0 and alone.fold_seconds == pytest.approx(packed.fold_seconds, abs=1)
+
+
+def test_processes_on_one_card_take_turns_and_share_its_memory(monkeypatch):
+    import torch
+
+    from experiments.estimates.crew import Crew
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert Crew(("cuda:0", "cuda:0")).n_at_once == 1 and Crew(("cuda:0", "cuda:0")).n_on_a_device == 2
+    spread = Crew(("cuda:0", "cuda:1"), 8)
+    assert (spread.n_at_once, spread.n_on_a_device, spread.seconds([4.0] * 3)) == (2, 1, 8.0)
+    assert spread.describe() == "2 processes side by side"
+
+
+def test_doctor_refuses_processes_without_a_recipe(labelstack, bundle):
+    done = labelstack("doctor", bundle, "--processes", "2")
+    assert done.exit_code == 2 and "--gpus and --processes are for a recipe" in done.stderr

@@ -182,8 +182,9 @@ def test_the_largest_run_that_fits_is_chosen(photos, truth, tmp_path, seconds, s
     found, shown = _manifest(photos, truth, tmp_path), []
 
     def measure(run):
-        shown.append(run.members[0].size)
-        return 4.0 * run.members[0].size ** 2, 0
+        shown.append((run.members[0].size, run.folds))
+        networks = {5: 4.0, 3: 2.0}[run.folds.n_folds] if run.folds.scheme == "out-of-fold" else 0.9
+        return networks * run.members[0].size ** 2, 0
 
     weights = Weights(dict.fromkeys((name for _, name in choosing.NETWORKS["cpu"]), "none"))
     choice = choose_run(found.config, found.manifest, weights, device="cpu", seconds=seconds, measure=measure)
