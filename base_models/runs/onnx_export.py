@@ -223,8 +223,9 @@ def trace(network: MultilabelNetwork | LabelwiseNetwork, record: FoldRecord, fac
 def _hypot(a: Any, b: Any) -> Any:
     """Write the length of a gradient, which ONNX has no operation for: rounded once, as torch's own is."""
     import onnx
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
+    op: Any = opset18  # its hints do not follow one value through several operations
     wide = [op.Cast(side, to=onnx.TensorProto.DOUBLE) for side in (a, b)]
     squares = [op.Mul(side, side) for side in wide]
     return op.Cast(op.Sqrt(op.Add(*squares)), to=onnx.TensorProto.FLOAT)
