@@ -46,7 +46,7 @@ def arrange_feature_map(features: Tensor, body: nn.Module, n_channels: int = 0) 
         places = features[:, int(getattr(body, "num_prefix_tokens", 0)) :]
         side = math.isqrt(places.shape[1])
         shape = (side, side) if side * side == places.shape[1] else (1, places.shape[1])
-        return places.transpose(1, 2).reshape(len(places), n_channels, *shape)
+        return places.transpose(1, 2).reshape(places.shape[0], n_channels, *shape)
     raise ValueError(
         f"network must give a feature map of {n_channels} channels, as this head needs one: {type(body).__name__} "
         f"gives {tuple(features.shape)}; use the linear head."

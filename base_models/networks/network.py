@@ -85,7 +85,7 @@ class MultilabelNetwork(nn.Module):
             if self.head.needs == "photos":
                 shown = photos.float() * channel_values(tuple(self.std), photos.device)
                 shown = shown + channel_values(tuple(self.mean), photos.device)
-            dropped = feature_map if not len(feature_map) else self.dropout(feature_map.float())
+            dropped = feature_map if feature_map.shape[0] == 0 else self.dropout(feature_map.float())
             return self.head(BodyOutput(self.dropout(pooled.float()), dropped, inner.float(), shown))
 
     def take_auxiliary_logits(self) -> Tensor | None:

@@ -24,7 +24,7 @@ PAGES_OF_FILES = {
     "../SECURITY.md": "reference/security.md",
     **{
         f"../experiments/results/{name}.md": f"reference/measurements/{name}.md"
-        for name in ("ablation", "benchmarks", "fashion44k-cpu", "gpu")
+        for name in ("ablation", "benchmarks", "contest-walk", "fashion44k-cpu", "gpu")
     },
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 from typer.main import get_command
 from typer.testing import CliRunner
 
-MEASUREMENTS = ("ablation", "benchmarks", "fashion44k-cpu", "gpu")
+MEASUREMENTS = ("ablation", "benchmarks", "contest-walk", "fashion44k-cpu", "gpu")
 MEASURED = """# Measurements
 
 The whole tables behind [results](../../results.md): every row, with the machine, the versions and the command that

@@ -55,7 +55,7 @@ class AttentionHead(nn.Module):
         """
         places = feature_map.flatten(2).transpose(1, 2)  # (n_rows, n_places, n_channels)
         attention = self.score(places).softmax(dim=1).transpose(1, 2)  # (n_rows, n_labels, n_places)
-        return attention.reshape(len(attention), self.out_features, *feature_map.shape[2:])
+        return attention.reshape(attention.shape[0], self.out_features, *feature_map.shape[2:])
 
     def forward(self, output: BodyOutput) -> Tensor:
         """Compute the logits from ``feature_map``."""

@@ -82,7 +82,7 @@ class RecurrentHead(nn.Module):
 
     def forward(self, output: BodyOutput) -> Tensor:
         """Compute the logits from ``pooled``."""
-        n_rows, (n_labels, n_hidden) = len(output.pooled), self.embedding.shape
+        n_rows, (n_labels, n_hidden) = output.pooled.shape[0], self.embedding.shape
         words = self.embedding.expand(n_rows, n_labels, n_hidden)
         state = torch.tanh(self.first_state(output.pooled)).view(n_rows, 2, n_hidden).transpose(0, 1).contiguous()
         states, _ = self.gru(words, state)  # (n_rows, n_labels, 2 * n_hidden)

@@ -47,7 +47,9 @@ def oriented_gradients(photos: Tensor) -> Tensor:
     down, right = down.gather(1, steepest), right.gather(1, steepest)  # (n_rows, 1, height, width)
     degrees = torch.rad2deg(torch.atan2(down, right)) % 180
     bins = (degrees / (180 / N_ORIENTATIONS)).long().clamp(max=N_ORIENTATIONS - 1)
-    votes = photos.new_zeros(len(photos), N_ORIENTATIONS, *photos.shape[2:]).scatter_(1, bins, torch.hypot(down, right))
+    votes = photos.new_zeros(photos.shape[0], N_ORIENTATIONS, *photos.shape[2:]).scatter_(
+        1, bins, torch.hypot(down, right)
+    )
     cells = functional.avg_pool2d(votes, CELL).permute(0, 2, 3, 1)  # (n_rows, n_cell_rows, n_cell_columns, 9)
     # L2-Hys: scale to length 1, clip at .2 (Lowe, IJCV 2004, section 6.1), scale again; 1e-10 is scikit-image's eps²
     for _ in range(2):

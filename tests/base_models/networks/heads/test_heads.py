@@ -19,6 +19,8 @@ from base_models.photos.tensors import PhotoTensors  # noqa: E402
 from base_models.recipe.canonical import canonical_recipe  # noqa: E402
 from base_models.recipe.member import MemberConfig  # noqa: E402
 from base_models.recipe.training import TrainingConfig  # noqa: E402
+from base_models.runs.fold_record import FoldRecord  # noqa: E402
+from base_models.runs.onnx_export import PhotosToProbabilities, trace  # noqa: E402
 from base_models.runs.out_of_fold import run_training  # noqa: E402
 from base_models.runs.prediction import predict  # noqa: E402
 from base_models.testing import tiny_recipe, write_tiny_photos  # noqa: E402
@@ -191,6 +193,27 @@ def test_an_earlier_attention_looks_at_more_places():
         maps[head] = network.head.attend(run_body(network.body, photos, network.head.needs)[1])
         assert maps[head].flatten(2).sum(dim=2).detach().numpy() == pytest.approx(1.0, abs=1e-5)
     assert maps["attention"].shape[2:] == (2, 2) and maps["attention-earlier"].shape[2:] == (4, 4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_is_exported_to_onnx_as_it_answers(head, rng):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    network = create(head).eval()
+    for weights in network.head.parameters():  # an untrained head answers the same for every photo
+        torch.nn.init.normal_(weights, std=0.2)
+    record = FoldRecord(
+        member="m", network="test_resnet", size=32, labels=tuple("abcd"), normalization={}, files={}, head=head
+    )
+    photos = rng.integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)
+    with torch.no_grad():
+        expected = PhotosToProbabilities(network, record.flip_tta)(torch.from_numpy(photos)).numpy()
+    session = runtime.InferenceSession(trace(network, record, {}), providers=["CPUExecutionProvider"])
+    for n_photos in (5, 1):
+        found = session.run(["probabilities"], {"photos": photos[:n_photos]})[0]
+        np.testing.assert_allclose(found, expected[:n_photos], atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 1e-3
 
 
 def test_wide_and_recurrent_add_up_in_one_network():
