@@ -285,6 +285,14 @@ class WeightStudy:
             sections.append(Section("Not searched", [Table(["optimizer", "objective", "why"], rows)]))
         return Report("Weight search", sections, verdict=verdict, subtitle=subtitle, key_figures=figures)
 
+    def _repr_html_(self) -> str:
+        """Show the verdict and the rows in a notebook."""
+        from stacking.report.notebook import Card, render_card
+
+        (table,) = self._table().blocks
+        note = "Next: .plot(), .rows, .report()"
+        return render_card(Card("Weight search", [self.report().verdict], cast(Table, table), note))
+
     def plot(self) -> Any:
         """Draw cost against score, one point per search.
 

@@ -51,6 +51,7 @@ def check(
     without positives. Exit code 0 if nothing is red, 3 if something is, 2 if a file is missing.
     """
     with session(quiet, verbose=verbose, as_json=as_json) as show:
+        from experiments.several_sets import store_of
         from stacking.diagnosis import check_predictions
 
         if given.predictions is not None and given.model:
@@ -60,7 +61,7 @@ def check(
         if test is not None and not test.exists():
             raise FileNotFoundError(f"--test must be a bundle or a store: {test} does not exist.")
         report = check_predictions(
-            given.predictions,
+            None if given.predictions is None else store_of(given.predictions),
             given.truth,
             models=[split_model_option(value) for value in given.model or ()] or None,
             ids=given.ids,

@@ -46,7 +46,7 @@ def synthesize(
                 progress=progress,
             )
         show.result(f"{n_train + n_validation + n_test:,} photos: {out}")
-        show.next("data", "describe", "RECIPE.toml", "--out", free_name("description"))
+        show.next("init", out / "photos", out / "train.json", "--out", free_name("recipe.toml"))
 
 
 def download(

@@ -186,7 +186,8 @@ def _compare_labels(member: RawMember, wanted: list[str], whose: str, is_strict:
         yield Finding(
             "red" if is_strict else "yellow",
             "labels",
-            f"{member.name} has {len(unknown)} labels that {whose} has not, such as {first_names(unknown)}.",
+            f"{member.name} has {len(unknown)} {'label' if len(unknown) == 1 else 'labels'} that {whose} has not, "
+            f"such as {first_names(unknown)}.",
             member.name,
             tuple(unknown),
             remedy="Drop these columns, or add the labels to the truth.",

@@ -56,10 +56,20 @@ def results(scores):
         "evaluation": evaluation,
         "prediction set": scores,
         "without truth": ls.load(scores.to_array()),
+        "weight study": ls.study_weights(scores, ["greedy"], n_bootstrap=30),
     }
 
 
-NAMES = ["comparison", "ensemble", "what was chosen", "report", "evaluation", "prediction set", "without truth"]
+NAMES = [
+    "comparison",
+    "ensemble",
+    "what was chosen",
+    "report",
+    "evaluation",
+    "prediction set",
+    "without truth",
+    "weight study",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

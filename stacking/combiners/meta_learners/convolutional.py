@@ -252,7 +252,7 @@ def _import_torch() -> None:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "method convolutional trains with torch, which is not installed: pip install labelstack[train].",
+            "method convolutional trains with torch, which is not installed: pip install 'labelstack[train]'.",
             name="torch",
         ) from error
 
