@@ -78,7 +78,7 @@ STACKING = (
     Mutant(
         "base classifiers scored on the rows that they were fitted on",
         "stacking/multilabel_classifier.py",
-        "scores[base, folds == fold] = rows",
+        "scores[base, folds == fold] = part",
         "scores[base, folds == fold] = fit_base(self._parts[base][1], X, indicators, weight).predict_proba(X)"
         "[folds == fold]",
         (f"{MEMORY}::test_bases_that_remember_hand_on_chance",),
@@ -465,20 +465,6 @@ STRANGERS = (
 
 KERNELS = (
     Mutant(
-        "cells that always fire lose their weight",
-        "stacking/kernels/weights.py",
-        "always[hit] += w",
-        "always[hit] += 1.0",
-        (TWINS, f"{STACK}/kernels/test_weights.py"),
-    ),
-    Mutant(
-        "> for >= of mixed scores",
-        "stacking/kernels/weights.py",
-        "count += np.int32(mixed[j] >= cut)",
-        "count += np.int32(mixed[j] > cut)",
-        (TWINS, f"{STACK}/kernels/test_weights.py"),
-    ),
-    Mutant(
         "the grid is not mirrored at .5",
         "stacking/kernels/weights.py",
         "place[j] = spot if mixed[j] < np.float32(0.5) else np.int32(2 * GRID_HALF) - spot",
@@ -490,13 +476,6 @@ KERNELS = (
         "stacking/kernels/cuts.py",
         "            if gain > best:\n",
         "            if gain >= best:\n",
-        (TWINS, f"{STACK}/kernels/test_cuts.py"),
-    ),
-    Mutant(
-        "beta is left out of a label's own F",
-        "stacking/kernels/cuts.py",
-        "/ (square * positives[label] + fired[cut])",
-        "/ (positives[label] + fired[cut])",
         (TWINS, f"{STACK}/kernels/test_cuts.py"),
     ),
     Mutant(
