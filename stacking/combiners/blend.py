@@ -126,6 +126,7 @@ def average_scores(
     scores: Sequence[FloatArray],
     scale: Literal["probability", "logit"] = "logit",
     shares: Sequence[float] | None = None,
+    line: tuple[float, float] = (1.0, 0.0),
 ) -> FloatArray:
     """Average several methods' scores.
 
@@ -137,6 +138,8 @@ def average_scores(
         What is averaged.
     shares : sequence of float, optional
         Share of each method, summing to 1; equal by default.
+    line : (float, float), default=(1.0, 0.0)
+        Slope and intercept that the average logit is carried through.
 
     Returns
     -------
@@ -148,9 +151,9 @@ def average_scores(
     >>> average_scores([np.array([[0.9]], np.float32), np.array([[0.5]], np.float32)]).round(2).tolist()
     [[0.75]]
     """
-    if len(scores) == 1:
+    if len(scores) == 1 and line == (1.0, 0.0):
         return scores[0]
     total = np.zeros(scores[0].shape, dtype=np.float64)
     for share, score in zip(shares or [1.0 / len(scores)] * len(scores), scores, strict=True):
         total += share * (score if scale == "probability" else logit(score))
-    return (total if scale == "probability" else sigmoid(total)).astype(np.float32)
+    return (total if scale == "probability" else sigmoid(line[0] * total + line[1])).astype(np.float32)

@@ -153,13 +153,19 @@ def _blend(given: Given, combiner: Blend) -> Value:
 @translates(AutoCombiner)
 def _auto(given: Given, combiner: AutoCombiner) -> Value:
     """Average what was chosen."""
-    return _average(given, combiner.chosen_, "logit", combiner.shares_)
+    return _average(given, combiner.chosen_, "logit", combiner.shares_, combiner.line_)
 
 
-def _average(given: Given, combiners: Sequence[Combiner], scale: str, shares: Sequence[float]) -> Value:
+def _average(
+    given: Given,
+    combiners: Sequence[Combiner],
+    scale: str,
+    shares: Sequence[float],
+    line: tuple[float, float] = (1.0, 0.0),
+) -> Value:
     """Average scores as `stacking.combiners.blend.average_scores` does."""
     scores = [translate(given, combiner) for combiner in combiners]
-    if len(scores) == 1:
+    if len(scores) == 1 and line == (1.0, 0.0):
         return scores[0]
     total = None
     for share, score in zip(shares, scores, strict=True):
@@ -167,7 +173,7 @@ def _average(given: Given, combiners: Sequence[Combiner], scale: str, shares: Se
         total = part if total is None else total + part
     if total is None:
         raise ValueError("an average must have members: got none")
-    return (total if scale == "probability" else sigmoid(total)).cast(FLOAT)
+    return (total if scale == "probability" else sigmoid(total * line[0] + line[1])).cast(FLOAT)
 
 
 def begin_program(covers: Any) -> tuple[Given, Value]:

@@ -13,6 +13,7 @@ RULES = f"{STACK}/decision_rules/test_rule_registry.py"
 COUNTS = f"{STACK}/test_what_counts.py"
 TREES = f"{STACK}/combiners/meta_learners/trees/test_tree_text.py"
 NAMED = f"{STACK}/named_arrays"
+TWINS = f"{STACK}/kernels/test_twins.py"
 
 STACKING = (
     Mutant(
@@ -462,8 +463,40 @@ STRANGERS = (
     ),
 )
 
+KERNELS = (
+    Mutant(
+        "the grid is not mirrored at .5",
+        "stacking/kernels/weights.py",
+        "place[j] = spot if mixed[j] < np.float32(0.5) else np.int32(2 * GRID_HALF) - spot",
+        "place[j] = spot",
+        (TWINS, f"{STACK}/kernels/test_weights.py"),
+    ),
+    Mutant(
+        "ties fire most instead of fewest",
+        "stacking/kernels/cuts.py",
+        "            if gain > best:\n",
+        "            if gain >= best:\n",
+        (TWINS, f"{STACK}/kernels/test_cuts.py"),
+    ),
+    Mutant(
+        "a tie of a negative and a positive counts whole in ROC AUC",
+        "stacking/kernels/labels.py",
+        "            w *= 0.5\n",
+        "            w *= 1.0\n",
+        (TWINS, f"{STACK}/combiners/voting/objectives/test_per_label.py"),
+    ),
+    Mutant(
+        "a pattern at the cut falls below it",
+        "stacking/kernels/labels.py",
+        "while low < end and edge[low] > pattern:",
+        "while low < end and edge[low] >= pattern:",
+        (TWINS, f"{STACK}/combiners/voting/objectives/test_per_label.py"),
+    ),
+)
+
 MUTANTS = (
     *STACKING,
+    *KERNELS,
     *TRUTH,
     *DECISIONS,
     *FILES,

@@ -131,6 +131,8 @@ class AutoCombiner(Combiner):
         Fitted on all rows; their logits are averaged.
     shares_ : list of float
         Share of each of them in the average; they sum to 1.
+    line_ : (float, float)
+        Slope and intercept that the average logit is carried through, (1, 0) where few rows or groups leave it.
     entries_ : list of dict
         The race: `AutoEntry` of each candidate, best first.
     gain_steps_ : list of dict
@@ -160,6 +162,7 @@ class AutoCombiner(Combiner):
 
     chosen_: list[Combiner]
     shares_: list[float]
+    line_: tuple[float, float]
     entries_: list[dict[str, Any]]
     gain_steps_: list[dict[str, Any]]
     notes_: list[str]
@@ -191,7 +194,7 @@ class AutoCombiner(Combiner):
     def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Run the race on given folds; only the choice of candidates sees all rows."""
         fitted = self._race_and_choose(predictions, folds)
-        return average_scores([held_out for _, held_out in fitted], shares=self.shares_)
+        return average_scores([held_out for _, held_out in fitted], shares=self.shares_, line=self.line_)
 
     def _race_and_choose(self, predictions: PredictionSet, folds: IndexArray) -> list[tuple[Combiner, FloatArray]]:
         """Race, choose, and fit what was chosen on all rows; return it with its held-out scores."""
@@ -210,11 +213,12 @@ class AutoCombiner(Combiner):
                 judge.metric,
             )
             fitted = [(by_name[name].combiner, by_name[name].held_out) for name in choice.shares]
-            answer = average_scores([held_out for _, held_out in fitted], shares=list(choice.shares.values()))
+            answer = choice.average({name: runner.held_out for name, runner in by_name.items()})
             self.gain_steps_ = self._attribute_gain(by_name, answer, judge)
         if raced is not predictions:
             fitted = [self._create(name).fit_out_of_fold(predictions, folds=folds) for name in choice.shares]
         self.chosen_, self.shares_ = [combiner for combiner, _ in fitted], list(choice.shares.values())
+        self.line_ = choice.line
         ranked = _rank(runners, choice.shares)
         self.entries_ = [_as_record(entry) for entry in (*ranked, *skipped)]
         self._names, self._n_raced = list(choice.shares), raced.n_samples
@@ -377,7 +381,7 @@ class AutoCombiner(Combiner):
     def _predict(self, predictions: PredictionSet, covers: BoolArray) -> FloatArray:
         """Average the chosen candidates' logits."""
         scores = [combiner._predict(predictions, covers) for combiner in self.chosen_]
-        return average_scores(scores, shares=self.shares_)
+        return average_scores(scores, shares=self.shares_, line=self.line_)
 
     def _state(self) -> CombinerState:
         """Nest the chosen candidates' states under numbered names."""
@@ -393,6 +397,7 @@ class AutoCombiner(Combiner):
             "entries": self.entries_,
             "notes": self.notes_,
             "shares": self.shares_,
+            "line": self.line_,
             "gain_steps": self.gain_steps_,
         }
         values |= {"models": self.models_, "labels": self.labels_}
@@ -409,6 +414,10 @@ class AutoCombiner(Combiner):
         auto.chosen_ = unpack_combiners(values["chosen"], arrays, texts)
         auto.gain_steps_ = values.get("gain_steps", values.get("rungs", []))  # the key of version 0.1
         auto.shares_ = values.get("shares") or [1.0 / len(auto.chosen_)] * len(auto.chosen_)
+        slope, intercept = values.get("line", (1.0, 0.0))  # earlier folders hold none
+        if not (0 < slope < np.inf and np.isfinite(intercept)):
+            raise ValueError(f"line of auto must be a positive slope and a finite intercept: got {slope}, {intercept}.")
+        auto.line_ = (float(slope), float(intercept))
         return auto
 
 

@@ -3,9 +3,9 @@
 The shares on the simplex, with one intercept and one slope, that minimize the log loss of the mean logit (Y. Yao et
 al., "Using stacking to average Bayesian predictive distributions", Bayesian Analysis 13(3), 2018, on a log-linear
 pool). The loss is convex in shares times slope, so that there is one optimum, and it uses every cell, where a count of
-hits sees only those near a threshold. The slope is free because no threshold and no ranking depends on it, while a mean
-of many members' logits is nearer to 0 than their evidence together: without it the mean of twenty equal members would
-be left for learners that are no better, only louder.
+hits sees only those near a threshold. The slope is free because a mean of many members' logits is nearer to 0 than
+their evidence together: without it the mean of twenty equal members would be left for learners that are no better, only
+louder. Slope and intercept belong to the answer (`fit_line`): without them it would be no probability.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ LEAST_SHARE = 0.02
 """Candidates with less are left out, as each must be asked at prediction."""
 
 
-def stack_shares(
-    held_out: Mapping[str, FloatArray], truth: Truth, *, as_probabilities: bool = False, random_state: int = 0
-) -> dict[str, float]:
+def stack_shares(held_out: Mapping[str, FloatArray], truth: Truth, *, random_state: int = 0) -> dict[str, float]:
     """Find the shares.
 
     Parameters
@@ -44,8 +42,6 @@ def stack_shares(
         Cross-fitted scores of each candidate.
     truth : Truth
         Of the same rows.
-    as_probabilities : bool, default=False
-        Whether the mean of logits is to be right as it is, as for metrics of probabilities: the slope is 1 then.
     random_state : int, default=0
         Draws the negatives.
 
@@ -60,14 +56,13 @@ def stack_shares(
     n = len(logits)
 
     def loss_and_slope(values: DoubleArray) -> tuple[float, DoubleArray]:
-        shares, scale = _shares(values[:n]), 1.0 if as_probabilities else np.exp(values[n + 1])
+        shares, scale = _shares(values[:n]), np.exp(values[n + 1])
         mean = shares @ logits
         answer = scale * mean + values[n]
         error = weight * (sigmoid(answer) - y_true)
         slope = scale * (logits @ error)
         loss = weight @ (np.logaddexp(0.0, answer) - y_true * answer)
-        by_scale = 0.0 if as_probabilities else scale * (mean @ error)
-        return float(loss), np.concatenate([shares * (slope - slope @ shares), [error.sum(), by_scale]])
+        return float(loss), np.concatenate([shares * (slope - slope @ shares), [error.sum(), scale * (mean @ error)]])
 
     bounds = [(None, None)] * (n + 1) + [_SLOPES]  # where all are right or all wrong, it would not end
     found = minimize(
@@ -77,6 +72,53 @@ def stack_shares(
     kept = shares >= LEAST_SHARE
     shares = np.where(kept, shares, 0.0) / shares[kept].sum()
     return {name: float(share) for name, share in zip(held_out, shares, strict=True) if share}
+
+
+def fit_line(y_score: FloatArray, truth: Truth, *, random_state: int = 0) -> tuple[float, float]:
+    """Find the slope and the intercept with which the logits of an average have the least log loss.
+
+    Parameters
+    ----------
+    y_score : ndarray of float32, shape (n_samples, n_labels)
+        Held-out scores.
+    truth : Truth
+        Of the same rows.
+    random_state : int, default=0
+        Draws the negatives.
+
+    Returns
+    -------
+    (float, float)
+        The slope, which is positive, and the intercept; 1 and 0 where one class is all that counts.
+
+    Notes
+    -----
+    The truth is drawn in by one row, so that what is always right does not become certainty.
+
+    References
+    ----------
+    J. C. Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers, 1999,
+    section 2.2.
+    """
+    from scipy.optimize import minimize
+
+    logits, y_true, weight = _gather_cells({"": y_score}, truth, random_state)
+    n_positives = np.count_nonzero(y_true)
+    n_negatives = len(y_true) - n_positives
+    if not n_positives or not n_negatives:
+        return 1.0, 0.0
+    target = np.where(y_true > 0, (n_positives + 1) / (n_positives + 2), 1 / (n_negatives + 2))
+
+    def loss_and_slope(values: DoubleArray) -> tuple[float, DoubleArray]:
+        scaled = np.exp(values[0]) * logits[0]
+        answer = scaled + values[1]
+        error = weight * (sigmoid(answer) - target)
+        loss = weight @ (np.logaddexp(0.0, answer) - target * answer)
+        return float(loss), np.array([scaled @ error, error.sum()])
+
+    bounds = [_SLOPES, (None, None)]
+    found = minimize(loss_and_slope, np.zeros(2), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(np.exp(found[0])), float(found[1])
 
 
 def _shares(values: DoubleArray) -> DoubleArray:

@@ -151,11 +151,9 @@ def _f_rules(average: Average, beta: float) -> ServingRules:
         choices = ("half", f"single{own}", *careful, f"exact-micro-f1{own}")
         return ServingRules(choices, f"single{own}", f"single{own}", f"exact-micro-f1{own}")
     if average == "macro":
-        mixed = f"expected-f1:pseudo_positives=3{own.replace(':', ',')}"
-        # Two standard errors: where observed hits gain little in macro-F1, they still cost 1 to 2 points of micro-F1.
-        return ServingRules(
-            (f"expected-f1{own}", mixed), f"expected-f1{own}", "best-single", f"macro-f1{own}", margin=2.0
-        )
+        # Expected hits alone: mixed with observed ones by held-out macro-F1, five splits of photos lost .003 to .011 of
+        # macro-F1 on new rows and up to .06 of micro-F1.
+        return ServingRules((f"expected-f1{own}",), f"expected-f1{own}", "best-single", f"macro-f1{own}")
     choices = ("best-single", f"samples-f1{own}")
     return ServingRules(choices, f"samples-f1{own}", "best-single", f"exact-micro-f1{own}")
 

@@ -38,6 +38,11 @@ def test_every_method_gives_the_same(ensembles, unseen, method):
     assert_equal(ensembles(method), unseen.subset(samples=[7]))
 
 
+def test_auto_is_carried_through_its_line(ensembles):
+    """What the comparison above is about: an average that is left as it is would not show it."""
+    assert abs(ensembles("auto").combiner_.line_[0] - 1.0) > 1e-3
+
+
 @pytest.mark.parametrize(
     ("rules", "rule"),
     [

@@ -6,6 +6,7 @@ import pytest
 from stacking import PredictionSet, StackingEnsemble, micro_f1
 from stacking.combiners.auto import race
 from stacking.combiners.auto.race import RACERS, AutoCombiner
+from stacking.combiners.blend import average_scores
 from stacking.combiners.meta_learners import LabelwiseLogistic
 from stacking.combiners.registry import list_methods
 from stacking.folds import deal_folds
@@ -61,6 +62,36 @@ def test_shares_weigh_the_logits_and_survive_the_state():
     np.testing.assert_allclose(auto.predict_proba(predictions), 1 / (1 + np.exp(-wanted)), atol=1e-4)
     again = AutoCombiner._from_state(*auto._state())
     np.testing.assert_array_equal(again.predict_proba(predictions), auto.predict_proba(predictions))
+
+
+def flat_members(n_members=20, seed=0):
+    """Members that know the truth and err each by itself: their mean is too near to the middle."""
+    rng = np.random.default_rng(seed)
+    y_true = (rng.random((500, 6)) < 0.25).astype(np.uint8)
+    logits = 2.0 * y_true - 1.5 + 4.0 * rng.normal(size=(n_members, 500, 6))
+    return PredictionSet((1 / (1 + np.exp(-logits))).astype(np.float32), y_true=y_true)
+
+
+def log_loss(y_true, y_score):
+    return -np.log(np.where(y_true > 0, y_score, 1 - y_score)).mean()
+
+
+@pytest.mark.parametrize("metric", ["micro-f1", "log-loss"])
+def test_twenty_equal_members_answer_with_probabilities(metric):
+    predictions, new = flat_members(), flat_members(seed=1)
+    auto = AutoCombiner(methods=["mean", "geometric"], metric=metric).fit(predictions)
+    assert auto.line_[0] > 1.5
+    answer, plain = auto.predict_proba(new), average_scores(list(new.to_array()))
+    assert log_loss(new.y_true, answer) < log_loss(new.y_true, plain) - 0.02
+    again = AutoCombiner._from_state(*auto._state())
+    np.testing.assert_array_equal(again.predict_proba(new), answer)
+    values, arrays, texts = auto._state()
+    for line in ([0.0, 0.0], [1.0, float("nan")], [float("inf"), 0.0]):
+        with pytest.raises(ValueError, match="line of auto must be a positive slope and a finite intercept: got"):
+            AutoCombiner._from_state({**values, "line": line}, arrays, texts)
+    del values["line"]  # as folders of earlier versions
+    again = AutoCombiner._from_state(values, arrays, texts)
+    assert again.line_ == (1.0, 0.0)
 
 
 def test_the_report_says_what_each_step_brought(dependent):
