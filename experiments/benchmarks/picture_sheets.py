@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from base_models.photos.encoding import encode_picture
 from experiments.reports.photo_histograms import draw_with_histograms
 from stacking.report.figures.canvas import shorten
 
@@ -99,6 +100,4 @@ def _sheet(pictures: Sequence[Image.Image], texts: Sequence[Sequence[str]]) -> b
         sheet.paste(picture, (left, top))
         for line, text in enumerate(lines[:MOST_LABELS]):
             pen.text((left, top + picture.height + 2 + LINE * line), shorten(text, 24), INK, font)
-    buffer = io.BytesIO()
-    sheet.quantize(128).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return encode_picture(sheet.quantize(128), "PNG", optimize=True)
