@@ -43,7 +43,7 @@ from stacking.predictions.forms.store import write_at
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raised when earlier versions could not read the folder
 CHUNK_ROWS = 512  # what a killed process loses at most; only speed depends on it
 VARIANTS = ("photos", "mirrored")
 INDEX, LEDGER = "index.json", "progress.json"

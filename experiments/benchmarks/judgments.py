@@ -34,9 +34,9 @@ logger = logging.getLogger("experiments.benchmarks.judgments")
 
 SIMULATED = (0, 31, 102, 103)
 """Seeds of the simulation: settings were picked while looking at 0; 31 and what follows chose nothing."""
-FEW_ROWS = (1_000, 300)
+FEW_ROWS = (1_000, 300)  # choices, like the next: so few that the choice of a method may err
 N_TABLE_ROWS = 200
-N_FIT_PHOTOS = 5_000
+N_FIT_PHOTOS = 5_000  # a choice: rows to fit on where the photos of both files are dealt anew
 
 Values = dict[str, Any]
 

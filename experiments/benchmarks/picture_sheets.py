@@ -14,10 +14,10 @@ from base_models.photos.encoding import encode_picture
 from experiments.reports.photo_histograms import draw_with_histograms
 from stacking.report.figures.canvas import shorten
 
-N_PHOTOS = 6
+N_PHOTOS = 6  # side by side: as many as a page has room for
 SIDE, GAP, LINE = 144, 12, 13  # pixels
 PAPER, INK = (253, 253, 252), (34, 39, 46)
-MOST_LABELS = 9
+MOST_LABELS = 9  # lines below a photo; a choice, which only decides how it looks
 
 
 def photo_sheet(data: Path, label: str = "") -> bytes:

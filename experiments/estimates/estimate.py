@@ -19,7 +19,6 @@ import numpy as np
 from experiments.estimates.doctor import Fact, duration, free_disk, name_device
 from experiments.estimates.feature_estimate import estimate_features, features_in_memory
 from experiments.estimates.run_cost import (
-    GIB,
     MemberCost,
     Passes,
     RowCounts,
@@ -28,7 +27,7 @@ from experiments.estimates.run_cost import (
     describe_parts,
     is_kept,
 )
-from stacking.process.memory import peak_memory, reset_peak_memory
+from stacking.process.memory import GIB, peak_memory, reset_peak_memory
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from experiments.estimates.doctor import device_memory
 from experiments.estimates.feature_estimate import FeatureCost
+from stacking.process.memory import GIB
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
     from base_models.recipe.member import MemberConfig
     from base_models.recipe.run import TrainingRun
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from stacking.report import ImageGrid, Paragraph, Photo, Section
 
 SIDE = 144  # pixels; this and the height decide only how it looks
 HEIGHT = 56
-GRAY, PAPER = (90, 96, 105), (253, 253, 252)
+GRAY, PAPER = (90, 96, 105), (253, 253, 252)  # near the report's muted text, and its paper
 BANDS = ((181, 73, 58), (59, 132, 104), (43, 106, 153))  # red, green, blue as the report's charts have them
 
 

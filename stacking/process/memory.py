@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 GIB = 2**30
+"""Bytes, here and wherever memory or a disk is spoken of."""
 SMALL = 2**28
 """Below a quarter GiB nobody is asked: the answer costs a system call, and no system that runs this lacks it."""
 _GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
