@@ -161,7 +161,7 @@ MODULES: dict[str, Homes] = {
         "stacking.decision_rules.choice",
     ),
     "stacking.csv_cells": "stacking.files.csv_cells",
-    "stacking.deadline": "stacking.process.deadline",
+    "stacking.deadline": ("stacking.process.deadline", "stacking._earlier_functions"),
     "stacking.decision_rules.labelled_scores": (
         "stacking.decision_rules.labeled_scores",
         "stacking._earlier_functions",

@@ -98,12 +98,12 @@ def _about_the_truth(matched: Matched) -> Finding:
 def _shuffled(matched: Matched, place: int, own: float, others: float | None) -> Finding:
     """Say that a member agrees with nothing."""
     name = matched.models[place]
-    beside = "" if others is None else f" ({own:.1f} standard deviations, the other members {others:.0f})"
+    measured = "" if others is None else f" ({own:.1f} standard deviations, the other members {others:.0f})"
     what = "the truth and the other members" if matched.y_true is not None else "the other members"
     return Finding(
         "red",
         "rows",
-        f"{name} agrees with {what} no better than with its rows in random order{beside}: its rows are shuffled, or "
+        f"{name} agrees with {what} no better than with its rows in random order{measured}: its rows are shuffled, or "
         "its columns, or it learned nothing.",
         name,
         remedy="Write its scores again with the id of the sample that each row belongs to; until then leave it out.",

@@ -39,9 +39,9 @@ def check_scale(members: list[RawMember]) -> Iterator[Finding]:
             yield Finding("red", "scale", f"{member.name} holds no score at all.", member.name, remedy="Leave it out.")
             continue
         lowest, highest = float(finite.min()), float(finite.max())
-        told = _describe_range(finite, lowest, highest)
-        if told is not None:
-            what, remedy, expression, option = told
+        described = _describe_range(finite, lowest, highest)
+        if described is not None:
+            what, remedy, expression, option = described
             yield Finding(
                 "red",
                 "scale",
