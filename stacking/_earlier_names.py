@@ -141,7 +141,7 @@ GONE = {
 MODULES: dict[str, Homes] = {
     "stacking._kernels": ("stacking.kernels.weights", "stacking.kernels.cuts", "stacking.kernels.folds"),
     "stacking._label_kernels": "stacking.kernels.labels",
-    "stacking.atomic_files": "stacking.files.atomic_files",
+    "stacking.atomic_files": ("stacking.files.atomic_files", "stacking.files.run_lock"),
     "stacking.auto": "stacking.combiners.auto.race",
     "stacking.auto_budget": "stacking.combiners.auto.budget",
     "stacking.auto_choice": "stacking.combiners.auto.choice",

@@ -52,13 +52,13 @@ from stacking.files.atomic_files import (
     check_writable,
     is_temporary_name,
     preallocate,
-    run_lock,
     sweep_stale_temps,
     sync_folder,
 )
 from stacking.files.ending import ending_with, run_all
 from stacking.files.output_rules import check_folder, check_work_folder, url_of
 from stacking.files.remote import path_of
+from stacking.files.run_lock import run_lock
 from stacking.files.untrusted import read_json
 from stacking.predictions.forms.store import write_at
 from stacking.process.child_processes import safe_path

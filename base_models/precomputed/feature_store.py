@@ -24,19 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacking.files.atomic_files import (
-    LOCK_NAME,
     OutputRefusedError,
     atomic_write_json,
     check_regular,
     is_temporary_name,
     preallocate,
-    run_lock,
     sha256_file,
     sweep_stale_temps,
     sync_folder,
 )
 from stacking.files.ending import run_all
 from stacking.files.output_rules import check_folder
+from stacking.files.run_lock import LOCK_NAME, run_lock
 from stacking.files.untrusted import read_json
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at

@@ -1,6 +1,6 @@
 """A deadline that long loops look at, so that a time limit can end a fit in the middle.
 
-The one who sets the limit says ``with time_limited(seconds):``; loops below it call `check_deadline` once a round. Without a
+Whoever sets the limit says ``with time_limited(seconds):``; loops below call `check_deadline` once a round. Without a
 limit the check does nothing. The deadline belongs to the thread that set it: work that `joblib` has sent to other
 processes is ended between two of its tasks.
 """
