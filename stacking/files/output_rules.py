@@ -15,13 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stacking.files.atomic_files import (
-    LOCK_NAME,
-    OutputRefusedError,
-    check_regular,
-    is_temporary_name,
-    sweep_stale_temps,
-)
+from stacking.files.atomic_files import OutputRefusedError, check_regular, is_temporary_name, sweep_stale_temps
+from stacking.files.run_lock import LOCK_NAME
 
 JOURNAL = ".labelstack-move.json"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(.*)", re.DOTALL)  # two letters at least: C:/ is a drive
