@@ -91,6 +91,7 @@ def test_make_help_lists_the_commands():
         "format",
         "bench",
         "seeds",
+        "contest-walk",
         "gpu",
         "clean",
     ]
