@@ -36,8 +36,8 @@ def check(
     test: Annotated[
         Path | None,
         typer.Option(
-            help="The same members' scores for samples that none was trained on, a bundle or store, best with truth: "
-            "members that have seen their rows show beside them."
+            help="The same members' scores for samples that none was trained on, a bundle, store or run, best with "
+            "truth: members that have seen their rows show beside them."
         ),
     ] = None,
     as_json: Json = False,
@@ -68,7 +68,7 @@ def check(
             labels=given.labels,
             groups=given.groups,
             from_logits=choose_logits(given.from_logits, given.logits_of),
-            test=test,
+            test=None if test is None else store_of(test, "test"),
         )
         _show(report, given, show)
         if not report.is_clean:

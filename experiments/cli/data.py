@@ -147,7 +147,7 @@ def ingest(
             report = ingest_photos(folder, out, annotations, options, progress=progress)
         for line in _ingest_lines(report, out):
             show.result(line)
-        show.next("data", "describe", "RECIPE.toml", "--out", free_name("description"))
+        show.next("init", out / "photos", report.annotations or "LABELS.csv", "--out", free_name("recipe.toml"))
 
 
 def _ingest_lines(report: "IngestReport", out: Path) -> list[str]:

@@ -415,8 +415,9 @@ def predict(
             {"ensemble": loaded.fingerprint, **hashes},  # the thresholds are part of the fingerprint
             {**options, "labels": texts, "scores": bool(scores_out)},
         )
-        with_truth = [*given.arguments] or ["PREDICTIONS"]
-        show.next("evaluate", ensemble, *with_truth, "--truth", "TRUTH.csv", "--out", free_name("evaluation"))
+        left_out_again = [word for name in left_out for word in ("--without", name)]
+        held_out = _held_out_of(run, loaded) if run is not None else _with_truth(given, opened)
+        show.next("evaluate", ensemble, *held_out, *left_out_again, "--out", free_name("evaluation"))
         if target.holds(manifest):
             show.result(f"the result of the same inputs and options is there already: {out}")
             show.data({"out": out, "scores_out": scores_out, "is_there_already": True})
@@ -439,6 +440,24 @@ def predict(
         show.result(f"{counts.n_samples:,} samples, {counts.labels_per_sample:.2f} labels each: {out}")
         if scores_out is not None:
             show.result(f"scores: {scores_out}")
+
+
+def _with_truth(given: GivenPredictions, opened: "PredictionSet") -> list[str]:
+    """Return the words for predictions with their truth; where that is not known, a word in capitals stands for it."""
+    return given.arguments if opened.y_true is not None else [*given.arguments, "--truth", "TRUTH.csv"]
+
+
+def _held_out_of(run: Path, ensemble: "StackingEnsemble") -> list[str]:
+    """Return the words for photos that no network of a run was trained on: its test split, where it has one."""
+    from experiments.several_sets import store_of
+    from stacking.predictions import load_predictions
+
+    held_out = store_of(run, "test")
+    if held_out != run:
+        scored = load_predictions(held_out)
+        if scored.y_true is not None and set(ensemble.models_) <= set(scored.models):
+            return [str(held_out)]
+    return ["PREDICTIONS", "--truth", "TRUTH.csv"]
 
 
 def _score_new_photos(

@@ -94,4 +94,5 @@ def suspects(
             f"for Label Studio: {out / 'label_studio.json'}, with the labeling interface {interface}; for FiftyOne: "
             f"{out / 'fiftyone.json'}"
         )
-        show.next("fit", free_name("mended.npz"), "--out", free_name("ensemble"))
+        mended = replace(given, truth=Path("MENDED-TRUTH.csv"))
+        show.next("fit", *mended.arguments, "--out", free_name("ensemble"))

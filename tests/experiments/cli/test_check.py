@@ -129,6 +129,16 @@ def test_bundles_and_stores_are_checked_too(tables, labelstack):
     assert "percentages" in found.stdout
 
 
+def test_of_a_run_the_out_of_fold_and_the_test_scores_are_read(tables, labelstack):
+    labelstack("pack", *GIVEN, "--out", "run/oof", "--split", "0.7", "--rest-out", "run/test")
+    shown = [labelstack("check", *paths, "--json") for paths in (["run"], ["run/oof"])]
+    assert [done.exit_code for done in shown] == [0, 0]
+    assert json.loads(shown[0].stdout)["findings"] == json.loads(shown[1].stdout)["findings"]
+    beside = [labelstack("check", "run", "--test", path, "--json") for path in ("run", "run/test")]
+    assert [done.exit_code for done in beside] == [0, 0]
+    assert json.loads(beside[0].stdout)["findings"] == json.loads(beside[1].stdout)["findings"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

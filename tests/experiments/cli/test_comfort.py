@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
@@ -51,6 +52,23 @@ def test_every_command_names_the_next_ready_to_paste(work, labelstack, again):
         get_command(app).commands[following[0]].make_context(following[0], following[1:])  # all of it is understood
         if name == "pack":
             assert labelstack(*following).exit_code == 0
+
+
+def test_after_predict_the_truth_that_is_known_is_named(work, labelstack):
+    labelstack(*COMMANDS["fit"])
+    done = labelstack(*COMMANDS["predict"], "--without", "specialist")
+    command = next_command(done.stderr)
+    assert command == ["evaluate", "my ensemble", "held-back.npz", "--without", "specialist", "--out", "evaluation"]
+    assert labelstack(*command).exit_code == 0
+    with np.load("held-back.npz") as held:
+        np.savez("without-truth.npz", **{name: held[name] for name in held if name != "y_true"})
+    command = next_command(labelstack("predict", "my ensemble", "without-truth.npz", "--out", "other.csv").stderr)
+    assert command[2:5] == ["without-truth.npz", "--truth", "TRUTH.csv"]
+
+
+def test_after_suspects_comes_a_fit_on_the_same_scores_with_a_mended_truth(work, labelstack):
+    command = next_command(labelstack("suspects", "predictions.npz", "--top", "3", "--out", "suspects").stderr)
+    assert command == ["fit", "predictions.npz", "--truth", "MENDED-TRUTH.csv", "--out", "ensemble"]
 
 
 def test_quiet_says_nothing_but_results(work, labelstack):

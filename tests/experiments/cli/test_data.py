@@ -88,6 +88,8 @@ def test_download_then_ingest_then_a_manifest(labelstack, site, tmp_path):
     assert "6 of 8 photos kept, 6 decoded now" in done.stdout
     assert "0 duplicates, 0 blank, 0 failed, 2 missing" in done.stdout
     assert "1 × not downloaded: HTTP 404" in done.stdout
+    following = f"next: labelstack init {clean / 'photos'} {clean / 'annotations.json'} --out "
+    assert following in done.stderr
     config = DataConfig(format="imaterialist-json", root="photos", annotations="annotations.json")
     manifest = load_manifest(config, clean)
     assert manifest.ids.tolist() == [str(number) for number in range(6)]

@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pytest
 
@@ -36,6 +37,18 @@ def test_synthesize_writes_the_contest_form(blocks):
     content = json.loads((blocks / "train.json").read_text())
     assert len(content["annotations"]) == 12
     assert len(list(blocks.glob("photos/**/*.jpg"))) == 16
+
+
+def test_synthesize_ends_with_a_command_that_works(labelstack, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = ("--n-train", 12, "--n-validation", 0, "--n-test", 0, "--size", 32)
+    done = labelstack("data", "synthesize", "--out", "my blocks", *sizes)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("next: ")]
+    command = shlex.split(line.removeprefix("next: labelstack "))
+    assert command == ["init", "my blocks/photos", "my blocks/train.json", "--out", "recipe.toml"]
+    begun = labelstack(*command)
+    assert begun.exit_code == 0, begun.output
+    assert (tmp_path / "recipe.toml").is_file()
 
 
 def test_synthesize_refuses_another_data_set(labelstack, blocks):

@@ -124,6 +124,7 @@ def test_new_photos_are_labeled(labelstack, trained, drawn, tmp_path):
     command = ["predict", tmp_path / "ensemble", "--run", run, "--images", tmp_path / "new", *targets]
     done = labelstack(*command)
     assert done.exit_code == 0, done.output
+    assert f"next: labelstack evaluate {tmp_path / 'ensemble'} {run / 'test'} --out " in done.stderr
     with (tmp_path / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     stored = load_predictions(run / "test")
