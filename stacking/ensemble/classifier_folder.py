@@ -22,7 +22,7 @@ from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.files.atomic_files import atomic_write_bytes, sha256_file
 from stacking.files.journal import finish_interrupted
 from stacking.files.output_folder import OutputFolder
-from stacking.files.output_rules import ResultKind
+from stacking.files.output_rules import format_kind
 from stacking.files.untrusted import check_plain_file, damage_of, read_json
 from stacking.files.versions import installed_versions
 
@@ -34,13 +34,7 @@ _HARMLESS = ("numpy.dtype",)
 """Types that skops asks about and that hold numbers only. Trees are not among them: their nodes point into memory."""
 
 
-def _files_of(manifest: Mapping[str, Any]) -> list[str] | None:
-    """Return the files of a stack by its manifest."""
-    hashes = manifest.get("sha256")
-    return list(hashes) if manifest.get("format") == FORMAT and isinstance(hashes, dict) else None
-
-
-STACK = ResultKind("a stack of classifiers", MANIFEST, _files_of)
+STACK = format_kind("a stack of classifiers", MANIFEST, FORMAT)
 
 
 def describe_stack(stack: Any) -> dict[str, Any]:
@@ -180,7 +174,7 @@ def read_classifier_folder(
     with contextlib.suppress(OSError):  # its files keep their names, so a kill can leave two stacks mixed
         finish_interrupted(place)
     manifest = read_json(place / MANIFEST, "stack")
-    if _files_of(manifest) is None or manifest.get("schema") != 1:
+    if STACK.names_in(manifest) is None or manifest.get("schema") != 1:
         raise ValueError(f"{place} must be a folder that StackingMultilabelClassifier.save wrote in this version.")
     for name, digest in manifest["sha256"].items():
         check_plain_file(place / name, place, "stack")

@@ -63,6 +63,31 @@ class ResultKind:
         return () if self.owned is None else self.owned(manifest)
 
 
+def format_kind(name: str, manifest: str, form: str) -> ResultKind:
+    """Make the kind of a result whose manifest names its format, and the other files with their hashes.
+
+    Parameters
+    ----------
+    name : str
+        What it is, with its article, for messages.
+    manifest : str
+        The file that names the others.
+    form : str
+        What the manifest says under ``format``.
+
+    Returns
+    -------
+    ResultKind
+        It owns the files under ``sha256``.
+    """
+
+    def owned(content: Mapping[str, Any]) -> list[str] | None:
+        hashes = content.get("sha256")
+        return list(hashes) if content.get("format") == form and isinstance(hashes, dict) else None
+
+    return ResultKind(name, manifest, owned)
+
+
 def check_work_folder(folder: Path, kind: ResultKind, *, inputs: Iterable[StrPath | None] = ()) -> None:
     """Refuse a folder in which such work can neither begin nor go on; changes nothing.
 
