@@ -1,9 +1,12 @@
 """Pictures as the bytes of a file, for reports, made-up photos and clean copies."""
 
-import io
-from typing import Any
+from __future__ import annotations
 
-from PIL import Image
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def encode_picture(picture: Image.Image, form: str = "JPEG", **options: Any) -> bytes:

@@ -255,9 +255,9 @@ FILES = (
     ),
     Mutant(
         "the lock of a folder removed",
-        "stacking/files/atomic_files.py",
-        "        lock.acquire()\n",
-        "        pass\n",
+        "stacking/files/run_lock.py",
+        "                lock.acquire()\n",
+        "                pass\n",
         (f"{ATOMIC}::test_two_runs_in_one_folder",),
     ),
     Mutant(
@@ -388,7 +388,7 @@ FILES = (
     ),
     Mutant(
         "a page runs what names say",
-        "stacking/report/html.py",
+        "stacking/report/page_environment.py",
         "autoescape=True",
         "autoescape=False",
         (f"{STACK}/report/test_rendering.py::test_hostile_names_do_nothing_in_html",),

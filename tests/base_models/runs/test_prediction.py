@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -84,28 +85,37 @@ def test_only_wanted_models_are_read_and_each_photo_is_decoded_once(tiny_run, ph
         predict(tiny_run, photos, models=[], device="cpu")
 
 
+ROOT = Path(__file__).parents[3]
+DYING = """
+import os, signal, sys
+from base_models.runs import scored_chunks
+from base_models.runs.prediction import PredictOptions, predict
+
+run, photos, work, left = *sys.argv[1:4], int(sys.argv[4])
+scored_chunks.CHUNK_ROWS = 3
+real = scored_chunks.atomic_write_npy
+
+def dying(path, scores):
+    global left
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    real(path, scores)
+
+scored_chunks.atomic_write_npy = dying
+predict(run, photos, options=PredictOptions(work), device="cpu")
+"""
+
+
 def test_a_folder_to_work_in_changes_no_bit_and_is_gone_on_from(tiny_run, photos, networks, tmp_path, monkeypatch):
     monkeypatch.setattr(scored_chunks, "CHUNK_ROWS", 3)
     work = tmp_path / "work"
     whole = predict(tiny_run, photos, device="cpu")
     moments = (2, 7, 5)
     for number in moments:  # chunks that are written before the kill
-        child = os.fork()
-        if not child:
-            left, real = [number], scored_chunks.atomic_write_npy
-
-            def dying(path, scores, left=left, real=real):
-                if not left[0]:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left[0] -= 1
-                real(path, scores)
-
-            scored_chunks.atomic_write_npy = dying
-            try:
-                predict(tiny_run, photos, options=PredictOptions(work), device="cpu")
-            finally:
-                os._exit(1)
-        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        command = [sys.executable, "-c", DYING, os.fspath(tiny_run), str(photos), str(work), str(number)]
+        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=120)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert len(list((work / "scores").glob("*.npy"))) == sum(moments)  # of 18: three of every network
     networks.clear()
     resumed = predict(tiny_run, photos, options=PredictOptions(work), device="cpu")

@@ -119,7 +119,7 @@ def test_a_saved_ensemble_predicts_without_torch_and_training_says_what_to_insta
     )
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(paths[2]), ensemble.predict_proba(test), atol=1e-6)
-    assert "pip install labelstack[train]" in done.stdout
+    assert "pip install 'labelstack[train]'" in done.stdout
 
 
 @pytest.mark.parametrize(
