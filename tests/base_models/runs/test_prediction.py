@@ -88,10 +88,11 @@ def test_only_wanted_models_are_read_and_each_photo_is_decoded_once(tiny_run, ph
 ROOT = Path(__file__).parents[3]
 DYING = """
 import os, signal, sys
+from pathlib import Path
 from base_models.runs import scored_chunks
 from base_models.runs.prediction import PredictOptions, predict
 
-run, photos, work, left = *sys.argv[1:4], int(sys.argv[4])
+run, photos, work, left = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 scored_chunks.CHUNK_ROWS = 3
 real = scored_chunks.atomic_write_npy
 
