@@ -19,7 +19,7 @@ from base_models.recipe.training import TrainingConfig
 __all__ = ["tiny_recipe", "write_tiny_photos"]
 
 LABELS = ("color:red", "color:green", "color:blue", "place:top", "place:bottom", "mark:dot")
-COLORS = ((220, 30, 30), (30, 200, 30), (30, 30, 220))
+COLORS = ((220, 30, 30), (30, 200, 30), (30, 30, 220))  # far apart, so that any network tells them
 
 
 def write_tiny_photos(folder: str | Path, n_train: int = 36, n_test: int = 9, random_state: int = 0) -> DataConfig:

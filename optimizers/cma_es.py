@@ -53,9 +53,10 @@ def cma_es(
     population_size : int or None, default None
         Candidates per generation, at least 4; None is 4 + ⌊3 ln(n_dimensions − 1)⌋ (equation 48).
     step : float, default 0.2
-        Initial standard deviation, in units of weight.
+        Initial standard deviation, in units of weight; a choice, and CMA adapts it from the first generation on.
     penalty : float, default 100.0
         Price of a squared distance from the simplex, in units of the spread of the generation's losses; 0 for none.
+        A choice: a distance of .1 costs as much as the generation spreads.
 
     Returns
     -------

@@ -39,15 +39,15 @@ def hill_climbing(
     search : Search
         The running search.
     n_iterations : int, default 150
-        Batches in all, restarts included.
+        Batches in all, restarts included; with `n_moves` 1,500 evaluations, as the other searches have.
     n_moves : int, default 10
         Gaussian moves per batch.
     n_restarts : int, default 3
         Climbs after the first one; 0 is a single climb.
     step : float, default 0.2
-        Initial length of a move, in units of weight.
+        Initial length of a move, in units of weight; a choice, and the success rule adapts it.
     min_step : float, default 1e-5
-        The length at which a climb ends, in units of weight.
+        The length at which a climb ends, in units of weight; a choice: weights are told to three digits.
 
     Returns
     -------

@@ -39,13 +39,15 @@ def nelder_mead(
     search : Search
         The running search.
     n_candidates : int, default 1500
-        Most candidates to evaluate after the starts.
+        Most candidates to evaluate after the starts, as many as the other searches have.
     n_restarts : int, default 5
         Most new figures around the best point; they end as soon as one brings nothing.
     step : float, default 0.25
         Size of a new figure: the share of the way from its first corner to each single member, in (0, 1].
+        A choice: a first figure too small sees one slope only, one too large begins at the single members.
     tolerance : float, default 1e-8
-        A figure ends when its corners differ by less than this, in weights and in loss.
+        A figure ends when its corners differ by less than this, in weights and in loss; a choice far below what a
+        held-out score shows.
 
     Returns
     -------

@@ -60,11 +60,11 @@ def pso(
     search : Search
         The running search.
     n_particles : int, default 15
-        Size of the swarm.
+        Size of the swarm; with `n_iterations` 1,500 evaluations, as the other searches have.
     n_iterations : int, default 100
         Moves of the swarm; every position is evaluated, the last one too.
     inertia : float, default 0.7298
-        The w of the velocity update, dimensionless.
+        The w of the velocity update, dimensionless; this and the next two from Clerc and Kennedy.
     cognitive : float, default 1.49618
         The c1, pull of a particle's own best, dimensionless.
     social : float, default 1.49618

@@ -28,7 +28,7 @@ def random_search(
     search : Search
         The running search.
     n_candidates : int, default 1500
-        Candidates to draw.
+        Candidates to draw, as many as the other searches have.
     batch_size : int, default 100
         Candidates per call of the objective; the answer does not depend on it.
     concentration : float, default 1.0

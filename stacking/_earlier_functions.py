@@ -6,6 +6,7 @@ import numpy.typing as npt
 from stacking.decision_rules.labeled_scores import LabeledScores as LabelledScores  # noqa: F401
 from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
+from stacking.process.deadline import time_limited as within  # noqa: F401
 
 
 def make_folds(

@@ -141,7 +141,7 @@ GONE = {
 MODULES: dict[str, Homes] = {
     "stacking._kernels": ("stacking.kernels.weights", "stacking.kernels.cuts", "stacking.kernels.folds"),
     "stacking._label_kernels": "stacking.kernels.labels",
-    "stacking.atomic_files": "stacking.files.atomic_files",
+    "stacking.atomic_files": ("stacking.files.atomic_files", "stacking.files.run_lock"),
     "stacking.auto": "stacking.combiners.auto.race",
     "stacking.auto_budget": "stacking.combiners.auto.budget",
     "stacking.auto_choice": "stacking.combiners.auto.choice",
@@ -161,7 +161,7 @@ MODULES: dict[str, Homes] = {
         "stacking.decision_rules.choice",
     ),
     "stacking.csv_cells": "stacking.files.csv_cells",
-    "stacking.deadline": "stacking.process.deadline",
+    "stacking.deadline": ("stacking.process.deadline", "stacking._earlier_functions"),
     "stacking.decision_rules.labelled_scores": (
         "stacking.decision_rules.labeled_scores",
         "stacking._earlier_functions",

@@ -372,23 +372,14 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         TypeError
             If the final estimator is a scikit-learn classifier or a bare combiner: give ``StackingEnsemble(combiner)``.
         """
-        from stacking.ensemble.classifier_folder import write_classifier_folder
+        from stacking.ensemble.classifier_folder import describe_stack, write_classifier_folder
 
         check_is_fitted(self)
-        facts = {
-            "parameters": {"n_splits": self.n_splits, "random_state": self.random_state, "cv": self._saved_cv},
-            "labels": list(self.labels_),
-            "classes": self.classes_.tolist(),
-            "is_one_dimensional": self._one_dimensional,
-            "thresholds": [None if np.isinf(value) else float(value) for value in self.thresholds_],
-            "n_features_in": getattr(self, "n_features_in_", None),
-            "feature_names_in": getattr(self, "feature_names_in_", np.array([])).tolist(),
-        }
         estimators = [
             (name, estimator if _is_dropped(estimator) else clone(estimator)) for name, estimator in self.estimators
         ]
-        fitted = dict(self.named_estimators_)
-        write_classifier_folder(folder, self.final_estimator_, estimators, fitted, facts, overwrite=overwrite)
+        parts = (self.final_estimator_, estimators, dict(self.named_estimators_), describe_stack(self))
+        write_classifier_folder(folder, *parts, overwrite=overwrite)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], *, trusted: Collection[str] = ()) -> Self:
@@ -414,7 +405,7 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         ValueError
             If a file is missing or was changed, or a type is not trusted.
         """
-        from stacking.ensemble.classifier_folder import read_classifier_folder
+        from stacking.ensemble.classifier_folder import read_classifier_folder, restore_stack
         from stacking.files.untrusted import damage_of
 
         ensemble, estimators, fitted, facts = read_classifier_folder(folder, trusted)
@@ -422,21 +413,8 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
             stack = cls(estimators, clone(ensemble), **facts["parameters"])
             stack.final_estimator_, stack.named_estimators_ = ensemble, Bunch(**fitted)
             stack.estimators_ = [fitted[name] for name, _ in stack._parts]
-            stack.labels_, stack.classes_ = tuple(facts["labels"]), np.array(facts["classes"])
-            stack._one_dimensional = bool(facts["is_one_dimensional"])
-            stack.thresholds_ = np.array([np.inf if value is None else value for value in facts["thresholds"]])
-            if facts["n_features_in"] is not None:
-                stack.n_features_in_ = int(facts["n_features_in"])
-            if facts["feature_names_in"]:
-                stack.feature_names_in_ = np.array(facts["feature_names_in"], dtype=object)
-            if len({len(stack.labels_), len(stack.thresholds_), len(ensemble.labels_)}) > 1:
-                raise ValueError("its parts are for different numbers of labels")
+            restore_stack(stack, facts)
         return stack
-
-    @property
-    def _saved_cv(self) -> int | None:
-        """The folds as far as JSON can hold them: a splitter is not saved."""
-        return int(self.cv) if isinstance(self.cv, numbers.Integral) else None
 
     def _label_scores(self, X: Any) -> FloatArray:
         """Return the combined scores of shape (n_samples, n_labels)."""

@@ -27,6 +27,7 @@ EARLIER = {
     "stacking.methods": "create_method",
     "stacking.decision_rules.labelled_scores": "LabelledScores",
     "stacking.cross_fitting": "nested_decisions",
+    "stacking.deadline": "within",
     "stacking.paired_gain": "count_units",
     "stacking.predictions.truth": "read_label_list",
     "stacking._kernels": "stratify",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image, ImageStat
 
 from base_models.ingest.options import IngestOptions
 from base_models.photos.decoding import MAX_BYTES, UnreadablePhotoError, decode_photo, letterbox
+from base_models.photos.encoding import encode_picture
 
 THUMBNAIL_SIDE = 16  # 768 bytes a photo in the ledger; the limits in `duplicates` were chosen for it
 _LOOK_SIDE = 64  # a multiple of it, so that a cell of the thumbnail is the mean of whole pixels
@@ -93,10 +93,8 @@ def clean_photo(data: bytes, options: IngestOptions) -> CleanPhoto:
 
     Examples
     --------
-    >>> file = io.BytesIO()
-    >>> Image.linear_gradient("L").save(file, "PNG")
-    >>> photo = clean_photo(file.getvalue(), IngestOptions(size=32))
-    >>> photo.width, Image.open(io.BytesIO(photo.jpeg)).size, len(photo.thumbnail)
+    >>> photo = clean_photo(encode_picture(Image.linear_gradient("L"), "PNG"), IngestOptions(size=32))
+    >>> photo.width, decode_photo(photo.jpeg).size, len(photo.thumbnail)
     (256, (32, 32), 768)
     """
     image = decode_photo(data)
@@ -112,7 +110,6 @@ def clean_photo(data: bytes, options: IngestOptions) -> CleanPhoto:
     else:
         fitted = image.copy()
         fitted.thumbnail((options.size, options.size), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    fitted.save(file, "JPEG", quality=options.quality, optimize=True, exif=b"")
+    data = encode_picture(fitted, quality=options.quality, optimize=True, exif=b"")
     thumbnail = look.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
-    return CleanPhoto(file.getvalue(), image.width, image.height, np.asarray(thumbnail).tobytes())
+    return CleanPhoto(data, image.width, image.height, np.asarray(thumbnail).tobytes())

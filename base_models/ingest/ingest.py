@@ -42,7 +42,7 @@ from stacking.files.output_rules import ResultKind, check_work_folder
 from stacking.files.untrusted import read_json
 from stacking.files.versions import installed_versions
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raised when earlier versions could not read the folder
 INGEST = ResultKind(
     "the result of an ingest", "ingest.json", lambda marker: () if isinstance(marker.get("options"), dict) else None
 )

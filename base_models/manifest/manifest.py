@@ -6,6 +6,8 @@ It is the one thing that training, inference and reports know about a data set; 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import Literal, Protocol, Self
 
@@ -237,6 +239,25 @@ class Manifest:
         except UnreadablePhotoError as error:
             raise UnreadablePhotoError(f"{name}: {error}") from error
         return decode_photo(data, name=name, at_least=at_least)
+
+    def iter_readable(self, rows: Iterable[int] | NDArray[np.int64]) -> Iterator[tuple[int, Image.Image]]:
+        """Read several photos whole and leave out those that cannot be read.
+
+        Parameters
+        ----------
+        rows : iterable of int
+            Rows of the photos.
+
+        Yields
+        ------
+        row : int
+            Row of a photo that could be read.
+        photo : PIL.Image.Image
+            Mode RGB.
+        """
+        for row in map(int, rows):
+            with suppress(UnreadablePhotoError):
+                yield row, self.read_photo(row)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -52,23 +52,23 @@ from stacking.files.atomic_files import (
     check_writable,
     is_temporary_name,
     preallocate,
-    run_lock,
     sweep_stale_temps,
     sync_folder,
 )
 from stacking.files.ending import ending_with, run_all
 from stacking.files.output_rules import check_folder, check_work_folder, url_of
 from stacking.files.remote import path_of
+from stacking.files.run_lock import run_lock
 from stacking.files.untrusted import read_json
 from stacking.predictions.forms.store import write_at
 from stacking.process.child_processes import safe_path
+from stacking.process.memory import GIB
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
 _ARRAY = re.compile(r"[1-9][0-9]{0,3}px\.npy(\.part)?")
 LEDGER = "progress.json"
-AUTO_WORKERS = -1
+AUTO_WORKERS = -1  # as recipes and the command line say it
 SECONDS_BETWEEN_LEDGERS = 2.0  # what a killed call decodes again at most; only speed depends on it
 BLOCKS_WORTH_A_PROCESS = 8  # a process takes as long to start as a thousand small photos to decode; a choice
 SMALLEST, LARGEST = 8, 4096  # pixels: no network takes less, none of today's more

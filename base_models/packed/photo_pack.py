@@ -33,7 +33,7 @@ from stacking.predictions.forms.matrix_files import header_bytes, read_header
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raised when earlier versions could not read the folder
 BLOCK_PHOTOS = 128  # what a killed process loses at most, for each that decodes; only speed and memory depend on it
 CHECKED_BYTES = 2**30  # compared with their hashes when a pack is opened: less than a second; a choice
 INDEX, KEYS, MARKER = "index.json", "keys.npy", "packed-photos.json"

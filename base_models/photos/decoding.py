@@ -30,7 +30,7 @@ MAX_SCANNED_PIXELS = 20 * MAX_PIXELS
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 """A marker within coded data, where 0xFF is stuffed with 0 and restart markers may stand."""
-_WHITE = (255, 255, 255)
+_WHITE = (255, 255, 255)  # the ground of what is transparent, as the letterbox has it
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 

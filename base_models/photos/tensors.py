@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 from base_models.device import ahead, free_memory, is_cuda, is_out_of_memory, loader_workers, send
 from base_models.photos.decoding import letterbox
 from stacking.process.child_processes import safe_path
+from stacking.process.memory import GIB
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
 DECODE_BATCH = 256  # photos between two reports of progress; only speed and memory depend on it
 SHARE_OF_DEVICE = 0.25  # of a GPU's free memory, for photos; the rest is for activations; only speed depends on it
 

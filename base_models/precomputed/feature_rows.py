@@ -18,10 +18,10 @@ from torch import Tensor
 from base_models.networks.network import MultilabelNetwork
 from base_models.precomputed.feature_store import FeatureMetadata
 from stacking.predictions.forms.matrix_files import MatrixFile
+from stacking.process.memory import GIB
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
 BLOCK_ROWS = 4096  # read at once; only speed and memory depend on it
 
 

@@ -24,26 +24,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacking.files.atomic_files import (
-    LOCK_NAME,
     OutputRefusedError,
     atomic_write_json,
     check_regular,
     is_temporary_name,
     preallocate,
-    run_lock,
     sha256_file,
     sweep_stale_temps,
     sync_folder,
 )
 from stacking.files.ending import run_all
 from stacking.files.output_rules import check_folder
+from stacking.files.run_lock import LOCK_NAME, run_lock
 from stacking.files.untrusted import read_json
 from stacking.predictions.forms.matrix_files import MatrixFile, header_bytes
 from stacking.predictions.forms.store import write_at
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raised when earlier versions could not read the folder
 CHUNK_ROWS = 512  # what a killed process loses at most; only speed depends on it
 VARIANTS = ("photos", "mirrored")
 INDEX, LEDGER = "index.json", "progress.json"

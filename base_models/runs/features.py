@@ -19,7 +19,7 @@ from base_models.networks.feature_maps import run_body
 from base_models.networks.network import create_network
 from base_models.photos.tensors import PhotoTensors
 from base_models.precomputed.extraction import write_features
-from base_models.precomputed.feature_rows import GIB, FeatureRows
+from base_models.precomputed.feature_rows import FeatureRows
 from base_models.precomputed.feature_store import VARIANTS, FeatureMetadata, open_matrices, read_index, store_lock
 from base_models.precomputed.head_network import BodyNetwork
 from base_models.recipe.member import MemberConfig, feature_augmentation, needs_mirror, needs_of_head
@@ -29,6 +29,7 @@ from base_models.runs.splits import RunData
 from base_models.training.checkpoints import tensors_of
 from base_models.training.progress import Progress, TrainingEvent
 from stacking.files.atomic_files import check_writable
+from stacking.process.memory import GIB
 
 logger = logging.getLogger(__name__)
 

@@ -39,7 +39,7 @@ from stacking.files.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raised when earlier versions could not read the folder
 RUN = ResultKind("a run folder", "manifest.json", lambda manifest: () if "recipe_hash" in manifest else None)
 BYTES_PER_NETWORK = 60 * 2**20  # 15.7 million float32 weights: a guess, for the check of free space before a run
 OOF_WORDS = {

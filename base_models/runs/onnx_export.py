@@ -6,7 +6,6 @@ scores photos with their mirror images, the graph does, too. So nothing of a rec
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -24,26 +23,18 @@ from base_models.networks.per_label import LabelwiseNetwork
 from base_models.runs.fold_record import FoldRecord
 from base_models.runs.inference import load_member, read_run_names
 from base_models.training.progress import Progress, TrainingEvent
+from stacking.export.onnx_file import OPSET, finish_onnx, import_onnx
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_text, check_writable, sha256_file
 from stacking.files.output_folder import OutputFolder
-from stacking.files.output_rules import ResultKind
+from stacking.files.output_rules import format_kind
 from stacking.files.untrusted import read_json
 from stacking.files.versions import installed_versions
-
-OPSET = 18
-"""Of the graphs; the lowest that torch's exporter writes without converting, so that older runtimes read them."""
 
 FORMAT = "labelstack onnx networks"
 _N_PHOTOS = 2  # of the made-up batch that is traced: one would be taken for a fixed number
 
 
-def _files_of(manifest: Mapping[str, Any]) -> list[str] | None:
-    """Return the files of an export by its manifest."""
-    hashes = manifest.get("sha256")
-    return list(hashes) if manifest.get("format") == FORMAT and isinstance(hashes, dict) else None
-
-
-ONNX_NETWORKS = ResultKind("exported networks", "manifest.json", _files_of)
+ONNX_NETWORKS = format_kind("exported networks", "manifest.json", FORMAT)
 
 
 class PhotosToProbabilities(nn.Module):
@@ -117,7 +108,7 @@ def export_run(
     OSError
         If it cannot be written.
     """
-    _check_installed()
+    import_onnx("onnxscript")
     source = Path(run)
     names = read_run_names(source)
     recorded = read_json(source / "manifest.json", f"the run folder's {source / 'manifest.json'}")
@@ -178,8 +169,7 @@ def trace(network: MultilabelNetwork | LabelwiseNetwork, record: FoldRecord, fac
     ValueError
         If the network is shown features in place of photos, computes what ONNX has not, or is larger than 2 GiB.
     """
-    import onnx
-
+    onnx = import_onnx("onnxscript")
     if not network.takes_photos:
         raise ValueError(
             f"member {record.member!r} must be shown photos to be exported: it learns from precomputed features."
@@ -208,16 +198,18 @@ def trace(network: MultilabelNetwork | LabelwiseNetwork, record: FoldRecord, fac
         except Exception as error:  # torch raises many kinds
             raise ValueError(
                 f"member {record.member!r} cannot be exported: torch could not put {record.network!r} with the head "
-                f"{record.head!r} into ONNX ({str(error).splitlines()[0][:200]})."
+                f"{record.head!r} into ONNX ({_reason(error)})."
             ) from error
         model = onnx.load(path)
-    onnx.helper.set_model_props(
-        model, {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
-    )
-    model.producer_name = "labelstack"
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+    return finish_onnx(model, facts)
+
+
+def _reason(error: BaseException) -> str:
+    """Say why torch failed: what began it, since the rest is advice on torch."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    return (said.splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
 
 
 def _hypot(a: Any, b: Any) -> Any:
@@ -229,15 +221,6 @@ def _hypot(a: Any, b: Any) -> Any:
     wide = [op.Cast(side, to=onnx.TensorProto.DOUBLE) for side in (a, b)]
     squares = [op.Mul(side, side) for side in wide]
     return op.Cast(op.Sqrt(op.Add(*squares)), to=onnx.TensorProto.FLOAT)
-
-
-def _check_installed() -> None:
-    """Raise unless what torch needs to write ONNX is installed."""
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError("export to ONNX needs onnx and onnxscript: pip install 'labelstack[onnx]'.") from error
 
 
 def _describe(entries: list[dict[str, Any]], derived: list[dict[str, Any]]) -> str:

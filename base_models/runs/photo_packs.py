@@ -18,8 +18,7 @@ from base_models.recipe.run import TrainingRun
 from base_models.runs.folder import RunFolder
 from base_models.training.progress import Progress, TrainingEvent
 from stacking.files.remote import path_of
-
-GIB = 2**30
+from stacking.process.memory import GIB
 
 
 def pack_for_run(

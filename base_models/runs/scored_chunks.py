@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stacking.files.atomic_files import atomic_write_npy
 from stacking.files.output_rules import ResultKind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # raised when earlier versions could not read the folder
 CHUNK_ROWS = 8192  # what a killed call scores again at most; a multiple of all batches, and few MB of scores
 MARKER = "predict-work.json"
 WORK = ResultKind(

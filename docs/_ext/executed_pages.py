@@ -11,6 +11,7 @@ import jupytext
 import myst_nb.core.render
 import nbformat
 from docutils import nodes
+from generated_pages import MEASUREMENTS
 
 HEADER = """---
 jupyter:
@@ -22,10 +23,7 @@ PAGES_OF_FILES = {
     "../CHANGELOG.md": "reference/changelog.md",
     "../CONTRIBUTING.md": "reference/contributing.md",
     "../SECURITY.md": "reference/security.md",
-    **{
-        f"../experiments/results/{name}.md": f"reference/measurements/{name}.md"
-        for name in ("ablation", "benchmarks", "contest-walk", "fashion44k-cpu", "gpu")
-    },
+    **{f"../experiments/results/{name}.md": f"reference/measurements/{name}.md" for name in MEASUREMENTS},
 }
 
 

@@ -7,7 +7,9 @@ from typing import Any
 from typer.main import get_command
 from typer.testing import CliRunner
 
-MEASUREMENTS = ("ablation", "benchmarks", "contest-walk", "fashion44k-cpu", "gpu")
+SEEDS = tuple(f"seeds/{number:03}" for number in range(5))
+MEASUREMENTS = ("ablation", "benchmarks", "contest-walk", "fashion44k-cpu", "gpu", *SEEDS)
+"""Pages of experiments/results that the site shows, and that other pages may link to."""
 MEASURED = """# Measurements
 
 The whole tables behind [results](../../results.md): every row, with the machine, the versions and the command that
@@ -38,9 +40,9 @@ def write_generated_pages(docs: Path) -> None:
     listed = "\n".join(MEASUREMENTS)
     _write(reference / "measurements" / "index.md", f"{MEASURED}\n```{{toctree}}\n{listed}\n```\n")
     for name in MEASUREMENTS:
-        _write(
-            reference / "measurements" / f"{name}.md", f"```{{include}} ../../../experiments/results/{name}.md\n```\n"
-        )
+        up = "../" * (3 + name.count("/"))
+        included = f"```{{include}} {up}experiments/results/{name}.md\n:relative-images:\n```\n"
+        _write(reference / "measurements" / f"{name}.md", included)
 
 
 def earlier_names() -> set[str]:

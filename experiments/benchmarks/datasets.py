@@ -56,7 +56,7 @@ def prepare_workload(plan: Plan) -> Path:
         data = simulate_workload(plan.n_samples)
         arrays = {"y_scores": data.y_scores, "y_true": data.y_true}
         held_out = {"y_scores_test": data.y_scores_test, "y_true_test": data.y_true_test}
-        _save(path, arrays | held_out)
+        save_arrays(path, arrays | held_out)
     return path
 
 
@@ -94,7 +94,7 @@ def prepare_simulation(plan: Plan, seed: int = 0) -> Path | None:
         order = np.random.default_rng(5).permutation(len(y_true))
         order = order[:2000] if plan.quick else order
         border = int(0.8 * len(order))
-        _save(path, _split_rows(y_scores, y_true, order[:border], order[border:]))
+        save_arrays(path, _split_rows(y_scores, y_true, order[:border], order[border:]))
     return path
 
 
@@ -125,7 +125,7 @@ def prepare_jamendo(plan: Plan, number: int) -> Path | None:
         artists = np.random.default_rng(number).permutation(np.unique(groups))
         chosen = np.isin(groups, artists[: round(0.65 * len(artists))])
         tune, test = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-        _save(path, {**_split_rows(y_scores, y_true, tune, test), "groups": groups[tune]})
+        save_arrays(path, {**_split_rows(y_scores, y_true, tune, test), "groups": groups[tune]})
     return path
 
 
@@ -158,8 +158,16 @@ def _split_rows(
     }
 
 
-def _save(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
-    """Write arrays so that the file is complete or absent."""
+def save_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    """Write arrays so that the file is complete or absent.
+
+    Parameters
+    ----------
+    path : Path
+        An ``.npz`` file; its folder is made.
+    arrays : dict
+        By name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, allow_pickle=False, **arrays)

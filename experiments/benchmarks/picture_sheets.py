@@ -10,13 +10,14 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from base_models.photos.encoding import encode_picture
 from experiments.reports.photo_histograms import draw_with_histograms
 from stacking.report.figures.canvas import shorten
 
-N_PHOTOS = 6
+N_PHOTOS = 6  # side by side: as many as a page has room for
 SIDE, GAP, LINE = 144, 12, 13  # pixels
 PAPER, INK = (253, 253, 252), (34, 39, 46)
-MOST_LABELS = 9
+MOST_LABELS = 9  # lines below a photo; a choice, which only decides how it looks
 
 
 def photo_sheet(data: Path, label: str = "") -> bytes:
@@ -99,6 +100,4 @@ def _sheet(pictures: Sequence[Image.Image], texts: Sequence[Sequence[str]]) -> b
         sheet.paste(picture, (left, top))
         for line, text in enumerate(lines[:MOST_LABELS]):
             pen.text((left, top + picture.height + 2 + LINE * line), shorten(text, 24), INK, font)
-    buffer = io.BytesIO()
-    sheet.quantize(128).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return encode_picture(sheet.quantize(128), "PNG", optimize=True)

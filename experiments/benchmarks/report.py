@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from experiments.benchmarks.rows import QUANTITIES, Row
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
 from stacking.files.versions import installed_versions
+from stacking.process.memory import read_kernel_size
 
 PACKAGES = (
     "labelstack",
@@ -77,10 +79,11 @@ def describe_machine() -> dict[str, Any]:
     dict
         Processor, counts, memory, system and versions; nothing that names a user or a folder.
     """
+    memory = read_kernel_size("/proc/meminfo", "MemTotal")
     return {
-        "processor": _first_value("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "processor": _processor_name() or platform.processor() or platform.machine(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": None if memory is None else round(memory / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version(), **installed_versions(PACKAGES, absent="absent")},
     }
@@ -242,19 +245,11 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "" if value is None else f"{value:.{digits}g}"
 
 
-def _first_value(path: str, key: str) -> str:
-    """Read the first ``key : value`` of a system file."""
-    try:
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
+def _processor_name() -> str:
+    """Read the first processor's name where the system tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
-            if name.strip() == key:
+            if name.strip() == "model name":
                 return value.strip()
-    except OSError:
-        pass
     return ""
-
-
-def _memory_gib() -> float | None:
-    """Return the machine's memory."""
-    value = _first_value("/proc/meminfo", "MemTotal").split()
-    return round(int(value[0]) / 2**20, 1) if value else None

@@ -123,35 +123,60 @@ def _decide_plainly(
     bases: list[tuple[str, Any]], x: FloatingArray, y: LabelArray, x_test: FloatingArray, *, average: bool
 ) -> npt.NDArray[np.bool_]:
     """Cross-fit the bases, tune one threshold on the out-of-fold scores of their mean or of the best, refit, decide."""
-    held_out = np.empty((len(bases), *y.shape), np.float32)
-    for rows in iter_folds(len(y)):
-        for number, (_, base) in enumerate(bases):
-            held_out[number, rows] = scores_of(fit_base(base, x[~rows], y[~rows]), x[rows], y.shape[1])
+    held_out = hold_out(bases, x, y)
     if average:
         threshold = best_single_threshold(held_out.mean(axis=0), y)
-        scores = np.mean([scores_of(fit_base(base, x, y), x_test, y.shape[1]) for _, base in bases], axis=0)
+        scores = np.mean(score_new(bases, x, y, x_test), axis=0)
         return scores.astype(np.float32) >= threshold
     cuts = [best_single_threshold(scores, y) for scores in held_out]
     reached = [micro_f1(y, scores >= cut) for scores, cut in zip(held_out, cuts, strict=True)]
     best = int(np.argmax(reached))
-    return scores_of(fit_base(bases[best][1], x, y), x_test, y.shape[1]) >= cuts[best]
+    return score_new(bases[best : best + 1], x, y, x_test)[0] >= cuts[best]
 
 
-def fit_base(base: Any, x: FloatingArray, y: LabelArray) -> Any:
-    """Fit a clone, without a word about labels that are constant in a fold.
+def hold_out(bases: list[tuple[str, Any]], x: FloatingArray, y: LabelArray) -> FloatingArray:
+    """Score every row by classifiers that were fitted on the other folds.
 
     Parameters
     ----------
-    base : estimator
+    bases : list of (str, estimator)
         Cloned, not changed.
     x, y : ndarray
         Features and labels.
 
     Returns
     -------
-    estimator
-        The fitted clone.
+    ndarray of float32, shape (n_bases, n_samples, n_labels)
+        Out-of-fold scores.
     """
+    held_out = np.empty((len(bases), *y.shape), np.float32)
+    for rows in iter_folds(len(y)):
+        held_out[:, rows] = score_new(bases, x[~rows], y[~rows], x[rows])
+    return held_out
+
+
+def score_new(bases: list[tuple[str, Any]], x: FloatingArray, y: LabelArray, new: FloatingArray) -> FloatingArray:
+    """Score new rows by classifiers that were fitted on all others.
+
+    Parameters
+    ----------
+    bases : list of (str, estimator)
+        Cloned, not changed.
+    x, y : ndarray
+        Features and labels to fit on.
+    new : ndarray
+        Features of the new rows.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_bases, n_new, n_labels)
+        Their scores.
+    """
+    return np.stack([_scores_of(_fit_base(base, x, y), new, y.shape[1]) for _, base in bases])
+
+
+def _fit_base(base: Any, x: FloatingArray, y: LabelArray) -> Any:
+    """Fit a clone, without a word about labels that are constant in a fold."""
     import warnings
 
     from sklearn.base import clone
@@ -161,23 +186,8 @@ def fit_base(base: Any, x: FloatingArray, y: LabelArray) -> Any:
         return clone(base).fit(x, y)
 
 
-def scores_of(fitted: Any, x: FloatingArray, n_labels: int) -> FloatingArray:
-    """Return the scores of the positives, whatever form the classifier answers in.
-
-    Parameters
-    ----------
-    fitted : estimator
-        With ``predict_proba``.
-    x : ndarray of shape (n_samples, n_features)
-        Features.
-    n_labels : int
-        Number of labels.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_samples, n_labels)
-        Scores.
-    """
+def _scores_of(fitted: Any, x: FloatingArray, n_labels: int) -> FloatingArray:
+    """Return the scores of the positives, whatever form the classifier answers in."""
     answer = fitted.predict_proba(x)
     if not isinstance(answer, list):
         return np.asarray(answer, np.float32).reshape(len(x), n_labels)

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from experiments.benchmarks.datasets import Split, load_split, prepare_jamendo, prepare_simulation
+from experiments.benchmarks.datasets import Split, load_split, prepare_jamendo, prepare_simulation, save_arrays
 from experiments.benchmarks.processes import Plan
-from experiments.benchmarks.references import best_single_threshold, iter_folds, micro_f1
+from experiments.benchmarks.references import best_single_threshold, micro_f1
 from experiments.benchmarks.rows import Goal, Row
 from experiments.benchmarks.speed import OURS, measure_row
-from experiments.benchmarks.tabular import create_bases, fit_base, load_tabular, scores_of
+from experiments.benchmarks.tabular import create_bases, hold_out, load_tabular, score_new
 from experiments.benchmarks.worker import Job
-from stacking._typing import FloatingArray
+from stacking._typing import FloatingArray, LabelArray
 
 N_TEST = 4_000  # rows of a generated set: a choice; with more, scores vary less with the draw
 WORST = -0.003  # the goal of the project on every set; what may be lost by not taking the better of the two
@@ -245,10 +245,7 @@ def prepare_unseen(plan: Plan, name: str, seed: int = 0) -> Path:
     path = plan.scratch / f"unseen-{name.replace(' ', '-').replace(',', '')}-{seed}.npz"
     if not path.exists():
         data = generate(RECIPES[name], seed) if name in RECIPES else _real(plan, name, seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, allow_pickle=False, **{key: value for key, value in vars(data).items() if value is not None})
-        partial.replace(path)
+        save_arrays(path, {key: value for key, value in vars(data).items() if value is not None})
     return path
 
 
@@ -269,12 +266,26 @@ def _real(plan: Plan, name: str, seed: int) -> Split:
         rows = rng.choice(len(data.y_true), 500, replace=False)
         return replace(data, y_scores=data.y_scores[:, rows], y_true=data.y_true[rows])
     x, y, x_test, y_test = load_tabular(str(plan.data("tabular", f"{name}.npz")), quick=False)
+    return fit_plain_bases(x, y, x_test, y_test)
+
+
+def fit_plain_bases(x: FloatingArray, y: LabelArray, x_test: FloatingArray, y_test: LabelArray) -> Split:
+    """Turn a table into a set: the scores of five plain classifiers are those of its members.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Features and labels to tune on.
+    x_test, y_test : ndarray
+        Held-out features and labels.
+
+    Returns
+    -------
+    Split
+        Out-of-fold scores, and those of classifiers fitted on all rows.
+    """
     bases = create_bases(quick=True)
-    held_out = np.empty((len(bases), *y.shape), np.float32)
-    for held in iter_folds(len(y)):
-        for number, (_, base) in enumerate(bases):
-            held_out[number, held] = scores_of(fit_base(base, x[~held], y[~held]), x[held], y.shape[1])
-    test = np.stack([scores_of(fit_base(base, x, y), x_test, y.shape[1]) for _, base in bases])
+    held_out, test = hold_out(bases, x, y), score_new(bases, x, y, x_test)
     return Split(np.clip(held_out, 0, 1), y, np.clip(test, 0, 1), y_test)
 
 

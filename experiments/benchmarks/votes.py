@@ -40,12 +40,12 @@ from experiments.benchmarks.speed import OURS, measure_row
 from experiments.benchmarks.worker import Job
 
 HERE = "experiments.benchmarks.votes"
-ROWS_AND_LABELS = ((5_000, 120), (100, 6_000))
+ROWS_AND_LABELS = ((5_000, 120), (100, 6_000))  # as many cells in both, so that only the shape differs
 QUICK = ((500, 12), (50, 120))
-N_MODELS = 5
+N_MODELS = 5  # a choice: what an ensemble usually has
 FREQUENCY = 0.02  # of each label: two positives in 100 rows, so that most labels have something to search
 TURNS = 3
-TWICE = 2.0
+TWICE = 2.0  # the goal: many labels may make a cell so many times as costly
 
 
 def measure_votes(plan: Plan) -> list[Row]:

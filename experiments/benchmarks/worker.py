@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stacking.process.memory import read_kernel_size
+
 QUICK_JOB = 1.0  # CPU seconds up to which a job is repeated in full
 SLOW_JOB = 20.0  # CPU seconds from which the first call has to do
 FEW_REPEATS = 1  # of jobs between the two; all three limits are choices that keep a run within minutes
@@ -117,11 +119,8 @@ def memory_gib(field: str) -> float | None:
     float or None
         In GiB; None where the system does not tell.
     """
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) / 2**20 for line in lines if line.startswith(field + ":"))
-    except (OSError, StopIteration):
-        return None
+    size = read_kernel_size("/proc/self/status", field)
+    return None if size is None else size / 2**30
 
 
 def main() -> None:

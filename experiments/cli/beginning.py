@@ -55,13 +55,13 @@ def init(
         check_writable(out.parent)
         given = GivenData(photos, labels, label_list, id_column, labels_column, separator)
         show.note("looking at the photos and labels, and timing a few steps of training …")
-        begun = begin_recipe(given, out.parent, FirstPlan(hours, size, device))
+        first = begin_recipe(given, out.parent, FirstPlan(hours, size, device))
         out.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(out, begun.text, replace=False)
-        for fact in begun.facts:
+        atomic_write_text(out, first.text, replace=False)
+        for fact in first.facts:
             show.result(fact)
         show.result(f"recipe: {out}")
-        show.data({"recipe": out, "facts": begun.facts})
+        show.data({"recipe": out, "facts": first.facts})
         show.next("train", out, "--out", "run")
 
 
@@ -97,10 +97,10 @@ def begin_run(photos: Path, labels: Path, out: Path, hours: float, device: str, 
 
     given = GivenData(photos, labels)
     if not (out / "recipe.toml").is_file():
-        begun = begin_recipe(given, Path(), FirstPlan(hours, device=device))
-        for fact in begun.facts:
+        first = begin_recipe(given, Path(), FirstPlan(hours, device=device))
+        for fact in first.facts:
             show.result(fact)
-        return begun.run
+        return first.run
     run, data = load_recipe(out / "recipe.toml"), understand(given, Path()).config
     if run.data != data:
         raise ValueError(

@@ -23,13 +23,13 @@ from experiments.cli.options import (
     Seed,
     Verbose,
     check_out_folder,
-    count_processes,
     free_name,
     input_paths,
     is_there,
     takes_predictions,
     warn_of_faults,
 )
+from experiments.cli.process_options import count_processes
 from experiments.cli.reporting import Reporter, session
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ def networks(
 ) -> None:
     """List networks that a recipe may name; with a pattern, all of timm's that match."""
     rows: list[list[Cell]] = [[name, what] for name, what in NETWORKS if not pattern or pattern.strip("*") in name]
-    told = "every name that timm knows works too: labelstack networks 'resnet*' lists them"
+    explained = "every name that timm knows works too: labelstack networks 'resnet*' lists them"
     if pattern and importlib.util.find_spec("timm") is None:
         raise ValueError("a pattern is looked up in timm, which is not installed: pip install 'labelstack[train]'.")
     if pattern:
@@ -103,12 +103,12 @@ def networks(
         found = timm.list_models(pattern if "*" in pattern else f"*{pattern}*")
         for name in [name for name in found if name not in known][:MOST_NETWORKS]:
             rows.append([name, ""])
-        told = f"{len(found):,} names of timm's match"
+        explained = f"{len(found):,} names of timm's match"
         if not rows:
             raise ValueError(f"pattern must match a name that timm knows: {pattern!r} matches none.")
     with session(as_json=as_json) as show:
         _show(show, "networks", ["network", "what it is"], rows)
-        show.note(f"{told}; all need the extra 'train'")
+        show.note(f"{explained}; all need the extra 'train'")
         show.next("train", "RECIPE.toml", "--out", "run")
 
 

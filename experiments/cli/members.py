@@ -15,11 +15,11 @@ from experiments.cli.options import (
     Seed,
     Verbose,
     check_out_folder,
-    count_processes,
     free_name,
     input_paths,
     is_there,
 )
+from experiments.cli.process_options import count_processes
 from experiments.cli.reporting import session
 
 

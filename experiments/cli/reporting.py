@@ -85,7 +85,9 @@ class Reporter:
             JSON-able but for paths, which are written as text, and for NaN, which is written as null.
         """
         if self.as_json:
-            typer.echo(json.dumps(_plain(values), ensure_ascii=False, allow_nan=False, default=str))
+            from stacking.files.plain_values import as_plain  # here, so that `--help` is quick
+
+            typer.echo(json.dumps(as_plain(values), ensure_ascii=False, allow_nan=False, default=str))
 
     def next(self, *arguments: object) -> None:
         """Name the next command, ready to paste; the session writes it to stderr at its end, unless quiet.
@@ -339,14 +341,3 @@ def session(quiet: bool = False, *, verbose: bool = False, as_json: bool = False
         If both `quiet` and `verbose` are asked for.
     """
     return _Session(quiet, verbose, as_json)
-
-
-def _plain(value: Any) -> Any:
-    """Turn what numpy and NaN are made of into what JSON has."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value

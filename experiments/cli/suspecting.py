@@ -51,8 +51,8 @@ def suspects(
     with session(quiet, verbose=verbose, as_json=as_json) as show:
         from dataclasses import replace
 
-        from experiments.reports.result_manifest import build_manifest, result_folder
-        from experiments.reports.suspect_files import WEAKNESS, is_run, open_photos_of_run, write_suspects
+        from experiments.reports.result_manifest import build_manifest, is_run, result_folder
+        from experiments.reports.suspect_files import WEAKNESS, open_photos_of_run, write_suspects
         from stacking.diagnosis.suspects import find_suspects
         from stacking.report import Column
         from stacking.report.writing import write_score

@@ -23,8 +23,8 @@ from experiments.estimates.crew import Crew, crew_of
 from experiments.estimates.doctor import Fact, duration, free_disk, name_device
 from experiments.estimates.feature_estimate import estimate_features, features_in_memory
 from experiments.estimates.passes import Passes, RowCounts, count_passes, count_rows, is_kept
-from experiments.estimates.run_cost import GIB, MemberCost, RunCost, advise, describe_parts
-from stacking.process.memory import peak_memory, reset_peak_memory
+from experiments.estimates.run_cost import MemberCost, RunCost, advise, describe_parts
+from stacking.process.memory import GIB, peak_memory, reset_peak_memory
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest

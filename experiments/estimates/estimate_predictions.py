@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.estimates.doctor import Fact, duration
 from stacking.predictions import PredictionSet
-from stacking.process.memory import available_memory, peak_memory, reset_peak_memory
+from stacking.process.memory import GIB, available_memory, peak_memory, reset_peak_memory
 
 # How much is tried, all choices: more makes the estimate better and the wait for it longer.
 TRIED_ROWS = (300, 900)  # two sizes, for a line of what a fit costs at all and what per row
@@ -22,7 +22,6 @@ N_FOLDS = 5  # outer and inner folds of the commands
 LABELWISE = frozenset({"logistic", "lightgbm"})  # methods whose cost is that of a label times the labels
 BYTES_PER_SCORE = 4
 COPIES = {"fit": 4.0, "compare": 5.0}  # of the scores of all models that are in memory at once, at most
-GIB = 2**30
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stacking.process.memory import GIB
+
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
     from base_models.recipe.member import MemberConfig
     from base_models.recipe.run import TrainingRun
     from base_models.recipe.training import TrainingConfig
 
-GIB = 2**30
 FROZEN_SHARE = 0.4  # of a step's time where only the head learns, without backward pass through the body: a guess
 
 

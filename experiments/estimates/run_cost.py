@@ -8,12 +8,11 @@ from experiments.estimates.crew import Crew
 from experiments.estimates.doctor import device_memory
 from experiments.estimates.feature_estimate import FeatureCost
 from experiments.estimates.passes import RowCounts, decodes_once
+from stacking.process.memory import GIB
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
     from base_models.recipe.run import TrainingRun
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ ways.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from base_models.photos.encoding import encode_picture
 from experiments.fashionblocks.annotation import annotate
 from experiments.fashionblocks.wardrobe import LABELS, Garment, draw_garment_plan
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from stacking.files.csv_cells import to_csv
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind, check_work_folder
 from stacking.files.untrusted import read_json
@@ -163,9 +163,8 @@ def _write(
             path = folder / f"{photo_id}.jpg"
             garment, labels, rng = _plan_sample(split, number, seed)
             if not path.is_file():  # one that is there is whole
-                buffer = io.BytesIO()
-                draw_photo(garment, size, rng).save(buffer, "JPEG", quality=_QUALITY)
-                atomic_write_bytes(path, buffer.getvalue(), sync=False)
+                data = encode_picture(draw_photo(garment, size, rng), quality=_QUALITY)
+                atomic_write_bytes(path, data, sync=False)
             columns = sorted({LABELS.index(label) for label in labels})
             label_counts[columns] += split == "train"
             annotations.append({"imageId": photo_id, "labelId": [str(column + 1) for column in columns]})
@@ -200,8 +199,5 @@ def _write_split(out: Path, split: str, annotations: list[dict[str, object]]) ->
 
 def _write_labels(out: Path, counts: NDArray[np.int64]) -> None:
     """Write the vocabulary with the counts of the training split."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["labelId", "name", "count"])
-    writer.writerows([column + 1, name, int(counts[column])] for column, name in enumerate(LABELS))
-    atomic_write_text(out / "labels.csv", buffer.getvalue())
+    rows = [(column + 1, name, int(counts[column])) for column, name in enumerate(LABELS)]
+    atomic_write_text(out / "labels.csv", to_csv([("labelId", "name", "count"), *rows]))

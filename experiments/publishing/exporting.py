@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.reports.result_manifest import is_run
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.export.writing import export_numpy, export_onnx
-from stacking.files.output_rules import is_regular, read_json_object
 
 if TYPE_CHECKING:
     from base_models.training.progress import Progress
@@ -65,7 +65,7 @@ def export(
     """
     if numpy is None and onnx is None:
         raise ValueError("numpy= (--numpy FOLDER) or onnx= (--onnx FILE) must say where the export is to go: got none.")
-    if not isinstance(source, StackingEnsemble) and _is_run(Path(source)):
+    if not isinstance(source, StackingEnsemble) and is_run(Path(source)):
         if numpy is not None or onnx is None:
             raise ValueError(
                 f"networks must be exported to ONNX: {source} is a training run; give onnx= (--onnx FOLDER)."
@@ -81,9 +81,3 @@ def export(
     if numpy is not None:
         written[Path(numpy)] = export_numpy(ensemble, numpy, overwrite=overwrite, inputs=inputs)
     return written
-
-
-def _is_run(folder: Path) -> bool:
-    """Tell the folder of a training run from that of an ensemble."""
-    marker = folder / "manifest.json"
-    return is_regular(marker) and "recipe_hash" in (read_json_object(marker) or {})

@@ -245,13 +245,7 @@ def _measurer(manifest: Manifest, device: str) -> Callable[[TrainingRun], tuple[
 
 def _last_useful(manifest: Manifest) -> int:
     """Return the place of the smallest size that shows all that most photos hold."""
-    from base_models.photos.decoding import UnreadablePhotoError
-
-    sides = []
-    for row in np.linspace(0, len(manifest) - 1, min(LOOKED_AT, len(manifest))).round().astype(int):
-        try:
-            sides.append(max(manifest.read_photo(int(row)).size))
-        except UnreadablePhotoError:
-            continue
+    rows = np.linspace(0, len(manifest) - 1, min(LOOKED_AT, len(manifest))).round().astype(int)
+    sides = [max(photo.size) for _, photo in manifest.iter_readable(rows)]
     own = float(np.median(sides)) if sides else SIZES[-1]
     return next((place for place, side in enumerate(SIZES) if side >= own), len(SIZES) - 1)

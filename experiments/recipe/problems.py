@@ -55,7 +55,7 @@ def find_problems(kind: Any, document: Mapping[str, Any], inside: str = "") -> t
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     mended: dict[str, Any] = copy.deepcopy(dict(document))
     found: dict[str, bool] = {}
-    told: set[tuple[Any, ...]] = set()  # places of which nothing more is to be said
+    settled: set[tuple[Any, ...]] = set()  # places of which nothing more is to be said
     for _ in range(MOST_ROUNDS):
         try:
             adapter.validate_python(mended)
@@ -63,13 +63,13 @@ def find_problems(kind: Any, document: Mapping[str, Any], inside: str = "") -> t
         except ValidationError as error:
             problems = [(_place_of(kind, problem), problem) for problem in error.errors(include_url=False)]
         problems.sort(key=lambda found: found[1]["type"] not in UNKNOWN_KEY)
-        told |= {(*place[:-1], _meant(kind, place)) for place, problem in problems if problem["type"] in UNKNOWN_KEY}
+        settled |= {(*place[:-1], _meant(kind, place)) for place, problem in problems if problem["type"] in UNKNOWN_KEY}
         for place, problem in problems:
-            if problem["type"] not in MISSING_KEY or place not in told:
-                for sentence in _sentences(kind, problem, place, mended, inside, told):
+            if problem["type"] not in MISSING_KEY or place not in settled:
+                for sentence in _sentences(kind, problem, place, mended, inside, settled):
                     found.setdefault(sentence, problem["type"] in UNKNOWN_KEY)
         for place, problem in problems:
-            told.add(place)
+            settled.add(place)
             if place:
                 _mend(kind, mended, place, problem["type"])
             else:  # what the table's keys say together: the last to be looked at
@@ -102,7 +102,7 @@ def _sentences(
     place: tuple[Any, ...],
     document: Any,
     inside: str,
-    told: set[tuple[Any, ...]],
+    settled: set[tuple[Any, ...]],
 ) -> list[str]:
     """Say one problem in the words of the recipe."""
     where = ".".join(str(step) for step in ((inside, *place) if inside else place))
@@ -117,7 +117,7 @@ def _sentences(
         error = problem["ctx"]["error"]
         own = getattr(error, "problems", (str(error),))
         known = list(hints_of(dataclass_in(hint_type)))
-        shown = [text for text in own if place not in told and not _is_about(text, known, place, told)]
+        shown = [text for text in own if place not in settled and not _is_about(text, known, place, settled)]
         return [_put_before(where, text, known) for text in shown]
     value = _value_at(document, place)
     near = nearest_name(value, choices(hint_type)) if isinstance(value, str) else None
@@ -135,10 +135,10 @@ def _put_before(where: str, sentence: str, known: Sequence[str]) -> str:
     return f"{where}.{sentence}" if first in known else f"{where}: {sentence}"
 
 
-def _is_about(sentence: str, known: Sequence[str], place: tuple[Any, ...], told: set[tuple[Any, ...]]) -> bool:
+def _is_about(sentence: str, known: Sequence[str], place: tuple[Any, ...], settled: set[tuple[Any, ...]]) -> bool:
     """Tell whether a sentence is about a key that was put right, whose value says nothing."""
     words = set(re.findall(r"\w+", sentence) if place else sentence.split(" ", 1)[:1])
-    return any((*place, key) in told for key in words & set(known))
+    return any((*place, key) in settled for key in words & set(known))
 
 
 def _value_at(document: Any, place: Sequence[Any]) -> Any:

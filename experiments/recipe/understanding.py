@@ -114,12 +114,12 @@ def understand(given: GivenData, folder: Path) -> Understanding:
     config, facts = DataConfig(format="tar" if in_tar else "csv", **paths), []
     columns: tuple[str, ...] = ()
     known = load_vocabulary(given.label_list).labels if given.label_list is not None else None
-    source = open_labels(given.labels, given.photos, _map_told(config, given), known)
+    source = open_labels(given.labels, given.photos, _map_given(config, given), known)
     read_by_tool = read_tool_labels(source)
     if read_by_tool is not None:
         facts.append(read_by_tool.fact)
-        told: dict[str, Any] = read_by_tool.columns
-        config, columns = replace(source.config, **told), tuple(told)
+        given_columns: dict[str, Any] = read_by_tool.columns
+        config, columns = replace(source.config, **given_columns), tuple(given_columns)
     elif given.labels.is_dir():
         raise ValueError(
             f"the labels must be in a file, or in a folder that img2dataset has written: got {str(given.labels)!r}."
@@ -142,14 +142,14 @@ def _from_folder(path: Path, folder: Path) -> str:
     return Path(path if path.is_absolute() else os.path.relpath(path, folder)).as_posix()
 
 
-def _map_told(config: DataConfig, given: GivenData) -> DataConfig:
+def _map_given(config: DataConfig, given: GivenData) -> DataConfig:
     """Take over what was said of columns."""
-    told: dict[str, Any] = {
+    given_columns: dict[str, Any] = {
         "id_column": given.id_column,
         "labels_column": given.labels_column,
         "label_separator": given.separator,
     }
-    return replace(config, **{key: value for key, value in told.items() if value is not None})
+    return replace(config, **{key: value for key, value in given_columns.items() if value is not None})
 
 
 def _map_columns(
@@ -158,7 +158,7 @@ def _map_columns(
     """Find what the columns of a table are."""
     header = read_header_row(source, first_is_id=False)
     labels = known.keys if known is not None else frozenset()
-    config = _map_told(config, given)
+    config = _map_given(config, given)
     try:
         config = replace(config, id_column=find_photo_column(source, config, known))
     except ValueError:

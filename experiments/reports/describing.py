@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base_models.manifest import Manifest
-from base_models.photos.decoding import UnreadablePhotoError
 from experiments.reports.photo_histograms import photo_histograms_section
 from experiments.reports.training_report import small_jpeg
 from optimizers._checks import check_random_state
@@ -127,11 +126,7 @@ def measure_photos(manifest: Manifest, rows: NDArray[np.int64]) -> PhotoSample:
         Photos that cannot be read are counted and left out.
     """
     sizes, counts = [], np.zeros((4, 256))
-    for row in rows:
-        try:
-            photo = manifest.read_photo(int(row))
-        except UnreadablePhotoError:
-            continue
+    for _, photo in manifest.iter_readable(rows):
         sizes.append(photo.size)
         bands = [photo.convert("L"), *photo.split()]
         counts += np.array([band.histogram() for band in bands]) / (photo.width * photo.height)
@@ -250,14 +245,9 @@ def _measured_section(sample: PhotoSample) -> Section:
 def _grid_section(title: str, manifest: Manifest, rows: NDArray[np.int64], how: str) -> Section:
     """Show photos with their labels."""
     photos, names = [], manifest.vocabulary.names
-    for row in rows:
-        try:
-            data = small_jpeg(manifest, int(row))
-        except UnreadablePhotoError:
-            continue
-        photos.append(
-            Photo(data, str(manifest.ids[row]), [Tag(names[i]) for i in np.flatnonzero(manifest.y_true[row])])
-        )
+    for row, photo in manifest.iter_readable(rows):
+        tags = [Tag(names[i]) for i in np.flatnonzero(manifest.y_true[row])]
+        photos.append(Photo(small_jpeg(photo), str(manifest.ids[row]), tags))
     if not photos:
         return Section(title, [Paragraph("No photo of this choice can be read.", role="note")])
     return Section(title, [ImageGrid(photos, f"{len(photos)} photos {how}.")])

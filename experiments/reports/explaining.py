@@ -4,7 +4,6 @@ For every photo the labels with the highest scores, or the named ones, get a pic
 them. Photos are taken batch by batch; the report shows the first of them, the pictures and ``maps.npz`` all.
 """
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,9 @@ from PIL import Image
 
 from base_models.explanation import MemberExplainer, overlay_map
 from base_models.explanation.member_maps import Method
+from base_models.manifest import Manifest
 from base_models.photos.decoding import letterbox
+from base_models.photos.encoding import encode_picture
 from base_models.photos.tensors import PhotoTensors
 from base_models.runs.folder import write_npz
 from base_models.runs.inference import find_readable, load_member, open_photos
@@ -231,9 +232,39 @@ def encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
     bytes
         A JPEG.
     """
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+    return encode_picture(Image.fromarray(picture), quality=85)
+
+
+def draw_beside_maps(
+    explainer: MemberExplainer, manifest: Manifest, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[list[bytes | None], tuple[int, ...]]:
+    """Draw photos, each beside itself with the map of one label.
+
+    Parameters
+    ----------
+    explainer : MemberExplainer
+        Makes the maps.
+    manifest : Manifest
+        Gives the photos.
+    rows, columns : ndarray of int64, shape (n_asked,)
+        Rows of the photos in the manifest; columns of the labels in the member's answers.
+
+    Returns
+    -------
+    pictures : list of bytes or None
+        A JPEG each; None for a photo that cannot be read.
+    shape : tuple of int
+        Height and width of a map, in places.
+    """
+    source = PhotoTensors(manifest, rows, explainer.size)
+    asked = explainer.iter_maps(source, np.arange(len(rows)), columns[:, None])
+    maps = np.concatenate([heat for _, heat in asked])[:, 0]
+    photos = {row: letterbox(photo, PICTURE_SIDE) for row, photo in manifest.iter_readable(np.unique(rows))}
+    pictures = [
+        encode_jpeg(np.concatenate([photos[row], overlay_map(photos[row], heat)], axis=1)) if row in photos else None
+        for row, heat in zip(rows.tolist(), maps, strict=True)
+    ]
+    return pictures, maps.shape[1:]
 
 
 def how_to_read(explainer: MemberExplainer, shape: tuple[int, ...]) -> str:

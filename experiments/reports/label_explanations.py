@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from base_models.explanation import MemberExplainer, overlay_map
+from base_models.explanation import MemberExplainer
 from base_models.manifest import Manifest
-from base_models.photos.decoding import UnreadablePhotoError, letterbox
-from base_models.photos.tensors import PhotoTensors
 from base_models.runs.inference import MemberNetworks, load_member
-from experiments.reports.explaining import PICTURE_SIDE, encode_jpeg, how_to_read
+from experiments.reports.explaining import draw_beside_maps, how_to_read
 from stacking.comparison.held_out import HeldOut
 from stacking.metrics import f1_per_label
 from stacking.report import Block, Cell, Column, ImageGrid, Paragraph, Photo, Section, Table, Tag
@@ -156,21 +154,15 @@ def _grids(
     if not asked:
         return [], (0, 0)
     indices = np.array([place[str(answer.ids[row])] for _, _, row in asked])
-    source = PhotoTensors(manifest, indices, explainer.size)
-    columns = np.array([[label] for label, _, _ in asked])
-    maps = np.concatenate([heat for _, heat in explainer.iter_maps(source, np.arange(len(asked)), columns)])[:, 0]
+    pictures, shape = draw_beside_maps(explainer, manifest, indices, np.array([label for label, _, _ in asked]))
     tiles: dict[int, list[Photo]] = {}
-    for (label, kind, row), index, heat in zip(asked, indices.tolist(), maps, strict=True):
-        try:
-            photo = letterbox(manifest.read_photo(index), PICTURE_SIDE)
-        except UnreadablePhotoError:
-            continue
-        both = np.concatenate([photo, overlay_map(photo, heat)], axis=1)
-        tag = Tag(f"{kind}, score {write_score(float(answer.y_score[row, label]), 2)}")
-        tiles.setdefault(label, []).append(Photo(encode_jpeg(both), str(answer.ids[row]), [tag]))
+    for (label, kind, row), picture in zip(asked, pictures, strict=True):
+        if picture is not None:
+            tag = Tag(f"{kind}, score {write_score(float(answer.y_score[row, label]), 2)}")
+            tiles.setdefault(label, []).append(Photo(picture, str(answer.ids[row]), [tag]))
     counts = answer.y_true.sum(axis=0, dtype=np.int64)
     grids = [
         ImageGrid(photos, f"{answer.labels[k]}: F1 {write_score(float(f1[k]), 2)}, {counts[k]:,} positives", wide=True)
         for k, photos in tiles.items()
     ]
-    return grids, maps.shape[1:]
+    return grids, shape

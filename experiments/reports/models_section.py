@@ -88,7 +88,7 @@ def member_cost(folder: Path) -> dict[str, float]:
     done = [FoldRecord.read(place) for place in sorted(folder.glob("fold*")) if (place / FILE).is_file()]
     if not done:
         return {}
-    told = [
+    n_trained = [
         int(np.nanmax(fold["trained_parameters"])) for fold in fold_histories(folder) if "trained_parameters" in fold
     ]
     figures = [record.figures for record in done]
@@ -96,7 +96,7 @@ def member_cost(folder: Path) -> dict[str, float]:
     for name, key in (("parameters", "n_parameters"), ("photos", "n_train")):
         known = [one[key] for one in figures if key in one]
         cost |= {name: float(known[0])} if known else {}
-    return cost | ({"trained": float(max(told))} if told else {})
+    return cost | ({"trained": float(max(n_trained))} if n_trained else {})
 
 
 def _together(parts: list[dict[str, float]]) -> dict[str, float]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from base_models.manifest import Manifest
-from base_models.photos.decoding import UnreadablePhotoError
+from base_models.photos.encoding import encode_picture
 from stacking.report import ImageGrid, Paragraph, Photo, Section
 
 SIDE = 144  # pixels; this and the height decide only how it looks
 HEIGHT = 56
-GRAY, PAPER = (90, 96, 105), (253, 253, 252)
+GRAY, PAPER = (90, 96, 105), (253, 253, 252)  # near the report's muted text, and its paper
 BANDS = ((181, 73, 58), (59, 132, 104), (43, 106, 153))  # red, green, blue as the report's charts have them
 
 
@@ -33,13 +31,7 @@ def photo_histograms_section(manifest: Manifest, rows: NDArray[np.int64]) -> Sec
     Section
         A grid.
     """
-    photos = []
-    for row in rows:
-        try:
-            photo = manifest.read_photo(int(row))
-        except UnreadablePhotoError:
-            continue
-        photos.append(Photo(draw_with_histograms(photo), str(manifest.ids[row])))
+    photos = [Photo(draw_with_histograms(photo), str(manifest.ids[row])) for row, photo in manifest.iter_readable(rows)]
     if not photos:
         return Section("Light and color of photos", [Paragraph("No photo of this choice can be read.", role="note")])
     caption = (
@@ -70,9 +62,7 @@ def draw_with_histograms(photo: Image.Image) -> bytes:
     colors = _panel([band.histogram() for band in photo.split()], list(BANDS))
     for number, panel in enumerate((gray, colors)):
         sheet.paste(Image.fromarray(panel), (0, SIDE + 4 + number * (HEIGHT + 4)))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return encode_picture(sheet, "PNG", optimize=True)
 
 
 def _panel(histograms: list[list[int]], colors: list[tuple[int, int, int]]) -> NDArray[np.uint8]:

@@ -14,10 +14,27 @@ from typing import Any
 from experiments.estimates.doctor import PACKAGES
 from stacking.files.atomic_files import sha256_file
 from stacking.files.output_folder import OutputFolder
-from stacking.files.output_rules import ResultKind
+from stacking.files.output_rules import ResultKind, is_regular, read_json_object
 from stacking.files.versions import installed_versions
 
 MANIFEST_NAME = "manifest.json"
+
+
+def is_run(folder: Path | None) -> bool:
+    """Tell the folder of a training run from predictions and from ensembles.
+
+    Parameters
+    ----------
+    folder : Path or None
+        What was given.
+
+    Returns
+    -------
+    bool
+        True for a run.
+    """
+    marker = None if folder is None else folder / MANIFEST_NAME
+    return marker is not None and is_regular(marker) and "recipe_hash" in (read_json_object(marker) or {})
 
 
 def build_manifest(command: str, inputs: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:

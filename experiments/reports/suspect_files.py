@@ -15,7 +15,7 @@ from experiments.reports.report_files import write_report
 from stacking.diagnosis.suspects import Suspects
 from stacking.files.atomic_files import atomic_write_bytes, atomic_write_text
 from stacking.files.csv_cells import to_csv
-from stacking.files.output_rules import is_regular, read_json_object
+from stacking.files.output_rules import read_json_object
 from stacking.report import Cell, Column, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
 from stacking.report.writing import write_score
 
@@ -52,23 +52,6 @@ class PhotosOfRun:
 
     manifest: Manifest
     run: Path
-
-
-def is_run(folder: Path | None) -> bool:
-    """Tell the folder of a training run from predictions.
-
-    Parameters
-    ----------
-    folder : Path or None
-        What was given.
-
-    Returns
-    -------
-    bool
-        True for a run.
-    """
-    marker = None if folder is None else folder / "manifest.json"
-    return marker is not None and is_regular(marker) and "recipe_hash" in (read_json_object(marker) or {})
 
 
 def open_photos_of_run(run: Path, data: Path | None) -> PhotosOfRun | None:
@@ -253,28 +236,20 @@ def _photo_section(found: Suspects, photos: PhotosOfRun) -> Section:
 def _draw(found: Suspects, photos: PhotosOfRun, asked: list[tuple[int, int]]) -> tuple[ImageGrid, str]:
     """Draw photo and map side by side."""
     from base_models.explanation.member_maps import MemberExplainer
-    from base_models.explanation.overlay import overlay_map
-    from base_models.photos.decoding import UnreadablePhotoError, letterbox
-    from base_models.photos.tensors import PhotoTensors
     from base_models.runs.inference import load_member
-    from experiments.reports.explaining import PICTURE_SIDE, encode_jpeg
+    from experiments.reports.explaining import draw_beside_maps
 
     member = load_member(photos.run)
     explainer = MemberExplainer(member)
     shown = [(k, index) for k, index in asked if found.labels[found.columns[k]] in member.labels]
     tiles: list[Photo] = []
     if shown:
-        source = PhotoTensors(photos.manifest, np.array([index for _, index in shown]), explainer.size)
-        columns = np.array([[member.labels.index(found.labels[found.columns[k]])] for k, _ in shown])
-        maps = np.concatenate([heat for _, heat in explainer.iter_maps(source, np.arange(len(shown)), columns)])[:, 0]
-        for (k, index), heat in zip(shown, maps, strict=True):
-            try:
-                photo = letterbox(photos.manifest.read_photo(index), PICTURE_SIDE)
-            except UnreadablePhotoError:
-                continue
-            change = "remove" if found.given[k] else "add"
-            tag = Tag(f"{change} {found.labels[found.columns[k]]}? score {write_score(float(found.score[k]), 2)}")
-            both = np.concatenate([photo, overlay_map(photo, heat)], axis=1)
-            tiles.append(Photo(encode_jpeg(both), str(found.ids[found.rows[k]]), [tag]))
+        rows, columns = np.array([(row, member.labels.index(found.labels[found.columns[k]])) for k, row in shown]).T
+        pictures, _ = draw_beside_maps(explainer, photos.manifest, rows, columns)
+        for (k, _), picture in zip(shown, pictures, strict=True):
+            if picture is not None:
+                change = "remove" if found.given[k] else "add"
+                tag = Tag(f"{change} {found.labels[found.columns[k]]}? score {write_score(float(found.score[k]), 2)}")
+                tiles.append(Photo(picture, str(found.ids[found.rows[k]]), [tag]))
     note = f"Right: where {member.name} looked for the label ({explainer.method})."
     return ImageGrid(tiles, "The most doubtful annotations.", wide=True), note

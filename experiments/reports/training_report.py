@@ -5,13 +5,14 @@ comes from photos that tuned nothing: the caller passes held-out predictions.
 """
 
 import csv
-import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from base_models.manifest import Manifest
+from base_models.photos.encoding import encode_picture
 from optimizers._checks import check_random_state
 from stacking.comparison.held_out import HeldOut
 from stacking.report import Block, Column, Figure, ImageGrid, Paragraph, Photo, Section, Table, Tag
@@ -223,7 +224,7 @@ def _grid(answer: HeldOut, rows: NDArray[np.int64], manifest: Manifest) -> list[
         photo_id = str(answer.ids[row])
         if photo_id in place:
             tags = judged_tags(answer.labels, answer.y_true[row], answer.y_pred[row])
-            photos.append(Photo(small_jpeg(manifest, place[photo_id]), photo_id, tags))
+            photos.append(Photo(small_jpeg(manifest.read_photo(place[photo_id])), photo_id, tags))
     return photos
 
 
@@ -254,23 +255,18 @@ def judged_tags(labels: tuple[str, ...], y_true: NDArray[np.uint8], y_pred: NDAr
     return tags if len(tags) <= MOST_TAGS else [*tags[: MOST_TAGS - 1], Tag(f"and {len(tags) - MOST_TAGS + 1} more")]
 
 
-def small_jpeg(manifest: Manifest, row: int) -> bytes:
+def small_jpeg(photo: Image.Image) -> bytes:
     """Shrink one photo for the report.
 
     Parameters
     ----------
-    manifest : Manifest
-        Gives the photo.
-    row : int
-        Its row.
+    photo : PIL.Image.Image
+        Shrunk in place.
 
     Returns
     -------
     bytes
         A JPEG whose longer side is at most 144 pixels.
     """
-    photo = manifest.read_photo(row)
     photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
-    buffer = io.BytesIO()
-    photo.save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()
+    return encode_picture(photo, quality=82)

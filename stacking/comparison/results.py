@@ -16,6 +16,7 @@ from stacking.comparison.evaluation import FailedMethod, MethodResult
 from stacking.comparison.held_out import HeldOut
 from stacking.files.atomic_files import atomic_write_json
 from stacking.files.output_rules import check_output_file
+from stacking.files.plain_values import as_plain
 from stacking.files.row_table import write_rows
 from stacking.metrics.bootstrap import percentile_interval
 from stacking.metrics.gain_ladder import Ladder
@@ -233,7 +234,7 @@ class ComparisonResults:
         }
         if self.metric.name != DEFAULT_METRIC:
             content["greater_is_better"] = self.metric.greater_is_better
-        plain: dict[str, Any] = _plain(content)
+        plain: dict[str, Any] = as_plain(content)
         return plain
 
     def to_json(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -271,16 +272,3 @@ class ComparisonResults:
         """
         check_output_file(path, overwrite=overwrite)
         write_rows(path, self.to_dict()["rows"], replace=overwrite)
-
-
-def _plain(value: Any) -> Any:
-    """Turn nested values into what JSON knows."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -90,8 +90,8 @@ def check_predictions(  # noqa: PLR0913 - the public call: one argument per inpu
     raw = read_inputs(
         predictions, y_true, models=models, ids=ids, labels=labels, groups=groups, from_logits=from_logits
     )
-    beside = None if test is None else read_inputs(test, test_true, labels=labels, from_logits=from_logits)
-    return CheckReport.of(_run_checks(raw, beside))
+    test_inputs = None if test is None else read_inputs(test, test_true, labels=labels, from_logits=from_logits)
+    return CheckReport.of(_run_checks(raw, test_inputs))
 
 
 def _run_checks(raw: RawInputs, test: RawInputs | None) -> Iterator[Finding]:

@@ -35,13 +35,13 @@ def check_rare_labels(matched: Matched) -> Iterator[Finding]:
     if not n_positive.any():
         yield Finding("red", "rare-labels", "The truth has no positive at all.", remedy="Look at how it was made.")
         return
-    told = (
+    kinds = (
         (n_positive == 0, "have no positive", "Nothing can be learned about them; they will never be predicted."),
         ((n_positive > 0) & (n_positive < FEW), f"have fewer than {FEW} positives",
          "Their thresholds are guesses: with the rule shrunk they lean on the other labels'."),
         (everywhere, "are there in every sample", "Leave them out: every score would be right."),
     )  # fmt: skip
-    for mask, what, remedy in told:
+    for mask, what, remedy in kinds:
         if mask.any():
             labels = tuple(np.array(matched.labels)[mask].tolist())
             yield Finding(

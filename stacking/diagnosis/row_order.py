@@ -25,6 +25,12 @@ CERTAIN = 10.0
 real members of jamendo, the weakest of them far below the mean, each agrees with the others by more."""
 FALSE_ALARM = 1e-3
 """Chance that any label of any member is taken for inverted where none is. A choice."""
+ALREADY_RIGHT = 0.9
+"""Share of the agreement in another order from which the given order is taken for right: a choice."""
+BLOCK_USUAL, BLOCK_LOW, BLOCK_PEERS = 0.8, 0.3, 0.6
+"""Where stretches of rows are looked at: the share of `CERTAIN` that a member must usually reach in one, the share of
+what is usual below which one is suspected, and the share of `CERTAIN` that the other members must reach in it. Choices:
+stretches are short, so their agreement varies."""
 N_BLOCKS, BLOCK_ROWS = (20, 10, 5), 50
 """Numbers of stretches into which rows are cut (taken is the finest in which a member's agreement is certain), and the
 fewest rows of one. Choices."""
@@ -92,12 +98,12 @@ def _about_the_truth(matched: Matched) -> Finding:
 def _shuffled(matched: Matched, place: int, own: float, others: float | None) -> Finding:
     """Say that a member agrees with nothing."""
     name = matched.models[place]
-    beside = "" if others is None else f" ({own:.1f} standard deviations, the other members {others:.0f})"
+    measured = "" if others is None else f" ({own:.1f} standard deviations, the other members {others:.0f})"
     what = "the truth and the other members" if matched.y_true is not None else "the other members"
     return Finding(
         "red",
         "rows",
-        f"{name} agrees with {what} no better than with its rows in random order{beside}: its rows are shuffled, or "
+        f"{name} agrees with {what} no better than with its rows in random order{measured}: its rows are shuffled, or "
         "its columns, or it learned nothing.",
         name,
         remedy="Write its scores again with the id of the sample that each row belongs to; until then leave it out.",
@@ -126,7 +132,7 @@ def _find_order(matched: Matched, place: int, reference: FloatArray) -> tuple[st
     if (
         (shift == 0 and words.startswith("moved"))
         or min(after, after - before) < CERTAIN * deviation
-        or before > 0.9 * after
+        or before > ALREADY_RIGHT * after
     ):
         return None
     return words, expression, before / deviation, after / deviation
@@ -199,9 +205,9 @@ def _find_blocks(matched: Matched, place: int, reference: FloatArray) -> Iterato
     for what, blocks in _blocks(matched, place):
         own = np.array([_block_certainty(matched.standard[place], reference, rows) for rows in blocks])
         usual = float(np.quantile(own, 0.75))  # not the median: up to half of the rows may be shuffled
-        if usual < 0.8 * CERTAIN:
+        if usual < BLOCK_USUAL * CERTAIN:
             continue  # the next cut is coarser
-        low = np.flatnonzero((own < CHANCE) & (own < 0.3 * usual)).tolist()
+        low = np.flatnonzero((own < CHANCE) & (own < BLOCK_LOW * usual)).tolist()
         wrong = [number for number in low if _peers_agree(matched, place, reference, blocks[number])]
         if wrong:
             rows = np.concatenate([blocks[number] for number in wrong])
@@ -225,7 +231,7 @@ def _peers_agree(matched: Matched, place: int, reference: FloatArray, rows: IntA
         for other in range(len(matched.models))
         if other != place and matched.standard[other].any()
     ]
-    return not peers or float(np.median(peers)) >= 0.6 * CERTAIN
+    return not peers or float(np.median(peers)) >= BLOCK_PEERS * CERTAIN
 
 
 def _blocks(matched: Matched, place: int) -> Iterator[tuple[str, list[IntArray]]]:

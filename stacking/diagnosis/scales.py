@@ -39,9 +39,9 @@ def check_scale(members: list[RawMember]) -> Iterator[Finding]:
             yield Finding("red", "scale", f"{member.name} holds no score at all.", member.name, remedy="Leave it out.")
             continue
         lowest, highest = float(finite.min()), float(finite.max())
-        told = _describe_range(finite, lowest, highest)
-        if told is not None:
-            what, remedy, expression, option = told
+        described = _describe_range(finite, lowest, highest)
+        if described is not None:
+            what, remedy, expression, option = described
             yield Finding(
                 "red",
                 "scale",
@@ -66,7 +66,7 @@ def _describe_range(finite: FloatArray, lowest: float, highest: float) -> tuple[
                 "",
             )
         return None
-    if lowest >= 0 and 1.5 < highest <= 100:
+    if lowest >= 0 and 1.5 < highest <= 100:  # a choice: more than rounding
         return "percentages", "Divide them by 100.", "t / 100", ""
     if lowest >= 0:
         return "numbers on another scale", f"Divide them by {highest:.6g}.", f"t / {highest:.6g}", ""
@@ -189,7 +189,7 @@ def check_softmax(matched: Matched) -> Iterator[Finding]:
     if matched.y_true is None or len(matched.labels) < 3 or matched.n_samples < 10:
         return
     per_sample = matched.y_true[matched.known.all(axis=1)].sum(axis=1)
-    if not len(per_sample) or (per_sample == 1).mean() > 0.95:
+    if not len(per_sample) or (per_sample == 1).mean() > 0.95:  # a task of one label each, but for slips: a choice
         return
     for place, name in enumerate(matched.models):
         sums = np.nansum(matched.scores[place], axis=1)

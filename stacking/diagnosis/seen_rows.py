@@ -85,13 +85,13 @@ def check_seen_rows(matched: Matched, test: Matched | None = None) -> Iterator[F
     Finding
         Of the check "seen-rows".
     """
-    told = set()
+    reported = set()
     if matched.y_true is None and test is None:
         yield Finding("skipped", "seen-rows", "Seen rows cannot be found without the truth or test scores (--test).")
         return
     if test is not None:
         for finding in _beside_test(matched, test):
-            told.add(finding.member)
+            reported.add(finding.member)
             yield finding
     if len(matched.models) < 2 or matched.y_true is None:
         if test is None:
@@ -100,7 +100,7 @@ def check_seen_rows(matched: Matched, test: Matched | None = None) -> Iterator[F
     ranked = [hard_ranking(matched, place) for place in range(len(matched.models))]
     for place, (value, n_positives) in enumerate(ranked):
         peers = [other for other, (hard, _) in enumerate(ranked) if other != place and np.isfinite(hard)]
-        is_candidate = value >= SUSPICIOUS and n_positives >= LEAST_CELLS and matched.models[place] not in told
+        is_candidate = value >= SUSPICIOUS and n_positives >= LEAST_CELLS and matched.models[place] not in reported
         if not is_candidate or not peers:
             continue
         rest = np.array([ranked[other][0] for other in peers])

@@ -8,6 +8,7 @@ combines the classifiers is kept as `StackingEnsemble.save` keeps it.
 from __future__ import annotations
 
 import contextlib
+import numbers
 import os
 import tempfile
 from collections.abc import Collection, Mapping
@@ -21,7 +22,7 @@ from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.files.atomic_files import atomic_write_bytes, sha256_file
 from stacking.files.journal import finish_interrupted
 from stacking.files.output_folder import OutputFolder
-from stacking.files.output_rules import ResultKind
+from stacking.files.output_rules import format_kind
 from stacking.files.untrusted import check_plain_file, damage_of, read_json
 from stacking.files.versions import installed_versions
 
@@ -33,13 +34,58 @@ _HARMLESS = ("numpy.dtype",)
 """Types that skops asks about and that hold numbers only. Trees are not among them: their nodes point into memory."""
 
 
-def _files_of(manifest: Mapping[str, Any]) -> list[str] | None:
-    """Return the files of a stack by its manifest."""
-    hashes = manifest.get("sha256")
-    return list(hashes) if manifest.get("format") == FORMAT and isinstance(hashes, dict) else None
+STACK = format_kind("a stack of classifiers", MANIFEST, FORMAT)
 
 
-STACK = ResultKind("a stack of classifiers", MANIFEST, _files_of)
+def describe_stack(stack: Any) -> dict[str, Any]:
+    """Give what is plain of a stack as its folder keeps it.
+
+    Parameters
+    ----------
+    stack : StackingMultilabelClassifier
+        Fitted.
+
+    Returns
+    -------
+    dict
+        JSON-able.
+    """
+    cv = int(stack.cv) if isinstance(stack.cv, numbers.Integral) else None  # a splitter is not saved
+    return {
+        "parameters": {"n_splits": stack.n_splits, "random_state": stack.random_state, "cv": cv},
+        "labels": list(stack.labels_),
+        "classes": stack.classes_.tolist(),
+        "is_one_dimensional": stack._one_dimensional,
+        "thresholds": [None if np.isinf(value) else float(value) for value in stack.thresholds_],
+        "n_features_in": getattr(stack, "n_features_in_", None),
+        "feature_names_in": getattr(stack, "feature_names_in_", np.array([])).tolist(),
+    }
+
+
+def restore_stack(stack: Any, facts: Mapping[str, Any]) -> None:
+    """Set what `describe_stack` gave and a folder kept.
+
+    Parameters
+    ----------
+    stack : StackingMultilabelClassifier
+        With its fitted parts.
+    facts : mapping
+        As the folder holds them.
+
+    Raises
+    ------
+    ValueError
+        If its parts are for different numbers of labels.
+    """
+    stack.labels_, stack.classes_ = tuple(facts["labels"]), np.array(facts["classes"])
+    stack._one_dimensional = bool(facts["is_one_dimensional"])
+    stack.thresholds_ = np.array([np.inf if value is None else value for value in facts["thresholds"]])
+    if facts["n_features_in"] is not None:
+        stack.n_features_in_ = int(facts["n_features_in"])
+    if facts["feature_names_in"]:
+        stack.feature_names_in_ = np.array(facts["feature_names_in"], dtype=object)
+    if len({len(stack.labels_), len(stack.thresholds_), len(stack.final_estimator_.labels_)}) > 1:
+        raise ValueError("its parts are for different numbers of labels")
 
 
 def write_classifier_folder(
@@ -128,7 +174,7 @@ def read_classifier_folder(
     with contextlib.suppress(OSError):  # its files keep their names, so a kill can leave two stacks mixed
         finish_interrupted(place)
     manifest = read_json(place / MANIFEST, "stack")
-    if _files_of(manifest) is None or manifest.get("schema") != 1:
+    if STACK.names_in(manifest) is None or manifest.get("schema") != 1:
         raise ValueError(f"{place} must be a folder that StackingMultilabelClassifier.save wrote in this version.")
     for name, digest in manifest["sha256"].items():
         check_plain_file(place / name, place, "stack")

@@ -28,8 +28,8 @@ from stacking.ensemble.answered import answered_by, fit_answered, predict_answer
 from stacking.ensemble.cross_fitted import CrossFitted, hash_fit
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
 from stacking.ensemble.notebook import ShownEnsemble
-from stacking.ensemble.report import EnsembleReport, describe_choice
-from stacking.ensemble.restoring import check_restored, read_sample_rule, take_apart
+from stacking.ensemble.report import describe_choice
+from stacking.ensemble.restoring import put_together, take_apart
 from stacking.ensemble.seen_samples import find_seen, hash_ids, ids_of_fit
 from stacking.files.output_folder import OutputFolder
 from stacking.files.untrusted import damage_of
@@ -541,31 +541,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """
         description, combiner, extra_arrays = read_ensemble_folder(folder)
         with damage_of(f"ensemble {Path(folder)}", "fit it again"):
-            return cls._from_parts(description, combiner, extra_arrays)
-
-    @classmethod
-    def _from_parts(
-        cls, description: dict[str, Any], combiner: Combiner, extra_arrays: dict[str, npt.NDArray[Any]]
-    ) -> Self:
-        """Put together what `save` took apart, and let it decide two made-up rows."""
-        from stacking.ensemble.card import CardFigures
-
-        parameters = dict(description["parameters"])
-        rules = parameters.pop("image_rules", None)
-        ensemble = cls(**parameters, image_rules=None if rules is None else ImageRules(**rules))
-        ensemble.combiner_, ensemble.thresholds_ = combiner, extra_arrays["thresholds"]
-        ensemble.fitted_ids_ = extra_arrays.get("fitted_ids")
-        ensemble.predicted_share_ = extra_arrays.get("predicted_share")
-        ensemble.models_, ensemble.labels_ = tuple(description["models"]), tuple(description["labels"])
-        ensemble.sample_rule_ = read_sample_rule(description, extra_arrays, len(ensemble.labels_))
-        ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(ensemble.labels_))
-        report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
-        ensemble.figures_ = CardFigures.restored(description.get("figures"), ensemble.models_, len(ensemble.labels_))
-        ids = description.get("label_ids")
-        ensemble.label_ids_ = None if ids is None else tuple(ids)
-        ensemble.report_, ensemble.fitted_on_ = EnsembleReport(report), description["fitted_on"]
-        check_restored(ensemble)
-        return ensemble
+            return put_together(cls, description, combiner, extra_arrays)
 
     @property
     def answered_labels(self) -> npt.NDArray[np.bool_]:

@@ -43,10 +43,10 @@ MANIFEST = "manifest.json"
 
 def _files_of(manifest: Mapping[str, Any]) -> list[str] | None:
     """Return the files of an ensemble by its manifest."""
-    hashes, beside = manifest.get("sha256"), manifest.get("beside", [])
-    if manifest.get("format") != FORMAT or not isinstance(hashes, dict) or not isinstance(beside, list):
+    hashes, extra_files = manifest.get("sha256"), manifest.get("beside", [])
+    if manifest.get("format") != FORMAT or not isinstance(hashes, dict) or not isinstance(extra_files, list):
         return None
-    return [*hashes, *map(str, beside)]
+    return [*hashes, *map(str, extra_files)]
 
 
 def _rename(manifest: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def write_ensemble_folder(
     description: dict[str, Any],
     combiner: Combiner,
     extra_arrays: Arrays,
-    beside: Mapping[str, bytes] | None = None,
+    extra_files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a fitted combiner, further arrays and a description.
 
@@ -116,7 +116,7 @@ def write_ensemble_folder(
         Fitted.
     extra_arrays : dict of str to ndarray
         Arrays that are not the combiner's, such as the thresholds; their names hold no slash.
-    beside : mapping of str to bytes, optional
+    extra_files : mapping of str to bytes, optional
         Further files by name, for people.
 
     Raises
@@ -126,7 +126,7 @@ def write_ensemble_folder(
     """
     saved_class = class_name(combiner)
     values, arrays, texts = combiner._state()
-    for name, content in (beside or {}).items():
+    for name, content in (extra_files or {}).items():
         atomic_write_bytes(output.path_of(name), content)
     written = sorted(output.written)
     arrays = {

@@ -9,33 +9,62 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_frequency, check_label_groups
-from stacking.decision_rules import SampleRule
+from stacking.combiners.combiner import Combiner
+from stacking.decision_rules import ImageRules, SampleRule
+from stacking.decision_rules.image_rules import group_of_labels
+from stacking.ensemble.report import EnsembleReport
 
 
-def read_sample_rule(
-    description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], n_labels: int
-) -> SampleRule | None:
-    """Return the rule of a folder.
+def put_together(
+    kind: Any, description: Mapping[str, Any], combiner: Combiner, extra_arrays: Mapping[str, npt.NDArray[Any]]
+) -> Any:
+    """Make an ensemble of what `take_apart` gave and a folder kept, and let it decide two made-up rows.
 
     Parameters
     ----------
+    kind : type
+        `StackingEnsemble`, or a class made of it.
     description : mapping
-        The folder's manifest; ``sample_rule`` holds slope and beta, if there is a rule.
-    arrays : mapping of str to ndarray
-        ``sample_intercept``, shape (n_labels,).
-    n_labels : int
-        Number of labels.
+        What the folder's manifest says.
+    combiner : Combiner
+        Fitted.
+    extra_arrays : mapping of str to ndarray
+        Arrays by name.
 
     Returns
     -------
-    SampleRule or None
-        None if the folder holds none.
+    StackingEnsemble
+        Fitted.
 
     Raises
     ------
     ValueError
-        If a number is missing or not finite.
+        If the parts do not fit together.
     """
+    from stacking.ensemble.card import CardFigures  # here, so that reports are not imported with every ensemble
+
+    parameters, models, labels = dict(description["parameters"]), description["models"], tuple(description["labels"])
+    rules = parameters.pop("image_rules", None)
+    ensemble = kind(**parameters, image_rules=None if rules is None else ImageRules(**rules))
+    ensemble.combiner_, ensemble.thresholds_ = combiner, extra_arrays["thresholds"]
+    ensemble.fitted_ids_ = extra_arrays.get("fitted_ids")
+    ensemble.predicted_share_ = extra_arrays.get("predicted_share")
+    ensemble.models_, ensemble.labels_ = tuple(models), labels
+    ensemble.sample_rule_ = _read_sample_rule(description, extra_arrays, len(labels))
+    ensemble.label_groups_ = tuple(description.get("label_groups") or group_of_labels(labels))
+    ensemble.figures_ = CardFigures.restored(description.get("figures"), ensemble.models_, len(labels))
+    ids = description.get("label_ids")
+    ensemble.label_ids_ = None if ids is None else tuple(ids)
+    report = {"gain_steps" if key == "rungs" else key: value for key, value in description["report"].items()}
+    ensemble.report_, ensemble.fitted_on_ = EnsembleReport(report), description["fitted_on"]
+    _check_restored(ensemble)
+    return ensemble
+
+
+def _read_sample_rule(
+    description: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], n_labels: int
+) -> SampleRule | None:
+    """Return the rule that decides sample by sample, where the folder holds one."""
     stored = description.get("sample_rule")
     if stored is None:
         return None
@@ -81,19 +110,8 @@ def take_apart(ensemble: Any) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any
     return description, extra_arrays
 
 
-def check_restored(ensemble: Any) -> None:
-    """Check that the parts of an ensemble fit together, and let it decide two made-up rows.
-
-    Parameters
-    ----------
-    ensemble : StackingEnsemble
-        Put together from a folder.
-
-    Raises
-    ------
-    ValueError
-        If names, groups, shares or hashes do not fit.
-    """
+def _check_restored(ensemble: Any) -> None:
+    """Check that the parts of an ensemble fit together, and let it decide two made-up rows."""
     combiner, n_labels = ensemble.combiner_, len(ensemble.labels_)
     known = set(combiner.labels_)
     answered = tuple(name for name in ensemble.labels_ if name in known)

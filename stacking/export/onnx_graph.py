@@ -7,21 +7,18 @@ A row that lacks a score in any other way, or has one outside [0, 1], gets NaN a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from stacking.export.onnx_file import IR_VERSION, OPSET, finish_onnx, import_onnx
 from stacking.export.predictor import ExportedProgram
 from stacking.export.program import Step
 
-OPSET, TREE_OPSET = 18, 3
-"""The first with BitwiseXor, and the first of ONNX's machine-learning operations whose trees read double precision."""
-
-IR_VERSION = 9
-"""Of opset 18's time, so that older runtimes read the file; default values of inputs need 4."""
+TREE_OPSET = 3
+"""The first of ONNX's machine-learning operations whose trees read double precision."""
 
 LARGEST_FILE = 2**31 - 1
 """Bytes that a protocol buffer may have."""
@@ -50,7 +47,7 @@ def build_onnx(exported: ExportedProgram) -> bytes:
     ValueError
         If the file would be larger than ONNX allows, or a label or model cannot be written.
     """
-    onnx = _import_onnx()
+    onnx = import_onnx()
     program = exported.program
     size = sum(array.nbytes for array in program.constants.values())
     if size > LARGEST_FILE:
@@ -74,13 +71,9 @@ def build_onnx(exported: ExportedProgram) -> bytes:
     kept = [array for array in graph.initializers if array.name in read]  # those of trees are attributes now
     made = onnx.helper.make_graph(graph.nodes, "labelstack_ensemble", inputs, outputs, kept)
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", TREE_OPSET)]
-    model = onnx.helper.make_model(made, opset_imports=opsets, producer_name="labelstack", ir_version=IR_VERSION)
+    model = onnx.helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION)
     facts = {**exported.facts, "thresholds": [_plain(value) for value in exported.thresholds.tolist()]}
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
-    onnx.helper.set_model_props(model, texts)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+    return finish_onnx(model, facts)
 
 
 def _names_read(nodes: Sequence[Any]) -> set[str]:
@@ -95,15 +88,6 @@ def _names_read(nodes: Sequence[Any]) -> set[str]:
 def _plain(value: float) -> float | str:
     """Return a number that JSON has; infinity as text."""
     return value if np.isfinite(value) else "inf"
-
-
-def _import_onnx() -> Any:
-    """Import onnx, or say how to install it."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError("export to ONNX needs onnx: pip install 'labelstack[onnx]'.") from error
-    return onnx
 
 
 class _Graph:

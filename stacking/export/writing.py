@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.export import reader
@@ -22,19 +21,12 @@ from stacking.files.atomic_files import (
     sha256_file,
 )
 from stacking.files.output_folder import OutputFolder
-from stacking.files.output_rules import ResultKind, check_output_file
+from stacking.files.output_rules import check_output_file, format_kind
 
 StrPath = str | os.PathLike[str]
 MANIFEST = "manifest.json"
 
-
-def _files_of(manifest: Mapping[str, Any]) -> list[str] | None:
-    """Return the files of an export by its manifest."""
-    hashes = manifest.get("sha256")
-    return list(hashes) if manifest.get("format") == reader.FORMAT and isinstance(hashes, dict) else None
-
-
-NUMPY_EXPORT = ResultKind("an exported ensemble", MANIFEST, _files_of)
+NUMPY_EXPORT = format_kind("an exported ensemble", MANIFEST, reader.FORMAT)
 ONNX_MARK = b"labelstack"
 """The producer of an ONNX file, which stands in its first bytes: what lacks it there is not ours to replace."""
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stacking.files.atomic_files import OutputRefusedError, check_regular, is_temporary_name, run_lock, sync_folder
+from stacking.files.atomic_files import OutputRefusedError, check_regular, is_temporary_name, sync_folder
 from stacking.files.output_rules import JOURNAL, check_name, is_regular, read_json_object
+from stacking.files.run_lock import run_lock
 
 
 def finish_interrupted(folder: Path) -> None:

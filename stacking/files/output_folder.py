@@ -22,7 +22,6 @@ from stacking.files.atomic_files import (
     OutputRefusedError,
     atomic_write_json,
     named_error,
-    run_lock,
     sweep_stale_temps,
     temporary_path,
 )
@@ -41,6 +40,7 @@ from stacking.files.output_rules import (
     owned_names,
     read_manifest,
 )
+from stacking.files.run_lock import run_lock
 
 
 class OutputFolder:

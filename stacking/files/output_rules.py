@@ -15,13 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stacking.files.atomic_files import (
-    LOCK_NAME,
-    OutputRefusedError,
-    check_regular,
-    is_temporary_name,
-    sweep_stale_temps,
-)
+from stacking.files.atomic_files import OutputRefusedError, check_regular, is_temporary_name, sweep_stale_temps
+from stacking.files.run_lock import LOCK_NAME
 
 JOURNAL = ".labelstack-move.json"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(.*)", re.DOTALL)  # two letters at least: C:/ is a drive
@@ -66,6 +61,31 @@ class ResultKind:
             None where it is another kind's.
         """
         return () if self.owned is None else self.owned(manifest)
+
+
+def format_kind(name: str, manifest: str, form: str) -> ResultKind:
+    """Make the kind of a result whose manifest names its format, and the other files with their hashes.
+
+    Parameters
+    ----------
+    name : str
+        What it is, with its article, for messages.
+    manifest : str
+        The file that names the others.
+    form : str
+        What the manifest says under ``format``.
+
+    Returns
+    -------
+    ResultKind
+        It owns the files under ``sha256``.
+    """
+
+    def owned(content: Mapping[str, Any]) -> list[str] | None:
+        hashes = content.get("sha256")
+        return list(hashes) if content.get("format") == form and isinstance(hashes, dict) else None
+
+    return ResultKind(name, manifest, owned)
 
 
 def check_work_folder(folder: Path, kind: ResultKind, *, inputs: Iterable[StrPath | None] = ()) -> None:

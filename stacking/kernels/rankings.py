@@ -53,19 +53,19 @@ def resample_roc_auc(true, weight, unit, last, by_unit, total, n_ranked):
     n_draws = by_unit.shape[1]
     hit, false, above, wrong = np.zeros(n_draws), np.zeros(n_draws), np.zeros(n_draws), np.zeros(n_draws)
     tied = np.zeros(n_draws)  # weight of the positives at the present score
-    begun = False
+    has_positives = False
     for cell in range(len(true)):
         drawn, w = by_unit[unit[cell]], weight[cell]
         if true[cell]:
-            begun = True
+            has_positives = True
             for c in range(n_draws):
                 tied[c] += w * drawn[c]
         else:
             for c in range(n_draws):
                 false[c] += w * drawn[c]
         if last[cell]:
-            if begun:
-                begun = False
+            if has_positives:
+                has_positives = False
                 for c in range(n_draws):
                     # Negatives above count whole, those at the same score half.
                     wrong[c] += tied[c] * (above[c] + false[c]) / 2.0

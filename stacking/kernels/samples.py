@@ -23,6 +23,7 @@ RANKING_LOSS = 2
 RECALL_AT = 3
 PRECISION_AT = 4
 BRIER = 5
+"""What is asked of a kernel: names for numbers that only have to differ."""
 
 
 @compiled

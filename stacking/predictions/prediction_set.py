@@ -27,7 +27,7 @@ from stacking._checks import (
     find_covered,
 )
 from stacking._earlier_names import Renamed
-from stacking._typing import BoolArray, DoubleArray, LabelArray, StringArray
+from stacking._typing import BoolArray, LabelArray, StringArray
 from stacking.folds import sample_rows
 from stacking.named_arrays import FrameForm, find_own_names, place_scores, read_scores
 from stacking.predictions.fingerprint import hash_predictions
@@ -176,20 +176,14 @@ class PredictionSet(NamedAxes, ScoreReader):
             train_frequency=train_frequency,
         )
         self._set_truth(y_true, y_known)
-        self.sample_weight: DoubleArray | None = None
-        if sample_weight is not None:
-            self.sample_weight = check_sample_weight(sample_weight, n_samples)
+        self.sample_weight = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)
         self.groups = None if groups is None else check_groups(groups, n_samples)
         self.folds = None if folds is None else check_folds(folds, n_samples)
-        self.label_groups: tuple[str, ...] | None = None
-        if label_groups is not None:
-            self.label_groups = check_label_groups(label_groups, n_labels)
+        self.label_groups = None if label_groups is None else check_label_groups(label_groups, n_labels)
         self.label_ids: tuple[str, ...] | None = None
         if label_ids is not None:
             self.label_ids = tuple(check_names(label_ids, n_labels, name="label_ids").tolist())
-        self.train_frequency: DoubleArray | None = None
-        if train_frequency is not None:
-            self.train_frequency = check_frequency(train_frequency, n_labels)
+        self.train_frequency = None if train_frequency is None else check_frequency(train_frequency, n_labels)
         self.extras: dict[str, Any] = dict(extras or {})
         self.label_rows: LabelRows | None = None
         self.covers: BoolArray = self._checked_coverage(covers)

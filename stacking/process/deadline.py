@@ -1,6 +1,6 @@
 """A deadline that long loops look at, so that a time limit can end a fit in the middle.
 
-The one who sets the limit says ``with within(seconds):``; loops below it call `check_deadline` once a round. Without a
+Whoever sets the limit says ``with time_limited(seconds):``; loops below call `check_deadline` once a round. Without a
 limit the check does nothing. The deadline belongs to the thread that set it: work that `joblib` has sent to other
 processes is ended between two of its tasks.
 """
@@ -20,7 +20,7 @@ class TimeLimitReached(Exception):
 
 
 @contextmanager
-def within(seconds: float | None) -> Iterator[None]:
+def time_limited(seconds: float | None) -> Iterator[None]:
     """Set a deadline for the block; an earlier one that is already set stays.
 
     Parameters
@@ -35,7 +35,7 @@ def within(seconds: float | None) -> Iterator[None]:
 
     Examples
     --------
-    >>> with within(0.0):
+    >>> with time_limited(0.0):
     ...     seconds_left() <= 0
     True
     """

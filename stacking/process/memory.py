@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 GIB = 2**30
+"""Bytes, here and wherever memory or a disk is spoken of."""
 SMALL = 2**28
 """Below a quarter GiB nobody is asked: the answer costs a system call, and no system that runs this lacks it."""
 _GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -24,7 +25,8 @@ def available_memory() -> int | None:
         Bytes: what the system has left, what the control group (container) leaves, and what the limit of the address
         space leaves, whichever is least; None where the system does not say.
     """
-    found = [size for size in (_of_system(), _of_group(), _of_address_space()) if size is not None]
+    of_system = read_kernel_size("/proc/meminfo", "MemAvailable")  # what can be had without swapping
+    found = [size for size in (of_system, _of_group(), _of_address_space()) if size is not None]
     return min(found, default=None)
 
 
@@ -59,12 +61,25 @@ def check_memory(needed: float, what: str, remedy: str) -> None:
         )
 
 
-def _of_system() -> int | None:
-    """Return what Linux says can be had without swapping."""
+def read_kernel_size(path: str, name: str) -> int | None:
+    """Read a size from a table of the Linux kernel.
+
+    Parameters
+    ----------
+    path : str
+        ``/proc/meminfo`` or ``/proc/self/status``.
+    name : str
+        What stands before the colon, such as ``MemAvailable`` or ``VmRSS``.
+
+    Returns
+    -------
+    int or None
+        In bytes; None where the system does not say.
+    """
     try:
         # The file says kB and counts KiB.
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        lines = Path(path).read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
     except (OSError, ValueError, IndexError, StopIteration):
         return None
 
@@ -128,8 +143,4 @@ def peak_memory() -> int | None:
     int or None
         In bytes; None where the system does not say.
     """
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        return None
+    return read_kernel_size("/proc/self/status", "VmHWM")

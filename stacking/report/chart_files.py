@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stacking.report.html import read_template
+from stacking.report.page_environment import read_template
 from stacking.report.report import Report
 from stacking.report.sections import Figure
 

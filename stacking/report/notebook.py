@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
 
+from stacking.report.page_environment import page_environment
 from stacking.report.sections import Table
-from stacking.report.writing import visible, write_cell
-
-if TYPE_CHECKING:
-    import jinja2
 
 MOST_ROWS = 12
 """Rows of a table in a notebook; a choice: a screen holds about twice as many."""
@@ -62,20 +57,7 @@ def render_card(card: Card) -> str:
     >>> "A &amp; B" in page, "<script" in page
     (True, False)
     """
-    return _template().render(card=card)
-
-
-@cache
-def _template() -> jinja2.Template:
-    """Read the template, autoescape on."""
-    import jinja2
-
-    loader = jinja2.PackageLoader(__name__.rpartition(".")[0], "templates")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters.update({"cell": write_cell, "visible": visible})
-    return environment.get_template("notebook.html")
+    return page_environment().get_template("notebook.html").render(card=card)
 
 
 def first_names(names: Sequence[str], most: int = 8) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking.report.html import hash_for_policy, page_environment, read_template
+from stacking.report.page_environment import hash_for_policy, page_environment, read_template
 from stacking.report.writing import visible
 
 if TYPE_CHECKING:

@@ -465,6 +465,41 @@ STRANGERS = (
 
 KERNELS = (
     Mutant(
+        "> for >= of mixed scores",
+        "stacking/kernels/weights.py",
+        "count += np.int32(mixed[j] >= cut)",
+        "count += np.int32(mixed[j] > cut)",
+        (f"{STACK}/kernels/test_weights.py",),
+    ),
+    Mutant(
+        "> for >= of mixed scores of weighted rows",
+        "stacking/kernels/weights.py",
+        "                        if mixed[j] >= cut:\n",
+        "                        if mixed[j] > cut:\n",
+        (f"{STACK}/kernels/test_weights.py",),
+    ),
+    Mutant(
+        "> for >= where a cell always fires",
+        "stacking/kernels/weights.py",
+        "if bottom[label] >= high:",
+        "if bottom[label] > high:",
+        (f"{STACK}/kernels/test_weights.py",),
+    ),
+    Mutant(
+        "beta is left out of a label's own F",
+        "stacking/kernels/cuts.py",
+        "(square * positives[label] + fired[cut])",
+        "(positives[label] + fired[cut])",
+        (f"{STACK}/kernels/test_cuts.py",),
+    ),
+    Mutant(
+        "beta is left out above the line of a label's own F",
+        "stacking/kernels/cuts.py",
+        "f1 = (1.0 + square) * hits[cut]",
+        "f1 = 2.0 * hits[cut]",
+        (f"{STACK}/kernels/test_cuts.py",),
+    ),
+    Mutant(
         "the grid is not mirrored at .5",
         "stacking/kernels/weights.py",
         "place[j] = spot if mixed[j] < np.float32(0.5) else np.int32(2 * GRID_HALF) - spot",

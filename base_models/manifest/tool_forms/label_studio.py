@@ -54,8 +54,8 @@ class _Task:
 def _is_tasks(source: ToolSource) -> bool:
     """Tell a list of tasks by the object ``data`` that each has, with annotations or predictions beside it."""
     first = source.data[0] if isinstance(source.data, list) and source.data else None
-    told = ("annotations", "completions", "predictions")
-    return isinstance(first, dict) and isinstance(first.get("data"), dict) and any(key in first for key in told)
+    own_keys = ("annotations", "completions", "predictions")
+    return isinstance(first, dict) and isinstance(first.get("data"), dict) and any(key in first for key in own_keys)
 
 
 def _read_tasks(source: ToolSource) -> ToolLabels:

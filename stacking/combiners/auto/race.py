@@ -33,7 +33,7 @@ from stacking.metrics.measurement import Measurement
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric, metric_name
 from stacking.metrics.paired_difference import paired_gain
 from stacking.predictions import PredictionSet
-from stacking.process.deadline import TimeLimitReached, within
+from stacking.process.deadline import TimeLimitReached, time_limited
 from stacking.process.progress import steps
 from stacking.report.writing import write_cell, write_gain, write_score
 from stacking.ties import first_best
@@ -245,7 +245,7 @@ class AutoCombiner(Combiner):
             try:
                 if needed > left:
                     raise TimeLimitReached(f"the time limit left {left:.0f} s.")
-                with within(left):
+                with time_limited(left):
                     self.chosen_[position] = self._create(name).fit(predictions)
             except TimeLimitReached:
                 kept.append(name)
@@ -288,7 +288,7 @@ class AutoCombiner(Combiner):
         left = None if self.time_limit is None else self.time_limit - sum(one.seconds for one in runners.values())
         alone = judge.predictions.subset(models=[member])
         try:
-            with within(left):
+            with time_limited(left):
                 return self._create("logistic").predict_out_of_fold(alone, folds=judge.folds)
         except TimeLimitReached:
             return None
@@ -324,16 +324,16 @@ class AutoCombiner(Combiner):
             if runners and (left <= 0 or pace * cost > 2 * left):
                 skipped.append(_left_out(name, f"the time limit left {max(left, 0):.0f} s"))
                 continue
-            begun = wall_clock()
+            fit_started = wall_clock()
             try:
-                with within(left if runners else None):
+                with time_limited(left if runners else None):
                     behind = self._screen(name, judge, runners)
                     if behind:
                         skipped.append(_left_out(name, behind))
                         continue
                     combiner, held_out = self._create(name).fit_out_of_fold(predictions, folds=folds)
             except TimeLimitReached:
-                skipped.append(_left_out(name, f"cut off by the time limit after {wall_clock() - begun:.0f} s"))
+                skipped.append(_left_out(name, f"cut off by the time limit after {wall_clock() - fit_started:.0f} s"))
                 continue
             except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
                 if name == "mean":
@@ -341,7 +341,7 @@ class AutoCombiner(Combiner):
                 _log.warning("auto leaves out %s: %s", name, error)
                 skipped.append(_left_out(name, str(error)))
                 continue
-            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), wall_clock() - begun))
+            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), wall_clock() - fit_started))
         return runners, skipped
 
     def _screen(self, name: str, judge: _Judge, runners: Sequence[_Runner]) -> str:

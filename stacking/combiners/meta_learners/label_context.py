@@ -283,9 +283,9 @@ class _Neighbors:
             return cls(joint, None)
         return cls(joint, _fit_network(rows, None))
 
-    def features(self, pooled: DoubleArray, believed: FittedPass) -> list[npt.NDArray[Any]]:
+    def features(self, pooled: DoubleArray, first_pass: FittedPass) -> list[npt.NDArray[Any]]:
         """Ask about each row what was fitted without it, at held-out beliefs."""
-        chances = sigmoid(believed.aligned)
+        chances = sigmoid(first_pass.aligned)
         found = [*self.joint.held_out(JointContext.features, pooled, chances)]
         if self.network is not None:
             found.append(self.network.held_out(DependencyNetwork.log_odds, chances))

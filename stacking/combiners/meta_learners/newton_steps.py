@@ -306,9 +306,9 @@ class _CompiledSolver:
             middle, factor = np.ascontiguousarray(center[:, position]), np.ascontiguousarray(keep[:, position])
             gather_labels(feature, labels, middle, factor, position, design)
         zeros, ones = np.zeros(n_labels), np.ones(n_labels)
-        told = [y_true] if weight is None else [y_true, weight]
-        cells = np.empty((len(labels), n_blocks, len(told), BLOCK), np.float32)
-        for position, values in enumerate(told):
+        targets = [y_true] if weight is None else [y_true, weight]
+        cells = np.empty((len(labels), n_blocks, len(targets), BLOCK), np.float32)
+        for position, values in enumerate(targets):
             gather_labels(values, labels, zeros, ones, position, cells)
         return Block(design, cells, None, n_samples)
 

@@ -10,8 +10,8 @@ import numpy as np
 from stacking.kernels.cuts import FINEST_SHIFT, LOWEST_PATTERN, NEVER, ROW_SHIFT, SHORT
 
 _SHIFT, _ONE = np.uint64(ROW_SHIFT), np.uint64(1)
-_PLACE = np.uint64(0x1FFFFFFFF)
-_UNSIGNED = np.uint32(0x7FFFFFFF)
+_PLACE = np.uint64(0x1FFFFFFFF)  # the 33 bits of the row, as in `stacking.kernels.cuts`
+_UNSIGNED = np.uint32(0x7FFFFFFF)  # all but the sign of a float32, so that -0 and 0 are one score
 
 
 def _counted(shape, known, weight):

@@ -249,8 +249,8 @@ def _join_rows(path: Path | HeldFrame, table: LabelTable, values: Sequence[str] 
         extra_columns[column] = [texts[row] for row in first]
     absent = [tuple(key for key, value in row.items() if not value) for row in said]
     present = [tuple(key for key, value in row.items() if value) for row in said]
-    told = absent if any(absent) else None
-    return replace(table, ids=list(places), keys=present, absent=told, extra_columns=extra_columns, is_long=True)
+    denied = absent if any(absent) else None
+    return replace(table, ids=list(places), keys=present, absent=denied, extra_columns=extra_columns, is_long=True)
 
 
 def _read_matrix(

@@ -102,8 +102,8 @@ def load_predictions(  # noqa: PLR0913 - the public call: one argument per input
         raise ValueError("load_predictions needs either path (a bundle or a store) or models (one file per model).")
     members = [split_member(member) for member in ([path] if path is not None else models or ())]
     group_file = split_groups_path(groups)[0] if isinstance(groups, str | os.PathLike) else None
-    beside = {"truth": truth, "id list": ids, "label list": labels, "file of groups": group_file}
-    _check_files_exist(beside, [where for _, where in members])
+    other_files = {"truth": truth, "id list": ids, "label list": labels, "file of groups": group_file}
+    _check_files_exist(other_files, [where for _, where in members])
     wanted_ids = None if ids is None else read_ids(ids)
     wanted = None if labels is None else read_label_list(labels)
     logits = names_of_logits(from_logits, [name for name, _ in members])

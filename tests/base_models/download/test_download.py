@@ -21,7 +21,7 @@ pytest.importorskip("aiohttp")
 
 from base_models.download import LEDGER_NAME, DownloadOptions, download_photos, estimate_download, read_failures
 from base_models.download.ledger import Ledger
-from stacking.files.atomic_files import FolderInUseError, run_lock
+from stacking.files.run_lock import FolderInUseError, run_lock
 
 pytestmark = pytest.mark.network
 

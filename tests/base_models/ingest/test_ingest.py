@@ -17,7 +17,7 @@ from base_models.ingest import IngestOptions, ingest_photos
 from base_models.ingest.decoder_pool import DecoderPool
 from base_models.manifest import load_manifest
 from base_models.recipe.data import DataConfig
-from stacking.files.atomic_files import FolderInUseError, run_lock
+from stacking.files.run_lock import FolderInUseError, run_lock
 
 OPTIONS = IngestOptions(size=64, workers=2)
 

@@ -18,7 +18,8 @@ from base_models.packed import packing, photo_pack  # noqa: E402
 from base_models.packed.packing import PackOptions, pack_photos  # noqa: E402
 from base_models.photos.tensors import PhotoTensors, check_photos  # noqa: E402
 from base_models.testing import write_tiny_photos  # noqa: E402
-from stacking.files.atomic_files import FolderInUseError, OutputRefusedError, run_lock  # noqa: E402
+from stacking.files.atomic_files import OutputRefusedError  # noqa: E402
+from stacking.files.run_lock import FolderInUseError, run_lock  # noqa: E402
 
 ALONE = PackOptions(n_workers=0)
 SIZES = (24, 40)

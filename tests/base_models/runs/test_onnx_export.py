@@ -69,12 +69,14 @@ def test_folders_of_others_and_runs_that_are_none_are_refused(tiny_run, tmp_path
 
 def test_a_network_that_torch_cannot_write_is_named(tiny_run, monkeypatch):
     def fails(*arguments, **options):
-        raise RuntimeError("no such operation\nand much more")
+        colored = "This is \x1b[96mstep 3/3\x1b[0m.\nNext steps"
+        raise ValueError(colored) from RuntimeError("no such \x1b[1moperation\x1b[0m.\nand much more")
 
     member = load_member(tiny_run, "rare")
     monkeypatch.setattr(torch.onnx, "export", fails)
     with pytest.raises(
-        ValueError, match=r"'rare' cannot be exported: .*'test_resnet' with the head 'linear'.*no such op"
+        ValueError,
+        match=r"'rare' cannot be exported: .*'test_resnet' with the head 'linear' into ONNX \(no such operation\)\.$",
     ):
         onnx_export.trace(member.networks[0], member.record, {})
     monkeypatch.setattr(member.networks[0], "takes_photos", False)

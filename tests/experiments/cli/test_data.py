@@ -69,7 +69,7 @@ def test_download_refuses_the_loopback_unasked(labelstack, site, tmp_path):
 
 
 def test_download_in_a_folder_in_use_is_bad_input(labelstack, site, tmp_path):
-    from stacking.files.atomic_files import run_lock
+    from stacking.files.run_lock import run_lock
 
     with run_lock(tmp_path / "raw"):
         done = labelstack("data", "download", site, "--out", tmp_path / "raw")

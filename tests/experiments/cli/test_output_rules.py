@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 from base_models.testing import write_tiny_photos
 from stacking import StackingEnsemble
 from stacking.files import atomic_files
-from stacking.files.atomic_files import run_lock
+from stacking.files.run_lock import run_lock
 from stacking.predictions import PredictionSet, load_predictions, save_predictions
 
 MODELS = ("cnn/a", "cnn/b", "specialist")

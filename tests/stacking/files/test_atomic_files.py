@@ -14,7 +14,6 @@ import pytest
 
 from stacking.files import atomic_files
 from stacking.files.atomic_files import (
-    FolderInUseError,
     OutputRefusedError,
     atomic_write_bytes,
     atomic_write_json,
@@ -23,10 +22,10 @@ from stacking.files.atomic_files import (
     atomic_writer,
     check_writable,
     preallocate,
-    run_lock,
     sha256_file,
     sweep_stale_temps,
 )
+from stacking.files.run_lock import FolderInUseError, run_lock
 
 
 def test_contents(tmp_path):
@@ -170,7 +169,7 @@ def test_two_runs_in_one_folder(tmp_path):
 
 HOLD = """
 import sys, time
-from stacking.files.atomic_files import run_lock
+from stacking.files.run_lock import run_lock
 with run_lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -282,7 +281,7 @@ def test_no_lock_file_is_left(tmp_path):
 RACE = """
 import sys, time
 from pathlib import Path
-from stacking.files.atomic_files import FolderInUseError, run_lock
+from stacking.files.run_lock import FolderInUseError, run_lock
 place, wins = Path(sys.argv[1]), 0
 end = time.monotonic() + 0.5
 while time.monotonic() < end:

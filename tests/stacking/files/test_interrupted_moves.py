@@ -14,10 +14,11 @@ from sklearn.linear_model import LogisticRegression
 from experiments.reports.result_manifest import build_manifest, commit_result, result_folder
 from stacking import PredictionSet, StackingEnsemble, StackingMultilabelClassifier, load_predictions
 from stacking.files import atomic_files
-from stacking.files.atomic_files import OutputRefusedError, run_lock
+from stacking.files.atomic_files import OutputRefusedError
 from stacking.files.journal import finish_interrupted
 from stacking.files.output_folder import OutputFolder
 from stacking.files.output_rules import JOURNAL
+from stacking.files.run_lock import run_lock
 from stacking.predictions.forms.packing import add_models, pack_predictions
 
 

@@ -13,8 +13,8 @@ import stacking.combiners.meta_learners.trees.boosted_label as boosted_label
 import stacking.combiners.meta_learners.trees.label_inputs as label_inputs
 import stacking.combiners.meta_learners.trees.per_label_lightgbm as per_label_lightgbm
 from stacking import PerLabelStacker, StackingEnsemble
-from stacking.files.atomic_files import FolderInUseError
 from stacking.files.result_cache import cache_folder, cache_key, cached, caching
+from stacking.files.run_lock import FolderInUseError
 from stacking.folds import stratified_group_folds
 from stacking.predictions import PredictionSet, load_predictions, pack_predictions, save_predictions
 from stacking.testing import make_gated

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn.metrics import fbeta_score
 
 from stacking.kernels import cuts as _kernels
 
@@ -51,6 +52,22 @@ def test_short_segments_are_sorted_and_long_ones_left(rng):
     for label, (begin, end) in enumerate(pairwise(start.tolist())):
         expected = before[begin:end] if label == 3 else np.sort(before[begin:end])
         np.testing.assert_array_equal(packed[begin:end], expected)
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
+def test_own_cut_of_a_label_has_the_highest_f_beta(beta, rng):
+    """Brute force over the cuts by scikit-learn; several labels choose differently by another beta."""
+    scores = np.linspace(1, 0, 40)  # a row is a cut: what lies above it or on it fires
+    truth = rng.random((40, 12)) < np.linspace(0.7, 0.1, 40)[:, None]
+    truth[:, 7] = False
+    cut_start = np.arange(13) * 40
+    hits, fired = np.cumsum(truth, axis=0).T.ravel().astype(float), np.tile(np.arange(1.0, 41.0), 12)
+    chosen, value = _kernels.best_f1_cuts(cut_start, hits, fired, truth.sum(axis=0).astype(float), beta**2)
+    for label in range(12):
+        reached = [fbeta_score(truth[:, label], scores >= cut, beta=beta, zero_division=0) for cut in scores]
+        assert value[label] == pytest.approx(max(reached), abs=1e-12)
+        best = int(np.argmax(reached)) + cut_start[label]
+        assert chosen[label] == (best if max(reached) > 0 else -1)
 
 
 def test_kernels_compile_where_nothing_can_be_cached(tmp_path):

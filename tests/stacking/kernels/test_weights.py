@@ -41,3 +41,41 @@ def test_long_products_do_not_underflow():
         values, np.array([0, 0, n]), NO_WEIGHT, everyone[0], False, np.zeros((1, 1))
     )
     assert total == pytest.approx(n * np.log(1e-7), rel=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("way", ["dispatcher", "twin"])
+def test_a_mixed_score_at_the_cut_fires(way, weighted, rng):
+    """Eighths and halves have no rounding: many cells lie at the cut, and brute force counts them as well."""
+    values = rng.integers(0, 9, (2, 60)).astype(np.float32) / 8
+    start = np.array([0, 20, 35, 50, 60])  # two groups of labels, negatives before positives
+    weight = rng.integers(1, 5, 60) / 4 if weighted else NO_WEIGHT
+    common = np.full((2, 2), 0.25, np.float32)
+    candidates = np.array([[[0.5, 0.0], [0.0, 0.5]], [[0.25, 0.25], [0.25, 0.25]]], np.float32)
+    cut, fired = np.float32(0.5), np.zeros((2, 2))
+    getattr(_kernels.fired_at, way)(values, start, weight, common, candidates, cut, fired)
+    expected, at_the_cut = np.zeros((2, 2)), 0
+    for candidate, shares in enumerate(candidates + common):
+        for cell in range(60):
+            segment = int(np.searchsorted(start, cell, side="right")) - 1
+            mixed = sum(shares[model, segment // 2] * values[model, cell] for model in range(2))
+            at_the_cut += mixed == cut
+            expected[candidate, segment % 2] += (weight[cell] if weighted else 1.0) * (mixed >= cut)
+    np.testing.assert_array_equal(fired, expected)
+    assert at_the_cut > 3
+
+
+@pytest.mark.parametrize("way", ["dispatcher", "twin"])
+def test_cells_whose_scores_all_reach_the_highest_cut_always_fire(way, rng):
+    block = rng.integers(0, 5, (2, 30, 3)).astype(np.float32) / 4
+    truth = rng.integers(0, 2, (30, 3)).astype(np.uint8)
+    low, high = np.float32(0.25), np.float32(0.5)
+    counts, always, tier_of = np.zeros((1, 2), np.int64), np.zeros(2), np.empty((30, 3), np.int8)
+    given = (NO_MASK, NO_WEIGHT, np.array([low]), high, np.float32(2.0), np.zeros(3, np.int64), counts, always, tier_of)
+    getattr(_kernels.count_undecided, way)(block, truth, *given)
+    surely, never = (block >= high).all(axis=0), (block < low).all(axis=0)
+    assert (block.min(axis=0) == high).any()
+    assert (block.max(axis=0) == low).any()
+    for hit in (0, 1):
+        assert always[hit] == np.count_nonzero(surely & (truth == hit))
+        assert counts[0, hit] == np.count_nonzero(~surely & ~never & (truth == hit))

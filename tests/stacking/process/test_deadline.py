@@ -8,22 +8,22 @@ import pytest
 from stacking import PredictionSet, StackingEnsemble
 from stacking.combiners.auto.budget import plan_budget, rows_in_time
 from stacking.combiners.registry import create_method
-from stacking.process.deadline import TimeLimitReached, check_deadline, seconds_left, within
+from stacking.process.deadline import TimeLimitReached, check_deadline, seconds_left, time_limited
 from stacking.testing import make_predictions
 
 
 def test_without_a_limit_nothing_happens():
     check_deadline()
-    with within(None):
+    with time_limited(None):
         check_deadline()
     assert seconds_left() == float("inf")
 
 
 def test_the_nearer_deadline_counts_and_ends_with_its_block():
-    with within(1000.0):
-        with within(2000.0):
+    with time_limited(1000.0):
+        with time_limited(2000.0):
             assert seconds_left() <= 1000.0
-        with within(-1.0), pytest.raises(TimeLimitReached, match="before the fit was complete"):
+        with time_limited(-1.0), pytest.raises(TimeLimitReached, match="before the fit was complete"):
             check_deadline()
         check_deadline()
 
@@ -31,7 +31,7 @@ def test_the_nearer_deadline_counts_and_ends_with_its_block():
 @pytest.mark.parametrize("method", ["ridge-context", "label-context", "logistic", "lightgbm"])
 def test_every_slow_candidate_can_be_cut_off(method):
     predictions = make_predictions(n_samples=120)
-    with within(-1.0), pytest.raises(TimeLimitReached):
+    with time_limited(-1.0), pytest.raises(TimeLimitReached):
         create_method(method).fit(predictions)
 
 

@@ -136,8 +136,8 @@ class LabelMetric(LabelObjective):
             return np.asarray(self.cells.evaluate(weights, "roc-auc").sum(axis=1) / self._n_ranked)
         # The factor of P in the lower count is beta²; Jaccard's J = F / (2 − F) rises with F1, so its cut is F1's.
         is_jaccard = self.metric.lower[0] < 0
-        worths = self.cells.evaluate(weights, "own-f1", 1.0 if is_jaccard else self.metric.lower[2])
-        return np.asarray((worths / (2.0 - worths) if is_jaccard else worths).mean(axis=1))
+        f_scores = self.cells.evaluate(weights, "own-f1", 1.0 if is_jaccard else self.metric.lower[2])
+        return np.asarray((f_scores / (2.0 - f_scores) if is_jaccard else f_scores).mean(axis=1))
 
 
 class RowObjective(WeightObjective):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stacking.files.atomic_files import FolderInUseError, run_lock
+from stacking.files.run_lock import FolderInUseError, run_lock
 from stacking.predictions import (
     PredictionSet,
     add_by_label_copy,
