@@ -52,9 +52,10 @@ def suspects(
         from dataclasses import replace
 
         from experiments.reports.result_manifest import build_manifest, is_run, result_folder
-        from experiments.reports.suspect_files import open_photos_of_run, write_suspects
+        from experiments.reports.suspect_files import WEAKNESS, open_photos_of_run, write_suspects
         from stacking.diagnosis.suspects import find_suspects
         from stacking.report import Column
+        from stacking.report.writing import write_score
 
         check_out_folder(out)
         run = given.predictions if is_run(given.predictions) else None
@@ -82,12 +83,17 @@ def suspects(
             {
                 "out": out,
                 "n_errors": found.n_errors,
+                "micro_f1": found.micro_f1,
+                "is_weak": found.is_weak,
                 "suspects": [dict(zip(names, row, strict=True)) for row in rows],
             }
         )
         show.table(["sample", "label", "change", Column("score", "score"), Column("doubt", "percent")], rows[:SHOWN])
         errors = f"{found.n_errors:,.0f} wrong annotations by estimate"
-        show.result(f"{len(found):,} suspects, {errors}: {out / 'suspects.csv'}")
+        judge = f"judged by an ensemble of micro-F1 {write_score(found.micro_f1, 2)}"
+        show.result(f"{len(found):,} suspects, {errors}, {judge}: {out / 'suspects.csv'}")
+        if found.is_weak:
+            show.result(WEAKNESS)
         show.result(f"report: {out / 'report.html'}")
         interface = out / "label_studio.xml"
         show.note(

@@ -29,6 +29,12 @@ SAID = {"add": "Missing?", "remove": "Wrong?"}
 MOST_PHOTOS, MOST_ROWS = 24, 200
 """Suspects that the page shows with their photo and in its table; the CSV file lists all."""
 
+WEAKNESS = (
+    "The ensemble is weak, and what it cannot know looks to it like an error: most suspects may be sound and "
+    "their number says little. Look at the first ones, or judge again with better models."
+)
+"""Said where `Suspects.is_weak`."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -202,7 +208,8 @@ def _describe(found: Suspects, photos: PhotosOfRun | None) -> Report:
         "on what mending brings to the measured score. A new fit on the mended truth may gain more.",
     )
     n_added = int((~found.given).sum())
-    sections = [Section("What mending would bring", [mending])]
+    warning = [Paragraph(WEAKNESS, "warning")] if found.is_weak else []
+    sections = [Section("What mending would bring", [*warning, mending])]
     sections += [] if photos is None else [_photo_section(found, photos)]
     sections.append(Section("The suspects", [Table(columns, rows, caption)]))
     return Report(
@@ -210,7 +217,7 @@ def _describe(found: Suspects, photos: PhotosOfRun | None) -> Report:
         sections,
         verdict=f"{len(found):,} suspects: {n_added:,} labels that seem to be missing, {len(found) - n_added:,} that "
         f"seem to be wrong; by estimate {found.n_errors:,.0f} of {len(found.ids) * len(found.labels):,} annotations "
-        "are wrong.",
+        f"are wrong, judged by an ensemble of micro-F1 {write_score(found.micro_f1, 2)}.",
     )
 
 

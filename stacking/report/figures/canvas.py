@@ -185,13 +185,13 @@ def _in_place_of_the_chart(description: str) -> Chart:
     """Say in two lines of SVG that the chart needs matplotlib; the tables of a report are whole without."""
     from xml.sax.saxutils import quoteattr
 
-    family = "font-size: 9px; font-family: var(--sans, system-ui, sans-serif)"
+    family = "font-size: 10px; font-family: var(--sans, system-ui, sans-serif)"
     lines = (
-        '<tspan x="0" y="10">No chart: matplotlib is not installed.</tspan>'
-        '<tspan x="0" y="22">pip install &apos;labelstack[report]&apos;</tspan>'
+        '<tspan x="0" y="11">No chart: matplotlib is not installed.</tspan>'
+        '<tspan x="0" y="24">pip install &apos;labelstack[report]&apos;</tspan>'
     )
     wide, narrow = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {72 * width:g} 26" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {72 * width:g} 29" role="img" '
         f"aria-label={quoteattr(visible(description))}>"
         f'<text style="{family}; fill: var({_VARIABLES[MUTED]}, {MUTED})">{lines}</text></svg>'
         for width in (PAGE_WIDTH, PHONE_WIDTH)  # inches; a page has 72 units an inch
@@ -322,8 +322,24 @@ def count_axis(axis: Axis) -> None:
     axis : matplotlib axis
         Logarithmic.
     """
-    axis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
-    axis.set_minor_formatter(lambda value, _position: f"{value:,.0f}" if f"{value:.0e}"[0] in "25" else "")
+    _write_ticks(axis, lambda value: f"{value:,.0f}")
+
+
+def number_axis(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis of any numbers as `count_axis` does.
+
+    Parameters
+    ----------
+    axis : matplotlib axis
+        Logarithmic.
+    """
+    _write_ticks(axis, lambda value: f"{value:g}")
+
+
+def _write_ticks(axis: Axis, write: Callable[[float], str]) -> None:
+    """Write ticks of both kinds ourselves: matplotlib writes formulas, which nothing here typesets."""
+    axis.set_major_formatter(lambda value, _position: write(value))
+    axis.set_minor_formatter(lambda value, _position: write(value) if f"{value:.0e}"[0] in "25" else "")
 
 
 def finish_axes(axes: Axes, *, grid: str = "", sides: tuple[str, ...] = ("bottom",)) -> None:

@@ -15,6 +15,7 @@ from stacking.report.figures.canvas import (
     draw,
     finish_axes,
     legend_rows,
+    number_axis,
     shorten,
     write_legend,
 )
@@ -106,7 +107,7 @@ def cost_figure(
                 linestyle="",
             )
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
+        number_axis(axes.xaxis)
         axes.set_xlabel("CPU seconds of the search (log scale)")
         axes.set_ylabel(shorten(score))
         axes.yaxis.set_major_formatter(lambda value, _position: write_score(value))

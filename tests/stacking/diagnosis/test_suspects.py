@@ -103,3 +103,15 @@ def test_input_that_cannot_be_judged_is_refused():
         find_suspects(PredictionSet(y_scores, y_true=y_true), top=0)
     with pytest.raises(ValueError, match="nothing can be held out"):
         find_suspects(PredictionSet(y_scores, y_true=y_true, groups=np.zeros(N_SAMPLES, int)))
+
+
+@pytest.mark.parametrize(("skill", "is_weak"), [(0.3, True), (3.0, False)])
+def test_a_weak_ensemble_is_not_believed(skill, is_weak):
+    """Nothing is wrong: the weak one names hundreds of errors all the same, and says that it is weak."""
+    rng = np.random.default_rng(0)
+    y_true = rng.random((300, 12)) < np.geomspace(0.5, 0.1, 12)
+    y_scores = 1 / (1 + np.exp(2 - skill * y_true - rng.normal(size=(3, 300, 12))))
+    found = find_suspects(PredictionSet(y_scores.astype(np.float32), y_true=y_true))
+    assert found.is_weak == is_weak
+    assert (found.n_errors > 0.1 * y_true.sum()) == is_weak
+    assert found.micro_f1 == found.mending[0][1]

@@ -21,6 +21,7 @@ from stacking.report.figures import (
     weight_bars_figure,
     weights_figure,
 )
+from stacking.report.figures.searches import cost_figure
 
 NAMES = ["plain", "<script>alert(1)</script>", "cost $x_1$ and $", "a\nb\x00\u202e", "中文 نص", 'on"load=x', "x" * 200]
 
@@ -149,6 +150,14 @@ def test_counts_on_a_log_axis_are_plain_numbers():
     assert {"100", "200"} <= set(written)
     assert not any("mathdefault" in text or "times" in text for text in written)
     assert not any("times" in text for text in texts(search_figure({"pso": [[40, 0.5], [90, 0.4]]})))
+
+
+def test_seconds_on_a_log_axis_are_plain_numbers():
+    chart = cost_figure({"greedy": ([0.02], [0.84]), "pso": ([0.19], [0.85])}, score="micro-F1")
+    for svg in (str(chart), chart.narrow):
+        written = texts(svg)
+        assert {"0.05", "0.1"} <= set(written)
+        assert not any("math" in text or "times" in text for text in written)
 
 
 def test_labels_of_a_heat_map_are_named_where_there_is_room():
