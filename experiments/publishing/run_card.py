@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stacking.decision_rules.choice import nested_decisions
+from stacking.ensemble.card import MICRO_F1, counted
 from stacking.files.atomic_files import atomic_write_text
 from stacking.files.output_rules import is_regular
 from stacking.files.untrusted import read_json
@@ -76,7 +77,8 @@ def describe_run(run: Path) -> str:
     rows, f1, results = _measure(held_out)
     data, recipe = manifest["data"], manifest["recipe"]
     report = Report(
-        f"{recipe.get('name') or run.name}: {held_out.n_models} members for {held_out.n_labels} labels of photos",
+        f"{recipe.get('name') or run.name}: {counted(held_out.n_models, 'member')} for "
+        f"{counted(held_out.n_labels, 'label')} of photos",
         [
             Section("What it is", _what_it_is(manifest)),
             Section("Use it", _use(held_out)),
@@ -98,19 +100,19 @@ def _measure(held_out: PredictionSet) -> tuple[dict[str, list[Cell]], DoubleArra
     best, f1 = -1.0, None
     if held_out.y_true is None or held_out.n_samples * held_out.n_labels > MOST_CELLS:
         return rows, f1, results
-    counted = held_out.only_counted()
-    folds = counted.folds
+    rated = held_out.only_counted()
+    folds = rated.folds
     if folds is None or len(np.unique(folds)) < 2:
-        folds = np.arange(counted.n_samples) % 2  # only the threshold is tuned: any halves do
-    for place, name in enumerate(counted.models):
-        covered = np.flatnonzero(counted.covers[place])
-        own = counted.subset(models=[name], labels=covered)
+        folds = np.arange(rated.n_samples) % 2  # only the threshold is tuned: any halves do
+    for place, name in enumerate(rated.models):
+        covered = np.flatnonzero(rated.covers[place])
+        own = rated.subset(models=[name], labels=covered)
         y_score = own.to_array()[0]
         decided = nested_decisions(y_score, own, np.asarray(folds), rule="single", metric=metric)
         measured = metric.measure(own.truth, decided, y_score)
         low, high = percentile_interval(resample(measured))
         rows[name] = [len(covered), measured.value, low, high]
-        if len(covered) == counted.n_labels and measured.value > best:
+        if len(covered) == rated.n_labels and measured.value > best:
             best, f1 = measured.value, DecisionCounts.count(decided, own.truth).f1_per_label(own.truth)
             results = [{"metric": "micro-f1", "title": f"micro-F1 of {name}", "value": best}]
     return rows, f1, results
@@ -176,8 +178,8 @@ def _members(run: Path, manifest: dict[str, Any], rows: dict[str, list[Cell]]) -
         for entry in manifest["recipe"].get("derived", [])
     ]
     caption = (
-        "Micro-F1 over the labels that the member answers, on photos that it did not see, at one threshold tuned on "
-        "the other folds, with 95 % limits. Training is of all folds together."
+        f"{MICRO_F1} It is over the labels that the member answers, on photos that it did not see, at one threshold "
+        "tuned on the other folds, with 95 % limits. Training is of all folds together."
     )
     return [Table(columns, table, caption)]
 
@@ -192,12 +194,15 @@ def _labels(held_out: PredictionSet, f1: DoubleArray | None) -> list[Any]:
         [name, round(float(positives[place])), None if f1 is None or not positives[place] else float(f1[place])]
         for place, name in enumerate(held_out.labels)
     ]
+    if len(rows) > 2 * MOST_ROWS:  # those without positives, of which nothing is known, are told below
+        rows = [row for row, number in zip(rows, positives, strict=True) if number]
     rows.sort(key=lambda row: -float(row[2] if isinstance(row[2], float) else -1.0))
-    if len(rows) <= 2 * MOST_ROWS:
+    if held_out.n_labels <= 2 * MOST_ROWS:
         return [Table(columns, rows)]
+    worst = rows[MOST_ROWS:][-MOST_ROWS:]
     return [
-        Table(columns, rows[:MOST_ROWS], f"The {MOST_ROWS} best."),
-        Table(columns, rows[-MOST_ROWS:], f"The {MOST_ROWS} worst."),
+        Table(columns, rows[:MOST_ROWS], f"The {len(rows[:MOST_ROWS])} best."),
+        *([Table(columns, worst, f"The {len(worst)} worst that have positives.")] * bool(worst)),
         Paragraph(f"All labels: {', '.join(held_out.labels)}."),
     ]
 
@@ -212,10 +217,13 @@ def _failures(held_out: PredictionSet, manifest: dict[str, Any]) -> list[Any]:
         )
     if held_out.y_true is not None:
         positives = held_out.truth.positives()
-        rare = [name for name, count in zip(held_out.labels, positives, strict=True) if count < 20]
-        if rare:
-            more = f" and {len(rare) - MOST_ROWS} more" if len(rare) > MOST_ROWS else ""
-            lines.append(f"Labels with fewer than 20 positives, hardly learned: {', '.join(rare[:MOST_ROWS])}{more}.")
+        for what, chosen in (
+            ("Labels without a positive, so nothing is known of them", positives == 0),
+            ("Labels with fewer than 20 positives, hardly learned", (positives > 0) & (positives < 20)),
+        ):
+            named = [held_out.labels[place] for place in np.flatnonzero(chosen)]
+            more = f" and {len(named) - MOST_ROWS} more" if len(named) > MOST_ROWS else ""
+            lines += [f"{what}: {', '.join(named[:MOST_ROWS])}{more}."] * bool(named)
     lines.append(
         "Photos of another kind (another camera, background or shop) are scored as if they were like the training's: "
         "measure with labelstack evaluate on labels of your own first."

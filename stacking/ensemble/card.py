@@ -27,6 +27,8 @@ CARD = "README.md"
 PACKAGES = ("labelstack", "numpy", "scikit-learn", "lightgbm")
 """What a loaded ensemble predicts with."""
 
+MICRO_F1 = "Micro-F1 counts right and wrong labels of all samples together; 1 is perfect, 0 is none right."
+
 MOST_ROWS = 12
 """Labels that a card lists as best and as worst; the report beside it lists all."""
 MOST_LABELS = 2 * MOST_ROWS
@@ -99,6 +101,24 @@ class CardFigures:
         if is_odd or positives.shape != (n_labels,) or f1.shape != (n_labels,) or set(kept["without"]) - set(models):
             raise ValueError("the figures of its card must be numbers, one for each label")
         return cls(kept["value"], kept["low"], kept["high"], positives, f1, dict(kept["without"]))
+
+
+def counted(number: int, noun: str) -> str:
+    """Write so many of something.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    noun : str
+        For one of them.
+
+    Returns
+    -------
+    str
+        With the plural where there is not one.
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def measure_figures(ensemble: Any, tuned_on: CrossFitted, *, try_without_members: bool = False) -> CardFigures:
@@ -179,7 +199,7 @@ def describe_ensemble(ensemble: Any) -> str:
         name = chosen.get("metric", "micro-f1")
         results = [{"metric": name, "title": title, "value": value, "data": ensemble.fitted_on_}]
     report = Report(
-        f"Ensemble of {len(ensemble.models_)} models for {n_labels} labels",
+        f"Ensemble of {counted(len(ensemble.models_), 'model')} for {counted(n_labels, 'label')}",
         [
             Section("What it is", _what_it_is(ensemble, held_out)),
             Section("Use it", _use(ensemble)),
@@ -202,8 +222,10 @@ def _what_it_is(ensemble: Any, held_out: str) -> list[Any]:
         "each label and the labels that the sample gets.",
         f"Held out: {held_out}. The 95 % limits are about other samples of the same kind.",
         f"Method {chosen['method']}, decision rule {chosen['rule']}, fitted for {chosen.metric_title}; rules on the "
-        f"labels of one sample: {rules}.",
+        f"labels of one sample: {rules}. labelstack methods, rules and metrics explain them.",
     ]
+    if chosen.metric_title == "micro-F1":
+        lines.insert(2, MICRO_F1)
     return [Paragraph(line) for line in lines]
 
 
@@ -299,9 +321,12 @@ def _labels(ensemble: Any, figures: CardFigures | None) -> list[Any]:
         absent = [place for place in range(len(ensemble.labels_)) if place not in set(order)]
         return [Table(columns, [row(place) for place in [*order, *absent]], caption)]
     names = ", ".join(ensemble.labels_)
+    best, worst = order[:MOST_ROWS], order[MOST_ROWS:][-MOST_ROWS:]
+    tables = [Table(columns, [row(place) for place in best], f"The {len(best)} best. {caption}")]
+    if worst:
+        tables.append(Table(columns, [row(place) for place in worst], f"The {len(worst)} worst that have positives."))
     return [
-        Table(columns, [row(place) for place in order[:MOST_ROWS]], f"The {MOST_ROWS} best. {caption}"),
-        Table(columns, [row(place) for place in order[-MOST_ROWS:]], f"The {MOST_ROWS} worst that have positives."),
+        *tables,
         Paragraph(f"All labels, in the order of its answers: {names}."),
     ]
 

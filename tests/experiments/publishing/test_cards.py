@@ -50,6 +50,27 @@ def test_a_card_says_what_it_is_worth_and_when_it_fails(fitted):
     assert "With fewer than 20 positives" in card and ensemble.fingerprint in card
 
 
+def test_a_reader_who_knows_nothing_is_told_what_the_words_mean(fitted):
+    card = describe_ensemble(fitted[0])
+    assert "Micro-F1 counts right and wrong labels" in card
+    assert "labelstack methods, rules and metrics explain them" in card
+
+
+def test_a_label_is_among_the_best_or_the_worst_not_both():
+    rng = np.random.default_rng(0)
+    truth = (rng.random((120, 30)) < 0.4).astype(np.uint8)
+    truth[:, 15:] = 0  # half of the labels has no positive
+    scores = np.clip(0.5 * truth + 0.5 * rng.random((1, *truth.shape)), 0, 1)
+    labels = [f"label{place:02}" for place in range(30)]
+    given = PredictionSet(scores, [f"row{row}" for row in range(120)], ["only"], labels, y_true=truth)
+    ensemble, tuned_on = StackingEnsemble("mean", rule="single").fit_out_of_fold(given)
+    ensemble.figures_ = measure_figures(ensemble, tuned_on)
+    card = describe_ensemble(ensemble)
+    assert "# Ensemble of 1 model for 30 labels" in card
+    assert "The 12 best." in card and "The 3 worst that have positives." in card
+    assert sum(line.startswith("| label") for line in card.splitlines()) == 2 + 15
+
+
 def test_where_nothing_could_be_held_out_the_card_says_so(make_predictions):
     one = make_predictions(40, groups=np.zeros(40, int))
     card = describe_ensemble(StackingEnsemble("mean").fit(one))
@@ -129,6 +150,7 @@ def test_a_run_has_a_card_and_a_readme_of_the_users_stays(tmp_path):
     card = (run / "README.md").read_text()
     found = head_of(card)
     assert found["pipeline_tag"] == "image-classification" and found["model-index"]
+    assert ": 1 member for " in card and "Micro-F1 counts right and wrong labels" in card
     assert "test\\_resnet" in card and "labelstack fit RUN/oof --out ensemble" in card and "place:top" in card
     (run / "README.md").write_text("# mine")
     assert not write_run_card(run) and (run / "README.md").read_text() == "# mine"
