@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import judgments
+from experiments.benchmarks.datasets import load_split, prepare_members
 from experiments.benchmarks.judgment_summary import sum_up, write_summary
 from experiments.benchmarks.unseen import Recipe
 
@@ -53,7 +54,7 @@ def test_splits_of_photos_keep_groups_whole(tmp_path):
         truth = rng.integers(0, 2, (n_rows, 1)).astype(np.uint8)
         np.savez(folder / f"{name}.npz", y_scores=rng.random((1, n_rows, 1)).astype(np.float32), y_true=truth, **groups)
     plan = judgments.Plan(tmp_path, tmp_path)
-    own, drawn = judgments._split_members(plan, 0), judgments._split_members(plan, 1)
+    own, drawn = (load_split(prepare_members(plan, number)) for number in (0, 1))
     assert own.y_true.shape == (5200, 1)
     assert 5000 <= len(drawn.y_true) < 5004
     assert len(drawn.y_true) + len(drawn.y_true_test) == 5300
