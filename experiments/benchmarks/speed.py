@@ -229,7 +229,7 @@ def _greedy_log_loss(plan: Plan, path: str) -> list[Row]:
     job = "greedy weights, log loss, 25 iterations"
     name = "TabArena's fast log loss, in numpy"
     peer = measure_row(plan, Row(job, name, False), f"{PEERS}:fast_log_loss_greedy", {"path": path})
-    goals = ()
+    goals: tuple[Goal, ...] = ()
     if peer.values:
         goals = (
             Goal("cpu_seconds", peer.values["cpu_seconds"], source="the peer"),
