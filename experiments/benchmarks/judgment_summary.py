@@ -25,7 +25,7 @@ NOTES = {
     "simulation": "Seed 0 was looked at while settings were chosen; the other seeds chose nothing.",
     "few rows": "All rows are of seed 0, which was looked at while settings were chosen.",
     "members": "Settings were compared on draw 0, the data set's own split.",
-    "generated": "Ten sets of draws 1 to 3 helped to set auto's limit of 2.5 standard errors; the others chose nothing.",
+    "generated": "Ten sets helped to set auto's limit of 2.5 standard errors; the others chose nothing.",
 }
 """What a part's draws have chosen all the same."""
 
