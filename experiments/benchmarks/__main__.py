@@ -23,7 +23,9 @@ from experiments.benchmarks.packed_runs import measure_packed_runs
 from experiments.benchmarks.photo_loading import measure_loading
 from experiments.benchmarks.processes import BUDGET_SPENT, ROOT, Plan
 from experiments.benchmarks.quality import (
+    measure_few_rows,
     measure_jamendo,
+    measure_members,
     measure_simulation,
     measure_tabular,
     measure_workload,
@@ -42,6 +44,8 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "speed": measure_speed,
     "workload": measure_workload,
     "simulation": measure_simulation,
+    "few-rows": measure_few_rows,
+    "members": measure_members,
     "jamendo": measure_jamendo,
     "tabular": measure_tabular,
     "fashion": read_fashion,
@@ -55,7 +59,7 @@ PARTS: dict[str, Callable[[Plan], list[Row]]] = {
     "training": measure_training,
     "bare": measure_bare_loops,
 }
-GROUPS = {"quality": ("workload", "simulation", "jamendo", "tabular", "fashion")}
+GROUPS = {"quality": ("simulation", "few-rows", "members", "jamendo", "tabular", "fashion")}
 MINUTES = {"speed": 8, "workload": 4, "simulation": 5, "jamendo": 6, "tabular": 7, "fashion": 0.1, "scaling": 8}
 """Expected on two quiet processors where no earlier run tells; the scaling part's stores take 5 more to write."""
 OTHER_MINUTES = 4.0  # a guess for the parts that MINUTES does not name

@@ -16,6 +16,8 @@ from experiments.benchmarks.processes import Plan
 from experiments.benchmarks.workload import simulate_workload
 from stacking._typing import FloatingArray, LabelArray
 
+N_FIT_PHOTOS = 5_000  # a choice: rows to fit on where the photos of both files are dealt anew
+
 
 @dataclass(frozen=True)
 class Split:
@@ -29,6 +31,8 @@ class Split:
         Truth.
     groups : ndarray of shape (n_samples,) or None
         Rows to tune on that must share a fold.
+    label_rows : ndarray of uint8, shape (n_others, n_labels), or None
+        Truth of further rows, which no model has scored.
     """
 
     y_scores: FloatingArray
@@ -36,6 +40,7 @@ class Split:
     y_scores_test: FloatingArray
     y_true_test: LabelArray
     groups: npt.NDArray[Any] | None = None
+    label_rows: LabelArray | None = None
 
 
 def prepare_workload(plan: Plan) -> Path:
@@ -95,6 +100,78 @@ def prepare_simulation(plan: Plan, seed: int = 0) -> Path | None:
         order = order[:2000] if plan.quick else order
         border = int(0.8 * len(order))
         save_arrays(path, _split_rows(y_scores, y_true, order[:border], order[border:]))
+    return path
+
+
+def prepare_few_rows(plan: Plan, n_rows: int, number: int = 0) -> Path | None:
+    """Keep few scored rows of the simulation to tune on; of the others only the truth.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where.
+    n_rows : int
+        Rows that keep their scores.
+    number : int, default=0
+        Seed of the draw of the rows.
+
+    Returns
+    -------
+    Path or None
+        A file for `load_split`; None where the simulation is absent.
+    """
+    whole = prepare_simulation(plan)
+    if whole is None:
+        return None
+    path = whole.with_name(f"{whole.stem}-{n_rows}-rows-{number}.npz")
+    if not path.exists():
+        data = load_split(whole)
+        order = np.random.default_rng(number).permutation(len(data.y_true))
+        scored, others = np.sort(order[:n_rows]), np.sort(order[n_rows:])
+        tune = {"y_scores": data.y_scores[:, scored], "y_true": data.y_true[scored], "label_rows": data.y_true[others]}
+        save_arrays(path, tune | {"y_scores_test": data.y_scores_test, "y_true_test": data.y_true_test})
+    return path
+
+
+def prepare_members(plan: Plan, number: int = 0) -> Path | None:
+    """Split the photos that seven networks scored, by their groups.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where.
+    number : int, default=0
+        Seed of the split; 0 is the data set's own.
+
+    Returns
+    -------
+    Path or None
+        A file for `load_split`; None where the scores are absent.
+    """
+    parts = [plan.data("fashion44k_members", f"{name}.npz") for name in ("fit", "test")]
+    if parts[0] is None or parts[1] is None:
+        return None
+    path = plan.scratch / f"members{number}{'-quick' if plan.quick else ''}.npz"
+    if path.exists():
+        return path
+    with np.load(parts[0]) as fit, np.load(parts[1]) as test:
+        scores, truths = [fit["y_scores"], test["y_scores"]], [fit["y_true"], test["y_true"]]
+        groups = [fit["groups"], test["groups"] if "groups" in test.files else np.arange(len(truths[1]))]
+    y_scores, y_true = np.concatenate(scores, axis=1), np.concatenate(truths)
+    names = np.concatenate([np.char.add(kind, part.astype(str)) for kind, part in zip("ab", groups, strict=True)])
+    _, place = np.unique(names, return_inverse=True)
+    if number == 0:
+        tune, held = np.split(np.arange(len(y_true)), [len(truths[0])])
+        own = groups[0]  # as the file names them
+    else:
+        own = place
+        ranks = np.random.default_rng(number).permutation(place.max() + 1)[place]
+        order = np.argsort(ranks, kind="stable")
+        border = N_FIT_PHOTOS + int(np.argmax(np.diff(ranks[order[N_FIT_PHOTOS - 1 :]]) > 0))
+        tune, held = np.sort(order[:border]), np.sort(order[border:])
+    if plan.quick:
+        tune, held = tune[:500], held[:500]
+    save_arrays(path, {**_split_rows(y_scores, y_true, tune, held), "groups": own[tune]})
     return path
 
 

@@ -22,13 +22,19 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.datasets import Split, load_split, prepare_jamendo, prepare_simulation
+from experiments.benchmarks.datasets import (
+    Split,
+    load_split,
+    prepare_few_rows,
+    prepare_jamendo,
+    prepare_members,
+    prepare_simulation,
+)
 from experiments.benchmarks.judgment_summary import write_summary
 from experiments.benchmarks.processes import Plan
 from experiments.benchmarks.references import micro_f1
 from experiments.benchmarks.tabular import DATA_SETS
 from experiments.benchmarks.unseen import RECIPES, Recipe, fit_plain_bases, generate, plain_scores
-from stacking._typing import LabelArray
 
 logger = logging.getLogger("experiments.benchmarks.judgments")
 
@@ -36,7 +42,6 @@ SIMULATED = (0, 31, 102, 103)
 """Seeds of the simulation: settings were picked while looking at 0; 31 and what follows chose nothing."""
 FEW_ROWS = (1_000, 300)  # choices, like the next: so few that the choice of a method may err
 N_TABLE_ROWS = 200
-N_FIT_PHOTOS = 5_000  # a choice: rows to fit on where the photos of both files are dealt anew
 
 Values = dict[str, Any]
 
@@ -255,18 +260,15 @@ def _judge_simulation(plan: Plan, seed: int) -> Values:
 
 def _judge_few_rows(plan: Plan, n_rows: int, number: int) -> Values:
     """Judge label-context on few rows, without and with the truth of the others."""
-    data = _found(prepare_simulation(plan, 0), "imaterialist2018/simulate_predictions.py")
-    order = np.random.default_rng(number).permutation(len(data.y_true))
-    scored, others = np.sort(order[:n_rows]), np.sort(order[n_rows:])
-    few = replace(data, y_scores=data.y_scores[:, scored], y_true=data.y_true[scored])
-    alone = _judge_method(few, "label-context", "micro-f1")
-    taught = _judge_method(few, "label-context", "micro-f1", label_rows=data.y_true[others])
+    data = _found(prepare_few_rows(plan, n_rows, number), "imaterialist2018/simulate_predictions.py")
+    alone = _judge_method(replace(data, label_rows=None), "label-context", "micro-f1")
+    taught = _judge_method(data, "label-context", "micro-f1")
     return {**alone, **{f"{key}_with_label_rows": value for key, value in taught.items()}}
 
 
 def _judge_members(plan: Plan, metric: str, number: int) -> Values:
     """Judge label-context and auto, going by a metric."""
-    split = _split_members(plan, number)
+    split = _found(prepare_members(plan, number), "fashion44k_members")
     reached = {name: _judge_method(split, name, metric) for name in ("label-context", "auto")}
     return {f"{name} {key}": value for name, values in reached.items() for key, value in values.items()}
 
@@ -300,7 +302,7 @@ def _judge_auto(data: Split) -> Values:
     return {**values, "mean": mean, "best_single": single, "lead": values["micro_f1"] - max(mean, single)}
 
 
-def _judge_method(data: Split, method: str, metric: str, label_rows: LabelArray | None = None) -> Values:
+def _judge_method(data: Split, method: str, metric: str) -> Values:
     """Fit on one part, score the other."""
     from stacking import PredictionSet, StackingEnsemble
     from stacking.metrics import find_metric
@@ -308,8 +310,8 @@ def _judge_method(data: Split, method: str, metric: str, label_rows: LabelArray 
 
     covers = ~np.isnan(data.y_scores[:, 0])
     given = PredictionSet(data.y_scores, y_true=data.y_true, groups=data.groups, covers=covers)
-    if label_rows is not None:
-        given = given.with_label_rows(label_rows)
+    if data.label_rows is not None:
+        given = given.with_label_rows(data.label_rows)
     fitted = StackingEnsemble(method, random_state=0, metric=metric).fit(given)
     y_score = fitted.predict_proba(PredictionSet(data.y_scores_test, covers=covers))
     decided, truth = fitted.decide(y_score), data.y_true_test
@@ -327,26 +329,6 @@ def _judge_method(data: Split, method: str, metric: str, label_rows: LabelArray 
         "rule": fitted.report_["rule"],
         "notes": fitted.report_["notes"][:1],
     }
-
-
-def _split_members(plan: Plan, number: int) -> Split:
-    """Split the photos by their groups; number 0 is the data set's own split."""
-    parts = [plan.data("fashion44k_members", f"{name}.npz") for name in ("fit", "test")]
-    if parts[0] is None or parts[1] is None:
-        raise FileNotFoundError("fashion44k_members is absent; give the folder of the data as --data")
-    with np.load(parts[0]) as fit, np.load(parts[1]) as test:
-        scores, truths = [fit["y_scores"], test["y_scores"]], [fit["y_true"], test["y_true"]]
-        groups = [fit["groups"], test["groups"] if "groups" in test.files else np.arange(len(truths[1]))]
-    if number == 0:
-        return Split(scores[0], truths[0], scores[1], truths[1], groups[0])
-    y_scores, y_true = np.concatenate(scores, axis=1), np.concatenate(truths)
-    names = np.concatenate([np.char.add(kind, part.astype(str)) for kind, part in zip("ab", groups, strict=True)])
-    _, place = np.unique(names, return_inverse=True)
-    ranks = np.random.default_rng(number).permutation(place.max() + 1)[place]
-    order = np.argsort(ranks, kind="stable")
-    border = N_FIT_PHOTOS + int(np.argmax(np.diff(ranks[order[N_FIT_PHOTOS - 1 :]]) > 0))
-    tune, held = np.sort(order[:border]), np.sort(order[border:])
-    return Split(y_scores[:, tune], y_true[tune], y_scores[:, held], y_true[held], place[tune])
 
 
 def _found(path: Path | None, name: str) -> Split:

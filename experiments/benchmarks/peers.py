@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.benchmarks.datasets import Split, load_split
-from experiments.benchmarks.references import best_single_threshold, cross_fit, iter_folds, log_loss, micro_f1
+from experiments.benchmarks.references import (
+    best_single_threshold,
+    cross_fit,
+    describe_held_out,
+    iter_folds,
+    log_loss,
+    micro_f1,
+)
 from experiments.benchmarks.worker import Job
 from stacking._typing import FloatingArray
 
@@ -141,6 +148,39 @@ def numpy_greedy(path: str) -> Job:
             total += scores[chosen]
             if reached[chosen] > best:
                 best, best_copies = reached[chosen], copies.copy()
+        return best_copies / best_copies.sum()
+
+    return Job(run, lambda weights: describe_weights(weights, data))
+
+
+def fast_log_loss_greedy(path: str) -> Job:
+    """Prepare greedy selection the way of TabArena's fast log loss: only the probability of the truth is kept.
+
+    Parameters
+    ----------
+    path : str
+        Split from `datasets`.
+
+    Returns
+    -------
+    Job
+        Runs 25 iterations; a running sum holds what is chosen.
+    """
+    data = load_split(path)
+    scores = data.y_scores.reshape(len(data.y_scores), -1)
+
+    def run() -> FloatingArray:
+        true = data.y_true.reshape(-1).astype(bool)
+        of_truth = np.where(true, scores, 1 - scores)
+        total, copies = np.zeros(scores.shape[1], np.float32), np.zeros(len(scores))
+        best, best_copies = np.inf, copies
+        for size in range(1, ENSEMBLE_SIZE + 1):
+            losses = [-np.log(np.maximum((total + model) / size, 1e-7)).mean(dtype=np.float64) for model in of_truth]
+            chosen = int(np.argmin(losses))
+            copies[chosen] += 1
+            total += of_truth[chosen]
+            if losses[chosen] < best:
+                best, best_copies = losses[chosen], copies.copy()
         return best_copies / best_copies.sum()
 
     return Job(run, lambda weights: describe_weights(weights, data))
@@ -326,10 +366,10 @@ def reference(path: str, name: str) -> Job:
     """
     data = load_split(path)
 
-    def run() -> npt.NDArray[np.bool_]:
-        return _decide(data, name)
+    def describe(answer: tuple[FloatingArray, npt.NDArray[np.bool_]]) -> dict[str, Any]:
+        return describe_held_out(data.y_true_test, answer[1], answer[0])
 
-    return Job(run, lambda y_pred: {"test_micro_f1": micro_f1(data.y_true_test, y_pred)})
+    return Job(lambda: _answer(data, name), describe)
 
 
 def reference_part(path: str, name: str, every: int) -> Job:
@@ -430,8 +470,8 @@ def describe_stack(scores: tuple[FloatingArray, FloatingArray], data: Split) -> 
     }
 
 
-def _decide(data: Split, name: str) -> npt.NDArray[np.bool_]:
-    """Fit the named plain solution and decide the held-out rows."""
+def _answer(data: Split, name: str) -> tuple[FloatingArray, npt.NDArray[np.bool_]]:
+    """Fit the named plain solution; return the scores of the held-out rows and what is decided."""
     from experiments.benchmarks import references
 
     if name.startswith("best-single"):
@@ -440,17 +480,18 @@ def _decide(data: Split, name: str) -> npt.NDArray[np.bool_]:
             micro_f1(data.y_true, scores >= cut) for scores, cut in zip(data.y_scores, cuts, strict=True)
         ]  # chosen on the tuning rows
         best = int(np.argmax(reached))
-        return data.y_scores_test[best] >= cuts[best]
+        return data.y_scores_test[best], data.y_scores_test[best] >= cuts[best]
     mean, mean_test = data.y_scores.mean(axis=0), data.y_scores_test.mean(axis=0)
     if name == "mean-half":
-        return mean_test >= 0.5
+        return mean_test, mean_test >= 0.5
     if name == "mean-exact":
-        return mean_test >= references.exact_label_thresholds(mean, data.y_true)
+        return mean_test, mean_test >= references.exact_label_thresholds(mean, data.y_true)
     if name == "mean":
-        return mean_test >= best_single_threshold(mean, data.y_true)
+        return mean_test, mean_test >= best_single_threshold(mean, data.y_true)
     learner: references.Learner = getattr(references, name.replace("-", "_"))
     held_out = cross_fit(learner, data.y_scores, data.y_true)
-    return learner(data.y_scores, data.y_true, data.y_scores_test) >= best_single_threshold(held_out, data.y_true)
+    answer = learner(data.y_scores, data.y_true, data.y_scores_test)
+    return answer, answer >= best_single_threshold(held_out, data.y_true)
 
 
 def _numpy_loss(data: Split, objective: str) -> Callable[[FloatingArray], float]:

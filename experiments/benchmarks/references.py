@@ -52,6 +52,36 @@ def log_loss(y_true: npt.NDArray[Any], y_score: FloatingArray) -> float:
     return float(-np.mean(np.where(y_true == 1, np.log(clipped), np.log(1 - clipped)), dtype=np.float64))
 
 
+def describe_held_out(
+    y_true: npt.NDArray[Any], y_pred: npt.NDArray[np.bool_], y_score: FloatingArray
+) -> dict[str, float]:
+    """Score decisions and probabilities of held-out rows.
+
+    Parameters
+    ----------
+    y_true, y_pred, y_score : ndarray of shape (n_samples, n_labels)
+        Truth, decisions and scores.
+
+    Returns
+    -------
+    dict
+        Micro-F1, macro-F1 (0 for a label without a positive), mean average precision (of the labels with one) and log
+        loss.
+    """
+    from sklearn.metrics import average_precision_score
+
+    true = y_true.astype(bool)
+    there = true.any(axis=0)
+    each = 2 * (true & y_pred).sum(axis=0) / np.maximum(true.sum(axis=0) + y_pred.sum(axis=0), 1)
+    precision = [average_precision_score(true[:, label], y_score[:, label]) for label in np.flatnonzero(there)]
+    return {
+        "test_micro_f1": micro_f1(true, y_pred),
+        "test_macro_f1": float(each.mean()),
+        "test_mean_average_precision": float(np.mean(precision)) if precision else 0.0,
+        "test_log_loss": log_loss(y_true, y_score),
+    }
+
+
 def best_single_threshold(y_score: FloatingArray, y_true: LabelArray) -> float:
     """Find the one threshold with the best micro-F1, exactly, by sorting all cells.
 

@@ -35,8 +35,10 @@ PACKAGES = (
 )
 TITLES = {
     "speed": "Speed: the same job by labelstack and by its peers",
-    "workload": "Quality on the common workload: micro-F1 on rows that tuned nothing",
+    "workload": "Whole fits on the common workload, whose quality is saturated",
     "simulation": "Quality on simulated CNNs and real label rows",
+    "few-rows": "Quality on few scored rows of simulated CNNs",
+    "members": "Quality on seven real networks' scores of photos",
     "jamendo": "Quality on music tags, split by artist",
     "tabular": "Quality on small tables: stacked scikit-learn classifiers",
     "fashion": "Quality on photos",

@@ -36,7 +36,7 @@ def measure_speed(plan: Plan) -> list[Row]:
     """
     path = str(prepare_workload(plan))
     rows = [*_greedy_half(plan, path), *_greedy_best(plan, path), *_greedy_per_label(plan, path)]
-    rows += [*_swarm(plan, path), *_convex(plan, path)]
+    rows += [*_greedy_log_loss(plan, path), *_swarm(plan, path), *_convex(plan, path)]
     return [*rows, *_thresholds(plan, path), *_label_lightgbm(plan, path)]
 
 
@@ -222,6 +222,21 @@ def _greedy_per_label(plan: Plan, path: str) -> list[Row]:
         )
         for objective, words in names.items()
     ]
+
+
+def _greedy_log_loss(plan: Plan, path: str) -> list[Row]:
+    """Greedy selection for log loss: the peer keeps the probability of the truth and a running sum."""
+    job = "greedy weights, log loss, 25 iterations"
+    name = "TabArena's fast log loss, in numpy"
+    peer = measure_row(plan, Row(job, name, False), f"{PEERS}:fast_log_loss_greedy", {"path": path})
+    goals: tuple[Goal, ...] = ()
+    if peer.values:
+        goals = (
+            Goal("cpu_seconds", peer.values["cpu_seconds"], source="the peer"),
+            Goal("log_loss", peer.values["log_loss"] * (1 + SAME_OPTIMUM), source="the peer's"),
+        )
+    arguments = {"path": path, "optimizer": "greedy", "objective": "log-loss"}
+    return [peer, measure_row(plan, Row(job, OURS, True, goals=goals), f"{HERE}:weighted_voting", arguments)]
 
 
 def _swarm(plan: Plan, path: str) -> list[Row]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import judgments
+from experiments.benchmarks.datasets import load_split, prepare_members
 from experiments.benchmarks.judgment_summary import sum_up, write_summary
 from experiments.benchmarks.unseen import Recipe
 
@@ -27,6 +28,7 @@ def test_a_journal_goes_on_where_it_was_stopped(few_recipes, tmp_path):
         ("generated", 4),
     ]  # no music without data
     assert "tiny: auto − max(mean, best single) | 2" in (tmp_path / "judgments.md").read_text()
+    assert "Ten sets helped to set" in (tmp_path / "judgments.md").read_text()
     with (tmp_path / "j.jsonl").open("a") as file:
         file.write('{"part": "gen')  # a kill
     assert len(judgments.read_journal(tmp_path / "j.jsonl")) == 2
@@ -53,7 +55,7 @@ def test_splits_of_photos_keep_groups_whole(tmp_path):
         truth = rng.integers(0, 2, (n_rows, 1)).astype(np.uint8)
         np.savez(folder / f"{name}.npz", y_scores=rng.random((1, n_rows, 1)).astype(np.float32), y_true=truth, **groups)
     plan = judgments.Plan(tmp_path, tmp_path)
-    own, drawn = judgments._split_members(plan, 0), judgments._split_members(plan, 1)
+    own, drawn = (load_split(prepare_members(plan, number)) for number in (0, 1))
     assert own.y_true.shape == (5200, 1)
     assert 5000 <= len(drawn.y_true) < 5004
     assert len(drawn.y_true) + len(drawn.y_true_test) == 5300
