@@ -44,6 +44,7 @@ from base_models.packed.photo_pack import (
 )
 from base_models.packed.remote_packs import check_packs, fetch_packs, mirror_of, put_pack
 from base_models.photos.decoding import UnreadablePhotoError, decode_photo, letterbox
+from base_models.photos.worker_end import end_quietly
 from stacking.files.atomic_files import (
     OutputRefusedError,
     atomic_write_json,
@@ -227,7 +228,7 @@ def _write_pack(
         if n_workers == AUTO_WORKERS:
             n_workers = min(usable_processors(), len(todo) // BLOCKS_WORTH_A_PROCESS)
             n_workers = 0 if n_workers == 1 else n_workers
-        loader = DataLoader(decoder, batch_size=None, sampler=todo, num_workers=n_workers)
+        loader = DataLoader(decoder, batch_size=None, sampler=todo, num_workers=n_workers, worker_init_fn=end_quietly)
         n_done = len(keys) - sum(min(BLOCK_PHOTOS, len(keys) - block * BLOCK_PHOTOS) for block in todo)
         with safe_path():
             answers = iter(loader)

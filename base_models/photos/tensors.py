@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from base_models.device import ahead, free_memory, is_cuda, is_out_of_memory, loader_workers, send
 from base_models.photos.decoding import letterbox
+from base_models.photos.worker_end import end_quietly
 from stacking.process.child_processes import safe_path
 from stacking.process.memory import GIB
 
@@ -291,6 +292,7 @@ class _Loader:
             batch_size=None,  # a sample is a whole batch
             sampler=self._batches,
             num_workers=n_workers,
+            worker_init_fn=end_quietly,
             persistent_workers=n_workers > 0,
             generator=torch.Generator(),  # else the loader would draw from the global one
         )
