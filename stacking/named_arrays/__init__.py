@@ -10,7 +10,7 @@ Masked arrays: the mask of a truth becomes `y_known`, that of scores NaN (a miss
 everywhere else a masked value is refused, since what lies under a mask means nothing.
 """
 
-from stacking.named_arrays.arguments import align_by_name, find_names
+from stacking.named_arrays.arguments import align_by_name, find_names, warn_of_unknown
 from stacking.named_arrays.axis_names import AxisNames, find_own_names, match_axis
 from stacking.named_arrays.frames import (
     ID_NAMES,
@@ -47,4 +47,5 @@ __all__ = [
     "read_scores",
     "split_frame",
     "to_pandas",
+    "warn_of_unknown",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stacking._checks import check_mask
+from stacking._typing import BoolArray
 from stacking.named_arrays.axis_names import AxisNames, find_first, find_own_names, match_axis
 from stacking.named_arrays.reading import NamedArray, read_array
 
@@ -38,10 +39,17 @@ _AXES: dict[str, tuple[str, ...]] = {
     "y_known_train": ("training row", "label"),
     "y_true_test": ("test row", "label"),
     "y_known_test": ("test row", "label"),
+    "label_rows": ("label row", "label"),
+    "label_rows_known": ("label row", "label"),
 }
 """What the axes of each argument are; arguments of one call that share an axis must name it alike."""
 
-_MASK_GOES_TO = {"y_true": "y_known", "y_true_train": "y_known_train", "y_true_test": "y_known_test"}
+_MASK_GOES_TO = {
+    "y_true": "y_known",
+    "y_true_train": "y_known_train",
+    "y_true_test": "y_known_test",
+    "label_rows": "label_rows_known",
+}
 
 
 def align_by_name(
@@ -105,9 +113,24 @@ def _mask_blanks(name: str, truth: NamedArray) -> NamedArray:
     blank = np.isnan(truth.values)
     if not blank.any():
         return truth
-    text = f"{name}: {int(blank.sum())} blank cells count as labels that were not annotated (y_known False)."
-    warnings.warn(text, stacklevel=4)
+    warn_of_unknown(~blank, name, "blank cells", stacklevel=5)
     return replace(truth, values=np.where(blank, 0, truth.values), mask=blank)
+
+
+def warn_of_unknown(known: BoolArray, who: str, what: str, stacklevel: int) -> None:
+    """Say how many cells of a truth count as not annotated.
+
+    Parameters
+    ----------
+    known : ndarray of bool
+        False where a label was not annotated.
+    who, what : str
+        The truth's name, and what its gaps are, such as ``"blank cells"``.
+    stacklevel : int
+        As `warnings.warn` takes it, counted from here.
+    """
+    text = f"{who}: {int((~known).sum())} {what} count as labels that were not annotated (y_known False)."
+    warnings.warn(text, stacklevel=stacklevel)
 
 
 def _plain(value: Any, array: NamedArray | None) -> Any:

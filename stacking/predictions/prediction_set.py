@@ -29,7 +29,7 @@ from stacking._checks import (
 from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray, LabelArray, StringArray
 from stacking.folds import sample_rows
-from stacking.named_arrays import FrameForm, find_own_names, place_scores, read_scores
+from stacking.named_arrays import FrameForm, find_names, find_own_names, place_scores, read_scores
 from stacking.predictions.fingerprint import hash_predictions
 from stacking.predictions.label_rows import LabelRows
 from stacking.predictions.named_axes import NamedAxes
@@ -457,7 +457,8 @@ class PredictionSet(NamedAxes, ScoreReader):
         Parameters
         ----------
         label_rows : LabelRows or array-like of shape (n_rows, n_labels)
-            The truth, 0 or 1, labels in the set's order. Rows that are scored, or of a group of a scored row, are left
+            The truth, 0 or 1, labels in the set's order; a data frame is matched by its columns, and its index names
+            the rows where it holds names. Rows that are scored, or of a group of a scored row, are left
             out with a warning; without `ids` that is up to the caller.
         y_known : array-like of bool, shape (n_rows, n_labels), optional
             False where a label was not annotated.
@@ -477,6 +478,8 @@ class PredictionSet(NamedAxes, ScoreReader):
             If a shape or value is wrong, or they are the scored rows.
         """
         if not isinstance(label_rows, LabelRows):
+            ids = find_names("label row", {"label_rows": label_rows}) if ids is None else ids
+            label_rows, y_known = self.align(label_rows=label_rows, label_rows_known=y_known)
             label_rows = LabelRows.check(label_rows, n_labels=self.n_labels, y_known=y_known, ids=ids, groups=groups)
         elif label_rows.y_true.shape[1] != self.n_labels:
             raise ValueError(

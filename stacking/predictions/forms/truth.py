@@ -18,7 +18,7 @@ from optimizers.registry import did_you_mean
 from stacking._checks import check_y_true, first_names
 from stacking._typing import StringArray
 from stacking.files.untrusted import read_npz
-from stacking.named_arrays import AxisNames, is_frame, split_frame, to_pandas
+from stacking.named_arrays import AxisNames, is_frame, split_frame, to_pandas, warn_of_unknown
 from stacking.predictions.forms.hdf5 import SUFFIXES as HDF5_SUFFIXES
 from stacking.predictions.forms.hdf5 import read_hdf5
 from stacking.predictions.forms.label_cells import Keys, LabelList, match_label_keys
@@ -228,11 +228,9 @@ def _from_numbers(table: Table, who: str) -> Truth:
 
 def _say_unknown(known: npt.NDArray[np.bool_], who: str, what: str) -> npt.NDArray[np.bool_] | None:
     """Say how many labels were not annotated; None where all were."""
-    n_unknown = int((~known).sum())
-    if not n_unknown:
+    if known.all():
         return None
-    text = f"{who}: {n_unknown} {what} count as labels that were not annotated (y_known False)."
-    warnings.warn(text, stacklevel=6)
+    warn_of_unknown(known, who, what, stacklevel=7)
     return known
 
 

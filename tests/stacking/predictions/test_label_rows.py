@@ -96,3 +96,24 @@ def test_they_go_where_the_set_goes(scored):
 def test_a_row_of_which_nothing_is_known_is_no_row():
     known = [[True, False], [False, False]]
     assert len(LabelRows.check([[1, 0], [0, 0]], n_labels=2, y_known=known)) == 1
+
+
+def test_a_frame_is_matched_by_its_columns_and_named_by_its_index(scored):
+    frame = pd.DataFrame([[1, 0, 0], [0, 1, np.nan]], index=["x", "y"], columns=["red", "coat", "dress"])
+    with pytest.warns(UserWarning, match="label_rows: 1 blank cells count as labels that were not annotated"):
+        rows = scored.with_label_rows(frame).label_rows
+    np.testing.assert_array_equal(rows.y_true, [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(rows.y_known, [[True, True, True], [True, False, True]])
+    assert rows.ids.tolist() == ["x", "y"]
+    with pytest.warns(UserWarning, match="scored"):  # a row that is scored is left out
+        left = scored.with_label_rows(frame.fillna(0).set_axis(["a", "y"])).label_rows
+    assert left.ids.tolist() == ["y"]
+    with pytest.raises(ValueError, match="label_rows must have the 3 labels of the predictions"):
+        scored.with_label_rows(frame.fillna(0).rename(columns={"red": "reed"}))
+
+
+def test_what_a_masked_array_masks_is_not_known(scored):
+    hidden = np.ma.masked_array([[7, 0, 1], [0, 1, 0]], mask=[[True, False, False], [False, False, False]])
+    rows = scored.with_label_rows(hidden).label_rows
+    np.testing.assert_array_equal(rows.y_true, [[0, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(rows.y_known, [[False, True, True], [True, True, True]])
