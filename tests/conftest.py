@@ -3,6 +3,7 @@
 import os
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,23 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"no measuring data at {folder}; set LABELSTACK_SHARED_DATA to its folder")
     return folder
+
+
+def _torch_threads():
+    """Say with how many threads torch computes, where a test has loaded it."""
+    torch = sys.modules.get("torch")
+    return torch and torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def _leaves_torchs_threads_alone():
+    """A test that left another number of threads would change the last bits of those after it, or their plans."""
+    before = _torch_threads()
+    yield
+    after = _torch_threads()
+    if before and before != after:
+        sys.modules["torch"].set_num_threads(before)
+        pytest.fail(f"the test found torch with {before} threads and left it with {after}")
 
 
 ALLOWED_SKIPS = (

@@ -115,7 +115,9 @@ def test_a_folder_to_work_in_changes_no_bit_and_is_gone_on_from(tiny_run, photos
     moments = (2, 7, 5)
     for number in moments:  # chunks that are written before the kill
         command = [sys.executable, "-c", DYING, os.fspath(tiny_run), str(photos), str(work), str(number)]
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=120)
+        threads = str(torch.get_num_threads())  # another number of them rounds otherwise
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads}
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=120)
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert len(list((work / "scores").glob("*.npy"))) == sum(moments)  # of 18: three of every network
     networks.clear()
