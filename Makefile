@@ -12,14 +12,15 @@ help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 # Where Linux sees no NVIDIA card, torch's build for CPUs does, without gigabytes for cards. A machine that cannot
-# reach its index takes what its own pip finds.
+# reach its index takes what its own pip finds. pip would write bytecode with one processor, of every package's tests too.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 define install
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if test "$$(uname -s)" = Linux && ! test -e /dev/nvidiactl && $(BIN)/python -c \
 	  "import urllib.request as r; r.urlopen('$(TORCH_CPU)/torch/', timeout=5)" 2>/dev/null; \
 	then index="--extra-index-url $(TORCH_CPU)"; else index=; fi; \
-	set -x; $(BIN)/python -m pip install --quiet $$index -e '.[$(1)]'
+	set -x; $(BIN)/python -m pip install --quiet --no-compile $$index -e '.[$(1)]'
+	@$(BIN)/python -m compileall -q -j 0 -x '[/\\]tests?[/\\]' $(VENV)/lib >/dev/null 2>&1 || true # templates fail
 endef
 
 # One environment: what the demo needs, or everything; either is made again when pyproject.toml changes.
