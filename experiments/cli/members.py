@@ -160,7 +160,7 @@ def report(
 
         check_out_folder(out)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
-        plan = RunReportPlan(chosen, time_limit, split_edges(edges), data, seed)
+        plan = RunReportPlan(chosen, time_limit, _split_edges(edges), data, seed)
         options = {"methods": chosen, "edges": plan.edges, "time_limit": time_limit, "data": data, "random_state": seed}
         request = build_manifest("report", hash_files(run, RUN_FILES), options)
         inputs = input_paths(run, data)
@@ -175,29 +175,8 @@ def report(
         show.result(f"report: {out / 'report.html'}")
 
 
-def split_edges(text: str) -> tuple[int, ...]:
-    """Read whole numbers joined by commas.
-
-    Parameters
-    ----------
-    text : str
-        What was given to ``--edges``.
-
-    Returns
-    -------
-    tuple of int
-        The numbers.
-
-    Raises
-    ------
-    ValueError
-        If it is anything else.
-
-    Examples
-    --------
-    >>> split_edges("10, 100")
-    (10, 100)
-    """
+def _split_edges(text: str) -> tuple[int, ...]:
+    """Read whole numbers joined by commas."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() for part in parts):
         raise ValueError(f"--edges must be whole numbers joined by commas: got {text!r}.")

@@ -133,31 +133,8 @@ def split_model_option(value: str) -> tuple[str, Path]:
     return name, Path(file)
 
 
-def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
-    """Split ``GROUP=N``, given any number of times.
-
-    Parameters
-    ----------
-    values : list of str or None
-        What was given.
-    option : str
-        Name of the option, for errors.
-
-    Returns
-    -------
-    dict of str to int
-        Number by group.
-
-    Raises
-    ------
-    ValueError
-        If a value has another form, or a group is given twice.
-
-    Examples
-    --------
-    >>> split_group_limits(["color=1", "sleeve=2"], "--max-per-group")
-    {'color': 1, 'sleeve': 2}
-    """
+def _split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
+    """Split ``GROUP=N``, given any number of times."""
     limits: dict[str, int] = {}
     for value in values or ():
         group, _, number = value.rpartition("=")
@@ -528,8 +505,8 @@ class GivenImageRules:
             max_labels=self.max_labels,
             top_k=self.top_k,
             exclusive_groups=tuple(self.exclusive_group or ()),
-            min_per_group=split_group_limits(self.min_per_group, "--min-per-group"),
-            max_per_group=split_group_limits(self.max_per_group, "--max-per-group"),
+            min_per_group=_split_group_limits(self.min_per_group, "--min-per-group"),
+            max_per_group=_split_group_limits(self.max_per_group, "--max-per-group"),
             never_empty=self.never_empty,
         )
         return rules if rules.is_active else None

@@ -175,7 +175,7 @@ def optimize(
         limits = {
             "start": start,
             "max_members": max_members,
-            "member_costs": split_member_costs(member_cost),
+            "member_costs": _split_member_costs(member_cost),
             "max_cost": max_cost,
         }
         optimizers, objectives = optimizer or ["greedy"], objective or ["micro-f1-best"]
@@ -185,7 +185,7 @@ def optimize(
                 optimizers, asked, range(seed, seed + seeds), mean, metric or "micro-f1",
                 {key: value for key, value in limits.items() if value is not None},
             )  # fmt: skip
-            run_study(plan, opened, given, holdout, out, overwrite, show)
+            _run_study(plan, opened, given, holdout, out, overwrite, show)
             return
         sought = objectives[0] if metric is None else find_metric(metric).name
         kind, own = split_optimizer(optimizers[0])
@@ -213,7 +213,7 @@ def optimize(
         show.result(f"weights: {out / 'weights.json'}")
 
 
-def run_study(
+def _run_study(
     plan: "StudyPlan",
     opened: "PredictionSet",
     given: GivenPredictions,
@@ -222,25 +222,7 @@ def run_study(
     overwrite: bool,
     show: Reporter,
 ) -> None:
-    """Search weights in several ways, score them on held-out rows, and write the report.
-
-    Parameters
-    ----------
-    plan : StudyPlan
-        What is searched.
-    opened : PredictionSet
-        The predictions.
-    given : GivenPredictions
-        How they were given.
-    holdout : Path or None
-        Other rows; without them a part of the predictions is held back.
-    out : Path
-        The result folder.
-    overwrite : bool
-        Whether an earlier result is replaced.
-    show : Reporter
-        Of the command.
-    """
+    """Search weights in several ways, score them on held-out rows, and write the report."""
     from dataclasses import asdict
 
     from experiments.reports.result_manifest import build_manifest, result_folder
@@ -279,29 +261,8 @@ def run_study(
     show.result(f"report: {out / 'report.html'}")
 
 
-def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
-    """Read ``NAME=COST`` options; a name may hold an equals sign itself.
-
-    Parameters
-    ----------
-    values : list of str or None
-        What was given to ``--member-cost``.
-
-    Returns
-    -------
-    dict of str to float or None
-        Cost by name; None where none is given.
-
-    Raises
-    ------
-    ValueError
-        If a value has another form or a name is given twice.
-
-    Examples
-    --------
-    >>> split_member_costs(["resnet=12.5", "vit=40"])
-    {'resnet': 12.5, 'vit': 40.0}
-    """
+def _split_member_costs(values: list[str] | None) -> dict[str, float] | None:
+    """Read ``NAME=COST`` options; a name may hold an equals sign itself."""
     if not values:
         return None
     costs: dict[str, float] = {}
@@ -317,28 +278,8 @@ def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
     return costs
 
 
-def check_sets(given: GivenPredictions, more: Sequence[Path], holdout: Sequence[Path]) -> list[Path]:
-    """Return the sets of a comparison of several; raise where they cannot be that.
-
-    Parameters
-    ----------
-    given : GivenPredictions
-        The first.
-    more : sequence of Path
-        The others.
-    holdout : sequence of Path
-        Their held-out rows.
-
-    Returns
-    -------
-    list of Path
-        All of them; empty where there is one that is given by ``--model``.
-
-    Raises
-    ------
-    ValueError
-        If options that are about one set are given, or another number of holdouts than of sets.
-    """
+def _check_sets(given: GivenPredictions, more: Sequence[Path], holdout: Sequence[Path]) -> list[Path]:
+    """Return the sets of a comparison of several; raise where they cannot be that."""
     if more and (
         given.model or given.truth or given.ids or given.labels or given.groups or given.from_logits or given.logits_of
     ):
@@ -446,7 +387,7 @@ def compare(
         if label_rows is not None:
             check_label_rows_teach(list_methods() if isinstance(chosen, str) else chosen)
         limits = image_rules.read()
-        paths = check_sets(given, more or (), holdout or ())
+        paths = _check_sets(given, more or (), holdout or ())
         opened = join_sets(paths) if more else given.open()
         held_out = join_holdouts(holdout, paths) if holdout else None
         saved = {name: StackingEnsemble.load(path) for name, path in map(split_model_option, ensemble or ())}

@@ -71,7 +71,7 @@ def examine(folder: str | Path = ".") -> list[Fact]:
     """
     return [
         Fact("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"),
-        *package_findings(),
+        *_package_findings(),
         processors(),
         devices(),
         memory(),
@@ -79,14 +79,8 @@ def examine(folder: str | Path = ".") -> list[Fact]:
     ]
 
 
-def package_findings() -> list[Fact]:
-    """List installed versions and the packages that are absent.
-
-    Returns
-    -------
-    list of Fact
-        One for the installed packages, and one for the absent ones if any.
-    """
+def _package_findings() -> list[Fact]:
+    """List installed versions and the packages that are absent."""
     from stacking.files.versions import installed_versions
 
     versions = installed_versions(PACKAGES)
@@ -133,20 +127,14 @@ def devices() -> Fact:
         for index in range(torch.cuda.device_count()):
             gpu = torch.cuda.get_device_properties(index)
             found.append(f"cuda:{index} {gpu.name} {gpu.total_memory / 2**30:.0f} GiB")
-        found.append(cuda_versions())
+        found.append(_cuda_versions())
     if torch.backends.mps.is_available():
         found.append("mps")
     return Fact("devices", ", ".join(found))
 
 
-def cuda_versions() -> str:
-    """Say what CUDA torch was built for and what CUDA the driver can do.
-
-    Returns
-    -------
-    str
-        The driver's part is left out where torch does not tell it.
-    """
+def _cuda_versions() -> str:
+    """Say what CUDA torch was built for and what CUDA the driver can do."""
     import torch
 
     ask = getattr(torch._C, "_cuda_getDriverVersion", None)  # torch has no public name for it

@@ -55,23 +55,12 @@ def write_run_card(run: Path) -> bool:
     is_there = place.exists() or place.is_symlink()
     if is_there and not (is_regular(place) and MARK in place.read_text(encoding="utf-8", errors="replace")[:200]):
         return False
-    atomic_write_text(place, describe_run(run))
+    atomic_write_text(place, _describe_run(run))
     return True
 
 
-def describe_run(run: Path) -> str:
-    """Write the card of a finished run.
-
-    Parameters
-    ----------
-    run : Path
-        The folder.
-
-    Returns
-    -------
-    str
-        Markdown with the front matter of the Hub.
-    """
+def _describe_run(run: Path) -> str:
+    """Write the card of a finished run."""
     manifest = read_json(run / "manifest.json", f"the run folder's {run / 'manifest.json'}")
     held_out = load_predictions(run / "oof")
     rows, f1, results = _measure(held_out)

@@ -66,7 +66,7 @@ class CountRatio(Metric):
         )
         upper, lower = counts @ np.array(self.upper), counts @ np.array(self.lower)
         if self.per_cell:
-            lower = known_cells(truth)
+            lower = _known_cells(truth)
         if self.average == "samples":
             upper = np.divide(upper, lower, out=np.zeros_like(upper), where=lower > 0)
             lower = np.ones(len(upper))
@@ -86,19 +86,8 @@ class SubsetAccuracy(Metric):
         return RatioOfSums.of_rows(truth, right, np.ones(len(right)), self.sign)
 
 
-def known_cells(truth: Truth) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Count the known cells of every row.
-
-    Parameters
-    ----------
-    truth : Truth
-        With the mask.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
-        Numbers of cells.
-    """
+def _known_cells(truth: Truth) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Count the known cells of every row."""
     if truth.y_known is None:
         return np.full(len(truth.y_true), float(truth.y_true.shape[1]))
     return np.count_nonzero(truth.y_known, axis=1).astype(np.float64)
