@@ -19,6 +19,7 @@ from experiments.cli.exporting import export, push
 from experiments.cli.failures import GuardedCommand, GuardedGroup
 from experiments.cli.listings import keys, methods, metrics, networks, optimizers, rules
 from experiments.cli.members import ablation, doctor, explain, learning_rate, report, train
+from experiments.cli.options import with_shared_options
 from experiments.cli.predictions import compare, optimize, pack
 from experiments.cli.recipes import recipes
 from experiments.cli.serving import serve
@@ -84,6 +85,7 @@ for listing, example in EXAMPLES.items():
     app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)
 for command in (*app.registered_commands, *data.registered_commands):
     command.cls = GuardedCommand
+    command.callback = with_shared_options(command.callback) if command.callback else None
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,25 +11,22 @@ from experiments.cli.completion import complete_method, complete_metric
 from experiments.cli.options import (
     GivenImageRules,
     GivenPredictions,
-    Json,
+    JsonConsole,
     LabelRows,
     Log,
     Metric,
     OutFolder,
     Overwrite,
-    Quiet,
     Rule,
     Seed,
-    Verbose,
     check_out_folder,
     free_name,
     input_paths,
     is_there,
-    takes_predictions,
     warn_of_faults,
 )
 from experiments.cli.process_options import count_processes
-from experiments.cli.reporting import Reporter, session
+from experiments.cli.reporting import Reporter
 
 if TYPE_CHECKING:
     from experiments.labeling.label_table import LabelCounts, PhotoScoring
@@ -72,9 +68,9 @@ def _check_work_options(
                 check_work_folder(folder, kind, inputs=[images])
 
 
-@takes_predictions
 def fit(
     *,
+    console: JsonConsole,
     out: OutFolder,
     method: Annotated[
         str,
@@ -93,12 +89,9 @@ def fit(
     log: Log = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.publishing.tracking import track_result, tracking
         from experiments.reports.fit_report import describe_fit
         from experiments.reports.report_files import write_report
@@ -215,9 +208,9 @@ def _choose_sheet(csv_format: str, like: Path | None, given: GivenPredictions) -
     return like, given
 
 
-@partial(takes_predictions, without=["truth", "groups"])
 def predict(
     *,
+    console: JsonConsole,
     ensemble: Ensemble,
     out: Annotated[Path, typer.Option(help="File for the predicted labels: CSV, or JSON for another tool.")],
     run: Annotated[Path | None, typer.Option(help="Run folder whose networks score the photos of --images.")] = None,
@@ -254,7 +247,7 @@ def predict(
             help="Decide by this thresholds file, as the page of thresholds of `labelstack evaluate` gives it."
         ),
     ] = None,
-    given: GivenPredictions,
+    given: Annotated[GivenPredictions, "truth", "groups"],  # these two it does not take
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
     work: Annotated[
         Path | None,
@@ -293,12 +286,9 @@ def predict(
             "not to be read back."
         ),
     ] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Label samples with a saved ensemble, from predictions or from new photos."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.labeling.label_table import (
             LabelTarget,
             PhotoScoring,
@@ -420,9 +410,9 @@ def _score_new_photos(
     return opened, tuple(name for name in ensemble.models_ if name not in needed)
 
 
-@takes_predictions
 def evaluate(
     *,
+    console: JsonConsole,
     ensemble: Ensemble,
     out: OutFolder,
     given: GivenPredictions,
@@ -439,12 +429,9 @@ def evaluate(
     ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Score a saved ensemble on truth that it has not seen; write a leaderboard and a report."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.reports.evaluation import evaluate_ensemble
         from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.ensemble.ensemble import StackingEnsemble

@@ -283,7 +283,7 @@ def _positives_below(
     rows, labels, first = [], [], 0
     for block in blocks:
         below = block.y_score < lowest
-        row, label = np.nonzero(block.truth.y_true & (below if block.silent is None else below | block.silent))
+        row, label = np.nonzero(block.truth.y_true & (below if block.unanswered is None else below | block.unanswered))
         rows.append((first + row) // row_cells)
         labels.append(label)
         first += len(block.y_score)

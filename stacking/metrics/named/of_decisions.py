@@ -15,7 +15,7 @@ from stacking._typing import BoolArray
 from stacking.metrics.measurement import Measurement
 from stacking.metrics.named.metric import Metric, ScoreArray, ServingRules
 from stacking.metrics.named.ratios import Counts, MeanOfLabelRatios, RatioOfSums
-from stacking.metrics.paired_difference import UnitCounts
+from stacking.metrics.paired_difference import F1Counts
 from stacking.truth import Truth
 
 Average = Literal["micro", "macro", "samples"]
@@ -56,7 +56,7 @@ class CountRatio(Metric):
         """Count; see `Metric.measure`."""
         decided = self.given_decisions(y_pred)
         if self.name == "micro-f1":  # the metric of most users: its sums are made in one order everywhere
-            return UnitCounts(truth.count(decided))
+            return F1Counts(truth.count(decided))
         if self.average == "macro":
             return MeanOfLabelRatios(truth, decided, self.upper, self.lower, self.sign)
         fired = decided if truth.y_known is None else decided & truth.y_known
