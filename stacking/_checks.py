@@ -32,6 +32,13 @@ def check_choice(value: str, choices: Iterable[str], *, name: str) -> str:
     return value
 
 
+def check_at_least(least: int, **given: int | None) -> None:
+    """Raise where one of some arguments, by name, is smaller; None is none."""
+    for name, value in given.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}: got {value}.")
+
+
 def check_y_true(
     y_true: npt.ArrayLike, *, n_samples: int | None = None, n_labels: int | None = None, name: str = "y_true"
 ) -> LabelArray:

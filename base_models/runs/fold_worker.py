@@ -34,7 +34,7 @@ from base_models.runs.out_of_fold import train_out_of_fold
 from base_models.runs.photo_packs import restore_packed
 from base_models.runs.splits import prepare_run_data
 from base_models.runs.training_failed import TrainingFailedError
-from base_models.training.distributed import Processes
+from base_models.training.distributed import ProcessGroup
 from stacking.files.untrusted import read_json
 
 
@@ -88,7 +88,7 @@ def _train(
                 data,
                 folder,
                 sources=sources,
-                processes=Processes(device=job["device"]),
+                processes=ProcessGroup(device=job["device"]),
                 progress=lambda event: say(event=dataclasses.asdict(event)),
                 folds=(fold[1],),
             )

@@ -17,7 +17,7 @@ from stacking.metrics import find_metric
 from stacking.metrics.bootstrap import percentile_interval, resample
 from stacking.metrics.counts import DecisionCounts
 from stacking.predictions import load_predictions
-from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table
+from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table, columns_of
 from stacking.report.front_matter import front_matter
 from stacking.report.markdown import render_markdown
 
@@ -145,11 +145,8 @@ def _members(run: Path, manifest: dict[str, Any], rows: dict[str, list[Cell]]) -
     columns: list[Column | str] = [
         "member",
         "network",
-        Column("pixels", "count"),
-        Column("labels", "count"),
-        Column("micro-F1", "score"),
-        Column("low", "score"),
-        Column("high", "score"),
+        *columns_of("count", "pixels", "labels"),
+        *columns_of("score", "micro-F1", "low", "high"),
         Column("training", "seconds"),
     ]
     table: list[list[Cell]] = []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stacking.comparison import Comparison
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
-    from stacking.report import Report, Section
+    from stacking.report import Report, Section, columns_of
 
 REQUIRED = ("oof", "test")
 REQUIRED_FILES = ("manifest.json", *(f"{name}/index.json" for name in REQUIRED))
@@ -185,8 +185,7 @@ def ablation_report(ablation: Ablation) -> "Report":
     from stacking.report.writing import write_interval, write_score
 
     columns = [
-        Column("member"),
-        Column("change"),
+        *columns_of("text", "member", "change"),
         Column("micro-F1", "score"),
         Column("95 % limits", "interval"),
         Column("to the baseline", "gain"),
@@ -194,8 +193,7 @@ def ablation_report(ablation: Ablation) -> "Report":
         Column("macro-F1", "score"),
         Column("never predicted", "count"),
         Column("recall in a tenth", "score"),
-        Column("parameters", "count"),
-        Column("photos seen", "count"),
+        *columns_of("count", "parameters", "photos seen"),
         Column("CPU time", "seconds"),
     ]
     lines = [

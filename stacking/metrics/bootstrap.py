@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizers._checks import check_random_state
+from stacking._checks import check_at_least
 from stacking._typing import DoubleArray
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.metrics.measurement import Measurement
@@ -121,8 +122,7 @@ def bootstrap_totals(unit_counts: npt.ArrayLike, *, n_bootstrap: int = 1000, ran
     counts = np.asarray(unit_counts, dtype=np.float64)
     if counts.ndim != 2 or len(counts) == 0:
         raise ValueError(f"unit_counts must hold at least one unit: got shape {counts.shape}.")
-    if n_bootstrap < 1:
-        raise ValueError(f"n_bootstrap must be at least 1: got {n_bootstrap}.")
+    check_at_least(1, n_bootstrap=n_bootstrap)
     return np.concatenate([drawn @ counts for drawn in _iter_draws(len(counts), n_bootstrap, random_state)])
 
 

@@ -126,6 +126,24 @@ class Column:
         _check_choice("kind", self.kind, COLUMN_KINDS)
 
 
+def columns_of(kind: ColumnKind, *titles: str) -> list[Column]:
+    """Make neighboring columns of one kind.
+
+    Parameters
+    ----------
+    kind : str
+        As `Column` takes it.
+    *titles : str
+        Their headings.
+
+    Returns
+    -------
+    list of Column
+        In that order.
+    """
+    return [Column(title, kind) for title in titles]
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of cells under columns.
