@@ -51,7 +51,7 @@ def train(
 
     with console.session(silent=not is_first_process()) as show:
         from base_models import run_training
-        from experiments.cli.beginning import begin_run
+        from experiments.cli.init import begin_run
         from experiments.publishing.run_card import write_run_card
         from experiments.publishing.tracking import track_result, track_training, tracking
         from experiments.recipe import load_recipe
