@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stacking.comparison import Comparison
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
-    from stacking.report import Report, Section, columns_of
+    from stacking.report import Report, Section
 
 REQUIRED = ("oof", "test")
 REQUIRED_FILES = ("manifest.json", *(f"{name}/index.json" for name in REQUIRED))
@@ -181,7 +181,7 @@ def ablation_report(ablation: Ablation) -> "Report":
     Report
         A table, and the recipe of every row.
     """
-    from stacking.report import Code, Column, Paragraph, Report, Section, Table
+    from stacking.report import Code, Column, Paragraph, Report, Section, Table, columns_of
     from stacking.report.writing import write_interval, write_score
 
     columns = [
