@@ -123,9 +123,8 @@ def ingest(
 ) -> None:
     """Decode every photo once in limited processes; write clean JPEG files and the annotations of those kept."""
     with console.session() as show:
-        import os
-
         from base_models.ingest import IngestOptions, ingest_photos
+        from stacking.process.processors import usable_processors
 
         options = IngestOptions(
             size=size,
@@ -133,7 +132,7 @@ def ingest(
             quality=quality,
             min_side=min_side,
             drop_near_duplicates=not keep_near_duplicates,
-            workers=workers if workers is not None else os.cpu_count() or 1,
+            workers=usable_processors() if workers is None else workers,
             memory_bytes=memory_mb * 2**20,
             seconds=seconds,
             id_column=id_column,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stacking.process.processors import usable_processors
+
 PACKAGES = (
     "labelstack",
     "numpy",
@@ -105,9 +107,9 @@ def processors() -> Fact:
     Fact
         Processors and thread variables.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
-    return Fact("processors", f"{usable} usable of {os.cpu_count()}" + (f", {', '.join(limits)}" if limits else ""))
+    limited = f", {', '.join(limits)}" if limits else ""
+    return Fact("processors", f"{usable_processors()} usable of {os.cpu_count()}{limited}")
 
 
 def devices() -> Fact:
