@@ -232,7 +232,7 @@ class _Entries:
         positives = all_hits + self._positives_below(part)
         if not positives.any():
             return np.full(len(positives), np.inf), 0.0
-        # The cuts at the edges of bins alone give a micro-F1 that is reached, as in `exact_micro_f1.cut_exactly`.
+        # The cuts at the edges of bins alone give a micro-F1 that is reached, as in `exact_micro_f1._cut_exactly`.
         nowhere = np.empty(0)
         edges = SortedCuts(stops.edge_start, nowhere, hits[stops.edge], fired[stops.edge], positives)
         price = maximize_micro_f1(edges, 0.0)[1]
