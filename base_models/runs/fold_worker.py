@@ -120,13 +120,7 @@ class _Told(logging.Handler):
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it in a line.
-
-        Parameters
-        ----------
-        record : logging.LogRecord
-            What was logged.
-        """
+        """Say it in a line."""
         self._say(log=[record.name, record.levelno, record.getMessage()])
 
 

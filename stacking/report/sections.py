@@ -178,13 +178,7 @@ class Table:
 
     @property
     def typed_columns(self) -> tuple[Column, ...]:
-        """The columns, plain strings made text columns.
-
-        Returns
-        -------
-        tuple of Column
-            One per column.
-        """
+        """The columns, plain strings made text columns."""
         return tuple(column if isinstance(column, Column) else Column(column) for column in self.columns)
 
 
