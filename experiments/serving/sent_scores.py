@@ -68,7 +68,7 @@ def read_json_scores(
         labels = list(ensemble.labels_)
     elif not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise RefusedError(400, "labels must be a list of names, one per column of every member's rows.")
-    _check_members_and_labels(list(scores), labels, ensemble, without)
+    check_members_and_labels(list(scores), labels, ensemble, without)
     n_rows = _count_rows(scores, limits)
     ids = _read_ids(sent.get("ids"), n_rows)
     matrices = [_read_matrix(name, rows, n_rows, labels) for name, rows in scores.items()]
@@ -118,15 +118,30 @@ def read_bundle_scores(
             raise RefusedError(400, str(error).replace(file.name, "the body")) from error
     if sent.n_samples > limits.rows:
         raise RefusedError(413, _too_many_rows(sent.n_samples, limits))
-    _check_members_and_labels(sent.models, sent.labels, ensemble, without)
+    check_members_and_labels(sent.models, sent.labels, ensemble, without)
     _check_ids([str(name) for name in sent.ids])
     return sent
 
 
-def _check_members_and_labels(
+def check_members_and_labels(
     members: Sequence[str], labels: Sequence[str], ensemble: StackingEnsemble, without: Collection[str] = ()
 ) -> None:
-    """Refuse members and labels that are not the ensemble's, and those that are missing."""
+    """Refuse members and labels that are not the ensemble's, and those that are missing.
+
+    Parameters
+    ----------
+    members, labels : sequence of str
+        What was sent.
+    ensemble : StackingEnsemble
+        What is served.
+    without : collection of str, default=()
+        Members to do without.
+
+    Raises
+    ------
+    RefusedError
+        If one is unknown, missing or there twice.
+    """
     for what, names, known in (("members", members, ensemble.models_), ("labels", labels, ensemble.labels_)):
         twice, there = first_duplicate(names), set(known)
         if twice:
