@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from stacking.files.ending import ending_with
+from stacking.process.processors import usable_processors
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -397,5 +398,4 @@ def loader_workers(n_workers: int, device: str | torch.device) -> int:
         return n_workers
     if not is_cuda(device):
         return 0
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return min(MOST_WORKERS, max(1, usable_processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

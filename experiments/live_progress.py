@@ -34,7 +34,7 @@ def live_progress(description: str) -> Iterator[Progress | None]:
     callable or None
         ``progress(done, total, name="")`` for the library to call; None where nobody watches.
     """
-    if in_notebook():
+    if _in_notebook():
         with _notebook_line(description) as progress:
             yield progress
         return
@@ -42,14 +42,8 @@ def live_progress(description: str) -> Iterator[Progress | None]:
         yield progress
 
 
-def in_notebook() -> bool:
-    """Tell whether a Jupyter kernel runs this.
-
-    Returns
-    -------
-    bool
-        False in IPython's terminal.
-    """
+def _in_notebook() -> bool:
+    """Tell whether a Jupyter kernel runs this."""
     module = sys.modules.get("IPython")  # a kernel has loaded it
     shell = module.get_ipython() if module is not None else None
     return shell is not None and hasattr(shell, "kernel")

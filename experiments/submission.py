@@ -69,7 +69,7 @@ def write_labels_csv(
     from stacking.files.atomic_files import atomic_write_bytes
     from stacking.files.output_rules import check_output_file
 
-    check_csv_format(csv_format)
+    _check_csv_format(csv_format)
     if y_pred.shape != (len(ids), len(labels)):
         raise ValueError(
             f"y_pred must have one row per id and one column per label, {(len(ids), len(labels))}: got {y_pred.shape}."
@@ -111,7 +111,7 @@ def choose_label_texts(labels: Sequence[str], label_ids: Sequence[str] | None, c
     ValueError
         If the form is unknown, or a text holds its separator.
     """
-    check_csv_format(csv_format)
+    _check_csv_format(csv_format)
     texts = tuple(labels)
     if csv_format == "submission":
         texts = tuple(label_ids or labels)
@@ -125,19 +125,8 @@ def choose_label_texts(labels: Sequence[str], label_ids: Sequence[str] | None, c
     return texts
 
 
-def check_csv_format(csv_format: str) -> None:
-    """Raise unless the form is known.
-
-    Parameters
-    ----------
-    csv_format : str
-        Name of a form.
-
-    Raises
-    ------
-    ValueError
-        If it is neither ``labels`` nor ``submission``.
-    """
+def _check_csv_format(csv_format: str) -> None:
+    """Raise unless the form is known."""
     if csv_format not in _HEADERS:
         raise ValueError(f"the format of a CSV file must be 'labels' or 'submission': got {csv_format!r}.")
 

@@ -175,7 +175,7 @@ def fit(  # noqa: PLR0913 - the public call: all options are keyword-only
     options: dict[str, Any] = {"random_state": random_state, "time_limit": time_limit, "n_splits": n_splits}
     ensemble = StackingEnsemble(method, image_rules=image_rules, rule=rule, metric=metric, **options)
     ensemble.check_parameters()
-    given = as_scores(scores, truth)
+    given = _as_scores(scores, truth)
     with live_progress("fitting") as progress, report_progress(progress):
         return ensemble.fit(given, label_rows=label_rows)
 
@@ -219,8 +219,8 @@ def compare(
         If the truth is missing, a method is unknown or an option out of range.
     """
     _refuse_truth(methods, "methods")
-    held_out = None if holdout is None else join_sets(holdout, "test") if are_sets(holdout) else as_scores(holdout)
-    given = join_sets(scores) if truth is None and are_sets(scores) else as_scores(scores, truth)
+    held_out = None if holdout is None else join_sets(holdout, "test") if are_sets(holdout) else _as_scores(holdout)
+    given = join_sets(scores) if truth is None and are_sets(scores) else _as_scores(scores, truth)
     if "progress" in options:
         return compare_methods(given, methods, holdout=held_out, **options)
     with live_progress("comparing") as progress, report_progress(progress):
@@ -253,7 +253,7 @@ def split(
     ValueError
         If the share is out of range, the truth is missing, or there are too few rows or groups.
     """
-    return hold_back(as_scores(scores, truth), share, random_state=random_state)
+    return hold_back(_as_scores(scores, truth), share, random_state=random_state)
 
 
 def study_weights(
@@ -295,8 +295,8 @@ def study_weights(
     ValueError
         If a name or option is unknown, or a truth is missing.
     """
-    given = as_scores(scores, truth)
-    fitting, held_out = hold_back(given, 0.7) if holdout is None else (given, as_scores(holdout))
+    given = _as_scores(scores, truth)
+    fitting, held_out = hold_back(given, 0.7) if holdout is None else (given, _as_scores(holdout))
     chosen = range(seeds) if isinstance(seeds, int) else seeds
     return search_and_score(fitting, held_out, StudyPlan(optimizers, objectives, list(chosen), **options))
 
@@ -332,7 +332,7 @@ def predict(
     ValueError
         If a member or label is missing.
     """
-    given = as_scores(scores)
+    given = _as_scores(scores)
     if as_frame is None:
         as_frame = given.form is not None or not AxisNames.of(given.ids.tolist(), "sample").is_made_up
     return _opened(ensemble).predict(given, without=without, as_frame=as_frame)
@@ -382,7 +382,7 @@ def evaluate(  # noqa: PLR0913 - the public call: all options are keyword-only
     """
     options: dict[str, Any] = {"drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
     opened = _opened(ensemble)
-    given = name_by_position(as_scores(scores, truth), opened.models_, opened.labels_)
+    given = name_by_position(_as_scores(scores, truth), opened.models_, opened.labels_)
     return evaluate_ensemble(opened, given, without=tuple(without), metric=metric, **options)
 
 
@@ -427,21 +427,8 @@ def report(result: Comparison | Evaluation | PathLike, folder: PathLike, *, over
     return Path(folder) / "report.html"
 
 
-def as_scores(scores: Any, truth: Truth = None) -> PredictionSet:
-    """Take scores as they are, or load them.
-
-    Parameters
-    ----------
-    scores : PredictionSet, or anything that `load` takes
-        The scores.
-    truth : path, data frame or array, optional
-        Replaces the truth that they carry.
-
-    Returns
-    -------
-    PredictionSet
-        Loaded.
-    """
+def _as_scores(scores: Any, truth: Truth = None) -> PredictionSet:
+    """Take scores as they are, or load them."""
     if isinstance(scores, PredictionSet) and truth is None:
         return scores
     return load(scores, truth=truth)

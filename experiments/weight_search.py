@@ -4,7 +4,6 @@ The weights are fitted on all rows that are given, so the score that is written 
 `compare` gives held-out ones.
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +66,7 @@ def search_weights(  # noqa: PLR0913 - all but the first two are keyword-only an
     from stacking.decision_rules.score_blocks import ScoreBlocks
     from stacking.ensemble.answered import answered_by, spread
     from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+    from stacking.files.csv_cells import to_csv
     from stacking.process.progress import steps
     from stacking.report.chart_files import stand_alone
     from stacking.report.figures import search_figure
@@ -111,7 +111,7 @@ def search_weights(  # noqa: PLR0913 - all but the first two are keyword-only an
         if metric is not None:
             result |= {"metric": metric.name, "in_sample_score": _measure(vote, predictions, metric)}
         atomic_write_json(output.path_of("weights.json"), result)
-        atomic_write_text(output.path_of("history.csv"), _history_csv(vote.history_))
+        atomic_write_text(output.path_of("history.csv"), to_csv([["n_evaluations", "best_loss"], *vote.history_]))
         atomic_write_text(
             output.path_of("history.svg"),
             stand_alone(search_figure({optimizer: vote.history_}, loss=objective)),
@@ -139,12 +139,3 @@ def _measure(vote: "WeightedVoting", predictions: "PredictionSet", metric: "Metr
     y_score = spread(vote.predict_proba(predictions.only_answered()), vote.labels_, predictions.labels)
     decided = tune_rule(y_score, truth, metric.rules.single, metric, answered).decide(y_score)
     return metric.measure(truth, decided, y_score).value
-
-
-def _history_csv(history: list[tuple[int, float]]) -> str:
-    """Write the course of a search as CSV."""
-    text = io.StringIO()
-    text.write("n_evaluations,best_loss\n")
-    for n_evaluations, loss in history:
-        text.write(f"{n_evaluations},{loss!r}\n")
-    return text.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +17,7 @@ from stacking.combiners.voting import SoftVoting, WeightedVoting
 from stacking.combiners.voting.means import Mean
 from stacking.decision_rules.choice import tune_rule
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
+from stacking.files.csv_cells import to_csv
 from stacking.metrics import Metric, find_metric
 from stacking.metrics.bootstrap import percentile_interval, resample
 from stacking.predictions import PredictionSet
@@ -374,13 +373,13 @@ class WeightStudy:
         write_report(self.report(), output)
         atomic_write_json(output.path_of("study.json"), self.as_dict())
         keys = ("optimizer", "objective", "seed")
-        atomic_write_text(output.path_of("runs.csv"), _to_csv(
+        atomic_write_text(output.path_of("runs.csv"), to_csv([
             [*keys, "held_out_score", "fitted_score", "loss", "n_evaluations", "cpu_seconds", *self.models],
-            [[run.optimizer, run.objective, run.seed, run.held_out_score, run.fitted_score, run.loss, run.n_evaluations,
-              run.cpu_seconds, *run.weights] for run in self.runs],
-        ))  # fmt: skip
+            *([run.optimizer, run.objective, run.seed, run.held_out_score, run.fitted_score, run.loss,
+               run.n_evaluations, run.cpu_seconds, *run.weights] for run in self.runs),
+        ]))  # fmt: skip
         histories = [[run.optimizer, run.objective, run.seed, *step] for run in self.runs for step in run.history]
-        atomic_write_text(output.path_of("history.csv"), _to_csv([*keys, "n_evaluations", "best_loss"], histories))
+        atomic_write_text(output.path_of("history.csv"), to_csv([[*keys, "n_evaluations", "best_loss"], *histories]))
         commit_result(output, manifest)
 
 
@@ -494,10 +493,3 @@ def _join_seeds(runs: Sequence[SearchRun], baseline: float, base_draws: npt.NDAr
         mean([float(run.n_evaluations) for run in runs]),
         mean([run.cpu_seconds for run in runs]),
     )
-
-
-def _to_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Write a table as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue()

@@ -32,6 +32,13 @@ def check_choice(value: str, choices: Iterable[str], *, name: str) -> str:
     return value
 
 
+def check_at_least(least: int, **given: int | None) -> None:
+    """Raise where one of some arguments, by name, is smaller; None is none."""
+    for name, value in given.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}: got {value}.")
+
+
 def check_y_true(
     y_true: npt.ArrayLike, *, n_samples: int | None = None, n_labels: int | None = None, name: str = "y_true"
 ) -> LabelArray:
@@ -333,7 +340,7 @@ def check_per_sample(values: npt.ArrayLike, n_samples: int, name: str) -> npt.ND
     if array.dtype.kind not in "iuUb":
         raise TypeError(f"{name} must be integers or strings: got dtype {array.dtype}.")
     if array.dtype.kind == "U":
-        check_unicode(array.tolist(), name=name)
+        _check_characters(array, name)
     return array if array.dtype.kind == "U" else array.astype(np.int64)
 
 
@@ -405,7 +412,7 @@ def check_label_groups(values: npt.ArrayLike, n_labels: int) -> tuple[str, ...]:
     groups = tuple(str(value) for value in np.asarray(values).tolist())
     if len(groups) != n_labels:
         raise ValueError(f"label_groups must hold one group per label: got {len(groups)} for {n_labels} labels.")
-    check_unicode(groups, name="label_groups")
+    _check_characters(np.array(groups, dtype=np.str_), "label_groups")
     return groups
 
 
@@ -536,10 +543,8 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
         array = np.asarray(values, dtype=object)
     if array.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional: got shape {array.shape}.")
-    if array.dtype.kind == "O":
+    if array.dtype.kind in "OS":
         array = np.array([_as_text(value, name) for value in array.tolist()] or [""], dtype=np.str_)[: len(array)]
-    elif array.dtype.kind == "S":
-        array = np.array([_as_text(value, name) for value in array.tolist()], dtype=np.str_)
     elif array.dtype.kind == "U" and not isinstance(values, np.ndarray):
         _refuse_mixed(values, name)
     texts = array.astype(np.str_)
@@ -547,11 +552,6 @@ def _as_strings(values: npt.ArrayLike, name: str) -> StringArray:
     if len(texts) and "\0" in "".join(texts.tolist()):
         raise ValueError(f"{name} must not hold NUL characters: got one; rename it.")
     return texts
-
-
-def check_unicode(texts: Sequence[str], *, name: str) -> None:
-    """Refuse text that no file can hold."""
-    _check_characters(np.array(texts, dtype=np.str_), name)
 
 
 def _check_characters(texts: StringArray, name: str) -> None:

@@ -30,7 +30,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from stacking._checks import check_names, refuse_mask
+from stacking._checks import check_at_least, check_names, refuse_mask
 from stacking._typing import FloatArray
 from stacking.combiners.multilabel_bases import fit_and_score, fit_base, takes_sample_weight
 from stacking.links import SMALLEST_SCORE
@@ -557,8 +557,7 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         for name, estimator in self._parts:
             if not is_classifier(estimator):
                 raise ValueError(f"estimators must be classifiers: got {estimator!r} under the name {name!r}.")
-        if self._n_folds < 2:
-            raise ValueError(f"{'n_splits' if self.cv is None else 'cv'} must be at least 2: got {self._n_folds}.")
+        check_at_least(2, **{"n_splits" if self.cv is None else "cv": self._n_folds})
 
     def _check_features(self, X: Any, *, reset: bool) -> Any:
         """Leave data frames and text to the base classifiers (they may pick columns); check everything else."""

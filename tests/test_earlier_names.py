@@ -28,7 +28,7 @@ EARLIER = {
     "stacking.decision_rules.labelled_scores": "LabelledScores",
     "stacking.cross_fitting": "nested_decisions",
     "stacking.deadline": "within",
-    "stacking.paired_gain": "count_units",
+    "stacking.paired_gain": "paired_gain",
     "stacking.predictions.truth": "read_label_list",
     "stacking._kernels": "stratify",
     "stacking.ensemble": "StackingEnsemble",

@@ -53,24 +53,8 @@ def arrange_feature_map(features: Tensor, body: nn.Module, n_channels: int = 0) 
     )
 
 
-def inner_layer(body: nn.Module) -> nn.Module:
-    """Return the layer before the last that a network names as a source of features.
-
-    Parameters
-    ----------
-    body : torch.nn.Module
-        A timm network.
-
-    Returns
-    -------
-    torch.nn.Module
-        A part of the body.
-
-    Raises
-    ------
-    ValueError
-        If the network names fewer than two.
-    """
+def _inner_layer(body: nn.Module) -> nn.Module:
+    """Return the layer before the last that a network names as a source of features."""
     layers = [layer["module"] for layer in getattr(body, "feature_info", None) or []]
     if len(layers) < 2:
         raise ValueError(
@@ -80,21 +64,8 @@ def inner_layer(body: nn.Module) -> nn.Module:
     return body.get_submodule(str(layers[-2]))
 
 
-def pool_places(features: Tensor, n_channels: int = 0) -> Tensor:
-    """Average features over their places.
-
-    Parameters
-    ----------
-    features : Tensor
-        Shape (n_rows, channels, height, width), or channels last, or (n_rows, tokens, channels).
-    n_channels : int
-        Tells channels-last maps apart; 0 takes channels to be first.
-
-    Returns
-    -------
-    Tensor
-        Shape (n_rows, channels).
-    """
+def _pool_places(features: Tensor, n_channels: int = 0) -> Tensor:
+    """Average maps, channels first or last, or tokens, over their places; with `n_channels` 0 channels come first."""
     if features.ndim == 3:
         return features.mean(dim=1)
     channels_last = n_channels and features.shape[1] != n_channels and features.shape[-1] == n_channels
@@ -127,7 +98,7 @@ def run_body(body: nn.Module, photos: Tensor, needs: str) -> tuple[Tensor, Tenso
     if needs not in ("inner", "earlier_map"):
         return body(photos), nothing, nothing
     caught: list[Tensor] = []
-    handle = inner_layer(body).register_forward_hook(lambda _layer, _given, out: caught.append(out))
+    handle = _inner_layer(body).register_forward_hook(lambda _layer, _given, out: caught.append(out))
     try:
         pooled = body(photos)
     finally:
@@ -135,4 +106,4 @@ def run_body(body: nn.Module, photos: Tensor, needs: str) -> tuple[Tensor, Tenso
     n_channels = int(body.feature_info[-2]["num_chs"])  # type: ignore[index]
     if needs == "earlier_map":
         return pooled, arrange_feature_map(torch.as_tensor(caught[-1]), body, n_channels), nothing
-    return pooled, nothing, pool_places(torch.as_tensor(caught[-1]), n_channels)
+    return pooled, nothing, _pool_places(torch.as_tensor(caught[-1]), n_channels)

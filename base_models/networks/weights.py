@@ -54,7 +54,7 @@ def load_starting_weights(body: torch.nn.Module, weights: str, network: str) -> 
     tensors = read_weight_file(path)
     if any(name.startswith("body.") for name in tensors):  # a network that this package trained: its head is left
         tensors = {name.removeprefix("body."): value for name, value in tensors.items() if name.startswith("body.")}
-    tensors = rename_efficientnet_tensors(tensors, body)
+    tensors = _rename_efficientnet_tensors(tensors, body)
     ignored = _classifier_prefixes(body)
     tensors = {name: value for name, value in tensors.items() if not name.startswith(ignored)}
     wanted = {name: value for name, value in body.state_dict().items() if not name.startswith(ignored)}
@@ -175,21 +175,8 @@ def wheel_weight_file(package: str) -> Path:
     return max(found, key=lambda path: path.stat().st_size)
 
 
-def rename_efficientnet_tensors(tensors: Mapping[str, Tensor], body: torch.nn.Module) -> dict[str, Tensor]:
-    """Rename EfficientNet tensors from the layout with flat blocks to timm's with stages; other layouts pass unchanged.
-
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        Names such as ``_blocks.3._expand_conv.weight``.
-    body : torch.nn.Module
-        The timm network, whose stages tell which flat block is where.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Names such as ``blocks.2.0.conv_pw.weight``.
-    """
+def _rename_efficientnet_tensors(tensors: Mapping[str, Tensor], body: torch.nn.Module) -> dict[str, Tensor]:
+    """Rename EfficientNet tensors from the layout with flat blocks to timm's with stages; others pass unchanged."""
     if "_conv_stem.weight" not in tensors or not hasattr(body, "blocks"):
         return dict(tensors)
     stages: Any = body.blocks

@@ -64,6 +64,7 @@ from stacking.files.untrusted import read_json
 from stacking.predictions.forms.store import write_at
 from stacking.process.child_processes import safe_path
 from stacking.process.memory import GIB
+from stacking.process.processors import usable_processors
 
 logger = logging.getLogger(__name__)
 
@@ -170,17 +171,6 @@ def pack_photos(
     if lost:
         raise ValueError(f"packed photos must stay where they are: {folder} lost those of {lost[0]} pixels; run again.")
     return {size: packed for size, packed in found.items() if packed is not None}
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _say_too_large(facts: PackFacts, sizes: Sequence[int], most_bytes: int) -> None:

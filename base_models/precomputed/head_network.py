@@ -58,18 +58,9 @@ class HeadNetwork(MultilabelNetwork):
         self.mean, self.std, self.starting_weights = network.mean, network.std, network.starting_weights
 
     def forward(self, features: Tensor) -> Tensor:
-        """Compute the logits.
+        """Compute the logits of the first variant; shape (n_rows, n_channels, n_places, n_variants).
 
-        Parameters
-        ----------
-        features : Tensor
-            Shape (n_rows, n_channels, n_places, n_variants), of which the first variant is used: flipping the last axis
-            takes the mirror image, for features as for photos.
-
-        Returns
-        -------
-        Tensor
-            Shape (n_rows, n_labels), float32.
+        Flipping the last axis takes the mirror image, for features as for photos.
         """
         with autocast("float32", features.device), arithmetic("float32", features.device):
             shown, nothing = features[..., :1].float(), features.new_zeros(0)

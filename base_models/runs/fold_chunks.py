@@ -18,7 +18,7 @@ from base_models.runs.fold_record import FoldRecord
 from base_models.runs.folder import write_npz
 from base_models.runs.splits import RunData
 from base_models.training.checkpoints import drop_training_state, tensors_of
-from base_models.training.distributed import Processes
+from base_models.training.distributed import ProcessGroup
 from base_models.training.scoring import score_photos
 from base_models.training.task import MemberTask, TrainedMember
 from stacking.files.atomic_files import atomic_write_bytes, sha256_file
@@ -33,7 +33,7 @@ def finish_fold(
     data: RunData,
     place: Path,
     columns: NDArray[np.int64],
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
 ) -> dict[str, str]:
     """Score the held-out rows and the other splits, and write the chunks and the weights.
 
@@ -49,7 +49,7 @@ def finish_fold(
         Folder of the member and fold.
     columns : ndarray of int64
         Labels that the member covers.
-    processes : Processes, optional
+    processes : ProcessGroup, optional
         Those that score together, and where the network is; the first writes.
 
     Returns
@@ -61,7 +61,7 @@ def finish_fold(
 
     rows_by_chunk = {"oof": np.flatnonzero(data.fold == task.fold)}
     rows_by_chunk.update({split: data.rows_of(split) for split in SCORED_SPLITS})
-    processes, names = processes or Processes(), ["weights.safetensors"]
+    processes, names = processes or ProcessGroup(), ["weights.safetensors"]
     flip = task.member.training.flip_tta
     for name, rows in rows_by_chunk.items():
         if not len(rows):

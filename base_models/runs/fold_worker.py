@@ -34,7 +34,7 @@ from base_models.runs.out_of_fold import train_out_of_fold
 from base_models.runs.photo_packs import restore_packed
 from base_models.runs.splits import prepare_run_data
 from base_models.runs.training_failed import TrainingFailedError
-from base_models.training.distributed import Processes
+from base_models.training.distributed import ProcessGroup
 from stacking.files.untrusted import read_json
 
 
@@ -88,7 +88,7 @@ def _train(
                 data,
                 folder,
                 sources=sources,
-                processes=Processes(device=job["device"]),
+                processes=ProcessGroup(device=job["device"]),
                 progress=lambda event: say(event=dataclasses.asdict(event)),
                 folds=(fold[1],),
             )
@@ -120,13 +120,7 @@ class _Told(logging.Handler):
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it in a line.
-
-        Parameters
-        ----------
-        record : logging.LogRecord
-            What was logged.
-        """
+        """Say it in a line."""
         self._say(log=[record.name, record.levelno, record.getMessage()])
 
 

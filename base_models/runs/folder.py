@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from base_models.recipe.canonical import canonical_recipe, recipe_hash, to_toml
 from base_models.recipe.folds import FoldConfig
 from base_models.recipe.run import TrainingRun
-from base_models.training.distributed import Processes
+from base_models.training.distributed import ProcessGroup
 from stacking.files.atomic_files import (
     OutputRefusedError,
     atomic_write_json,
@@ -169,7 +169,7 @@ def open_run_folder(out: Path, recipe: TrainingRun, *, n_threads: int, device: s
 
 @contextlib.contextmanager
 def share_run_folder(
-    out: Path, recipe: TrainingRun, processes: Processes, *, n_threads: int, device: str
+    out: Path, recipe: TrainingRun, processes: ProcessGroup, *, n_threads: int, device: str
 ) -> Iterator[RunFolder]:
     """Open the folder of a run for all its processes: the first as ``open_run_folder`` does, the others to follow.
 
@@ -179,7 +179,7 @@ def share_run_folder(
         The folder.
     recipe : TrainingRun
         The recipe it must belong to.
-    processes : Processes
+    processes : ProcessGroup
         Those of the run.
     n_threads : int
         Threads to record in a new folder.

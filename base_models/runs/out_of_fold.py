@@ -38,7 +38,7 @@ from base_models.runs.splits import RunData, prepare_run_data
 from base_models.runs.stores import assemble_stores
 from base_models.runs.trained_run import TrainedRun
 from base_models.runs.training_failed import TrainingFailedError
-from base_models.training.distributed import Processes, join_processes
+from base_models.training.distributed import ProcessGroup, join_processes
 from base_models.training.member import check_sizes, train_member
 from base_models.training.progress import Progress, TimeLeft, TrainingEvent
 from base_models.training.step_graph import can_replay
@@ -145,7 +145,7 @@ def run_training(
 
 
 def _train_in_turn(
-    recipe: TrainingRun, data: RunData, folder: RunFolder, processes: Processes, progress: Progress | None
+    recipe: TrainingRun, data: RunData, folder: RunFolder, processes: ProcessGroup, progress: Progress | None
 ) -> dict[str, str]:
     """Train member after member in this process, and say why members could not be trained."""
     sources: dict[int, PhotoTensors] = {}
@@ -175,7 +175,7 @@ def _train_side_by_side(
         unfinished = not all(fold_is_done(folder.fold_folder(member.name, fold)) for fold in range(data.n_folds))
         if member.features == "precomputed" and unfinished:
             try:
-                _features_of(member, recipe, data, folder, Processes(device=devices[0]), progress)
+                _features_of(member, recipe, data, folder, ProcessGroup(device=devices[0]), progress)
             except TrainingFailedError as error:
                 failures[member.name] = str(error)
                 logger.error("%s; the run goes on without it", error)
@@ -194,7 +194,7 @@ def train_out_of_fold(  # noqa: PLR0913 - the public call: a run in parts
     folder: RunFolder,
     *,
     sources: dict[int, PhotoTensors] | None = None,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
     progress: Progress | None = None,
     folds: Sequence[int] | None = None,
 ) -> None:
@@ -212,7 +212,7 @@ def train_out_of_fold(  # noqa: PLR0913 - the public call: a run in parts
         Where everything goes.
     sources : dict of int to PhotoTensors, optional
         Decoded photos by size, shared between members; changed in place to hold this member's size only.
-    processes : Processes, optional
+    processes : ProcessGroup, optional
         Those that train together, and where; a single one on the CPU by default.
     progress : callable, optional
         Called with ``TrainingEvent`` objects.
@@ -229,7 +229,7 @@ def train_out_of_fold(  # noqa: PLR0913 - the public call: a run in parts
     columns = covered_labels(member, data.train_counts)
     y_true = np.ascontiguousarray(data.y_true[:, columns])
     labels = [data.manifest.vocabulary.names[column] for column in columns]
-    sources, processes = {} if sources is None else sources, processes or Processes()
+    sources, processes = {} if sources is None else sources, processes or ProcessGroup()
     features: FeatureRows | None = None
     for fold in range(data.n_folds) if folds is None else folds:
         place = folder.fold_folder(member.name, fold)
@@ -325,7 +325,7 @@ def list_devices(device: str, n_processes: int) -> list[str]:
     return [f"cuda:{number % torch.cuda.device_count()}" for number in range(n_processes)]
 
 
-def _say_ignored(recipe: TrainingRun, processes: Processes) -> None:
+def _say_ignored(recipe: TrainingRun, processes: ProcessGroup) -> None:
     """Say in one line that steps are not replayed here although members ask for it."""
     asking = [member.name for member in recipe.members if member.training.cuda_graphs is True]
     if asking and processes.is_first and not can_replay(processes.device, processes.count):
@@ -374,7 +374,7 @@ def _features_of(
     recipe: TrainingRun,
     data: RunData,
     folder: RunFolder,
-    processes: Processes,
+    processes: ProcessGroup,
     progress: Progress | None,
 ) -> FeatureRows:
     """Open the precomputed features of a member's body; the first process computes what is not there yet."""

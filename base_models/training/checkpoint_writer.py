@@ -34,25 +34,13 @@ class CheckpointWriter:
         self._written: Future[None] | None = None
 
     def __enter__(self) -> CheckpointWriter:
-        """Begin; nothing is written yet.
-
-        Returns
-        -------
-        CheckpointWriter
-            Itself.
-        """
+        """Begin; nothing is written yet."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for what is under way; an error that ends the block stays the one that is told.
-
-        Parameters
-        ----------
-        kind, error, trace : type, BaseException and traceback, or None
-            What ended the block.
-        """
+        """Wait for what is under way; an error that ends the block stays the one that is told."""
         run_all(self.wait, self._thread.shutdown, after=error)
 
     def submit(self, copy: Callable[[], Callable[[], None]]) -> None:

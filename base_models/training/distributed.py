@@ -41,7 +41,7 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def join_processes(device: str) -> Processes:
+def join_processes(device: str) -> ProcessGroup:
     """Meet the other processes that a launcher has started, if it has.
 
     Parameters
@@ -51,17 +51,17 @@ def join_processes(device: str) -> Processes:
 
     Returns
     -------
-    Processes
+    ProcessGroup
         A single one unless the launcher's variable ``WORLD_SIZE`` says otherwise.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Processes(device=device)
+        return ProcessGroup(device=device)
     from accelerate import PartialState
 
     state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT, **_backend(device))
     if is_cuda(device):
         torch.cuda.set_device(state.device)
-    return Processes(state.process_index, state.num_processes, str(state.device))
+    return ProcessGroup(state.process_index, state.num_processes, str(state.device))
 
 
 def _backend(device: str) -> dict[str, str]:
@@ -77,7 +77,7 @@ def _backend(device: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Processes:
+class ProcessGroup:
     """The processes that train together, seen from one of them.
 
     Parameters

@@ -25,7 +25,7 @@ from base_models.networks.heads.auxiliary import AUXILIARY_WEIGHT
 from base_models.networks.logits import compute_logits
 from base_models.photos.tensors import PhotoTensors
 from base_models.photos.transforms import augment_photos, mix_photos, shrink_photos, training_size
-from base_models.training.distributed import Processes
+from base_models.training.distributed import ProcessGroup
 from base_models.training.learner import Learner
 from base_models.training.optimization import claim_state, set_learning_rates
 from base_models.training.progress import Progress, TrainingEvent
@@ -117,7 +117,7 @@ def _draw_rows(learner: Learner, task: MemberTask, epoch: int) -> tuple[NDArray[
     return drawn, learner.sampler.figures(drawn)
 
 
-def _check_shares(batches: list[NDArray[np.int64]], task: MemberTask, processes: Processes) -> None:
+def _check_shares(batches: list[NDArray[np.int64]], task: MemberTask, processes: ProcessGroup) -> None:
     """Refuse batches that leave a process too little: batch normalization needs two photos."""
     smallest = min(len(rows) for rows in batches)
     if processes.count > 1 and smallest < 2:

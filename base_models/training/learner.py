@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from base_models.networks.network import MultilabelNetwork, create_network
-from base_models.training.distributed import Processes
+from base_models.training.distributed import ProcessGroup
 from base_models.training.losses import MultilabelLoss, create_loss
 from base_models.training.optimization import create_average, create_optimizer, create_scaler
 from base_models.training.sampling import LabelSampler, create_sampler
@@ -43,7 +43,7 @@ class Learner:
         What the plateau schedule has left of the learning rate.
     n_parts : int
         Parts that a batch is cut into, because memory was too small for more at once.
-    processes : Processes
+    processes : ProcessGroup
         Those that share every batch.
     scaler : torch.amp.GradScaler or None
         Keeps the gradients of float16 within its range; None for every other arithmetic.
@@ -62,14 +62,14 @@ class Learner:
     sampler: LabelSampler | None = None
     reduction: float = 1.0
     n_parts: int = 1
-    processes: Processes = field(default_factory=Processes)
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
     scaler: Any = None
     graphs: StepGraphs | None = None
     shared: SharedGradients | None = None
 
 
 def create_learner(
-    task: MemberTask, network: MultilabelNetwork, precision: str, device: str, processes: Processes | None = None
+    task: MemberTask, network: MultilabelNetwork, precision: str, device: str, processes: ProcessGroup | None = None
 ) -> Learner:
     """Put together what learns.
 
@@ -83,7 +83,7 @@ def create_learner(
         Arithmetic of the body.
     device : str
         Where the network is.
-    processes : Processes, optional
+    processes : ProcessGroup, optional
         Those that share every batch; a single one by default.
 
     Returns
@@ -93,7 +93,7 @@ def create_learner(
     """
     config = task.member.training
     scaler = create_scaler(precision, device)
-    processes = Processes(device=device) if processes is None else processes
+    processes = ProcessGroup(device=device) if processes is None else processes
     replays = config.cuda_graphs is not False and scaler is None and can_replay(device, processes.count)
     return Learner(
         network,

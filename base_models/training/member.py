@@ -34,7 +34,7 @@ from base_models.training.checkpoints import (
     read_tensors,
     save_checkpoint,
 )
-from base_models.training.distributed import Processes
+from base_models.training.distributed import ProcessGroup
 from base_models.training.epoch import train_epoch
 from base_models.training.learner import Learner, create_learner
 from base_models.training.progress import Progress
@@ -57,7 +57,7 @@ def train_member(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
 ) -> TrainedMember:
     """Train one network, going on from the folder's checkpoint if there is one.
 
@@ -71,7 +71,7 @@ def train_member(
         ``"cpu"`` or ``"cuda"``.
     progress : callable, optional
         Called with a ``TrainingEvent`` every few seconds and after every epoch.
-    processes : Processes, optional
+    processes : ProcessGroup, optional
         Those that train this network together; all call this with the same task.
 
     Returns
@@ -94,7 +94,7 @@ def train_member(
     task = replace(task, train_rows=rows)
     folder.mkdir(parents=True, exist_ok=True)
     member, config = task.member, task.member.training
-    processes = Processes(device=device) if processes is None else processes
+    processes = ProcessGroup(device=device) if processes is None else processes
     with processes.first_goes_first():
         saved = load_checkpoint(folder)
     with torch.random.fork_rng(own_generators(device)):
@@ -244,7 +244,7 @@ def _check_converged(task: MemberTask, row: dict[str, Any], y_score: NDArray[np.
 
 
 def _read_or_decide_start(
-    network: MultilabelNetwork, task: MemberTask, folder: Path, processes: Processes, *, resumed: bool
+    network: MultilabelNetwork, task: MemberTask, folder: Path, processes: ProcessGroup, *, resumed: bool
 ) -> dict[str, Any]:
     """Record where the weights came from and which arithmetic is used, so that a resumed training uses the same."""
     path = folder / "start.json"

@@ -65,7 +65,7 @@ class SharedGradients:
         idle = [name for name, parameter in learning.items() if parameter.grad is None]
         for parameter in learning.values():
             parameter.grad = None  # those to come lie in the buckets
-        idle += [name for name, _ in self.network.named_buffers()]  # averaged before they are used, see Processes
+        idle += [name for name, _ in self.network.named_buffers()]  # averaged before they are used, see ProcessGroup
         leave_out = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
         leave_out(self.network, idle)  # type: ignore[no-untyped-call]
         device_ids = [torch.device(self.device)] if is_cuda(self.device) else None

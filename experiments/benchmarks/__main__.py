@@ -86,24 +86,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(options, Path(scratch))
 
 
-def find_shared_data() -> Path | None:
-    """Find the folder of the measuring data.
-
-    Returns
-    -------
-    Path or None
-        ``LABELSTACK_SHARED_DATA``, else ``../shared/data`` beside the checkout; None where that is absent.
-    """
+def _find_shared_data() -> Path | None:
+    """Find the measuring data: ``LABELSTACK_SHARED_DATA``, else ``../shared/data`` beside the checkout, or nothing."""
     folder = Path(os.environ.get("LABELSTACK_SHARED_DATA", ROOT.parent / "shared" / "data")).resolve()
     return folder if folder.is_dir() else None
 
 
 def _run(options: argparse.Namespace, scratch: Path) -> None:
     """Measure part by part."""
-    plan = Plan(scratch, find_shared_data(), quick=options.quick, say=logger.info)
+    plan = Plan(scratch, _find_shared_data(), quick=options.quick, say=logger.info)
     parts = read_parts(options.out)
     names = [name for name in options.only if not (options.resume and _is_measured(parts.get(name), options.quick))]
-    expected = {name: expected_minutes(parts.get(name), name) for name in names}
+    expected = {name: _expected_minutes(parts.get(name), name) for name in names}
     logger.info("expected: %s; together %.0f minutes", _as_words(expected), sum(expected.values()))
     ending = time.monotonic() + 60.0 * options.minutes
     for place, name in enumerate(names):
@@ -117,21 +111,8 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
     logger.info("written: %s", options.out / "benchmarks.md")
 
 
-def expected_minutes(earlier: dict[str, Any] | None, name: str) -> float:
-    """Say how long a part may take.
-
-    Parameters
-    ----------
-    earlier : dict or None
-        The part of an earlier run.
-    name : str
-        Its name.
-
-    Returns
-    -------
-    float
-        Minutes: what the earlier run took in full size, else what is known of the part.
-    """
+def _expected_minutes(earlier: dict[str, Any] | None, name: str) -> float:
+    """Say how many minutes a part may take: what an earlier run took in full size, else what is known of it."""
     if earlier is not None and not earlier["quick"] and earlier.get("minutes"):
         return float(earlier["minutes"])
     return float(MINUTES.get(name, OTHER_MINUTES))

@@ -118,7 +118,7 @@ def walk(out: Path, plan: WalkPlan | None = None, invoke: Invoke | None = None) 
         annotations = [] if split == "test" else ["--annotations", out / f"{split}.json"]
         place = ["--out", out / "clean" / split]
         step("data", "ingest", out / "raw" / split, *annotations, *place, "--size", 64, "--keep-near-duplicates", "-q")
-    atomic_write_text(out / "recipe.toml", scale_down(plan))
+    atomic_write_text(out / "recipe.toml", _scale_down(plan))
     step("train", out / "recipe.toml", "--out", out / "run", "-q")
     step("compare", out / "run" / "oof", "--out", out / "comparison", "--methods", "mean,greedy,logistic", "-q")
     step("fit", out / "run" / "oof", "--out", out / "ensemble", "-q")
@@ -129,19 +129,8 @@ def walk(out: Path, plan: WalkPlan | None = None, invoke: Invoke | None = None) 
     return {"n_photos": counts, "steps": steps, "submission": check_submission(out / "submission.csv", truth)}
 
 
-def scale_down(plan: WalkPlan) -> str:
-    """Return the contest's recipe with small networks and photos, few epochs and no weights from the hub.
-
-    Parameters
-    ----------
-    plan : WalkPlan
-        How small.
-
-    Returns
-    -------
-    str
-        TOML.
-    """
+def _scale_down(plan: WalkPlan) -> str:
+    """Return the contest's recipe with small networks and photos, few epochs and no weights from the hub."""
     text = (FOLDER / "imaterialist2018.toml").read_text(encoding="utf-8")
     changes = {
         "size = 299": f"size = {plan.size}",

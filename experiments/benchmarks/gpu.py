@@ -25,6 +25,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from stacking.files.versions import installed_versions
+from stacking.process.processors import usable_processors
 
 NEEDED = {
     "torch": "torch",
@@ -135,11 +136,10 @@ def _machine(device: str) -> dict[str, Any]:
     import torch
 
     names = ("labelstack", *dict.fromkeys(NEEDED.values()))
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found: dict[str, Any] = {
         "device": device,
         "python": platform.python_version(),
-        "processors": processors,
+        "processors": usable_processors(),
         "versions": installed_versions(names),
     }
     if device != "cpu":

@@ -15,6 +15,7 @@ from experiments.benchmarks.rows import QUANTITIES, Row
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
 from stacking.files.versions import installed_versions
 from stacking.process.memory import read_kernel_size
+from stacking.process.processors import usable_processors
 
 PACKAGES = (
     "labelstack",
@@ -84,7 +85,7 @@ def describe_machine() -> dict[str, Any]:
     memory = read_kernel_size("/proc/meminfo", "MemTotal")
     return {
         "processor": _processor_name() or platform.processor() or platform.machine(),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processors": usable_processors(),
         "memory_gib": None if memory is None else round(memory / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version(), **installed_versions(PACKAGES, absent="absent")},

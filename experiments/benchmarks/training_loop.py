@@ -113,8 +113,8 @@ def both_loops(
 
     def run() -> dict[str, list[tuple[float, float]]]:
         loops = {
-            "timm": timm_loop(Path(photos, "photos"), manifest.y_true, **case),
-            "ours": our_loop(manifest, **case),
+            "timm": _timm_loop(Path(photos, "photos"), manifest.y_true, **case),
+            "ours": _our_loop(manifest, **case),
         }
         spent: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
         for turn in range(1 + n_turns):
@@ -140,29 +140,8 @@ def both_loops(
     return Job(run, describe)
 
 
-def our_loop(manifest: Manifest, network: str, size: int, n_rows: int, *, in_memory: bool, n_workers: int) -> Epoch:
-    """Prepare the loop of ``labelstack train``.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The photos.
-    network : str
-        Name in timm.
-    size : int
-        Pixels.
-    n_rows : int
-        Photos of an epoch.
-    in_memory : bool
-        Whether decoded photos are kept.
-    n_workers : int
-        Processes that decode.
-
-    Returns
-    -------
-    callable
-        Trains one epoch, given its number.
-    """
+def _our_loop(manifest: Manifest, network: str, size: int, n_rows: int, *, in_memory: bool, n_workers: int) -> Epoch:
+    """Prepare the loop of ``labelstack train``."""
     import numpy as np
     import torch
 
@@ -188,33 +167,13 @@ def our_loop(manifest: Manifest, network: str, size: int, n_rows: int, *, in_mem
     return epoch
 
 
-def timm_loop(
+def _timm_loop(
     photos: Path, y_true: NDArray[np.uint8], network: str, size: int, n_rows: int, *, in_memory: bool, n_workers: int
 ) -> Epoch:
     """Prepare timm's loader, network, loss and optimizer, and the step of its training script.
 
-    Parameters
-    ----------
-    photos : Path
-        Folder of the JPEG files.
-    y_true : ndarray of uint8, shape (n_photos, n_labels)
-        Truth, in the order of the files' names.
-    network : str
-        Name in timm.
-    size : int
-        Pixels.
-    n_rows : int
-        Photos of an epoch.
-    in_memory : bool
-        Whether the dataset holds photos that are decoded and of the right size already; timm has nothing of the kind,
-        so this is the best that a user of it could do.
-    n_workers : int
-        Processes that decode.
-
-    Returns
-    -------
-    callable
-        Trains one epoch.
+    In memory the dataset holds photos that are decoded and of the right size already; timm has nothing of the kind, so
+    this is the best that a user of it could do.
     """
     import timm
     import torch

@@ -94,7 +94,7 @@ def fit_both_shapes(method: str, shapes: Sequence[Sequence[int]], turns: int = T
     Job
         Fits both in turn.
     """
-    sets = [make_scores(*shape) for shape in shapes]
+    sets = [_make_scores(*shape) for shape in shapes]
 
     def run() -> list[list[float]]:
         from stacking import StackingEnsemble
@@ -114,21 +114,8 @@ def fit_both_shapes(method: str, shapes: Sequence[Sequence[int]], turns: int = T
     return Job(run, describe)
 
 
-def make_scores(n_samples: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw scores of a few models that see the truth through noise.
-
-    Parameters
-    ----------
-    n_samples, n_labels : int
-        The shape.
-
-    Returns
-    -------
-    y_scores : ndarray of float32, shape (n_models, n_samples, n_labels)
-        Scores in (0, 1).
-    y_true : ndarray of uint8, shape (n_samples, n_labels)
-        The truth.
-    """
+def _make_scores(n_samples: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw scores of a few models that see the truth through noise."""
     rng = np.random.default_rng(0)
     y_true = (rng.random((n_samples, n_labels)) < FREQUENCY).astype(np.uint8)
     noise = rng.normal(size=(N_MODELS, n_samples, n_labels))

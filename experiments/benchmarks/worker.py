@@ -59,7 +59,7 @@ def time_job(job: Job, repeats: int) -> dict[str, Any]:
     base = memory_gib("VmRSS")
     first_cpu, first_wall, result = _time_call(job.run)
     calls = [(first_cpu, first_wall)]
-    if repeats and first_cpu < SLOW_JOB and compile_at_once():
+    if repeats and first_cpu < SLOW_JOB and _compile_at_once():
         job.run()  # compiles what the first call has left to numpy, outside the clock
     while len(calls) <= repeats and calls[-1][0] < SLOW_JOB:
         if calls[-1][0] >= QUICK_JOB and len(calls) > FEW_REPEATS:
@@ -80,14 +80,8 @@ def time_job(job: Job, repeats: int) -> dict[str, Any]:
     }
 
 
-def compile_at_once() -> bool:
-    """Let labelstack's loops be compiled at their next call, however little there is to do.
-
-    Returns
-    -------
-    bool
-        Whether there are any: the process of a peer has not loaded them.
-    """
+def _compile_at_once() -> bool:
+    """Let labelstack's loops be compiled at their next call, however little there is to do."""
     compiling = sys.modules.get("stacking.kernels.compiling")
     if compiling is not None:
         compiling.Kernel.is_compiled_at_once = True

@@ -109,19 +109,8 @@ def simulate_workload(n_samples: int = 10_000) -> Workload:
     )
 
 
-def simulate_law(n_models: int = 6) -> Law:
-    """Return the law of the workload, to draw any number of rows from.
-
-    Parameters
-    ----------
-    n_models : int, default=6
-        Models beyond six are noisier relatives of the first six.
-
-    Returns
-    -------
-    Law
-        As estimated from the rows of the workload itself.
-    """
+def _simulate_law(n_models: int = 6) -> Law:
+    """Return the law of the workload, to draw any rows from; models beyond six are noisier relatives of the first."""
     _, _, law = _simulate(2 * 10_000)
     more = 0.5 * np.random.default_rng([SEED, n_models]).standard_normal((max(0, n_models - len(NOISE)), N_LABELS))
     model_bias = np.concatenate([law.model_bias, more])[:n_models]
@@ -149,7 +138,7 @@ def write_workload_store(folder: Path, n_samples: int, n_models: int = 6) -> Pat
 
     if is_store(folder):
         return folder
-    law = simulate_law(n_models)
+    law = _simulate_law(n_models)
     y_true = np.concatenate([truth for _, truth in _iter_truth(law, n_samples)])
     ids = [f"row{row}" for row in range(n_samples)]
     names = [f"model{model}" for model in range(n_models)]

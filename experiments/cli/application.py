@@ -10,19 +10,20 @@ from typing import Any
 
 import typer
 
-from experiments.cli.beginning import init
-from experiments.cli.checking import check
+from experiments.cli.check import check
 from experiments.cli.data import describe, download, ingest, pack_photos, synthesize
-from experiments.cli.demonstration import demo
+from experiments.cli.demo import demo
 from experiments.cli.ensembles import evaluate, fit, predict
-from experiments.cli.exporting import export, push
+from experiments.cli.export import export, push
 from experiments.cli.failures import GuardedCommand, GuardedGroup
+from experiments.cli.init import init
 from experiments.cli.listings import keys, methods, metrics, networks, optimizers, rules
 from experiments.cli.members import ablation, doctor, explain, learning_rate, report, train
+from experiments.cli.options import with_shared_options
 from experiments.cli.predictions import compare, optimize, pack
 from experiments.cli.recipes import recipes
-from experiments.cli.serving import serve
-from experiments.cli.suspecting import suspects
+from experiments.cli.serve import serve
+from experiments.cli.suspects import suspects
 
 SECONDS_TO_THE_NEXT_TRY = 0.1  # long enough for the fork that lost the signal to be over: a choice
 
@@ -84,6 +85,7 @@ for listing, example in EXAMPLES.items():
     app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)
 for command in (*app.registered_commands, *data.registered_commands):
     command.cls = GuardedCommand
+    command.callback = with_shared_options(command.callback) if command.callback else None
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.cli.options import OutFolder, Overwrite, Quiet, Seed, Verbose, check_out_folder, free_name, is_there
-from experiments.cli.reporting import session
+from experiments.cli.options import Console, OutFolder, Overwrite, Seed, check_out_folder, free_name, is_there
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,17 +21,16 @@ if TYPE_CHECKING:
 
 
 def synthesize(
+    console: Console,
     out: Annotated[Path, typer.Option(help="Folder for photos and annotations.")],
     n_train: Annotated[int, typer.Option(help="Training photos.")] = 3000,
     n_validation: Annotated[int, typer.Option(help="Validation photos.")] = 600,
     n_test: Annotated[int, typer.Option(help="Test photos.")] = 1000,
     size: Annotated[int, typer.Option(help="Side of the photos in pixels.")] = 64,
     seed: Seed = 0,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Draw FashionBlocks, a data set of garments, in the form of the iMaterialist contest."""
-    with session(quiet, verbose=verbose) as show:
+    with console.session() as show:
         from experiments.fashionblocks import synthesize as draw
 
         with show.progress("drawing photos") as progress:
@@ -50,6 +48,7 @@ def synthesize(
 
 
 def download(
+    console: Console,
     annotations: Annotated[Path, typer.Argument(help="iMaterialist JSON: images with an id and a url.")],
     out: Annotated[Path, typer.Option(help="Folder for photos and ledger; the same command resumes.")],
     connections: Annotated[int, typer.Option(help="Connections at once.")] = 32,
@@ -70,11 +69,9 @@ def download(
         bool, typer.Option("--ignore-noai", help="Also take photos whose host sends X-Robots-Tag: noai.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the disk needed; fetch nothing.")] = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Fetch the photos of an annotation file; keep a ledger of what became of each."""
-    with session(quiet, verbose=verbose) as show:
+    with console.session() as show:
         from base_models.download import DownloadOptions, download_photos, estimate_download
 
         options = DownloadOptions(
@@ -102,6 +99,7 @@ def download(
 
 
 def ingest(
+    console: Console,
     folder: Annotated[Path, typer.Argument(help="Folder of photos, as a download leaves it or any other.")],
     out: Annotated[Path, typer.Option(help="Folder for the clean photos; the same command resumes.")],
     annotations: Annotated[
@@ -122,14 +120,11 @@ def ingest(
     seconds: Annotated[float, typer.Option(help="Seconds that one photo may take.")] = 20.0,
     id_column: Annotated[str, typer.Option(help="Column or field of the photo's id or file name.")] = "image",
     labels_column: Annotated[str, typer.Option(help="Column or field of the labels.")] = "labels",
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Decode every photo once in limited processes; write clean JPEG files and the annotations of those kept."""
-    with session(quiet, verbose=verbose) as show:
-        import os
-
+    with console.session() as show:
         from base_models.ingest import IngestOptions, ingest_photos
+        from stacking.process.processors import usable_processors
 
         options = IngestOptions(
             size=size,
@@ -137,7 +132,7 @@ def ingest(
             quality=quality,
             min_side=min_side,
             drop_near_duplicates=not keep_near_duplicates,
-            workers=workers if workers is not None else os.cpu_count() or 1,
+            workers=usable_processors() if workers is None else workers,
             memory_bytes=memory_mb * 2**20,
             seconds=seconds,
             id_column=id_column,
@@ -166,6 +161,7 @@ def _ingest_lines(report: "IngestReport", out: Path) -> list[str]:
 
 
 def pack_photos(
+    console: Console,
     photos: Annotated[
         list[Path],
         typer.Argument(help="Folders of photos or of tar shards, or recipes (TOML), whose photos and sizes are taken."),
@@ -176,11 +172,9 @@ def pack_photos(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that decode; -1 starts one per processor.", min=-1)] = -1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much disk it takes; decode nothing.")] = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Decode photos once for all that train on them or score them: squares of pixels that are mapped into memory."""
-    with session(quiet, verbose=verbose) as show:
+    with console.session() as show:
         import shutil
 
         from base_models.packed.packing import PackOptions
@@ -267,6 +261,7 @@ def _download_lines(report: "DownloadReport", out: Path) -> list[str]:
 
 
 def describe(
+    console: Console,
     recipe: Annotated[Path, typer.Argument(help="TOML file with a [data] table; the rest of a recipe is not read.")],
     out: OutFolder,
     label: Annotated[str | None, typer.Option(help="Show photos of this label; else of the most frequent.")] = None,
@@ -279,11 +274,9 @@ def describe(
     ] = False,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Describe a data set: counts, labels, pairs, photos, sizes, pixel values, shift between splits."""
-    with session(quiet, verbose=verbose) as show:
+    with console.session() as show:
         from base_models.manifest import load_manifest
         from base_models.recipe.data import DataConfig
         from experiments.labeling.data_table import LABEL_FILES, TABLE, write_data_table, write_label_files

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,25 +11,22 @@ from experiments.cli.completion import complete_method, complete_metric
 from experiments.cli.options import (
     GivenImageRules,
     GivenPredictions,
-    Json,
+    JsonConsole,
     LabelRows,
     Log,
     Metric,
     OutFolder,
     Overwrite,
-    Quiet,
     Rule,
     Seed,
-    Verbose,
     check_out_folder,
     free_name,
     input_paths,
     is_there,
-    takes_predictions,
     warn_of_faults,
 )
 from experiments.cli.process_options import count_processes
-from experiments.cli.reporting import Reporter, session
+from experiments.cli.reporting import Reporter
 
 if TYPE_CHECKING:
     from experiments.labeling.label_table import LabelCounts, PhotoScoring
@@ -43,21 +39,8 @@ Ensemble = Annotated[Path, typer.Argument(help="Folder that `labelstack fit` wro
 Without = Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Leave this member out. May be repeated.")]
 
 
-def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
-    """Raise where ``--rematch`` is unknown, or ``--thresholds`` says something else.
-
-    Parameters
-    ----------
-    rematch : str
-        What was given.
-    thresholds : Path or None
-        A thresholds file.
-
-    Raises
-    ------
-    ValueError
-        If it is unknown, or both are given.
-    """
+def _check_rematch_option(rematch: str, thresholds: Path | None) -> None:
+    """Raise where ``--rematch`` is unknown, or ``--thresholds`` says something else."""
     from stacking.decision_rules.rematch import REMATCHES
 
     if rematch not in ("none", *REMATCHES):
@@ -66,25 +49,10 @@ def check_rematch_option(rematch: str, thresholds: Path | None) -> None:
         raise ValueError("give either --thresholds or --rematch, not both: each says where to decide.")
 
 
-def check_work_options(
+def _check_work_options(
     images: Path | None, work: Path | None, packed: Path | None, how: bool | int | None = None
 ) -> None:
-    """Raise where options for photos are given without photos, or a folder cannot be worked in.
-
-    Parameters
-    ----------
-    images : Path or None
-        What was given to ``--images``.
-    work, packed : Path or None
-        What was given to ``--work`` and ``--packed``.
-    how : bool, int or None
-        What was given to ``--gpus``, ``--processes`` or ``--fast``.
-
-    Raises
-    ------
-    ValueError
-        If they do not belong together, or a folder holds something else.
-    """
+    """Raise where options for photos are given without photos, or a folder cannot be worked in."""
     if images is None and (work is not None or packed is not None):
         raise ValueError("--work and --packed are for the photos of --images: leave them out.")
     if images is None and how:
@@ -100,9 +68,9 @@ def check_work_options(
                 check_work_folder(folder, kind, inputs=[images])
 
 
-@takes_predictions
 def fit(
     *,
+    console: JsonConsole,
     out: OutFolder,
     method: Annotated[
         str,
@@ -121,12 +89,9 @@ def fit(
     log: Log = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Fit an ensemble on predictions with truth, tune its thresholds, save it."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.publishing.tracking import track_result, tracking
         from experiments.reports.fit_report import describe_fit
         from experiments.reports.report_files import write_report
@@ -223,52 +188,16 @@ def _say_filling(show: Reporter, sheet: "SampleSheet | None", counts: "LabelCoun
         show.result(f"{len(sheet.ids):,} rows with the ids that are asked for, each once")
 
 
-def check_photo_options(run: Path | None, images: Path | None, given: GivenPredictions) -> None:
-    """Raise unless photos come with their run, and instead of predictions.
-
-    Parameters
-    ----------
-    run, images : Path or None
-        What was given to ``--run`` and ``--images``.
-    given : GivenPredictions
-        Predictions.
-
-    Raises
-    ------
-    ValueError
-        If one of the two is missing, or there are predictions too.
-    """
+def _check_photo_options(run: Path | None, images: Path | None, given: GivenPredictions) -> None:
+    """Raise unless photos come with their run, and instead of predictions."""
     if (run is None) != (images is None):
         raise ValueError("--run and --images belong together: give the run folder and the folder of new photos.")
     if run is not None and (given.predictions is not None or given.model):
         raise ValueError("give either predictions or --run with --images, not both.")
 
 
-def choose_sheet(csv_format: str, like: Path | None, given: GivenPredictions) -> tuple[Path | None, GivenPredictions]:
-    """Find the ids that a submission is to have.
-
-    Parameters
-    ----------
-    csv_format : str
-        What was given to ``--format``.
-    like : Path or None
-        What was given to ``--like``.
-    given : GivenPredictions
-        With ``--ids``, which a submission takes for the ids that it is to have; matrices without names need it for
-        their rows as well.
-
-    Returns
-    -------
-    wanted : Path or None
-        The sample file or list of ids.
-    given : GivenPredictions
-        The predictions, to be opened with the ids that they have.
-
-    Raises
-    ------
-    ValueError
-        If ``--like`` is given for another form.
-    """
+def _choose_sheet(csv_format: str, like: Path | None, given: GivenPredictions) -> tuple[Path | None, GivenPredictions]:
+    """Find the ids that a submission is to have: of `--like`, or `--ids`, which matrices need for their rows too."""
     if csv_format != "submission":
         if like is not None:
             raise ValueError("--like is for --format submission: add it, or leave --like out.")
@@ -279,9 +208,9 @@ def choose_sheet(csv_format: str, like: Path | None, given: GivenPredictions) ->
     return like, given
 
 
-@partial(takes_predictions, without=["truth", "groups"])
 def predict(
     *,
+    console: JsonConsole,
     ensemble: Ensemble,
     out: Annotated[Path, typer.Option(help="File for the predicted labels: CSV, or JSON for another tool.")],
     run: Annotated[Path | None, typer.Option(help="Run folder whose networks score the photos of --images.")] = None,
@@ -318,7 +247,7 @@ def predict(
             help="Decide by this thresholds file, as the page of thresholds of `labelstack evaluate` gives it."
         ),
     ] = None,
-    given: GivenPredictions,
+    given: Annotated[GivenPredictions, "truth", "groups"],  # these two it does not take
     device: Annotated[str, typer.Option(help="For --images: auto, cpu or cuda.")] = "auto",
     work: Annotated[
         Path | None,
@@ -357,12 +286,9 @@ def predict(
             "not to be read back."
         ),
     ] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Label samples with a saved ensemble, from predictions or from new photos."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.labeling.label_table import (
             LabelTarget,
             PhotoScoring,
@@ -382,21 +308,21 @@ def predict(
         from stacking.files.output_folder import hash_request
 
         inputs = input_paths(ensemble, run, images, thresholds, like, *given.paths)
-        check_work_options(images, work, packed, gpus or processes or fast)
+        _check_work_options(images, work, packed, gpus or processes or fast)
         n_processes = count_processes(gpus, processes, device) or 1
-        wanted, given = choose_sheet(csv_format, like, given)
+        wanted, given = _choose_sheet(csv_format, like, given)
         target = LabelTarget(out, scores_out, csv_format, guard, overwrite=overwrite, inputs=inputs, images=images)
         target.check()
         left_out = tuple(without or ())
         options = {"without": left_out, "format": csv_format, "guard": guard, "rematch": rematch}
         options |= {"fast": True} if fast else {}
-        check_rematch_option(rematch, thresholds)
+        _check_rematch_option(rematch, thresholds)
         loaded = StackingEnsemble.load(ensemble)
         if rematch != "none":
             loaded.check_rematch()
         if thresholds is not None:
             loaded.thresholds_ = read_thresholds(thresholds, loaded.labels_)
-        check_photo_options(run, images, given)
+        _check_photo_options(run, images, given)
         label_ids = label_ids_of(loaded.labels_, given.labels) or loaded.label_ids_
         if run is not None and images is not None:
             label_ids = label_ids or check_run(loaded, run, left_out)
@@ -484,9 +410,9 @@ def _score_new_photos(
     return opened, tuple(name for name in ensemble.models_ if name not in needed)
 
 
-@takes_predictions
 def evaluate(
     *,
+    console: JsonConsole,
     ensemble: Ensemble,
     out: OutFolder,
     given: GivenPredictions,
@@ -503,12 +429,9 @@ def evaluate(
     ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Score a saved ensemble on truth that it has not seen; write a leaderboard and a report."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.reports.evaluation import evaluate_ensemble
         from experiments.reports.result_manifest import build_manifest, result_folder
         from stacking.ensemble.ensemble import StackingEnsemble

@@ -77,19 +77,8 @@ def bad_input_sentence(error: BaseException) -> str | None:
     return None
 
 
-def keep_traceback(error: BaseException) -> str:
-    """Write the traceback to a file of its own and return its path.
-
-    Parameters
-    ----------
-    error : BaseException
-        What a command raised.
-
-    Returns
-    -------
-    str
-        Path of the log file, in the folder for temporary files.
-    """
+def _keep_traceback(error: BaseException) -> str:
+    """Write the traceback to a file of its own and return its path."""
     handle, path = tempfile.mkstemp(prefix="labelstack-error-", suffix=".log", text=True)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(f"command: {' '.join(sys.argv)}\n\n")
@@ -118,7 +107,7 @@ def exit_codes() -> Iterator[None]:
             _leave(BAD_INPUT, say_options(sentence), error)
         kind = type(error).__name__
         try:
-            kept = f"the traceback is in {keep_traceback(error)}"
+            kept = f"the traceback is in {_keep_traceback(error)}"
         except OSError as reason:
             kept = f"the traceback could not be kept ({reason.strerror}): set TMPDIR to a folder that can be written"
         _leave(INTERNAL_FAILURE, f"internal failure ({kind}: {error}); {kept}", error)

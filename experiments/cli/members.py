@@ -7,23 +7,23 @@ import typer
 
 from experiments.cli.completion import complete_methods
 from experiments.cli.options import (
-    Json,
+    Console,
+    GivenPredictions,
+    JsonConsole,
     Log,
     OutFolder,
     Overwrite,
-    Quiet,
     Seed,
-    Verbose,
     check_out_folder,
     free_name,
     input_paths,
     is_there,
 )
 from experiments.cli.process_options import count_processes
-from experiments.cli.reporting import session
 
 
 def train(
+    console: Console,
     recipe: Annotated[Path, typer.Argument(help="TOML file with the data and the members, or a folder of photos.")],
     out: Annotated[Path, typer.Option(help="Run folder; the same command resumes an unfinished run.")],
     labels: Annotated[
@@ -45,15 +45,13 @@ def train(
         ),
     ] = None,
     log: Log = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Train the members of a recipe; write their predictions of rows that they did not see, and of the test split."""
     from base_models.training.distributed import is_first_process
 
-    with session(quiet or not is_first_process(), verbose=verbose and is_first_process()) as show:
+    with console.session(silent=not is_first_process()) as show:
         from base_models import run_training
-        from experiments.cli.beginning import begin_run
+        from experiments.cli.init import begin_run
         from experiments.publishing.run_card import write_run_card
         from experiments.publishing.tracking import track_result, track_training, tracking
         from experiments.recipe import load_recipe
@@ -95,16 +93,14 @@ def _refuse_other_inputs(recipe: Path, hours: float | None) -> None:
 
 
 def ablation(
+    console: JsonConsole,
     run: Annotated[Path, typer.Argument(help="Run folder whose members differ from a baseline in one setting each.")],
     baseline: Annotated[str, typer.Option(help="The member that the others are held against.")],
     out: OutFolder,
     overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Say what each change of a recipe brings: the members of a run beside one of them, on its test split."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.reports.ablation import REQUIRED_FILES, measure_ablation, write_ablation
         from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
         from stacking.report import Cell, Column
@@ -136,6 +132,7 @@ def ablation(
 
 
 def report(
+    console: Console,
     run: Annotated[Path, typer.Argument(help="Run folder, as labelstack train left it.")],
     out: OutFolder,
     methods: Annotated[
@@ -151,16 +148,15 @@ def report(
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which no method is started.")] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    quiet: Quiet = False,
 ) -> None:
     """Report a training run on one page: members, curves, ensembles, thresholds, labels, photos, errors and cost."""
-    with session(quiet) as show:
+    with console.session() as show:
         from experiments.reports.result_manifest import build_manifest, hash_files, result_folder
         from experiments.reports.run_report import RUN_FILES, RunReportPlan, report_run
 
         check_out_folder(out)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
-        plan = RunReportPlan(chosen, time_limit, split_edges(edges), data, seed)
+        plan = RunReportPlan(chosen, time_limit, _split_edges(edges), data, seed)
         options = {"methods": chosen, "edges": plan.edges, "time_limit": time_limit, "data": data, "random_state": seed}
         request = build_manifest("report", hash_files(run, RUN_FILES), options)
         inputs = input_paths(run, data)
@@ -175,29 +171,8 @@ def report(
         show.result(f"report: {out / 'report.html'}")
 
 
-def split_edges(text: str) -> tuple[int, ...]:
-    """Read whole numbers joined by commas.
-
-    Parameters
-    ----------
-    text : str
-        What was given to ``--edges``.
-
-    Returns
-    -------
-    tuple of int
-        The numbers.
-
-    Raises
-    ------
-    ValueError
-        If it is anything else.
-
-    Examples
-    --------
-    >>> split_edges("10, 100")
-    (10, 100)
-    """
+def _split_edges(text: str) -> tuple[int, ...]:
+    """Read whole numbers joined by commas."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() for part in parts):
         raise ValueError(f"--edges must be whole numbers joined by commas: got {text!r}.")
@@ -205,6 +180,7 @@ def split_edges(text: str) -> tuple[int, ...]:
 
 
 def explain(
+    console: Console,
     run: Annotated[Path, typer.Argument(help="Run folder, as labelstack train left it.")],
     images: Annotated[Path, typer.Option(help="Folder of photos.")],
     out: OutFolder,
@@ -220,11 +196,9 @@ def explain(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Show which places of photos speak for a label: pictures, maps and a report."""
-    with session(quiet, verbose=verbose) as show:
+    with console.session() as show:
         from dataclasses import asdict
 
         from experiments.reports.explaining import DEFAULT_TOP, ExplainPlan, explain_images
@@ -259,6 +233,7 @@ def explain(
 
 
 def doctor(
+    console: Console,
     target: Annotated[
         Path | None, typer.Argument(help="Also estimate time and memory: a recipe (.toml), or predictions with truth.")
     ] = None,
@@ -269,11 +244,9 @@ def doctor(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes that would; as many as `train` would start if not given.")
     ] = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Show versions, devices, threads, memory and disk; estimate what a recipe or a set of predictions costs here."""
-    with session(quiet, verbose=verbose) as show:
+    with console.session() as show:
         from experiments.estimates.doctor import as_text, examine
 
         if target is not None and recipe is not None:
@@ -284,10 +257,9 @@ def doctor(
             raise ValueError("--gpus and --processes are for a recipe: leave them out.")
         findings = []
         if target is not None:  # first, as looking for devices loads torch, whose memory fit and compare do without
-            from experiments.cli.options import open_predictions
             from experiments.estimates.estimate_predictions import estimate_predictions
 
-            opened = open_predictions(target)
+            opened = GivenPredictions(target).open()
             show.note("trying every method on a few rows …")
             findings = estimate_predictions(opened)
         for line in as_text([*examine(out), *findings]):
@@ -311,6 +283,7 @@ def doctor(
 
 
 def learning_rate(
+    console: JsonConsole,
     recipe: Annotated[Path, typer.Argument(help="TOML file with the data and the members.")],
     out: OutFolder,
     member: Annotated[
@@ -321,12 +294,9 @@ def learning_rate(
     steps: Annotated[int, typer.Option(help="Training steps between them, each with a batch of its own.")] = 100,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Let each member train with a growing learning rate; draw the loss against it and suggest one (Smith 2017)."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from dataclasses import asdict
 
         from base_models.manifest import load_manifest

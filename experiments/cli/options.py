@@ -7,18 +7,19 @@ beside ``--truth``.
 import inspect
 import json
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from experiments.cli.completion import complete_metric, complete_rule
+from experiments.cli.reporting import Reporter, session
 
 if TYPE_CHECKING:
-    from experiments.cli.reporting import Reporter
     from stacking.decision_rules import ImageRules
     from stacking.files.output_folder import OutputFolder
     from stacking.predictions import PredictionSet
@@ -133,31 +134,8 @@ def split_model_option(value: str) -> tuple[str, Path]:
     return name, Path(file)
 
 
-def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
-    """Split ``GROUP=N``, given any number of times.
-
-    Parameters
-    ----------
-    values : list of str or None
-        What was given.
-    option : str
-        Name of the option, for errors.
-
-    Returns
-    -------
-    dict of str to int
-        Number by group.
-
-    Raises
-    ------
-    ValueError
-        If a value has another form, or a group is given twice.
-
-    Examples
-    --------
-    >>> split_group_limits(["color=1", "sleeve=2"], "--max-per-group")
-    {'color': 1, 'sleeve': 2}
-    """
+def _split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
+    """Split ``GROUP=N``, given any number of times."""
     limits: dict[str, int] = {}
     for value in values or ():
         group, _, number = value.rpartition("=")
@@ -167,36 +145,6 @@ def split_group_limits(values: list[str] | None, option: str) -> dict[str, int]:
             raise ValueError(f"{option} must name each group once: got {group!r} twice.")
         limits[group] = int(number)
     return limits
-
-
-def choose_logits(from_logits: bool, logits_of: Sequence[str] | None) -> bool | tuple[str, ...]:
-    """Join ``--from-logits`` and ``--logits-of``.
-
-    Parameters
-    ----------
-    from_logits : bool
-        Whether all scores are logits.
-    logits_of : sequence of str or None
-        Models whose scores are.
-
-    Returns
-    -------
-    bool or tuple of str
-        As `stacking.load_predictions` takes it.
-
-    Raises
-    ------
-    ValueError
-        If both are given.
-
-    Examples
-    --------
-    >>> choose_logits(False, ["vit"])
-    ('vit',)
-    """
-    if from_logits and logits_of:
-        raise ValueError("give --from-logits for all models or --logits-of for some, not both.")
-    return tuple(logits_of) if logits_of else from_logits
 
 
 def check_out_folder(out: Path) -> None:
@@ -221,7 +169,7 @@ def check_out_folder(out: Path) -> None:
     check_writable(out)
 
 
-def is_there(output: "OutputFolder", show: "Reporter", results: str = "") -> bool:
+def is_there(output: "OutputFolder", show: Reporter, results: str = "") -> bool:
     """Say so if the very result that was asked for is there already: nothing is to be done then.
 
     Parameters
@@ -246,7 +194,7 @@ def is_there(output: "OutputFolder", show: "Reporter", results: str = "") -> boo
     return True
 
 
-def warn_of_faults(predictions: "PredictionSet", given: "GivenPredictions", show: "Reporter") -> None:
+def warn_of_faults(predictions: "PredictionSet", given: "GivenPredictions", show: Reporter) -> None:
     """Run the cheap part of `labelstack check` and warn of what would ruin the result.
 
     Parameters
@@ -314,82 +262,6 @@ def input_paths(*given: Path | Sequence[str] | None) -> list[Path]:
     return paths
 
 
-def group_file(groups: str | None) -> Path | None:
-    """Return the file that a value of ``--groups`` names.
-
-    Parameters
-    ----------
-    groups : str or None
-        What was given.
-
-    Returns
-    -------
-    Path or None
-        Without its column.
-    """
-    if groups is None:
-        return None
-    from stacking.predictions.forms.sample_groups import split_groups_path
-
-    return split_groups_path(groups)[0]
-
-
-def open_predictions(
-    path: Path | None,
-    truth: Path | None = None,
-    models: Sequence[str] | None = None,
-    ids: Path | None = None,
-    labels: Path | None = None,
-    *,
-    groups: str | None = None,
-    from_logits: bool | Collection[str] = False,
-) -> "PredictionSet":
-    """Open predictions in any of the forms that the command line takes.
-
-    Parameters
-    ----------
-    path : Path or None
-        A bundle or a store.
-    truth : Path, optional
-        Truth; replaces what the bundle or store holds.
-    models : sequence of str, optional
-        Values of ``--model``, instead of `path`.
-    ids, labels : Path, optional
-        Files with the names and their order; raw matrices need both.
-    groups : str, optional
-        Value of ``--groups``.
-    from_logits : bool or collection of str, default=False
-        Whether the scores are logits, or the models whose scores are; see `choose_logits`.
-
-    Returns
-    -------
-    PredictionSet
-        Aligned by name.
-
-    Raises
-    ------
-    ValueError
-        If neither or both of `path` and `models` are given, a name is given twice, or the files are wrong.
-    """
-    from stacking.predictions import load_predictions
-
-    if path is not None and models:
-        raise ValueError(f"give one path of predictions or --model files, not both: got {str(path)!r} and --model.")
-    if path is None and not models:
-        raise ValueError("predictions are missing: give a bundle (.npz), a store (folder), or --model once per model.")
-    from experiments.several_sets import store_of
-
-    path = None if path is None else store_of(path)
-    named = [split_model_option(value) for value in models or ()]
-    names = [name for name, _ in named]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"--model names must differ: {name!r} is given twice; write --model OTHER=FILE.")
-    return load_predictions(
-        path, models=named or None, truth=truth, ids=ids, labels=labels, groups=groups, from_logits=from_logits
-    )
-
-
 @dataclass(frozen=True)
 class GivenPredictions:
     """Where the command line says that predictions are.
@@ -419,23 +291,68 @@ class GivenPredictions:
     from_logits: FromLogits = False
     logits_of: LogitsOf = None
 
-    def open(self) -> "PredictionSet":
+    @property
+    def logits(self) -> bool | tuple[str, ...]:
+        """Which scores are logits, as `stacking.load_predictions` takes it."""
+        if self.from_logits and self.logits_of:
+            raise ValueError("give --from-logits for all models or --logits-of for some, not both.")
+        return tuple(self.logits_of) if self.logits_of else self.from_logits
+
+    @property
+    def place(self) -> Path | None:
+        """The bundle or store; None where files of models are given."""
+        from experiments.several_sets import store_of
+
+        if self.predictions is None and not self.model:
+            raise ValueError("predictions are missing: give a bundle (.npz), a store (folder), or --model per model.")
+        if self.predictions is not None and self.model:
+            given = str(self.predictions)
+            raise ValueError(f"give one path of predictions or --model files, not both: got {given!r} and --model.")
+        return None if self.predictions is None else store_of(self.predictions)
+
+    @property
+    def model_files(self) -> list[tuple[str, Path]] | None:
+        """The files of models by name."""
+        return [split_model_option(value) for value in self.model or ()] or None
+
+    def open(self, *, from_logits: bool | tuple[str, ...] | None = None) -> "PredictionSet":
         """Open them.
+
+        Parameters
+        ----------
+        from_logits : bool or tuple of str, optional
+            Which scores are logits; by default what `logits` says.
 
         Returns
         -------
         PredictionSet
             Aligned by name.
+
+        Raises
+        ------
+        ValueError
+            If neither or both of a path and models are given, a name is given twice, or the files are wrong.
         """
-        logits = choose_logits(self.from_logits, self.logits_of)
-        return open_predictions(
-            self.predictions, self.truth, self.model, self.ids, self.labels, groups=self.groups, from_logits=logits
-        )
+        from stacking.predictions import load_predictions
+
+        path, files = self.place, self.model_files
+        names = [name for name, _ in files or ()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"--model names must differ: {name!r} is given twice; write --model OTHER=FILE.")
+        logits = self.logits if from_logits is None else from_logits
+        return load_predictions(
+            path, models=files, truth=self.truth, ids=self.ids, labels=self.labels, groups=self.groups,
+            from_logits=logits,
+        )  # fmt: skip
 
     @property
     def paths(self) -> list[Path]:
         """Return what is read, so that it is not written to."""
-        return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels, group_file(self.groups))
+        from stacking.predictions.forms.sample_groups import split_groups_path
+
+        groups = None if self.groups is None else split_groups_path(self.groups)[0]
+        return input_paths(self.predictions, self.truth, self.model, self.ids, self.labels, groups)
 
     @property
     def arguments(self) -> list[str]:
@@ -528,28 +445,68 @@ class GivenImageRules:
             max_labels=self.max_labels,
             top_k=self.top_k,
             exclusive_groups=tuple(self.exclusive_group or ()),
-            min_per_group=split_group_limits(self.min_per_group, "--min-per-group"),
-            max_per_group=split_group_limits(self.max_per_group, "--max-per-group"),
+            min_per_group=_split_group_limits(self.min_per_group, "--min-per-group"),
+            max_per_group=_split_group_limits(self.max_per_group, "--max-per-group"),
             never_empty=self.never_empty,
         )
         return rules if rules.is_active else None
 
 
-_SETS = (GivenPredictions, GivenImageRules)
+@dataclass(frozen=True)
+class Console:
+    """How much a command says.
+
+    Attributes
+    ----------
+    quiet, verbose : bool
+        Less than usual, or more.
+    """
+
+    quiet: Quiet = False
+    verbose: Verbose = False
+
+    def session(self, *, silent: bool = False) -> AbstractContextManager[Reporter]:
+        """Open what the command speaks through.
+
+        Parameters
+        ----------
+        silent : bool, default False
+            Say nothing more than ``--quiet`` would: of several processes only the first speaks.
+
+        Returns
+        -------
+        context manager
+            Gives a `Reporter`.
+        """
+        return session(
+            self.quiet or silent, verbose=self.verbose and not silent, as_json=getattr(self, "as_json", False)
+        )
+
+
+@dataclass(frozen=True)
+class JsonConsole(Console):
+    """How much a command says, and in what form.
+
+    Attributes
+    ----------
+    as_json : bool
+        As one JSON object.
+    """
+
+    as_json: Json = False
+
+
+_SETS = (GivenPredictions, GivenImageRules, Console, JsonConsole)
 """What stands for several options."""
 
 
-def takes_predictions(command: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
-    """Give a command the options that say where predictions are, and image rules if it takes them.
-
-    They stand in the place of its parameters of those types, `GivenPredictions` and `GivenImageRules`.
+def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Put the options themselves in the place of parameters that stand for several, those of the console last.
 
     Parameters
     ----------
     command : callable
-        All of its parameters are keyword-only, with one of them or both.
-    without : collection of str, default ()
-        Options that it does not take.
+        ``Annotated[GivenPredictions, "truth"]`` as the type of a parameter leaves the option ``truth`` out.
 
     Returns
     -------
@@ -558,19 +515,22 @@ def takes_predictions(command: Callable[..., None], without: Collection[str] = (
     """
     sets: dict[str, tuple[type, list[str]]] = {}
     options: list[inspect.Parameter] = []
+    last: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
-        shared = [parameter]
-        if parameter.annotation in _SETS:
-            members = inspect.signature(parameter.annotation).parameters.items()
-            shared = [option for key, option in members if key not in without]
-            sets[name] = (parameter.annotation, [option.name for option in shared])
-        options += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in shared]
+        kind, *left_out = get_args(parameter.annotation) or (parameter.annotation,)
+        if kind not in _SETS:
+            options.append(parameter)
+            continue
+        shared = [option for key, option in inspect.signature(kind).parameters.items() if key not in left_out]
+        sets[name] = (kind, [option.name for option in shared])
+        (last if issubclass(kind, Console) else options).extend(shared)
 
     @wraps(command)
     def run(**values: Any) -> None:
         given = {name: made(**{key: values.pop(key) for key in keys}) for name, (made, keys) in sets.items()}
         command(**given, **values)
 
-    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # what typer reads
-    run.__annotations__ = {option.name: option.annotation for option in options}
+    taken = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in (*options, *last)]
+    run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {option.name: option.annotation for option in taken}
     return run

@@ -9,38 +9,24 @@ import typer
 
 from experiments.cli.completion import complete_methods, complete_metric, complete_optimizer, complete_rules
 from experiments.cli.options import (
-    FromLogits,
     GivenImageRules,
     GivenPredictions,
-    Groups,
-    Ids,
-    Json,
+    JsonConsole,
     LabelRows,
-    Labels,
     Log,
-    LogitsOf,
     Metric,
-    Models,
     OutFolder,
     Overwrite,
-    Predictions,
-    Quiet,
     Rule,
     Seed,
-    Truth,
-    Verbose,
     check_out_folder,
-    choose_logits,
     free_name,
-    group_file,
     input_paths,
     is_there,
-    open_predictions,
     split_model_option,
-    takes_predictions,
     warn_of_faults,
 )
-from experiments.cli.reporting import Reporter, session
+from experiments.cli.reporting import Reporter
 
 if TYPE_CHECKING:
     from experiments.weight_study import StudyPlan
@@ -62,32 +48,24 @@ def _share_out(
 
 
 def pack(
+    *,
+    console: JsonConsole,
     out: Annotated[Path, typer.Option(help="A folder for a store, or a file ending in .npz for a bundle.")],
-    predictions: Predictions = None,
-    truth: Truth = None,
-    model: Models = None,
-    ids: Ids = None,
-    labels: Labels = None,
-    groups: Groups = None,
+    given: GivenPredictions,
     add: Add = None,
     drop: Drop = None,
-    from_logits: FromLogits = False,
-    logits_of: LogitsOf = None,
     by_label: Annotated[bool, typer.Option("--by-label", help="Add a copy that is fast to read per label.")] = False,
     split: Annotated[float | None, typer.Option(help="Share of rows for --out. No group is split.")] = None,
     rest_out: Annotated[Path | None, typer.Option(help="Where the rows that --split holds back go.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store or bundle that is there.")] = False,
     seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Convert predictions of any form to a store or bundle; add or drop models; hold rows back.
 
     With --out naming the store that is read, models are added and dropped in place, and its truth, ids, labels
     and groups become those that are given. With --add, --from-logits is about the added files.
     """
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.packing import PackingPlan, repack
         from stacking.files.journal import finish_interrupted
 
@@ -95,12 +73,11 @@ def pack(
             if place is not None:  # before the files of a store that is changed in place are opened by their names
                 finish_interrupted(place)
         added = dict(split_model_option(value) for value in add or [])
-        logits = choose_logits(from_logits, logits_of)
-        of_opened, of_added = _share_out(logits, added)
-        opened = open_predictions(predictions, truth, model, ids, labels, groups=groups, from_logits=of_opened)
-        inputs = tuple(input_paths(predictions, truth, model, ids, labels, group_file(groups), add))
+        of_opened, of_added = _share_out(given.logits, added)
+        opened = given.open(from_logits=of_opened)
+        inputs = (*given.paths, *input_paths(add))
         plan = PackingPlan(added, of_added, tuple(drop or ()), by_label, overwrite, split, rest_out, seed, inputs)
-        written = list(repack(opened, out, plan, source=predictions))
+        written = list(repack(opened, out, plan, source=given.predictions))
         rows = [[str(path), packed.n_models, packed.n_samples, packed.n_labels] for path, packed in written]
         keys = ("path", "n_models", "n_samples", "n_labels")
         show.data({"written": [dict(zip(keys, row, strict=True)) for row in rows]})
@@ -111,9 +88,9 @@ def pack(
         show.next("check", out, *(["--test", rest_out] if rest_out is not None else []))
 
 
-@takes_predictions
 def optimize(
     *,
+    console: JsonConsole,
     out: OutFolder,
     optimizer: Annotated[
         list[str] | None,
@@ -152,16 +129,13 @@ def optimize(
     given: GivenPredictions,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Search the weights of a vote; write weights.json, history.csv and history.svg.
 
     Several optimizers, objectives or seeds, or a holdout, make a study: every vote is scored on rows that chose neither
     its weights nor its threshold, and a report shows scores, costs and courses.
     """
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.reports.result_manifest import build_manifest, result_folder
         from experiments.weight_search import search_weights
         from experiments.weight_study import StudyPlan, split_optimizer
@@ -175,7 +149,7 @@ def optimize(
         limits = {
             "start": start,
             "max_members": max_members,
-            "member_costs": split_member_costs(member_cost),
+            "member_costs": _split_member_costs(member_cost),
             "max_cost": max_cost,
         }
         optimizers, objectives = optimizer or ["greedy"], objective or ["micro-f1-best"]
@@ -185,7 +159,7 @@ def optimize(
                 optimizers, asked, range(seed, seed + seeds), mean, metric or "micro-f1",
                 {key: value for key, value in limits.items() if value is not None},
             )  # fmt: skip
-            run_study(plan, opened, given, holdout, out, overwrite, show)
+            _run_study(plan, opened, given, holdout, out, overwrite, show)
             return
         sought = objectives[0] if metric is None else find_metric(metric).name
         kind, own = split_optimizer(optimizers[0])
@@ -213,7 +187,7 @@ def optimize(
         show.result(f"weights: {out / 'weights.json'}")
 
 
-def run_study(
+def _run_study(
     plan: "StudyPlan",
     opened: "PredictionSet",
     given: GivenPredictions,
@@ -222,25 +196,7 @@ def run_study(
     overwrite: bool,
     show: Reporter,
 ) -> None:
-    """Search weights in several ways, score them on held-out rows, and write the report.
-
-    Parameters
-    ----------
-    plan : StudyPlan
-        What is searched.
-    opened : PredictionSet
-        The predictions.
-    given : GivenPredictions
-        How they were given.
-    holdout : Path or None
-        Other rows; without them a part of the predictions is held back.
-    out : Path
-        The result folder.
-    overwrite : bool
-        Whether an earlier result is replaced.
-    show : Reporter
-        Of the command.
-    """
+    """Search weights in several ways, score them on held-out rows, and write the report."""
     from dataclasses import asdict
 
     from experiments.reports.result_manifest import build_manifest, result_folder
@@ -279,29 +235,8 @@ def run_study(
     show.result(f"report: {out / 'report.html'}")
 
 
-def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
-    """Read ``NAME=COST`` options; a name may hold an equals sign itself.
-
-    Parameters
-    ----------
-    values : list of str or None
-        What was given to ``--member-cost``.
-
-    Returns
-    -------
-    dict of str to float or None
-        Cost by name; None where none is given.
-
-    Raises
-    ------
-    ValueError
-        If a value has another form or a name is given twice.
-
-    Examples
-    --------
-    >>> split_member_costs(["resnet=12.5", "vit=40"])
-    {'resnet': 12.5, 'vit': 40.0}
-    """
+def _split_member_costs(values: list[str] | None) -> dict[str, float] | None:
+    """Read ``NAME=COST`` options; a name may hold an equals sign itself."""
     if not values:
         return None
     costs: dict[str, float] = {}
@@ -317,28 +252,8 @@ def split_member_costs(values: list[str] | None) -> dict[str, float] | None:
     return costs
 
 
-def check_sets(given: GivenPredictions, more: Sequence[Path], holdout: Sequence[Path]) -> list[Path]:
-    """Return the sets of a comparison of several; raise where they cannot be that.
-
-    Parameters
-    ----------
-    given : GivenPredictions
-        The first.
-    more : sequence of Path
-        The others.
-    holdout : sequence of Path
-        Their held-out rows.
-
-    Returns
-    -------
-    list of Path
-        All of them; empty where there is one that is given by ``--model``.
-
-    Raises
-    ------
-    ValueError
-        If options that are about one set are given, or another number of holdouts than of sets.
-    """
+def _check_sets(given: GivenPredictions, more: Sequence[Path], holdout: Sequence[Path]) -> list[Path]:
+    """Return the sets of a comparison of several; raise where they cannot be that."""
     if more and (
         given.model or given.truth or given.ids or given.labels or given.groups or given.from_logits or given.logits_of
     ):
@@ -365,9 +280,9 @@ def _check_before_reading(methods: Sequence[str], rules: Sequence[str], holdout:
             raise FileNotFoundError(f"--holdout must be a bundle, a store or a run: {path} does not exist.")
 
 
-@takes_predictions
 def compare(
     *,
+    console: JsonConsole,
     out: OutFolder,
     holdout: Annotated[
         list[Path] | None,
@@ -413,15 +328,12 @@ def compare(
     ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Compare members, votes and meta-learners on rows that tuned nothing; write a leaderboard and a report.
 
     Several runs or stores are compared together: models of one name get that of their run before it.
     """
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.publishing.tracking import track_result, tracking
         from experiments.reports.comparison_files import write_comparison
         from experiments.reports.result_manifest import build_manifest, result_folder
@@ -446,7 +358,7 @@ def compare(
         if label_rows is not None:
             check_label_rows_teach(list_methods() if isinstance(chosen, str) else chosen)
         limits = image_rules.read()
-        paths = check_sets(given, more or (), holdout or ())
+        paths = _check_sets(given, more or (), holdout or ())
         opened = join_sets(paths) if more else given.open()
         held_out = join_holdouts(holdout, paths) if holdout else None
         saved = {name: StackingEnsemble.load(path) for name, path in map(split_model_option, ensemble or ())}

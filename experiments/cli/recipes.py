@@ -24,7 +24,7 @@ def recipes(
     known = {path.relative_to(FOLDER).with_suffix("").as_posix(): path for path in sorted(FOLDER.rglob("*.toml"))}
     with session(as_json=as_json) as show:
         if not name:
-            rows: list[list[Cell]] = [[key, first_sentence(path)] for key, path in known.items()]
+            rows: list[list[Cell]] = [[key, _first_sentence(path)] for key, path in known.items()]
             show.data({"recipes": [{"recipe": key, "what it is": what} for key, what in rows]})
             show.table(["recipe", "what it is"], rows)
             show.next("recipes", "seeds/000", "--out", "recipe.toml")
@@ -47,17 +47,6 @@ def recipes(
         show.next("train", target, "--out", "run")
 
 
-def first_sentence(path: Path) -> str:
-    """Return what a recipe's first line of comment says.
-
-    Parameters
-    ----------
-    path : Path
-        A recipe.
-
-    Returns
-    -------
-    str
-        Without the mark of a comment.
-    """
+def _first_sentence(path: Path) -> str:
+    """Return what a recipe's first line of comment says."""
     return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")

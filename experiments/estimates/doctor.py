@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stacking.process.processors import usable_processors
+
 PACKAGES = (
     "labelstack",
     "numpy",
@@ -71,7 +73,7 @@ def examine(folder: str | Path = ".") -> list[Fact]:
     """
     return [
         Fact("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"),
-        *package_findings(),
+        *_package_findings(),
         processors(),
         devices(),
         memory(),
@@ -79,14 +81,8 @@ def examine(folder: str | Path = ".") -> list[Fact]:
     ]
 
 
-def package_findings() -> list[Fact]:
-    """List installed versions and the packages that are absent.
-
-    Returns
-    -------
-    list of Fact
-        One for the installed packages, and one for the absent ones if any.
-    """
+def _package_findings() -> list[Fact]:
+    """List installed versions and the packages that are absent."""
     from stacking.files.versions import installed_versions
 
     versions = installed_versions(PACKAGES)
@@ -111,9 +107,9 @@ def processors() -> Fact:
     Fact
         Processors and thread variables.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
-    return Fact("processors", f"{usable} usable of {os.cpu_count()}" + (f", {', '.join(limits)}" if limits else ""))
+    limited = f", {', '.join(limits)}" if limits else ""
+    return Fact("processors", f"{usable_processors()} usable of {os.cpu_count()}{limited}")
 
 
 def devices() -> Fact:
@@ -133,20 +129,14 @@ def devices() -> Fact:
         for index in range(torch.cuda.device_count()):
             gpu = torch.cuda.get_device_properties(index)
             found.append(f"cuda:{index} {gpu.name} {gpu.total_memory / 2**30:.0f} GiB")
-        found.append(cuda_versions())
+        found.append(_cuda_versions())
     if torch.backends.mps.is_available():
         found.append("mps")
     return Fact("devices", ", ".join(found))
 
 
-def cuda_versions() -> str:
-    """Say what CUDA torch was built for and what CUDA the driver can do.
-
-    Returns
-    -------
-    str
-        The driver's part is left out where torch does not tell it.
-    """
+def _cuda_versions() -> str:
+    """Say what CUDA torch was built for and what CUDA the driver can do."""
     import torch
 
     ask = getattr(torch._C, "_cuda_getDriverVersion", None)  # torch has no public name for it

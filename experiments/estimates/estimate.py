@@ -25,6 +25,7 @@ from experiments.estimates.feature_estimate import estimate_features, features_i
 from experiments.estimates.passes import Passes, RowCounts, count_passes, count_rows, is_kept
 from experiments.estimates.run_cost import MemberCost, RunCost, advise, describe_parts
 from stacking.process.memory import GIB, peak_memory, reset_peak_memory
+from stacking.process.processors import usable_processors
 
 if TYPE_CHECKING:
     from base_models.manifest import Manifest
@@ -330,7 +331,7 @@ def _n_workers(run: "TrainingRun", device: str) -> int:
 
 def _n_packing(run: "TrainingRun", n_photos: int) -> int:
     """Return how many processes decode photos that are packed before the training."""
-    from base_models.packed.packing import AUTO_WORKERS, BLOCKS_WORTH_A_PROCESS, usable_processors
+    from base_models.packed.packing import AUTO_WORKERS, BLOCKS_WORTH_A_PROCESS
     from base_models.packed.photo_pack import BLOCK_PHOTOS
 
     if run.n_workers != AUTO_WORKERS:

@@ -12,7 +12,6 @@ from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.ensemble.folder import ENSEMBLE
 from stacking.files.output_rules import owned_names, read_json_object, read_manifest
 
-SCHEME = "hf://"
 _ADDRESS = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _ENSEMBLE_FILES = ["manifest.json", "combiner*.json", "arrays/*.npy", "texts/*.txt"]
 _RUN_FILES = ["README.md", "manifest.json", "recipe.toml", "oof/**", "test/**", "members/*/fold*/done.json"]

@@ -17,7 +17,7 @@ from stacking.metrics import find_metric
 from stacking.metrics.bootstrap import percentile_interval, resample
 from stacking.metrics.counts import DecisionCounts
 from stacking.predictions import load_predictions
-from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table
+from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table, columns_of
 from stacking.report.front_matter import front_matter
 from stacking.report.markdown import render_markdown
 
@@ -55,23 +55,12 @@ def write_run_card(run: Path) -> bool:
     is_there = place.exists() or place.is_symlink()
     if is_there and not (is_regular(place) and MARK in place.read_text(encoding="utf-8", errors="replace")[:200]):
         return False
-    atomic_write_text(place, describe_run(run))
+    atomic_write_text(place, _describe_run(run))
     return True
 
 
-def describe_run(run: Path) -> str:
-    """Write the card of a finished run.
-
-    Parameters
-    ----------
-    run : Path
-        The folder.
-
-    Returns
-    -------
-    str
-        Markdown with the front matter of the Hub.
-    """
+def _describe_run(run: Path) -> str:
+    """Write the card of a finished run."""
     manifest = read_json(run / "manifest.json", f"the run folder's {run / 'manifest.json'}")
     held_out = load_predictions(run / "oof")
     rows, f1, results = _measure(held_out)
@@ -156,11 +145,8 @@ def _members(run: Path, manifest: dict[str, Any], rows: dict[str, list[Cell]]) -
     columns: list[Column | str] = [
         "member",
         "network",
-        Column("pixels", "count"),
-        Column("labels", "count"),
-        Column("micro-F1", "score"),
-        Column("low", "score"),
-        Column("high", "score"),
+        *columns_of("count", "pixels", "labels"),
+        *columns_of("score", "micro-F1", "low", "high"),
         Column("training", "seconds"),
     ]
     table: list[list[Cell]] = []

@@ -63,16 +63,8 @@ class Tracker(Protocol):
         """Write what is left."""
 
 
-class TensorBoard:
-    """Log to files for TensorBoard: ``tensorboard --logdir FOLDER``.
-
-    Parameters
-    ----------
-    folder : Path
-        Where its files go.
-    name : str
-        Of the run.
-    """
+class _TensorBoard:
+    """Log to files for TensorBoard: ``tensorboard --logdir FOLDER``."""
 
     def __init__(self, folder: Path, name: str) -> None:
         from tensorboard.summary import Writer
@@ -100,16 +92,8 @@ class TensorBoard:
         self._writer.close()
 
 
-class MLflow:
-    """Log to MLflow, to the server or folder of ``MLFLOW_TRACKING_URI`` if that is set.
-
-    Parameters
-    ----------
-    folder : Path
-        Where its files go otherwise.
-    name : str
-        Of the run.
-    """
+class _MLflow:
+    """Log to MLflow, to the server or folder of ``MLFLOW_TRACKING_URI`` if that is set."""
 
     def __init__(self, folder: Path, name: str) -> None:
         import mlflow
@@ -140,16 +124,8 @@ class MLflow:
         self._mlflow.end_run()
 
 
-class WeightsAndBiases:
-    """Log to Weights & Biases, offline if ``WANDB_MODE=offline`` says so.
-
-    Parameters
-    ----------
-    folder : Path
-        Where its files go.
-    name : str
-        Of the run.
-    """
+class _WeightsAndBiases:
+    """Log to Weights & Biases, offline if ``WANDB_MODE=offline`` says so."""
 
     def __init__(self, folder: Path, name: str) -> None:
         import wandb
@@ -182,9 +158,9 @@ class WeightsAndBiases:
 
 
 TRACKERS: dict[str, Callable[[Path, str], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "mlflow": MLflow,
-    "wandb": WeightsAndBiases,
+    "tensorboard": _TensorBoard,
+    "mlflow": _MLflow,
+    "wandb": _WeightsAndBiases,
 }
 
 

@@ -155,7 +155,7 @@ def _dataclass_of(table: str) -> Any:
 
 def _keys_of(table: str, kind: Any) -> Iterator[RecipeKey]:
     """Yield the keys of one table."""
-    hints, required, meanings = hints_of(kind), required_keys(kind), read_parameters(kind)
+    hints, required, meanings = hints_of(kind), required_keys(kind), _read_parameters(kind)
     for field in dataclasses.fields(kind):
         if field.name not in hints:
             continue
@@ -171,25 +171,8 @@ def _keys_of(table: str, kind: Any) -> Iterator[RecipeKey]:
         )
 
 
-def read_parameters(kind: Any) -> dict[str, str]:
-    """Read the meanings of parameters from a docstring in the form of numpydoc.
-
-    Parameters
-    ----------
-    kind : object
-        What has the docstring.
-
-    Returns
-    -------
-    dict of str to str
-        Meaning by name, as Markdown on one line; empty where Python runs without docstrings.
-
-    Examples
-    --------
-    >>> from base_models.recipe.run import DerivedMember
-    >>> read_parameters(DerivedMember)["name"]
-    'Name of the derived member.'
-    """
+def _read_parameters(kind: Any) -> dict[str, str]:
+    """Read the meanings of parameters from a docstring in the form of numpydoc."""
     lines = (inspect.getdoc(kind) or "").splitlines()
     found: dict[str, list[str]] = {}
     inside = False

@@ -159,37 +159,24 @@ def _mend(kind: Any, document: Any, place: tuple[Any, ...], problem: str) -> Non
             if meant is not None:
                 owner.setdefault(meant, value)
         elif problem in MISSING_KEY:
-            owner.setdefault(key, stand_in(hint, "".join(str(step) for step in place if isinstance(step, int))))
+            owner.setdefault(key, _stand_in(hint, "".join(str(step) for step in place if isinstance(step, int))))
         elif problem == "value_error":
             needed = required_keys(dataclass_in(hint))
             bare = {name: owner[key][name] for name in needed if name in owner[key]}
-            owner[key] = bare if bare != owner[key] else stand_in(dataclass_in(hint))
+            owner[key] = bare if bare != owner[key] else _stand_in(dataclass_in(hint))
         elif isinstance(key, str) and table is not None and key not in required_keys(table):
             del owner[key]
         else:
-            owner[key] = stand_in(hint, "".join(str(step) for step in place if isinstance(step, int)))
+            owner[key] = _stand_in(hint, "".join(str(step) for step in place if isinstance(step, int)))
     except (KeyError, IndexError, TypeError):  # put right with the table around it
         return
 
 
-def stand_in(hint: Any, name: str = "") -> Any:
-    """Make a value that fits a type.
-
-    Parameters
-    ----------
-    hint : type
-        The type of a key.
-    name : str, default=""
-        What makes a text differ from others.
-
-    Returns
-    -------
-    object
-        As TOML would give it.
-    """
+def _stand_in(hint: Any, name: str = "") -> Any:
+    """Make a value that fits a type."""
     table = dataclass_in(hint)
     if typing.get_origin(hint) in (tuple, list):
-        return [stand_in(typing.get_args(hint)[0], name)]
+        return [_stand_in(typing.get_args(hint)[0], name)]
     if table is not None:
         return next(found for found in _tables(table, name) if _is_accepted(table, found))
     if choices(hint):
@@ -200,7 +187,7 @@ def stand_in(hint: Any, name: str = "") -> Any:
 def _tables(table: Any, name: str) -> Iterator[dict[str, Any]]:
     """Yield the least that a table may hold, with every choice of its keys that must be there; at last nothing."""
     hints, needed = hints_of(table), required_keys(table)
-    options = [choices(hints[key]) or (stand_in(hints[key], name),) for key in needed]
+    options = [choices(hints[key]) or (_stand_in(hints[key], name),) for key in needed]
     for values in itertools.product(*options):
         yield dict(zip(needed, values, strict=True))
     yield {}

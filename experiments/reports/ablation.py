@@ -152,7 +152,7 @@ def measure_ablation(run: str | Path, baseline: str) -> Ablation:
         raise ValueError(f"baseline must be a member of the run: got {baseline!r}; it has {', '.join(fitting.models)}.")
     found = compare(fitting, [], holdout=held_out)
     recall = _recall_at_tenth(held_out)
-    changes = {name: describe_change(member, recipes[baseline]) for name, member in recipes.items()}
+    changes = {name: _describe_change(member, recipes[baseline]) for name, member in recipes.items()}
     rows = tuple(
         AblationRow(
             member=name,
@@ -181,12 +181,11 @@ def ablation_report(ablation: Ablation) -> "Report":
     Report
         A table, and the recipe of every row.
     """
-    from stacking.report import Code, Column, Paragraph, Report, Section, Table
+    from stacking.report import Code, Column, Paragraph, Report, Section, Table, columns_of
     from stacking.report.writing import write_interval, write_score
 
     columns = [
-        Column("member"),
-        Column("change"),
+        *columns_of("text", "member", "change"),
         Column("micro-F1", "score"),
         Column("95 % limits", "interval"),
         Column("to the baseline", "gain"),
@@ -194,8 +193,7 @@ def ablation_report(ablation: Ablation) -> "Report":
         Column("macro-F1", "score"),
         Column("never predicted", "count"),
         Column("recall in a tenth", "score"),
-        Column("parameters", "count"),
-        Column("photos seen", "count"),
+        *columns_of("count", "parameters", "photos seen"),
         Column("CPU time", "seconds"),
     ]
     lines = [
@@ -253,24 +251,8 @@ def write_ablation(ablation: Ablation, folder: "str | Path | OutputFolder", *, o
         commit_result(output, build_manifest("ablation", {}, {"run": ablation.run, "baseline": ablation.baseline}))
 
 
-def describe_change(recipe: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """Say in a recipe's own words how it differs from another.
-
-    Parameters
-    ----------
-    recipe, baseline : mapping
-        Settings of two members, defaults left out.
-
-    Returns
-    -------
-    str
-        What differs, or ``"the baseline's recipe"``.
-
-    Examples
-    --------
-    >>> describe_change({"name": "b", "training": {"loss": "focal"}}, {"name": "a", "training": {"epochs": 3}})
-    'training.epochs = 5, training.loss = "focal"'
-    """
+def _describe_change(recipe: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    """Say in a recipe's own words how it differs from another; what only the baseline changes shows its default."""
     if "members" in recipe:
         return f"mean of {' and '.join(recipe['members'])}"
     own, other = _flatten(recipe), _flatten(baseline)

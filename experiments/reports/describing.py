@@ -17,7 +17,7 @@ from base_models.manifest import Manifest
 from experiments.reports.photo_histograms import photo_histograms_section
 from experiments.reports.training_report import small_jpeg
 from optimizers._checks import check_random_state
-from stacking.report import Chart, Column, Figure, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag
+from stacking.report import Chart, Column, Figure, ImageGrid, Paragraph, Photo, Report, Section, Table, Tag, columns_of
 from stacking.report.figures.canvas import (
     ACCENT,
     BAD,
@@ -152,12 +152,9 @@ def _counts_section(manifest: Manifest) -> Section:
         figures.append(Figure(svg, f"Labels per photo in {name}."))
     columns = [
         Column("split"),
-        Column("photos", "count"),
-        Column("annotations", "count"),
-        Column("labels used", "count"),
+        *columns_of("count", "photos", "annotations", "labels used"),
         Column("labels per photo", "number"),
-        Column("fewest", "count"),
-        Column("most", "count"),
+        *columns_of("count", "fewest", "most"),
     ]
     missing = f"{len(manifest.missing):,} annotated photos were not found." if manifest.missing else ""
     notes = [Paragraph(missing, role="warning")] if missing else []
@@ -215,8 +212,7 @@ def _shift_section(manifest: Manifest) -> Section:
         columns: list[Column | str] = [
             "label",
             Column(splits[0], "percent"),
-            Column(other, "percent"),
-            Column("difference", "percent"),
+            *columns_of("percent", other, "difference"),
         ]
         blocks.append(Table(columns, rows, f"Frequencies that differ most between {splits[0]} and {other}."))
     return Section("Shift between splits", blocks)

@@ -305,19 +305,8 @@ def labels_section(answer: HeldOut) -> Section:
     return Section("Labels", [Figure(figure, "F1 of every label against how often it occurs."), last])
 
 
-def scores_section(answers: list[HeldOut]) -> Section:
-    """Show micro-F1 against one threshold, and whether scores are probabilities.
-
-    Parameters
-    ----------
-    answers : list of HeldOut
-        One per method; the first is the main one.
-
-    Returns
-    -------
-    Section
-        Threshold curves and reliability curves.
-    """
+def _scores_section(answers: list[HeldOut]) -> Section:
+    """Show micro-F1 against one threshold, and whether scores are probabilities."""
     thresholds = answers[0].histogram.threshold_curve()[0]
     by_threshold = {answer.method: answer.histogram.threshold_curve()[1] for answer in answers}
     curves = {answer.method: answer.histogram.reliability_curve(N_BINS) for answer in answers}
@@ -392,6 +381,6 @@ def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionS
     sections = [
         Section("Scores", [Table(columns, cells, caption, strong)]),
         labels_section(main),
-        scores_section([main]),
+        _scores_section([main]),
     ]
     return Report("Evaluation of a saved ensemble", sections, verdict=verdict)

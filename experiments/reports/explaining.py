@@ -214,24 +214,13 @@ def _row(
     photo_id: str, photo: NDArray[np.uint8], labels: list[str], tags: list[str], drawn: list[NDArray[np.uint8]]
 ) -> ImageGrid:
     """Show a photo and, beside it, what speaks for its labels."""
-    tiles = [Photo(encode_jpeg(photo), photo_id, [Tag("the photo")])]
-    tiles += [Photo(encode_jpeg(p), label, [Tag(tag)]) for label, tag, p in zip(labels, tags, drawn, strict=True)]
+    tiles = [Photo(_encode_jpeg(photo), photo_id, [Tag("the photo")])]
+    tiles += [Photo(_encode_jpeg(p), label, [Tag(tag)]) for label, tag, p in zip(labels, tags, drawn, strict=True)]
     return ImageGrid(tiles)
 
 
-def encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """Encode a picture for a report.
-
-    Parameters
-    ----------
-    picture : ndarray of uint8, shape (height, width, 3)
-        RGB.
-
-    Returns
-    -------
-    bytes
-        A JPEG.
-    """
+def _encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """Encode a picture for a report."""
     return encode_picture(Image.fromarray(picture), quality=85)
 
 
@@ -261,7 +250,7 @@ def draw_beside_maps(
     maps = np.concatenate([heat for _, heat in asked])[:, 0]
     photos = {row: letterbox(photo, PICTURE_SIDE) for row, photo in manifest.iter_readable(np.unique(rows))}
     pictures = [
-        encode_jpeg(np.concatenate([photos[row], overlay_map(photos[row], heat)], axis=1)) if row in photos else None
+        _encode_jpeg(np.concatenate([photos[row], overlay_map(photos[row], heat)], axis=1)) if row in photos else None
         for row, heat in zip(rows.tolist(), maps, strict=True)
     ]
     return pictures, maps.shape[1:]

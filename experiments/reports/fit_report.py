@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from stacking.ensemble.card import mean_weights
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.ensemble.report import EnsembleReport
-from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section, Table
+from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section, Table, columns_of
 from stacking.report.writing import write_score
 
 
@@ -57,18 +58,15 @@ def _race(ensemble: StackingEnsemble) -> list[Section]:
     entries = getattr(ensemble.combiner_, "entries_", None)
     notes = [Paragraph(str(note).strip(), "note") for note in ensemble.report_["notes"]]
     if not entries:
-        weights = getattr(ensemble.combiner_, "weights_", None)
-        if weights is None or np.ndim(weights) > 2:
+        weights = mean_weights(ensemble)
+        if weights is None:
             return [Section("The method", notes)] if notes else []
-        shares = np.asarray(weights).reshape(len(ensemble.models_), -1).mean(axis=1)
-        rows = sorted(zip(ensemble.models_, shares.tolist(), strict=True), key=lambda pair: -pair[1])
+        rows = sorted(zip(ensemble.models_, weights.tolist(), strict=True), key=lambda pair: -pair[1])
         table = Table(["member", Column("weight", "score")], rows, "Weights of the members, averaged over the labels.")
         return [Section("The method", [table, *notes])]
     columns: list[Column | str] = [
         "method",
-        Column(f"cross-fitted {ensemble.report_.metric_title}", "score"),
-        Column("behind the best", "score"),
-        Column("standard error", "score"),
+        *columns_of("score", f"cross-fitted {ensemble.report_.metric_title}", "behind the best", "standard error"),
         Column("seconds", "seconds"),
         Column("share", "percent"),
         "left out because",

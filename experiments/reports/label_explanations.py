@@ -16,7 +16,7 @@ from base_models.runs.inference import MemberNetworks, load_member
 from experiments.reports.explaining import draw_beside_maps, how_to_read
 from stacking.comparison.held_out import HeldOut
 from stacking.metrics import f1_per_label
-from stacking.report import Block, Cell, Column, ImageGrid, Paragraph, Photo, Section, Table, Tag
+from stacking.report import Block, Cell, Column, ImageGrid, Paragraph, Photo, Section, Table, Tag, columns_of
 from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ def _strength_tables(answer: HeldOut, f1: NDArray[np.float64]) -> list[Table]:
     n_listed = min(N_LISTED, len(order) // 2)
     columns = [
         Column("label"),
-        Column("F1", "score"),
-        Column("precision", "score"),
-        Column("recall", "score"),
+        *columns_of("score", "F1", "precision", "recall"),
         *(Column(kind, "count") for kind in KINDS),
     ]
     tables = []

@@ -9,7 +9,7 @@ import numpy as np
 from base_models.runs.fold_record import FILE, FoldRecord
 from experiments.reports.run_sections import COUNT_COLUMNS, rates_and_counts
 from experiments.reports.training_report import fold_histories
-from stacking.report import Cell, Column, Section, Table
+from stacking.report import Cell, Column, Section, Table, columns_of
 
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
@@ -45,22 +45,15 @@ def models_section(found: "Comparison", run: Path, recorded: Mapping[str, Any]) 
     truth = found.truth
     for row in found.rows:
         counts = found.results[row.method].counts["chosen"]
-        hits, predicted, positives = (
-            float(part.sum()) / truth.mean_weight
-            for part in (counts.label_hits, counts.label_predicted, truth.label_positives)
-        )
         cost = own.get(row.method.removesuffix(" (member)"), {}) if row.kind == "member" else _together(networks)
-        never = int(((counts.label_predicted == 0) & (truth.label_positives > 0)).sum())
         scores: list[Cell] = [row.method, row.kind, row.micro_f1, row.macro_f1]
-        rates = rates_and_counts(hits, predicted, positives)
+        rates, never = rates_and_counts(*counts.totals(truth)), int(counts.never_predicted(truth).sum())
         lines.append([*scores, *rates, never, *(cost.get(name) for name in COST)])
     columns = [
-        Column("model"),
-        Column("kind"),
-        Column("micro-F1", "score"),
-        Column("macro-F1", "score"),
+        *columns_of("text", "model", "kind"),
+        *columns_of("score", "micro-F1", "macro-F1"),
         *COUNT_COLUMNS,
-        *(Column(title, "count") for title in ("never predicted", "parameters", "trained", "photos each")),
+        *columns_of("count", "never predicted", "parameters", "trained", "photos each"),
         Column("training time", "seconds"),
     ]
     caption = (

@@ -86,19 +86,8 @@ def hash_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, st
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(found) if path.is_file()}
 
 
-def result_kind(command: str) -> ResultKind:
-    """Return what tells the results of one command from other folders.
-
-    Parameters
-    ----------
-    command : str
-        Name of the command.
-
-    Returns
-    -------
-    ResultKind
-        Its manifest names the command and lists the files.
-    """
+def _result_kind(command: str) -> ResultKind:
+    """Return what tells the results of one command from other folders."""
     return ResultKind(
         f"a result of `labelstack {command}`",
         MANIFEST_NAME,
@@ -134,7 +123,7 @@ def result_folder(
     OutputFolder
         A context manager.
     """
-    return OutputFolder(folder, result_kind(command), overwrite=overwrite, inputs=inputs, request=request)
+    return OutputFolder(folder, _result_kind(command), overwrite=overwrite, inputs=inputs, request=request)
 
 
 @contextmanager

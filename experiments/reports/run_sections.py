@@ -15,8 +15,7 @@ from stacking.comparison.held_out import HeldOut
 from stacking.decision_rules.choice import nested_decisions, tune_rule
 from stacking.folds import deal_folds
 from stacking.metrics.counts import DecisionCounts, f1_score
-from stacking.report import Block, Cell, Column, Paragraph, Section, Table
-from stacking.truth import Truth
+from stacking.report import Block, Cell, Column, Paragraph, Section, Table, columns_of
 
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
@@ -33,11 +32,8 @@ RULE_NAMES = {
     "own-f1": "per label, for its own F1",
 }
 COUNT_COLUMNS = (
-    Column("precision", "score"),
-    Column("recall", "score"),
-    Column("true positives", "count"),
-    Column("false positives", "count"),
-    Column("false negatives", "count"),
+    *columns_of("score", "precision", "recall"),
+    *columns_of("count", "true positives", "false positives", "false negatives"),
 )
 
 
@@ -56,13 +52,6 @@ def rates_and_counts(found: float, predicted: float, positives: float) -> list[C
     """
     precision, recall = found / predicted if predicted else None, found / positives if positives else None
     return [precision, recall, found, predicted - found, positives - found]
-
-
-def _totals(counts: DecisionCounts, truth: Truth, labels: Any = slice(None)) -> tuple[float, float, float]:
-    """Add up true positives, predictions and positives of some labels, in rows."""
-    parts = (counts.label_hits, counts.label_predicted, truth.label_positives)
-    found, predicted, positives = (float(values[labels].sum()) / truth.mean_weight for values in parts)
-    return found, predicted, positives
 
 
 @dataclass(frozen=True)
@@ -112,11 +101,11 @@ def rules_section(fitted: FittedEnsemble) -> Section:
             decided = tune_rule(tuned.y_score, rows.truth, rule, answered=ensemble.answered_labels).decide(new_score)
             counts, truth = DecisionCounts.count(decided, aligned.truth), aligned.truth
             line += [counts.micro_f1(truth), float(counts.f1_per_label(truth).mean())]
-        never = int(((counts.label_predicted == 0) & (truth.label_positives > 0)).sum())
-        lines.append([*line, *rates_and_counts(*_totals(counts, truth)), never])
-    columns = [Column("thresholds"), Column("out-of-fold micro-F1", "score"), Column("out-of-fold macro-F1", "score")]
+        never = int(counts.never_predicted(truth).sum())
+        lines.append([*line, *rates_and_counts(*counts.totals(truth)), never])
+    columns = [Column("thresholds"), *columns_of("score", "out-of-fold micro-F1", "out-of-fold macro-F1")]
     if new is not None:
-        columns += [Column("test micro-F1", "score"), Column("test macro-F1", "score")]
+        columns += columns_of("score", "test micro-F1", "test macro-F1")
     columns += [*COUNT_COLUMNS, Column("never predicted", "count")]
     chosen = [place for place, rule in enumerate(RULE_NAMES) if rule == ensemble.report_["rule"]]
     which = "test" if new is not None else "out-of-fold"
@@ -164,13 +153,9 @@ def validation_and_test_section(
         ordered = None if held_out is None else held_out.subset(labels=list(fitted.ensemble.labels_))
         answered = fitted.ensemble.answered_labels
         lines.insert(0, [name, *_both(tuned.y_score, answered, tuned.predictions, tuned.folds, new, ordered)])
-    columns = [Column("model"), Column("validation micro-F1", "score"), Column("validation macro-F1", "score")]
+    columns = [Column("model"), *columns_of("score", "validation micro-F1", "validation macro-F1")]
     if held_out is not None:
-        columns += [
-            Column("test micro-F1", "score"),
-            Column("test macro-F1", "score"),
-            Column("test − validation", "gain"),
-        ]
+        columns += [*columns_of("score", "test micro-F1", "test macro-F1"), Column("test − validation", "gain")]
     caption = (
         "With one threshold for all labels. Validation: the out-of-fold rows, each scored by a network that did not "
         "see it and decided by a threshold that other folds tuned. Test: by the mean of the folds' networks and the "
@@ -227,11 +212,8 @@ def frequency_section(answer: HeldOut, training: NDArray[np.float64], edges: Seq
     lines.append(_band("all", np.ones(len(training), bool), training, answer, f1))
     columns = [
         Column("positives in training"),
-        Column("labels", "count"),
-        Column("training positives", "count"),
-        Column("held-out positives", "count"),
-        Column("micro-F1", "score"),
-        Column("macro-F1", "score"),
+        *columns_of("count", "labels", "training positives", "held-out positives"),
+        *columns_of("score", "micro-F1", "macro-F1"),
         *COUNT_COLUMNS,
         Column("never predicted", "count"),
     ]
@@ -243,8 +225,8 @@ def _band(
     name: str, inside: NDArray[np.bool_], training: NDArray[np.float64], answer: HeldOut, f1: NDArray[np.float64]
 ) -> list[Cell]:
     """Pool the labels of one band."""
-    found, predicted, positives = _totals(answer.counts, answer.truth, inside)
-    never = int((inside & (answer.counts.label_predicted == 0) & (answer.truth.label_positives > 0)).sum())
+    found, predicted, positives = answer.counts.totals(answer.truth, inside)
+    never = int((inside & answer.counts.never_predicted(answer.truth)).sum())
     micro = float(f1_score(found, predicted, positives))
     size: list[Cell] = [name, int(inside.sum()), float(training[inside].sum()), positives]
     return [*size, micro, float(f1[inside].mean()), *rates_and_counts(found, predicted, positives), never]
@@ -293,11 +275,10 @@ def members_section(run: Path, recorded: Mapping[str, Any]) -> Section:
             ]
         )
     columns = [
-        *(Column(title) for title in ("member", "network", "head")),
-        *(Column(title, "count") for title in ("pixels", "labels", "parameters", "trained", "networks", "photos each")),
-        *(Column(title, "number") for title in ("epochs", "epoch kept", "photos/s")),
-        Column("time", "seconds"),
-        Column("CPU time", "seconds"),
+        *columns_of("text", "member", "network", "head"),
+        *columns_of("count", "pixels", "labels", "parameters", "trained", "networks", "photos each"),
+        *columns_of("number", "epochs", "epoch kept", "photos/s"),
+        *columns_of("seconds", "time", "CPU time"),
     ]
     total: list[Cell] = ["all", *[""] * 2, *[None] * 9, *(_sum(line[place] for line in lines) for place in (-2, -1))]
     caption = "Members, their networks and what training them took, all folds together; trained: parameters that moved."

@@ -15,7 +15,7 @@ from base_models.manifest import Manifest
 from base_models.photos.encoding import encode_picture
 from optimizers._checks import check_random_state
 from stacking.comparison.held_out import HeldOut
-from stacking.report import Block, Column, Figure, ImageGrid, Paragraph, Photo, Section, Table, Tag
+from stacking.report import Block, Column, Figure, ImageGrid, Paragraph, Photo, Section, Table, Tag, columns_of
 from stacking.report.figures import training_curves_figure
 
 PHOTO_SIDE = 144
@@ -67,8 +67,7 @@ def learning_curves_section(run: Path) -> Section:
     rows = [_member_row(name, folds) for name, folds in histories.items()]
     columns = [
         Column("member"),
-        Column("folds", "count"),
-        Column("epochs", "count"),
+        *columns_of("count", "folds", "epochs"),
         Column("best validation micro-F1", "score"),
         Column("training time", "seconds"),
     ]
@@ -90,8 +89,7 @@ def _sampling_table(histories: dict[str, list[dict[str, NDArray[np.float64]]]]) 
             rows.append((name, target, reached, round(size)))
     columns = [
         Column("member"),
-        Column("exponent aimed at", "number"),
-        Column("exponent reached", "number"),
+        *columns_of("number", "exponent aimed at", "exponent reached"),
         Column("effective sample size", "count"),
     ]
     caption = "Rows drawn by label frequency: 1 leaves the frequencies alone, 0 makes them equal; means over the folds."

@@ -41,23 +41,8 @@ SAID = {404: f"there is no such page: the pages are {', '.join(PAGES)}.", 405: "
 logger = logging.getLogger(__name__)
 
 
-def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answer with JSON.
-
-    Parameters
-    ----------
-    value : object
-        JSON-able, or its bytes.
-    status : int, default=200
-        Status code.
-    headers : dict of str to str, optional
-        Further headers.
-
-    Returns
-    -------
-    Response
-        The answer.
-    """
+def _json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer with JSON."""
     content = value if isinstance(value, bytes) else json.dumps(value).encode()
     return Response(content, status, headers, media_type="application/json")
 
@@ -95,9 +80,9 @@ class ServingPages:
             For any ASGI server; requests that are too slow to arrive are cut off by the one in `server.py`.
         """
         pages = {
-            "/": lambda request: json_answer(self._description),
+            "/": lambda request: _json_answer(self._description),
             "/card": lambda request: PlainTextResponse(self.served.card),
-            "/health": lambda request: json_answer({"status": "ok"}),
+            "/health": lambda request: _json_answer({"status": "ok"}),
             "/ready": self._ready,
             "/metrics": lambda request: Response(
                 self.measurements.text(), media_type=prometheus_client.CONTENT_TYPE_LATEST
@@ -124,13 +109,13 @@ class ServingPages:
         status = getattr(error, "status_code", 400)
         self.measurements.requests.labels("other", status).inc()
         headers = dict(getattr(error, "headers", None) or {})
-        return json_answer({"error": SAID.get(status, "this request cannot be answered.")}, status, headers)
+        return _json_answer({"error": SAID.get(status, "this request cannot be answered.")}, status, headers)
 
     def _ready(self, request: Request) -> Response:
         """Say whether one more request would be taken."""
         if self.inside < self.limits.waiting:
-            return json_answer({"status": "ready"})
-        return json_answer({"error": "the server is busy: ask again."}, 503, RETRY)
+            return _json_answer({"status": "ready"})
+        return _json_answer({"error": "the server is busy: ask again."}, 503, RETRY)
 
     async def _predict(self, request: Request) -> Response:
         """Answer one request for labels, whatever becomes of it."""
@@ -138,19 +123,19 @@ class ServingPages:
         try:
             with self._admitted():
                 content, n_samples = await self._labels_of(request)
-            answer = json_answer(content)
+            answer = _json_answer(content)
             self.measurements.samples.inc(n_samples)
         except RefusedError as error:
-            answer = json_answer({"error": error.sentence}, error.status, error.headers)
+            answer = _json_answer({"error": error.sentence}, error.status, error.headers)
             answer = answer if getattr(request.state, "is_read", False) else EarlyAnswer.of(answer)
         except ClientDisconnect:
-            answer = json_answer({"error": "the body must arrive whole: the connection was closed."}, 400)
+            answer = _json_answer({"error": "the body must arrive whole: the connection was closed."}, 400)
         except Exception as error:
             if isinstance(error, ValueError | TypeError) and is_our_statement(error):
-                answer = json_answer({"error": " ".join(str(error).split())}, 400)
+                answer = _json_answer({"error": " ".join(str(error).split())}, 400)
             else:
                 logger.exception("a request could not be answered")
-                answer = json_answer({"error": "the server failed on this request; its log says why."}, 500)
+                answer = _json_answer({"error": "the server failed on this request; its log says why."}, 500)
         self.measurements.seconds.observe(time.perf_counter() - began)
         self.measurements.requests.labels("/predict", answer.status_code).inc()
         return answer

@@ -282,7 +282,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         """Score every fold by a clone fitted on the others; what learns nothing from the truth, all at once."""
         if not self.requires_truth and self.fits_from == "counts":
             return clone(self).fit(predictions).predict_proba(predictions)
-        return score_out_of_fold(self, predictions, folds)
+        return _score_out_of_fold(self, predictions, folds)
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Combine (n_models, n_rows, n_labels) in fitted order, NaN where `covers` is False, to (n_rows, n_labels)."""
@@ -432,25 +432,11 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             raise NotFittedError(f"{type(self).__name__} must be fitted first: call fit(predictions, y_true)")
 
 
-def score_out_of_fold(combiner: Combiner, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
+def _score_out_of_fold(combiner: Combiner, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
     """Score every fold by a clone fitted on the other folds.
 
     The folds run through `joblib.Parallel` with no backend and no number of jobs named: one after the other, unless
     ``joblib.parallel_config`` says otherwise (processes, Dask, Ray).
-
-    Parameters
-    ----------
-    combiner : Combiner
-        Cloned, not changed.
-    predictions : PredictionSet
-        With the truth where the combiner needs it.
-    folds : ndarray of int, shape (n_samples,)
-        The fold each row is held out in.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_samples, n_labels)
-        Held-out scores in [0, 1], the same however the folds run.
     """
     from joblib import delayed, effective_n_jobs
 

@@ -373,7 +373,7 @@ def _row(result: MethodResult, run: _Run, replicates: Mapping[tuple[str, str], D
         low, high = percentile_interval(replicates[result.name, "chosen"] - replicates[other, "chosen"])
         value = scores["chosen"] - run.score_of(run.results[other])
         against.update({column: value, f"{column}_low": low, f"{column}_high": high})
-    never = (chosen.label_predicted == 0) & (truth.label_positives > 0)
+    never = chosen.never_predicted(truth)
     return LeaderboardRow(
         method=result.name,
         kind=result.kind,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from stacking._checks import check_at_least
 from stacking.comparison.splits import Split
 from stacking.files.versions import installed_versions
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric
@@ -52,10 +53,8 @@ class ComparisonPlan:
     metric: Metric = field(default_factory=partial(find_metric, DEFAULT_METRIC))
 
     def __post_init__(self) -> None:
-        if self.n_splits < 2:
-            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
-        if self.n_bootstrap < 1:
-            raise ValueError(f"n_bootstrap must be at least 1: got {self.n_bootstrap}.")
+        check_at_least(2, n_splits=self.n_splits)
+        check_at_least(1, n_bootstrap=self.n_bootstrap)
         if self.time_limit is not None and not self.time_limit > 0:
             raise ValueError(f"time_limit must be a positive number of seconds or None: got {self.time_limit}.")
 

@@ -22,16 +22,8 @@ from stacking.folds import deal_folds
 from stacking.predictions import PredictionSet
 
 
-class SavedEnsemble(StackingEnsemble):
-    """A fitted ensemble that is asked, never fitted, with its labels in the order of a comparison.
-
-    Parameters
-    ----------
-    saved : StackingEnsemble
-        Fitted.
-    labels : tuple of str
-        The same labels as the ensemble's, in the comparison's order.
-    """
+class _SavedEnsemble(StackingEnsemble):
+    """A fitted ensemble that is asked, never fitted, with its labels in the order of a comparison."""
 
     def __init__(self, saved: StackingEnsemble, labels: tuple[str, ...]) -> None:
         super().__init__(saved.method, random_state=saved.random_state, n_splits=saved.n_splits, metric=saved.metric)
@@ -45,22 +37,7 @@ class SavedEnsemble(StackingEnsemble):
     def fit_out_of_fold(
         self, predictions: PredictionSet, *, folds: npt.NDArray[np.intp] | None = None
     ) -> tuple[Self, CrossFitted]:
-        """Fit nothing; give the ensemble's own scores of these rows.
-
-        Parameters
-        ----------
-        predictions : PredictionSet
-            The rows that the other methods are fitted on.
-        folds : ndarray of int, shape (n_samples,), optional
-            Their folds.
-
-        Returns
-        -------
-        ensemble : SavedEnsemble
-            Itself.
-        tuned_on : CrossFitted
-            The rows with its scores of them.
-        """
+        """Fit nothing; give the ensemble's own scores of these rows."""
         counted = predictions.only_counted()
         if folds is None:
             folds = deal_folds(counted.truth, self.n_splits, random_state=self.random_state)
@@ -68,37 +45,11 @@ class SavedEnsemble(StackingEnsemble):
         return self, CrossFitted(counted, y_score, folds, RuleTuner(y_score, counted))
 
     def predict_proba(self, predictions: Any, **options: Any) -> FloatArray:
-        """Return the scores, labels in the comparison's order.
-
-        Parameters
-        ----------
-        predictions : PredictionSet
-            Scores of its members.
-        **options : object
-            As `StackingEnsemble.predict_proba` takes them.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_labels)
-            In [0, 1].
-        """
+        """Return the scores, labels in the comparison's order."""
         return np.ascontiguousarray(self.saved.predict_proba(predictions, **options)[:, self._places])
 
     def decide(self, y_score: npt.ArrayLike, thresholds: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
-        """Decide as the ensemble does, labels in the comparison's order.
-
-        Parameters
-        ----------
-        y_score : array of shape (n_samples, n_labels)
-            Scores in [0, 1].
-        thresholds : array of shape (n_labels,) or number, optional
-            Instead of the ensemble's own.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples, n_labels)
-            Which labels each sample gets.
-        """
+        """Decide as the ensemble does, labels in the comparison's order."""
         own = None if thresholds is None else np.broadcast_to(np.asarray(thresholds), self._back.shape)[self._back]
         return np.ascontiguousarray(self.saved.decide(np.asarray(y_score)[:, self._back], own)[:, self._places])
 
@@ -147,5 +98,5 @@ def saved_candidates(
         if set(ensemble.labels_) != set(scored.labels):
             raise ValueError(f"ensemble {name!r} must have the predictions' labels, and has others; leave it out.")
         ensemble.check_names(scored.models, scored.labels)
-        candidates.append(Candidate(name, "saved", partial(SavedEnsemble, ensemble, scored.labels)))
+        candidates.append(Candidate(name, "saved", partial(_SavedEnsemble, ensemble, scored.labels)))
     return candidates

@@ -39,7 +39,7 @@ def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -
     wanted = find_metric(metric)
     known = scores.answered_truth.y_known
     pooled = scores.y_score.ravel() if known is None else scores.y_score[known]
-    loud = True if scores.silent is None else ~scores.silent
+    loud = True if scores.unanswered is None else ~scores.unanswered
     n_true = np.count_nonzero(scores.truth.y_true)
     if n_true == 0 or not len(pooled):
         return np.full(scores.n_labels, np.inf)

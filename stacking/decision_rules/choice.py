@@ -42,9 +42,6 @@ STEADIER = {"single": "single:expected=0.25"}
 nothing, a quarter of the way gained the plain mean .0018 over its best threshold and fell .002 behind in 7 of 100
 splits; half the way gained .0031 and fell behind in 15 (.0010 and 22 on the 60 splits that chose)."""
 
-RULES = MICRO_F1.rules.choices
-"""Decision rules that may be chosen for micro-F1, the steadier first."""
-
 
 @dataclass(frozen=True)
 class TunedRule:

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_at_least
 from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
@@ -47,8 +48,7 @@ def tune_cross_validated(
     """
     if margin < 0:
         raise ValueError(f"margin must not be negative: got {margin}.")
-    if n_splits < 2:
-        raise ValueError(f"n_splits must be at least 2: got {n_splits}.")
+    check_at_least(2, n_splits=n_splits)
     folds = deal_folds(scores.truth, n_splits, random_state=random_state)
     everything = np.ones(len(scores.y_score), dtype=bool)
     return tune_cross_validated_in_parts(SortedParts(scores.iter_blocks, everything), everything, folds, margin)

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_at_least
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts
@@ -40,8 +41,7 @@ def tune_cyclic(scores: LabeledScores, max_cycles: int = 30) -> npt.NDArray[np.f
     """
     from stacking.kernels import cuts as _kernels
 
-    if max_cycles < 1:
-        raise ValueError(f"max_cycles must be at least 1: got {max_cycles}.")
+    check_at_least(1, max_cycles=max_cycles)
     histograms = count_scores(scores)
     cuts = sort_cuts(scores, histograms, np.where(histograms.positives > 0, np.inf, 0.0))
     positives = float(cuts.positives.sum())

@@ -115,28 +115,13 @@ def cut_blocks(
         Thresholds, +inf for never, and the micro-F1 they reach on these rows.
     """
     histograms = reduce(operator.add, map(count_scores, read_blocks()))
-    return cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit), beta)
+    return _cut_exactly(histograms, lambda limit: sort_cuts_of_blocks(read_blocks(), histograms, limit), beta)
 
 
-def cut_exactly(
+def _cut_exactly(
     histograms: ScoreHistograms, sort: Callable[[npt.NDArray[np.float64]], SortedCuts], beta: float = 1.0
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Choose the thresholds of rows whose histograms are known already.
-
-    Parameters
-    ----------
-    histograms : ScoreHistograms
-        Of the rows.
-    sort : callable
-        Takes the weight of fired entries that each label's cuts must reach, returns the cuts.
-    beta : float, default 1.0
-        As `tune_exact_micro_f1` takes it.
-
-    Returns
-    -------
-    tuple of ndarray of float64, shape (n_labels,), and float
-        Thresholds, +inf for never, and the micro-F-beta they reach on these rows.
-    """
+    """Choose thresholds where histograms are known; `sort` takes the fired weight that cuts must reach, gives cuts."""
     price = histograms.reachable_micro_f1(beta)
     if price == 0.0:
         return np.full(len(histograms.positives), np.inf), 0.0

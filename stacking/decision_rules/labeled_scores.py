@@ -1,7 +1,7 @@
 """Scores with their truth, checked once: what every decision rule is tuned on.
 
 Not every label need be answered: what a specialist leaves out, or no member covers, must never fire, and still its
-positives are missed. Such cells are *silent*: no rule can cut among them, and every count of positives holds them.
+positives are missed. Such cells are *unanswered*: no rule can cut among them, and every count of positives holds them.
 """
 
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ class LabeledScores:
         Scores in [0, 1].
     truth : Truth
         What counts of the same rows; every row does.
-    silent : ndarray of bool, shape (n_samples, n_labels), or None
+    unanswered : ndarray of bool, shape (n_samples, n_labels), or None
         True where nothing is answered, so that no threshold may fire; None where all cells are answered.
     """
 
     y_score: npt.NDArray[np.float32]
     truth: Truth
-    silent: npt.NDArray[np.bool_] | None = None
+    unanswered: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def check(
@@ -106,17 +106,17 @@ class LabeledScores:
     @cached_property
     def answered_truth(self) -> Truth:
         """The truth of the answered cells: the others count as not known."""
-        if self.silent is None:
+        if self.unanswered is None:
             return self.truth
-        known = ~self.silent if self.truth.y_known is None else self.truth.y_known & ~self.silent
+        known = ~self.unanswered if self.truth.y_known is None else self.truth.y_known & ~self.unanswered
         return replace(self.truth, y_known=known)
 
     @property
     def missed(self) -> npt.NDArray[np.float64]:
         """The weight of each label's positives that no threshold can reach, shape (n_labels,)."""
-        if self.silent is None:
+        if self.unanswered is None:
             return np.zeros(self.n_labels)
-        return self.truth.sum_rows(self.truth.y_true & self.silent)
+        return self.truth.sum_rows(self.truth.y_true & self.unanswered)
 
     @property
     def y_true(self) -> npt.NDArray[np.uint8]:
@@ -160,8 +160,8 @@ class LabeledScores:
                 block = start + np.flatnonzero(kept[block])
             if not isinstance(block, slice) and not len(block):
                 continue
-            silent = None if self.silent is None else self.silent[block]
-            yield type(self)(self.y_score[block], self.truth.rows(block), silent)
+            unanswered = None if self.unanswered is None else self.unanswered[block]
+            yield type(self)(self.y_score[block], self.truth.rows(block), unanswered)
 
     def pooled(self) -> Self:
         """Return all cells as one label, row by row.
@@ -177,8 +177,8 @@ class LabeledScores:
             None if known is None else known.reshape(-1, 1),
             None if weight is None else np.repeat(weight, self.n_labels),
         )
-        silent = None if self.silent is None else self.silent.reshape(-1, 1)
-        return type(self)(self.y_score.reshape(-1, 1), cells, silent)
+        unanswered = None if self.unanswered is None else self.unanswered.reshape(-1, 1)
+        return type(self)(self.y_score.reshape(-1, 1), cells, unanswered)
 
     def counts_at(self, thresholds: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return each label's weighted true positives and predicted positives at given thresholds.

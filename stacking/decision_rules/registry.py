@@ -9,12 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from optimizers.registry import Registry, did_you_mean
 
-Thresholds = npt.NDArray[np.float64]
 TuneFunction = Callable[..., Any]
 
 

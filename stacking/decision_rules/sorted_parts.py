@@ -232,7 +232,7 @@ class _Entries:
         positives = all_hits + self._positives_below(part)
         if not positives.any():
             return np.full(len(positives), np.inf), 0.0
-        # The cuts at the edges of bins alone give a micro-F1 that is reached, as in `exact_micro_f1.cut_exactly`.
+        # The cuts at the edges of bins alone give a micro-F1 that is reached, as in `exact_micro_f1._cut_exactly`.
         nowhere = np.empty(0)
         edges = SortedCuts(stops.edge_start, nowhere, hits[stops.edge], fired[stops.edge], positives)
         price = maximize_micro_f1(edges, 0.0)[1]
@@ -283,7 +283,7 @@ def _positives_below(
     rows, labels, first = [], [], 0
     for block in blocks:
         below = block.y_score < lowest
-        row, label = np.nonzero(block.truth.y_true & (below if block.silent is None else below | block.silent))
+        row, label = np.nonzero(block.truth.y_true & (below if block.unanswered is None else below | block.unanswered))
         rows.append((first + row) // row_cells)
         labels.append(label)
         first += len(block.y_score)

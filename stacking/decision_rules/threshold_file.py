@@ -12,38 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizers.registry import did_you_mean
-from stacking.files.atomic_files import atomic_write_json
-from stacking.files.output_rules import check_output_file
 from stacking.files.untrusted import read_json
 
 FORMAT = "labelstack thresholds"
-
-
-def write_thresholds(
-    path: str | os.PathLike[str], labels: Sequence[str], thresholds: npt.ArrayLike, *, overwrite: bool = False
-) -> None:
-    """Write thresholds by the names of their labels.
-
-    Parameters
-    ----------
-    path : path-like
-        Its folder must exist.
-    labels : sequence of str
-        Names of the labels.
-    thresholds : array of shape (n_labels,)
-        Thresholds in [0, 1], +inf for never.
-    overwrite : bool, default=False
-        Replace a file that is there.
-
-    Raises
-    ------
-    OutputRefusedError
-        If a file is there that was not to be replaced, or no regular file.
-    """
-    check_output_file(path, overwrite=overwrite)
-    limits = np.asarray(thresholds, np.float64).tolist()
-    by_name = {name: None if limit == np.inf else limit for name, limit in zip(labels, limits, strict=True)}
-    atomic_write_json(path, {"format": FORMAT, "thresholds": by_name}, replace=overwrite)
 
 
 def read_thresholds(path: str | os.PathLike[str], labels: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -52,7 +23,7 @@ def read_thresholds(path: str | os.PathLike[str], labels: Sequence[str]) -> npt.
     Parameters
     ----------
     path : path-like
-        A file of `write_thresholds`, or as the page of thresholds gives it.
+        A file as the page of thresholds gives it.
     labels : sequence of str
         The labels that it must name, in the order that is wanted; it may name them in any.
 

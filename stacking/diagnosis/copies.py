@@ -40,7 +40,7 @@ def check_copies(matched: Matched) -> Iterator[Finding]:
     fine = [place for place, matrix in enumerate(matched.scores) if _n_distinct(matrix) >= LEAST_DISTINCT]
     if not fine or len(matched.labels) * len(fine) < 2:
         return
-    number = number_alike(matched, fine)
+    number = _number_alike(matched, fine)
     sizes = np.bincount(number)
     if matched.groups is not None:
         alike = _in_other_groups(number, matched.groups)
@@ -63,21 +63,8 @@ def check_copies(matched: Matched) -> Iterator[Finding]:
     )
 
 
-def number_alike(matched: Matched, members: list[int]) -> IntArray:
-    """Give samples with equal scores of some members the same number.
-
-    Parameters
-    ----------
-    matched : Matched
-        Members side by side.
-    members : list of int
-        Positions of those that count.
-
-    Returns
-    -------
-    ndarray of int, shape (n_samples,)
-        Numbers from 0.
-    """
+def _number_alike(matched: Matched, members: list[int]) -> IntArray:
+    """Give samples with equal scores of some members the same number."""
     number: IntArray = np.zeros(matched.n_samples, np.int64)
     for place in members:  # one after the other: memory
         rounded = np.round(np.nan_to_num(matched.scores[place], nan=-1.0), DIGITS) + 0.0  # no minus zero

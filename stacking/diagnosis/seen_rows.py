@@ -30,25 +30,11 @@ LEAST_CELLS = 30
 """Fewest hard positives to judge by. A choice."""
 
 
-def hard_ranking(matched: Matched, member: int) -> tuple[float, int]:
+def _hard_ranking(matched: Matched, member: int) -> tuple[float, int]:
     """Return how well a member ranks what the others rank wrongly.
 
     Of each label, the positives that the other members' mean scores lowest are held against as many negatives that it
     scores highest.
-
-    Parameters
-    ----------
-    matched : Matched
-        Members side by side, with the truth.
-    member : int
-        Which.
-
-    Returns
-    -------
-    value : float
-        Share of pairs (hard positive, hard negative) that the member ranks rightly; NaN where there are none.
-    n_positives : int
-        Number of hard positives.
     """
     if matched.y_true is None:
         return float("nan"), 0
@@ -97,7 +83,7 @@ def check_seen_rows(matched: Matched, test: Matched | None = None) -> Iterator[F
         if test is None:
             yield Finding("skipped", "seen-rows", "Seen rows cannot be found with one member and without test scores.")
         return
-    ranked = [hard_ranking(matched, place) for place in range(len(matched.models))]
+    ranked = [_hard_ranking(matched, place) for place in range(len(matched.models))]
     for place, (value, n_positives) in enumerate(ranked):
         peers = [other for other, (hard, _) in enumerate(ranked) if other != place and np.isfinite(hard)]
         is_candidate = value >= SUSPICIOUS and n_positives >= LEAST_CELLS and matched.models[place] not in reported

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from stacking._checks import check_at_least
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.registry import create_method
 from stacking.decision_rules.choice import nested_decisions
@@ -133,8 +134,7 @@ def find_suspects(
     """
     if predictions.y_true is None:
         raise ValueError("predictions must carry the truth that is looked over: give --truth, or a bundle with y_true.")
-    if top is not None and top < 1:
-        raise ValueError(f"top must be at least 1: got {top}.")
+    check_at_least(1, top=top)
     counted = predictions.only_counted()
     folds = deal_folds(counted.truth, n_splits, random_state=random_state)
     if len(np.unique(folds)) < 2:

@@ -263,7 +263,7 @@ def _quoted(name: str) -> str:
 def _members(ensemble: Any, without: Mapping[str, float | None]) -> list[Any]:
     """List the members with what they answer, weigh, and cost if they are missing."""
     covers = np.asarray(ensemble.combiner_.covers_)
-    weights = _weights(ensemble)
+    weights = mean_weights(ensemble)
     columns: list[Column | str] = ["member", Column("labels that it answers", "count")]
     rows: list[list[Cell]] = [
         [name, int(answers.sum())] for name, answers in zip(ensemble.models_, covers, strict=True)
@@ -283,8 +283,19 @@ def _members(ensemble: Any, without: Mapping[str, float | None]) -> list[Any]:
     return [Table(columns, rows, " ".join(captions))]
 
 
-def _weights(ensemble: Any) -> Any:
-    """Return the mean weight of each member, where the method has weights."""
+def mean_weights(ensemble: Any) -> DoubleArray | None:
+    """Average the weights of every member over the labels.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        Fitted.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_models,), or None
+        The means, also where auto chose one method; None for a method without weights.
+    """
     combiner: Any = ensemble.combiner_
     chosen = getattr(combiner, "chosen_", None)
     combiner = chosen[0] if chosen is not None and len(chosen) == 1 else combiner

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
+from stacking._checks import check_at_least
 from stacking._earlier_names import Renamed
 from stacking._typing import BoolArray
 from stacking.combiners.auto.budget import plan_budget
@@ -251,8 +252,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         check_rule(self.rule)
         find_metric(self.metric)
         check_savable_seeds(self.random_state, getattr(self.method, "random_state", None))
-        if self.n_splits < 2:
-            raise ValueError(f"n_splits must be at least 2: got {self.n_splits}.")
+        check_at_least(2, n_splits=self.n_splits)
         if self.time_limit is not None and not self.time_limit >= 0:
             raise ValueError(f"time_limit must be a number of seconds or None: got {self.time_limit}.")
         if labels is None:

@@ -199,24 +199,13 @@ def read_ensemble_folder(folder: str | os.PathLike[str]) -> FolderContent:
         state = {name.removeprefix("state/"): array for name, array in arrays.items() if name not in extra_arrays}
         _check_state(state)
         combiner = find_combiner_class(stored["class"])._from_state(stored["values"], state, texts)
-        try_combiner(combiner)
+        _try_combiner(combiner)
         description: dict[str, Any] = manifest["description"]
     return description, combiner, extra_arrays
 
 
-def try_combiner(combiner: Combiner) -> None:
-    """Let a combiner that came from a file score made-up rows, so that a state that does not fit is found at once.
-
-    Parameters
-    ----------
-    combiner : Combiner
-        Just read.
-
-    Raises
-    ------
-    ValueError
-        If the scores are no probabilities; whatever the combiner raises is let through.
-    """
+def _try_combiner(combiner: Combiner) -> None:
+    """Let a combiner that came from a file score made-up rows, so that a state that does not fit is found at once."""
     covers = np.asarray(combiner.covers_)
     n_models, n_labels = len(combiner.models_), len(combiner.labels_)
     if covers.dtype != np.bool_ or covers.shape != (n_models, n_labels):

@@ -62,38 +62,12 @@ class Program:
     outputs: dict[str, str] = field(default_factory=dict)
 
     def input(self, name: str, dtype: str) -> Value:
-        """Declare what is given from outside.
-
-        Parameters
-        ----------
-        name : str
-            Its name.
-        dtype : str
-            Its type.
-
-        Returns
-        -------
-        Value
-            The input.
-        """
+        """Declare what is given from outside."""
         self.inputs[name] = dtype
         return Value(self, name, dtype)
 
     def constant(self, array: npt.ArrayLike, dtype: str) -> Value:
-        """Keep an array.
-
-        Parameters
-        ----------
-        array : array
-            Its values.
-        dtype : str
-            What they are kept as.
-
-        Returns
-        -------
-        Value
-            The same array each time that equal numbers are kept.
-        """
+        """Keep an array as a type: the same value each time that equal numbers are kept."""
         values = np.ascontiguousarray(array, dtype=dtype).reshape(np.shape(array))
         if values.size == 1:  # small constants are asked for again and again
             for name, kept in self.constants.items():
@@ -104,38 +78,13 @@ class Program:
         return Value(self, name, dtype)
 
     def add(self, op: str, inputs: Sequence[Value], dtype: str, **attributes: Any) -> Value:
-        """Append an operation.
-
-        Parameters
-        ----------
-        op : str
-            Its name.
-        inputs : sequence of Value
-            What it reads.
-        dtype : str
-            Type of what it makes.
-        **attributes : object
-            JSON-able settings.
-
-        Returns
-        -------
-        Value
-            What it makes.
-        """
+        """Append an operation, with JSON-able settings, and return what it makes."""
         name = f"value{len(self.steps)}"
         self.steps.append(Step(op, tuple(value.name for value in inputs), name, attributes))
         return Value(self, name, dtype)
 
     def give(self, name: str, value: Value) -> None:
-        """Declare an output.
-
-        Parameters
-        ----------
-        name : str
-            Its name.
-        value : Value
-            Its value.
-        """
+        """Declare an output."""
         self.outputs[name] = value.name
 
 
@@ -158,23 +107,7 @@ class Value:
     dtype: str
 
     def lift(self, other: Any) -> Value:
-        """Take a value of the same type, or an array as a constant.
-
-        Parameters
-        ----------
-        other : Value or array
-            What stands beside this value.
-
-        Returns
-        -------
-        Value
-            Of the type of this one.
-
-        Raises
-        ------
-        TypeError
-            If it is a value of another type.
-        """
+        """Take a value of the same type, or an array as a constant of that type."""
         if not isinstance(other, Value):
             return self.program.constant(other, self.dtype)
         if other.dtype != self.dtype:
@@ -227,63 +160,19 @@ class Value:
         return self.program.add("Not", [self], BOOL)
 
     def at_least(self, other: Any) -> Value:
-        """Take the larger of two values.
-
-        Parameters
-        ----------
-        other : Value or array
-            The least that is given back.
-
-        Returns
-        -------
-        Value
-            The larger ones.
-        """
+        """Take the larger of two values."""
         return self._with("Max", other)
 
     def at_most(self, other: Any) -> Value:
-        """Take the smaller of two values.
-
-        Parameters
-        ----------
-        other : Value or array
-            The most that is given back.
-
-        Returns
-        -------
-        Value
-            The smaller ones.
-        """
+        """Take the smaller of two values."""
         return self._with("Min", other)
 
     def clip(self, low: float, high: float) -> Value:
-        """Limit to a range.
-
-        Parameters
-        ----------
-        low, high : float
-            Its ends.
-
-        Returns
-        -------
-        Value
-            Within the range.
-        """
+        """Limit to a range."""
         return self.at_least(low).at_most(high)
 
     def cast(self, dtype: str) -> Value:
-        """Change the type.
-
-        Parameters
-        ----------
-        dtype : str
-            The new one.
-
-        Returns
-        -------
-        Value
-            Of the new type.
-        """
+        """Change the type."""
         return self if dtype == self.dtype else self.program.add("Cast", [self], dtype, to=dtype)
 
     def is_number(self) -> Value:
@@ -303,144 +192,39 @@ class Value:
         return self.program.add("Sqrt", [self], self.dtype)
 
     def sum(self, axis: int, *, keep: bool = False) -> Value:
-        """Add up along an axis.
-
-        Parameters
-        ----------
-        axis : int
-            Along which axis.
-        keep : bool, default=False
-            Whether the axis stays, with length one.
-
-        Returns
-        -------
-        Value
-            The sums.
-        """
+        """Add up along an axis; `keep` leaves it with length one."""
         return self.program.add("ReduceSum", [self], self.dtype, axis=axis, keep=keep)
 
     def any(self, axis: int) -> Value:
-        """Tell whether one of the truths along an axis, which goes, holds.
-
-        Parameters
-        ----------
-        axis : int
-            Along which axis.
-
-        Returns
-        -------
-        Value
-            Truths.
-        """
+        """Tell whether one of the truths along an axis, which goes, holds."""
         return self.cast(FLOAT).sum(axis) > 0.0
 
     def expand(self, axis: int) -> Value:
-        """Insert an axis of length one.
-
-        Parameters
-        ----------
-        axis : int
-            Where it is to be.
-
-        Returns
-        -------
-        Value
-            One axis more.
-        """
+        """Insert an axis of length one."""
         return self.program.add("Unsqueeze", [self], self.dtype, axis=axis)
 
     def take(self, places: npt.ArrayLike, axis: int) -> Value:
-        """Take places along an axis.
-
-        Parameters
-        ----------
-        places : array of int
-            Which, in the order wanted.
-        axis : int
-            Along which axis.
-
-        Returns
-        -------
-        Value
-            What was taken.
-        """
+        """Take places along an axis."""
         return self.program.add("Gather", [self, self.program.constant(places, INTEGER)], self.dtype, axis=axis)
 
     def take_along(self, places: Value, axis: int) -> Value:
-        """Take for each place along an axis another one.
-
-        Parameters
-        ----------
-        places : Value
-            Of type int64 and as many axes.
-        axis : int
-            Along which axis.
-
-        Returns
-        -------
-        Value
-            What was taken.
-        """
+        """Take for each place along an axis another one; `places` has type int64 and as many axes."""
         return self.program.add("GatherElements", [self, places], self.dtype, axis=axis)
 
     def transpose(self, *order: int) -> Value:
-        """Change the order of the axes.
-
-        Parameters
-        ----------
-        *order : int
-            The axes in their new order.
-
-        Returns
-        -------
-        Value
-            The same numbers.
-        """
+        """Change the order of the axes."""
         return self.program.add("Transpose", [self], self.dtype, order=list(order))
 
     def reshape(self, *shape: int) -> Value:
-        """Give another shape.
-
-        Parameters
-        ----------
-        *shape : int
-            Lengths: 0 keeps that of the same axis, -1 takes what is left.
-
-        Returns
-        -------
-        Value
-            The same numbers.
-        """
+        """Give another shape: 0 keeps the length of the same axis, -1 takes what is left."""
         return self.program.add("Reshape", [self], self.dtype, shape=list(shape))
 
     def cumulate(self, axis: int) -> Value:
-        """Add up along an axis from its beginning to each place.
-
-        Parameters
-        ----------
-        axis : int
-            Along which axis.
-
-        Returns
-        -------
-        Value
-            The sums.
-        """
+        """Add up along an axis from its beginning to each place."""
         return self.program.add("CumSum", [self], self.dtype, axis=axis)
 
     def place_of_largest(self, axis: int) -> Value:
-        """Find the first largest value along an axis, which stays with length one.
-
-        Parameters
-        ----------
-        axis : int
-            Along which axis.
-
-        Returns
-        -------
-        Value
-            Places.
-        """
+        """Find the first largest value along an axis, which stays with length one."""
         return self.program.add("ArgMax", [self], INTEGER, axis=axis)
 
     def places(self) -> Value:
@@ -457,76 +241,24 @@ class Value:
 
 
 def where(condition: Value, yes: Any, no: Any, dtype: str = "") -> Value:
-    """Choose cell by cell.
-
-    Parameters
-    ----------
-    condition : Value
-        Truths.
-    yes, no : Value or array
-        What is taken where the condition holds, and elsewhere.
-    dtype : str, optional
-        Type of both, needed where both are arrays.
-
-    Returns
-    -------
-    Value
-        The choice.
-    """
+    """Choose cell by cell; `dtype` is needed where both sides are arrays."""
     program = condition.program
     known = next((value for value in (yes, no) if isinstance(value, Value)), None) or Value(program, "", dtype)
     return program.add("Where", [condition, known.lift(yes), known.lift(no)], known.dtype)
 
 
 def concatenate(values: Sequence[Value], axis: int) -> Value:
-    """Put values one after the other.
-
-    Parameters
-    ----------
-    values : sequence of Value
-        At least one, all of one type.
-    axis : int
-        Along which axis.
-
-    Returns
-    -------
-    Value
-        All of them.
-    """
+    """Put values of one type one after the other along an axis."""
     return values[0].program.add("Concat", values, values[0].dtype, axis=axis)
 
 
 def logit(scores: Value, smallest: float = SMALLEST_SCORE) -> Value:
-    """Turn scores into logits as `stacking.links.logit` does.
-
-    Parameters
-    ----------
-    scores : Value
-        Scores in [0, 1].
-    smallest : float, default 1e-7
-        Distance from 0 and 1 that is kept.
-
-    Returns
-    -------
-    Value
-        Logits of the same type.
-    """
+    """Turn scores into logits as `stacking.links.logit` does, `smallest` away from 0 and 1."""
     kind = np.dtype(scores.dtype).type
     clipped = scores.clip(kind(smallest), kind(1 - smallest))
     return clipped.log() - (1.0 - clipped).log()
 
 
 def sigmoid(logits: Value) -> Value:
-    """Turn logits into probabilities.
-
-    Parameters
-    ----------
-    logits : Value
-        Any real numbers.
-
-    Returns
-    -------
-    Value
-        Values in [0, 1] of the same type.
-    """
+    """Turn logits into probabilities."""
     return 1.0 / ((0.0 - logits).exp() + 1.0)

@@ -36,23 +36,8 @@ class Grove:
     share: float
 
 
-def ask_trees(table: Value, groves: Sequence[Grove], n_targets: int) -> Value:
-    """Add up the leaves that every row of a table reaches.
-
-    Parameters
-    ----------
-    table : Value
-        Of type float32, shape (n_rows, n_features).
-    groves : sequence of Grove
-        At least one, sorted by target.
-    n_targets : int
-        Number of sums.
-
-    Returns
-    -------
-    Value
-        Of type float64, shape (n_rows, n_targets).
-    """
+def _ask_trees(table: Value, groves: Sequence[Grove], n_targets: int) -> Value:
+    """Add up the leaves that every row of a table reaches."""
     sizes = np.array([len(grove.nodes.value) for grove in groves])
     first = np.cumsum(sizes) - sizes
 
@@ -113,7 +98,7 @@ def _per_label(given: Given, combiner: PerLabelStacker) -> Value:
     if groves:
         pooled = pooled_logits(members, combiner.covers_, combiner.pool_weights_).cast(FLOAT)
         table = concatenate([logits.transpose(1, 0, 2).reshape(0, n_models * n_labels), pooled], axis=1)
-        answer = answer + ask_trees(table, groves, n_labels)
+        answer = answer + _ask_trees(table, groves, n_labels)
     return sigmoid(answer).cast(FLOAT)
 
 
@@ -139,7 +124,7 @@ def _pairs(given: Given, combiner: PairLightGBM) -> Value:
             places[FREQUENCY] = FREQUENCY if fold == 0 else len(columns) + fold - 1
             nodes = read_tree_nodes(combiner._texts[str(fold)], FIRST_MEMBER + n_models)
             groves.append(Grove(_with_features(nodes, places), 0, 1.0))
-        total = total + ask_trees(table, groves, 1).reshape(-1, n_labels)
+        total = total + _ask_trees(table, groves, 1).reshape(-1, n_labels)
     return sigmoid(total / float(n_folds) + combiner.shift_).cast(FLOAT)
 
 

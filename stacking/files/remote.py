@@ -98,7 +98,7 @@ def local_copy(path: StrPath, kind: ResultKind | None = None, what: str = "path"
         key = hashlib.sha256(f"{url}\n{version}".encode()).hexdigest()[:32]
         copy = cache_folder() / "copies" / key
         if not copy.is_dir():
-            fetch_files(system, place, names, copy)
+            _fetch_files(system, place, names, copy)
     return copy / names[0] if kind is None or kind.manifest not in names else copy
 
 
@@ -261,20 +261,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labelstack"
 
 
-def fetch_files(system: Any, place: str, names: Iterable[str], copy: Path) -> None:
-    """Copy files from an object store into a new folder, which appears when it is whole.
-
-    Parameters
-    ----------
-    system : fsspec.AbstractFileSystem
-        The store.
-    place : str
-        The folder there.
-    names : iterable of str
-        Files in it.
-    copy : Path
-        The folder to make; where another process has made it meanwhile, that stays.
-    """
+def _fetch_files(system: Any, place: str, names: Iterable[str], copy: Path) -> None:
+    """Copy files into a new folder, which appears when whole; one that another process has made meanwhile stays."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     unfinished = temporary_path(copy.parent)
     try:

@@ -8,7 +8,7 @@ them, and many more, as an object by name: what fitting, comparison and weight s
 Decisions and truth are {0, 1} or bool of shape (n_samples, n_labels); scores lie in [0, 1].
 """
 
-from stacking.metrics.named import Metric, find_metric, list_metrics, metric_name, register_metric
+from stacking.metrics.named import Metric, find_metric, list_metrics, metric_name, register_metric, unregister_metric
 from stacking.metrics.of_decisions import (
     constant_answer,
     constant_labels,
@@ -40,4 +40,5 @@ __all__ = [
     "register_metric",
     "samples_f1",
     "subset_accuracy",
+    "unregister_metric",
 ]

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizers._checks import check_random_state
+from stacking._checks import check_at_least
 from stacking._typing import DoubleArray
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.metrics.measurement import Measurement
@@ -76,28 +77,13 @@ def resample(measurement: Measurement, *, n_bootstrap: int = 1000, random_state:
         Values of the metric, moved so that their mean is the value on the rows themselves: a resample leaves some rare
         labels without positives, and an average over labels falls by that, which says nothing about the answers.
     """
-    draws = iter_draws(measurement.n_units, n_bootstrap, random_state)
+    draws = _iter_draws(measurement.n_units, n_bootstrap, random_state)
     values = np.concatenate([measurement.resample(drawn) for drawn in draws])
     return np.asarray(values - values.mean() + measurement.value)
 
 
-def iter_draws(n_units: int, n_bootstrap: int, random_state: int) -> Iterator[DoubleArray]:
-    """Draw units with replacement, many times, as many resamples at once as memory allows.
-
-    Parameters
-    ----------
-    n_units : int
-        At least 1.
-    n_bootstrap : int
-        Number of resamples.
-    random_state : int
-        Seed of the draws.
-
-    Yields
-    ------
-    ndarray of float64, shape (n_resamples, n_units)
-        How often each unit was drawn.
-    """
+def _iter_draws(n_units: int, n_bootstrap: int, random_state: int) -> Iterator[DoubleArray]:
+    """Draw units with replacement, many times, as many resamples at once as memory allows."""
     rng = check_random_state(random_state)
     step = max(1, _DRAWS_IN_MEMORY // n_units)
     for start in range(0, n_bootstrap, step):
@@ -136,9 +122,8 @@ def bootstrap_totals(unit_counts: npt.ArrayLike, *, n_bootstrap: int = 1000, ran
     counts = np.asarray(unit_counts, dtype=np.float64)
     if counts.ndim != 2 or len(counts) == 0:
         raise ValueError(f"unit_counts must hold at least one unit: got shape {counts.shape}.")
-    if n_bootstrap < 1:
-        raise ValueError(f"n_bootstrap must be at least 1: got {n_bootstrap}.")
-    return np.concatenate([drawn @ counts for drawn in iter_draws(len(counts), n_bootstrap, random_state)])
+    check_at_least(1, n_bootstrap=n_bootstrap)
+    return np.concatenate([drawn @ counts for drawn in _iter_draws(len(counts), n_bootstrap, random_state)])
 
 
 def percentile_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:

@@ -8,11 +8,12 @@ keeps a few megabytes per method.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import DoubleArray
+from stacking._typing import BoolArray, DoubleArray
 from stacking.truth import Truth
 
 N_BINS = 100
@@ -92,6 +93,40 @@ class DecisionCounts:
             Micro-F1 in [0, 1].
         """
         return float(f1_score(self.label_hits.sum(), self.label_predicted.sum(), truth.label_positives.sum()))
+
+    def totals(self, truth: Truth, labels: Any = slice(None)) -> tuple[float, float, float]:
+        """Sum over labels.
+
+        Parameters
+        ----------
+        truth : Truth
+            The truth counted against.
+        labels : slice, mask or ndarray of int, default all
+            Which.
+
+        Returns
+        -------
+        tuple of float
+            True positives, predicted positives and positives, in rows of mean weight.
+        """
+        parts = (self.label_hits, self.label_predicted, truth.label_positives)
+        hits, predicted, positives = (float(values[labels].sum()) / truth.mean_weight for values in parts)
+        return hits, predicted, positives
+
+    def never_predicted(self, truth: Truth) -> BoolArray:
+        """Tell which labels are never predicted though they have positives.
+
+        Parameters
+        ----------
+        truth : Truth
+            The truth counted against.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_labels,)
+            True for those.
+        """
+        return (self.label_predicted == 0) & (truth.label_positives > 0)
 
     def f1_per_label(self, truth: Truth) -> DoubleArray:
         """Score each label.

@@ -12,28 +12,17 @@ errors over ten units did not hold up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from stacking._typing import DoubleArray
 from stacking.metrics.counts import f1_score
 from stacking.metrics.measurement import Measurement
 from stacking.ties import exceeds
-from stacking.truth import Truth
-
-
-class HasTruth(Protocol):
-    """What decisions are held against: a prediction set, or anything else with a truth."""
-
-    @property
-    def truth(self) -> Truth:
-        """The truth, and what counts of it."""
 
 
 @dataclass(frozen=True)
-class UnitCounts(Measurement):
+class F1Counts(Measurement):
     """True positives, predicted positives and positives of every unit.
 
     Attributes
@@ -61,18 +50,7 @@ class UnitCounts(Measurement):
         return len(self.counts)
 
     def resample(self, draws: DoubleArray) -> DoubleArray:
-        """Return micro-F1 on resamples of the units.
-
-        Parameters
-        ----------
-        draws : ndarray of float64, shape (n_resamples, n_units)
-            How often each unit was drawn.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_resamples,)
-            Micro-F1.
-        """
+        """Return micro-F1 on resamples of the units; see `Measurement.resample`."""
         hits, fired, true = (draws @ self.counts).T
         return f1_score(hits, fired, true)
 
@@ -138,32 +116,14 @@ class PairedGain:
         return bool(exceeds(self.gain, n_errors * self.standard_error, scale=1e-3))
 
 
-def count_units(decided: npt.NDArray[np.bool_], predictions: HasTruth) -> UnitCounts:
-    """Count decisions per sample, or per group where the set has groups.
-
-    Parameters
-    ----------
-    decided : ndarray of bool, shape (n_samples, n_labels)
-        Decisions.
-    predictions : HasTruth
-        With the truth and what counts of it.
-
-    Returns
-    -------
-    UnitCounts
-        One row per sample or group that counts.
-    """
-    return UnitCounts(predictions.truth.count(decided))
-
-
 def paired_gain(counts: Measurement, reference: Measurement) -> PairedGain:
     """Compare two sets of answers on the same units.
 
     Parameters
     ----------
-    counts : UnitCounts or Measurement
+    counts : Measurement
         Of the answers in question.
-    reference : UnitCounts or Measurement
+    reference : Measurement
         Of those they are compared with.
 
     Returns
@@ -175,7 +135,7 @@ def paired_gain(counts: Measurement, reference: Measurement) -> PairedGain:
     --------
     >>> import numpy as np
     >>> better, worse = np.array([[1.0, 1, 1]] * 50), np.array([[1.0, 2, 1]] * 49 + [[1.0, 1, 1]])
-    >>> paired_gain(UnitCounts(better), UnitCounts(worse)).is_proven()
+    >>> paired_gain(F1Counts(better), F1Counts(worse)).is_proven()
     True
     """
     difference = counts.influence - reference.influence

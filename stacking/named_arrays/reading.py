@@ -105,7 +105,7 @@ def read_array(values: Any, name: str) -> NamedArray:
         return NamedArray(parts.values, (parts.rows, parts.columns), form=parts.form)
     if hasattr(values, "to_numpy") and hasattr(values, "index") and not callable(values.index):
         return NamedArray(read_column(values), (AxisNames.of(values.index),))
-    if is_tensor(values):
+    if _is_tensor(values):
         array = _from_tensor(values)
         return NamedArray(array, (None,) * array.ndim)
     if isinstance(values, np.ma.MaskedArray):
@@ -127,19 +127,8 @@ def read_array(values: Any, name: str) -> NamedArray:
     return NamedArray(array, (None,) * array.ndim, is_bare=isinstance(values, np.ndarray | list | tuple))
 
 
-def is_tensor(values: object) -> bool:
-    """Tell whether something is a tensor of torch, which numpy reads from the CPU and out of no graph only.
-
-    Parameters
-    ----------
-    values : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        True for a tensor on any device.
-    """
+def _is_tensor(values: object) -> bool:
+    """Tell whether something is a tensor of torch, which numpy reads from the CPU and out of no graph only."""
     return hasattr(values, "detach") and hasattr(values, "cpu")
 
 
@@ -203,7 +192,7 @@ def holds_named(values: Sequence[Any]) -> bool:
     return any(
         (hasattr(value, "to_numpy") and hasattr(value, "__len__"))  # a time stamp of pandas is one value
         or is_frame(value)
-        or is_tensor(value)
+        or _is_tensor(value)
         or isinstance(value, np.ma.MaskedArray | Mapping)
         for value in kinds.values()
     )

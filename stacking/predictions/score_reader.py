@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from stacking._checks import check_at_least
 from stacking._typing import FloatArray, StringArray
 from stacking.predictions.selection import select_positions
 from stacking.predictions.sources import ALL, BLOCK_BYTES, ArraySource, ScoreSource, rows_per_block
@@ -120,8 +121,7 @@ class ScoreReader:
         """Check a block size."""
         if block is None:
             return default
-        if block < 1:
-            raise ValueError(f"block must be at least 1: got {block}.")
+        check_at_least(1, block=block)
         return int(block)
 
     def _read(self, rows: slice, labels: slice) -> FloatArray:

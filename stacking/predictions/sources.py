@@ -325,7 +325,7 @@ def hash_rows(read: ReadScores, shape: tuple[int, int]) -> str:
     """
     digest = hashlib.sha256()
     for _, scores in iter_blocks(read, shape, BLOCK_BYTES // 4):
-        digest.update(canonical_bytes(scores))
+        digest.update(_canonical_bytes(scores))
     return digest.hexdigest()
 
 
@@ -360,20 +360,8 @@ def iter_blocks(
         yield rows, scores
 
 
-def canonical_bytes(scores: FloatArray) -> memoryview:
-    """
-    Give the bytes that content hashes are taken of.
-
-    Parameters
-    ----------
-    scores : ndarray of float32
-        C-ordered; its NaN are overwritten by the one standard NaN.
-
-    Returns
-    -------
-    memoryview
-        Little-endian float32.
-    """
+def _canonical_bytes(scores: FloatArray) -> memoryview:
+    """Give the little-endian bytes that hashes are taken of; NaN are overwritten by the one standard NaN."""
     gaps = np.isnan(scores)
     if gaps.any():
         scores[gaps] = np.nan

@@ -18,6 +18,7 @@ from stacking.report.sections import (
     Section,
     Table,
     Tag,
+    columns_of,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Table",
     "Tag",
     "chart_files",
+    "columns_of",
     "render_html",
     "render_markdown",
 ]

@@ -126,6 +126,24 @@ class Column:
         _check_choice("kind", self.kind, COLUMN_KINDS)
 
 
+def columns_of(kind: ColumnKind, *titles: str) -> list[Column]:
+    """Make neighboring columns of one kind.
+
+    Parameters
+    ----------
+    kind : str
+        As `Column` takes it.
+    *titles : str
+        Their headings.
+
+    Returns
+    -------
+    list of Column
+        In that order.
+    """
+    return [Column(title, kind) for title in titles]
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of cells under columns.
@@ -160,13 +178,7 @@ class Table:
 
     @property
     def typed_columns(self) -> tuple[Column, ...]:
-        """The columns, plain strings made text columns.
-
-        Returns
-        -------
-        tuple of Column
-            One per column.
-        """
+        """The columns, plain strings made text columns."""
         return tuple(column if isinstance(column, Column) else Column(column) for column in self.columns)
 
 

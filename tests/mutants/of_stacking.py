@@ -312,7 +312,7 @@ FILES = (
     Mutant(
         "a path leaves the folder of the store",
         "stacking/predictions/forms/store_index.py",
-        "if not all(is_store_file(name) for name in [*named, *index.files]):",
+        "if not all(_is_store_file(name) for name in [*named, *index.files]):",
         "if False:",
         (f"{STORE}::test_a_damaged_index",),
     ),
@@ -427,7 +427,7 @@ STRANGERS = (
     Mutant(
         "an ensemble is handed out untried",
         "stacking/ensemble/folder.py",
-        "        try_combiner(combiner)\n",
+        "        _try_combiner(combiner)\n",
         "",
         (f"{STACK}/ensemble/test_strangers_ensembles.py::test_any_part_of_the_state_may_be_another",),
     ),

@@ -27,7 +27,7 @@ from stacking.decision_rules.choice import choose_thresholds, nested_decisions
 from stacking.decision_rules.score_blocks import ADDITIVE_RULES, ScoreBlocks
 from stacking.folds import deal_folds, hold_out, sample_rows, stratified_group_folds
 from stacking.metrics import constant_labels, macro_f1, micro_f1, samples_f1
-from stacking.metrics.paired_difference import count_units, paired_gain
+from stacking.metrics.paired_difference import F1Counts, paired_gain
 from stacking.predictions import PredictionSet
 from stacking.testing import check_what_counts, make_predictions, make_uncounted
 from stacking.ties import exceeds, first_best
@@ -186,7 +186,7 @@ def test_a_fit_on_a_sample_of_rows(build):
 
 def test_paired_gains():
     def answer(predictions):
-        first, second = (count_units(mean_of(predictions) > limit, predictions) for limit in (0.4, 0.5))
+        first, second = (F1Counts(predictions.truth.count(mean_of(predictions) > limit)) for limit in (0.4, 0.5))
         gain = paired_gain(first, second)
         return [first.micro_f1, gain.gain, gain.standard_error, gain.effective_units]
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizers._checks import check_random_state
+from stacking._checks import check_at_least
 from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.meta_learners.training_rows import (
@@ -162,9 +163,7 @@ class ConvolutionalStacker(Combiner):
 
     def _check_parameters(self) -> None:
         """Raise unless the parameters are in range."""
-        for name in ("n_hidden", "n_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: got {getattr(self, name)}.")
+        check_at_least(1, n_hidden=self.n_hidden, n_epochs=self.n_epochs, batch_size=self.batch_size)
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be above 0: got {self.learning_rate}.")
         if not 0 <= self.dropout < 1:

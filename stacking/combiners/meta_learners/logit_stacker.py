@@ -88,7 +88,7 @@ class LogitStacker(Combiner):
 
     def _fit(self, predictions: PredictionSet) -> None:
         """Fit the added features, then the regressions on held-out values of them."""
-        strengths = check_penalty(self.penalty)
+        strengths = _check_penalty(self.penalty)
         rows = prepare_rows(
             predictions, max_rows=self.max_rows, n_folds=self._n_folds(strengths), random_state=self.random_state
         )
@@ -101,7 +101,7 @@ class LogitStacker(Combiner):
             self._fit(predictions)
             return y_score
         rows = prepare_rows(predictions, max_rows=None, n_folds=1, random_state=self.random_state)
-        held_out = self._fit_rows(replace(rows, folds=folds), check_penalty(self.penalty), wants_scores=True)
+        held_out = self._fit_rows(replace(rows, folds=folds), _check_penalty(self.penalty), wants_scores=True)
         return np.clip(sigmoid(held_out), 0.0, 1.0).astype(np.float32)
 
     def _fit_rows(self, rows: TrainingRows, strengths: tuple[float, ...], *, wants_scores: bool) -> DoubleArray:
@@ -134,7 +134,7 @@ class LogitStacker(Combiner):
                 return np.empty((0, rows.y_true.shape[1]))
             begin("held-out scores")
             usable = usable_with_context(rows.usable, len(added))
-            return cross_fit_logits([*rows.logits, *added], rows, usable, penalty, start=self.coefficients_)
+            return _cross_fit_logits([*rows.logits, *added], rows, usable, penalty, start=self.coefficients_)
 
     def _n_folds(self, strengths: tuple[float, ...]) -> int:
         """Return how many inner folds are needed."""
@@ -225,24 +225,8 @@ def logit_penalty(strength: float, n_models: int) -> LogisticPenalty:
     return LogisticPenalty(strength, pooled=True, shared_scale=tuple(range(n_models)))
 
 
-def check_penalty(penalty: object) -> tuple[float, ...]:
-    """Check a penalty and list the candidates it stands for.
-
-    Parameters
-    ----------
-    penalty : float or "auto"
-        As in `LabelwiseLogistic`.
-
-    Returns
-    -------
-    tuple of float
-        One strength, or those to choose from.
-
-    Raises
-    ------
-    ValueError
-        If it is neither "auto" nor a positive number.
-    """
+def _check_penalty(penalty: object) -> tuple[float, ...]:
+    """Check a penalty and list the candidates it stands for."""
     if penalty == "auto":
         return PENALTIES
     if not isinstance(penalty, int | float) or isinstance(penalty, bool) or not penalty > 0:
@@ -275,33 +259,14 @@ def choose_penalty(rows: TrainingRows, strengths: tuple[float, ...]) -> tuple[fl
     return strengths[best], held_out[best]
 
 
-def cross_fit_logits(
+def _cross_fit_logits(
     features: list[npt.NDArray[Any]],
     rows: TrainingRows,
     usable: BoolArray,
     penalty: LogisticPenalty,
     start: DoubleArray | None = None,
 ) -> DoubleArray:
-    """Fit on all folds but one and predict that one.
-
-    Parameters
-    ----------
-    features : list of arrays of shape (n_samples, n_labels)
-        As in `fit_logistic`.
-    rows : TrainingRows
-        Truth, weights and folds.
-    usable : ndarray of bool, shape (n_labels, n_features)
-        Features a label may use.
-    penalty : LogisticPenalty
-        Strength of the penalty.
-    start : ndarray of float64, shape (n_labels, n_features + 1), optional
-        Coefficients to start from; changes the time, not the result.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples, n_labels)
-        Held-out logits; fitted ones if there are no folds.
-    """
+    """Fit on all folds but one and predict that one; `start` changes the time, not the result."""
     if not rows.fold_masks:
         fitted = fit_logistic(features, rows.y_true, weight=rows.weight, usable=usable, penalty=penalty, start=start)
         return apply_logistic(features, fitted)

@@ -36,7 +36,7 @@ def fit_pool_weights(rows: TrainingRows) -> DoubleArray:
         pooled_coefficients(list(rows.logits), rows.y_true, weight=rows.weight, usable=rows.usable), 0.0
     )
     total = float(slopes.sum())
-    return slopes / total if total > 0 else equal_weights(rows.usable.T)
+    return slopes / total if total > 0 else _equal_weights(rows.usable.T)
 
 
 def pool_logits(logits: Sequence[FloatArray] | FloatArray, usable: BoolArray, weights: DoubleArray) -> DoubleArray:
@@ -96,20 +96,9 @@ def read_pool_weights(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.N
         With ``pool_weights_``, which version 0.1 called ``fusing_``; all equal where an earlier one had none.
     """
     named = {"pool_weights_" if name == "fusing_" else name: array for name, array in arrays.items()}
-    return {"pool_weights_": equal_weights(arrays["covers_"]), **named}
+    return {"pool_weights_": _equal_weights(arrays["covers_"]), **named}
 
 
-def equal_weights(covers: BoolArray) -> DoubleArray:
-    """Weigh all members alike.
-
-    Parameters
-    ----------
-    covers : ndarray of bool, shape (n_models, n_labels)
-        Which labels the members answer.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_models,)
-        On the simplex.
-    """
+def _equal_weights(covers: BoolArray) -> DoubleArray:
+    """Weigh all members alike."""
     return np.full(len(covers), 1.0 / len(covers))

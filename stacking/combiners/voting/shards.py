@@ -66,29 +66,14 @@ def fit_on_shards(
     first = _open(shards[0])
     voting._remember(first)
     limits = MemberLimits.check(voting.models_, voting.max_members, voting.member_costs, voting.max_cost)
-    objective = ShardedMicroF1(shards, voting.mean, client)
+    objective = _ShardedMicroF1(shards, voting.mean, client)
     voting.n_tuning_rows_ = objective.n_samples
     voting._keep(voting._search(objective, limits, np.random.default_rng(voting.random_state)))
     return voting
 
 
-class ShardedMicroF1(MicroF1AtBest):
-    """One minus the micro-F1 at each candidate's best single threshold, counted where the rows are.
-
-    Parameters
-    ----------
-    shards : sequence of path or PredictionSet
-        As `fit_on_shards` takes them.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-    client : object, optional
-        As `fit_on_shards` takes it.
-
-    Raises
-    ------
-    ValueError
-        If shards do not fit together.
-    """
+class _ShardedMicroF1(MicroF1AtBest):
+    """One minus the micro-F1 at each candidate's best single threshold, counted where the rows are."""
 
     def __init__(
         self, shards: Sequence[PathLike | PredictionSet], mean: str = "arithmetic", client: Any = None

@@ -10,7 +10,7 @@ import numpy as np
 from stacking._typing import DoubleArray
 from stacking.comparison.results import ComparisonResults
 from stacking.metrics.counts import f1_score
-from stacking.report import Block, Cell, Column, Figure, Paragraph, Section, Table
+from stacking.report import Block, Cell, Column, Figure, Paragraph, Section, Table, columns_of
 from stacking.report.figures import label_f1_figure, never_predicted_table
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _rates(hits: float, predicted: float, positives: float) -> list[Cell]:
 
 def _frequency_table(comparison: ComparisonResults, result: MethodResult, positives: DoubleArray) -> Table:
     """Pool labels of like frequency: hits, false alarms, misses and their rates."""
-    counts, weight = result.counts["chosen"], comparison.truth.mean_weight
+    counts = result.counts["chosen"]
     edges = [*_FREQUENCY_LIMITS, np.inf]
     rows: list[list[Cell]] = []
     for low, high in pairwise(edges):
@@ -89,20 +89,12 @@ def _frequency_table(comparison: ComparisonResults, result: MethodResult, positi
         if not inside.any():
             continue
         name = f"{low:,.0f} or more" if np.isinf(high) else f"{low:,.0f} to {high - 1:,.0f}"
-        hits, predicted, true = (
-            float(values[inside].sum())
-            for values in (counts.label_hits / weight, counts.label_predicted / weight, positives)
-        )
+        hits, predicted, true = counts.totals(comparison.truth, inside)
         rows.append([name, int(inside.sum()), hits, predicted - hits, true - hits, *_rates(hits, predicted, true)])
     columns = [
         Column("positives of the label"),
-        Column("labels", "count"),
-        Column("true positives", "count"),
-        Column("false positives", "count"),
-        Column("false negatives", "count"),
-        Column("precision", "score"),
-        Column("recall", "score"),
-        Column("micro-F1", "score"),
+        *columns_of("count", "labels", "true positives", "false positives", "false negatives"),
+        *columns_of("score", "precision", "recall", "micro-F1"),
     ]
     return Table(columns, rows, caption=f"{result.name}: rare and frequent labels, pooled by how often they occur.")
 
@@ -119,10 +111,8 @@ def _label_table(comparison: ComparisonResults, result: MethodResult, f1: dict[s
         rows.append([comparison.labels[label], float(positives[label]), predicted, *rates, *scores])
     columns = [
         Column("label"),
-        Column("positive", "count"),
-        Column("predicted", "count"),
-        Column("precision", "score"),
-        Column("recall", "score"),
+        *columns_of("count", "positive", "predicted"),
+        *columns_of("score", "precision", "recall"),
         *(Column(f"F1, {name}", "score") for name in f1),
     ]
     caption = f"All {len(rows)} labels; predicted, precision and recall are those of {result.name}."

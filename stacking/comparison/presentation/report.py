@@ -10,7 +10,7 @@ from stacking.comparison.presentation.label_section import label_section, shown_
 from stacking.comparison.presentation.weight_section import weight_section
 from stacking.comparison.results import ComparisonResults, LeaderboardRow
 from stacking.metrics.named import DEFAULT_METRIC
-from stacking.report import Block, Cell, Code, Column, Figure, KeyFigure, Paragraph, Report, Section, Table
+from stacking.report import Block, Cell, Code, Column, Figure, KeyFigure, Paragraph, Report, Section, Table, columns_of
 from stacking.report.figures import ladder_figure, leaderboard_figure, reliability_figure, threshold_figure
 from stacking.report.figures.canvas import shorten
 from stacking.report.writing import write_estimate, write_gain, write_interval, write_score
@@ -232,7 +232,7 @@ def _explain_columns(comparison: ComparisonResults) -> str:
 def _leaderboard_table(comparison: ComparisonResults) -> Table:
     """List every row with its differences."""
     metric = comparison.metric
-    decided = [Column("one threshold", "score"), Column("per label", "score")] if metric.needs_decisions else []
+    decided = columns_of("score", "one threshold", "per label") if metric.needs_decisions else []
     # Beside the metric itself stand the F1 averages that it is not.
     others = [average for average in ("micro-F1", "macro-F1") if average != metric.title]
     columns = [
@@ -271,13 +271,10 @@ def _leaderboard_table(comparison: ComparisonResults) -> Table:
 def _cost_table(comparison: ComparisonResults) -> Table:
     """List what every method decided with and what it cost."""
     columns = [
-        Column("method"),
-        Column("kind"),
-        Column("thresholds chosen"),
+        *columns_of("text", "method", "kind", "thresholds chosen"),
         Column("labels never predicted", "count"),
         Column("samples-F1", "score"),
-        Column("CPU", "seconds"),
-        Column("wall", "seconds"),
+        *columns_of("seconds", "CPU", "wall"),
         Column("peak memory, MB", "count"),
     ]
     rows: list[list[Cell]] = [

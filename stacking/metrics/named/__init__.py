@@ -8,6 +8,7 @@ from stacking.metrics.named.registry import (
     metric_name,
     name_or_metric,
     register_metric,
+    unregister_metric,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "metric_name",
     "name_or_metric",
     "register_metric",
+    "unregister_metric",
 ]

@@ -46,7 +46,7 @@ class FunctionMetric(Metric):
     def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
         """Ask the function; see `Metric.measure`."""
         answer = self.given_decisions(y_pred) if self.needs_decisions else self.given_scores(y_score)
-        return MeasuredByFunction(self, truth, answer)
+        return _MeasuredByFunction(self, truth, answer)
 
     def ask(self, truth: Truth, answer: Any) -> float:
         """Call the function on the rows that count.
@@ -106,18 +106,8 @@ class FunctionMetric(Metric):
             ) from error
 
 
-class MeasuredByFunction(Measurement):
-    """A function's value, and the value without each block of units.
-
-    Parameters
-    ----------
-    metric : FunctionMetric
-        The function.
-    truth : Truth
-        The right answers.
-    answer : ndarray, shape (n_samples, n_labels)
-        Decisions or scores.
-    """
+class _MeasuredByFunction(Measurement):
+    """A function's value, and the value without each block of units."""
 
     def __init__(self, metric: FunctionMetric, truth: Truth, answer: Any) -> None:
         self.sign = metric.sign

@@ -15,7 +15,7 @@ from stacking._typing import BoolArray
 from stacking.metrics.measurement import Measurement
 from stacking.metrics.named.metric import Metric, ScoreArray, ServingRules
 from stacking.metrics.named.ratios import Counts, MeanOfLabelRatios, RatioOfSums
-from stacking.metrics.paired_difference import UnitCounts
+from stacking.metrics.paired_difference import F1Counts
 from stacking.truth import Truth
 
 Average = Literal["micro", "macro", "samples"]
@@ -56,7 +56,7 @@ class CountRatio(Metric):
         """Count; see `Metric.measure`."""
         decided = self.given_decisions(y_pred)
         if self.name == "micro-f1":  # the metric of most users: its sums are made in one order everywhere
-            return UnitCounts(truth.count(decided))
+            return F1Counts(truth.count(decided))
         if self.average == "macro":
             return MeanOfLabelRatios(truth, decided, self.upper, self.lower, self.sign)
         fired = decided if truth.y_known is None else decided & truth.y_known
@@ -66,7 +66,7 @@ class CountRatio(Metric):
         )
         upper, lower = counts @ np.array(self.upper), counts @ np.array(self.lower)
         if self.per_cell:
-            lower = known_cells(truth)
+            lower = _known_cells(truth)
         if self.average == "samples":
             upper = np.divide(upper, lower, out=np.zeros_like(upper), where=lower > 0)
             lower = np.ones(len(upper))
@@ -86,19 +86,8 @@ class SubsetAccuracy(Metric):
         return RatioOfSums.of_rows(truth, right, np.ones(len(right)), self.sign)
 
 
-def known_cells(truth: Truth) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Count the known cells of every row.
-
-    Parameters
-    ----------
-    truth : Truth
-        With the mask.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
-        Numbers of cells.
-    """
+def _known_cells(truth: Truth) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Count the known cells of every row."""
     if truth.y_known is None:
         return np.full(len(truth.y_true), float(truth.y_true.shape[1]))
     return np.count_nonzero(truth.y_known, axis=1).astype(np.float64)

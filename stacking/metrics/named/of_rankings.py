@@ -54,25 +54,11 @@ class RankingMetric(Metric):
 
     def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
         """Rank; see `Metric.measure`."""
-        return MeanOfRankings(truth, self.given_scores(y_score), self.statistic, self.sign, pooled=self.pooled)
+        return _MeanOfRankings(truth, self.given_scores(y_score), self.statistic, self.sign, pooled=self.pooled)
 
 
-class MeanOfRankings(Measurement):
-    """The mean of a statistic over the rankings that have one.
-
-    Parameters
-    ----------
-    truth : Truth
-        The right answers, and what counts of them.
-    y_score : ndarray of float, shape (n_samples, n_labels)
-        Scores; equal ones share a place.
-    statistic : {"average precision", "ROC AUC"}
-        Of one ranking.
-    sign : {1, -1}
-        1 where larger values are better.
-    pooled : bool
-        Whether all cells make one ranking.
-    """
+class _MeanOfRankings(Measurement):
+    """The mean of a statistic over the rankings that have one."""
 
     def __init__(self, truth: Truth, y_score: ScoreArray, statistic: Statistic, sign: int, *, pooled: bool) -> None:
         self.sign = sign

@@ -45,30 +45,8 @@ def split_groups_path(source: str | os.PathLike[str]) -> tuple[Path, str | None]
     return Path(file), column
 
 
-def read_groups(source: str | os.PathLike[str], ids: StringArray) -> npt.ArrayLike:
-    """Read the groups of samples from a file.
-
-    Parameters
-    ----------
-    source : path-like
-        A table (``.csv``, ``.tsv``, ``.parquet``, ``.feather``) with the ids and a column ``group``, or two columns, or
-        ``FILE:COLUMN`` that names the column; a ``.json`` object of groups by id; or a ``.npy`` array in the order of
-        `ids`. Ids and groups are text as they are written; samples that are not asked for may be there too.
-    ids : ndarray of str, shape (n_samples,)
-        The samples.
-
-    Returns
-    -------
-    array-like of shape (n_samples,)
-        The group of each sample, blank where it stands alone.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If a sample has no row or several, or no column of groups can be told.
-    """
+def _read_groups(source: str | os.PathLike[str], ids: StringArray) -> npt.ArrayLike:
+    """Read the groups of samples from a file."""
     file, column = split_groups_path(source)
     path = existing_file(file, "file of groups")
     if path.suffix.lower() == ".npy":
@@ -112,7 +90,7 @@ def groups_of(groups: Any, ids: StringArray) -> npt.NDArray[Any]:
         If a sample lacks its group.
     """
     if isinstance(groups, str | os.PathLike):
-        groups = read_groups(groups, ids)
+        groups = _read_groups(groups, ids)
     (aligned,) = align_by_name({"row": ("the samples", AxisNames.of(ids))}, groups=groups)
     return check_groups(aligned, len(ids))
 
@@ -125,7 +103,7 @@ def with_groups(predictions: PredictionSet, groups: Any) -> PredictionSet:
     predictions : PredictionSet
         The predictions.
     groups : path-like, series, mapping or array of shape (n_samples,)
-        A file as `read_groups` takes it, or values; a series goes by its index, an array by position.
+        A file as `_read_groups` takes it, or values; a series goes by its index, an array by position.
 
     Returns
     -------
@@ -140,7 +118,7 @@ def with_groups(predictions: PredictionSet, groups: Any) -> PredictionSet:
         If a sample lacks its group.
     """
     if isinstance(groups, str | os.PathLike):
-        groups = read_groups(groups, predictions.ids)
+        groups = _read_groups(groups, predictions.ids)
     return predictions.with_groups(groups)
 
 

@@ -317,22 +317,13 @@ def write_store(
     """
     names = (predictions.ids, predictions.models, predictions.labels)
     with StoreWriter(folder, *names, dtype=dtype, overwrite=overwrite, **predictions.metadata()) as writer:
-        copy_scores(predictions, writer)
+        _copy_scores(predictions, writer)
         writer.wants_by_label = wants_by_label
     return writer.folder
 
 
-def copy_scores(predictions: PredictionSet, writer: StoreWriter) -> None:
-    """
-    Write all scores of a set, model by model and block by block.
-
-    Parameters
-    ----------
-    predictions : PredictionSet
-        The scores.
-    writer : StoreWriter
-        Opened with the same names.
-    """
+def _copy_scores(predictions: PredictionSet, writer: StoreWriter) -> None:
+    """Write all scores of a set, model by model and block by block."""
     for model in range(predictions.n_models):
         for rows, scores in iter_blocks(partial(predictions.source.read, model), predictions.source.shape[1:]):
             writer.write(model, rows, scores)
@@ -364,7 +355,7 @@ def load_store(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
     place = local_copy(folder, STORE, "store")
     index = read_index(place, verify=verify)
     with damage_of(f"{place}", "write the store again"):
-        source = open_scores(place, index)
+        source = _open_scores(place, index)
         if source.shape != (len(index.models), index.n_samples, len(index.labels)):
             raise ValueError(
                 f"{place} is damaged: its index does not agree with the shape of its scores, {source.shape}."
@@ -398,22 +389,8 @@ def verify_store(folder: str | os.PathLike[str]) -> None:
     read_index(folder, verify=True)
 
 
-def open_scores(folder: Path, index: StoreIndex) -> FileSource:
-    """
-    Open the score files of a store.
-
-    Parameters
-    ----------
-    folder : Path
-        The store.
-    index : StoreIndex
-        Its index.
-
-    Returns
-    -------
-    FileSource
-        The scores of all models.
-    """
+def _open_scores(folder: Path, index: StoreIndex) -> FileSource:
+    """Open the score files of a store."""
     matrices = [MatrixFile.open(folder / name) for name in index.scores]
     return FileSource(matrices, [MatrixFile.open(folder / name) for name in index.by_label], index.content)
 

@@ -111,7 +111,7 @@ def _files_of(index: Mapping[str, Any]) -> list[str] | None:
     files = index.get("files")
     if index.get("format") != FORMAT or not isinstance(files, dict):
         return None
-    return [name for name in files if is_store_file(name)]
+    return [name for name in files if _is_store_file(name)]
 
 
 def _rename(index: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -191,20 +191,8 @@ def read_index(folder: str | os.PathLike[str], *, verify: bool | None = None) ->
     return index
 
 
-def is_store_file(name: str) -> bool:
-    """
-    Tell whether a file name is one that stores use.
-
-    Parameters
-    ----------
-    name : str
-        Relative to the folder, with ``/``.
-
-    Returns
-    -------
-    bool
-        True for ``ids.npy``, ``scores/0000.npy`` and their like.
-    """
+def _is_store_file(name: str) -> bool:
+    """Tell whether a file name is one that stores use."""
     return _FILE_NAME.fullmatch(name) is not None
 
 
@@ -229,7 +217,7 @@ def _check_shape_of(index: StoreIndex) -> None:
     """Check that the index agrees with itself and names no file outside the folder."""
     _check_types(index)
     named = [*index.scores, *index.by_label, *index.facts.values(), *index.extras.values(), index.ids]
-    if not all(is_store_file(name) for name in [*named, *index.files]):
+    if not all(_is_store_file(name) for name in [*named, *index.files]):
         raise ValueError("it names a file that no store has")
     if len(set(named)) < len(named):
         raise ValueError(f"it names {first_duplicate(named)!r} twice")

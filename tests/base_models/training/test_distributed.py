@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from base_models.training.distributed import Processes, is_first_process, join_processes  # noqa: E402
+from base_models.training.distributed import ProcessGroup, is_first_process, join_processes  # noqa: E402
 from stacking.predictions import load_predictions  # noqa: E402
 
 PACKAGE_ROOT = str(Path(__file__).parents[3])
@@ -126,7 +126,7 @@ from base_models.recipe.data import DataConfig
 from base_models.recipe.member import MemberConfig
 from base_models.recipe.training import TrainingConfig
 from base_models.training import epoch as epochs
-from base_models.training.distributed import Processes, join_processes
+from base_models.training.distributed import ProcessGroup, join_processes
 from base_models.training.learner import create_learner
 from base_models.training.task import MemberTask
 
@@ -158,7 +158,7 @@ def check(rank, expected):
         assert (found - weights).abs().max() < 1e-6, (case, float((found - weights).abs().max()))
         assert np.allclose(mean, losses, rtol=1e-5), (case, mean, losses)
 
-expected = {case: train(Processes(), *case) for case in [(1, "linear"), (2, "attention")]}
+expected = {case: train(ProcessGroup(), *case) for case in [(1, "linear"), (2, "attention")]}
 with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = str(free.getsockname()[1])
@@ -190,10 +190,10 @@ def test_gradients_added_up_during_the_backward_pass_are_those_of_the_whole_batc
 
 def test_shared_batch_normalization_is_refused_where_torch_has_none():
     network = torch.nn.BatchNorm2d(3)
-    assert Processes(device="cpu").share_batch_norm(network) is network
+    assert ProcessGroup(device="cpu").share_batch_norm(network) is network
     with pytest.raises(ValueError, match="sync_batch_norm must be false for 2 processes on the CPU"):
-        Processes(0, 2, "cpu").share_batch_norm(network)
-    assert isinstance(Processes(0, 2, "cuda").share_batch_norm(network), torch.nn.SyncBatchNorm)
+        ProcessGroup(0, 2, "cpu").share_batch_norm(network)
+    assert isinstance(ProcessGroup(0, 2, "cuda").share_batch_norm(network), torch.nn.SyncBatchNorm)
 
 
 def test_one_process_is_left_alone(monkeypatch):
@@ -205,7 +205,7 @@ def test_one_process_is_left_alone(monkeypatch):
     alone.sum_gradients(network)
     alone.average_buffers(network)
     alone.wait()
-    assert alone == Processes() and alone.is_first and is_first_process()
+    assert alone == ProcessGroup() and alone.is_first and is_first_process()
     assert alone.shares(rows)[0] is rows and alone.sum(1.5, 2.0) == (1.5, 2.0)
     assert torch.equal(network.weight.grad, before)
     assert alone.agree(lambda: "yes") == "yes" and alone.score(rows, lambda found: found) is rows
@@ -219,7 +219,7 @@ def test_shares_are_the_batch_and_padded_scores_come_back_in_order(monkeypatch, 
     import accelerate.utils
 
     rows = np.random.default_rng(0).permutation(50)[:n_rows]
-    processes = [Processes(rank, count) for rank in range(count)]
+    processes = [ProcessGroup(rank, count) for rank in range(count)]
     assert all(np.concatenate(one.shares(rows)).tolist() == rows.tolist() for one in processes)
     seen: list[np.ndarray] = []
     for one in processes:  # what each would send, then what each gets

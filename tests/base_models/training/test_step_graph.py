@@ -88,14 +88,14 @@ def test_steps_are_replayed_only_where_a_recipe_allows_it(
     from base_models.recipe.training import TrainingConfig
     from base_models.testing import write_tiny_photos
     from base_models.training import learner
-    from base_models.training.distributed import Processes
+    from base_models.training.distributed import ProcessGroup
     from base_models.training.task import MemberTask
 
     manifest = load_manifest(write_tiny_photos(tmp_path, 8, 0), tmp_path)
     member = MemberConfig("m", "test_resnet", size=32, training=TrainingConfig(cuda_graphs=asked))
     task = MemberTask(member, PhotoTensors(manifest, np.arange(8), 32), manifest.y_true, np.arange(8), np.arange(0))
     network = create_network(member, np.full(manifest.n_labels, 0.3))
-    processes = Processes(count=n_processes)
+    processes = ProcessGroup(count=n_processes)
     assert learner.create_learner(task, network, precision, "cpu", processes).graphs is None
     monkeypatch.setattr(step_graph, "is_cuda", lambda _: True)
     monkeypatch.setattr(learner, "create_scaler", lambda precision, _: precision == "float16" or None)

@@ -40,7 +40,7 @@ def split(tmp_path, rng):
 
 
 def test_cheapest_call_after_the_first_counts(monkeypatch):
-    monkeypatch.setattr(worker, "compile_at_once", lambda: False)  # no loop of ours is called
+    monkeypatch.setattr(worker, "_compile_at_once", lambda: False)  # no loop of ours is called
     durations = iter([0.2, 0.05, 0.01, 0.05])
 
     def run():

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.cli.checking import FAULTS_FOUND
+from experiments.cli.check import FAULTS_FOUND
 
 LABELS = ["dress", "red", "long sleeve"]
 

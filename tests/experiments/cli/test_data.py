@@ -101,3 +101,11 @@ def test_ingest_of_no_folder_is_bad_input(labelstack, tmp_path):
     assert done.exit_code == 2
     assert "must be a folder of photos" in done.stderr
     assert labelstack("data", "ingest", tmp_path, "--out", tmp_path / "x", "--shape", "round").exit_code == 2
+
+
+def test_ingest_starts_as_many_processes_as_it_may_use(labelstack, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("stacking.process.processors.usable_processors", lambda: 3)
+    monkeypatch.setattr("base_models.ingest.ingest_photos", lambda *given, **_: asked.append(given[3].workers))
+    labelstack("data", "ingest", tmp_path, "--out", tmp_path / "clean")
+    assert asked == [3]

@@ -2,6 +2,8 @@
 
 import pytest
 
+import experiments.several_sets  # noqa: F401  # before what it imports by name is replaced
+
 
 @pytest.fixture
 def no_reading(monkeypatch):

@@ -75,6 +75,14 @@ def test_every_option_is_explained(path):
         assert getattr(parameter, "help", None), f"{' '.join(path)}: {parameter.name}"
 
 
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_how_much_a_command_says_is_told_last(path):
+    names = [parameter.name for parameter in ALL[path].params]
+    of_console = [name for name in ("quiet", "verbose", "as_json") if name in names]
+    assert names[len(names) - len(of_console) :] == of_console
+    assert ("quiet" in names) == ("verbose" in names)
+
+
 def test_examples_name_real_options():
     for path, command in ALL.items():
         options = {name for parameter in command.params for name in parameter.opts}

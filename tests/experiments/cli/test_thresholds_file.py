@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from stacking.decision_rules.threshold_file import FORMAT, write_thresholds
+from stacking.decision_rules.threshold_file import FORMAT
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.predictions import load_predictions
 
@@ -16,6 +16,11 @@ from stacking.predictions import load_predictions
 def ensemble(labelstack, bundle, tmp_path):
     assert labelstack("fit", bundle, "--method", "mean", "--out", tmp_path / "e").exit_code == 0
     return tmp_path / "e"
+
+
+def write_thresholds(path, labels, limits):
+    by_name = {name: None if limit == np.inf else limit for name, limit in zip(labels, limits, strict=True)}
+    path.write_text(json.dumps({"format": FORMAT, "thresholds": by_name}), "utf-8")
 
 
 def read_labels(path):
@@ -34,7 +39,7 @@ def test_predict_decides_by_a_thresholds_file(labelstack, ensemble, held_back, t
     names = np.array(loaded.labels_)
     assert found == {str(id): set(names[row]) for id, row in zip(new.ids, expected, strict=True)}
     # other thresholds are another request: the earlier labels are not taken for theirs
-    write_thresholds(tmp_path / "t.json", loaded.labels_, limits / 2, overwrite=True)
+    write_thresholds(tmp_path / "t.json", loaded.labels_, limits / 2)
     again = labelstack("predict", ensemble, held_back, "--thresholds", tmp_path / "t.json", "--out", tmp_path / "l.csv")
     assert again.exit_code != 0 and "--overwrite" in again.stderr
 

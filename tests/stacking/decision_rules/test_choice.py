@@ -6,7 +6,7 @@ import pytest
 from stacking import PredictionSet, micro_f1
 from stacking.decision_rules import tune_thresholds
 from stacking.decision_rules.choice import _steadiest, choose_thresholds
-from stacking.metrics.paired_difference import UnitCounts
+from stacking.metrics.paired_difference import F1Counts
 
 
 def choose(y_score, y_true, groups=None):
@@ -60,11 +60,11 @@ def test_a_half_that_does_well_stays():
 def test_rows_in_groups_need_proof_for_a_rule(grouped):
     """A gain of 1.5 standard errors is enough among rows that stand alone, and chance among a few groups."""
     rng = np.random.default_rng(0)
-    steady = UnitCounts(np.column_stack([rng.binomial(10, 0.5, 30), np.full(30, 10), np.full(30, 10)]).astype(float))
+    steady = F1Counts(np.column_stack([rng.binomial(10, 0.5, 30), np.full(30, 10), np.full(30, 10)]).astype(float))
     moved = steady.counts.copy()
     change = rng.normal(size=30)
     moved[:, 0] += 0.3 + (change - change.mean()) / change.std() * 0.3 * np.sqrt(30) / 1.5
-    measured = {"single": steady, "exact-micro-f1": UnitCounts(moved)}
+    measured = {"single": steady, "exact-micro-f1": F1Counts(moved)}
     assert _steadiest(measured, 1.0, grouped=grouped) == ("single" if grouped else "exact-micro-f1")
 
 

@@ -5,19 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from stacking.decision_rules.threshold_file import FORMAT, read_thresholds, write_thresholds
-from stacking.files.output_rules import OutputRefusedError
+from stacking.decision_rules.threshold_file import FORMAT, read_thresholds
 
 LABELS = ("hat", "shoe|left", "__proto__", "é")
 
 
 def test_thresholds_come_back_by_name(tmp_path):
-    limits = [0.25, np.inf, 0.1 + 0.2, 1.0]
-    write_thresholds(tmp_path / "t.json", LABELS, limits)
+    limits, kept = [0.25, np.inf, 0.1 + 0.2, 1.0], [0.25, None, 0.1 + 0.2, 1.0]
+    stored = {"format": FORMAT, "thresholds": dict(zip(LABELS, kept, strict=True))}
+    (tmp_path / "t.json").write_text(json.dumps(stored), "utf-8")
     assert read_thresholds(tmp_path / "t.json", LABELS).tolist() == limits
     assert read_thresholds(tmp_path / "t.json", LABELS[::-1]).tolist() == limits[::-1]
-    with pytest.raises(OutputRefusedError):
-        write_thresholds(tmp_path / "t.json", LABELS, limits)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from stacking.metrics import find_metric, list_metrics, register_metric
+from stacking.metrics import find_metric, list_metrics, register_metric, unregister_metric
 from stacking.metrics.bootstrap import resample
-from stacking.metrics.named.registry import unregister_metric
 from stacking.truth import Truth
 
 OF_BINARY: dict[str, Callable[..., float]] = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet, micro_f1
-from stacking.metrics.paired_difference import PairedGain, count_units, paired_gain
+from stacking.metrics.paired_difference import F1Counts, PairedGain, paired_gain
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def case(rng):
 
 def test_gain_and_scores_are_those_of_the_metric(case):
     predictions, (good, bad) = case
-    counts = [count_units(decided, predictions) for decided in (good, bad)]
+    counts = [F1Counts(predictions.truth.count(decided)) for decided in (good, bad)]
     scores = [micro_f1(predictions.y_true, decided) for decided in (good, bad)]
     assert [count.micro_f1 for count in counts] == pytest.approx(scores)
     assert paired_gain(*counts).gain == pytest.approx(scores[0] - scores[1])
@@ -24,7 +24,7 @@ def test_gain_and_scores_are_those_of_the_metric(case):
 
 def test_standard_error_is_that_of_the_paired_bootstrap(case, rng):
     predictions, (good, bad) = case
-    counts = [count_units(decided, predictions) for decided in (good, bad)]
+    counts = [F1Counts(predictions.truth.count(decided)) for decided in (good, bad)]
     draws = rng.multinomial(1500, np.full(1500, 1 / 1500), size=2000)
     sums = [draws @ count.counts for count in counts]
     scores = [2 * total[:, 0] / (total[:, 1] + total[:, 2]) for total in sums]
@@ -33,7 +33,7 @@ def test_standard_error_is_that_of_the_paired_bootstrap(case, rng):
 
 def test_a_clear_gain_is_proven_and_no_gain_is_not(case):
     predictions, (good, bad) = case
-    better, worse = (count_units(decided, predictions) for decided in (good, bad))
+    better, worse = (F1Counts(predictions.truth.count(decided)) for decided in (good, bad))
     assert paired_gain(better, worse).is_proven()
     assert not paired_gain(worse, better).is_proven()
     assert not paired_gain(better, better).is_proven()
@@ -47,8 +47,8 @@ def test_one_heavy_group_proves_nothing(rng):
     worse, better = y_true ^ (flips < 0.3), y_true ^ (flips < 0.3)
     better[:500] = y_true[:500] ^ (flips[:500] < 0.05)
     rows = PredictionSet(np.zeros((1, 1000, 4)), y_true=y_true.astype(np.uint8))
-    by_row = paired_gain(*(count_units(decided, rows) for decided in (better, worse)))
-    by_group = paired_gain(*(count_units(decided, rows.with_groups(groups)) for decided in (better, worse)))
+    by_row = paired_gain(*(F1Counts(rows.truth.count(decided)) for decided in (better, worse)))
+    by_group = paired_gain(*(F1Counts(rows.with_groups(groups).truth.count(decided)) for decided in (better, worse)))
     assert by_row.is_proven()
     assert not by_group.is_proven()
     assert by_group.effective_units < 2
@@ -59,7 +59,7 @@ def test_unknown_cells_and_weights_count(rng):
     decided = np.array([[True, True], [False, False]])
     known = np.array([[True, False], [True, True]])
     predictions = PredictionSet(np.zeros((1, 2, 2)), y_true=y_true, y_known=known, sample_weight=[2.0, 1.0])
-    np.testing.assert_array_equal(count_units(decided, predictions).counts, [[2, 2, 2], [0, 0, 1]])
+    np.testing.assert_array_equal(F1Counts(predictions.truth.count(decided)).counts, [[2, 2, 2], [0, 0, 1]])
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.999])

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from optimizers._checks import check_random_state
+from stacking._checks import check_at_least
 from stacking._typing import BoolArray, DoubleArray, FloatArray, IndexArray
 from stacking.combiners.meta_learners.batched_logistic import fit_logistic
 from stacking.combiners.meta_learners.training_rows import (
@@ -310,8 +311,7 @@ class _Pairs:
 
 def _check_parameters(n_trees: int, negatives_per_positive: float) -> None:
     """Raise unless there is at least one tree and some negatives."""
-    if n_trees < 1:
-        raise ValueError(f"n_trees must be at least 1: got {n_trees}.")
+    check_at_least(1, n_trees=n_trees)
     if not negatives_per_positive > 0:
         raise ValueError(f"negatives_per_positive must be above 0: got {negatives_per_positive}.")
 

@@ -36,31 +36,15 @@ def create_objective(name: str | Metric, predictions: PredictionSet, mean: str =
     own = find_objective(name) if isinstance(name, str) else None
     if own is not None:
         return own(predictions, mean)
-    metric = find_objective_metric(name)
+    metric = _find_objective_metric(name)
     exact = find_objective(SEARCHED_BY.get(metric.name, metric.name))
     if exact is not None:
         return exact(predictions, mean)
     return objective_of_metric(metric, predictions, mean, create_objective)
 
 
-def find_objective_metric(name: str | Metric) -> Metric:
-    """Look up the metric that is no objective by name.
-
-    Parameters
-    ----------
-    name : str or Metric
-        As `create_objective` takes it.
-
-    Returns
-    -------
-    Metric
-        What is searched for.
-
-    Raises
-    ------
-    ValueError
-        If there is no objective and no metric of that name.
-    """
+def _find_objective_metric(name: str | Metric) -> Metric:
+    """Look up the metric that is no objective by name."""
     try:
         return find_metric(name)
     except ValueError as error:

@@ -40,18 +40,8 @@ _BLOCK_CELLS = 16_384
 it, and the rounding of sums."""
 
 
-class PooledMetric(WeightObjective):
-    """Loss of a metric of all cells pooled, at each candidate's best threshold where it looks at decisions.
-
-    Parameters
-    ----------
-    metric : CountRatio or RankingMetric
-        Micro-averaged.
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-    """
+class _PooledMetric(WeightObjective):
+    """Loss of a metric of all cells pooled, at each candidate's best threshold where it looks at decisions."""
 
     name = "pooled metric"
 
@@ -107,18 +97,8 @@ def _rank_histograms(false: DoubleArray, true: DoubleArray, metric: RankingMetri
     return np.asarray((true / positives * hits / fired).sum(axis=1))
 
 
-class LabelMetric(LabelObjective):
-    """One minus a metric that averages over labels, each at its own best cut where it looks at decisions.
-
-    Parameters
-    ----------
-    metric : CountRatio or RankingMetric
-        Macro-averaged.
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-    """
+class _LabelMetric(LabelObjective):
+    """One minus a metric that averages over labels, each at its own best cut where it looks at decisions."""
 
     name = "metric per label"
 
@@ -140,18 +120,9 @@ class LabelMetric(LabelObjective):
         return np.asarray((f_scores / (2.0 - f_scores) if is_jaccard else f_scores).mean(axis=1))
 
 
-class RowObjective(WeightObjective):
+class _RowObjective(WeightObjective):
     """Base of the losses that look at whole rows of mixed scores.
 
-    Parameters
-    ----------
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-
-    Notes
-    -----
     Keeps a float32 copy of the scores, in blocks of rows that stay in the cache; all candidates of a batch are mixed in
     one matrix product a block.
     """
@@ -175,18 +146,7 @@ class RowObjective(WeightObjective):
             self._blocks.append((np.ascontiguousarray(to_mixing_space(scores, mean)), facts))
 
     def iter_mixed(self, weights: FloatArray) -> Iterator[tuple[FloatArray, RowFacts]]:
-        """Mix the scores of all candidates, some rows at a time.
-
-        Parameters
-        ----------
-        weights : ndarray of float32, shape (k, n_models, n_groups)
-            As `effective` returns them.
-
-        Yields
-        ------
-        tuple of ndarray of float32, shape (k, n_rows, n_labels), and RowFacts
-            Scores of each candidate, in [0, 1] but for rounding; truth, known cells and weights of the rows.
-        """
+        """Mix the scores of all candidates, (k, n_rows, n_labels) at a time, in [0, 1] but for rounding."""
         for scores, facts in self._blocks:
             n_models, n_rows, n_labels = scores.shape
             if self.shared:
@@ -198,18 +158,8 @@ class RowObjective(WeightObjective):
             yield mixed, facts
 
 
-class SampleDecisions(RowObjective):
-    """One minus a metric of each sample's decisions, at each candidate's best threshold.
-
-    Parameters
-    ----------
-    metric : CountRatio or SubsetAccuracy
-        Averaged over samples.
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-    """
+class _SampleDecisions(_RowObjective):
+    """One minus a metric of each sample's decisions, at each candidate's best threshold."""
 
     def __init__(
         self, metric: CountRatio | SubsetAccuracy, predictions: PredictionSet, mean: str = "arithmetic"
@@ -234,18 +184,8 @@ class SampleDecisions(RowObjective):
         return 1.0 - np.divide(reached, sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
 
 
-class SampleScores(RowObjective):
-    """Loss of a metric of each sample's scores.
-
-    Parameters
-    ----------
-    metric : SampleMetric
-        One that a kernel knows.
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-    """
+class _SampleScores(_RowObjective):
+    """Loss of a metric of each sample's scores."""
 
     def __init__(self, metric: SampleMetric, predictions: PredictionSet, mean: str = "arithmetic") -> None:
         super().__init__(predictions, mean)
@@ -265,17 +205,10 @@ class SampleScores(RowObjective):
         return 1.0 - values if self.metric.greater_is_better else values
 
 
-class BrierScore(WeightObjective):
+class _BrierScore(WeightObjective):
     """The Brier score of an arithmetic mean, a quadratic function of the weights that all labels share.
 
-    Parameters
-    ----------
-    predictions : PredictionSet
-        Scores with their truth; every member covers every label.
-
-    Notes
-    -----
-    The scores are read once; a candidate costs O(n_models²).
+    Every member covers every label. The scores are read once; a candidate costs O(n_models²).
     """
 
     name = "brier"
@@ -300,18 +233,8 @@ class BrierScore(WeightObjective):
         return np.einsum("km,mn,kn->k", weights, self._products, weights) / max(self._mass, 1e-300)
 
 
-class FunctionOfScores(RowObjective):
-    """Minus the merit by someone's function, asked once for each candidate.
-
-    Parameters
-    ----------
-    metric : FunctionMetric
-        The function.
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-    """
+class _FunctionOfScores(_RowObjective):
+    """Minus the merit by someone's function, asked once for each candidate."""
 
     def __init__(self, metric: FunctionMetric, predictions: PredictionSet, mean: str = "arithmetic") -> None:
         super().__init__(predictions, mean)
@@ -335,20 +258,8 @@ class FunctionOfScores(RowObjective):
         return np.asarray(mixed >= tune_single(LabeledScores.of(mixed, self.truth))[0])
 
 
-class SumOfMetrics(WeightObjective):
-    """The weighted sum of the losses of a sum's parts.
-
-    Parameters
-    ----------
-    metric : SumMetric
-        The sum.
-    predictions : PredictionSet
-        Scores with their truth.
-    mean : {"arithmetic", "geometric"}, default "arithmetic"
-        The mean whose weights are searched.
-    create : callable
-        ``create(metric, predictions, mean)`` builds the objective of a part.
-    """
+class _SumOfMetrics(WeightObjective):
+    """The weighted sum of the losses of a sum's parts, which ``create(metric, predictions, mean)`` builds."""
 
     name = "sum of metrics"
 
@@ -400,17 +311,17 @@ def objective_of_metric(
         If it is a kind of metric that no search knows.
     """
     if isinstance(metric, SumMetric):
-        return SumOfMetrics(metric, predictions, mean, create)
+        return _SumOfMetrics(metric, predictions, mean, create)
     if isinstance(metric, FunctionMetric):
-        return FunctionOfScores(metric, predictions, mean)
+        return _FunctionOfScores(metric, predictions, mean)
     if isinstance(metric, SampleMetric):
         if metric.kind == "brier" and mean == "arithmetic" and bool(np.asarray(predictions.covers).all()):
-            return BrierScore(predictions)
-        return SampleScores(metric, predictions, mean)
+            return _BrierScore(predictions)
+        return _SampleScores(metric, predictions, mean)
     if isinstance(metric, SubsetAccuracy) or (isinstance(metric, CountRatio) and metric.average == "samples"):
-        return SampleDecisions(metric, predictions, mean)
+        return _SampleDecisions(metric, predictions, mean)
     if isinstance(metric, RankingMetric):
-        return (PooledMetric if metric.pooled else LabelMetric)(metric, predictions, mean)
+        return (_PooledMetric if metric.pooled else _LabelMetric)(metric, predictions, mean)
     if isinstance(metric, CountRatio):
-        return (PooledMetric if metric.average == "micro" else LabelMetric)(metric, predictions, mean)
+        return (_PooledMetric if metric.average == "micro" else _LabelMetric)(metric, predictions, mean)
     raise TypeError(f"metric must be of a kind that a search knows: got {type(metric).__name__}; give a function.")

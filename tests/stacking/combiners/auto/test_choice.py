@@ -5,7 +5,7 @@ import pytest
 
 from stacking.combiners.auto.choice import choose_shares
 from stacking.metrics.named import find_metric
-from stacking.metrics.paired_difference import UnitCounts
+from stacking.metrics.paired_difference import F1Counts
 from stacking.truth import Truth
 
 N_UNITS = 400
@@ -14,7 +14,7 @@ N_UNITS = 400
 def counts(hits, n_units=N_UNITS, seed=0):
     """Ten labels fired and ten true in every unit, `hits` of them right on average."""
     right = np.random.default_rng(seed).binomial(10, hits / 10, n_units).astype(float)
-    return UnitCounts(np.column_stack([right, np.full(n_units, 10.0), np.full(n_units, 10.0)]))
+    return F1Counts(np.column_stack([right, np.full(n_units, 10.0), np.full(n_units, 10.0)]))
 
 
 def choose(judged, average=None):
@@ -84,11 +84,11 @@ def test_those_near_the_proven_best_are_averaged():
 
 def test_half_a_step_is_taken_where_only_that_is_proven():
     noisy = counts(5.0, 30).counts
-    mean = UnitCounts(noisy)
+    mean = F1Counts(noisy)
     whole, half = noisy.copy(), noisy.copy()
     whole[:, 0] += np.resize([3.0, -2.5], 30)
     half[:, 0] += np.resize([0.5, 0.4], 30)
-    choice = choose({"mean": mean, "greedy": UnitCounts(whole)}, UnitCounts(half))
+    choice = choose({"mean": mean, "greedy": F1Counts(whole)}, F1Counts(half))
     assert choice.shares == {"mean": 0.5, "greedy": 0.5}
 
 

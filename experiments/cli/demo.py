@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.options import Quiet, Verbose, free_name
-from experiments.cli.reporting import Reporter, session
+from experiments.cli.options import Console, free_name
+from experiments.cli.reporting import Reporter
 
 N_FITTING, N_NEW = 300, 150  # garments: a choice, few enough for all steps to take 20 s of a CPU
 METHODS = "mean,greedy,convex,logistic"
@@ -16,6 +16,7 @@ METHODS = "mean,greedy,convex,logistic"
 
 
 def demo(
+    console: Console,
     context: typer.Context,
     predictions: Annotated[
         bool,
@@ -27,19 +28,17 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(help="Folder for everything; demo-run, or demo-predictions, if not given.")
     ] = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Do the main job on embedded data, offline; the same command goes on where it was stopped."""
     if predictions:
-        _from_predictions(context, out or Path("demo-predictions"), quiet, verbose)
+        _from_predictions(context, out or Path("demo-predictions"), console)
     else:
-        _from_photos(out or Path("demo-run"), quiet, verbose)
+        _from_photos(out or Path("demo-run"), console)
 
 
-def _from_photos(out: Path, quiet: bool, verbose: bool) -> None:
+def _from_photos(out: Path, console: Console) -> None:
     """Draw photos, train networks, stack them."""
-    with session(quiet, verbose=verbose) as show:
+    with console.session() as show:
         from experiments.demo import DemoPlan, run_demo
 
         with show.training() as training:
@@ -51,9 +50,9 @@ def _from_photos(out: Path, quiet: bool, verbose: bool) -> None:
         )
 
 
-def _from_predictions(context: typer.Context, out: Path, quiet: bool, verbose: bool) -> None:
+def _from_predictions(context: typer.Context, out: Path, console: Console) -> None:
     """Write tables of scores, and run on them the commands that a user would, each shown before its results."""
-    with session(quiet, verbose=verbose) as show:
+    with console.session() as show:
         from experiments.demo import DEMO, FORMAT
         from experiments.fashionblocks.scores import MODELS, write_scores
         from stacking.files.output_folder import work_folder

@@ -8,27 +8,23 @@ import typer
 from experiments.cli.completion import complete_method
 from experiments.cli.options import (
     GivenPredictions,
-    Json,
+    JsonConsole,
     OutFolder,
     Overwrite,
-    Quiet,
     Seed,
-    Verbose,
     check_out_folder,
     free_name,
     input_paths,
     is_there,
-    takes_predictions,
 )
-from experiments.cli.reporting import session
 
 SHOWN = 10
 """Suspects that the prompt shows; the files hold all."""
 
 
-@takes_predictions
 def suspects(
     *,
+    console: JsonConsole,
     given: GivenPredictions,
     out: OutFolder,
     method: Annotated[
@@ -43,12 +39,9 @@ def suspects(
     ] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """List the labels of the truth that look wrong or missing, for a person to look at: predictions, or a whole run."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from dataclasses import replace
 
         from experiments.reports.result_manifest import build_manifest, is_run, result_folder

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.options import Json, Quiet, Verbose
-from experiments.cli.reporting import session
+from experiments.cli.options import JsonConsole
 
 MIB = 2**20
 
 
 def serve(
+    console: JsonConsole,
     ensemble: Annotated[Path, typer.Argument(help="Folder that `labelstack fit` wrote.")],
     run: Annotated[
         Path | None, typer.Option(help="Run folder whose networks score photos that are sent; without it, scores only.")
@@ -31,12 +31,9 @@ def serve(
     ] = 64,
     body_seconds: Annotated[float, typer.Option(help="Seconds in which a request must arrive.", min=0.1)] = 30.0,
     answer_seconds: Annotated[float, typer.Option(help="Seconds that a request may wait and compute.", min=0.1)] = 60.0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Serve a saved ensemble over HTTP: scores or photos in, labels out."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.serving.limits import ServingLimits
         from experiments.serving.served import open_served
         from experiments.serving.server import address_of, open_socket

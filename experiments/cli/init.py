@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.cli.options import Json, Quiet, Verbose
-from experiments.cli.reporting import Reporter, session
+from experiments.cli.options import JsonConsole
+from experiments.cli.reporting import Reporter
 
 if TYPE_CHECKING:
     from base_models.recipe.run import TrainingRun
@@ -18,6 +18,7 @@ LabelList = Annotated[
 
 
 def init(
+    console: JsonConsole,
     photos: Annotated[Path, typer.Argument(help="Folder of photos, searched with its sub-folders, or of tar shards.")],
     labels: Annotated[
         Path,
@@ -36,12 +37,9 @@ def init(
     labels_column: Annotated[str | None, typer.Option(help="The column or field of labels; else found.")] = None,
     separator: Annotated[str | None, typer.Option(help="What separates labels in a cell; else found.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Look at photos and labels, say what was understood, and write a recipe for them that fits this machine."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.recipe.understanding import GivenData
         from experiments.recipe.writing import FirstPlan, begin_recipe
         from stacking.files.atomic_files import atomic_write_text, check_writable

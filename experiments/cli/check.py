@@ -10,15 +10,10 @@ import typer
 
 from experiments.cli.options import (
     GivenPredictions,
-    Json,
-    Quiet,
-    Verbose,
-    choose_logits,
+    JsonConsole,
     free_name,
-    split_model_option,
-    takes_predictions,
 )
-from experiments.cli.reporting import Reporter, session
+from experiments.cli.reporting import Reporter
 from experiments.cli.tables import line_width
 
 if TYPE_CHECKING:
@@ -29,9 +24,9 @@ FAULTS_FOUND = 3
 _COLORS = {"red": typer.colors.RED, "yellow": typer.colors.YELLOW, "green": typer.colors.GREEN, "skipped": None}
 
 
-@takes_predictions
 def check(
     *,
+    console: JsonConsole,
     given: GivenPredictions,
     test: Annotated[
         Path | None,
@@ -40,9 +35,6 @@ def check(
             "truth: members that have seen their rows show beside them."
         ),
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Find what would ruin a blend, before a fit: red, yellow and green, with the command that mends each.
 
@@ -50,24 +42,21 @@ def check(
     repeated ids, inverted and constant scores, swapped columns, copies of photos, groups split over folds, and labels
     without positives. Exit code 0 if nothing is red, 3 if something is, 2 if a file is missing.
     """
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.several_sets import store_of
         from stacking.diagnosis import check_predictions
 
-        if given.predictions is not None and given.model:
-            raise ValueError(f"give one path of predictions or --model files, not both: got {given.predictions} also.")
-        if given.predictions is None and not given.model:
-            raise ValueError("predictions are missing: give a bundle (.npz), a store (folder), or --model per model.")
+        place = given.place
         if test is not None and not test.exists():
             raise FileNotFoundError(f"--test must be a bundle or a store: {test} does not exist.")
         report = check_predictions(
-            None if given.predictions is None else store_of(given.predictions),
+            place,
             given.truth,
-            models=[split_model_option(value) for value in given.model or ()] or None,
+            models=given.model_files,
             ids=given.ids,
             labels=given.labels,
             groups=given.groups,
-            from_logits=choose_logits(given.from_logits, given.logits_of),
+            from_logits=given.logits,
             test=None if test is None else store_of(test, "test"),
         )
         _show(report, given, show)

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.options import Json, Overwrite, Quiet, Verbose
-from experiments.cli.reporting import session
+from experiments.cli.options import JsonConsole, Overwrite
 
 
 def export(
+    console: JsonConsole,
     source: Annotated[
         Path, typer.Argument(help="Folder that `labelstack fit` wrote, or the folder of a finished training run.")
     ],
@@ -21,12 +21,9 @@ def export(
         typer.Option(help="File ending in .onnx for the ensemble; for a run a folder, one graph for each network."),
     ] = None,
     overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Write an ensemble, or the networks of a run, so that they predict without labelstack."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.publishing.exporting import export as write
 
         with show.training() as progress:
@@ -38,15 +35,13 @@ def export(
 
 
 def push(
+    console: JsonConsole,
     folder: Annotated[Path, typer.Argument(help="Folder that `labelstack fit` or `labelstack train` wrote.")],
     repo: Annotated[str, typer.Argument(help="Repository on the Hugging Face Hub: user/name.")],
     public: Annotated[bool, typer.Option("--public", help="Let everybody read a repository that is new.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Upload an ensemble or a finished run with its card to the Hugging Face Hub."""
-    with session(quiet, verbose=verbose, as_json=as_json) as show:
+    with console.session() as show:
         from experiments.publishing.hub import push as upload
 
         where = upload(folder, repo, public=public)
