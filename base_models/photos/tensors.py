@@ -211,7 +211,8 @@ class PhotoTensors:
 
     def _empty(self, n_rows: int, **how: Any) -> Tensor:
         """Return memory for photos."""
-        return torch.empty((n_rows, self.size, self.size, 3), dtype=torch.uint8, **how)
+        with torch.inference_mode(mode=False):  # a pass of scoring may leave it to a training's
+            return torch.empty((n_rows, self.size, self.size, 3), dtype=torch.uint8, **how)
 
     def _gather(self, rows: NDArray[np.int64], out: Tensor) -> Tensor:
         """Copy decoded photos side by side; return them as (n_rows, 3, size, size)."""

@@ -351,7 +351,7 @@ def score_axis(axis: Axis, digits: int = 3) -> None:
         Digits after the point, at least.
     """
 
-    def write(value: float, _position: int | None) -> str:
+    def write(value: float, _position: float) -> str:
         places = np.unique(np.asarray(axis.get_majorticklocs(), dtype=float))
         near = 0.01 * float(np.diff(places).min()) if len(places) > 1 else np.inf
         told = (d for d in range(digits, _MOST_DIGITS) if np.abs(np.round(places, d) - places).max() < near)

@@ -98,6 +98,12 @@ def test_batches_may_take_the_memory_of_the_pass_before_and_two_passes_never_sha
             places.append(photos.data_ptr())
         assert places[1] == places[2]
     assert next(source.iter_batches(batches, reuse=True))[1].data_ptr() == places[-1]
+    source = PhotoTensors(manifest, np.arange(1, 9), 24, cache="memory")
+    with torch.inference_mode():  # as scoring goes through them
+        scored = [photos.clone() for _, photos in source.iter_batches(batches, reuse=True)]
+    trained = [photos.clone() for _, photos in source.iter_batches(batches, reuse=True)]
+    for one, two, right in zip(scored, trained, expected, strict=True):
+        assert torch.equal(one, right) and torch.equal(two, right)
     pairs = zip(source.iter_batches(batches, reuse=True), source.iter_batches(batches[::-1], reuse=True), strict=True)
     for place, ((_, forward), (_, backward)) in enumerate(pairs):
         assert torch.equal(forward, expected[place]) and torch.equal(backward, expected[-1 - place])
