@@ -30,4 +30,4 @@ def test_two_and_four_processes_are_held_against_one():
             several = found[f"{count} {way}"]
             assert several["times_one_process"] == pytest.approx(several["photos_per_second"] / alone)
             assert several["cpu_seconds_of_a_step"] > 0
-    assert found["model"]["error"] >= 0
+    assert abs(found["model"]["error"]) < 10
