@@ -31,6 +31,8 @@ QUANTITIES = {
     "photos_per_cpu_second": "photos per CPU s",
     "copy_share": "of the plain copy's photos per CPU s",
     "bare_share": "of the bare loop's photos per CPU s",
+    "low_share": "lower quartile of the turns",
+    "high_share": "upper quartile",
     "images_per_second": "images/s",
     "images_ratio": "times the peer's images/s",
     "requests_per_second": "requests/s",

@@ -84,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for count in (2, 4):
         found[f"{count} share every batch"] = measure(whole, count, shared=True)
         found[f"{count} side by side"] = measure(whole, count, shared=False)
+        for way in ("share every batch", "side by side"):
+            several = found[f"{count} {way}"]
+            several["times_one_process"] = several["photos_per_second"] / found["one"]["photos_per_second"]
     found["model"] = check_model(
         options.batch,
         found["one"]["cpu_seconds_of_a_step"],

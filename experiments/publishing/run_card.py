@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stacking.decision_rules.choice import nested_decisions
+from stacking.decision_rules.choice import nested_decisions, tune_rule
 from stacking.ensemble.card import MICRO_F1, counted
 from stacking.files.atomic_files import atomic_write_text
 from stacking.files.output_rules import is_regular
@@ -71,7 +71,7 @@ def _describe_run(run: Path) -> str:
         [
             Section("What it is", _what_it_is(manifest)),
             Section("Use it", _use(held_out)),
-            Section("Members", _members(run, manifest, rows)),
+            Section("Members", _members(run, manifest, rows, _measure_test(run, held_out))),
             Section("Labels", _labels(held_out, f1)),
             Section("When it fails", _failures(held_out, manifest)),
             Section("How it was made", _origin(manifest)),
@@ -107,6 +107,23 @@ def _measure(held_out: PredictionSet) -> tuple[dict[str, list[Cell]], DoubleArra
     return rows, f1, results
 
 
+def _measure_test(run: Path, held_out: PredictionSet) -> dict[str, float]:
+    """Measure each member on the test photos at one threshold tuned on all held-out ones; none without their truth."""
+    if held_out.y_true is None or not (run / "test").is_dir():
+        return {}
+    test = load_predictions(run / "test")
+    if test.y_true is None or max(held_out.n_samples, test.n_samples) * test.n_labels > MOST_CELLS:
+        return {}
+    metric, found = find_metric("micro-f1"), {}
+    rated, test = held_out.only_counted(), test.only_counted()
+    for name, covers in zip(rated.models, rated.covers, strict=True):
+        tuning, own = (each.subset(models=[name], labels=np.flatnonzero(covers)) for each in (rated, test))
+        tuned = tune_rule(tuning.to_array()[0], tuning.truth, "single")
+        y_score = own.to_array()[0]
+        found[name] = metric.measure(own.truth, tuned.decide(y_score), y_score).value
+    return found
+
+
 def _what_it_is(manifest: dict[str, Any]) -> list[Any]:
     """Say what the folder holds."""
     data, folds = manifest["data"], manifest["recipe"].get("folds", {})
@@ -140,7 +157,7 @@ def _use(held_out: PredictionSet) -> list[Any]:
     ]
 
 
-def _members(run: Path, manifest: dict[str, Any], rows: dict[str, list[Cell]]) -> list[Any]:
+def _members(run: Path, manifest: dict[str, Any], rows: dict[str, list[Cell]], tested: dict[str, float]) -> list[Any]:
     """List the members with their worth and their cost."""
     columns: list[Column | str] = [
         "member",
@@ -167,6 +184,10 @@ def _members(run: Path, manifest: dict[str, Any], rows: dict[str, list[Cell]]) -
         f"{MICRO_F1} It is over the labels that the member answers, on photos that it did not see, at one threshold "
         "tuned on the other folds, with 95 % limits. Training is of all folds together."
     )
+    if tested:
+        columns.append(Column("test", "score"))
+        table = [[*row, tested.get(str(row[0]))] for row in table]
+        caption += " Test is micro-F1 on the photos of the test split, at one threshold tuned on the held-out ones."
     return [Table(columns, table, caption)]
 
 

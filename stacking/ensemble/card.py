@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stacking.decision_rules.choice import nested_decisions
 from stacking.ensemble.cross_fitted import CrossFitted
 from stacking.files.versions import installed_versions
-from stacking.metrics import find_metric
+from stacking.metrics import Metric, find_metric
 from stacking.metrics.bootstrap import percentile_interval, resample
 from stacking.metrics.counts import DecisionCounts
 from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table
@@ -51,6 +54,11 @@ class CardFigures:
         Weight of each label's positives, and its F1 by cross-fitted decisions.
     without : dict of str to float or None
         What the metric changes by on the fitted rows if a member is missing; None where a label has no other member.
+    alone : dict of str to float
+        The metric of each member by itself on the labels that it answers, at one threshold tuned on the other folds.
+    date : str or None
+        Day of the fit (year-month-day), where the environment says it by ``SOURCE_DATE_EPOCH``: the clock would give
+        the same fit other bytes every day.
     """
 
     value: float | None
@@ -59,6 +67,8 @@ class CardFigures:
     positives: DoubleArray
     f1: DoubleArray
     without: dict[str, float | None]
+    alone: dict[str, float] = field(default_factory=dict)
+    date: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give them as an ensemble's folder keeps them.
@@ -96,11 +106,15 @@ class CardFigures:
         if kept is None:
             return None
         positives, f1 = (np.asarray(kept[name], np.float64) for name in ("positives", "f1"))
-        numbers = [kept[name] for name in ("value", "low", "high")] + list(kept["without"].values())
+        without, alone, date = kept["without"], kept.get("alone", {}), kept.get("date")  # two came after version 0.1
+        numbers = [kept[name] for name in ("value", "low", "high")] + [*without.values(), *alone.values()]
         is_odd = any(number is not None and not isinstance(number, float | int) for number in numbers)
-        if is_odd or positives.shape != (n_labels,) or f1.shape != (n_labels,) or set(kept["without"]) - set(models):
+        unknown = {*without, *alone} - set(models)
+        if is_odd or positives.shape != (n_labels,) or f1.shape != (n_labels,) or unknown:
             raise ValueError("the figures of its card must be numbers, one for each label")
-        return cls(kept["value"], kept["low"], kept["high"], positives, f1, dict(kept["without"]))
+        if date is not None:
+            datetime.date.fromisoformat(date)
+        return cls(kept["value"], kept["low"], kept["high"], positives, f1, dict(without), dict(alone), date)
 
 
 def counted(number: int, noun: str) -> str:
@@ -131,7 +145,7 @@ def measure_figures(ensemble: Any, tuned_on: CrossFitted, *, try_without_members
     tuned_on : CrossFitted
         From `StackingEnsemble.fit_out_of_fold`.
     try_without_members : bool, default=False
-        Also try the ensemble without each member, which takes as many predictions of all rows.
+        Also try the ensemble without each member, and each member alone, which takes as many predictions of all rows.
 
     Returns
     -------
@@ -148,8 +162,33 @@ def measure_figures(ensemble: Any, tuned_on: CrossFitted, *, try_without_members
     else:
         decided = ensemble.decide(y_score)
     counts = DecisionCounts.count(decided, truth)
-    without = _without(ensemble, tuned_on) if try_without_members else {}
-    return CardFigures(value, low, high, truth.positives(), counts.f1_per_label(truth), without)
+    without, alone = (_without(ensemble, tuned_on), _alone(metric, tuned_on)) if try_without_members else ({}, {})
+    return CardFigures(value, low, high, truth.positives(), counts.f1_per_label(truth), without, alone, _day_of_build())
+
+
+def _day_of_build() -> str | None:
+    """Return the day that the environment says, as tools of reproducible builds do."""
+    said = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not said.isdecimal() or len(said) > 11:  # the year 5138
+        return None
+    return datetime.datetime.fromtimestamp(int(said), datetime.UTC).date().isoformat()
+
+
+def _alone(metric: Metric, tuned_on: CrossFitted) -> dict[str, float]:
+    """Measure every member on the labels that it answers, each fold at a threshold tuned on the others."""
+    predictions, folds = tuned_on.predictions, tuned_on.folds
+    if predictions.n_samples * predictions.n_labels * predictions.n_models > MOST_CELLS or len(np.unique(folds)) < 2:
+        return {}
+    found = {}
+    for name, covers in zip(predictions.models, np.asarray(predictions.covers), strict=True):
+        if not covers.any():
+            continue
+        own = predictions.subset(models=[name], labels=np.flatnonzero(covers))
+        y_score, decided = own.to_array()[0], None
+        if metric.needs_decisions:
+            decided = nested_decisions(y_score, own, folds, rule=metric.rules.single, metric=metric)
+        found[name] = metric.measure(own.truth, decided, y_score).value
+    return found
 
 
 def _without(ensemble: Any, tuned_on: CrossFitted) -> dict[str, float | None]:
@@ -203,7 +242,7 @@ def describe_ensemble(ensemble: Any) -> str:
         [
             Section("What it is", _what_it_is(ensemble, held_out)),
             Section("Use it", _use(ensemble)),
-            Section("Members", _members(ensemble, {} if figures is None else figures.without)),
+            Section("Members", _members(ensemble, figures)),
             Section("Labels", _labels(ensemble, figures)),
             Section("When it fails", _failures(ensemble, figures)),
             Section("How it was made", _origin(ensemble)),
@@ -260,9 +299,10 @@ def _quoted(name: str) -> str:
     return name if name.replace("/", "").replace("-", "").replace("_", "").isalnum() else f'"{name}"'
 
 
-def _members(ensemble: Any, without: Mapping[str, float | None]) -> list[Any]:
-    """List the members with what they answer, weigh, and cost if they are missing."""
-    covers = np.asarray(ensemble.combiner_.covers_)
+def _members(ensemble: Any, figures: CardFigures | None) -> list[Any]:
+    """List the members with what they answer, weigh, are worth by themselves, and cost if they are missing."""
+    covers, title = np.asarray(ensemble.combiner_.covers_), ensemble.report_.metric_title
+    without, alone = ({}, {}) if figures is None else (figures.without, figures.alone)
     weights = mean_weights(ensemble)
     columns: list[Column | str] = ["member", Column("labels that it answers", "count")]
     rows: list[list[Cell]] = [
@@ -273,11 +313,18 @@ def _members(ensemble: Any, without: Mapping[str, float | None]) -> list[Any]:
         columns.append(Column("weight", "score"))
         rows = [[*row, float(weight)] for row, weight in zip(rows, weights, strict=True)]
         captions.append("Weights are means over the labels.")
+    if alone:
+        columns.append(Column("alone", "score"))
+        rows = [[*row, alone.get(name)] for row, name in zip(rows, ensemble.models_, strict=True)]
+        decided = ", at one threshold tuned on the other folds" * find_metric(ensemble.metric).needs_decisions
+        captions.append(
+            f"Alone is the member's own {title} on the same samples and the labels that it answers{decided}."
+        )
     if without:
         columns.append(Column("if it is missing", "gain"))
         rows = [[*row, without[name]] for row, name in zip(rows, ensemble.models_, strict=True)]
         captions.append(
-            f"The last column is what {ensemble.report_.metric_title} changes by on the fitted samples with --without "
+            f"The last column is what {title} changes by on the fitted samples with --without "
             "MEMBER; a dash: some label has no other member, so it cannot be missing."
         )
     return [Table(columns, rows, " ".join(captions))]
@@ -378,8 +425,9 @@ def _origin(ensemble: Any) -> list[Any]:
     chosen = ensemble.report_
     entries = getattr(ensemble.combiner_, "entries_", None) or []
     seconds = sum(one["seconds"] for one in entries)
+    day = None if ensemble.figures_ is None else ensemble.figures_.date
     facts = [
-        f"Fitted on {chosen['n_samples']:,} samples by labelstack"
+        f"Fitted on {chosen['n_samples']:,} samples by labelstack{f' on {day}' if day else ''}"
         + (f"; the race of {len(entries)} methods took {seconds:.0f} s." if entries else "."),
         "labelstack evaluate refuses the samples that it was fitted on (it keeps hashes of their ids).",
         *(str(note).strip() for note in chosen["notes"][:1]),

@@ -16,6 +16,7 @@ import hashlib
 import http.server
 import io
 import json
+import math
 import os
 import random
 import shlex
@@ -191,6 +192,12 @@ COMMANDS = {
         "predict ens --run run --images photos --device cpu --processes 2 --out out.csv --scores-out out.npz",
         (f"{TRAIN} run", "fit run/oof --method mean --out ens"),
         (*LABELS, "out.csv.work"),
+    ),
+    "predict --run --images --fast": Command(
+        "predict ens --run run --images photos --work work --device cpu --workers 0 --fast "
+        "--out out.csv --scores-out out.npz",
+        (f"{TRAIN} run", "fit run/oof --method mean --out ens"),
+        (*LABELS, "work"),
     ),
     "ablation": Command(
         "ablation run --baseline m --out out",
@@ -432,6 +439,12 @@ def serve() -> int:
     os._exit(0)
 
 
+def _pass_at_once(compute: Callable[[object], object], photos: object) -> float:
+    """Compute, and say that it took a moment that is always the same."""
+    compute(photos)
+    return 0.001
+
+
 def main() -> int:
     """Kill what is asked for, print a table, return 1 if anything was amiss."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -447,6 +460,10 @@ def main() -> int:
     if {name.split()[0] for name in names} & {"train", "report", "explain", "ablation", "data", "predict"}:
         import base_models.runs.inference
         import base_models.runs.out_of_fold  # noqa: F401
+        from base_models.training import trial
+
+        trial.WORTHWHILE = math.inf  # neither which arithmetic is the faster here nor the seconds decide the bytes
+        trial._time = _pass_at_once
     troubles = 0
     with tempfile.TemporaryDirectory(prefix="labelstack-kills-") as scratch:
         place = Path(scratch) / "start"

@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stacking.report.sections import Chart
-from stacking.report.writing import visible
+from stacking.report.writing import visible, write_score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +57,8 @@ _SMALLEST_TYPE = {
     PHONE_WIDTH: 9.0,
 }  # points: 10 pixels where the page shows such a chart at its smallest
 _NAME_SHARE, _LETTER_WIDTH = 0.42, 0.068  # of a chart's width for names beside an axis; inches of a letter of 9 points
+
+_MOST_DIGITS = 6  # of a score: ticks that need more lie closer than anybody reads
 
 # Two decimals of a point are finer than a screen; more only make the file larger.
 _DECIMALS = re.compile(r"(\.\d\d)\d+")
@@ -334,6 +338,26 @@ def number_axis(axis: Axis) -> None:
         Logarithmic.
     """
     _write_ticks(axis, lambda value: f"{value:g}")
+
+
+def score_axis(axis: Axis, digits: int = 3) -> None:
+    """Write the ticks of an axis of scores without leading zeros, with as many digits as tell them apart.
+
+    Parameters
+    ----------
+    axis : matplotlib axis
+        Linear.
+    digits : int, default=3
+        Digits after the point, at least.
+    """
+
+    def write(value: float, _position: float) -> str:
+        places = np.unique(np.asarray(axis.get_majorticklocs(), dtype=float))
+        near = 0.01 * float(np.diff(places).min()) if len(places) > 1 else np.inf
+        told = (d for d in range(digits, _MOST_DIGITS) if np.abs(np.round(places, d) - places).max() < near)
+        return write_score(value, next(told, _MOST_DIGITS))
+
+    axis.set_major_formatter(write)
 
 
 def _write_ticks(axis: Axis, write: Callable[[float], str]) -> None:

@@ -18,11 +18,11 @@ from stacking.report.figures.canvas import (
     finish_axes,
     is_narrow,
     legend_rows,
+    score_axis,
     shorten,
     write_legend,
 )
 from stacking.report.sections import Chart
-from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,9 +64,9 @@ def threshold_figure(
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("threshold, the same for all labels")
-        axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
+        score_axis(axes.xaxis, 1)
         axes.set_ylabel("micro-F1")
-        axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
+        score_axis(axes.yaxis, 2)
         finish_axes(axes, grid="y")
         write_legend(figure, len(curves))
 
@@ -107,8 +107,8 @@ def reliability_figure(
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_ylabel("share that is true")
-        axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
-        axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
+        score_axis(axes.xaxis, 1)
+        score_axis(axes.yaxis, 1)
         finish_axes(axes, grid="y")
         if strip is not None and counts is not None:
             numbers = np.asarray(counts, dtype=float)
@@ -167,7 +167,7 @@ def training_curves_figure(
                 if len(y) > 1:
                     axes.plot(x, y.T, color=color, linewidth=0.7, alpha=0.35)
                 axes.plot(x, _column_means(y), color=color, marker="o" if len(x) <= 12 else "", markersize=3.5)
-            axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
+            score_axis(axes.yaxis, 2)
             axes.set_title(shorten(member, 18 if narrow else 28), loc="left", color=INK)
             axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             finish_axes(axes, grid="y")
@@ -219,7 +219,7 @@ def data_size_figure(n_samples: npt.ArrayLike, scores: npt.ArrayLike, low: npt.A
         axes.minorticks_off()
         axes.set_xlabel("training samples (log scale)")
         axes.set_ylabel("micro-F1")
-        axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 2))
+        score_axis(axes.yaxis, 2)
         finish_axes(axes, grid="y")
 
     return draw(3.0, _paint, "micro-F1 against the number of training samples")

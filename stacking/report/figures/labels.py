@@ -16,11 +16,11 @@ from stacking.report.figures.canvas import (
     draw,
     finish_axes,
     is_narrow,
+    score_axis,
     shorten,
     write_legend,
 )
 from stacking.report.sections import Cell, Chart, Column, Table
-from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def label_f1_figure(
         axes.set_xscale("log")
         count_axis(axes.xaxis)
         axes.set_ylim(-0.03, 1.03)
-        axes.yaxis.set_major_formatter(lambda value, _position: write_score(value, 1))
+        score_axis(axes.yaxis, 1)
         axes.set_xlabel("positive samples (log scale)")
         axes.set_ylabel("F1 of the label")
         finish_axes(axes, grid="y")

@@ -20,6 +20,7 @@ from stacking.report.figures.canvas import (
     finish_axes,
     is_narrow,
     letters_beside,
+    score_axis,
     shorten,
     shorten_all,
 )
@@ -86,7 +87,7 @@ def leaderboard_figure(
         axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
         axes.set_ylim(-0.7, len(methods) - 0.3)
         axes.set_xlabel(metric)
-        axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 3))
+        score_axis(axes.xaxis)
         _write_values(axes, score, upper, height, 0.3 if is_narrow(figure) else 0.1)
         _mark_reference(axes, reference, lower, upper)
         finish_axes(axes, grid="x", sides=())
@@ -200,7 +201,7 @@ def ladder_figure(
         axes.set_xlim(levels.min() - 0.06 * span, levels.max() + 0.2 * span)
         axes.set_yticks(rows, labels)
         axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
-        axes.xaxis.set_major_formatter(lambda value, _position: write_score(value, 3))
+        score_axis(axes.xaxis)
         axes.set_xlabel(metric)
         finish_axes(axes, grid="x", sides=())
 

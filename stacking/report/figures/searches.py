@@ -16,11 +16,11 @@ from stacking.report.figures.canvas import (
     finish_axes,
     legend_rows,
     number_axis,
+    score_axis,
     shorten,
     write_legend,
 )
 from stacking.report.sections import Chart
-from stacking.report.writing import write_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +110,7 @@ def cost_figure(
         number_axis(axes.xaxis)
         axes.set_xlabel("CPU seconds of the search (log scale)")
         axes.set_ylabel(shorten(score))
-        axes.yaxis.set_major_formatter(lambda value, _position: write_score(value))
+        score_axis(axes.yaxis)
         finish_axes(axes, grid="y")
         write_legend(figure, len(points) + (reference is not None))
 

@@ -86,6 +86,29 @@ def test_two_passes_at_once_do_not_disturb_each_other(manifest):
         assert torch.equal(forward, expected[place]) and torch.equal(backward, expected[-1 - place])
 
 
+def test_batches_may_take_the_memory_of_the_pass_before_and_two_passes_never_share_it(manifest):
+    source = PhotoTensors(manifest, np.arange(1, 9), 24, cache="memory")
+    batches = [np.array([3, 0]), np.array([1, 6, 2]), np.array([4])]
+    expected = [photos for _, photos in source.iter_batches(batches)]
+    assert len({photos.data_ptr() for photos in expected}) == 3  # nothing is taken where nobody allows it
+    for _ in range(2):
+        places = []
+        for (_, photos), right in zip(source.iter_batches(batches, reuse=True), expected, strict=True):
+            assert torch.equal(photos, right)
+            places.append(photos.data_ptr())
+        assert places[1] == places[2]
+    assert next(source.iter_batches(batches, reuse=True))[1].data_ptr() == places[-1]
+    source = PhotoTensors(manifest, np.arange(1, 9), 24, cache="memory")
+    with torch.inference_mode():  # as scoring goes through them
+        scored = [photos.clone() for _, photos in source.iter_batches(batches, reuse=True)]
+    trained = [photos.clone() for _, photos in source.iter_batches(batches, reuse=True)]
+    for one, two, right in zip(scored, trained, expected, strict=True):
+        assert torch.equal(one, right) and torch.equal(two, right)
+    pairs = zip(source.iter_batches(batches, reuse=True), source.iter_batches(batches[::-1], reuse=True), strict=True)
+    for place, ((_, forward), (_, backward)) in enumerate(pairs):
+        assert torch.equal(forward, expected[place]) and torch.equal(backward, expected[-1 - place])
+
+
 def test_photos_gathered_ahead_or_from_a_device_are_the_same(manifest, monkeypatch):
     from base_models.photos import tensors
 

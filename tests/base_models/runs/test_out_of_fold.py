@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,6 +224,28 @@ def test_a_shared_folder_of_packs_serves_runs_of_fewer_photos_and_none_is_decode
     ):
         (tmp_path / "file").write_text("mine")
         run_training(replace(shared, photos_folder=str(tmp_path / "file" / "x")), tmp_path / "d", device="cpu")
+
+
+@pytest.mark.parametrize("changes", [{}, {"photos_gib": 0.0, "cache": "memory"}], ids=["packed", "kept"])
+def test_a_size_that_another_member_has_had_is_not_decoded_again(small, tmp_path, monkeypatch, changes):
+    """Also where a member of another size stands between the two."""
+    from base_models.packed import packing
+    from base_models.photos import tensors
+
+    decoded = Counter()
+
+    def counting(module):
+        real = module.letterbox
+        monkeypatch.setattr(module, "letterbox", lambda photo, size: (decoded.update([size]), real(photo, size))[1])
+
+    counting(tensors)
+    counting(packing)
+    whole = small.members[0]
+    members = (whole, replace(whole, name="larger", size=48), replace(whole, name="again"))
+    run_training(replace(small, members=members[:2], **changes), tmp_path / "two", device="cpu")
+    without, _ = dict(decoded), decoded.clear()
+    run_training(replace(small, members=members, **changes), tmp_path / "three", device="cpu")
+    assert decoded == without and set(decoded) >= {32, 48}
 
 
 def test_replayed_steps_are_ignored_off_a_card_and_said_so_once(small, tmp_path, caplog):

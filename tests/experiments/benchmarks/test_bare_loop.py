@@ -34,4 +34,6 @@ def test_both_loops_train_the_same_network_on_the_same_photos(tmp_path, monkeypa
         torch.set_num_threads(threads)
     assert len(stepped) == 2 * 3 * 2 and len(set(map(id, stepped))) == 2
     assert values[bare_loop.OURS]["bare_share"] > 0 and json.dumps(values)
+    ours = values[bare_loop.OURS]
+    assert ours["low_share"] <= ours["bare_share"] <= ours["high_share"]
     assert values[bare_loop.BARE]["cpu_milliseconds_per_image"] > 0

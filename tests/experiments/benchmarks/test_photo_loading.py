@@ -26,3 +26,5 @@ def test_every_way_is_timed_and_the_copy_is_the_measure(tmp_path, monkeypatch):
     assert all(found["photos_per_cpu_second"] > 0 and found["copy_share"] > 0 for found in values.values())
     assert values[photo_loading.COPY]["copy_share"] == 1
     assert values[photo_loading.JPEG]["copy_share"] < values[photo_loading.PACKED]["copy_share"]
+    packed = values[photo_loading.PACKED]
+    assert packed["low_share"] <= packed["copy_share"] <= packed["high_share"]

@@ -9,9 +9,11 @@ from typer.main import get_command
 
 from experiments.cli import app
 from stacking import PredictionSet, StackingEnsemble
+from stacking.decision_rules import tune_thresholds
 from stacking.ensemble.card import describe_ensemble, measure_figures
 from stacking.metrics import micro_f1
 from stacking.predictions import load_predictions
+from stacking.report.writing import write_score
 
 
 def head_of(card):
@@ -48,6 +50,41 @@ def test_a_card_says_what_it_is_worth_and_when_it_fails(fitted):
     assert "Without a positive among the fitted samples, so nothing is known of: neck:v." in card
     assert "Answered by one member only, which must not be missing: rare:thing." in card
     assert "With fewer than 20 positives" in card and ensemble.fingerprint in card
+
+
+def test_a_card_says_what_each_member_is_worth_alone(fitted, make_predictions):
+    ensemble, tuned_on = fitted
+    ensemble.figures_ = measure_figures(ensemble, tuned_on, try_without_members=True)
+    card = describe_ensemble(ensemble)
+    given, folds = tuned_on.predictions, tuned_on.folds
+    for place, name in enumerate(given.models):
+        covered = np.flatnonzero(given.covers[place])
+        y_score, y_true = given.model_scores(name)[:, covered], given.y_true[:, covered]
+        decided = np.zeros(y_true.shape, bool)
+        for fold in np.unique(folds):
+            others = folds != fold
+            decided[~others] = y_score[~others] >= tune_thresholds(y_score[others], y_true[others], "single")
+        expected = micro_f1(y_true, decided)
+        assert ensemble.figures_.alone[name] == pytest.approx(expected, abs=1e-12)
+        row = next(line for line in card.splitlines() if line.startswith(f"| {name.replace('_', chr(92) + '_')}"))
+        assert f"| {write_score(expected)} |" in row
+    loss, tuned_on = StackingEnsemble("mean", metric="log-loss").fit_out_of_fold(make_predictions(120))
+    loss.figures_ = measure_figures(loss, tuned_on, try_without_members=True)
+    assert "own log loss on the same samples and the labels that it answers." in describe_ensemble(loss)
+
+
+def test_the_day_of_a_fit_is_told_where_the_environment_says_it(bundle, tmp_path, monkeypatch):
+    given = load_predictions(bundle)
+    assert " by labelstack." in describe_ensemble(StackingEnsemble("mean").fit(given))
+    for odd in ("", "soon", "9" * 30):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", odd)
+        assert StackingEnsemble("mean").fit(given).figures_.date is None
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1795824000")
+    ensemble = StackingEnsemble("mean").fit(given)
+    ensemble.save(tmp_path / "saved")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    card = describe_ensemble(StackingEnsemble.load(tmp_path / "saved"))
+    assert " samples by labelstack on 2026-11-28." in card and card == describe_ensemble(ensemble)
 
 
 def test_a_reader_who_knows_nothing_is_told_what_the_words_mean(fitted):
@@ -105,7 +142,18 @@ def test_an_ensemble_of_an_earlier_version_gets_a_card_of_what_is_known(bundle, 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("f1", [0.5]), ("positives", ["a"] * 5), ("value", "<b>"), ("without", {"x": 0.1}), ("without", 3), ("low", [1])],
+    [
+        ("f1", [0.5]),
+        ("positives", ["a"] * 5),
+        ("value", "<b>"),
+        ("without", {"x": 0.1}),
+        ("without", 3),
+        ("low", [1]),
+        ("alone", {"x": 0.1}),
+        ("alone", {"cnn/a": "<b>"}),
+        ("date", "<b>"),
+        ("date", 7),
+    ],
 )
 def test_figures_that_a_stranger_changed_are_refused(bundle, tmp_path, key, value):
     StackingEnsemble("greedy").fit(load_predictions(bundle)).save(tmp_path / "saved")
@@ -150,6 +198,12 @@ def test_a_run_has_a_card_and_a_readme_of_the_users_stays(tmp_path):
     card = (run / "README.md").read_text()
     found = head_of(card)
     assert found["pipeline_tag"] == "image-classification" and found["model-index"]
+    test = load_predictions(run / "test")
+    held_out = load_predictions(run / "oof")
+    threshold = tune_thresholds(held_out.to_array()[0], held_out.y_true, "single")
+    tested = micro_f1(test.y_true, test.to_array()[0] >= threshold)
+    row = next(line for line in card.splitlines() if line.startswith("| whole |"))
+    assert row.endswith(f"| {write_score(tested)} |")
     assert ": 1 member for " in card and "Micro-F1 counts right and wrong labels" in card
     assert "test\\_resnet" in card and "labelstack fit RUN/oof --out ensemble" in card and "place:top" in card
     (run / "README.md").write_text("# mine")

@@ -160,6 +160,26 @@ def test_seconds_on_a_log_axis_are_plain_numbers():
         assert not any("math" in text or "times" in text for text in written)
 
 
+@pytest.mark.parametrize("span", [0.3, 0.03, 0.004, 0.0008, 0.0001])
+def test_ticks_of_scores_have_the_digits_that_tell_them_apart(span):
+    values = 0.8123 + span * np.linspace(-0.5, 0.5, 3)
+    drawn = [
+        cost_figure({"greedy": ([0.02, 0.2, 2], values)}, score="micro-F1"),
+        leaderboard_figure(["a", "b", "c"], values, values - span, values + span),
+        data_size_figure([10, 20, 40], values, values - span, values + span),
+        training_curves_figure({"m": {"validation": ([1, 2, 3], [values])}}, metric="micro-F1"),
+    ]
+    for chart in drawn:
+        for svg in (str(chart), chart.narrow):
+            ticks = [text for text in texts(svg) if text.startswith(".")]
+            if chart is drawn[1]:  # the scores beside the rows
+                ticks = ticks[: -len(values)]
+            places = np.array(sorted(map(float, ticks)))
+            steps = np.diff(places)
+            assert len(places) > 1 and steps.min() > 0, ticks
+            assert np.allclose(steps, steps[0], rtol=1e-6, atol=1e-12), ticks  # none is rounded away from its place
+
+
 def test_labels_of_a_heat_map_are_named_where_there_is_room():
     weights, labels = np.random.default_rng(0).dirichlet(np.ones(2), size=60).T, [f"label{k}" for k in range(60)]
     assert set(labels) <= set(texts(weights_figure(weights, ["a", "b"], labels)))
