@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, FloatArray, IndexArray
+from stacking.combiners.auto.budget import rows_in_memory
 from stacking.combiners.auto.choice import choose_shares
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
@@ -295,7 +296,8 @@ class AutoCombiner(Combiner):
 
     def _sample(self, predictions: PredictionSet, folds: IndexArray) -> tuple[PredictionSet, IndexArray]:
         """Return the rows to race on with their folds: all, or a random sample held in memory."""
-        rows = sample_rows(predictions.truth, self.max_rows, random_state=self.random_state)
+        max_rows = None if self.max_rows is None else rows_in_memory(predictions.n_labels, self.max_rows)
+        rows = sample_rows(predictions.truth, max_rows, random_state=self.random_state)
         return (predictions, folds) if rows is None else (predictions.subset(samples=rows).in_memory(), folds[rows])
 
     def _decide(self, predictions: PredictionSet) -> Decide:
