@@ -28,8 +28,8 @@ PLAIN_SHARE, LEARNER_SHARE = 0.25, 0.45
 candidates. A choice; no measurement is on record."""
 
 MOST_CELLS = 75_000_000
-"""Rows times labels of a race: 50,000 rows of 1,500 labels. Held-out scores of every candidate are kept, some .3 GB each
-for so many; a race of more labels takes fewer rows."""
+"""Rows times labels of a race: 50,000 rows of 1,500 labels. Held-out scores of every candidate are kept, some .3 GB
+each for so many; a race of more labels takes fewer rows."""
 
 PILOT_COST = 1.1e-6
 """Seconds per row and label that the pilot takes where the costs below were measured, in the same process."""

@@ -337,7 +337,7 @@ class AutoCombiner(Combiner):
             except TimeLimitReached:
                 skipped.append(_left_out(name, f"cut off by the time limit after {wall_clock() - fit_started:.0f} s"))
                 continue
-            except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            except (ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
                 if name == "mean":
                     raise
                 _log.warning("auto leaves out %s: %s", name, error)
@@ -353,7 +353,8 @@ class AutoCombiner(Combiner):
         if not (dear and runners and judge.can_hold_out) or self.image_rules is not None:
             return ""
         best = runners[first_best([runner.counts.merit for runner in runners])]
-        some = np.argsort(-truth.positives(), kind="stable")[::SCREENED_SHARE]
+        every = max(SCREENED_SHARE, n_labels // SCREENED_LABELS)  # more than 100 labels tell no more
+        some = np.argsort(-truth.positives(), kind="stable")[::every]
         part = judge.predictions.subset(labels=[judge.predictions.labels[label] for label in some])
         few = replace(judge, predictions=part)
         _, held_out = self._create(name).fit_out_of_fold(part, folds=judge.folds)
@@ -361,7 +362,8 @@ class AutoCombiner(Combiner):
         if not behind.exceeds(SCREENED_ERRORS):
             return ""
         gap = f"{write_score(behind.gain)} ± {write_score(behind.standard_error)}"
-        return f"on every tenth label it is {gap} behind {best.name}"
+        tried = "every tenth label" if every == SCREENED_SHARE else f"one label in {every}"
+        return f"on {tried} it is {gap} behind {best.name}"
 
     def _racers(self, n_models: int) -> list[tuple[str, float]]:
         """Return the candidates and their usual costs; the mean always, and nothing to weigh for one model."""

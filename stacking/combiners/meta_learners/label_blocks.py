@@ -29,9 +29,10 @@ MOST_LABELS = 1_500
 """Labels that are learned as one block."""
 
 BLOCK_LABELS, NEIGHBOR_LABELS = 256, 256
-"""Labels that a block answers at most, and those beside it that only serve as context. On the simulated contest (5,520
-rows, 228 labels) blocks of 57 with 28, 57 and 100 neighbors keep .81, .90 and .95 of what the context of all labels
-gains in log loss on own logits, for 1.5, 2 and 2.8 times the work of no neighbors."""
+"""Labels that a block answers at most, and those beside it that only serve as context. What the context of all labels
+gains in log loss over own logits, blocks of 57 labels keep to .81, .90 and .95 with 28, 57 and 100 neighbors on the
+simulated contest (5,520 rows, 228 labels), and to .56, .72 and .86 on photos of fashion (5,000 rows, 189 labels). As
+many neighbors as labels cost twice the work of none."""
 
 _LINKS = 64
 """Nearest labels that are remembered of each label."""

@@ -62,7 +62,8 @@ class RidgeContext(BlockedStacker):
     -----
     O(n_samples · n_labels² + n_labels³ + n_samples · n_labels · n_models²), with fewer rows than labels
     O(n_samples² · n_labels + n_samples · n_labels · n_models²); memory O(n_models · n_samples · n_labels) and, with
-    more rows than labels, O(n_folds · n_labels²).
+    more rows than labels, O(n_folds · n_labels²). Above 1,500 labels block by block,
+    linear in the labels: see `BlockedStacker`, whose attributes a fit then has.
 
     References
     ----------
