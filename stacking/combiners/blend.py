@@ -154,7 +154,7 @@ def average_scores(
     """
     if len(scores) == 1 and line == (1.0, 0.0):
         return scores[0]
-    answer = np.empty(scores[0].shape, np.float32)
+    answer: FloatArray = np.empty(scores[0].shape, np.float32)
     step = rows_per_block(answer.shape[1])
     for begin in range(0, len(answer), step):
         rows = slice(begin, begin + step)

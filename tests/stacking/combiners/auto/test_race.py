@@ -181,7 +181,7 @@ def test_a_race_of_many_labels_takes_fewer_rows(dependent, monkeypatch):
     monkeypatch.setattr(budget, "PILOT_ROWS", 100)
     monkeypatch.setattr(budget, "MOST_CELLS", 4_000)  # 400 rows of 10 labels
     auto = AutoCombiner(methods=["ridge-context"])
-    fitted, held_out = auto.fit_out_of_fold(dependent, folds=deal_folds(dependent.truth))
+    _, held_out = auto.fit_out_of_fold(dependent, folds=deal_folds(dependent.truth))
     assert auto._n_raced == 400
     assert held_out.shape == (700, 10)
     assert budget.rows_in_memory(1_500, 50_000) == 100  # the pilot's rows at least
