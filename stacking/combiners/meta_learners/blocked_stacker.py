@@ -36,6 +36,7 @@ _OWN_STATE = (
     "constant_labels_",
     "fallback_report_",
     "notes_",
+    "n_label_rows_",
 )
 """What a stacker in blocks keeps beside its blocks."""
 
@@ -53,20 +54,23 @@ class BlockedStacker(LogitStacker):
 
     blocks_: Sequence[BlockedStacker] = ()
     block_of_label_: IndexArray
+    n_label_rows_: int
 
     def _fit(self, predictions: PredictionSet) -> None:
         """Fit at once, or block by block."""
-        if predictions.n_labels <= label_blocks.MOST_LABELS:
-            super()._fit(predictions)
-        else:
+        if predictions.n_labels > label_blocks.MOST_LABELS:
             self._fit_blocks(predictions, None)
+            return
+        self.__dict__.pop("blocks_", None)  # of an earlier fit
+        super()._fit(predictions)
 
     def _fit_out_of_fold(self, predictions: PredictionSet, folds: IndexArray) -> FloatArray:
         """Fit with the given folds as the inner ones, at once or block by block; a sampled fit by clones."""
         is_sampled = self.max_rows is not None and predictions.n_samples > self.max_rows
-        if predictions.n_labels <= label_blocks.MOST_LABELS or is_sampled:
-            return super()._fit_out_of_fold(predictions, folds)
-        return self._fit_blocks(predictions, folds)
+        if predictions.n_labels > label_blocks.MOST_LABELS and not is_sampled:
+            return self._fit_blocks(predictions, folds)
+        self.__dict__.pop("blocks_", None)
+        return super()._fit_out_of_fold(predictions, folds)
 
     def _fit_blocks(self, predictions: PredictionSet, folds: IndexArray | None) -> FloatArray:
         """Fit a stacker for each block; return held-out scores where folds are given."""
@@ -109,6 +113,11 @@ class BlockedStacker(LogitStacker):
             f"{self.method}: {sample.n_labels:,} labels in {len(dealt)} blocks of {most}, each with up to "
             f"{label_blocks.NEIGHBOR_LABELS} of its nearest other labels beside it",
         ]
+        if sample.label_rows is not None:
+            learned = [getattr(part, "n_label_rows_", 0) for part in parts]
+            self.n_label_rows_ = max(learned)
+            taught = sum(count > 0 for count in learned)
+            self.notes_.append(f"{self.method}: label rows without scores taught {taught} of {len(parts)} blocks")
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Ask the stacker of each block."""
@@ -136,6 +145,17 @@ class BlockedStacker(LogitStacker):
         for number, part in enumerate(self.blocks_):
             labels = np.array([position[label] for label in part.labels_], dtype=np.intp)
             yield labels, np.flatnonzero(self.block_of_label_ == number), part
+
+    def _blocks_fit(self) -> bool:
+        """Tell whether the blocks answer all labels, each the first of its own; a file may say anything."""
+        numbers, n_blocks = self.block_of_label_, len(self.blocks_)
+        if numbers.shape != (len(self.labels_),) or numbers.dtype.kind not in "iu":
+            return False
+        known = set(self.labels_)
+        strange = any(not known.issuperset(part.labels_) for part in self.blocks_)
+        if strange or not np.isin(numbers, np.arange(n_blocks)).all():
+            return False
+        return all(np.array_equal(labels[: len(targets)], targets) for labels, targets, _ in self.iter_blocks())
 
     def memory_needed(self, n_models: int, n_samples: int, n_labels: int) -> float:
         """Estimate the memory that fitting takes; in blocks that of one block, of the ties and of the scores."""
@@ -168,9 +188,7 @@ class BlockedStacker(LogitStacker):
         own = {name: array for name, array in arrays.items() if name in _OWN_STATE}
         stacker = super()._from_state(values, own, {})
         stacker.blocks_ = [part for part in unpack_combiners(values["members"], arrays, texts) if isinstance(part, cls)]
-        known = set(stacker.labels_)
-        dealt = np.bincount(stacker.block_of_label_, minlength=len(stacker.blocks_))
-        if len(dealt) != len(stacker.blocks_) or any(not known.issuperset(part.labels_) for part in stacker.blocks_):
+        if not stacker._blocks_fit():
             raise ValueError(f"the blocks of {cls.__name__} must hold its labels: got others; fit it again.")
         return stacker
 

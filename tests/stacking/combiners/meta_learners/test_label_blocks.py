@@ -107,6 +107,29 @@ def test_blocks_are_saved_loaded_and_exported(rng, small_blocks, tmp_path, metho
     np.testing.assert_allclose(exported, ensemble.predict_proba(test), atol=1e-5)
 
 
+@pytest.mark.parametrize("numbers", [[0] * 12, [9] * 12, [0.0] * 12, [0] * 11])
+def test_blocks_that_do_not_hold_the_labels_are_refused(rng, small_blocks, numbers):
+    values, arrays, texts = RidgeContext().fit(in_threes(rng))._state()
+    RidgeContext._from_state(values, arrays, texts)
+    with pytest.raises(ValueError, match="the blocks of RidgeContext must hold its labels"):
+        RidgeContext._from_state(values, {**arrays, "block_of_label_": np.array(numbers)}, texts)
+
+
+def test_a_fit_forgets_the_blocks_of_the_one_before(rng, small_blocks):
+    predictions = in_threes(rng)
+    few = predictions.subset(labels=np.arange(5))
+    stacker = RidgeContext().fit(predictions)
+    np.testing.assert_array_equal(stacker.fit(few).predict_proba(few), RidgeContext().fit(few).predict_proba(few))
+
+
+def test_label_rows_teach_blocks(rng, small_blocks):
+    few, more = in_threes(rng).subset(samples=np.arange(120)), in_threes(rng, 2_000)
+    taught = LabelContextStacker().fit(few.with_label_rows(more.y_true))
+    assert taught.n_label_rows_ == 2_000
+    assert "blocks" in taught.notes_[-1]
+    assert taught.notes_[-1].startswith("label-context: label rows without scores taught ")
+
+
 @pytest.mark.parametrize("check", list_combiner_checks())
 @pytest.mark.parametrize("kind", [LabelContextStacker, RidgeContext])
 def test_the_contract_is_kept_in_blocks(monkeypatch, kind, check):
