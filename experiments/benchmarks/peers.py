@@ -414,15 +414,15 @@ def describe_weights(weights: FloatingArray, data: Split) -> dict[str, Any]:
     Returns
     -------
     dict
-        Weights, micro-F1 on tuning and held-out rows, log loss.
+        Weights, micro-F1 and log loss on the tuning rows, and what `describe_held_out` says of the held-out ones.
     """
     narrow = np.asarray(weights, np.float32)
     tune, test = np.tensordot(narrow, data.y_scores, 1), np.tensordot(narrow, data.y_scores_test, 1)
     return {
         "weights": [float(weight) for weight in weights],
         "train_micro_f1": micro_f1(data.y_true, tune >= 0.5),
-        "test_micro_f1": micro_f1(data.y_true_test, test >= 0.5),
         "log_loss": log_loss(data.y_true, tune),
+        **describe_held_out(data.y_true_test, test >= 0.5, test),
     }
 
 

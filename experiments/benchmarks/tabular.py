@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from experiments.benchmarks.references import best_single_threshold, iter_folds, micro_f1
+from experiments.benchmarks.references import best_single_threshold, describe_held_out, iter_folds, micro_f1
 from experiments.benchmarks.worker import Job
 from stacking._typing import FloatingArray, LabelArray
 
 DATA_SETS = ("emotions", "birds", "medical", "enron", "cal500", "bibtex")
 SYSTEMS = ("best base", "plain mean", "sklearn StackingClassifier", "labelstack")
+
+_Answer: TypeAlias = tuple[npt.NDArray[np.bool_], Any]
+"""Decisions, and their scores or what was fitted and gives them: scores are not asked for on the clock."""
 
 
 def tabular_job(path: str, system: str, quick: bool) -> Job:
@@ -34,17 +37,27 @@ def tabular_job(path: str, system: str, quick: bool) -> Job:
     """
     x, y, x_test, y_test = load_tabular(path, quick)
 
-    def run() -> npt.NDArray[np.bool_]:
+    def run() -> _Answer:
         bases = create_bases(quick)
         if system == "labelstack":
             from stacking import StackingMultilabelClassifier
 
-            return StackingMultilabelClassifier(bases, random_state=0).fit(x, y).predict(x_test).astype(bool)
-        if system == "sklearn StackingClassifier":
-            return _fit_sklearn_stack(bases, x, y).predict(x_test).astype(bool)
-        return _decide_plainly(bases, x, y, x_test, average=system == "plain mean")
+            fitted = StackingMultilabelClassifier(bases, random_state=0).fit(x, y)
+        elif system == "sklearn StackingClassifier":
+            fitted = _fit_sklearn_stack(bases, x, y)
+        else:
+            return _decide_plainly(bases, x, y, x_test, average=system == "plain mean")
+        return fitted.predict(x_test).astype(bool), fitted
 
-    return Job(run, lambda y_pred: {"test_micro_f1": micro_f1(y_test, y_pred)})
+    def describe(answer: _Answer) -> dict[str, float]:
+        y_pred, scores = answer
+        if system == "sklearn StackingClassifier":  # its own predict_proba takes multi-label answers for lists of them
+            y_score = scores.final_estimator_.predict_proba(scores.transform(x_test))
+        else:
+            y_score = scores if isinstance(scores, np.ndarray) else _scores_of(scores, x_test, y_test.shape[1])
+        return describe_held_out(y_test, y_pred, y_score)
+
+    return Job(run, describe)
 
 
 def load_tabular(path: str, quick: bool) -> tuple[FloatingArray, LabelArray, FloatingArray, LabelArray]:
@@ -121,17 +134,18 @@ def _fit_sklearn_stack(bases: list[tuple[str, Any]], x: FloatingArray, y: LabelA
 
 def _decide_plainly(
     bases: list[tuple[str, Any]], x: FloatingArray, y: LabelArray, x_test: FloatingArray, *, average: bool
-) -> npt.NDArray[np.bool_]:
+) -> _Answer:
     """Cross-fit the bases, tune one threshold on the out-of-fold scores of their mean or of the best, refit, decide."""
     held_out = hold_out(bases, x, y)
     if average:
         threshold = best_single_threshold(held_out.mean(axis=0), y)
-        scores = np.mean(score_new(bases, x, y, x_test), axis=0)
-        return scores.astype(np.float32) >= threshold
+        scores = np.mean(score_new(bases, x, y, x_test), axis=0).astype(np.float32)
+        return scores >= threshold, scores
     cuts = [best_single_threshold(scores, y) for scores in held_out]
     reached = [micro_f1(y, scores >= cut) for scores, cut in zip(held_out, cuts, strict=True)]
     best = int(np.argmax(reached))
-    return score_new(bases[best : best + 1], x, y, x_test)[0] >= cuts[best]
+    chosen = score_new(bases[best : best + 1], x, y, x_test)[0]
+    return chosen >= cuts[best], chosen
 
 
 def hold_out(bases: list[tuple[str, Any]], x: FloatingArray, y: LabelArray) -> FloatingArray:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from experiments.benchmarks.datasets import Split, load_split, prepare_jamendo, prepare_simulation, save_arrays
 from experiments.benchmarks.processes import Plan
-from experiments.benchmarks.references import best_single_threshold, micro_f1
+from experiments.benchmarks.references import best_single_threshold, describe_held_out, micro_f1
 from experiments.benchmarks.rows import Goal, Row
 from experiments.benchmarks.speed import OURS, measure_row
 from experiments.benchmarks.tabular import create_bases, hold_out, load_tabular, score_new
@@ -132,18 +131,20 @@ def unseen_job(path: str) -> Job:
     """
     data = load_split(path)
 
-    def run() -> tuple[Any, npt.NDArray[np.bool_]]:
+    def run() -> tuple[Any, FloatingArray]:
         from stacking import PredictionSet, StackingEnsemble
 
         covers = ~np.isnan(data.y_scores[:, 0])
         fitted = StackingEnsemble(random_state=0)
         fitted.fit(PredictionSet(data.y_scores, y_true=data.y_true, groups=data.groups, covers=covers))
-        return fitted, np.asarray(fitted.predict(PredictionSet(data.y_scores_test, covers=covers)), bool)
+        return fitted, fitted.predict_proba(PredictionSet(data.y_scores_test, covers=covers))
 
-    def describe(answer: tuple[Any, npt.NDArray[np.bool_]]) -> dict[str, Any]:
-        reached, (mean, single) = micro_f1(data.y_true_test, answer[1]), plain_scores(data)
-        values = {"test_micro_f1": reached, "mean": mean, "best_single": single, "lead": reached - max(mean, single)}
-        return {**values, "report": str(answer[0].report_)}
+    def describe(answer: tuple[Any, FloatingArray]) -> dict[str, Any]:
+        fitted, y_score = answer
+        mean, single = plain_scores(data)
+        values = describe_held_out(data.y_true_test, np.asarray(fitted.decide(y_score), bool), y_score)
+        lead = values["test_micro_f1"] - max(mean, single)
+        return {**values, "mean": mean, "best_single": single, "lead": lead, "report": str(fitted.report_)}
 
     return Job(run, describe)
 

@@ -117,7 +117,7 @@ def _simulate_law(n_models: int = 6) -> Law:
     return Law(law.loadings, law.bias, law.median, law.rarity, model_bias)
 
 
-def write_workload_store(folder: Path, n_samples: int, n_models: int = 6) -> Path:
+def write_workload_store(folder: Path, n_samples: int, n_models: int = 6, *, dtype: str = "float32") -> Path:
     """Draw rows of the workload's law straight into a prediction store.
 
     Parameters
@@ -128,6 +128,8 @@ def write_workload_store(folder: Path, n_samples: int, n_models: int = 6) -> Pat
         Rows.
     n_models : int, default=6
         Models.
+    dtype : {"float32", "float16"}, default="float32"
+        Type on disk.
 
     Returns
     -------
@@ -143,7 +145,7 @@ def write_workload_store(folder: Path, n_samples: int, n_models: int = 6) -> Pat
     ids = [f"row{row}" for row in range(n_samples)]
     names = [f"model{model}" for model in range(n_models)]
     labels = [f"label{label}" for label in range(N_LABELS)]
-    with StoreWriter(folder, ids, names, labels, y_true=y_true) as writer:
+    with StoreWriter(folder, ids, names, labels, dtype=dtype, y_true=y_true) as writer:
         for block, (logits, _) in enumerate(_iter_truth(law, n_samples)):
             rows = slice(block * BLOCK_ROWS, block * BLOCK_ROWS + len(logits))
             for model, scores in enumerate(_iter_block_scores(law, logits, block)):

@@ -19,6 +19,7 @@ from stacking.combiners.registry import create_method, register_method
 from stacking.combiners.state import pack_combiners, unpack_combiners
 from stacking.links import logit, sigmoid
 from stacking.predictions import PredictionSet
+from stacking.predictions.sources import rows_per_block
 
 
 @register_method("pair-blend", "average of pair-lightgbm and the mean", kind="meta", cost=26.0, is_slow=True)
@@ -153,7 +154,12 @@ def average_scores(
     """
     if len(scores) == 1 and line == (1.0, 0.0):
         return scores[0]
-    total = np.zeros(scores[0].shape, dtype=np.float64)
-    for share, score in zip(shares or [1.0 / len(scores)] * len(scores), scores, strict=True):
-        total += share * (score if scale == "probability" else logit(score))
-    return (total if scale == "probability" else sigmoid(line[0] * total + line[1])).astype(np.float32)
+    answer: FloatArray = np.empty(scores[0].shape, np.float32)
+    step = rows_per_block(answer.shape[1])
+    for begin in range(0, len(answer), step):
+        rows = slice(begin, begin + step)
+        total = np.zeros(answer[rows].shape, dtype=np.float64)
+        for share, score in zip(shares or [1.0 / len(scores)] * len(scores), scores, strict=True):
+            total += share * (score[rows] if scale == "probability" else logit(score[rows]))
+        answer[rows] = total if scale == "probability" else sigmoid(line[0] * total + line[1])
+    return answer

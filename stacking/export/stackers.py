@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stacking.combiners.meta_learners.blocked_stacker import BlockedStacker
 from stacking.combiners.meta_learners.convolutional import ConvolutionalStacker
 from stacking.combiners.meta_learners.dependency_network import LARGEST
 from stacking.combiners.meta_learners.label_context import BELIEF_LIMIT, LabelContextStacker
@@ -14,8 +15,8 @@ from stacking.combiners.meta_learners.label_posterior import N_DISCARDED, N_SWEE
 from stacking.combiners.meta_learners.labelwise_logistic import LabelwiseLogistic
 from stacking.combiners.meta_learners.pooled_logits import pool_shares
 from stacking.combiners.meta_learners.ridge_context import RidgeContext
-from stacking.export.program import DOUBLE, FLOAT, Value, logit, sigmoid, where
-from stacking.export.translation import Given, translates
+from stacking.export.program import DOUBLE, FLOAT, Value, concatenate, logit, sigmoid, where
+from stacking.export.translation import Given, translate, translates
 from stacking.kernels.gibbs import SURELY_ABSENT
 
 
@@ -95,6 +96,16 @@ def _logistic(given: Given, combiner: LabelwiseLogistic) -> Value:
     return sigmoid(regression(members, [], combiner.coefficients_)).cast(FLOAT)
 
 
+def _in_blocks(given: Given, combiner: BlockedStacker) -> Value:
+    """Ask the stacker of each block of labels, put the answers in the order of all."""
+    answers, places = [], []
+    for labels, targets, part in combiner.iter_blocks():
+        own = Given(given.program, given.scores.take(labels, 2), given.covers.take(labels, 1))
+        answers.append(translate(own, part).take(np.arange(len(targets)), 1))
+        places.append(targets)
+    return concatenate(answers, 1).take(np.argsort(np.concatenate(places)), 1)
+
+
 def _ridge(combiner: RidgeContext, members: Value) -> tuple[Value, Value]:
     """Return the pooled logits and the ridge's answers."""
     pooled = pooled_logits(members, combiner.covers_, combiner.pool_weights_)
@@ -105,6 +116,8 @@ def _ridge(combiner: RidgeContext, members: Value) -> tuple[Value, Value]:
 @translates(RidgeContext)
 def _ridge_context(given: Given, combiner: RidgeContext) -> Value:
     """Add the ridge's answers."""
+    if combiner.blocks_:
+        return _in_blocks(given, combiner)
     members = filled_logits(given, combiner.centers_, combiner.covers_).cast(DOUBLE)
     _, context = _ridge(combiner, members)
     return sigmoid(regression(members, [context], combiner.coefficients_)).cast(FLOAT)
@@ -113,6 +126,8 @@ def _ridge_context(given: Given, combiner: RidgeContext) -> Value:
 @translates(LabelContextStacker)
 def _label_context(given: Given, combiner: LabelContextStacker) -> Value:
     """Go through the stages and passes of `LabelContextStacker._features`."""
+    if combiner.blocks_:
+        return _in_blocks(given, combiner)
     members = filled_logits(given, combiner.centers_, combiner.covers_).cast(DOUBLE)
     pooled, context = _ridge(combiner, members)
     always = [context]

@@ -27,6 +27,10 @@ PLAIN_SHARE, LEARNER_SHARE = 0.25, 0.45
 """Shares of the limit that the simplest answer, and the learner that sets the size, may take; the rest is for the other
 candidates. A choice; no measurement is on record."""
 
+MOST_CELLS = 75_000_000
+"""Rows times labels of a race: 50,000 rows of 1,500 labels. Held-out scores of every candidate are kept, some .3 GB
+each for so many; a race of more labels takes fewer rows."""
+
 PILOT_COST = 1.1e-6
 """Seconds per row and label that the pilot takes where the costs below were measured, in the same process."""
 
@@ -72,6 +76,7 @@ def plan_budget(
     Budget
         Rows and reserve.
     """
+    max_rows = rows_in_memory(predictions.n_labels, max_rows)
     if time_limit is None:
         kept = predictions.n_samples <= max_rows
         return Budget(predictions if kept else predictions.sample(max_rows, random_state=random_state).in_memory(), 0.0)
@@ -81,6 +86,24 @@ def plan_budget(
     if n_rows >= predictions.n_samples:
         return Budget(predictions, reserve)
     return Budget(predictions.sample(n_rows, random_state=random_state).in_memory(), reserve)
+
+
+def rows_in_memory(n_labels: int, max_rows: int) -> int:
+    """Limit the rows of a race to `MOST_CELLS`.
+
+    Parameters
+    ----------
+    n_labels : int
+        Labels of the predictions.
+    max_rows : int
+        Most rows, whatever the labels.
+
+    Returns
+    -------
+    int
+        At least `PILOT_ROWS`, where `max_rows` lets it.
+    """
+    return min(max_rows, max(PILOT_ROWS, MOST_CELLS // n_labels))
 
 
 def rows_in_time(predictions: PredictionSet, time_limit: float, plain: float) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, FloatArray, IndexArray
+from stacking.combiners.auto.budget import rows_in_memory
 from stacking.combiners.auto.choice import choose_shares
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
@@ -295,7 +296,8 @@ class AutoCombiner(Combiner):
 
     def _sample(self, predictions: PredictionSet, folds: IndexArray) -> tuple[PredictionSet, IndexArray]:
         """Return the rows to race on with their folds: all, or a random sample held in memory."""
-        rows = sample_rows(predictions.truth, self.max_rows, random_state=self.random_state)
+        max_rows = None if self.max_rows is None else rows_in_memory(predictions.n_labels, self.max_rows)
+        rows = sample_rows(predictions.truth, max_rows, random_state=self.random_state)
         return (predictions, folds) if rows is None else (predictions.subset(samples=rows).in_memory(), folds[rows])
 
     def _decide(self, predictions: PredictionSet) -> Decide:
@@ -335,7 +337,7 @@ class AutoCombiner(Combiner):
             except TimeLimitReached:
                 skipped.append(_left_out(name, f"cut off by the time limit after {wall_clock() - fit_started:.0f} s"))
                 continue
-            except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            except (ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
                 if name == "mean":
                     raise
                 _log.warning("auto leaves out %s: %s", name, error)
@@ -351,7 +353,8 @@ class AutoCombiner(Combiner):
         if not (dear and runners and judge.can_hold_out) or self.image_rules is not None:
             return ""
         best = runners[first_best([runner.counts.merit for runner in runners])]
-        some = np.argsort(-truth.positives(), kind="stable")[::SCREENED_SHARE]
+        every = max(SCREENED_SHARE, n_labels // SCREENED_LABELS)  # more than 100 labels tell no more
+        some = np.argsort(-truth.positives(), kind="stable")[::every]
         part = judge.predictions.subset(labels=[judge.predictions.labels[label] for label in some])
         few = replace(judge, predictions=part)
         _, held_out = self._create(name).fit_out_of_fold(part, folds=judge.folds)
@@ -359,7 +362,8 @@ class AutoCombiner(Combiner):
         if not behind.exceeds(SCREENED_ERRORS):
             return ""
         gap = f"{write_score(behind.gain)} ± {write_score(behind.standard_error)}"
-        return f"on every tenth label it is {gap} behind {best.name}"
+        tried = "every tenth label" if every == SCREENED_SHARE else f"one label in {every}"
+        return f"on {tried} it is {gap} behind {best.name}"
 
     def _racers(self, n_models: int) -> list[tuple[str, float]]:
         """Return the candidates and their usual costs; the mean always, and nothing to weigh for one model."""

@@ -109,6 +109,7 @@ class LabelContextStacker(RidgeContext):
     Notes
     -----
     O(n_samples · n_labels² + n_labels³ + n_samples · n_labels · n_models²); memory O(n_models · n_samples · n_labels).
+    Above 1,500 labels block by block, linear in the labels: see `BlockedStacker`, whose attributes a fit then has.
 
     References
     ----------

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from stacking._earlier_names import Renamed
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
-from stacking.combiners.meta_learners.logit_stacker import LogitStacker
+from stacking.combiners.meta_learners.blocked_stacker import BlockedStacker
 from stacking.combiners.meta_learners.pooled_logits import fit_pool_weights, pool_logits, read_pool_weights
 from stacking.combiners.meta_learners.ridge_stage import apply_ridge, fit_ridge_stage, ridge_bytes
 from stacking.combiners.meta_learners.training_rows import TrainingRows
@@ -24,7 +24,7 @@ from stacking.combiners.registry import register_method
 
 
 @register_method("ridge-context", "ridge over all labels, then logistic per label", kind="meta", cost=3.0)
-class RidgeContext(LogitStacker):
+class RidgeContext(BlockedStacker):
     """Weigh what the members say about a label against what they say about all labels.
 
     Best where rows are many compared to labels (a few times as many); each label takes the ridge strength that
@@ -62,7 +62,8 @@ class RidgeContext(LogitStacker):
     -----
     O(n_samples · n_labels² + n_labels³ + n_samples · n_labels · n_models²), with fewer rows than labels
     O(n_samples² · n_labels + n_samples · n_labels · n_models²); memory O(n_models · n_samples · n_labels) and, with
-    more rows than labels, O(n_folds · n_labels²).
+    more rows than labels, O(n_folds · n_labels²). Above 1,500 labels block by block,
+    linear in the labels: see `BlockedStacker`, whose attributes a fit then has.
 
     References
     ----------
@@ -110,5 +111,7 @@ class RidgeContext(LogitStacker):
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
         """Rebuild the stacker; earlier versions weighed all members alike and solved every ridge among the labels."""
+        if "members" in values:
+            return super()._from_state(values, arrays, texts)
         earlier = {"ridge_outputs_": np.empty((0, arrays["covers_"].shape[-1]))}
         return super()._from_state(values, {**earlier, **read_pool_weights(arrays)}, texts)

@@ -40,6 +40,8 @@ from stacking.process.progress import advance, steps
 
 _CORRELATED_ROWS = 50_000
 """Rows whose products are added at a time. Only memory depends on it."""
+_CORRELATED_LABELS = 1_000
+"""Labels whose nearest ones are sought at a time, for the same reason."""
 _TREES_COST = 4.5
 """CPU time of a label's trees beside that of its regressions: 4.3 to 4.9 on photos, music and tabular data; for the
 time left only."""
@@ -264,9 +266,13 @@ def _nearest_labels(pooled: FloatArray, n_context: int) -> npt.NDArray[np.intp]:
         centered = pooled[begin : begin + _CORRELATED_ROWS] - mean
         products += centered.T @ centered
     spread = np.sqrt(np.diag(products))
-    correlation = np.abs(products) / np.maximum(np.outer(spread, spread), 1e-12)
-    np.fill_diagonal(correlation, -1.0)
-    return np.argsort(-correlation, axis=1, kind="stable")[:, : max(0, min(n_context, pooled.shape[1] - 1))]
+    nearest = np.empty((len(products), max(0, min(n_context, len(products) - 1))), np.intp)
+    for begin in range(0, len(products), _CORRELATED_LABELS):
+        some = slice(begin, begin + _CORRELATED_LABELS)
+        correlation = np.abs(products[some]) / np.maximum(np.outer(spread[some], spread), 1e-12)
+        correlation[np.arange(len(correlation)), begin + np.arange(len(correlation))] = -1.0
+        nearest[some] = np.argsort(-correlation, axis=1, kind="stable")[:, : nearest.shape[1]]
+    return nearest
 
 
 def _features(

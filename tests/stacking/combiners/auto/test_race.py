@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet, StackingEnsemble, micro_f1
-from stacking.combiners.auto import race
+from stacking.combiners.auto import budget, race
 from stacking.combiners.auto.race import RACERS, AutoCombiner
 from stacking.combiners.blend import average_scores
 from stacking.combiners.meta_learners import LabelwiseLogistic
 from stacking.combiners.registry import list_methods
 from stacking.folds import deal_folds
 from stacking.metrics.paired_difference import PairedGain
+from stacking.process import memory
 from stacking.testing import make_predictions
 
 
@@ -174,6 +175,27 @@ def test_a_race_on_a_sample_fits_the_chosen_on_all_rows(dependent):
     fitted, held_out = auto.fit_out_of_fold(dependent, folds=deal_folds(dependent.truth))
     assert held_out.shape == (700, 10)
     assert {learner.n_rows_fitted_ for learner in fitted.chosen_ if hasattr(learner, "n_rows_fitted_")} == {700}
+
+
+def test_a_race_of_many_labels_takes_fewer_rows(dependent, monkeypatch):
+    monkeypatch.setattr(budget, "PILOT_ROWS", 100)
+    monkeypatch.setattr(budget, "MOST_CELLS", 4_000)  # 400 rows of 10 labels
+    auto = AutoCombiner(methods=["ridge-context"])
+    _, held_out = auto.fit_out_of_fold(dependent, folds=deal_folds(dependent.truth))
+    assert auto._n_raced == 400
+    assert held_out.shape == (700, 10)
+    assert budget.rows_in_memory(1_500, 50_000) == 100  # the pilot's rows at least
+    assert budget.plan_budget(dependent, None).predictions.n_samples == 400
+
+
+def test_a_candidate_that_memory_cannot_hold_is_left_out(dependent, monkeypatch):
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "available_memory", lambda: 300_000)
+    auto = AutoCombiner(methods=["mean", "label-context"])
+    monkeypatch.setattr(auto, "memory_needed", lambda *size: 0.0, raising=False)
+    reason = next(entry["reason"] for entry in auto.fit(dependent).entries_ if entry["name"] == "label-context")
+    assert reason.startswith("fitting label-context on 700 rows of 10 labels by")
+    assert "of memory" in reason
 
 
 def test_a_candidate_that_cannot_run_is_left_out_with_its_reason(dependent):
