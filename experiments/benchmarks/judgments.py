@@ -314,8 +314,6 @@ def _judge_network(plan: Plan, name: str, number: int) -> Values:
         reached = _judge_method(split, method, "micro-f1")
         reached["cpu_seconds"] = round(time.process_time() - started, 1)
         values |= {f"{method} {key}": value for key, value in reached.items()}
-    for key in ("micro_f1", "mean_average_precision", "log_loss"):
-        values[f"gain of {key}"] = values[f"label-network {key}"] - values[f"label-context {key}"]
     return values
 
 
