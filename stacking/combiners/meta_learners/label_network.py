@@ -55,7 +55,7 @@ LEAST_FOLDS = 3
     "label-network",
     "label-context, corrected by a network over all labels (torch)",
     kind="meta",
-    cost=70.0,
+    cost=120.0,
     is_slow=True,
     requires="torch",
 )
