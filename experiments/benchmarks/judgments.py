@@ -29,6 +29,7 @@ from experiments.benchmarks.datasets import (
     prepare_jamendo,
     prepare_members,
     prepare_simulation,
+    prepare_workload,
 )
 from experiments.benchmarks.judgment_summary import write_summary
 from experiments.benchmarks.processes import Plan
@@ -42,6 +43,7 @@ SIMULATED = (0, 31, 102, 103)
 """Seeds of the simulation: settings were picked while looking at 0; 31 and what follows chose nothing."""
 FEW_ROWS = (1_000, 300)  # choices, like the next: so few that the choice of a method may err
 N_TABLE_ROWS = 200
+N_WORKLOAD_ROWS = 4_000  # as many as the photos and the simulation have, about
 
 Values = dict[str, Any]
 
@@ -188,10 +190,34 @@ def draw_tables(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
             yield Draw("tables", name, number, partial(_judge_table, plan, name, number))
 
 
+def draw_networks(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
+    """List what `label-network` is judged on beside `label-context`, which it corrects; it needs torch.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where data is.
+    numbers : sequence of int
+        Seeds of the splits of the photos; positions in `SIMULATED`; the workload is number 0.
+
+    Yields
+    ------
+    Draw
+        The photos that seven networks scored, the simulated CNNs, the workload.
+    """
+    for number in numbers:
+        yield Draw("networks", "photos", number, partial(_judge_network, plan, "photos", number))
+        if number < len(SIMULATED):
+            yield Draw("networks", "simulation", number, partial(_judge_network, plan, "simulation", SIMULATED[number]))
+        if number == 0:
+            yield Draw("networks", "workload", number, partial(_judge_network, plan, "workload", number))
+
+
 PARTS: dict[str, Callable[[Plan, Sequence[int]], Iterator[Draw]]] = {
     "simulation": draw_simulations,
     "few rows": draw_few_rows,
     "members": draw_members,
+    "networks": draw_networks,
     "artists": draw_artists,
     "generated": draw_generated,
     "tables": draw_tables,
@@ -273,6 +299,24 @@ def _judge_members(plan: Plan, metric: str, number: int) -> Values:
     return {f"{name} {key}": value for name, values in reached.items() for key, value in values.items()}
 
 
+def _judge_network(plan: Plan, name: str, number: int) -> Values:
+    """Judge label-context alone and corrected, with the CPU seconds of each."""
+    if name == "photos":
+        split = _found(prepare_members(plan, number), "fashion44k_members")
+    elif name == "simulation":
+        split = _found(prepare_simulation(plan, number), "imaterialist2018/simulate_predictions.py")
+    else:
+        whole = load_split(prepare_workload(plan))
+        split = replace(whole, y_scores=whole.y_scores[:, :N_WORKLOAD_ROWS], y_true=whole.y_true[:N_WORKLOAD_ROWS])
+    values: Values = {}
+    for method in ("label-context", "label-network"):
+        started = time.process_time()
+        reached = _judge_method(split, method, "micro-f1")
+        reached["cpu_seconds"] = round(time.process_time() - started, 1)
+        values |= {f"{method} {key}": value for key, value in reached.items()}
+    return values
+
+
 def _judge_artists(plan: Plan, number: int) -> Values:
     """Judge auto beside the plain mean."""
     return _judge_auto(_found(prepare_jamendo(plan, number), "jamendo_moodtheme/predictions.npz"))
@@ -325,6 +369,7 @@ def _judge_method(data: Split, method: str, metric: str) -> Values:
         "macro_f1": float(f1.mean()),
         "macro_f1_where_positive": float(f1[there].mean()),
         "mean_average_precision": float(mean_precision),
+        "log_loss": float(find_metric("log-loss").measure(Truth(truth > 0), None, y_score).value),
         "estimate": None if estimate is None else float(estimate),
         "rule": fitted.report_["rule"],
         "notes": fitted.report_["notes"][:1],

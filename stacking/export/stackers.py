@@ -1,4 +1,4 @@
-"""The stackers on logits, and the convolutional one, as programs."""
+"""The stackers on logits, and those with a network, as programs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from stacking.combiners.meta_learners.blocked_stacker import BlockedStacker
 from stacking.combiners.meta_learners.convolutional import ConvolutionalStacker
 from stacking.combiners.meta_learners.dependency_network import LARGEST
 from stacking.combiners.meta_learners.label_context import BELIEF_LIMIT, LabelContextStacker
+from stacking.combiners.meta_learners.label_network import LabelNetworkStacker
 from stacking.combiners.meta_learners.label_posterior import N_DISCARDED, N_SWEEPS
 from stacking.combiners.meta_learners.labelwise_logistic import LabelwiseLogistic
 from stacking.combiners.meta_learners.pooled_logits import pool_shares
+from stacking.combiners.meta_learners.residual_network import SOFTNESS
 from stacking.combiners.meta_learners.ridge_context import RidgeContext
 from stacking.export.program import DOUBLE, FLOAT, Value, concatenate, logit, sigmoid, where
 from stacking.export.translation import Given, translate, translates
@@ -125,6 +127,25 @@ def _ridge_context(given: Given, combiner: RidgeContext) -> Value:
 
 @translates(LabelContextStacker)
 def _label_context(given: Given, combiner: LabelContextStacker) -> Value:
+    """Apply the last pass."""
+    return sigmoid(_label_context_logits(given, combiner)).cast(FLOAT)
+
+
+@translates(LabelNetworkStacker)
+def _label_network(given: Given, combiner: LabelNetworkStacker) -> Value:
+    """Correct label context's answers, as `ResidualNetwork.correct` does."""
+    beliefs = _label_context_logits(given, combiner)
+    if len(combiner.correction_hidden_bias_):
+        chances = sigmoid(beliefs)
+        odds = (chances + SOFTNESS) / (1.0 - chances + SOFTNESS)
+        inputs = (odds.log() * 0.5).cast(FLOAT)
+        units = (inputs @ combiner.correction_hidden_ + combiner.correction_hidden_bias_).at_least(0.0)
+        correction = units @ combiner.correction_output_ + combiner.correction_output_bias_
+        beliefs = beliefs + correction.cast(DOUBLE)
+    return sigmoid(beliefs).cast(FLOAT)
+
+
+def _label_context_logits(given: Given, combiner: LabelContextStacker) -> Value:
     """Go through the stages and passes of `LabelContextStacker._features`."""
     if combiner.blocks_:
         return _in_blocks(given, combiner)
@@ -138,7 +159,7 @@ def _label_context(given: Given, combiner: LabelContextStacker) -> Value:
     for earlier in combiner.pass_coefficients_:
         beliefs = regression(members, added, earlier)
         added = [*always, *_neighbors(combiner, pooled, beliefs), beliefs.clip(-BELIEF_LIMIT, BELIEF_LIMIT)]
-    return sigmoid(regression(members, added, combiner.coefficients_)).cast(FLOAT)
+    return regression(members, added, combiner.coefficients_)
 
 
 def _neighbors(combiner: LabelContextStacker, pooled: Value, beliefs: Value) -> list[Value]:

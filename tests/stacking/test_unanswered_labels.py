@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet, StackingEnsemble, compare
-from stacking.combiners.registry import list_methods
+from stacking.combiners.registry import find_method, list_methods
 from stacking.decision_rules import ImageRules, list_decision_rules
 from stacking.decision_rules.choice import RuleTuner, choose_thresholds, tune_rule
 from stacking.decision_rules.labeled_scores import LabeledScores
@@ -112,7 +112,7 @@ def test_silent_positives_are_counted_as_missed() -> None:
     assert [part.missed.tolist() for part in scores.iter_blocks(np.array([True, True]), 1)] == [[0, 1], [0, 1]]
 
 
-@pytest.mark.parametrize("method", [name for name in list_methods() if name != "convolutional"])
+@pytest.mark.parametrize("method", [name for name in list_methods() if find_method(name).requires != "torch"])
 def test_every_method_answers_never_for_labels_that_nobody_covers_and_names_them(method, predictions, tmp_path) -> None:
     ensemble = StackingEnsemble(method, n_splits=2).fit(predictions)
     assert ensemble.labels_ == LABELS and ensemble.answered_labels.tolist() == [True, True, True, False, False]

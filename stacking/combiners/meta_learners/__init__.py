@@ -2,6 +2,7 @@
 
 from stacking.combiners.meta_learners.convolutional import ConvolutionalStacker
 from stacking.combiners.meta_learners.label_context import LabelContextStacker
+from stacking.combiners.meta_learners.label_network import LabelNetworkStacker
 from stacking.combiners.meta_learners.labelwise_logistic import LabelwiseLogistic
 from stacking.combiners.meta_learners.ridge_context import RidgeContext
 from stacking.combiners.meta_learners.trees.pair_lightgbm import PairLightGBM
@@ -10,6 +11,7 @@ from stacking.combiners.meta_learners.trees.per_label_lightgbm import PerLabelSt
 __all__ = [
     "ConvolutionalStacker",
     "LabelContextStacker",
+    "LabelNetworkStacker",
     "LabelwiseLogistic",
     "PairLightGBM",
     "PerLabelStacker",

@@ -23,6 +23,7 @@ from optimizers._checks import check_random_state
 from stacking._checks import check_at_least
 from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.combiner import Combiner, CombinerState
+from stacking.combiners.meta_learners.torch_needed import check_torch
 from stacking.combiners.meta_learners.training_rows import (
     TrainingRows,
     describe_fallback,
@@ -140,7 +141,7 @@ class ConvolutionalStacker(Combiner):
     def _fit(self, predictions: PredictionSet) -> None:
         """Find the number of epochs on a held-out fold, then train on all rows."""
         self._check_parameters()
-        _import_torch()
+        check_torch("convolutional")
         rng = check_random_state(self.random_state)
         # One fold of five says how many epochs are trained.
         rows = prepare_rows(predictions, max_rows=self.max_rows, n_folds=5, random_state=rng)
@@ -243,17 +244,6 @@ class _NetRows:
         """Take some rows."""
         x, start, y_true, weight = self.arrays
         return _NetRows((x[chosen], start[chosen], y_true[chosen], weight[chosen]))
-
-
-def _import_torch() -> None:
-    """Raise unless torch is installed."""
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "method convolutional trains with torch, which is not installed: pip install 'labelstack[train]'.",
-            name="torch",
-        ) from error
 
 
 def _layer_shapes(n_models: int) -> list[tuple[int, int, int]]:

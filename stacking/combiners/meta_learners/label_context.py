@@ -141,7 +141,11 @@ class LabelContextStacker(RidgeContext):
     posterior_couplings_: DoubleArray
 
     def _fit_stages(self, rows: TrainingRows, penalty: LogisticPenalty, *, wants_scores: bool) -> DoubleArray:
-        """Fit the stages one after the other, each on held-out answers of the one before."""
+        """Fit all stages; the last pass has held-out logits anyway."""
+        return self._fit_passes(rows, penalty).held_out
+
+    def _fit_passes(self, rows: TrainingRows, penalty: LogisticPenalty) -> FittedPass:
+        """Fit the stages one after the other, each on held-out answers of the one before; return the last."""
         with steps(STAGES) as begin:
             begin("ridge")
             pooled, context = self._fit_ridge(rows)
@@ -170,7 +174,7 @@ class LabelContextStacker(RidgeContext):
                 again = fit_pass(rows, added, alone, free=surprise)
                 kept = [*kept, again] if again.loss < kept[0].loss else kept
         self._remember_stages(neighbors, kept, None if posterior is None else posterior.whole)
-        return kept[-1].held_out
+        return kept[-1]
 
     def _ask_label_rows(
         self,

@@ -159,8 +159,11 @@ class LogitStacker(Combiner):
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Apply the regressions to a block of rows."""
-        logits = fill_gaps(scores, covers, self.centers_, self.covers_)
-        return sigmoid(apply_logistic([*logits, *self._features(logits)], self.coefficients_)).astype(np.float32)
+        return sigmoid(self._answer(fill_gaps(scores, covers, self.centers_, self.covers_))).astype(np.float32)
+
+    def _answer(self, logits: FloatArray) -> DoubleArray:
+        """Turn the members' logits into those of the answer."""
+        return apply_logistic([*logits, *self._features(logits)], self.coefficients_)
 
 
 def fit_on_logits(rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: LogisticPenalty) -> DoubleArray:

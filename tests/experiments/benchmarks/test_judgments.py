@@ -46,6 +46,21 @@ def test_a_summary_says_what_was_missed(tmp_path):
     assert len(json.loads((tmp_path / "judgments.json").read_text())["draws"]) == 3
 
 
+def test_networks_are_judged_as_differences_to_what_they_correct(tmp_path):
+    keys = ("micro_f1", "mean_average_precision", "macro_f1", "log_loss", "cpu_seconds")
+    alone, corrected = (0.825, 0.61, 0.49, 0.0336, 10.6), (0.828, 0.6, 0.49, 0.0328, 100.6)
+    line = {"part": "networks", "name": "photos", "number": 0}
+    for name, values in (("label-context", alone), ("label-network", corrected)):
+        line |= {f"{name} {key}": value for key, value in zip(keys, values, strict=True)}
+    write_summary([line], tmp_path)
+    written = (tmp_path / "judgments.md").read_text()
+    assert "| photos: label-network, micro-F1 | 1 | .8280 | .8280 | ≥ .8270 | reached |" in written
+    assert "| photos: gain of micro-F1 | 1 | .0030 |" in written
+    assert "| photos: gain of mAP | 1 | −.0100 |" in written
+    assert "| photos: gain of 100 · log loss, below 0 is better | 1 | −.0800 |" in written
+    assert "| photos: CPU s of label-context | 1 | 10.6 |" in written
+
+
 def test_splits_of_photos_keep_groups_whole(tmp_path):
     rng = np.random.default_rng(0)
     folder = tmp_path / "fashion44k_members"

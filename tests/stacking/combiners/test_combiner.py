@@ -17,6 +17,7 @@ ORDER_MATTERS = {
     "pso",
     "ridge-context",
     "label-context",
+    "label-network",
     "logistic",
     "pair-lightgbm",
     "pair-blend",
@@ -29,6 +30,7 @@ OPTIONS = {
     "lightgbm-all-rows": {"n_trees": 5, "n_folds": 2},
     "pair-lightgbm": {"n_trees": 5, "n_folds": 2},
     "convolutional": {"n_epochs": 2, "n_hidden": 8},
+    "label-network": {"n_epochs": 2, "n_networks": 1, "n_folds": 3},
     "pair-blend": {"methods": ["mean", "ridge-context"]},
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet, StackingEnsemble
-from stacking.combiners.registry import create_method, list_methods
+from stacking.combiners.registry import create_method, find_method, list_methods
 
 MODELS = ("cnn/a", "cnn/b", "specialist", "d")
 LABELS = ("color:red", "color:blue", "sleeve:long", "sleeve:short", "rare")
@@ -42,7 +42,7 @@ def ensembles(fitting, tmp_path_factory):
 
     def get(method):
         if method not in made:
-            if method == "convolutional":
+            if find_method(method).requires == "torch":
                 pytest.importorskip("torch")
             folder = tmp_path_factory.mktemp("saved") / "ensemble"
             combiner = create_method(method, **SMALLER.get(method, {}))

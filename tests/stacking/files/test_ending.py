@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stacking import PredictionSet
-from stacking.combiners.registry import create_method, list_methods
+from stacking.combiners.registry import create_method, find_method, list_methods
 from stacking.files.ending import ending_with, run_all
 from stacking.files.output_folder import OutputFolder
 from stacking.files.output_rules import ResultKind
@@ -76,7 +76,7 @@ class Breaking(PredictionSet):
         return super().in_memory()
 
 
-@pytest.mark.parametrize("method", [method for method in list_methods() if method != "convolutional"])
+@pytest.mark.parametrize("method", [name for name in list_methods() if find_method(name).requires != "torch"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()], ids=repr)
 def test_a_method_that_is_cut_off_says_by_what(method, error, monkeypatch):
     rng = np.random.default_rng(0)
