@@ -112,7 +112,7 @@ def _ridge_context(given: Given, combiner: RidgeContext) -> Value:
 
 @translates(LabelContextStacker)
 def _label_context(given: Given, combiner: LabelContextStacker) -> Value:
-    """Go through the stages and passes of `LabelContextStacker._features`."""
+    """Go through the stages and passes of `LabelContextStacker._answer`."""
     members = filled_logits(given, combiner.centers_, combiner.covers_).cast(DOUBLE)
     pooled, context = _ridge(combiner, members)
     always = [context]
@@ -120,10 +120,16 @@ def _label_context(given: Given, combiner: LabelContextStacker) -> Value:
     if len(combiner.posterior_own_):
         always.append(_posterior(combiner, members, pooled))
     added = [*always, *_neighbors(combiner, pooled, beliefs)]
-    for earlier in combiner.pass_coefficients_:
-        beliefs = regression(members, added, earlier)
+    answers = []
+    for coefficients in combiner.pass_coefficients_:
+        answers.append(regression(members, added, coefficients))
+        beliefs = answers[-1]
         added = [*always, *_neighbors(combiner, pooled, beliefs), beliefs.clip(-BELIEF_LIMIT, BELIEF_LIMIT)]
-    return sigmoid(regression(members, added, combiner.coefficients_)).cast(FLOAT)
+    answers += [regression(members, added, combiner.coefficients_), *always[1:]]
+    first, *others = (
+        answer * shares for answer, shares in zip(answers, combiner.answer_shares_, strict=False) if shares.any()
+    )
+    return sigmoid(sum(others, start=first)).cast(FLOAT)
 
 
 def _neighbors(combiner: LabelContextStacker, pooled: Value, beliefs: Value) -> list[Value]:

@@ -160,7 +160,11 @@ class LogitStacker(Combiner):
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Apply the regressions to a block of rows."""
         logits = fill_gaps(scores, covers, self.centers_, self.covers_)
-        return sigmoid(apply_logistic([*logits, *self._features(logits)], self.coefficients_)).astype(np.float32)
+        return sigmoid(self._answer(logits)).astype(np.float32)
+
+    def _answer(self, logits: FloatArray) -> DoubleArray:
+        """Return the logits of the answer for a block of rows, by default those of the regressions."""
+        return apply_logistic([*logits, *self._features(logits)], self.coefficients_)
 
 
 def fit_on_logits(rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: LogisticPenalty) -> DoubleArray:
