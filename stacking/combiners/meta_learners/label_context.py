@@ -78,8 +78,8 @@ class LabelContextStacker(RidgeContext):
 
     Parameters
     ----------
-    penalty : float or "auto", default 10.0
-        Strength of the draw of logistic coefficients to the pooled ones; ``"auto"`` chooses by cross-fitting.
+    penalty : float or "auto", default "auto"
+        Strength of the draw of logistic coefficients to the pooled ones; ``"auto"`` chooses as `RidgeContext` does.
     n_folds : int, default 5
         Inner folds: every stage learns from held-out answers of the stage before.
     max_rows : int or None, default 100_000
