@@ -18,20 +18,28 @@ Line = dict[str, Any]
 INTRODUCTION = """\
 Each line is a mean over draws, on rows that nothing was fitted to; ± is the standard error of that mean, as if the
 draws were independent, which splits of one data set are not. `python -m experiments.benchmarks.judgments --help` says
-how to draw again, and which data each part needs. Macro-F1 is counted over all labels, those without a positive among
-the scored rows as 0, as the metric `macro-f1` does, and once more without these.\
+how to draw again, and which data each part needs.\
 """
 
 NOTES = {
     "simulation": "Seed 0 was looked at while settings were chosen; the other seeds chose nothing.",
     "few rows": "All rows are of seed 0, which was looked at while settings were chosen.",
-    "members": "Settings were compared on draw 0, the data set's own split.",
+    "members": """\
+Settings were compared on draw 0, the data set's own split. Macro-F1 is counted over the labels with positives among
+the scored rows, as its goal was (.505 with one threshold when it was set), and once more over all labels, those without
+a positive as 0, as the metric `macro-f1` does: 5 of 189 have none, which costs .014.""",
+    "unseen": """\
+The sets on which auto lay +.0255 ahead when the goal was set, 17 generated and 6 real ones (music has artists as
+groups). Their seed was looked at while auto's rule of choice was written.""",
     "networks": (
         "What a network on top of label-context adds (`label-network`), paired. Its settings were compared on fitting "
         "rows of the photos' draw 0 and of simulation seed 0, held out; a first look at what it might read was at the "
         "judging rows of draw 0 too. The other draws chose nothing, but share photos with that one."
     ),
-    "generated": "Ten sets helped to set auto's limit of 2.5 standard errors; the others chose nothing.",
+    "generated": """\
+Ten sets helped to set auto's limit of 2.5 standard errors; the others chose nothing. *Attainable* is what the exact
+probabilities of each set's own law score with one threshold: who must learn the law from the rows cannot come above it
+but by chance. The goal was set on other sets (part unseen).""",
 }
 """What a part's draws have chosen all the same."""
 
@@ -119,17 +127,24 @@ def sum_up(lines: Sequence[Line]) -> list[Figure]:
         found += _figure(lines, "members", "micro-f1", f"{method}: micro-F1", f"{method} micro_f1", 0.8255)
         key = f"{method} mean_average_precision"
         found += _figure(lines, "members", "micro-f1", f"{method}: mAP", key, 0.602)
-        found += _figure(lines, "members", "macro-f1", f"{method}, by macro-F1: macro-F1", f"{method} macro_f1", 0.54)
         key = f"{method} macro_f1_where_positive"
-        found += _figure(lines, "members", "macro-f1", f"{method}, by macro-F1: of labels with positives", key, None)
+        found += _figure(lines, "members", "macro-f1", f"{method}, by macro-F1: of labels with positives", key, 0.54)
+        found += _figure(
+            lines, "members", "macro-f1", f"{method}, by macro-F1: of all labels", f"{method} macro_f1", None
+        )
         found += _figure(lines, "members", "macro-f1", f"{method}, by macro-F1: micro-F1", f"{method} micro_f1", 0.8)
     found += _sum_up_networks(lines)
     found += _figure(lines, "artists", None, "auto − mean: micro-F1", _gain_over_mean, 0.001)
     found += _figure(
         lines, "artists", None, "share of splits below −.002", lambda one: _gain_over_mean(one) < -0.002, 0.15
     )
+    found += _figure(lines, "unseen", None, "auto − max(mean, best single): micro-F1", "lead", 0.028)
+    found += _figure(lines, "unseen", None, "share of sets without groups below −.003", _far_below, 0.0)
+    for name in dict.fromkeys(one["name"] for one in lines if one["part"] == "unseen"):
+        found += _figure(lines, "unseen", name, f"{name}: auto − max(mean, best single)", "lead", None)
     found += _figure(lines, "generated", None, "auto − max(mean, best single): micro-F1", "lead", 0.028)
-    found += _figure(lines, "generated", None, "share of sets below −.003", lambda one: one["lead"] < -0.003, 0.0)
+    found += _figure(lines, "generated", None, "attainable − max(mean, best single)", "attainable_lead", None)
+    found += _figure(lines, "generated", None, "share of sets below −.003", _far_below, 0.0)
     found += _figure(lines, "generated", None, "estimate − score on new rows", _optimism, None)
     for name in sorted({one["name"] for one in lines if one["part"] == "generated"}):
         found += _figure(lines, "generated", name, f"{name}: auto − max(mean, best single)", "lead", None)
@@ -206,6 +221,11 @@ def _figure(
     found = [one.get(value) if isinstance(value, str) else value(one) for one in chosen]
     values = [float(one) for one in found if one is not None]
     return [Figure(part, what, values, goal, at_most="share of" in what)] if values else []
+
+
+def _far_below(line: Line) -> bool | None:
+    """Return whether auto is more than .003 below the better of mean and best single; None where rows have groups."""
+    return None if line.get("grouped") else line["lead"] < -0.003
 
 
 def _gain_over_mean(line: Line) -> float:

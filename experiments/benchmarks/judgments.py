@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks.attainable import attainable_micro_f1
 from experiments.benchmarks.datasets import (
     Split,
     load_split,
@@ -35,7 +36,15 @@ from experiments.benchmarks.judgment_summary import write_summary
 from experiments.benchmarks.processes import Plan
 from experiments.benchmarks.references import micro_f1
 from experiments.benchmarks.tabular import DATA_SETS
-from experiments.benchmarks.unseen import RECIPES, Recipe, fit_plain_bases, generate, plain_scores
+from experiments.benchmarks.unseen import (
+    REAL,
+    RECIPES,
+    Recipe,
+    fit_plain_bases,
+    generate_with_law,
+    plain_scores,
+    prepare_unseen,
+)
 
 logger = logging.getLogger("experiments.benchmarks.judgments")
 
@@ -170,6 +179,25 @@ def draw_generated(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
             yield Draw("generated", name, number, partial(_judge_generated, recipe, number))
 
 
+def draw_unseen(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
+    """List the generated and small real sets of the benchmark's part ``unseen``, with its own seed, 0.
+
+    Parameters
+    ----------
+    plan : Plan
+        Says where data is.
+    numbers : sequence of int
+        Nothing is listed where 0 is not among them.
+
+    Yields
+    ------
+    Draw
+        One per set.
+    """
+    for name in (*RECIPES, *REAL) if 0 in numbers else ():
+        yield Draw("unseen", name, 0, partial(_judge_unseen, plan, name))
+
+
 def draw_tables(plan: Plan, numbers: Sequence[int]) -> Iterator[Draw]:
     """List random parts of small tables, five classifiers on 200 rows.
 
@@ -219,6 +247,7 @@ PARTS: dict[str, Callable[[Plan, Sequence[int]], Iterator[Draw]]] = {
     "members": draw_members,
     "networks": draw_networks,
     "artists": draw_artists,
+    "unseen": draw_unseen,
     "generated": draw_generated,
     "tables": draw_tables,
 }
@@ -323,8 +352,22 @@ def _judge_artists(plan: Plan, number: int) -> Values:
 
 
 def _judge_generated(recipe: Recipe, number: int) -> Values:
-    """Judge auto on a generated set."""
-    return _judge_auto(generate(recipe, number))
+    """Judge auto on a generated set, beside who knows the law that it was drawn from."""
+    drawn = generate_with_law(recipe, number)
+    values = _judge_auto(drawn.split)
+    attainable = attainable_micro_f1(drawn)
+    return {**values, "attainable": attainable, "attainable_lead": attainable - values["micro_f1"] + values["lead"]}
+
+
+def _judge_unseen(plan: Plan, name: str) -> Values:
+    """Judge auto on a set of the benchmark."""
+    if name in RECIPES:
+        return _judge_generated(RECIPES[name], 0)
+    try:
+        data = load_split(prepare_unseen(plan, name))
+    except ValueError as error:
+        raise FileNotFoundError(str(error)) from error
+    return {**_judge_auto(data), "grouped": data.groups is not None}
 
 
 def _judge_table(plan: Plan, name: str, number: int) -> Values:

@@ -8,6 +8,7 @@ auto's rule of choice was written; a change made after looking at a seed must be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,32 @@ def plain_scores(data: Split) -> tuple[float, float]:
     return mean, micro_f1(data.y_true_test, data.y_scores_test[whole[best]] >= cuts[best])
 
 
+@dataclass(frozen=True)
+class Generated:
+    """A set and what it was drawn from.
+
+    Parameters
+    ----------
+    split : Split
+        Scores and truth.
+    bias : ndarray of float64, shape (n_labels,)
+        Means of the labels' true logits.
+    covariance : ndarray of float64, shape (n_labels, n_labels)
+        Covariance of the labels' true logits.
+    witnesses : sequence of (ndarray of float64, float)
+        What each member that knows something saw of the true logits, (n_rows + `N_TEST`, n_labels), without its
+        offsets and its scale, and the variance of its own errors; no copies.
+    shared_variance : float
+        Variance of the error that all of them share.
+    """
+
+    split: Split
+    bias: FloatingArray
+    covariance: FloatingArray
+    witnesses: Sequence[tuple[FloatingArray, float]]
+    shared_variance: float
+
+
 def generate(recipe: Recipe, seed: int) -> Split:
     """Draw a set.
 
@@ -187,15 +214,33 @@ def generate(recipe: Recipe, seed: int) -> Split:
     Split
         With `N_TEST` held-out rows.
     """
+    return generate_with_law(recipe, seed).split
+
+
+def generate_with_law(recipe: Recipe, seed: int) -> Generated:
+    """Draw a set and say what it was drawn from.
+
+    Parameters
+    ----------
+    recipe, seed
+        As in `generate`.
+
+    Returns
+    -------
+    Generated
+        The set and its law.
+    """
     rng = np.random.default_rng(seed)
     shape = (recipe.n_rows + N_TEST, recipe.n_labels)
     bias = _bias_for(np.geomspace(*recipe.frequency, recipe.n_labels))
-    factors = rng.normal(size=(shape[0], 5)) @ rng.normal(size=(5, shape[1])) / np.sqrt(5)
-    own = rng.normal(size=shape)
+    hidden, loadings = rng.normal(size=(shape[0], 5)), rng.normal(size=(5, shape[1]))
+    factors, own = hidden @ loadings / np.sqrt(5), rng.normal(size=shape)
     logits = bias + 3.0 * (np.sqrt(recipe.correlation) * factors + np.sqrt(1 - recipe.correlation) * own)
     y_true = (rng.random(shape) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
-    seen = logits + 0.5 * recipe.noise * rng.normal(size=shape) + recipe.shift * rng.normal(size=shape[1])
-    scores = np.stack([_member(recipe, number, seen, bias, rng) for number in range(recipe.n_models)])
+    error, offset = rng.normal(size=shape), recipe.shift * rng.normal(size=shape[1])
+    seen = logits + 0.5 * recipe.noise * error + offset
+    members = [_member(recipe, number, seen, bias, rng) for number in range(recipe.n_models)]
+    scores = np.stack([member[0] for member in members])
     for number in range(recipe.n_models - recipe.copies, recipe.n_models):
         scores[number] = scores[0] + 0.1 * rng.normal(size=shape)
     y_scores = (1 / (1 + np.exp(-recipe.overconfidence * scores))).astype(np.float32)
@@ -204,18 +249,28 @@ def generate(recipe: Recipe, seed: int) -> Split:
         holes[0] = False
         y_scores[np.broadcast_to(holes, y_scores.shape)] = np.nan
     tune = recipe.n_rows
-    return Split(y_scores[:, :tune], y_true[:tune], y_scores[:, tune:], y_true[tune:])
+    split = Split(y_scores[:, :tune], y_true[:tune], y_scores[:, tune:], y_true[tune:])
+    common, apart = loadings.T @ loadings / 5, np.eye(shape[1])
+    covariance = 9.0 * (recipe.correlation * common + (1 - recipe.correlation) * apart)
+    n_knowing = recipe.n_models - max(recipe.useless, recipe.copies)
+    witnesses = [(saw - offset, variance) for _, saw, variance in members[:n_knowing]]
+    return Generated(split, bias, covariance, witnesses, (0.5 * recipe.noise) ** 2)
 
 
 def _member(
     recipe: Recipe, number: int, seen: FloatingArray, bias: FloatingArray, rng: np.random.Generator
-) -> FloatingArray:
-    """Draw the logits of one member: noisier than the one before, with its own temperature and offset."""
+) -> tuple[FloatingArray, FloatingArray, float]:
+    """Draw the logits of one member: noisier than the one before, with its own temperature and offset.
+
+    Also what it saw, without them, and the variance of its own error.
+    """
     if number >= recipe.n_models - recipe.useless:
-        return bias + rng.normal(size=seen.shape)
+        drawn = bias + rng.normal(size=seen.shape)
+        return drawn, drawn, np.inf
     noise = recipe.noise * (0.8 + 0.6 * number / recipe.n_models)
-    drawn = seen + noise * rng.normal(size=seen.shape) + 0.3 * rng.normal(size=seen.shape[1])
-    return rng.uniform(0.6, 1.2) * drawn + 0.5 * rng.normal()
+    saw = seen + noise * rng.normal(size=seen.shape)
+    drawn = saw + 0.3 * rng.normal(size=seen.shape[1])
+    return rng.uniform(0.6, 1.2) * drawn + 0.5 * rng.normal(), saw, noise**2
 
 
 def _bias_for(frequency: FloatingArray) -> FloatingArray:

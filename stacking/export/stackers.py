@@ -127,13 +127,17 @@ def _ridge_context(given: Given, combiner: RidgeContext) -> Value:
 
 @translates(LabelContextStacker)
 def _label_context(given: Given, combiner: LabelContextStacker) -> Value:
-    """Apply the last pass."""
+    """Average the passes and the posterior."""
+    if combiner.blocks_:
+        return _in_blocks(given, combiner)
     return sigmoid(_label_context_logits(given, combiner)).cast(FLOAT)
 
 
 @translates(LabelNetworkStacker)
 def _label_network(given: Given, combiner: LabelNetworkStacker) -> Value:
     """Correct label context's answers, as `ResidualNetwork.correct` does."""
+    if combiner.blocks_:
+        return _in_blocks(given, combiner)
     beliefs = _label_context_logits(given, combiner)
     if len(combiner.correction_hidden_bias_):
         chances = sigmoid(beliefs)
@@ -146,9 +150,7 @@ def _label_network(given: Given, combiner: LabelNetworkStacker) -> Value:
 
 
 def _label_context_logits(given: Given, combiner: LabelContextStacker) -> Value:
-    """Go through the stages and passes of `LabelContextStacker._features`."""
-    if combiner.blocks_:
-        return _in_blocks(given, combiner)
+    """Go through the stages and passes of `LabelContextStacker._answer`."""
     members = filled_logits(given, combiner.centers_, combiner.covers_).cast(DOUBLE)
     pooled, context = _ridge(combiner, members)
     always = [context]
@@ -156,10 +158,16 @@ def _label_context_logits(given: Given, combiner: LabelContextStacker) -> Value:
     if len(combiner.posterior_own_):
         always.append(_posterior(combiner, members, pooled))
     added = [*always, *_neighbors(combiner, pooled, beliefs)]
-    for earlier in combiner.pass_coefficients_:
-        beliefs = regression(members, added, earlier)
+    answers = []
+    for coefficients in combiner.pass_coefficients_:
+        answers.append(regression(members, added, coefficients))
+        beliefs = answers[-1]
         added = [*always, *_neighbors(combiner, pooled, beliefs), beliefs.clip(-BELIEF_LIMIT, BELIEF_LIMIT)]
-    return regression(members, added, combiner.coefficients_)
+    answers += [regression(members, added, combiner.coefficients_), *always[1:]]
+    first, *others = (
+        answer * shares for answer, shares in zip(answers, combiner.answer_shares_, strict=False) if shares.any()
+    )
+    return sum(others, start=first)
 
 
 def _neighbors(combiner: LabelContextStacker, pooled: Value, beliefs: Value) -> list[Value]:

@@ -68,7 +68,7 @@ class LabelNetworkStacker(LabelContextStacker):
 
     Parameters
     ----------
-    penalty : float or "auto", default 10.0
+    penalty : float or "auto", default "auto"
         Of label context.
     n_folds : int, default 5
         Inner folds, at least 3.
@@ -125,7 +125,7 @@ class LabelNetworkStacker(LabelContextStacker):
 
     def __init__(
         self,
-        penalty: float | Literal["auto"] = 10.0,
+        penalty: float | Literal["auto"] = "auto",
         n_folds: int = 5,
         max_rows: int | None = 100_000,
         random_state: int | np.random.Generator | None = 0,

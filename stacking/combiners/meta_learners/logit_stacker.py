@@ -159,10 +159,11 @@ class LogitStacker(Combiner):
 
     def _combine_block(self, scores: FloatArray, covers: BoolArray) -> FloatArray:
         """Apply the regressions to a block of rows."""
-        return sigmoid(self._answer(fill_gaps(scores, covers, self.centers_, self.covers_))).astype(np.float32)
+        logits = fill_gaps(scores, covers, self.centers_, self.covers_)
+        return sigmoid(self._answer(logits)).astype(np.float32)
 
     def _answer(self, logits: FloatArray) -> DoubleArray:
-        """Turn the members' logits into those of the answer."""
+        """Return the logits of the answer for a block of rows, by default those of the regressions."""
         return apply_logistic([*logits, *self._features(logits)], self.coefficients_)
 
 

@@ -29,6 +29,7 @@ def test_a_journal_goes_on_where_it_was_stopped(few_recipes, tmp_path):
     ]  # no music without data
     assert "tiny: auto − max(mean, best single) | 2" in (tmp_path / "judgments.md").read_text()
     assert "Ten sets helped to set" in (tmp_path / "judgments.md").read_text()
+    assert "attainable − max(mean, best single) | 2" in (tmp_path / "judgments.md").read_text()
     with (tmp_path / "j.jsonl").open("a") as file:
         file.write('{"part": "gen')  # a kill
     assert len(judgments.read_journal(tmp_path / "j.jsonl")) == 2
@@ -59,6 +60,34 @@ def test_networks_are_judged_as_differences_to_what_they_correct(tmp_path):
     assert "| photos: gain of mAP | 1 | −.0100 |" in written
     assert "| photos: gain of 100 · log loss, below 0 is better | 1 | −.0800 |" in written
     assert "| photos: CPU s of label-context | 1 | 10.6 |" in written
+
+
+def test_the_sets_of_the_benchmark_are_those_of_its_seed(few_recipes, tmp_path):
+    words = ["--only", "unseen", "--journal", str(tmp_path / "j.jsonl"), "--data", str(tmp_path)]
+    judgments.main([*words, "--draws", "1-2"])
+    assert not (tmp_path / "j.jsonl").exists()
+    judgments.main([*words, "--draws", "0-2"])
+    (line,) = judgments.read_journal(tmp_path / "j.jsonl")  # no real set without data
+    assert (line["part"], line["name"], line["number"]) == ("unseen", "tiny", 0)
+    assert line["attainable_lead"] - line["lead"] == pytest.approx(line["attainable"] - line["micro_f1"])
+
+
+def test_rows_in_groups_do_not_count_where_sets_without_are_asked_for():
+    lines = [
+        {"part": "unseen", "name": "a", "number": 0, "lead": -0.01, "grouped": True, "estimate": None},
+        {"part": "unseen", "name": "b", "number": 0, "lead": 0.01, "grouped": False, "estimate": None},
+    ]
+    lead, below, *_ = sum_up(lines)
+    assert lead.mean == 0.0
+    assert below.values == [0.0]
+
+
+def test_macro_f1_has_its_goal_where_labels_occur():
+    keys = ("micro_f1", "macro_f1", "macro_f1_where_positive", "mean_average_precision")
+    line = {f"label-context {key}": 0.53 for key in keys}
+    goals = {one.what: one.goal for one in sum_up([{"part": "members", "name": "macro-f1", "number": 0, **line}])}
+    assert goals["label-context, by macro-F1: of labels with positives"] == 0.54
+    assert goals["label-context, by macro-F1: of all labels"] is None
 
 
 def test_splits_of_photos_keep_groups_whole(tmp_path):

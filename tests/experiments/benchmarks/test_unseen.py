@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import unseen
+from experiments.benchmarks.attainable import attainable_micro_f1, exact_probabilities
 from experiments.benchmarks.datasets import load_split
 from experiments.benchmarks.processes import Plan
 from experiments.benchmarks.references import best_single_threshold, micro_f1
 from experiments.benchmarks.rows import Goal
-from experiments.benchmarks.unseen import RECIPES, Recipe, generate, plain_scores, prepare_unseen, unseen_job
+from experiments.benchmarks.unseen import (
+    RECIPES,
+    Recipe,
+    generate,
+    generate_with_law,
+    plain_scores,
+    prepare_unseen,
+    unseen_job,
+)
 from stacking.metrics import mean_average_precision
 
 
@@ -75,3 +84,25 @@ def test_every_set_gets_a_row_and_the_summary_its_goals(tmp_path, monkeypatch):
     rows = unseen.measure_unseen(Plan(tmp_path, None))
     assert len(rows) == len(RECIPES) + 1 and rows[-1].values["worst_lead"] == 0.01
     assert all(row.as_dict()["goals"][0]["verdict"] == "reached" for row in rows)
+
+
+def test_exact_probabilities_are_those_of_the_law_and_nothing_beats_them():
+    drawn = generate_with_law(Recipe(n_models=3, n_rows=300, n_labels=6, correlation=0.9, frequency=(0.2, 0.5)), 0)
+    chances = exact_probabilities(drawn)
+    assert chances.shape == (4_300, 6) and (chances > 0).all() and (chances < 1).all()
+    truth = np.concatenate([drawn.split.y_true, drawn.split.y_true_test])
+    for low in (0.0, 0.25, 0.5, 0.75):  # of what is given a quarter, a quarter is there
+        here = (chances >= low) & (chances < low + 0.25)
+        assert chances[here].mean() == pytest.approx(truth[here].mean(), abs=0.03)
+    reached = attainable_micro_f1(drawn)
+    assert reached > max(plain_scores(drawn.split)) + 0.01
+
+
+def test_a_label_that_one_member_answers_is_known_less_exactly():
+    recipe = Recipe(n_models=6, n_rows=300, n_labels=8, correlation=0.0, covered=0.5)
+    exact = {
+        covered: exact_probabilities(generate_with_law(replace(recipe, covered=covered), 0)) for covered in (0.5, 1)
+    }
+    spread = {covered: chances.std(axis=0) for covered, chances in exact.items()}
+    assert (spread[0.5] <= spread[1]).all()
+    assert (spread[0.5] < spread[1]).sum() >= 4

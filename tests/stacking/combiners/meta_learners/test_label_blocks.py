@@ -93,8 +93,10 @@ def test_a_store_gives_the_same_as_an_array(rng, small_blocks, monkeypatch, tmp_
     assert "12 labels in 3 blocks of 4" in fitted.notes_[-1]
 
 
-@pytest.mark.parametrize("method", ["label-context", "ridge-context"])
+@pytest.mark.parametrize("method", ["label-context", "ridge-context", "label-network"])
 def test_blocks_are_saved_loaded_and_exported(rng, small_blocks, tmp_path, method):
+    if method == "label-network":
+        pytest.importorskip("torch")
     fitting, test = in_threes(rng), in_threes(rng)
     ensemble = StackingEnsemble(method).fit(fitting)
     ensemble.save(tmp_path / "e")

@@ -1,12 +1,15 @@
 """What label-context keeps of its stages, and that what it keeps is saved."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from stacking import PredictionSet, StackingEnsemble
 from stacking.combiners.meta_learners import LabelContextStacker, LabelwiseLogistic, RidgeContext, label_context
+from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.folds import deal_folds
-from stacking.links import sigmoid
+from stacking.links import logit, sigmoid
 from stacking.metrics import log_loss, mean_average_precision
 from stacking.testing import check_what_counts, make_uncounted
 
@@ -38,21 +41,68 @@ def test_every_stage_is_kept_where_it_helps_saved_and_loaded(rng, every_stage, t
     assert log_loss(test.y_true, ensemble.predict_proba(test)) < ridge - 0.005
 
 
-def test_the_second_pass_predicts_as_it_learned(rng, monkeypatch):
-    fitting = shared_noise(rng, 400)
-    real, losses = label_context.fit_pass, iter([3.0, 2.0, 1.0])
+def answer_alone(stacker, number, test):
+    """What one of the answers that are averaged says."""
+    shares = stacker.answer_shares_
+    stacker.answer_shares_ = np.zeros_like(shares)
+    stacker.answer_shares_[number] = 1.0
+    alone = stacker.predict_proba(test)
+    stacker.answer_shares_ = shares
+    return alone
 
-    def better_each_time(rows, added, penalty, **options):
-        return label_context.replace(real(rows, added, penalty), loss=next(losses))
 
-    monkeypatch.setattr(label_context, "fit_pass", better_each_time)
+def test_passes_and_the_posterior_are_averaged(rng, every_stage, monkeypatch):
+    fitting, test = shared_noise(rng), shared_noise(rng)
+    falling = itertools.count(-10.0)
+    monkeypatch.setattr(label_context, "_loss", lambda rows, logits: next(falling))  # asked first is better
     stacker = LabelContextStacker().fit(fitting)
-    assert stacker.pass_coefficients_.shape == (1, 12, 3 + 6)
-    assert stacker.coefficients_.shape == (12, 3 + 7)
-    test = shared_noise(rng, 400)
-    monkeypatch.setattr(label_context, "fit_pass", real)
-    plain = log_loss(test.y_true, LabelContextStacker().fit(fitting).predict_proba(test))
-    assert log_loss(test.y_true, stacker.predict_proba(test)) == pytest.approx(plain, abs=0.02)
+    assert stacker.pass_coefficients_.shape == (1, 12, 3 + 7)
+    assert stacker.coefficients_.shape == (12, 3 + 8)
+    np.testing.assert_array_equal(stacker.answer_shares_, np.tile([[0.25], [0.25], [0.5]], 12))
+    whole, parts = stacker.predict_proba(test), [answer_alone(stacker, number, test) for number in range(3)]
+    mean = np.average(logit(np.array(parts)), axis=0, weights=[1, 1, 2])
+    np.testing.assert_allclose(whole, sigmoid(mean), atol=1e-5)
+    losses = [log_loss(test.y_true, part) for part in parts]
+    assert log_loss(test.y_true, whole) < np.average(losses, weights=[1, 1, 2])
+
+
+def test_the_second_pass_predicts_as_it_learned(rng, monkeypatch):
+    fitting, test = shared_noise(rng, 400), shared_noise(rng, 400)
+    monkeypatch.setattr(label_context, "_loss", lambda rows, logits: -1.0)  # better in any case
+    stacker = LabelContextStacker().fit(fitting)
+    np.testing.assert_array_equal(stacker.answer_shares_, np.tile([[0.5], [0.5], [0.0]], 12))
+    first, second = (log_loss(test.y_true, answer_alone(stacker, number, test)) for number in (0, 1))
+    assert second == pytest.approx(first, abs=0.02)
+
+
+def test_a_second_pass_or_posterior_that_does_not_help_has_no_share(rng, monkeypatch):
+    fitting = shared_noise(rng, 400)
+    monkeypatch.setattr(label_context, "_loss", lambda rows, logits: np.inf)
+    stacker = LabelContextStacker().fit(fitting)
+    assert not len(stacker.pass_coefficients_)
+    np.testing.assert_array_equal(stacker.answer_shares_, np.repeat([[1.0], [0.0]], 12, axis=1))
+    monkeypatch.undo()
+    y_true = (rng.random((200, 3)) < 0.4).astype(float)
+    y_true[:, 2] = 0.0
+    rows = TrainingRows(np.empty((0, 200, 3), np.float32), y_true, None, np.ones((3, 0), bool), np.zeros(200, int))
+    good, bad = 4.0 * y_true - 2.0, 2.0 - 4.0 * y_true
+    shares, answer = label_context._mix(rows, [good, 0.5 * good], [bad])
+    np.testing.assert_array_equal(shares, np.repeat([[0.5], [0.5], [0.0]], 3, axis=1))
+    np.testing.assert_allclose(answer, 0.75 * good)
+    shares, answer = label_context._mix(rows, [bad], [good])
+    np.testing.assert_array_equal(shares, [[0.5, 0.5, 1.0], [0.5, 0.5, 0.0]])  # one class: its frequency
+    np.testing.assert_allclose(answer, np.where(np.arange(3) == 2, bad, 0.0))
+
+
+def test_what_was_saved_before_the_average_answers_by_its_last_pass(rng, every_stage):
+    fitting, test = shared_noise(rng), shared_noise(rng)
+    stacker = LabelContextStacker().fit(fitting)
+    values, arrays, texts = stacker._state()
+    earlier = {name: array for name, array in arrays.items() if name != "answer_shares_"}
+    again = LabelContextStacker._from_state(values, earlier, texts)
+    np.testing.assert_array_equal(
+        again.predict_proba(test), answer_alone(stacker, len(stacker.pass_coefficients_), test)
+    )
 
 
 def test_a_posterior_that_is_wrong_is_left_out(rng, every_stage):
