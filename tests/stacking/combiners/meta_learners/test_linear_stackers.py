@@ -4,10 +4,17 @@ import importlib.util
 import numpy as np
 import pytest
 
-from stacking.combiners.meta_learners import LabelContextStacker, LabelwiseLogistic, PerLabelStacker, RidgeContext
+from stacking.combiners.meta_learners import (
+    LabelContextStacker,
+    LabelwiseLogistic,
+    PerLabelStacker,
+    RidgeContext,
+    logit_stacker,
+)
 from stacking.combiners.voting import SoftVoting
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.folds import deal_folds
+from stacking.links import sigmoid
 from stacking.metrics import log_loss, mean_average_precision, micro_f1
 from stacking.predictions import PredictionSet
 from stacking.testing import draw_scores, make_predictions
@@ -135,3 +142,16 @@ def test_label_context_beats_the_ridge_on_the_simulated_contest(shared_data):
         best.append(micro_f1(y_true[test], apply_thresholds(y_score, single)))
     assert losses[1] < losses[0] - 0.003
     assert best[1] > best[0] + 0.015
+
+
+@pytest.mark.parametrize("stacker", [RidgeContext, LabelContextStacker])
+def test_few_rows_of_many_members_take_a_stronger_penalty_and_many_rows_do_not_ask(stacker, rng, monkeypatch):
+    y_true = (rng.random((300, 4)) < 0.3).astype(np.uint8)
+    y_scores = sigmoid(0.4 * y_true - 1.0 + rng.normal(size=(20, 300, 4))).astype(np.float32)
+    few, many = PredictionSet(y_scores, y_true=y_true), PredictionSet(y_scores[:2], y_true=y_true)
+    chosen, strong = (stacker(penalty=one).fit(few).predict_proba(few) for one in ("auto", 300.0))
+    np.testing.assert_array_equal(chosen, strong)
+    monkeypatch.setattr(logit_stacker, "choose_penalty", None)  # 300 rows for three coefficients are many
+    np.testing.assert_array_equal(
+        stacker().fit(many).predict_proba(many), stacker(penalty=10.0).fit(many).predict_proba(many)
+    )
