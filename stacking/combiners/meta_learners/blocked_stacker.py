@@ -164,7 +164,8 @@ class BlockedStacker(LogitStacker):
         size = label_blocks.BLOCK_LABELS + label_blocks.NEIGHBOR_LABELS
         ties, scores = 9.0 * n_labels**2, 4.0 * n_samples * n_labels
         fitted = 8.0 * (6 * size) * n_labels
-        return super().memory_needed(n_models, n_samples, size) + ties + scores + fitted + PANEL_BYTES
+        panel = min(float(PANEL_BYTES), 4.0 * n_models * n_samples * n_labels)
+        return super().memory_needed(n_models, n_samples, size) + ties + scores + fitted + panel
 
     def _state(self) -> CombinerState:
         """Nest the blocks' states under numbered names."""

@@ -55,9 +55,10 @@ def test_more_labels_than_rows_are_saved_and_loaded(method, tmp_path):
 
 def test_ten_thousand_labels_of_fifty_rows_need_little():
     gib = memory.GIB
-    assert create_method("ridge-context").memory_needed(2, 50, 10_000) < 0.5 * gib
-    assert create_method("ridge-context").memory_needed(2, 20_000, 10_000) > 30 * gib
-    assert create_method("label-context").memory_needed(2, 50, 10_000) > 20 * gib
+    for name in ("ridge-context", "label-context"):  # in blocks; the ties between all labels are .8 GiB of it
+        assert create_method(name).memory_needed(2, 50, 10_000) < 2 * gib
+        assert create_method(name).memory_needed(2, 20_000, 10_000) < 8 * gib
+    assert create_method("ridge-context").memory_needed(2, 50, 1_500) < 0.1 * gib
 
 
 @pytest.mark.parametrize("name", [name for name in list_methods() if name not in ("convolutional", "auto")])
