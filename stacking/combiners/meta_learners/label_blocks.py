@@ -76,7 +76,7 @@ class _Links:
     strengths: DoubleArray  # (n_labels, n_links), 0 for a label that is no nearer than chance makes it
 
     def add_to(self, gains: DoubleArray, label: int) -> None:
-        """Add what a label's nearest labels gain by its company."""
+        """Add to each nearest label of a label how near it is."""
         gains[self.labels[label]] += self.strengths[label]
 
 
