@@ -158,7 +158,7 @@ class BlockedStacker(LogitStacker):
         return all(np.array_equal(labels[: len(targets)], targets) for labels, targets, _ in self.iter_blocks())
 
     def memory_needed(self, n_models: int, n_samples: int, n_labels: int) -> float:
-        """Estimate the memory that fitting takes; in blocks that of one block, of the ties and of the scores."""
+        """Estimate what fitting takes, in blocks that of one, of ties and of scores; see `Combiner.memory_needed`."""
         if n_labels <= label_blocks.MOST_LABELS:
             return super().memory_needed(n_models, n_samples, n_labels)
         size = label_blocks.BLOCK_LABELS + label_blocks.NEIGHBOR_LABELS
