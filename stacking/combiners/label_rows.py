@@ -54,9 +54,9 @@ def check_label_rows_teach(methods: Iterable[Any]) -> None:
     given = [getattr(method, "method", method) if not isinstance(method, str) else method for method in methods]
     classes = [find_method(one).combiner if isinstance(one, str) else type(one) for one in given]
     if not any(getattr(one, "learns_from_label_rows", False) for one in classes):
-        able = [name for name in list_methods() if find_method(name).combiner.learns_from_label_rows]
+        *able, last = (name for name in list_methods() if find_method(name).combiner.learns_from_label_rows)
         names = ", ".join(repr(one) if isinstance(one, str) else type(one).__name__ for one in given[:3])
         raise ValueError(
-            f"label_rows (--label-rows) teach {' and '.join(able)} only: got {names}; choose one of these methods, or "
-            "leave the label rows out."
+            f"label_rows (--label-rows) teach {', '.join(able)} and {last} only: got {names}; choose one of "
+            "these methods, or leave the label rows out."
         )

@@ -54,9 +54,9 @@ def test_fit_says_what_they_taught_and_an_equal_call_finds_it(folder):
 def test_what_learns_nothing_from_them_is_refused_before_reading(folder):
     refused = run("fit", "--method", "mean", "--label-rows", "more.csv", "--out", "e")
     assert refused.exit_code == 2
-    assert "label-context and auto only" in refused.output
+    assert "label-context, auto and label-network only" in refused.output
     refused = run("compare", "--methods", "mean,greedy", "--label-rows", "more.csv", "--out", "c")
-    assert "label-context and auto only" in refused.output
+    assert "label-context, auto and label-network only" in refused.output
     missing = run("fit", "--label-rows", "none.csv", "--out", "e")
     assert missing.exit_code == 2
     assert "none.csv" in missing.output

@@ -43,7 +43,7 @@ def test_an_equal_fit_on_the_same_rows_is_made_once(predictions):
         again = create_method("logistic").fit_out_of_fold(predictions, folds=folds)
         assert again[0] is first[0]
         assert again[1] is first[1]
-        assert cpu_clock() - started >= 2 * spent
+        assert cpu_clock() - started >= 1.8 * spent  # the lookup around the fit, in `spent` too, is not told again
     assert shared_fits() is None
 
 

@@ -82,9 +82,9 @@ def test_a_saved_ensemble_answers_the_same_and_knows_what_it_has_seen(rng, tmp_p
 
 def test_what_learns_nothing_from_them_is_refused(rng):
     few = seen(rng, exclusive(rng, 40))
-    with pytest.raises(ValueError, match=r"label-context and auto and label-network only: got 'mean'"):
+    with pytest.raises(ValueError, match=r"label-context, auto and label-network only: got 'mean'"):
         StackingEnsemble("mean").fit(few, label_rows=exclusive(rng, 50))
-    with pytest.raises(ValueError, match=r"label-context and auto and label-network only: got 'mean'"):
+    with pytest.raises(ValueError, match=r"label-context, auto and label-network only: got 'mean'"):
         compare(few, ["mean", "geometric"], label_rows=exclusive(rng, 50))
 
 
@@ -116,7 +116,7 @@ def test_a_classifier_takes_targets_without_features(rng):
     with pytest.warns(UserWarning, match="10 of 400"):
         stack.fit(features, frame, label_rows=more)
     assert stack.final_estimator_.combiner_.n_label_rows_ in (0, 390)
-    with pytest.raises(ValueError, match="label-context and auto and label-network only"):
+    with pytest.raises(ValueError, match="label-context, auto and label-network only"):
         StackingMultilabelClassifier([("logistic", LogisticRegression())], StackingEnsemble("mean")).fit(
             features, frame, label_rows=more
         )
