@@ -23,6 +23,7 @@ from stacking.combiners.shared_fits import shared_fits
 from stacking.named_arrays import AxisNames, align_by_name, find_own_names, read_scores
 from stacking.predictions import PredictionSet, as_prediction_set
 from stacking.predictions.alignment import name_by_position
+from stacking.process.blas_threads import with_one_blas_thread
 from stacking.process.child_processes import run_parallel
 from stacking.process.deadline import check_deadline
 from stacking.process.memory import check_memory
@@ -72,6 +73,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
 
     cross_fit_predict, fit_cross_fitted = Renamed("predict_out_of_fold"), Renamed("fit_out_of_fold")
 
+    @with_one_blas_thread
     def fit(
         self, predictions: PredictionSet | npt.ArrayLike, y_true: npt.ArrayLike | None = None, *, groups: Any = None
     ) -> Self:
@@ -122,6 +124,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         n_rows = n_samples if max_rows is None else min(n_samples, max_rows)
         return 8.0 * n_samples * n_labels + n_rows * n_labels * (8.0 * n_models + 32.0)
 
+    @with_one_blas_thread
     def predict_proba(self, predictions: PredictionSet | npt.ArrayLike, *, without: Collection[str] = ()) -> FloatArray:
         """Combine the members' scores, matched to the fitted ones by name.
 
@@ -177,6 +180,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         covers = self.covers_ & ~np.array([name in left_out for name in self.models_])[:, None]
         return tuple(name for name, moves in zip(self.models_, self._moves_scores(covers), strict=True) if moves)
 
+    @with_one_blas_thread
     def predict_out_of_fold(self, predictions: PredictionSet | npt.ArrayLike, *, folds: npt.ArrayLike) -> FloatArray:
         """Score every row by a clone fitted on the other folds.
 
@@ -205,6 +209,7 @@ class Combiner(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             return clone(self).fit_out_of_fold(predictions, folds=held_out)[1]
         return self._score_by_clones(predictions, held_out)
 
+    @with_one_blas_thread
     def fit_out_of_fold(self, predictions: PredictionSet, *, folds: npt.ArrayLike) -> tuple[Self, FloatArray]:
         """Fit on all rows, and score each row by a fit that did not see it.
 
