@@ -1,0 +1,98 @@
+"""Whose turn it is in a race under a time limit, and how long it may take.
+
+The cheap have their turn first, so that nothing dear takes what they need. A candidate starts only where what is left
+is enough for it, and for those of like cost that usually gain more; while it runs, it is cut off where the time begins
+that the others are expected to need. All of it goes by an estimate: costs tell how long candidates take beside
+each other, those that have run tell how long that is here, now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+LEAST_COST = 1.0
+"""Candidates of less cost take so little time that theirs says nothing about that of others."""
+
+ALIKE = 2.0
+"""A candidate gives way to one that usually gains more if that one costs at most so many times as much; where the time
+is not enough for all, it gets at most so many times what it is expected to take. A choice."""
+
+KIN = frozenset({"logistic", "ridge-context", "label-context"})
+"""Stackers of the same regressions: what one takes tells of the others, more than what a search for weights takes."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A candidate that may start.
+
+    Attributes
+    ----------
+    name : str
+        Method.
+    seconds : float
+        What it may take before it is cut off.
+    """
+
+    name: str
+    seconds: float
+
+
+def expect_seconds(costs: Mapping[str, float], taken: Mapping[str, float]) -> dict[str, float]:
+    """Expect how long candidates take, from those that have run.
+
+    Parameters
+    ----------
+    costs : mapping of str to float
+        Usual time of every candidate relative to the others'.
+    taken : mapping of str to float
+        Seconds of those that have run.
+
+    Returns
+    -------
+    dict of str to float
+        Seconds, rather too many: the slowest pace so far counts. 0 where nothing has run that tells.
+    """
+    paces = {name: seconds / costs[name] for name, seconds in taken.items() if costs[name] >= LEAST_COST}
+    slowest = max(paces.values(), default=0.0)
+    of_kin = max((pace for name, pace in paces.items() if name in KIN), default=slowest)
+    return {name: cost * (of_kin if name in KIN else slowest) for name, cost in costs.items()}
+
+
+def next_turn(
+    waiting: Sequence[str],
+    left: float,
+    expected: Mapping[str, float],
+    costs: Mapping[str, float],
+    last: frozenset[str] = frozenset(),
+) -> Turn | None:
+    """Choose who starts.
+
+    Parameters
+    ----------
+    waiting : sequence of str
+        Candidates that have not run, those first that usually gain most for their time.
+    left : float
+        Seconds to the time limit.
+    expected : mapping of str to float
+        Seconds that each is expected to take.
+    costs : mapping of str to float
+        Usual time of each relative to the others'.
+    last : frozenset of str, default empty
+        Those that wait for all others, which they are measured against.
+
+    Returns
+    -------
+    Turn or None
+        None where the time is enough for nobody.
+    """
+    fitting = [name for name in waiting if left > 0 and expected[name] <= left]
+    for name in sorted(fitting, key=lambda name: (name in last, costs[name])):
+        own, others = expected[name], sum(expected[one] for one in fitting if one != name)
+        ahead = fitting[: fitting.index(name)]
+        better = sum(expected[one] for one in ahead if costs[one] <= ALIKE * costs[name])
+        if own + others <= left:
+            return Turn(name, left - others)
+        if own + better <= left:
+            return Turn(name, min(left - better, ALIKE * own) if others > better else left - better)
+    return None
