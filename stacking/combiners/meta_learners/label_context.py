@@ -74,7 +74,7 @@ STAGES = {"ridge": 1.0, "beliefs": 1.0, "other labels": 3.0, "first pass": 1.0, 
 """The stages with their usual time, a rough estimate: only the time left that is shown depends on it."""
 
 
-@register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=13.0)
+@register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=18.0)
 class LabelContextStacker(RidgeContext):
     """Weigh a label's own logits against what the other labels' logits and probable truths explain of them.
 

@@ -15,12 +15,13 @@ from stacking.testing import make_predictions
 COSTS = {"mean": 0.1, "ridge-context": 3.0, "label-context": 13.0, "lightgbm": 10.0, "logistic": 3.0, "convex": 1.0}
 
 
-def test_what_took_as_long_as_a_kin_says_more_than_what_a_search_took():
-    assert expect_seconds(COSTS, {"mean": 60.0}) == dict.fromkeys(COSTS, 0.0)  # it says nothing
+def test_what_a_learner_took_tells_of_learners_more_than_what_a_search_took():
+    assert expect_seconds(COSTS, {"mean": 60.0}) == dict.fromkeys(COSTS, 0.0)  # too little to tell
     expected = expect_seconds(COSTS, {"convex": 5.0, "ridge-context": 6.0, "logistic": 3.0})
     assert expected["label-context"] == 26.0
-    assert expected["lightgbm"] == 50.0
-    assert expect_seconds(COSTS, {"convex": 5.0})["label-context"] == 65.0  # nothing of its kind has run
+    assert expected["lightgbm"] == 20.0
+    assert expected["convex"] == 5.0
+    assert expect_seconds(COSTS, {"convex": 5.0})["label-context"] == 65.0  # no learner has run
 
 
 def test_the_cheap_have_their_turn_before_the_dear_and_leave_them_their_time():
@@ -30,9 +31,10 @@ def test_the_cheap_have_their_turn_before_the_dear_and_leave_them_their_time():
     assert next_turn(list(expected), 14.0, expected, COSTS) == Turn("logistic", 6.0)
 
 
-def test_where_both_do_not_fit_the_one_that_gains_more_goes_first():
+def test_where_both_do_not_fit_the_cheaper_has_what_the_other_leaves_it_if_that_may_do():
     expected = {"label-context": 13.0, "lightgbm": 10.0}
-    assert next_turn(list(expected), 20.0, expected, COSTS) == Turn("label-context", 20.0)
+    assert next_turn(list(expected), 20.0, expected, COSTS) == Turn("lightgbm", 7.0)
+    assert next_turn(list(expected), 17.0, expected, COSTS) == Turn("label-context", 17.0)
     assert next_turn(list(expected), 12.0, expected, COSTS) == Turn("lightgbm", 12.0)
     assert next_turn(list(expected), 9.0, expected, COSTS) is None
     assert next_turn(list(expected), 0.0, dict.fromkeys(expected, 0.0), COSTS) is None
@@ -91,8 +93,8 @@ SECONDS = dict.fromkeys(RACERS, 0.2) | {"ridge-context": 2.0, "logistic": 1.0, "
     ("label_context", "limit", "reason"),
     [
         (10.0, 22.0, None),  # as expected
-        (60.0, 22.0, "cut off by the time limit after 60 s"),  # expected to take 9 s
-        (9.0, 12.0, "the time limit left 5 s, it takes some 9 s"),
+        (60.0, 22.0, "cut off by the time limit after 60 s"),  # expected to take 12 s
+        (9.0, 13.0, "the time limit left 6 s, it takes some 12 s"),
     ],
 )
 def test_a_dear_candidate_takes_nothing_from_the_cheap(predictions, monkeypatch, label_context, limit, reason):
