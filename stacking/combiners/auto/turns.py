@@ -14,15 +14,21 @@ from dataclasses import dataclass
 LEAST_COST = 1.0
 """Candidates of less cost take so little time that theirs says nothing about that of others."""
 
+DEAR = 5.0
+"""Candidates of less cost have their turn in the order of the race, before those of more, the cheaper first."""
+
 ALIKE = 2.0
 """How far expectations are trusted. A candidate gives way to one that usually gains more, if that one costs at most so
 many times as much and would leave it less than this part of what it is expected to take; where the time is not enough
 for all, it gets at most so many times that. A choice."""
 
-LEARNERS = frozenset({"logistic", "ridge-context", "label-context", "lightgbm"})
-"""Candidates that fit every label: what one of them takes tells of the others, more than what a search for weights
-takes. On four parts of photos of fashion (300 to 5,000 rows, 20 to 189 labels, 3 and 7 members) `label-context` took
-.5 to 1.0 of what the slower of the first two lets expect; `convex` lets expect up to 19 times what it took."""
+REGRESSIONS = frozenset({"logistic", "ridge-context", "label-context"})
+"""Candidates that are regressions of every label: what one took tells of the others, more than what a search for
+weights took. On four parts of photos of fashion (300 to 5,000 rows, 20 to 189 labels, 3 and 7 members) `label-context`
+took .5 to 1.0 of what the slower of the first two lets expect; `convex` lets expect up to 19 times what it took."""
+
+LIKE_REGRESSIONS = REGRESSIONS | {"lightgbm"}
+"""Candidates of which regressions tell: trees for every label too, though theirs tell nothing about regressions."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,8 @@ def expect_seconds(costs: Mapping[str, float], taken: Mapping[str, float]) -> di
     """
     paces = {name: seconds / costs[name] for name, seconds in taken.items() if costs[name] >= LEAST_COST}
     slowest = max(paces.values(), default=0.0)
-    fitting = max((pace for name, pace in paces.items() if name in LEARNERS), default=slowest)
-    return {name: cost * (fitting if name in LEARNERS else slowest) for name, cost in costs.items()}
+    regressions = max((pace for name, pace in paces.items() if name in REGRESSIONS), default=slowest)
+    return {name: cost * (regressions if name in LIKE_REGRESSIONS else slowest) for name, cost in costs.items()}
 
 
 def next_turn(
@@ -90,7 +96,7 @@ def next_turn(
         None where the time is enough for nobody.
     """
     fitting = [name for name in waiting if left > 0 and expected[name] <= left]
-    for name in sorted(fitting, key=lambda name: (name in last, costs[name])):
+    for name in sorted(fitting, key=lambda name: (name in last, max(costs[name], DEAR))):
         own, others = expected[name], sum(expected[one] for one in fitting if one != name)
         ahead = fitting[: fitting.index(name)]
         better = sum(expected[one] for one in ahead if costs[one] <= ALIKE * costs[name])
