@@ -157,13 +157,12 @@ def _label_context_logits(given: Given, combiner: LabelContextStacker) -> Value:
     beliefs = regression(members, always, combiner.first_coefficients_)
     if len(combiner.posterior_own_):
         always.append(_posterior(combiner, members, pooled))
-    added = [*always, *_neighbors(combiner, pooled, beliefs)]
     answers = []
-    for coefficients in combiner.pass_coefficients_:
-        answers.append(regression(members, added, coefficients))
-        beliefs = answers[-1]
+    for coefficients in (*combiner.pass_coefficients_, combiner.coefficients_):
         added = [*always, *_neighbors(combiner, pooled, beliefs), beliefs.clip(-BELIEF_LIMIT, BELIEF_LIMIT)]
-    answers += [regression(members, added, combiner.coefficients_), *always[1:]]
+        beliefs = regression(members, added[: coefficients.shape[1] - 1 - len(combiner.covers_)], coefficients)
+        answers.append(beliefs)
+    answers += always[1:]
     first, *others = (
         answer * shares for answer, shares in zip(answers, combiner.answer_shares_, strict=False) if shares.any()
     )

@@ -1,8 +1,9 @@
 """Auto: race the methods, then average them with shares that held-out rows chose.
 
-Candidates run, those first that usually gain most for their time, until it is used; one that has not ended by then is
-cut off (`stacking.process.deadline`). Each is scored by cross-fitting, its threshold tuned on the other folds. What
-is averaged then, and with what shares, is decided in `stacking.combiners.auto.choice`.
+Candidates run in the order of what they usually gain for their time. Under a time limit the cheap ones go first, a dear
+one only where what is left is enough for it, and one that has not ended in its time is cut off
+(`stacking.combiners.auto.turns`, `stacking.process.deadline`). Each is scored by cross-fitting, its threshold tuned on
+the other folds. What is averaged then, and with what shares, is decided in `stacking.combiners.auto.choice`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from stacking._typing import BoolArray, FloatArray, IndexArray
 from stacking.combiners.auto.budget import rows_in_memory
 from stacking.combiners.auto.choice import choose_shares
+from stacking.combiners.auto.turns import Turn, expect_seconds, next_turn
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import create_method, find_method, list_methods, register_method
@@ -53,7 +55,7 @@ RACERS = (
     "lightgbm",
     "logistic",
 )
-"""Candidates in the order they run, the most gain for the time first."""
+"""Candidates in the order they run without a time limit, the most gain for the time first."""
 
 SCREENED = frozenset({"lightgbm"})
 """Candidates whose cost grows with the labels one by one, so that a part of the labels tells what they are worth."""
@@ -308,50 +310,75 @@ class AutoCombiner(Combiner):
         return partial(apply_image_rules, rules=self.image_rules, label_groups=groups)
 
     def _race(self, judge: _Judge, begin: Callable[[str], None]) -> tuple[list[_Runner], list[AutoEntry]]:
-        """Cross-fit the candidates in their order as long as the time allows."""
-        predictions, folds = judge.predictions, judge.folds
+        """Cross-fit the candidates, in their order or as the time limit gives them their turn."""
         started = time.monotonic()
+        costs = dict(self._racers(judge.predictions.n_models))
         runners: list[_Runner] = []
         skipped: list[AutoEntry] = []
-        for name, cost in self._racers(predictions.n_models):
-            begin(name)
-            if runners and not judge.can_hold_out:
-                skipped.append(_left_out(name, "there is one sample or group only, so nothing can be held out"))
-                continue
-            # Seconds per unit of cost: the slowest pace so far, so that expectations are rather too long. Methods of
-            # cost below 1 take so little time that theirs says nothing.
-            pace = max((runner.seconds / runner.cost for runner in runners if runner.cost >= 1.0), default=0.0)
+        waiting = list(costs)
+        while waiting:
             left = float("inf") if self.time_limit is None else self.time_limit - (time.monotonic() - started)
-            # Twice the time left: costs are rough, and what does not end in time is cut off.
-            if runners and (left <= 0 or pace * cost > 2 * left):
-                skipped.append(_left_out(name, f"the time limit left {max(left, 0):.0f} s"))
-                continue
-            fit_started = wall_clock()
-            try:
-                with time_limited(left if runners else None):
-                    behind = self._screen(name, judge, runners)
-                    if behind:
-                        skipped.append(_left_out(name, behind))
-                        continue
-                    combiner, held_out = self._create(name).fit_out_of_fold(predictions, folds=folds)
-            except TimeLimitReached:
-                skipped.append(_left_out(name, f"cut off by the time limit after {wall_clock() - fit_started:.0f} s"))
-                continue
-            except (ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
-                if name == "mean":
-                    raise
-                _log.warning("auto leaves out %s: %s", name, error)
-                skipped.append(_left_out(name, str(error)))
-                continue
-            runners.append(_Runner(name, cost, combiner, held_out, judge.count(held_out), wall_clock() - fit_started))
-        return runners, skipped
+            expected = expect_seconds(costs, {runner.name: runner.seconds for runner in runners})
+            turn = self._next_turn(waiting, left, expected, costs, judge)
+            if turn is None:
+                skipped += [_left_out(name, _no_time(left, expected[name])) for name in waiting]
+                break
+            waiting.remove(turn.name)
+            begin(turn.name)
+            ran = self._run(turn, judge, runners)
+            if isinstance(ran, _Runner):
+                runners.append(ran)
+            else:
+                skipped.append(ran)
+        # Which of two equals is kept goes by the order of the race, whoever had the first turn.
+        places = list(costs).index
+        return sorted(runners, key=lambda one: places(one.name)), sorted(skipped, key=lambda one: places(one.name))
+
+    def _run(self, turn: Turn, judge: _Judge, runners: Sequence[_Runner]) -> _Runner | AutoEntry:
+        """Cross-fit a candidate; say why it was left out where it was."""
+        if runners and not judge.can_hold_out:
+            return _left_out(turn.name, "there is one sample or group only, so nothing can be held out")
+        started = wall_clock()
+        try:
+            with time_limited(turn.seconds):
+                behind = self._screen(turn.name, judge, runners)
+                if behind:
+                    return _left_out(turn.name, behind)
+                combiner, held_out = self._create(turn.name).fit_out_of_fold(judge.predictions, folds=judge.folds)
+        except TimeLimitReached:
+            return _left_out(turn.name, f"cut off by the time limit after {wall_clock() - started:.0f} s")
+        except (ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
+            if turn.name == "mean":
+                raise
+            _log.warning("auto leaves out %s: %s", turn.name, error)
+            return _left_out(turn.name, str(error))
+        return _Runner(turn.name, combiner, held_out, judge.count(held_out), wall_clock() - started)
+
+    def _next_turn(
+        self,
+        waiting: Sequence[str],
+        left: float,
+        expected: Mapping[str, float],
+        costs: Mapping[str, float],
+        judge: _Judge,
+    ) -> Turn | None:
+        """Let the first of the race go, the mean in any case; under a time limit who can afford it."""
+        if self.time_limit is None or "mean" in waiting:
+            return Turn(waiting[0], float("inf"))
+        screened = frozenset(name for name in waiting if self._is_screened(name, judge))
+        return next_turn(waiting, left, expected, costs, last=screened)
+
+    def _is_screened(self, name: str, judge: _Judge) -> bool:
+        """Tell whether a candidate is tried on a part of the labels first."""
+        truth, n_labels = judge.predictions.truth, judge.predictions.n_labels
+        dear = name in SCREENED and n_labels >= SCREENED_LABELS and truth.n_units >= SCREENED_FROM
+        return dear and judge.can_hold_out and self.image_rules is None
 
     def _screen(self, name: str, judge: _Judge, runners: Sequence[_Runner]) -> str:
         """Try a candidate that is dear on a part of the labels; say by how much it is behind, if clearly."""
-        truth, n_labels = judge.predictions.truth, judge.predictions.n_labels
-        dear = name in SCREENED and n_labels >= SCREENED_LABELS and truth.n_units >= SCREENED_FROM
-        if not (dear and runners and judge.can_hold_out) or self.image_rules is not None:
+        if not (runners and self._is_screened(name, judge)):
             return ""
+        truth, n_labels = judge.predictions.truth, judge.predictions.n_labels
         best = runners[first_best([runner.counts.merit for runner in runners])]
         every = max(SCREENED_SHARE, n_labels // SCREENED_LABELS)  # more than 100 labels tell no more
         some = np.argsort(-truth.positives(), kind="stable")[::every]
@@ -430,7 +457,6 @@ class _Runner:
     """A candidate that has run."""
 
     name: str
-    cost: float
     combiner: Combiner
     held_out: FloatArray
     counts: Measurement
@@ -440,6 +466,13 @@ class _Runner:
 def _left_out(name: str, reason: str) -> AutoEntry:
     """Record a candidate that did not run."""
     return AutoEntry(name, None, None, None, 0.0, 0.0, reason)
+
+
+def _no_time(left: float, expected: float) -> str:
+    """Say what was left, and for what it was too little."""
+    return f"the time limit left {max(left, 0.0):.0f} s" + (
+        f", it takes some {expected:.0f} s" if expected >= 1 else ""
+    )
 
 
 def _as_record(entry: AutoEntry) -> dict[str, Any]:

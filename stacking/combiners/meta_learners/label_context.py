@@ -7,13 +7,13 @@ labels explain is no evidence), and what the others say about its truth. The dep
 log odds how likely the label is given the others: labels that all but exclude each other are its matter. The generative
 posterior weighs all evidence of a row at once. True labels teach all three; at prediction beliefs stand in for truths
 (mean field). A logistic regression per label weighs them against the members' own logits and the ridge's answer; its
-answers are better beliefs, with which a second pass asks again (stacked recursion: E. Montañés et al., "Dependent
-binary relevance models for multi-label classification", Pattern Recognition 47, 2014; J. Read et al., "Classifier
-chains for multi-label classification", Machine Learning 85, 2011, ask one label after the other instead).
+answers are better beliefs, with which up to two further passes ask again (stacked recursion: E. Montañés et al.,
+"Dependent binary relevance models for multi-label classification", Pattern Recognition 47, 2014; J. Read et al.,
+"Classifier chains for multi-label classification", Machine Learning 85, 2011, ask one label after the other instead).
 
-The answer is a mean of logits: of both passes, then of that and the posterior. A pass fits some ten coefficients for
-every label, those of rare labels from few positives, the posterior fits none for how far it is trusted: they err in
-different ways.
+The answer is a mean of logits: of the passes, as many as labels of like frequency gain by, then of that and the
+posterior. A pass fits some ten coefficients for every label, those of rare labels from few positives, the posterior
+fits none for how far it is trusted: they err in different ways.
 
 Every stage learns from *held-out* beliefs, never from true neighbors: what trusts truths that are not there at
 prediction collapses where labels determine each other. Whatever does not lower the held-out log loss is left out again.
@@ -51,8 +51,16 @@ LEAST_CELLS = 50_000
 would have to be compiled."""
 
 AGAIN = 0.3
-"""Strength of the second pass's penalty, as a share of the first's: .3 against 1 lowered held-out log loss by .9 % on
+"""Strength of the further passes' penalty, as a share of the first's: .3 against 1 lowered held-out log loss by .9 % on
 the simulated contest and by .2 % on photos of fashion (5,000 rows each)."""
+
+PASSES, LIKE_FREQUENCY = 3, 3.0
+"""Passes that a label may average, and the ratio of positives within which labels choose together how many. On five
+splits of photos of fashion (5,000 rows) one choice of all labels is for one pass, which costs .0009 of micro-F1 beside
+two: the held-out loss of rare labels is noise. Choices by class gain .0006 there, and on 17 generated sets .0000 and
+the least log loss; choices by single label gain .0006 and lose mAP on the simulated contest (.002); two passes for
+every label gain .0009 and lose .0007 on the generated sets, and drawing the further passes to the pooled coefficients
+.002."""
 
 POSTERIOR_SHARE = 0.5
 """Share of the posterior in the answer. On 8 draws of 300 and 1,000 rows of the simulated contest, 5 of which chose
@@ -62,19 +70,19 @@ rows .0100 (±.0012); on all 5,500 rows of three seeds .0008."""
 BELIEF_LIMIT = 11.5
 """Log odds of probabilities of 1e-5 from either end, beyond which a regression's own extrapolation speaks."""
 
-STAGES = {"ridge": 1.0, "beliefs": 1.0, "other labels": 3.0, "first pass": 1.0, "second pass": 1.0}
+STAGES = {"ridge": 1.0, "beliefs": 1.0, "other labels": 3.0, "first pass": 1.0, "further passes": 2.0}
 """The stages with their usual time, a rough estimate: only the time left that is shown depends on it."""
 
 
-@register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=13.0)
+@register_method("label-context", "own logits and what all labels explain, per label", kind="meta", cost=18.0)
 class LabelContextStacker(RidgeContext):
     """Weigh a label's own logits against what the other labels' logits and probable truths explain of them.
 
     The strongest stacker here where labels depend on each other or members confuse labels in the same way; where they
     do not, each label's regression strength goes up and it falls back to its own logits. Wants several times as many
-    rows as labels. The posterior is tried from `LEAST_CELLS` cells up and costs some .5 ms a row of 228 labels; the
-    second pass stays only where the held-out log loss falls, and so does what label rows (annotated rows without
-    scores, `PredictionSet.with_label_rows`) taught the dependency network.
+    rows as labels. The posterior is tried from `LEAST_CELLS` cells up and costs some .5 ms a row of 228 labels; further
+    passes stay only where the held-out log loss falls, and so does what label rows (annotated rows without scores,
+    `PredictionSet.with_label_rows`) taught the dependency network.
 
     Parameters
     ----------
@@ -106,10 +114,11 @@ class LabelContextStacker(RidgeContext):
     answer_shares_ : ndarray of float64, shape (n_passes + 1, n_labels)
         Share of each pass in the answer, a mean of logits, and of the posterior, which comes last; they sum to 1.
     pass_coefficients_ : ndarray of float64, shape (n_earlier_passes, n_labels, n_features + 1)
-        The first pass where a second one is kept, else empty.
+        The passes before the last one that is kept; the first has coefficients of 0 for a pass before it where there
+        are three.
     coefficients_ : ndarray of float64, shape (n_labels, n_features + 1)
         Last pass: members' logits, the ridge's answer, the posterior's where it is kept, surprise, both parts of the
-        joint answer, the network's answer where there is one, the first pass's where this is the second, intercept.
+        joint answer, the network's answer where there is one, that of the pass before it where there is one, intercept.
     constant_labels_ : ndarray of bool, shape (n_labels,)
         Labels with one class in the fitting rows: they get the smoothed frequency.
     n_rows_fitted_ : int
@@ -180,15 +189,16 @@ class LabelContextStacker(RidgeContext):
                 known_pass = fit_pass(rows, [*always, *neighbors.features(pooled, first)], penalty, free=surprise)
             kept = [known_pass]
             if rows.fold_masks:
-                begin("second pass")
+                begin("further passes")
                 # The pass before is one feature among few: drawing to what labels have in common helps no more.
                 alone = replace(penalty, strength=AGAIN * penalty.strength, pooled=False)
-                added = [*always, *neighbors.features(pooled, known_pass), _limited(known_pass.aligned)]
-                again = fit_pass(rows, added, alone, free=surprise)
-                both = 0.5 * (known_pass.held_out + again.held_out)
-                kept = [*kept, again] if _loss(rows, both) < known_pass.loss else kept
+                for _ in range(PASSES - 1):
+                    added = [*always, *neighbors.features(pooled, kept[-1]), _limited(kept[-1].aligned)]
+                    kept.append(replace(fit_pass(rows, added, alone, free=surprise), added=[]))
+        depth = _choose_depth(rows, [one.held_out for one in kept])
+        kept = kept[: depth.max()]
         self._remember_stages(neighbors, kept, None if posterior is None else posterior.whole)
-        self.answer_shares_, answer = _mix(rows, [one.held_out for one in kept], always[1:])
+        self.answer_shares_, answer = _mix(rows, [one.held_out for one in kept], depth, always[1:])
         aligned = _average([*(one.aligned for one in kept), *always[1:]], self.answer_shares_)
         return replace(kept[-1], held_out=answer, aligned=aligned, loss=_loss(rows, answer))
 
@@ -232,9 +242,12 @@ class LabelContextStacker(RidgeContext):
         self.to_truth_, self.to_logit_ = joint.regression.to_truth, joint.regression.to_logit
         self.moments_ = joint.moments
         self.network_ = np.empty((0, n_labels)) if network is None else network.whole.weights
-        self.pass_coefficients_ = np.array([one.coefficients for one in kept[:-1]]).reshape(
-            len(kept) - 1, n_labels, kept[-1].coefficients.shape[1] - 1
-        )
+        n_values = kept[max(len(kept) - 2, 0)].coefficients.shape[1]
+        # The first pass knows none before it; beside others it has a coefficient of 0 for that.
+        self.pass_coefficients_ = np.zeros((len(kept) - 1, n_labels, n_values))
+        for place, one in zip(self.pass_coefficients_, kept, strict=False):
+            place[:, : one.coefficients.shape[1] - 1] = one.coefficients[:, :-1]
+            place[:, -1] = one.coefficients[:, -1]
         self.coefficients_ = kept[-1].coefficients
         empty = np.empty((0, n_labels))
         self.posterior_own_ = np.empty((0, n_models + 1)) if posterior is None else posterior.own
@@ -252,13 +265,12 @@ class LabelContextStacker(RidgeContext):
                 self.posterior_own_, self.posterior_pooled_, self.posterior_fields_, self.posterior_couplings_
             )
             always.append(posterior.log_odds(logits, pooled))
-        added = [*always, *self._ask_neighbors(pooled, beliefs)]
         answers = []
-        for coefficients in self.pass_coefficients_:
-            answers.append(apply_logistic([*logits, *added], coefficients))
-            added = [*always, *self._ask_neighbors(pooled, answers[-1]), _limited(answers[-1])]
-        answers += [apply_logistic([*logits, *added], self.coefficients_), *always[1:]]
-        return _average(answers, self.answer_shares_)
+        for coefficients in (*self.pass_coefficients_, self.coefficients_):
+            features = [*logits, *always, *self._ask_neighbors(pooled, beliefs), _limited(beliefs)]
+            beliefs = apply_logistic(features[: coefficients.shape[1] - 1], coefficients)
+            answers.append(beliefs)
+        return _average([*answers, *always[1:]], self.answer_shares_)
 
     def _ask_neighbors(self, pooled: DoubleArray, beliefs: DoubleArray) -> list[npt.NDArray[Any]]:
         """Ask the joint regression and the dependency network, if there is one."""
@@ -273,7 +285,7 @@ class LabelContextStacker(RidgeContext):
         # Moments and an inverse of twice as many columns; of each fold and of all rows, what is kept and what is tried.
         joint = square * (4 * (self.n_folds + 7) + 8 * (self.n_folds + 1))
         network = square * (24 + 5 * (self.n_folds + 1))  # eight pairs of L-BFGS, and the regressions that are kept
-        return max(super()._added_bytes(n_rows, n_labels), joint, network) + 120.0 * n_rows * n_labels
+        return max(super()._added_bytes(n_rows, n_labels), joint, network) + 136.0 * n_rows * n_labels
 
     @classmethod
     def _from_state(cls, values: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> Self:
@@ -336,16 +348,32 @@ def _fit_network(rows: TrainingRows, label_rows: TruthRows | None) -> Folded[Dep
     return Folded(whole, (first_part, *parts), tuple(masks))
 
 
+def _choose_depth(rows: TrainingRows, passes: Sequence[DoubleArray]) -> npt.NDArray[np.intp]:
+    """Return how many passes each label averages: as many as have the least held-out log loss, few where it is equal.
+
+    Labels of like frequency choose together: a rare one alone would go by chance, and in a choice of all labels one
+    rare one may lose more than all frequent ones gain.
+    """
+    losses, total = [], np.zeros_like(passes[0])
+    for number, logits in enumerate(passes, start=1):
+        total += logits
+        losses.append(cell_log_loss(rows, total / number))
+    size = np.floor(np.log1p(rows.positives) / np.log(LIKE_FREQUENCY))
+    return 1 + np.argmin(np.array(losses) @ (size[:, None] == size), axis=0)
+
+
 def _mix(
-    rows: TrainingRows, passes: Sequence[DoubleArray], posterior: Sequence[npt.NDArray[Any]]
+    rows: TrainingRows,
+    passes: Sequence[DoubleArray],
+    depth: npt.NDArray[np.intp],
+    posterior: Sequence[npt.NDArray[Any]],
 ) -> tuple[DoubleArray, DoubleArray]:
     """Return the share of each answer in the mean of held-out logits, the posterior's last, and that mean.
 
     The posterior, if there is one, has its share where it lowers the held-out log loss, and none in labels with one
     class, which keep to their frequency.
     """
-    shares = np.full((len(passes) + 1, rows.y_true.shape[1]), 1.0 / len(passes))
-    shares[-1] = 0.0
+    shares = np.where(np.arange(len(passes) + 1)[:, None] < depth, 1.0 / depth, 0.0)
     answer = _average(passes, shares)
     if posterior:
         part = np.where(rows.one_class, 0.0, POSTERIOR_SHARE)

@@ -51,32 +51,60 @@ def answer_alone(stacker, number, test):
     return alone
 
 
-def test_passes_and_the_posterior_are_averaged(rng, every_stage, monkeypatch):
+def with_depth(monkeypatch, depth):
+    """Let every label average so many passes."""
+    monkeypatch.setattr(label_context, "_choose_depth", lambda rows, passes: np.full(rows.y_true.shape[1], depth))
+
+
+@pytest.mark.parametrize(("depth", "earlier"), [(2, (1, 12, 3 + 7)), (3, (2, 12, 3 + 8))])
+def test_passes_and_the_posterior_are_averaged(rng, every_stage, monkeypatch, depth, earlier):
     fitting, test = shared_noise(rng), shared_noise(rng)
+    with_depth(monkeypatch, depth)
     falling = itertools.count(-10.0)
     monkeypatch.setattr(label_context, "_loss", lambda rows, logits: next(falling))  # asked first is better
     stacker = LabelContextStacker().fit(fitting)
-    assert stacker.pass_coefficients_.shape == (1, 12, 3 + 7)
+    assert stacker.pass_coefficients_.shape == earlier
     assert stacker.coefficients_.shape == (12, 3 + 8)
-    np.testing.assert_array_equal(stacker.answer_shares_, np.tile([[0.25], [0.25], [0.5]], 12))
-    whole, parts = stacker.predict_proba(test), [answer_alone(stacker, number, test) for number in range(3)]
-    mean = np.average(logit(np.array(parts)), axis=0, weights=[1, 1, 2])
+    weights = np.array([*[1 / depth] * depth, 1.0]) / 2
+    np.testing.assert_allclose(stacker.answer_shares_, np.tile(weights[:, None], 12))
+    whole, parts = stacker.predict_proba(test), [answer_alone(stacker, number, test) for number in range(depth + 1)]
+    mean = np.average(logit(np.array(parts)), axis=0, weights=weights)
     np.testing.assert_allclose(whole, sigmoid(mean), atol=1e-5)
     losses = [log_loss(test.y_true, part) for part in parts]
-    assert log_loss(test.y_true, whole) < np.average(losses, weights=[1, 1, 2])
+    assert log_loss(test.y_true, whole) < np.average(losses, weights=weights)
 
 
-def test_the_second_pass_predicts_as_it_learned(rng, monkeypatch):
+def test_further_passes_predict_as_they_learned(rng, monkeypatch):
     fitting, test = shared_noise(rng, 400), shared_noise(rng, 400)
-    monkeypatch.setattr(label_context, "_loss", lambda rows, logits: -1.0)  # better in any case
+    with_depth(monkeypatch, 3)
     stacker = LabelContextStacker().fit(fitting)
-    np.testing.assert_array_equal(stacker.answer_shares_, np.tile([[0.5], [0.5], [0.0]], 12))
-    first, second = (log_loss(test.y_true, answer_alone(stacker, number, test)) for number in (0, 1))
-    assert second == pytest.approx(first, abs=0.02)
+    np.testing.assert_allclose(stacker.answer_shares_, np.tile([[1 / 3], [1 / 3], [1 / 3], [0.0]], 12))
+    first, *others = (log_loss(test.y_true, answer_alone(stacker, number, test)) for number in (0, 1, 2))
+    assert others == pytest.approx([first, first], abs=0.02)
+    state = stacker._state()
+    np.testing.assert_array_equal(
+        LabelContextStacker._from_state(*state).predict_proba(test), stacker.predict_proba(test)
+    )
 
 
-def test_a_second_pass_or_posterior_that_does_not_help_has_no_share(rng, monkeypatch):
+def test_labels_of_like_frequency_choose_together_how_many_passes_they_average(rng):
+    y_true = np.zeros((400, 5))
+    for label, positives in enumerate((5, 6, 200, 190, 0)):
+        y_true[:positives, label] = 1.0
+    rows = TrainingRows(np.empty((0, 400, 5), np.float32), y_true, None, np.ones((5, 0), bool), np.zeros(400, int))
+    right = 4.0 * y_true - 2.0
+    # The second pass helps frequent labels; of the rare ones it helps one by less than it harms the other.
+    first, second = right.copy(), right.copy()
+    first[:, [0, 2, 3]] *= 0.9
+    second[:, 1] *= -2.0
+    second[:, 4] = first[:, 4]  # all passes answer alike where there is one class
+    np.testing.assert_array_equal(label_context._choose_depth(rows, [first, second]), [1, 1, 2, 2, 1])
+    np.testing.assert_array_equal(label_context._choose_depth(rows, [first]), [1, 1, 1, 1, 1])
+
+
+def test_a_pass_or_posterior_that_does_not_help_has_no_share(rng, monkeypatch):
     fitting = shared_noise(rng, 400)
+    with_depth(monkeypatch, 1)
     monkeypatch.setattr(label_context, "_loss", lambda rows, logits: np.inf)
     stacker = LabelContextStacker().fit(fitting)
     assert not len(stacker.pass_coefficients_)
@@ -86,10 +114,10 @@ def test_a_second_pass_or_posterior_that_does_not_help_has_no_share(rng, monkeyp
     y_true[:, 2] = 0.0
     rows = TrainingRows(np.empty((0, 200, 3), np.float32), y_true, None, np.ones((3, 0), bool), np.zeros(200, int))
     good, bad = 4.0 * y_true - 2.0, 2.0 - 4.0 * y_true
-    shares, answer = label_context._mix(rows, [good, 0.5 * good], [bad])
-    np.testing.assert_array_equal(shares, np.repeat([[0.5], [0.5], [0.0]], 3, axis=1))
-    np.testing.assert_allclose(answer, 0.75 * good)
-    shares, answer = label_context._mix(rows, [bad], [good])
+    shares, answer = label_context._mix(rows, [good, 0.5 * good], np.array([2, 1, 2]), [bad])
+    np.testing.assert_array_equal(shares, [[0.5, 1.0, 0.5], [0.5, 0.0, 0.5], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(answer, good * [0.75, 1.0, 0.75])
+    shares, answer = label_context._mix(rows, [bad], np.ones(3, int), [good])
     np.testing.assert_array_equal(shares, [[0.5, 0.5, 1.0], [0.5, 0.5, 0.0]])  # one class: its frequency
     np.testing.assert_allclose(answer, np.where(np.arange(3) == 2, bad, 0.0))
 
