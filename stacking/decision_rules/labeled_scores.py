@@ -18,6 +18,9 @@ from stacking.truth import Truth
 BLOCK_CELLS = 16_777_216
 """Cells looked at for each block, 64 MiB of scores: a choice, not tuned; only memory and speed depend on it."""
 
+POOLED_CELLS = 2_097_152
+"""The same where cells are pooled, since each then has a weight of its own, 8 bytes."""
+
 
 @dataclass(frozen=True)
 class LabeledScores:
@@ -192,7 +195,8 @@ class LabeledScores:
         LabeledScores
             As `pooled` returns them.
         """
-        for block in self.iter_blocks(np.ones(len(self.y_score), dtype=bool)):
+        n_rows = max(1, POOLED_CELLS // self.n_labels)
+        for block in self.iter_blocks(np.ones(len(self.y_score), dtype=bool), n_rows):
             yield block.pooled()
 
     def counts_at(self, thresholds: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -7,7 +7,7 @@ folds of its own within each. Sorting every part anew costs ten times as much as
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
@@ -24,6 +24,9 @@ SPARE, SPARE_ROOT = 1.3, 3.0
 """How much lower than all rows need is sorted, so that most parts of them need no sort of their own: for `SPARE` times
 the positives and `SPARE_ROOT` times their root, as a part may hold all positives of a rare label. Only speed depends on
 it."""
+
+MORE = 1.5
+"""How much lower still entries are kept that whole bins of the histograms brought along. Only speed depends on it."""
 
 ReadBlocks = Callable[[BoolArray], Iterable[LabeledScores]]
 """Takes a mask of rows, returns them in blocks, in their order."""
@@ -65,9 +68,7 @@ class SortedParts:
         tuple of ndarray of float64, shape (n_labels,), and float
             The threshold, for each label, and the micro-F1 that it reaches on these rows.
         """
-        threshold, value = self._pool.cut(self._of_kept(part)) or cut_blocks(
-            lambda: (block.pooled() for block in self.read_blocks(part))
-        )
+        threshold, value = self._pool.cut(self._of_kept(part)) or cut_blocks(lambda: self._read_pooled(part))
         return np.full(self._n_labels, threshold[0]), value
 
     def cut_labels(self, part: BoolArray) -> DoubleArray:
@@ -132,11 +133,12 @@ class SortedParts:
     @cached_property
     def _pool(self) -> _Entries:
         """The entries of all cells as one label."""
+        return _Entries.gather(lambda: self._read_pooled(self.kept), self._histograms.pooled())
 
-        def read() -> Iterable[LabeledScores]:
-            return (block.pooled() for block in self.read_blocks(self.kept))
-
-        return _Entries.gather(read, self._histograms.pooled())
+    def _read_pooled(self, rows: BoolArray) -> Iterator[LabeledScores]:
+        """Read the cells of some rows as one label."""
+        for block in self.read_blocks(rows):
+            yield from block.iter_pooled()
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class _Entries:
         unit = histograms.mass.sum() / max(histograms.entries.sum(), 1)
         spared = SPARE * histograms.positives + SPARE_ROOT * np.sqrt(histograms.positives * unit)
         limit = 2.0 * spared / price if price else np.zeros(len(spared))
-        entries = SortedEntries.gather(read(), histograms, limit).within(limit)
+        entries = SortedEntries.gather(read(), histograms, limit).within(MORE * limit)
         return cls(
             entries,
             _Stops.find(entries, histograms.shift),
