@@ -238,6 +238,7 @@ def choose_thresholds(  # noqa: PLR0913 - scores, truth and folds; the rest is k
                 decided = tuner.decide_held_out(held_out, name, decide, metric, advance)
                 measured[name] = metric.measure(truth, decided, y_score)
                 packed[name] = np.packbits(decided, axis=1)
+                del decided  # before the next rule decides
     chosen = rule
     if rule == "auto":
         grouped = truth.groups is not None
