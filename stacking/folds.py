@@ -301,15 +301,17 @@ def _deal_counts(
     from stacking.kernels import folds as _kernels
 
     n_labels = truth.shape[1]
-    sample, label = np.nonzero(truth)
     if item_of is None:
-        sizes = np.ones(n_items)
-        item, count = sample, np.ones(len(sample))
+        sizes, held = np.ones(n_items), np.count_nonzero(truth, axis=1)
+        label = (np.flatnonzero(truth) % n_labels).astype(np.int32)  # half the memory of `np.nonzero`
+        count = np.ones(len(label))
     else:
         sizes = np.bincount(item_of, minlength=n_items).astype(np.float64)
+        sample, label = np.nonzero(truth)
         cell, times = np.unique(item_of[sample] * n_labels + label, return_counts=True)
-        item, label, count = cell // n_labels, cell % n_labels, times.astype(np.float64)
-    item_start = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=n_items))])
+        held, label = np.bincount(cell // n_labels, minlength=n_items), (cell % n_labels).astype(np.int32)
+        count = times.astype(np.float64)
+    item_start = np.concatenate([[0], np.cumsum(held)])
     shuffled = rng.permutation(n_items)
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
     shift = rng.integers(len(shares), size=n_items)

@@ -45,10 +45,12 @@ def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -
         return np.full(scores.n_labels, np.inf)
     wanted_counts = n_true * np.geomspace(FEWEST, MOST, N_THRESHOLDS)
     places = np.unique(np.clip(np.rint(wanted_counts), 1, len(pooled)).astype(np.intp))
-    descending = np.sort(pooled)[::-1]
-    lower = np.append(descending, 0.0)
     # Halfway to the next lower score, so that float32 and float64 comparisons agree.
-    grid = (descending[places - 1].astype(np.float64) + lower[places]) / 2.0
+    ascending = np.sort(pooled)
+    upper = ascending[len(pooled) - places].astype(np.float64)
+    lower = np.where(places < len(pooled), ascending[len(pooled) - places - 1], np.float32(0.0))
+    grid = (upper + lower) / 2.0
+    del ascending, pooled  # as large as the scores, and not needed while decisions are measured
     grid = np.unique(np.append(grid, 0.5))[::-1]
     merits = [wanted.measure(scores.truth, (scores.y_score >= limit) & loud, scores.y_score).merit for limit in grid]
     return np.full(scores.n_labels, grid[first_best(merits)])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -138,11 +139,13 @@ class RuleTuner:
         TunedRule
             The rule, ready to decide.
         """
-        if part is None:
-            part = np.ones(len(self.y_score), dtype=bool)
         if rule in ADDITIVE_RULES:
+            part = np.ones(len(self.y_score), dtype=bool) if part is None else part
             return TunedRule(self._blocks.tune_part(rule, part))
-        return tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric, self.answered)
+        rows: Any = slice(None) if part is None else part
+        if get_decision_rule(rule).average == "none":
+            rows = slice(0)  # nothing is learned from rows, so none are copied
+        return tune_rule(self.y_score[rows], self.predictions.truth.rows(rows), rule, metric, self.answered)
 
     def decide_held_out(
         self,
@@ -235,6 +238,7 @@ def choose_thresholds(  # noqa: PLR0913 - scores, truth and folds; the rest is k
                 decided = tuner.decide_held_out(held_out, name, decide, metric, advance)
                 measured[name] = metric.measure(truth, decided, y_score)
                 packed[name] = np.packbits(decided, axis=1)
+                del decided  # before the next rule decides
     chosen = rule
     if rule == "auto":
         grouped = truth.groups is not None

@@ -9,12 +9,17 @@ References
 C. Elkan, "The foundations of cost-sensitive learning", IJCAI 2001.
 """
 
+import operator
+from collections.abc import Callable, Iterable
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 
+from stacking._typing import DoubleArray
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
-from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts
+from stacking.decision_rules.sorted_cuts import count_scores, sort_cuts_of_blocks
 
 
 @register("cost", average="cost")
@@ -38,7 +43,7 @@ def tune_cost(scores: LabeledScores, fp: float = 1.0, fn: float = 1.0) -> npt.ND
     ValueError
         If a cost is out of range.
     """
-    return np.full(scores.n_labels, tune_cost_per_label(scores.pooled(), fp, fn)[0])
+    return np.full(scores.n_labels, _cheapest_cuts(scores.iter_pooled, fp, fn)[0])
 
 
 @register("cost-per-label", average="cost")
@@ -66,13 +71,18 @@ def tune_cost_per_label(scores: LabeledScores, fp: float = 1.0, fn: float = 1.0)
     -----
     Cost is fp · (PP − TP) + fn · (P − TP): lowest where 2 TP − 2 fp / (fp + fn) · PP is largest.
     """
+    return _cheapest_cuts(lambda: [scores], fp, fn)
+
+
+def _cheapest_cuts(read_blocks: Callable[[], Iterable[LabeledScores]], fp: float, fn: float) -> DoubleArray:
+    """Find the thresholds of rows that come block by block, each time the same ones."""
     from stacking.kernels import cuts as _kernels
 
     if not (np.isfinite([fp, fn]).all() and min(fp, fn) >= 0.0 and fp + fn > 0.0):
         raise ValueError(f"fp and fn must be costs that are finite, not negative and not both 0: got {fp}, {fn}.")
     price = 2.0 * fp / (fp + fn)
-    histograms = count_scores(scores)
+    histograms = reduce(operator.add, map(count_scores, read_blocks()))
     # A cut that fires n entries gains at most 2 p − price · n.
-    limit = 2.0 * histograms.positives / price if price > 0 else np.full(scores.n_labels, np.inf)
-    cuts = sort_cuts(scores, histograms, limit)
+    limit = 2.0 * histograms.positives / price if price > 0 else np.full(len(histograms.positives), np.inf)
+    cuts = sort_cuts_of_blocks(read_blocks(), histograms, limit)
     return cuts.thresholds(_kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, price))

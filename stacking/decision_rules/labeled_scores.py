@@ -15,8 +15,11 @@ import numpy.typing as npt
 from stacking._checks import check_y_score
 from stacking.truth import Truth
 
-BLOCK_ROWS = 65_536
-"""Rows looked at for each block: a choice, not tuned; only memory and speed depend on it."""
+BLOCK_CELLS = 16_777_216
+"""Cells looked at for each block, 64 MiB of scores: a choice, not tuned; only memory and speed depend on it."""
+
+POOLED_CELLS = 2_097_152
+"""The same where cells are pooled, since each then has a weight of its own, 8 bytes."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,14 @@ class LabeledScores:
         What counts of the same rows; every row does.
     unanswered : ndarray of bool, shape (n_samples, n_labels), or None
         True where nothing is answered, so that no threshold may fire; None where all cells are answered.
+    row_cells : int, default 1
+        How many rows here were the cells of one row before they were pooled.
     """
 
     y_score: npt.NDArray[np.float32]
     truth: Truth
     unanswered: npt.NDArray[np.bool_] | None = None
+    row_cells: int = 1
 
     @classmethod
     def check(
@@ -139,21 +145,22 @@ class LabeledScores:
         """The number of labels."""
         return self.y_score.shape[1]
 
-    def iter_blocks(self, kept: npt.NDArray[np.bool_], n_rows: int = BLOCK_ROWS) -> Iterator[Self]:
+    def iter_blocks(self, kept: npt.NDArray[np.bool_], n_rows: int | None = None) -> Iterator[Self]:
         """Go through some rows, a block at a time; no more than a block is copied.
 
         Parameters
         ----------
         kept : ndarray of bool, shape (n_samples,)
             The rows wanted.
-        n_rows : int, default 65,536
-            Rows to look at for each block.
+        n_rows : int, optional
+            Rows to look at for each block; by default as many as hold `BLOCK_CELLS`.
 
         Yields
         ------
         LabeledScores
             The wanted ones among them, where there are any.
         """
+        n_rows = max(1, BLOCK_CELLS // self.n_labels) if n_rows is None else n_rows
         for start in range(0, len(self.y_score), n_rows):
             block: Any = slice(start, start + n_rows)
             if not kept[block].all():
@@ -178,7 +185,19 @@ class LabeledScores:
             None if weight is None else np.repeat(weight, self.n_labels),
         )
         unanswered = None if self.unanswered is None else self.unanswered.reshape(-1, 1)
-        return type(self)(self.y_score.reshape(-1, 1), cells, unanswered)
+        return type(self)(self.y_score.reshape(-1, 1), cells, unanswered, self.n_labels)
+
+    def iter_pooled(self) -> Iterator[Self]:
+        """Pool all cells a block of rows at a time: only of a block each cell has a weight of its own.
+
+        Yields
+        ------
+        LabeledScores
+            As `pooled` returns them.
+        """
+        n_rows = max(1, POOLED_CELLS // self.n_labels)
+        for block in self.iter_blocks(np.ones(len(self.y_score), dtype=bool), n_rows):
+            yield block.pooled()
 
     def counts_at(self, thresholds: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return each label's weighted true positives and predicted positives at given thresholds.

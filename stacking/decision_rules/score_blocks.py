@@ -111,7 +111,7 @@ class ScoreBlocks:
             return self.tune_part(rule, np.ones(self.predictions.n_samples, dtype=bool))
         if rule == "exact-micro-f1":
             return tune_exact_over_blocks(lambda: self)
-        single = tune_exact_over_blocks(lambda: (part.pooled() for part in self))[0]
+        single = tune_exact_over_blocks(lambda: (pool for part in self for pool in part.iter_pooled()))[0]
         return silence(np.full(self.predictions.n_labels, single), self.answered)
 
     def tune_part(self, rule: str, part: BoolArray) -> DoubleArray:

@@ -7,7 +7,7 @@ et al. 2014; Koyejo et al. 2015). It cannot overfit much, having one parameter.
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.exact_micro_f1 import tune_exact_micro_f1
+from stacking.decision_rules.exact_micro_f1 import check_beta, tune_exact_over_blocks
 from stacking.decision_rules.expected_f1 import tune_expected_f1
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
@@ -48,8 +48,8 @@ def tune_single(scores: LabeledScores, beta: float = 1.0, expected: float = 0.0)
     """
     if not 0.0 <= expected <= 1.0:
         raise ValueError(f"expected must lie in [0, 1]: got {expected}.")
-    pooled = scores.pooled()
-    threshold = tune_exact_micro_f1(pooled, beta)[0]
+    check_beta(beta)
+    threshold = tune_exact_over_blocks(scores.iter_pooled, beta)[0]
     if expected > 0.0 and np.isfinite(threshold):
-        threshold += expected * (tune_expected_f1(pooled, beta)[0] - threshold)
+        threshold += expected * (tune_expected_f1(scores.pooled(), beta)[0] - threshold)
     return np.full(scores.n_labels, threshold)

@@ -264,19 +264,22 @@ class SortedEntries:
     Parameters
     ----------
     packed : ndarray of uint64, shape (n_entries,)
-        Score, row and truth of each entry in one number, ascending within a label.
+        Score, place and truth of each entry in one number, ascending within a label.
     start : ndarray of int64, shape (n_labels + 1,)
         Where each label's entries begin.
     floors : ndarray of uint32, shape (n_labels,)
         Bit pattern of the lowest score that was looked at.
     weight : ndarray of float64, shape (n_rows,), or (0,)
         Weights of the rows; the empty array stands for 1 each.
+    cell_bits : int, default 0
+        Where all cells are one pool: how many bits of the place are the label, below the row.
     """
 
     packed: npt.NDArray[np.uint64]
     start: IntArray
     floors: npt.NDArray[np.uint32]
     weight: DoubleArray
+    cell_bits: int = 0
 
     @classmethod
     def gather(
@@ -297,22 +300,50 @@ class SortedEntries:
         -------
         SortedEntries
             Of all rows.
+
+        Raises
+        ------
+        ValueError
+            If there are more places than an entry can name.
         """
         from stacking.kernels import cuts as _kernels
 
         floors, kept = _kernels.lowest_floors(histograms.entries, histograms.mass, limit, histograms.shift)
         start = np.concatenate([[0], np.cumsum(kept)])
         packed, fill = np.empty(start[-1], np.uint64), start[:-1].copy()
-        weights, first_row = [], 0
+        weights, first_row, cell_bits = [], 0, 0
         for block in blocks:
+            cells, n_rows = block.row_cells, len(block.y_score) // block.row_cells
+            cell_bits = (cells - 1).bit_length()
+            _check_places(first_row + n_rows, cell_bits)
             arrays = (block.y_score.view(np.uint32), block.y_true, block.y_known, block.sample_weight)
-            _kernels.gather_entries(*arrays, floors, first_row, packed, fill)
-            weights.append(block.sample_weight)
-            first_row += len(block.y_score)
+            _kernels.gather_entries(*arrays, floors, first_row, cells, cell_bits, packed, fill)
+            weights.append(block.sample_weight[::cells].copy())  # of the rows of a pool, not of its cells
+            first_row += n_rows
         _kernels.sort_short_segments(packed, start)
         for label in np.flatnonzero(kept > _kernels.SHORT).tolist():
             packed[start[label] : start[label + 1]].sort()
-        return cls(packed, start, floors, np.concatenate(weights))
+        return cls(packed, start, floors, np.concatenate(weights), cell_bits)
+
+    def within(self, limit: DoubleArray) -> "SortedEntries":
+        """Drop what was gathered beyond the limits because bins are whole: where labels are many, most of it.
+
+        Parameters
+        ----------
+        limit : ndarray of float64, shape (n_labels,)
+            Weight of fired entries to reach down to.
+
+        Returns
+        -------
+        SortedEntries
+            These ones must not be used any more: both are sorted in one array.
+        """
+        from stacking.kernels import cuts as _kernels
+
+        start = _kernels.keep_within(self.packed, self.start, self.weight, self.cell_bits, limit)
+        packed, floors, filled = self.packed[: start[-1]].copy(), self.floors.copy(), np.diff(start) > 0
+        floors[filled] = (packed[start[:-1][filled]] >> np.uint64(_kernels.ROW_SHIFT)).astype(np.uint32)
+        return SortedEntries(packed, start, floors, self.weight, self.cell_bits)
 
     def cuts(self, positives: DoubleArray) -> SortedCuts:
         """Read off the cuts.
@@ -329,6 +360,17 @@ class SortedEntries:
         """
         from stacking.kernels import cuts as _kernels
 
-        cut_start, score, lower, hits, fired = _kernels.cumulate_cuts(self.packed, self.start, self.weight)
+        cut_start, score, lower, hits, fired = _kernels.cumulate_cuts(
+            self.packed, self.start, self.weight, self.cell_bits
+        )
         threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
         return SortedCuts(cut_start, threshold, hits, fired, positives)
+
+
+def _check_places(n_rows: int, cell_bits: int) -> None:
+    """Refuse more rows than entries can name."""
+    from stacking.kernels.cuts import PLACE_BITS
+
+    most = 1 << (PLACE_BITS - cell_bits)
+    if n_rows > most:
+        raise ValueError(f"y_score must hold at most {most:,} rows of so many labels to be sorted: tune on fewer rows.")

@@ -7,7 +7,7 @@ folds of its own within each. Sorting every part anew costs ten times as much as
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
@@ -24,6 +24,9 @@ SPARE, SPARE_ROOT = 1.3, 3.0
 """How much lower than all rows need is sorted, so that most parts of them need no sort of their own: for `SPARE` times
 the positives and `SPARE_ROOT` times their root, as a part may hold all positives of a rare label. Only speed depends on
 it."""
+
+MORE = 1.5
+"""How much lower still entries are kept that whole bins of the histograms brought along. Only speed depends on it."""
 
 ReadBlocks = Callable[[BoolArray], Iterable[LabeledScores]]
 """Takes a mask of rows, returns them in blocks, in their order."""
@@ -43,8 +46,8 @@ class SortedParts:
     -----
     Every row is read once for histograms, and twice each for the entries of the labels and of all cells pooled; after
     that a part costs one walk over the entries that can matter, about 2 · positives / F of the cells. A part whose
-    optimum lies lower than what was sorted for all is read and sorted by itself. Memory: a block, and about 32 bytes
-    for each entry that can matter.
+    optimum lies lower than what was sorted for all is read and sorted by itself. Memory: a block, and 16 bytes for each
+    entry that can matter and each positive, half of them of the labels, half of all cells pooled.
     """
 
     def __init__(self, read_blocks: ReadBlocks, kept: BoolArray) -> None:
@@ -65,9 +68,7 @@ class SortedParts:
         tuple of ndarray of float64, shape (n_labels,), and float
             The threshold, for each label, and the micro-F1 that it reaches on these rows.
         """
-        threshold, value = self._pool.cut(self._of_kept(part)) or cut_blocks(
-            lambda: (block.pooled() for block in self.read_blocks(part))
-        )
+        threshold, value = self._pool.cut(self._of_kept(part)) or cut_blocks(lambda: self._read_pooled(part))
         return np.full(self._n_labels, threshold[0]), value
 
     def cut_labels(self, part: BoolArray) -> DoubleArray:
@@ -132,11 +133,12 @@ class SortedParts:
     @cached_property
     def _pool(self) -> _Entries:
         """The entries of all cells as one label."""
+        return _Entries.gather(lambda: self._read_pooled(self.kept), self._histograms.pooled())
 
-        def read() -> Iterable[LabeledScores]:
-            return (block.pooled() for block in self.read_blocks(self.kept))
-
-        return _Entries.gather(read, self._histograms.pooled(), row_cells=self._n_labels)
+    def _read_pooled(self, rows: BoolArray) -> Iterator[LabeledScores]:
+        """Read the cells of some rows as one label."""
+        for block in self.read_blocks(rows):
+            yield from block.iter_pooled()
 
 
 @dataclass(frozen=True)
@@ -146,42 +148,20 @@ class _Stops:
     Parts may lack some of them; what they then repeat or only add negatives to is never better than the stop before.
     """
 
-    place: IntArray
-    start: IntArray
     cut: IntArray
     cut_start: IntArray
     edge: IntArray
     edge_start: IntArray
 
     @classmethod
-    def find(cls, entries: SortedEntries, truth: npt.NDArray[np.uint8], shift: int) -> _Stops:
+    def find(cls, entries: SortedEntries, shift: int) -> _Stops:
         """Find them; of each label the highest first."""
         from stacking.kernels import cuts as _kernels
 
-        pattern = (entries.packed >> np.uint64(_kernels.ROW_SHIFT)).astype(np.int64)
-        bins = np.maximum((pattern >> shift) - (_kernels.LOWEST_PATTERN >> shift), 0)
-        label = np.repeat(np.arange(len(entries.start) - 1), np.diff(entries.start))
-        is_cut, is_edge = (_last_with_positive(label, values, truth) for values in (pattern, bins))
-        place = np.flatnonzero(is_cut | is_edge)
-        place = place[np.lexsort((-place, label[place]))]
-        n_labels = len(entries.start) - 1
-
-        def starts(of: IntArray) -> IntArray:
-            return np.concatenate([[0], np.cumsum(np.bincount(label[place[of]], minlength=n_labels))])
-
-        cut, edge = np.flatnonzero(is_cut[place]), np.flatnonzero(is_edge[place])
-        return cls(place, starts(np.arange(len(place))), cut, starts(cut), edge, starts(edge))
-
-
-def _last_with_positive(label: IntArray, values: IntArray, truth: npt.NDArray[np.uint8]) -> BoolArray:
-    """Mark the lowest entry of each run of equal values within a label, where the run holds a positive."""
-    begins = np.ones(len(values), dtype=bool)
-    begins[1:] = (values[1:] != values[:-1]) | (label[1:] != label[:-1])
-    runs = np.flatnonzero(begins)
-    marked = np.zeros(len(values), dtype=bool)
-    if len(runs):
-        marked[runs[np.add.reduceat(truth, runs, dtype=np.int64) > 0]] = True
-    return marked
+        counts = _kernels.count_stops(entries.packed, entries.start, shift)
+        cut_start, edge_start = (np.concatenate([[0], np.cumsum(of)]) for of in counts)
+        cut, edge = _kernels.find_stops(entries.packed, entries.start, shift, cut_start, edge_start)
+        return cls(cut, cut_start, edge, edge_start)
 
 
 @dataclass(frozen=True)
@@ -189,37 +169,24 @@ class _Entries:
     """Entries sorted by score within each label (or in the one pool), with what parts of the rows are read by."""
 
     entries: SortedEntries
-    row: npt.NDArray[np.int32]
-    row_cells: int
-    truth: npt.NDArray[np.uint8]
     stops: _Stops
     complete: BoolArray
     below_row: IntArray
     below_label: IntArray
-    row_weight: DoubleArray
 
     @classmethod
-    def gather(
-        cls, read: Callable[[], Iterable[LabeledScores]], histograms: ScoreHistograms, row_cells: int = 1
-    ) -> _Entries:
+    def gather(cls, read: Callable[[], Iterable[LabeledScores]], histograms: ScoreHistograms) -> _Entries:
         """Sort what can matter to any part of the rows, with some to spare; remember the positives below that."""
         price = histograms.reachable_micro_f1()
         unit = histograms.mass.sum() / max(histograms.entries.sum(), 1)
         spared = SPARE * histograms.positives + SPARE_ROOT * np.sqrt(histograms.positives * unit)
         limit = 2.0 * spared / price if price else np.zeros(len(spared))
-        entries = SortedEntries.gather(read(), histograms, limit)
-        # The truth is bit 0, the cell's place in its label the 33 bits above it (`stacking.kernels.cuts.ROW_SHIFT`).
-        row = ((entries.packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)).astype(np.int64) // row_cells
-        truth = (entries.packed & np.uint64(1)).astype(np.uint8)
+        entries = SortedEntries.gather(read(), histograms, limit).within(MORE * limit)
         return cls(
             entries,
-            row.astype(np.int32),
-            row_cells,
-            truth,
-            _Stops.find(entries, truth, histograms.shift),
+            _Stops.find(entries, histograms.shift),
             np.diff(entries.start) == histograms.entries.sum(axis=1),
-            *_positives_below(read(), entries.floors, row_cells),
-            entries.weight[::row_cells],
+            *_positives_below(read(), entries.floors),
         )
 
     def cut(self, part: BoolArray) -> tuple[DoubleArray, float] | None:
@@ -227,30 +194,32 @@ class _Entries:
         from stacking.kernels import cuts as _kernels
 
         stops, start, kept = self.stops, self.entries.start, part.view(np.uint8)
-        walked = (self.row, self.truth, start, stops.place, stops.start, self.row_weight, kept)
-        hits, fired, all_hits, reached = _kernels.sums_at_stops(*walked)
+        packed, cell_bits = self.entries.packed, self.entries.cell_bits
+        walked = (packed, start, stops.cut, stops.cut_start, stops.edge, stops.edge_start)
+        sums = _kernels.sums_at_stops(*walked, self.entries.weight, kept, cell_bits)
+        hits, fired, edge_hits, edge_fired, all_hits, reached = sums
         positives = all_hits + self._positives_below(part)
         if not positives.any():
             return np.full(len(positives), np.inf), 0.0
         # The cuts at the edges of bins alone give a micro-F1 that is reached, as in `exact_micro_f1._cut_exactly`.
         nowhere = np.empty(0)
-        edges = SortedCuts(stops.edge_start, nowhere, hits[stops.edge], fired[stops.edge], positives)
+        edges = SortedCuts(stops.edge_start, nowhere, edge_hits, edge_fired, positives)
         price = maximize_micro_f1(edges, 0.0)[1]
         if price == 0.0 or (~self.complete & (reached < 2.0 * positives / price)).any():
             return None
-        cuts = SortedCuts(stops.cut_start, nowhere, hits[stops.cut], fired[stops.cut], positives)
+        cuts = SortedCuts(stops.cut_start, nowhere, hits, fired, positives)
         chosen, value = maximize_micro_f1(cuts, price)
         places = np.full(len(chosen), -1, dtype=np.int64)
-        places[chosen >= 0] = stops.place[stops.cut[chosen[chosen >= 0]]]
-        score, lower = _kernels.scores_around(places, self.entries.packed, self.row, start, kept)
+        places[chosen >= 0] = stops.cut[chosen[chosen >= 0]]
+        score, lower = _kernels.scores_around(places, packed, start, kept, cell_bits)
         threshold = (score.view(np.float32).astype(np.float64) + lower.view(np.float32)) / 2.0
         return np.where(chosen >= 0, threshold, np.inf), value
 
     def _positives_below(self, part: BoolArray) -> DoubleArray:
         """Add up the weight of each label's positives in a part that are not among the entries."""
         weight = part[self.below_row].astype(np.float64)
-        if len(self.row_weight):
-            weight *= self.row_weight[self.below_row]
+        if len(self.entries.weight):
+            weight *= self.entries.weight[self.below_row]
         total = np.bincount(self.below_label, weights=weight, minlength=len(self.complete))
         return np.asarray(total, dtype=np.float64)
 
@@ -262,8 +231,8 @@ class _Entries:
         lowest = pattern if len(pattern) == len(self.entries.floors) else pattern.min(keepdims=True)
         if (~self.complete & (lowest < self.entries.floors)).any():
             return None
-        packed, start = self.entries.packed, self.entries.start
-        counted: Any = _kernels.count_part(packed, self.row, start, self.row_weight, part, pattern, self.row_cells)
+        sorted_ = (self.entries.packed, self.entries.start, self.entries.weight)
+        counted: Any = _kernels.count_part(*sorted_, part, pattern, self.entries.cell_bits)
         return counted[0], counted[1]
 
 
@@ -274,9 +243,7 @@ def _patterns_at(thresholds: DoubleArray) -> npt.NDArray[np.uint32]:
     return np.maximum(narrow, np.float32(0)).view(np.uint32)
 
 
-def _positives_below(
-    blocks: Iterable[LabeledScores], floors: npt.NDArray[np.uint32], row_cells: int
-) -> tuple[IntArray, IntArray]:
+def _positives_below(blocks: Iterable[LabeledScores], floors: npt.NDArray[np.uint32]) -> tuple[IntArray, IntArray]:
     """Return the rows and the labels of the positives that lie below the floors, or that no threshold can reach."""
     lowest = floors.view(np.float32).copy()
     lowest[np.isnan(lowest)] = np.inf  # `stacking.kernels.cuts.NEVER`: nothing of that label was gathered
@@ -284,7 +251,7 @@ def _positives_below(
     for block in blocks:
         below = block.y_score < lowest
         row, label = np.nonzero(block.truth.y_true & (below if block.unanswered is None else below | block.unanswered))
-        rows.append((first + row) // row_cells)
+        rows.append((first + row) // block.row_cells)
         labels.append(label)
         first += len(block.y_score)
     return np.concatenate(rows), np.concatenate(labels)

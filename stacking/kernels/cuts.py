@@ -25,8 +25,12 @@ SHORT = 96
 """Most entries that are sorted by insertion: only speed depends on it."""
 
 ROW_SHIFT = 34
-"""A packed entry holds the score's 30 bits above the row's 33, and the truth in bit 0: sorted as whole numbers, entries
-are in order of score, then of row. (No pattern of a score in [0, 1] needs more than 30 bits.)"""
+"""A packed entry holds the score's 30 bits above the 33 of its place, and the truth in bit 0: sorted as whole numbers,
+entries are in order of score, then of place. (No pattern of a score in [0, 1] needs more than 30 bits.) The place is
+the row; where all cells are one pool, the row above the label, which takes the last `cell_bits` bits."""
+
+PLACE_BITS = 33
+"""Bits of the place."""
 
 NEVER = np.uint32(0xFFFFFFFF)
 """A floor above every score: nothing of that label is gathered."""
@@ -87,8 +91,11 @@ def lowest_floors(entries, mass, limit, shift):
 
 
 @compiled
-def gather_entries(bits, truth, known, weight, floors, first_row, packed, fill):
-    """Pack (score, row, truth) of every entry at or above its label's floor where the label is filled up to so far."""
+def gather_entries(bits, truth, known, weight, floors, first_row, row_cells, cell_bits, packed, fill):
+    """Pack (score, place, truth) of every entry at or above its label's floor where the label is filled up to so far.
+
+    With `row_cells` above 1 so many entries that follow each other are the cells of one row.
+    """
     masked, weighted = known.shape[0] > 0, weight.shape[0] > 0
     for row in range(bits.shape[0]):
         if weighted and weight[row] == 0.0:
@@ -98,8 +105,10 @@ def gather_entries(bits, truth, known, weight, floors, first_row, packed, fill):
             if pattern < floors[label] or (masked and not known[row, label]):
                 continue
             hit = np.uint64(1) if truth[row, label] else np.uint64(0)
-            place = np.uint64(first_row + row) << np.uint64(1)
-            packed[fill[label]] = (np.uint64(pattern) << np.uint64(ROW_SHIFT)) | place | hit
+            place = np.uint64(first_row + row)
+            if row_cells > 1:
+                place = (np.uint64(first_row + row // row_cells) << np.uint64(cell_bits)) | np.uint64(row % row_cells)
+            packed[fill[label]] = (np.uint64(pattern) << np.uint64(ROW_SHIFT)) | (place << np.uint64(1)) | hit
             fill[label] += 1
 
 
@@ -118,13 +127,43 @@ def sort_short_segments(packed, start):
 
 
 @compiled
-def cumulate_cuts(packed, start, weight):
+def keep_within(packed, start, weight, cell_bits, limit):
+    """Move the entries of each label that its limit reaches to the front of the array; return where each label's begin.
+
+    Of each label the highest entries stay until their weight reaches the limit, and the next lower score after them.
+    """
+    weighted = weight.shape[0] > 0
+    row_of = np.uint64(cell_bits + 1)
+    kept = np.zeros(len(start), np.int64)
+    for label in range(len(start) - 1):
+        begin, entry = start[label], start[label + 1]
+        total, last = 0.0, False  # `last`: the limit is reached, and the next lower score is the last one kept
+        while entry > begin:
+            pattern = packed[entry - 1] >> np.uint64(ROW_SHIFT)
+            while entry > begin and packed[entry - 1] >> np.uint64(ROW_SHIFT) == pattern:
+                entry -= 1
+                # The mask takes the place and the truth out of the entry.
+                total += weight[(packed[entry] & np.uint64(0x3FFFFFFFF)) >> row_of] if weighted else 1.0
+            if last:
+                break
+            last = total >= limit[label]
+        fill = kept[label]
+        for source in range(entry, start[label + 1]):
+            packed[fill] = packed[source]
+            fill += 1
+        kept[label + 1] = fill
+    return kept
+
+
+@compiled
+def cumulate_cuts(packed, start, weight, cell_bits):
     """Turn sorted entries into cuts between distinct scores, descending; only cuts that gain a positive are kept.
 
     Returns per cut the pattern of its lowest score and of the next lower one, and the weights of the true positives and
     of all entries at or above it.
     """
     weighted = weight.shape[0] > 0
+    row_of = np.uint64(cell_bits + 1)
     n_labels = len(start) - 1
     capacity = 0  # a cut that is kept gains a positive, so there are at most as many cuts as positives
     for entry in packed:
@@ -142,8 +181,7 @@ def cumulate_cuts(packed, start, weight):
             pattern = packed[entry] >> np.uint64(ROW_SHIFT)
             before = hit
             while entry >= start[label] and packed[entry] >> np.uint64(ROW_SHIFT) == pattern:
-                # The mask takes the row's 33 bits out of the entry.
-                w = weight[(packed[entry] >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)] if weighted else 1.0
+                w = weight[(packed[entry] & np.uint64(0x3FFFFFFFF)) >> row_of] if weighted else 1.0
                 total += w
                 if packed[entry] & np.uint64(1):
                     hit += w
@@ -163,52 +201,113 @@ def cumulate_cuts(packed, start, weight):
 
 
 @compiled
-def sums_at_stops(row, truth, start, stops, stop_start, weight, part):
+def count_stops(packed, start, shift):
+    """Count per label the scores and the histogram bins that hold a positive."""
+    lowest = np.int64(LOWEST_PATTERN >> shift)
+    cuts, edges = np.zeros(len(start) - 1, np.int64), np.zeros(len(start) - 1, np.int64)
+    for label in range(len(start) - 1):
+        # Of the score, and of the bin, that the last positive was in; −1 is none.
+        last_pattern, last_bin = np.int64(-1), np.int64(-1)
+        for entry in range(start[label + 1] - 1, start[label] - 1, -1):
+            if packed[entry] & np.uint64(1):
+                pattern = np.int64(packed[entry] >> np.uint64(ROW_SHIFT))
+                b = max((pattern >> shift) - lowest, 0)
+                cuts[label] += pattern != last_pattern
+                edges[label] += b != last_bin
+                last_pattern, last_bin = pattern, b
+    return cuts, edges
+
+
+@compiled
+def find_stops(packed, start, shift, cut_start, edge_start):
+    """Find the places of the lowest entry of each score and of each histogram bin that hold a positive.
+
+    They descend within a label; `cut_start` and `edge_start` say where each label's begin, by `count_stops`.
+    """
+    lowest = np.int64(LOWEST_PATTERN >> shift)
+    cut, edge = np.empty(cut_start[-1], np.int64), np.empty(edge_start[-1], np.int64)
+    for label in range(len(start) - 1):
+        next_cut, next_edge = cut_start[label], edge_start[label]
+        in_cut = in_edge = False  # whether the present score, the present bin hold a positive
+        for entry in range(start[label + 1] - 1, start[label] - 1, -1):
+            if packed[entry] & np.uint64(1):
+                in_cut = in_edge = True
+            elif not in_edge:
+                continue
+            ends_cut = ends_edge = entry == start[label]
+            if not ends_cut:
+                pattern = np.int64(packed[entry] >> np.uint64(ROW_SHIFT))
+                lower = np.int64(packed[entry - 1] >> np.uint64(ROW_SHIFT))
+                ends_cut = pattern != lower
+                ends_edge = max((pattern >> shift) - lowest, 0) != max((lower >> shift) - lowest, 0)
+            if ends_cut and in_cut:
+                cut[next_cut] = entry
+                next_cut, in_cut = next_cut + 1, False
+            if ends_edge and in_edge:
+                edge[next_edge] = entry
+                next_edge, in_edge = next_edge + 1, False
+    return cut, edge
+
+
+@compiled
+def sums_at_stops(packed, start, cut, cut_start, edge, edge_start, weight, part, cell_bits):
     """Add up the weight of the true and of all entries of some rows from the highest score down to each stop.
 
-    A stop is the place of the last entry that belongs to it. Returns both sums at every stop, and per label those of
-    all its entries. Without weights the inner loop has no branch that the rows decide.
+    A stop is the place of the last entry that belongs to it; cuts and edges are two lists of them. Returns both sums at
+    every cut and at every edge, and per label those of all its entries. Without weights the inner loop has no branch
+    that the rows decide.
     """
     weighted = weight.shape[0] > 0
+    row_of = np.uint64(cell_bits + 1)
     n_labels = len(start) - 1
-    hits, fired = np.empty(len(stops)), np.empty(len(stops))
+    hits, fired = np.empty(len(cut)), np.empty(len(cut))
+    edge_hits, edge_fired = np.empty(len(edge)), np.empty(len(edge))
     all_hits, all_fired = np.zeros(n_labels), np.zeros(n_labels)
     for label in range(n_labels):
         hit = total = 0.0
-        entry, end = start[label + 1] - 1, stop_start[label + 1]
-        for stop in range(stop_start[label], end + 1):
-            last = stops[stop] if stop < end else start[label]
+        entry, first = start[label + 1] - 1, start[label]
+        c, e = cut_start[label], edge_start[label]
+        while entry >= first:
+            next_cut = cut[c] if c < cut_start[label + 1] else first
+            next_edge = edge[e] if e < edge_start[label + 1] else first
+            last = max(next_cut, next_edge)
             if weighted:
                 while entry >= last:
-                    if part[row[entry]]:
-                        total += weight[row[entry]]
-                        if truth[entry]:
-                            hit += weight[row[entry]]
+                    row = (packed[entry] & np.uint64(0x3FFFFFFFF)) >> row_of
+                    if part[row]:
+                        total += weight[row]
+                        if packed[entry] & np.uint64(1):
+                            hit += weight[row]
                     entry -= 1
             else:
                 more_hits = more = 0
                 while entry >= last:
-                    kept = np.int64(part[row[entry]])
+                    kept = np.int64(part[(packed[entry] & np.uint64(0x3FFFFFFFF)) >> row_of])
                     more += kept
-                    more_hits += kept & np.int64(truth[entry])
+                    more_hits += kept & np.int64(packed[entry] & np.uint64(1))
                     entry -= 1
                 hit, total = hit + more_hits, total + more
-            if stop < end:
-                hits[stop], fired[stop] = hit, total
+            if c < cut_start[label + 1] and next_cut == last:
+                hits[c], fired[c] = hit, total
+                c += 1
+            if e < edge_start[label + 1] and next_edge == last:
+                edge_hits[e], edge_fired[e] = hit, total
+                e += 1
         all_hits[label], all_fired[label] = hit, total
-    return hits, fired, all_hits, all_fired
+    return hits, fired, edge_hits, edge_fired, all_hits, all_fired
 
 
 @compiled
-def scores_around(places, packed, row, start, part):
+def scores_around(places, packed, start, part, cell_bits):
     """Return per label the pattern of the entry at a place and of the next lower one of some rows; −1 is no place."""
+    row_of = np.uint64(cell_bits + 1)
     score, lower = np.zeros(len(places), np.uint32), np.zeros(len(places), np.uint32)
     for label in range(len(places)):
         if places[label] < 0:
             continue
         pattern = packed[places[label]] >> np.uint64(ROW_SHIFT)
         entry = places[label] - 1
-        while entry >= start[label] and not part[row[entry]]:
+        while entry >= start[label] and not part[(packed[entry] & np.uint64(0x3FFFFFFFF)) >> row_of]:
             entry -= 1
         score[label] = pattern
         if entry >= start[label]:
@@ -220,26 +319,28 @@ def scores_around(places, packed, row, start, part):
 
 
 @compiled
-def count_part(packed, row, start, weight, part, pattern, row_cells):
+def count_part(packed, start, weight, part, pattern, cell_bits):
     """Add up per label the weight of the true positives and of all entries of some rows at or above its pattern.
 
-    With `row_cells` above 1 the entries are one pool, and a cell's label is its place within its row.
+    With `cell_bits` above 0 the entries are one pool.
     """
     weighted = weight.shape[0] > 0
+    row_of, cell = np.uint64(cell_bits + 1), (np.uint64(1) << np.uint64(cell_bits)) - np.uint64(1)
     hits, fired = np.zeros(len(pattern)), np.zeros(len(pattern))
     floor = pattern.min()
     for segment in range(len(start) - 1):
         label = segment
         for entry in range(start[segment + 1] - 1, start[segment] - 1, -1):
-            if packed[entry] >> np.uint64(ROW_SHIFT) < (floor if row_cells > 1 else pattern[label]):
+            if packed[entry] >> np.uint64(ROW_SHIFT) < (floor if cell_bits > 0 else pattern[label]):
                 break
-            if not part[row[entry]]:
+            row = (packed[entry] & np.uint64(0x3FFFFFFFF)) >> row_of
+            if not part[row]:
                 continue
-            if row_cells > 1:
-                label = np.int64((packed[entry] >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)) - row_cells * row[entry]
+            if cell_bits > 0:
+                label = np.int64((packed[entry] >> np.uint64(1)) & cell)
                 if packed[entry] >> np.uint64(ROW_SHIFT) < pattern[label]:
                     continue
-            w = weight[row[entry]] if weighted else 1.0
+            w = weight[row] if weighted else 1.0
             fired[label] += w
             if packed[entry] & np.uint64(1):
                 hits[label] += w

@@ -43,8 +43,8 @@ STACKING = (
     Mutant(
         "weights dropped in nested decisions",
         "stacking/decision_rules/choice.py",
-        "tune_rule(self.y_score[part], self.predictions.truth.rows(part), rule, metric, self.answered)",
-        "tune_rule(self.y_score[part], Truth(self.predictions.truth.y_true[part]), rule, metric, self.answered)",
+        "tune_rule(self.y_score[rows], self.predictions.truth.rows(rows), rule, metric, self.answered)",
+        "tune_rule(self.y_score[rows], Truth(self.predictions.truth.y_true[rows]), rule, metric, self.answered)",
         (f"{STACK}/test_nested_weights.py",),
     ),
     Mutant(

@@ -1,11 +1,15 @@
 """Which decision rule is chosen: one tuned threshold, unless another beats it by a standard error."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from stacking import PredictionSet, micro_f1
 from stacking.decision_rules import tune_thresholds
 from stacking.decision_rules.choice import _steadiest, choose_thresholds
+from stacking.kernels.compiling import Kernel
+from stacking.metrics.named import find_metric
 from stacking.metrics.paired_difference import F1Counts
 
 
@@ -80,3 +84,22 @@ def test_few_groups_get_a_threshold_drawn_to_the_expected_one():
     assert choose(chances, y_true, groups=np.arange(300)).rule == "single"
     with pytest.raises(ValueError, match="expected must lie in"):
         tune_thresholds(chances, y_true, rule="single:expected=2")
+
+
+@pytest.mark.parametrize(("metric", "weighted", "most"), [("micro-f1", False, 18), ("micro-f1", True, 18)])
+def test_a_choice_takes_few_bytes_a_cell_beyond_the_scores(metric, weighted, most, monkeypatch):
+    monkeypatch.setattr(Kernel, "is_compiled_at_once", True)  # numpy's twins make copies
+    rng = np.random.default_rng(0)
+    y_true = rng.random((30_000, 40)) < 0.1
+    y_score = np.clip(0.5 * y_true + 0.17 * rng.standard_normal(y_true.shape) + 0.2, 0, 1).astype(np.float32)
+    weight = rng.integers(1, 4, len(y_true)).astype(float) if weighted else None
+    predictions = PredictionSet(y_score[None], y_true=y_true, sample_weight=weight)
+    few = predictions.subset(samples=np.arange(200))
+    choose_thresholds(y_score[:200].copy(), few, np.arange(200) % 4, metric=find_metric(metric))  # compiles
+    tracemalloc.start()
+    try:
+        choose_thresholds(y_score, predictions, np.arange(len(y_true)) % 4, metric=find_metric(metric))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / y_score.size < most

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import itertools
 import subprocess
 import sys
 
@@ -132,39 +133,83 @@ def test_sorted_cuts(seed, shift, reach):
     limit[1] = 0.0
     (floors, kept), _ = both(cuts.lowest_floors, entries, mass, limit, shift)
     start = np.concatenate([[0], np.cumsum(kept)])
-    given = (bits, truth, known, weight, floors, 7, np.zeros(start[-1], np.uint64), start[:-1].copy())
-    packed = both(cuts.gather_entries, *given)[1][6]
+    given = (bits, truth, known, weight, floors, 7, 1, 0, np.zeros(start[-1], np.uint64), start[:-1].copy())
+    packed = both(cuts.gather_entries, *given)[1][8]
     packed = both(cuts.sort_short_segments, packed, start)[1][0]
     for label in range(n_labels):
         packed[start[label] : start[label + 1]].sort()
     all_weight = np.concatenate([rng.random(7), weight]) if len(weight) else weight
-    (cut_start, _, _, hits, fired), _ = both(cuts.cumulate_cuts, packed, start, all_weight)
+    (cut_start, _, _, hits, fired), _ = both(cuts.cumulate_cuts, packed, start, all_weight, 0)
     for price in (0.0, 0.4, 1.9):
         both(cuts.best_cuts, cut_start, hits, fired, price)
-    row = ((packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)).astype(np.int32)
-    hit = (packed & np.uint64(1)).astype(np.uint8)
-    part = rng.random(len(truth) + 7) < 0.6
-    places = [np.flatnonzero(rng.random(kept[label]) < 0.4)[::-1] + start[label] for label in range(n_labels)]
-    stop_start = np.concatenate([[0], np.cumsum(list(map(len, places)))])
-    stops = np.concatenate(places).astype(np.int64)
-    both(cuts.sums_at_stops, row, hit, start, stops, stop_start, all_weight, part.view(np.uint8))
-    chosen = np.array([p[-1] if len(p) else -1 for p in places], dtype=np.int64)
-    both(cuts.scores_around, chosen, packed, row, start, part.view(np.uint8))
+    for most in (1.0, 2.5, np.inf):
+        kept_start, (trimmed, *_) = both(cuts.keep_within, packed, start, all_weight, 0, np.full(n_labels, most))
+        assert np.all(np.diff(kept_start) <= np.diff(start))
+        for label in range(n_labels):
+            own = packed[start[label] : start[label + 1]]
+            assert (
+                trimmed[kept_start[label] : kept_start[label + 1]].tolist()
+                == own[len(own) - (kept_start[label + 1] - kept_start[label]) :].tolist()
+            )
+    part = (rng.random(len(truth) + 7) < 0.6).view(np.uint8)
+    cut, cut_start, edge, edge_start = stops_of(packed, start, shift)
+    both(cuts.sums_at_stops, packed, start, cut, cut_start, edge, edge_start, all_weight, part, 0)
+    chosen = np.full(n_labels, -1)
+    chosen[np.diff(cut_start) > 0] = cut[cut_start[:-1][np.diff(cut_start) > 0]]
+    both(cuts.scores_around, chosen, packed, start, part, 0)
     pattern = rng.random(n_labels).astype(np.float32).view(np.uint32)
-    both(cuts.count_part, packed, row, start, all_weight, part, pattern, 1)
+    both(cuts.count_part, packed, start, all_weight, part, pattern, 0)
+
+
+def stops_of(packed, start, shift):
+    """Find cuts and edges by both ways, and check them against a plain search."""
+    counts = both(cuts.count_stops, packed, start, shift)[0]
+    cut_start, edge_start = (np.concatenate([[0], np.cumsum(of)]) for of in counts)
+    (cut, edge), _ = both(cuts.find_stops, packed, start, shift, cut_start, edge_start)
+    pattern = (packed >> np.uint64(cuts.ROW_SHIFT)).astype(np.int64)
+    bins = np.maximum((pattern >> shift) - (cuts.LOWEST_PATTERN >> shift), 0)
+    for values, found in ((pattern, cut), (bins, edge)):
+        expected = []
+        for begin, end in itertools.pairwise(start):
+            held = sorted({values[place] for place in range(begin, end) if packed[place] & np.uint64(1)}, reverse=True)
+            expected += [begin + int(np.flatnonzero(values[begin:end] == value)[0]) for value in held]
+        assert found.tolist() == expected
+    return cut, cut_start, edge, edge_start
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_one_pool_of_all_cells_is_counted_by_label(seed):
-    rng, block, truth, _, weight = random_case(seed)
+def test_one_pool_of_all_cells(seed):
+    rng, block, truth, known, weight = random_case(seed)
     n_rows, n_labels = truth.shape
-    cell = np.arange(n_rows * n_labels, dtype=np.uint64)
-    pattern = np.abs(np.nan_to_num(block[0])).view(np.uint32).ravel().astype(np.uint64)
-    packed = np.sort((pattern << np.uint64(cuts.ROW_SHIFT)) | (cell << np.uint64(1)) | truth.ravel())
-    row = (((packed >> np.uint64(1)) & np.uint64(0x1FFFFFFFF)) // np.uint64(n_labels)).astype(np.int32)
+    cell_bits = (n_labels - 1).bit_length()
+    flat = [one.reshape(-1, 1) if one.size else one for one in (np.nan_to_num(block[0]).view(np.uint32), truth, known)]
+    cell_weight = np.repeat(weight, n_labels)
+    n_kept = int(
+        np.count_nonzero((known if known.size else np.ones(truth.shape)) * (weight[:, None] if len(weight) else 1))
+    )
+    given = (
+        *flat,
+        cell_weight,
+        np.zeros(1, np.uint32),
+        3,
+        n_labels,
+        cell_bits,
+        np.zeros(n_kept, np.uint64),
+        np.zeros(1, int),
+    )
+    packed = np.sort(both(cuts.gather_entries, *given)[1][8])
+    place = (packed >> np.uint64(1)) & np.uint64(2**cuts.PLACE_BITS - 1)
+    row, label = (place >> np.uint64(cell_bits)).astype(int), (place & np.uint64(2**cell_bits - 1)).astype(int)
+    assert row.min() >= 3 and len({*zip(row, label, strict=True)}) == len(packed)
+    assert np.array_equal(truth[row - 3, label], packed & np.uint64(1))
+    start, row_weight = np.array([0, len(packed)]), np.concatenate([np.ones(3), weight]) if len(weight) else weight
+    part = (rng.random(n_rows + 3) < 0.5).view(np.uint8)
+    both(cuts.cumulate_cuts, packed, start, row_weight, cell_bits)
+    both(cuts.keep_within, packed, start, row_weight, cell_bits, np.full(1, len(packed) / 3))
+    both(cuts.sums_at_stops, packed, start, *stops_of(packed, start, 22), row_weight, part, cell_bits)
+    both(cuts.scores_around, start[1:] - 1, packed, start, part, cell_bits)
     floors = rng.random(n_labels).astype(np.float32).view(np.uint32)
-    given = (packed, row, np.array([0, len(packed)]), weight, rng.random(n_rows) < 0.5, floors, n_labels)
-    both(cuts.count_part, *given)
+    both(cuts.count_part, packed, start, row_weight, part, floors, cell_bits)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
