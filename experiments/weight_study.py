@@ -409,6 +409,7 @@ def study_weights(predictions: PredictionSet, held_out: PredictionSet, plan: Stu
     for part in (predictions, held_out):
         if part.y_true is None:
             raise ValueError("predictions must carry the truth to search and score weights: give it (--truth).")
+        find_metric(plan.metric).check_truth(part.truth)
     metric = find_metric(plan.metric)
     searches = [
         (opt, objective, seed) for opt in plan.optimizers for objective in plan.objectives for seed in plan.seeds
