@@ -193,8 +193,8 @@ def compare(
     Parameters
     ----------
     scores : PredictionSet, or anything that `labelstack.load` takes
-        Out-of-fold scores; or a list or mapping of several sets, stores and run folders, whose models are compared
-        together, named by their run where they are called alike.
+        Out-of-fold scores; or a list or mapping of several sets, stores, bundles and run folders, whose models are
+        compared together, named by their run where they are called alike.
     methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble, default="all"
         Names of `labelstack.list_methods()`, or named unfitted combiners or ensembles.
     truth : path, data frame or array, optional
