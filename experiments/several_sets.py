@@ -1,6 +1,7 @@
 """Predictions of several runs: run folders, stores and bundles opened and joined, each named by its folder or file."""
 
 import os
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -105,7 +106,7 @@ def are_sets(scores: Any) -> bool:
     Returns
     -------
     bool
-        True for a list or mapping of sets, stores and run folders alone.
+        True for a list or mapping of sets, stores, bundles and run folders alone.
     """
     values = list(scores.values()) if isinstance(scores, Mapping) else scores
     return isinstance(values, list | tuple) and len(values) > 1 and all(map(_is_set, values))
@@ -115,7 +116,15 @@ def _is_set(value: Any) -> bool:
     """Tell whether something is a set of predictions that may hold several models."""
     if isinstance(value, PredictionSet):
         return True
-    return isinstance(value, str | os.PathLike) and is_store(store_of(Path(value)))
+    return isinstance(value, str | os.PathLike) and (is_store(store_of(Path(value))) or _is_bundle(Path(value)))
+
+
+def _is_bundle(path: Path) -> bool:
+    """Tell a bundle from other ``.npz`` files, which hold the scores of one model."""
+    if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "y_scores.npy" in archive.namelist()
 
 
 def _names(sets: Sequence[Any]) -> list[str]:

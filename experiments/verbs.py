@@ -193,8 +193,8 @@ def compare(
     Parameters
     ----------
     scores : PredictionSet, or anything that `labelstack.load` takes
-        Out-of-fold scores; or a list or mapping of several sets, stores and run folders, whose models are compared
-        together, named by their run where they are called alike.
+        Out-of-fold scores; or a list or mapping of several sets, stores, bundles and run folders, whose models are
+        compared together, named by their run where they are called alike.
     methods : "all", sequence of str or mapping of str to Combiner or StackingEnsemble, default="all"
         Names of `labelstack.list_methods()`, or named unfitted combiners or ensembles.
     truth : path, data frame or array, optional
@@ -262,7 +262,7 @@ def study_weights(
     *,
     truth: Truth = None,
     holdout: Any = None,
-    objectives: Sequence[str] = ("micro-f1-best",),
+    objectives: Sequence[str] | None = None,
     seeds: int | Sequence[int] = 1,
     **options: Any,
 ) -> WeightStudy:
@@ -278,8 +278,8 @@ def study_weights(
         The truth, unless the scores carry it.
     holdout : PredictionSet, or what `labelstack.load` takes, optional
         Rows to score on; by default 30 % of `scores` are held back, groups whole.
-    objectives : sequence of str, default=("micro-f1-best",)
-        What the weights are searched for.
+    objectives : sequence of str, optional
+        What the weights are searched for: by default the metric, and ``"micro-f1-best"`` where none is named.
     seeds : int or sequence of int, default=1
         Number of seeds, or the seeds.
     **options : object
@@ -298,6 +298,8 @@ def study_weights(
     given = _as_scores(scores, truth)
     fitting, held_out = hold_back(given, 0.7) if holdout is None else (given, _as_scores(holdout))
     chosen = range(seeds) if isinstance(seeds, int) else seeds
+    if objectives is None:
+        objectives = [options["metric"]] if "metric" in options else ["micro-f1-best"]
     return search_and_score(fitting, held_out, StudyPlan(optimizers, objectives, list(chosen), **options))
 
 

@@ -15,7 +15,9 @@ from experiments.reports.result_manifest import commit_result
 from stacking.combiners.combiner import Combiner
 from stacking.combiners.voting import SoftVoting, WeightedVoting
 from stacking.combiners.voting.means import Mean
+from stacking.comparison.splits import align_holdout
 from stacking.decision_rules.choice import tune_rule
+from stacking.ensemble.answered import answered_by, spread
 from stacking.files.atomic_files import atomic_write_json, atomic_write_text
 from stacking.files.csv_cells import to_csv
 from stacking.metrics import Metric, find_metric
@@ -391,7 +393,7 @@ def study_weights(predictions: PredictionSet, held_out: PredictionSet, plan: Stu
     predictions : PredictionSet
         Rows that choose weights and thresholds.
     held_out : PredictionSet
-        Others, with the same models and labels.
+        Others, with the same models and labels, which are matched by name.
     plan : StudyPlan
         What is searched.
 
@@ -403,13 +405,15 @@ def study_weights(predictions: PredictionSet, held_out: PredictionSet, plan: Stu
     Raises
     ------
     ValueError
-        If a name or option is unknown, or a truth is missing.
+        If a name or option is unknown, a truth is missing, or a row that is scored also chose the weights.
     """
     plan.check()
+    if predictions.y_true is None:
+        raise ValueError("predictions must carry the truth to search and score weights: give it (--truth).")
+    held_out = align_holdout(predictions, held_out)
+    metric, heard = find_metric(plan.metric), predictions.only_answered()
     for part in (predictions, held_out):
-        if part.y_true is None:
-            raise ValueError("predictions must carry the truth to search and score weights: give it (--truth).")
-    metric = find_metric(plan.metric)
+        metric.check_truth(part.truth)
     searches = [
         (opt, objective, seed) for opt in plan.optimizers for objective in plan.objectives for seed in plan.seeds
     ]
@@ -418,16 +422,15 @@ def study_weights(predictions: PredictionSet, held_out: PredictionSet, plan: Stu
     failures: dict[tuple[str, str], str] = {}
     with steps({"mean": 0.1, **dict.fromkeys(names, 1.0)}) as begin:
         begin("mean")
-        _, baseline, base_draws = _score(
-            SoftVoting(cast(Mean, plan.mean)).fit(predictions), predictions, held_out, metric, plan
-        )
+        mean = SoftVoting(cast(Mean, plan.mean)).fit(heard)
+        _, baseline, base_draws = _score(mean, predictions, held_out, metric, plan)
         for name, (optimizer, objective, seed) in zip(names, searches, strict=True):
             begin(name)
             kind, options = split_optimizer(optimizer)
             vote = WeightedVoting(kind, objective, plan.mean, seed, optimizer_options=options or None, **plan.limits)
             started = time.process_time()
             try:
-                vote.fit(predictions)
+                vote.fit(heard)
             except (
                 TypeError,
                 ValueError,
@@ -456,8 +459,11 @@ def _score(
     vote: Combiner, predictions: PredictionSet, held_out: PredictionSet, metric: Metric, plan: StudyPlan
 ) -> tuple[float, float, npt.NDArray[np.float64]]:
     """Score a vote with one threshold, tuned where the weights were, on both sides; resample the other."""
-    own, other = vote.predict_proba(predictions), vote.predict_proba(held_out)
-    tuned = tune_rule(own, predictions.truth, metric.rules.single, metric)
+    known, labels = list(vote.labels_), predictions.labels  # the others no member answers: 0 and never
+    own, other = (
+        spread(vote.predict_proba(part.subset(labels=known)), known, labels) for part in (predictions, held_out)
+    )
+    tuned = tune_rule(own, predictions.truth, metric.rules.single, metric, answered_by(vote, labels))
     fitted = metric.measure(predictions.truth, tuned.decide(own), own).value
     measured = metric.measure(held_out.truth, tuned.decide(other), other)
     return fitted, measured.value, resample(measured, n_bootstrap=plan.n_bootstrap, random_state=0)

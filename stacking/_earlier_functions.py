@@ -1,10 +1,12 @@
-"""Functions and a class of version 0.1 as they were called then, for one version; see `stacking._earlier_names`."""
+"""Functions and classes of version 0.1 as they were called then, for one version; see `stacking._earlier_names`."""
 
 import numpy as np
 import numpy.typing as npt
 
 from stacking.decision_rules.labeled_scores import LabeledScores as LabelledScores  # noqa: F401
 from stacking.folds import deal_folds
+from stacking.metrics.paired_difference import F1Counts
+from stacking.metrics.paired_difference import F1Counts as UnitCounts  # noqa: F401
 from stacking.predictions import PredictionSet
 from stacking.process.deadline import time_limited as within  # noqa: F401
 
@@ -21,3 +23,8 @@ def sample_rows(
 ) -> PredictionSet:
     """Draw rows of a prediction set: now its method `sample`."""
     return predictions.sample(max_rows, random_state=random_state)
+
+
+def count_units(decided: npt.NDArray[np.bool_], predictions: PredictionSet) -> F1Counts:
+    """Count decisions by sample or group: now `F1Counts` of what `Truth.count` returns."""
+    return F1Counts(predictions.truth.count(decided))

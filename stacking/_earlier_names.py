@@ -30,7 +30,10 @@ class EarlierModules(MetaPathFinder, Loader):
         """Return a specification for a module that has moved; say what became of one that is gone."""
         if fullname in GONE:
             raise ImportError(GONE[fullname], name=fullname)
-        return ModuleSpec(fullname, self) if fullname in self.homes else None
+        if fullname not in self.homes:
+            return None
+        is_package = any(earlier.startswith(f"{fullname}.") for earlier in self.homes)
+        return ModuleSpec(fullname, self, is_package=is_package)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Let the import system make an empty module."""
@@ -39,7 +42,8 @@ class EarlierModules(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Let the module look its names up where they live now."""
         homes = self.homes[module.__name__]
-        warn_of_earlier_name(module.__name__, homes if isinstance(homes, str) else ", ".join(homes))
+        named = [home for home in ((homes,) if isinstance(homes, str) else homes) if "._" not in home]
+        warn_of_earlier_name(module.__name__, ", ".join(named))
         module.__getattr__ = _look_up(module.__name__, homes)  # type: ignore[method-assign]
 
 
@@ -168,7 +172,7 @@ MODULES: dict[str, Homes] = {
     ),
     "stacking.ensemble_folder": ("stacking.ensemble.folder", "stacking.combiners.state"),
     "stacking.kept_pieces": "stacking.files.result_cache",
-    "stacking.meta_learners": "stacking.combiners.meta_learners",
+    "stacking.meta_learners": ("stacking.combiners.meta_learners", "stacking.combiners.blend"),
     "stacking.meta_learners.batched_logistic": "stacking.combiners.meta_learners.batched_logistic",
     "stacking.meta_learners.blend": "stacking.combiners.blend",
     "stacking.meta_learners.boosted_label": "stacking.combiners.meta_learners.trees.boosted_label",
@@ -192,7 +196,7 @@ MODULES: dict[str, Homes] = {
     "stacking.methods": "stacking.combiners.registry",
     "stacking.multilabel_bases": "stacking.combiners.multilabel_bases",
     "stacking.nested_state": "stacking.combiners.state",
-    "stacking.paired_gain": "stacking.metrics.paired_difference",
+    "stacking.paired_gain": ("stacking.metrics.paired_difference", "stacking._earlier_functions"),
     "stacking.predictions.bundle": "stacking.predictions.forms.bundle",
     "stacking.predictions.loading": "stacking.predictions.forms.loading",
     "stacking.predictions.matrix_files": "stacking.predictions.forms.matrix_files",

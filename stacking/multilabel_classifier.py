@@ -440,6 +440,7 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         self, X: Any, indicators: NDArray[np.uint8], sample_weight: ArrayLike | None, groups: ArrayLike | None
     ) -> tuple[Any, Truth]:
         """Check weights and groups, leave out the rows of weight 0, and warn of bases that take no weights."""
+        from stacking.metrics.named import find_metric
         from stacking.truth import Truth
 
         if sample_weight is not None:
@@ -452,6 +453,7 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
                     stacklevel=3,
                 )
         truth = Truth.check(indicators, sample_weight=sample_weight, groups=groups)
+        find_metric(self.metric).check_truth(truth)
         if truth.counted is None:
             return X, truth
         return _safe_indexing(X, np.flatnonzero(truth.counted)), truth.only_counted()

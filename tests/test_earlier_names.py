@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -45,6 +46,25 @@ def test_earlier_names_answer_and_warn():
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("the earlier name goes with version") == len(EARLIER)
     assert done.stderr.count("FutureWarning") == len(EARLIER)
+
+
+def test_every_earlier_module_can_be_imported_also_inside_an_earlier_package():
+    names = sorted({**STACKING, **(BASE_MODELS if find_spec("torch") else {})})
+    code = f"from importlib import import_module\nfor name in {names}:\n    import_module(name)"
+    run = [sys.executable, "-W", "ignore::FutureWarning", "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_earlier_counts_of_units_are_those_of_today():
+    with pytest.warns(FutureWarning, match="is now stacking"):
+        sys.modules.pop("stacking.paired_gain", None)
+        from stacking.paired_gain import UnitCounts, count_units, paired_gain
+    predictions = make_predictions(2, 60, 4)
+    counts = count_units(np.ones((60, 4), dtype=bool), predictions)
+    assert isinstance(counts, UnitCounts)
+    assert counts.n_units == 60
+    assert paired_gain(counts, counts).gain == 0.0
 
 
 def test_the_earlier_folds_are_those_of_today():

@@ -116,7 +116,7 @@ def optimize(
         str | None,
         typer.Option(
             autocompletion=complete_metric,
-            help="Search for this metric, as `fit` takes it, instead of --objective, and score by it.",
+            help="Search for this metric, as `fit` takes it, where no --objective is given, and score by it.",
         ),
     ] = None,
     mean: Annotated[str, typer.Option(help="arithmetic or geometric.")] = "arithmetic",
@@ -153,7 +153,8 @@ def optimize(
             "max_cost": max_cost,
         }
         optimizers, objectives = optimizer or ["greedy"], objective or ["micro-f1-best"]
-        if seeds > 1 or holdout is not None or len(optimizers) > 1 or len(objectives) > 1:
+        two_aims = metric is not None and bool(objective)  # searched for one, scored by the other
+        if seeds > 1 or holdout is not None or len(optimizers) > 1 or len(objectives) > 1 or two_aims:
             asked = objectives if metric is None or objective else [metric]
             plan = StudyPlan(
                 optimizers, asked, range(seed, seed + seeds), mean, metric or "micro-f1",

@@ -210,7 +210,8 @@ def evaluate_ensemble(
             "predictions must be rows that the ensemble has not seen: these are the ones it was fitted on; hold rows "
             "back with pack --split, and fit again."
         )
-    found = find_metric(ensemble.metric, import_code=False) if metric is None else find_metric(metric)
+    found = find_metric(ensemble.metric, import_code=ensemble.fitted_here_) if metric is None else find_metric(metric)
+    found.check_truth(predictions.truth)
     given = predictions
     predictions, n_dropped = _unseen(ensemble, predictions, drop_seen=drop_seen)
     y_score = ensemble.predict_proba(predictions, without=without)

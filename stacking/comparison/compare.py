@@ -159,6 +159,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     if predictions.y_true is None:
         raise ValueError("y_true= or truth= (--truth) must be given to compare methods, or predictions that carry it.")
     predictions.truth.check_counted()
+    found.check_truth(predictions.truth)
     if image_rules is not None:
         image_rules.check(predictions.labels, group_of_labels(predictions.labels, predictions.label_groups))
     candidates = find_candidates(predictions, methods, plan.ensemble, rules)
@@ -167,6 +168,7 @@ def compare(  # noqa: PLR0913 - the public call: all options are keyword-only an
     else:
         split = holdout_split(predictions, holdout, n_splits, random_state)
         splits, scored = [split], split.test_side
+        found.check_truth(scored.truth)
     candidates += saved_candidates(ensembles or {}, scored, frozenset(one.name for one in candidates))
     deadline = float("inf") if time_limit is None else started + time_limit
     run = _Run(splits, scored, deadline, plan)

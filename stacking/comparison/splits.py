@@ -127,6 +127,34 @@ def holdout_split(predictions: PredictionSet, holdout: PredictionSet, n_splits: 
     ValueError
         If the holdout has no truth or no known cell, lacks a model or label, or shares a sample with `predictions`.
     """
+    aligned = align_holdout(predictions, holdout)
+    if predictions.label_rows is not None:
+        others = predictions.label_rows.without(aligned.ids, aligned.groups, aligned.y_true)
+        predictions = predictions._with(label_rows=others)
+    fit_side, inner = _fit_side(predictions, n_splits, random_state)
+    return Split(fit_side, aligned, np.arange(holdout.n_samples), inner)
+
+
+def align_holdout(predictions: PredictionSet, holdout: PredictionSet) -> PredictionSet:
+    """Put the rows that are scored into the order of those that are fitted on, by name.
+
+    Parameters
+    ----------
+    predictions : PredictionSet
+        What is fitted on.
+    holdout : PredictionSet
+        Other rows with their truth.
+
+    Returns
+    -------
+    PredictionSet
+        The holdout with the models and labels of `predictions`.
+
+    Raises
+    ------
+    ValueError
+        If the holdout has no truth or no known cell, lacks a model or label, or shares a sample with `predictions`.
+    """
     if holdout.y_true is None:
         raise ValueError("holdout must carry y_true: it is what every method is scored on.")
     holdout.truth.check_counted()
@@ -136,12 +164,17 @@ def holdout_split(predictions: PredictionSet, holdout: PredictionSet, n_splits: 
             f"holdout must share no sample with predictions: got {len(shared)} shared ids, the first is "
             f"{str(shared[0])!r}; it would tune what it scores."
         )
-    aligned = holdout.subset(models=list(predictions.models), labels=list(predictions.labels))
-    if predictions.label_rows is not None:
-        others = predictions.label_rows.without(aligned.ids, aligned.groups, aligned.y_true)
-        predictions = predictions._with(label_rows=others)
-    fit_side, inner = _fit_side(predictions, n_splits, random_state)
-    return Split(fit_side, aligned, np.arange(holdout.n_samples), inner)
+    for what, asked, held in (
+        ("model", predictions.models, holdout.models),
+        ("label", predictions.labels, holdout.labels),
+    ):
+        missing = [name for name in asked if name not in set(held)]
+        if missing:
+            raise ValueError(
+                f"holdout must hold every model and label of predictions: {what} {missing[0]!r} is missing "
+                f"({len(missing)} of {len(asked)} {what}s)."
+            )
+    return holdout.subset(models=list(predictions.models), labels=list(predictions.labels))
 
 
 def _default_ids(*sets: PredictionSet) -> bool:

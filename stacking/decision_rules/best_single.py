@@ -34,7 +34,8 @@ def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -
     Notes
     -----
     48 thresholds are tried between which the number of predicted cells grows geometrically, and .5; of equally good
-    ones the highest is taken. O(n_samples · n_labels) each.
+    ones the highest is taken, and +inf, no label at all, only where it is better (unless the metric is a function of
+    the user's). O(n_samples · n_labels) each.
     """
     wanted = find_metric(metric)
     known = scores.answered_truth.y_known
@@ -52,5 +53,7 @@ def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -
     grid = (upper + lower) / 2.0
     del ascending, pooled  # as large as the scores, and not needed while decisions are measured
     grid = np.unique(np.append(grid, 0.5))[::-1]
+    if not wanted.is_code:  # a user's function may know no answer without labels
+        grid = np.append(grid, np.inf)
     merits = [wanted.measure(scores.truth, (scores.y_score >= limit) & loud, scores.y_score).merit for limit in grid]
     return np.full(scores.n_labels, grid[first_best(merits)])

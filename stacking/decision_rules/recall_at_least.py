@@ -23,8 +23,9 @@ def tune_recall_at_least(scores: LabeledScores, recall: float = 0.9) -> npt.NDAr
     """Choose the highest one threshold that keeps a sample's expected recall at a promised level.
 
     The promise: a further sample, exchangeable with these rows, has an expected recall of at least `recall`, whatever
-    the scores and the number of rows; a sample without true labels counts as recall 1. It holds exactly for scores of a
-    model that saw none of these rows; for cross-fitted scores, whose models are refitted on all rows, nearly.
+    the scores and the number of rows; a sample without true labels counts as recall 1, and labels that no member
+    answers, which never fire, do not count. It holds exactly for scores of a model that saw none of these rows; for
+    cross-fitted scores, whose models are refitted on all rows, nearly.
 
     Parameters
     ----------

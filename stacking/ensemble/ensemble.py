@@ -101,6 +101,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     figures_ : CardFigures or None
         What the card in its folder says of its worth; None after `fit_out_of_fold`, whose caller may measure them
         (`stacking.ensemble.card.measure_figures`).
+    fitted_here_ : bool
+        Whether `fit` made it, no folder: what its metric names may then be imported.
     fingerprint : str
         Hash of what was fitted, for manifests.
 
@@ -114,6 +116,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
     """
 
     figures_: CardFigures | None
+    fitted_here_ = False
 
     def __init__(
         self,
@@ -212,6 +215,8 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         self.label_ids_, self.fitted_on_ = predictions.label_ids, predictions.fingerprint
         self.models_, self.labels_ = predictions.models, predictions.labels
         counted = predictions.only_counted()
+        find_metric(self.metric).check_truth(counted.truth)
+        self.fitted_here_ = True
         self.fitted_ids_: npt.NDArray[Any] | None = np.sort(hash_ids(ids_of_fit(counted)))
         if isinstance(self.method, Combiner):
             tuned_on = self._fit_method(counted, clone(self.method), folds)

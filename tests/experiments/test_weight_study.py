@@ -29,6 +29,48 @@ def test_a_study_is_scored_on_rows_that_chose_nothing(bundle, held_back):
     assert study.rows[0].score == max(row.score for row in study.rows)
 
 
+def test_held_out_rows_are_matched_by_name(bundle, held_back):
+    given, held = load_predictions(bundle), load_predictions(held_back)
+    turned = held.subset(models=list(held.models)[::-1], labels=list(held.labels)[::-1])
+    scores = [
+        ls.study_weights(given, ["greedy"], holdout=part, n_bootstrap=20).rows[0].score for part in (held, turned)
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-9)
+    with pytest.raises(ValueError, match=rf"label '{held.labels[0]}' is missing \(1 of 5 labels\)"):
+        ls.study_weights(given, ["greedy"], holdout=held.subset(labels=list(held.labels)[1:]))
+    with pytest.raises(ValueError, match="holdout must share no sample with predictions"):
+        ls.study_weights(given, ["greedy"], holdout=given)
+
+
+def test_a_label_that_no_member_answers_is_never_predicted(bundle, held_back):
+    unheard = []
+    for path in (bundle, held_back):
+        part = load_predictions(path)
+        covers, scores = np.ones((3, 5), dtype=bool), part.to_array().copy()
+        covers[:, 2], scores[:, :, 2] = False, np.nan
+        facts = {"ids": part.ids, "models": part.models, "labels": part.labels, "y_true": part.y_true}
+        unheard.append(ls.PredictionSet(scores, covers=covers, **facts))
+    given, held = unheard
+    study = ls.study_weights(given, ["greedy"], holdout=held, n_bootstrap=20)
+    vote = WeightedVoting("greedy", random_state=0).fit(given.only_answered())
+    threshold = tune_thresholds(vote.predict_proba(given.only_answered()), given.only_answered().y_true, rule="single")
+    decided = np.zeros(held.y_true.shape, dtype=bool)
+    decided[:, [0, 1, 3, 4]] = vote.predict_proba(held.only_answered()) >= threshold
+    expected = 2 * (decided & (held.y_true == 1)).sum() / (decided.sum() + held.y_true.sum())
+    assert study.runs[0].held_out_score == pytest.approx(expected)
+
+
+def test_weights_are_searched_for_the_metric_unless_an_objective_is_named(labelstack, bundle, held_back, tmp_path):
+    given, held = load_predictions(bundle), load_predictions(held_back)
+    by_metric = ls.study_weights(given, ["greedy"], holdout=held, metric="macro-f1", n_bootstrap=20)
+    assert [row.objective for row in by_metric.rows] == ["macro-f1"]
+    both = ("--metric", "macro-f1", "--objective", "log-loss")
+    done = labelstack("optimize", bundle, *both, "--out", tmp_path / "both")
+    assert done.exit_code == 0, done.output
+    study = json.loads((tmp_path / "both" / "study.json").read_text())
+    assert study["metric"] == "macro-f1" and [row["objective"] for row in study["rows"]] == ["log-loss"]
+
+
 def test_the_command_writes_one_report_and_finds_it_again(labelstack, bundle, tmp_path):
     arguments = ["optimize", bundle, "--optimizer", "greedy", "--optimizer", "pso:n_iterations=5", "--seeds", "2"]
     arguments += [

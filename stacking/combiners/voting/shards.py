@@ -6,14 +6,16 @@ kilobytes. These are whole numbers, so that their sum, and with it every weight,
 the last bit.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import FloatArray
+from stacking._typing import FloatArray, StringArray
 from stacking.combiners.voting.member_limits import MemberLimits
 from stacking.combiners.voting.objectives.objective import CellBlock
 from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
@@ -45,9 +47,11 @@ def fit_on_shards(
 
     Raises
     ------
+    TypeError
+        If `shards` is no list.
     ValueError
-        If there is no shard, shards differ in models, labels or which model answers which label, lack the truth, or the
-        vote asks for what counts of shards cannot give.
+        If there is no shard, two hold the same rows, shards differ in models, labels or which model answers which
+        label, lack the truth, or the vote asks for what counts of shards cannot give.
 
     Notes
     -----
@@ -85,6 +89,7 @@ class _ShardedMicroF1(MicroF1AtBest):
         about = self._ask(_describe, [first])[0]
         self._shards = [first, *(self._hold(_Shard, shard, mean, about["tiers"]) for shard in shards[1:])]
         every = self._ask(_describe, self._shards)
+        _refuse_twice([other["rows"] for other in every])
         for number, other in enumerate(every):
             for key in ("models", "labels", "covers"):
                 if other[key] != about[key]:
@@ -136,8 +141,11 @@ class _Shard:
 
 
 def _open(shard: PathLike | PredictionSet) -> PredictionSet:
-    """Return the predictions of a shard."""
-    return shard if isinstance(shard, PredictionSet) else load_predictions(shard)
+    """Return the predictions of a shard, which must have the truth."""
+    predictions = shard if isinstance(shard, PredictionSet) else load_predictions(shard)
+    if predictions.y_true is None:
+        raise ValueError(f"shards must carry the truth that weights are searched on: {shard} has none; pack it too.")
+    return predictions
 
 
 def _describe(shard: _Shard) -> dict[str, Any]:
@@ -148,10 +156,26 @@ def _describe(shard: _Shard) -> dict[str, Any]:
         "labels": tuple(predictions.labels),
         "covers": np.asarray(predictions.covers).tolist(),
         "n_samples": predictions.n_samples,
+        "rows": _hash_ids(predictions.ids),
         "is_weighted": objective.is_weighted,
         "positives": objective.positives,
         "tiers": objective.tiers,
     }
+
+
+def _hash_ids(ids: StringArray) -> str:
+    """Hash the ids; blank for those that arrays get, which name nothing."""
+    return "" if ids[0] == "sample0" else sha256("\n".join(ids.tolist()).encode()).hexdigest()
+
+
+def _refuse_twice(rows: Sequence[str]) -> None:
+    """Raise where two shards hold the same rows, by the hash of their ids: they would count twice."""
+    for number, digest in enumerate(rows):
+        if digest and digest in rows[:number]:
+            raise ValueError(
+                f"shards must hold other rows each: number {number} has the ids of number {rows.index(digest)}, and "
+                "they would count twice."
+            )
 
 
 def _count(
@@ -164,6 +188,8 @@ def _count(
 
 def _check(voting: WeightedVoting, shards: Sequence[PathLike | PredictionSet]) -> None:
     """Raise for what shards cannot give."""
+    if isinstance(shards, str | os.PathLike | PredictionSet):
+        raise TypeError(f"shards must be a list of paths or sets of predictions: got {shards!r} alone.")
     if not shards:
         raise ValueError("shards must hold at least one path or set of predictions: got none.")
     if getattr(voting.objective, "name", voting.objective) != MicroF1AtBest.name:

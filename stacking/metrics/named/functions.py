@@ -11,7 +11,7 @@ P. S. Kott, "The delete-a-group jackknife", Journal of Official Statistics 17(4)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -43,10 +43,26 @@ class FunctionMetric(Metric):
 
     function: Callable[..., Any]
 
+    def check_truth(self, truth: Truth) -> None:
+        """Ask the function about the truth as its own answer, so that one for other targets is refused at once."""
+        truth = truth if truth.counted is None else truth.only_counted()
+        right = truth.y_true.view(np.uint8) if self.needs_decisions else truth.y_true.astype(np.float32)
+        try:
+            self._call(truth.y_true.view(np.uint8), right, self._facts(truth))
+        except (ArithmeticError, MemoryError):  # what it makes of other answers is seen when it is asked about them
+            return
+        except Exception as error:
+            if str(error).startswith(f"metric {self.name} "):
+                raise
+            raise ValueError(
+                f"metric {self.name} must take truth and answers of shape {truth.y_true.shape}, samples by labels: got "
+                f"{type(error).__name__}: {str(error).rstrip('.')}; `labelstack metrics` lists those for many labels."
+            ) from error
+
     def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
         """Ask the function; see `Metric.measure`."""
         answer = self.given_decisions(y_pred) if self.needs_decisions else self.given_scores(y_score)
-        return _MeasuredByFunction(self, truth, answer)
+        return MeasuredByBlocks(self.sign, self.ask, truth, [answer])
 
     def ask(self, truth: Truth, answer: Any) -> float:
         """Call the function on the rows that count.
@@ -71,14 +87,7 @@ class FunctionMetric(Metric):
         """
         if truth.counted is not None:
             truth, answer = truth.only_counted(), answer[truth.counted]
-        given: dict[str, Any] = {}
-        for name, value in (("sample_weight", truth.sample_weight), ("y_known", truth.y_known)):
-            if value is None or (name == "y_known" and value.all()):
-                continue
-            if name not in _parameters(self.function):
-                what = "cells are unknown" if name == "y_known" else "samples have weights"
-                raise ValueError(f"metric {self.name} must take {name}, since {what} here: got a function without it.")
-            given[name] = value
+        given = self._facts(truth)
         if answer.dtype == np.bool_:
             answer = answer.view(np.uint8)
         value = self._call(truth.y_true.view(np.uint8), answer, given)
@@ -89,6 +98,18 @@ class FunctionMetric(Metric):
         if not np.isfinite(number):
             raise ValueError(f"metric {self.name} must return a finite number: got {value!r}.")
         return number
+
+    def _facts(self, truth: Truth) -> dict[str, Any]:
+        """Return the weights and known cells that the function must be told, or say that it does not take them."""
+        facts: dict[str, Any] = {}
+        for name, value in (("sample_weight", truth.sample_weight), ("y_known", truth.y_known)):
+            if value is None or (name == "y_known" and value.all()):
+                continue
+            if name not in _parameters(self.function):
+                what = "cells are unknown" if name == "y_known" else "samples have weights"
+                raise ValueError(f"metric {self.name} must take {name}, since {what} here: got a function without it.")
+            facts[name] = value
+        return facts
 
     def _call(self, y_true: Any, answer: Any, given: dict[str, Any]) -> Any:
         """Call the function on arrays that it cannot change: others look at the same memory."""
@@ -106,20 +127,34 @@ class FunctionMetric(Metric):
             ) from error
 
 
-class _MeasuredByFunction(Measurement):
-    """A function's value, and the value without each block of units."""
+class MeasuredByBlocks(Measurement):
+    """The value of all rows, and the value without each block of units.
 
-    def __init__(self, metric: FunctionMetric, truth: Truth, answer: Any) -> None:
-        self.sign = metric.sign
-        self.metric = metric
+    Attributes
+    ----------
+    sign : int
+        1 where larger is better, −1 for losses.
+    ask : callable
+        ``ask(truth, *answers)`` returns the value of some rows.
+    truth : Truth
+        Of the rows that count.
+    answers : list of ndarray or None
+        What `ask` is given of them.
+    """
+
+    def __init__(self, sign: int, ask: Callable[..., float], truth: Truth, answers: Sequence[Any]) -> None:
+        self.sign, self.ask, self.truth, self.answers = sign, ask, truth, list(answers)
         if truth.counted is not None:
-            truth, answer = truth.only_counted(), answer[truth.counted]
-        self.truth, self.answer = truth, answer
+            self.truth, self.answers = truth.only_counted(), self._rows(truth.counted)
+
+    def _rows(self, rows: BoolArray) -> list[Any]:
+        """Return the answers of some rows."""
+        return [None if answer is None else answer[rows] for answer in self.answers]
 
     @cached_property
     def value(self) -> float:
-        """What the function returns."""
-        return self.metric.ask(self.truth, self.answer)
+        """The value of all rows."""
+        return self.ask(self.truth, *self.answers)
 
     @property
     def n_units(self) -> int:
@@ -139,7 +174,7 @@ class _MeasuredByFunction(Measurement):
         without = []
         for number in range(self.n_units):
             kept = block != number
-            without.append(self.metric.ask(self.truth.rows(kept), self.answer[kept]))
+            without.append(self.ask(self.truth.rows(kept), *self._rows(kept)))
         change = self.value - np.asarray(without)
         scale = (self.n_units - 1) / self.n_units  # leaving a block out moves the mean by 1/(K − 1) of its deviation
         return self.sign * scale * (change - change.mean())
@@ -219,7 +254,7 @@ def import_metric(name: str) -> FunctionMetric:
     module, _, function = name.partition(":")
     try:
         found = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"metric must name a function that Python finds: got {name!r} ({error}); install its module, or set "
             "PYTHONPATH to its folder."

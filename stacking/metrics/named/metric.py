@@ -24,6 +24,27 @@ Needs: TypeAlias = Literal["decisions", "scores", "probabilities"]
 ScoreArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
+def spell_number(value: float) -> str:
+    """Write a number of a metric's name with all its digits and without an exponent, so that the name is read back.
+
+    Parameters
+    ----------
+    value : float
+        Finite.
+
+    Returns
+    -------
+    str
+        As short as can be.
+
+    Examples
+    --------
+    >>> spell_number(2.0), spell_number(1e6), spell_number(0.00001)
+    ('2', '1000000', '0.00001')
+    """
+    return str(np.format_float_positional(value, trim="-"))
+
+
 @dataclass(frozen=True)
 class ServingRules:
     """The decision rules that serve a metric, spelled as `get_decision_rule` takes them.
@@ -96,6 +117,21 @@ class Metric(ABC):
     def averages_labels(self) -> bool:
         """Whether it is the mean of a value of each label, in which those with few positives count like others."""
         return False
+
+    def check_truth(self, truth: Truth) -> None:  # noqa: B027 - most metrics measure any truth
+        """Refuse a truth that the metric cannot measure answers against, before anything is fitted for it.
+
+        Parameters
+        ----------
+        truth : Truth
+            The right answers, and what counts of them.
+
+        Raises
+        ------
+        ValueError
+            If it looks at more labels than there are, or it is a function that takes no unknown cells or no weights
+            where there are some, or fails on a truth of this shape.
+        """
 
     @abstractmethod
     def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:

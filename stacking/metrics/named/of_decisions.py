@@ -13,7 +13,7 @@ import numpy as np
 
 from stacking._typing import BoolArray
 from stacking.metrics.measurement import Measurement
-from stacking.metrics.named.metric import Metric, ScoreArray, ServingRules
+from stacking.metrics.named.metric import Metric, ScoreArray, ServingRules, spell_number
 from stacking.metrics.named.ratios import Counts, MeanOfLabelRatios, RatioOfSums
 from stacking.metrics.paired_difference import F1Counts
 from stacking.truth import Truth
@@ -120,11 +120,12 @@ def f_beta(average: Average, beta: float) -> CountRatio:
     if not (np.isfinite(beta) and beta > 0.0):
         raise ValueError(f"beta must be positive and finite: got {beta:g}; write for example {average}-f0.5.")
     square = beta * beta
-    leaning = "" if beta == 1.0 else f"; beta {beta:g} favors {'recall' if beta > 1 else 'precision'}"
+    spelled = spell_number(beta)
+    leaning = "" if beta == 1.0 else f"; beta {spelled} favors {'recall' if beta > 1 else 'precision'}"
     return CountRatio(
-        name=f"{average}-f{beta:g}",
-        title=f"{average}-F{beta:g}",
-        description=f"F{beta:g} {AVERAGES[average]}{leaning}",
+        name=f"{average}-f{spelled}",
+        title=f"{average}-F{spelled}",
+        description=f"F{spelled} {AVERAGES[average]}{leaning}",
         rules=_f_rules(average, beta),
         average=average,
         upper=(1.0 + square, 0.0, 0.0),
@@ -134,7 +135,7 @@ def f_beta(average: Average, beta: float) -> CountRatio:
 
 def _f_rules(average: Average, beta: float) -> ServingRules:
     """Name the rules of an F-beta, or of what rises and falls with it."""
-    own = "" if beta == 1.0 else f":beta={beta:g}"
+    own = "" if beta == 1.0 else f":beta={spell_number(beta)}"
     if average == "micro":
         careful = ("cross-validated",) if beta == 1.0 else ()
         choices = ("half", f"single{own}", *careful, f"exact-micro-f1{own}")
@@ -191,7 +192,7 @@ def cost(fp: float = 1.0, fn: float = 1.0) -> CountRatio:
     """
     if not (np.isfinite([fp, fn]).all() and min(fp, fn) >= 0.0 and fp + fn > 0.0):
         raise ValueError(f"fp and fn must be costs that are finite, not negative and not both 0: got {fp:g}, {fn:g}.")
-    costs = f"fp={fp:g},fn={fn:g}"
+    costs = f"fp={spell_number(fp)},fn={spell_number(fn)}"
     return CountRatio(
         name=f"cost:{costs}",
         title=f"cost ({costs.replace(',', ', ')})",

@@ -54,14 +54,19 @@ class SampleMetric(Metric):
     kind: str
     k: int = 0
 
-    def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
-        """Add up over blocks of rows; see `Metric.measure`."""
-        score = self.given_scores(y_score)
-        n_samples, n_labels = score.shape
+    def check_truth(self, truth: Truth) -> None:
+        """Refuse fewer than k labels; see `Metric.check_truth`."""
+        n_labels = truth.y_true.shape[1]
         if self.k > n_labels:
             raise ValueError(
                 f"metric {self.name} looks at {self.k} labels, more than the {n_labels} there are: lower the number."
             )
+
+    def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
+        """Add up over blocks of rows; see `Metric.measure`."""
+        self.check_truth(truth)
+        score = self.given_scores(y_score)
+        n_samples, n_labels = score.shape
         upper, lower = np.empty((2, n_samples))
         step = max(1, _BLOCK_CELLS // n_labels)
         for start in range(0, n_samples, step):

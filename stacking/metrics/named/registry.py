@@ -47,6 +47,11 @@ _ALIASES = {
     "label-ranking-average-precision": "lrap",
     "label-ranking-loss": "ranking-loss",
     "brier-score": "brier",
+    "brier-score-loss": "brier",
+    "neg-brier-score": "brier",
+    "neg-log-loss": "log-loss",
+    "accuracy": "subset-accuracy",
+    "accuracy-score": "subset-accuracy",
     "f1-micro": "micro-f1",
     "f1-macro": "macro-f1",
     "f1-samples": "samples-f1",
@@ -54,7 +59,8 @@ _ALIASES = {
     "jaccard-macro": "macro-jaccard",
     "jaccard-samples": "samples-jaccard",
 }
-"""Other names in use, scikit-learn's scorers among them."""
+"""Other names in use, scikit-learn's scorers among them; its log loss and Brier score are of classes that exclude each
+other, ours of labels."""
 
 for _metric in (
     *(of_decisions.f_beta(average, 1.0) for average in ("micro", "macro", "samples")),

@@ -9,7 +9,8 @@ import numpy as np
 
 from stacking._typing import BoolArray, DoubleArray
 from stacking.metrics.measurement import Measurement
-from stacking.metrics.named.metric import Metric, ScoreArray, ServingRules
+from stacking.metrics.named.functions import FunctionMetric, MeasuredByBlocks
+from stacking.metrics.named.metric import Metric, ScoreArray, ServingRules, spell_number
 from stacking.truth import Truth
 
 
@@ -52,7 +53,7 @@ class SumMetric(Metric):
         Raises
         ------
         ValueError
-            If a weight is not positive and finite, or a metric is a sum itself or a function, which has no sums to add.
+            If a weight is not positive and finite.
         """
         for weight, part in zip(weights, parts, strict=True):
             if not (np.isfinite(weight) and weight > 0):
@@ -60,9 +61,10 @@ class SumMetric(Metric):
         terms = list(zip(weights, parts, strict=True))
         needing = [part for part in parts if part.needs_decisions]
         return cls(
-            name="+".join(f"{weight:g}*{part.name}" for weight, part in terms),
+            name="+".join(f"{spell_number(weight)}*{part.name}" for weight, part in terms),
             title=" + ".join(
-                f"{weight:g} {'' if part.greater_is_better else '(−)'}{part.title}" for weight, part in terms
+                f"{spell_number(weight)} {'' if part.greater_is_better else '(−)'}{part.title}"
+                for weight, part in terms
             ),
             description="weighted sum; losses count negative",
             needs="decisions" if needing else "probabilities",
@@ -73,11 +75,31 @@ class SumMetric(Metric):
             weights=tuple(map(float, weights)),
         )
 
+    def check_truth(self, truth: Truth) -> None:
+        """Ask every part; see `Metric.check_truth`."""
+        for part in self.parts:
+            part.check_truth(truth)
+
     def measure(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> Measurement:
-        """Measure every part; see `Metric.measure`."""
+        """Measure every part, together by blocks of rows where one is a function; see `Metric.measure`."""
+        if self._asks_a_function:
+            return MeasuredByBlocks(self.sign, self._add_up, truth, [y_pred, y_score])
         return _SumOfMeasurements(
             [(weight * part.sign, part.measure(truth, y_pred, y_score)) for weight, part in self._terms]
         )
+
+    @property
+    def _asks_a_function(self) -> bool:
+        """Whether a part is a function, which knows no influence of a row."""
+        return any(
+            part._asks_a_function if isinstance(part, SumMetric) else isinstance(part, FunctionMetric)
+            for part in self.parts
+        )
+
+    def _add_up(self, truth: Truth, y_pred: BoolArray | None, y_score: ScoreArray | None) -> float:
+        """Return the sum on some rows."""
+        values = (weight * part.sign * part.measure(truth, y_pred, y_score).value for weight, part in self._terms)
+        return float(sum(values))
 
     @property
     def _terms(self) -> list[tuple[float, Metric]]:

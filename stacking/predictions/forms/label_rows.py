@@ -24,9 +24,9 @@ def attach_label_rows(predictions: PredictionSet, source: Any) -> PredictionSet:
     ----------
     predictions : PredictionSet
         What they are to help.
-    source : path-like, data frame, array-like of shape (n_rows, n_labels), LabelRows or None
+    source : path-like, data frame, array-like of shape (n_rows, n_labels), PredictionSet, LabelRows or None
         In any form that a truth has; arrays and ``.npy`` files hold the labels in the order of the predictions and name
-        no rows. None leaves the predictions as they are.
+        no rows. Of a prediction set its truth is taken. None leaves the predictions as they are.
 
     Returns
     -------
@@ -42,6 +42,8 @@ def attach_label_rows(predictions: PredictionSet, source: Any) -> PredictionSet:
     """
     if source is None:
         return predictions
+    if isinstance(source, PredictionSet):
+        return predictions.with_label_rows(_truth_of(source, predictions))
     is_path = isinstance(source, str | os.PathLike)
     if is_path and Path(source).suffix.lower() == ".npy":
         return predictions.with_label_rows(load_npy(existing_file(source, "label rows")))
@@ -60,3 +62,13 @@ def attach_label_rows(predictions: PredictionSet, source: Any) -> PredictionSet:
         groups=truth.metadata.get("groups"),
     )
     return predictions.with_label_rows(rows)
+
+
+def _truth_of(source: PredictionSet, predictions: PredictionSet) -> LabelRows:
+    """Take the truth of a prediction set, its labels in the order of the predictions."""
+    if source.y_true is None:
+        raise ValueError("label_rows must carry a truth: got predictions without one.")
+    columns = match_names(source.labels, predictions.labels, who="label_rows", what="label")
+    names = {"ids": None if source.ids[0] == "sample0" else source.ids, "groups": source.groups}
+    known = take(source.y_known, columns, 1)
+    return LabelRows.check(take(source.y_true, columns, 1), n_labels=predictions.n_labels, y_known=known, **names)

@@ -235,3 +235,20 @@ def test_wrong_names_are_refused_before_anything_is_fitted(options, message):
         StackingEnsemble(**options).check_parameters()
     with pytest.raises(ValueError, match=message):
         compare(make(n_samples=20), ["mean"], **options)
+
+
+@pytest.mark.parametrize("metric", ["recall-at-7", "matthews_corrcoef", "micro-f1+zero_one_loss"])
+def test_a_metric_that_the_truth_does_not_suit_is_refused_before_anything_is_fitted(metric, monkeypatch):
+    predictions = make()
+    if "zero_one" in metric:
+        predictions = predictions.with_truth(predictions.y_true, np.random.default_rng(0).random((240, 6)) < 0.9)
+    monkeypatch.setattr("stacking.combiners.voting.soft_voting.SoftVoting.fit", None)  # whatever fits would fail
+    message = metric.removeprefix("micro-f1+")
+    with pytest.raises(ValueError, match=message):
+        StackingEnsemble("mean", metric=metric).fit(predictions)
+    with pytest.raises(ValueError, match=message):
+        compare(predictions, ["mean"], metric=metric)
+    if "zero_one" not in metric:
+        stack = StackingMultilabelClassifier([("bayes", GaussianNB())], "mean", metric=metric)
+        with pytest.raises(ValueError, match=metric):
+            stack.fit(np.zeros((240, 2)), predictions.y_true)

@@ -265,7 +265,11 @@ def test_names_are_found_in_any_spelling() -> None:
     assert find_metric("mean-average-precision").name == "map"
     assert find_metric("micro-f1.0").name == "micro-f1"
     assert find_metric("sklearn.metrics:zero_one_loss").greater_is_better is False
-    assert find_metric("neg_brier_score").needs == "probabilities"
+    assert find_metric("neg_brier_score") is find_metric("brier")
+    assert find_metric("neg_log_loss") is find_metric(
+        "log_loss"
+    )  # scikit-learn's is of classes that exclude each other
+    assert find_metric("accuracy") is find_metric("subset-accuracy")
     assert find_metric(reference.make_scorer(reference.fbeta_score, beta=2, average="macro")).needs == "decisions"
     parts = find_metric("0.5*micro-f1 + map").parts  # type: ignore[attr-defined]
     assert [part.name for part in parts] == ["micro-f1", "map"]
@@ -308,6 +312,7 @@ def test_one_function_is_entered_by_a_decorator_and_a_taken_name_is_refused() ->
         ("-1*micro-f1", "must be positive and finite"),
         ("micro-f1:beta=2", "without options of its own after a colon"),
         ("no_such_module_here:f", "must name a function that Python finds"),
+        ("./mine.py:f", "must name a function that Python finds"),
     ],
 )
 def test_a_wrong_name_says_what_to_write(name: str, message: str) -> None:
@@ -364,3 +369,43 @@ def test_a_function_cannot_change_what_others_look_at(changed: str) -> None:
     with pytest.raises(ValueError, match=r"vandal must leave its arguments as they are: .* let it copy them first"):
         _ = find_metric(vandal).measure(truth, np.eye(6, dtype=bool), None).value
     assert truth.y_true.sum() == 5
+
+
+@pytest.mark.parametrize(
+    "name", ["micro-f1.23456789", "samples-f999999999999", "cost:fp=0.123456789,fn=1e7", "1000000*micro-f1+1e-9*map"]
+)
+def test_a_metrics_name_keeps_all_digits_and_is_read_back(name: str) -> None:
+    metric = find_metric(name)
+    assert find_metric(metric.name) == metric
+    case = Case(1)
+    assert case(metric.name) == case(name)
+
+
+def test_a_sum_with_a_function_is_measured_by_blocks_of_rows() -> None:
+    rng = np.random.default_rng(0)
+    truth = Truth.check(rng.random((600, 8)) < 0.3)
+    decided = truth.y_true ^ (rng.random((600, 8)) < 0.2)
+    both = [find_metric(f"0.5*micro-f1+0.5*{part}+map") for part in ("sklearn.metrics:hamming_loss", "hamming-loss")]
+    by_function, by_counts = (one.measure(truth, decided, decided.astype(float)) for one in both)
+    assert_allclose(by_function.value, by_counts.value)
+    errors = [float(np.sqrt((measured.influence**2).sum())) for measured in (by_function, by_counts)]
+    assert_allclose(errors[0], errors[1], rtol=0.35)
+    draws = rng.multinomial(by_function.n_units, np.full(by_function.n_units, 1 / by_function.n_units), size=400)
+    assert_allclose(by_function.resample(draws.astype(float)).std(), errors[1], rtol=0.35)
+    assert resample(by_function, n_bootstrap=20).shape == (20,)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "message"),
+    [
+        ("recall-at-4", {}, "looks at 4 labels, more than the 3"),
+        ("micro-f1+precision-at-4", {}, "looks at 4 labels, more than the 3"),
+        ("zero_one_loss", {"y_known": ~np.eye(6, 3, dtype=bool)}, "must take y_known"),
+        ("map+f1_weighted", {"y_known": ~np.eye(6, 3, dtype=bool)}, "must take y_known"),
+        ("matthews_corrcoef", {}, r"matthews_corrcoef must take truth and answers of shape \(6, 3\)"),
+    ],
+)
+def test_a_truth_that_a_metric_cannot_measure_is_refused(name: str, facts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        find_metric(name).check_truth(Truth.check(np.eye(6, 3), **facts))
+    find_metric("zero_one_loss").check_truth(Truth.check(np.eye(6, 3)))

@@ -117,3 +117,14 @@ def test_what_a_masked_array_masks_is_not_known(scored):
     rows = scored.with_label_rows(hidden).label_rows
     np.testing.assert_array_equal(rows.y_true, [[0, 0, 1], [0, 1, 0]])
     np.testing.assert_array_equal(rows.y_known, [[False, True, True], [True, True, True]])
+
+
+def test_a_prediction_set_gives_its_truth_by_name(scored):
+    facts = {"labels": LABELS[::-1], "ids": ["x", "y"], "y_known": [[True, False, True], [True, True, True]]}
+    other = PredictionSet(np.full((2, 2, 3), 0.5), y_true=[[1, 0, 0], [0, 1, 1]], **facts)
+    rows = attach_label_rows(scored, other).label_rows
+    np.testing.assert_array_equal(rows.y_true, [[0, 0, 1], [1, 1, 0]])
+    np.testing.assert_array_equal(rows.y_known, [[True, False, True], [True, True, True]])
+    assert rows.ids.tolist() == ["x", "y"]
+    with pytest.raises(ValueError, match="label_rows must carry a truth"):
+        attach_label_rows(scored, PredictionSet(np.full((2, 2, 3), 0.5), labels=LABELS))

@@ -89,6 +89,21 @@ def test_shards_must_fit_together():
         fit_on_shards(WeightedVoting(max_rows=None), parts)
 
 
+def test_no_shard_counts_twice_or_lacks_the_truth(tmp_path):
+    parts = shards_of(make_set())
+    save_predictions(parts[1], tmp_path / "first")
+    for again in (parts[1], tmp_path / "first"):
+        shards = [parts[0], tmp_path / "first", again]
+        with pytest.raises(ValueError, match="number 2 has the ids of number 1, and they would count twice"):
+            fit_on_shards(WeightedVoting(max_rows=None), shards)
+    bare = PredictionSet(parts[1].to_array(), ids=parts[1].ids, models=parts[1].models, labels=parts[1].labels)
+    for shards in ([bare, parts[0]], [parts[0], bare]):
+        with pytest.raises(ValueError, match=r"shards must carry the truth .* PredictionSet\(.* has none"):
+            fit_on_shards(WeightedVoting(max_rows=None), shards)
+    with pytest.raises(TypeError, match="shards must be a list of paths"):
+        fit_on_shards(WeightedVoting(max_rows=None), str(tmp_path / "first"))
+
+
 @pytest.mark.network
 def test_two_dask_workers_find_the_same_weights(tmp_path):
     if importlib.util.find_spec("distributed") is None:
