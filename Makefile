@@ -12,7 +12,8 @@ help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 # Where Linux sees no NVIDIA card, torch's build for CPUs does, without gigabytes for cards. A machine that cannot
-# reach its index takes what its own pip finds. pip would write bytecode with one processor, of every package's tests too.
+# reach its index takes what its own pip finds. pip would write the bytecode of all packages with one processor: a developer
+# has all processors write it, and the demo leaves it to Python, which writes that of the third which is imported.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 define install
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -20,12 +21,12 @@ define install
 	  "import urllib.request as r; r.urlopen('$(TORCH_CPU)/torch/', timeout=5)" 2>/dev/null; \
 	then index="--extra-index-url $(TORCH_CPU)"; else index=; fi; \
 	set -x; $(BIN)/python -m pip install --quiet --no-compile $$index -e '.[$(1)]'
-	@$(BIN)/python -m compileall -q -j 0 -x '[/\\]tests?[/\\]' $(VENV)/lib >/dev/null 2>&1 || true # templates fail
 endef
 
 # One environment: what the demo needs, or everything; either is made again when pyproject.toml changes.
 $(VENV)/.installed: pyproject.toml
 	$(call install,dev)
+	@$(BIN)/python -m compileall -q -j 0 -x '[/\\]tests?[/\\]' $(VENV)/lib >/dev/null 2>&1 || true # templates fail
 	@touch $(VENV)/.installed-demo $@
 
 $(VENV)/.installed-demo: pyproject.toml
@@ -35,7 +36,7 @@ $(VENV)/.installed-demo: pyproject.toml
 setup: $(VENV)/.installed ## Build .venv with the package and all that developing needs
 
 demo: $(VENV)/.installed-demo ## The main job on the embedded data, offline; writes demo-run/report/
-	$(BIN)/labelstack demo --out demo-run
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/labelstack demo --out demo-run
 
 # One process a processor, each with one thread: two that wait busily for each other are slower than one.
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=20 --durations-min=5

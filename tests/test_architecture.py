@@ -130,8 +130,8 @@ def test_the_cpu_build_of_torch_is_asked_for_only_where_its_index_answers(tmp_pa
     )
     asked = reachable and not Path("/dev/nvidiactl").exists()
     assert ("--extra-index-url https://download.pytorch.org/whl/cpu" in log.read_text()) == asked
-    installed, compiled = log.read_text().splitlines()
-    assert installed.endswith("-e .[train]") and "compileall" in compiled and stamp.exists()
+    (installed,) = log.read_text().splitlines()
+    assert installed.endswith("-e .[train]") and stamp.exists()
 
 
 def test_no_path_of_a_private_machine_is_committed():
