@@ -104,7 +104,7 @@ class ScoreBlocks:
         Notes
         -----
         Reads every block twice, for ``"cross-validated"`` six times. Memory: a block, and 8 bytes for each of about
-        2 · positives / F entries, for ``"cross-validated"`` 32.
+        2 · positives / F entries, for ``"cross-validated"`` 21 and 16 for each positive.
         """
         _check_additive(rule)
         if rule == "cross-validated":
