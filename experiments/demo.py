@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stacking.comparison import Comparison
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.toml"
-N_TRAIN, N_TEST = 1600, 600  # photos: a choice, few enough for minutes on a CPU
+N_TRAIN, N_TEST = 1200, 600  # photos: a choice, few enough for minutes on a CPU
 FORMAT = "labelstack demo"
 DEMO = ResultKind("a demo", "demo.json", lambda marker: () if marker.get("format") == FORMAT else None)
 
