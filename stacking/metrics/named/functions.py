@@ -44,7 +44,7 @@ class FunctionMetric(Metric):
     function: Callable[..., Any]
 
     def check_truth(self, truth: Truth) -> None:
-        """Ask the function about the truth as its own answer, so that one for other targets is refused at once."""
+        """Ask about the truth as its own answer, so that unfit functions are refused at once; see `Metric.check_truth`."""
         truth = truth if truth.counted is None else truth.only_counted()
         right = truth.y_true.view(np.uint8) if self.needs_decisions else truth.y_true.astype(np.float32)
         try:
@@ -130,7 +130,7 @@ class FunctionMetric(Metric):
 class MeasuredByBlocks(Measurement):
     """The value of all rows, and the value without each block of units.
 
-    Attributes
+    Parameters
     ----------
     sign : int
         1 where larger is better, −1 for losses.
