@@ -44,7 +44,7 @@ class FunctionMetric(Metric):
     function: Callable[..., Any]
 
     def check_truth(self, truth: Truth) -> None:
-        """Ask about the truth as its own answer, so that unfit functions are refused at once; see `Metric.check_truth`."""
+        """Ask about the truth as its own answer, to refuse unfit functions at once; see `Metric.check_truth`."""
         truth = truth if truth.counted is None else truth.only_counted()
         right = truth.y_true.view(np.uint8) if self.needs_decisions else truth.y_true.astype(np.float32)
         try:
