@@ -54,13 +54,13 @@ AGAIN = 0.3
 """Strength of the further passes' penalty, as a share of the first's: .3 against 1 lowered held-out log loss by .9 % on
 the simulated contest and by .2 % on photos of fashion (5,000 rows each)."""
 
-PASSES, LIKE_FREQUENCY = 3, 3.0
-"""Passes that a label may average, and the ratio of positives within which labels choose together how many. On five
-splits of photos of fashion (5,000 rows) one choice of all labels is for one pass, which costs .0009 of micro-F1 beside
-two: the held-out loss of rare labels is noise. Choices by class gain .0006 there, and on 17 generated sets .0000 and
-the least log loss; choices by single label gain .0006 and lose mAP on the simulated contest (.002); two passes for
-every label gain .0009 and lose .0007 on the generated sets, and drawing the further passes to the pooled coefficients
-.002."""
+FURTHER_PASSES, LIKE_FREQUENCY = ("second pass", "third pass"), 3.0
+"""Passes that a label may average beside the first, and the ratio of positives within which labels choose together how
+many. On five splits of photos of fashion (5,000 rows) one choice of all labels is for one pass, which costs .0009 of
+micro-F1 beside two: the held-out loss of rare labels is noise. Choices by class gain .0006 there, and on 17 generated
+sets .0000 and the least log loss; choices by single label gain .0006 and lose mAP on the simulated contest (.002); two
+passes for every label gain .0009 and lose .0007 on the generated sets, and drawing the further passes to the pooled
+coefficients .002."""
 
 POSTERIOR_SHARE = 0.5
 """Share of the posterior in the answer. On 8 draws of 300 and 1,000 rows of the simulated contest, 5 of which chose
@@ -70,7 +70,7 @@ rows .0100 (±.0012); on all 5,500 rows of three seeds .0008."""
 BELIEF_LIMIT = 11.5
 """Log odds of probabilities of 1e-5 from either end, beyond which a regression's own extrapolation speaks."""
 
-STAGES = {"ridge": 1.0, "beliefs": 1.0, "other labels": 3.0, "first pass": 1.0, "further passes": 2.0}
+STAGES = {"ridge": 1.0, "beliefs": 1.0, "other labels": 3.0, "first pass": 1.0, "second pass": 1.0, "third pass": 1.0}
 """The stages with their usual time, a rough estimate: only the time left that is shown depends on it."""
 
 
@@ -189,10 +189,10 @@ class LabelContextStacker(RidgeContext):
                 known_pass = fit_pass(rows, [*always, *neighbors.features(pooled, first)], penalty, free=surprise)
             kept = [known_pass]
             if rows.fold_masks:
-                begin("further passes")
                 # The pass before is one feature among few: drawing to what labels have in common helps no more.
                 alone = replace(penalty, strength=AGAIN * penalty.strength, pooled=False)
-                for _ in range(PASSES - 1):
+                for stage in FURTHER_PASSES:
+                    begin(stage)
                     added = [*always, *neighbors.features(pooled, kept[-1]), _limited(kept[-1].aligned)]
                     kept.append(replace(fit_pass(rows, added, alone, free=surprise), added=[]))
         depth = _choose_depth(rows, [one.held_out for one in kept])

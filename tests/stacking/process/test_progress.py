@@ -50,7 +50,9 @@ def test_an_error_leaves_the_outer_step_in_place():
     assert [round(done, 2) for done, _, _ in listen(work)] == [0.0, 0.0, 0.5, 1.0]
 
 
-@pytest.mark.parametrize("method", ["auto", "mean", "greedy", "greedy-per-label", "pso", "logistic", "lightgbm"])
+@pytest.mark.parametrize(
+    "method", ["auto", "mean", "greedy", "greedy-per-label", "pso", "logistic", "lightgbm", "label-context"]
+)
 def test_a_fit_tells_how_far_it_is(method):
     rng = np.random.default_rng(0)
     y_true = (rng.random((80, 3)) < 0.4).astype(np.uint8)
