@@ -18,6 +18,7 @@ from stacking.folds import deal_folds
 from stacking.metrics import constant_labels
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.metrics.named import DEFAULT_METRIC, Metric
+from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
 from stacking.truth import Truth
 
@@ -179,7 +180,7 @@ def align_holdout(predictions: PredictionSet, holdout: PredictionSet) -> Predict
 
 def _default_ids(*sets: PredictionSet) -> bool:
     """Say whether all ids are the ones that unnamed arrays get."""
-    return all(part.ids[0] == "sample0" and part.ids[-1] == f"sample{part.n_samples - 1}" for part in sets)
+    return all(AxisNames.of(part.ids.tolist(), "sample").is_made_up for part in sets)
 
 
 def constant_baseline(splits: Sequence[Split], truth: Truth, metric: Metric) -> float:

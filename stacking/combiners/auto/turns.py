@@ -2,8 +2,8 @@
 
 The cheap have their turn first, so that nothing dear takes what they need. A candidate starts only where what is left
 is enough for it, and for those of like cost that usually gain more; it is cut off where the time begins that the others
-are expected to need. All of it goes by an estimate: costs tell how long candidates take beside
-each other, those that have run tell how long that is here, now.
+are expected to need. All of it goes by an estimate: costs tell how long candidates take beside each other, those that
+have run tell how long that is here, now.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from stacking.combiners.voting.member_limits import MemberLimits
 from stacking.combiners.voting.objectives.objective import CellBlock
 from stacking.combiners.voting.objectives.pooled import MicroF1AtBest
 from stacking.combiners.voting.weighted_voting import WeightedVoting
+from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
 from stacking.predictions.forms.loading import PathLike, load_predictions
 
@@ -165,7 +166,8 @@ def _describe(shard: _Shard) -> dict[str, Any]:
 
 def _hash_ids(ids: StringArray) -> str:
     """Hash the ids; blank for those that arrays get, which name nothing."""
-    return "" if ids[0] == "sample0" else sha256("\n".join(ids.tolist()).encode()).hexdigest()
+    names = ids.tolist()
+    return "" if AxisNames.of(names, "sample").is_made_up else sha256("\n".join(names).encode()).hexdigest()
 
 
 def _refuse_twice(rows: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from stacking.named_arrays import is_frame
+from stacking.named_arrays import AxisNames, is_frame
 from stacking.predictions.alignment import match_names
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.name_lists import existing_file, load_npy
@@ -69,6 +69,7 @@ def _truth_of(source: PredictionSet, predictions: PredictionSet) -> LabelRows:
     if source.y_true is None:
         raise ValueError("label_rows must carry a truth: got predictions without one.")
     columns = match_names(source.labels, predictions.labels, who="label_rows", what="label")
-    names = {"ids": None if source.ids[0] == "sample0" else source.ids, "groups": source.groups}
+    nameless = AxisNames.of(source.ids.tolist(), "sample").is_made_up
+    names = {"ids": None if nameless else source.ids, "groups": source.groups}
     known = take(source.y_known, columns, 1)
     return LabelRows.check(take(source.y_true, columns, 1), n_labels=predictions.n_labels, y_known=known, **names)
