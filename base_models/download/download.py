@@ -12,11 +12,11 @@ import hashlib
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from base_models.download.ledger import LEDGER_NAME, Ledger, LedgerRow
 from base_models.download.options import DownloadOptions
@@ -241,7 +241,7 @@ class _Run:
                 row = next(rows, None)
                 while (row is not None or pending) and not self.stopped:
                     while row is not None and len(pending) < window:
-                        pending.add(asyncio.create_task(self._settle(row, session, hosts)))
+                        pending.add(_start(self._settle(row, session, hosts)))
                         row = next(rows, None)
                     left = None if deadline is None else max(0.0, deadline - time.monotonic())
                     done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -276,7 +276,7 @@ class _Run:
                 if error.wait is None:  # else the host rests as a whole
                     await asyncio.sleep(self._back_off(attempt))
             else:
-                saving = asyncio.create_task(self._save(replace(row, attempts=row.attempts + attempt), data))
+                saving = _start(self._save(replace(row, attempts=row.attempts + attempt), data))
                 self._saving.add(saving)
                 saving.add_done_callback(self._saving.discard)
                 await asyncio.shield(saving)  # a file that is being written is finished and recorded
@@ -316,6 +316,18 @@ class _Run:
             seconds=time.monotonic() - self.started,
             stopped=self.stopped,
         )
+
+
+def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """
+    Start a task whose error may stay unread.
+
+    What ends a run, such as a full disk, ends many tasks at once, and only the first error comes out of it; asyncio
+    prints every other when its task is collected, which may be in the middle of anything.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return task
 
 
 def _write_photo(out: Path, photo_id: str, data: bytes) -> tuple[str, str]:
