@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -25,7 +26,7 @@ from stacking.combiners.auto.turns import Turn, expect_seconds, next_turn
 from stacking.combiners.blend import average_scores
 from stacking.combiners.combiner import Combiner, CombinerState
 from stacking.combiners.registry import create_method, find_method, list_methods, register_method
-from stacking.combiners.shared_fits import wall_clock
+from stacking.combiners.shared_fits import share_stages, wall_clock
 from stacking.combiners.state import pack_combiners, unpack_combiners
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds
 from stacking.decision_rules.choice import MICRO_F1, Decide, nested_decisions, tune_rule
@@ -205,7 +206,9 @@ class AutoCombiner(Combiner):
         judge = _Judge(raced, raced_folds, self._decide(raced), find_metric(self.metric))
         costs = dict(self._racers(raced.n_models))
         with steps({**costs, "choice": 0.1 * sum(costs.values())}) as begin:
-            runners, skipped = self._race(judge, begin)
+            # Under a time limit nothing is shared: what a candidate takes says whether the next one may begin.
+            with share_stages(raced) if self.time_limit is None else nullcontext():
+                runners, skipped = self._race(judge, begin)
             begin("choice")
             by_name = {runner.name: runner for runner in runners}
             choice = choose_shares(

@@ -131,9 +131,7 @@ def fit_pass(
     FittedPass
         The fit and its held-out answers.
     """
-    n_models = len(rows.logits)
-    answers = (n_models + position for position in range(len(added)) if position not in free)
-    penalty = replace(penalty, nonnegative=tuple(answers))
+    penalty = with_answers(penalty, len(rows.logits), len(added), free)
     coefficients = fit_on_logits(rows, added, penalty)
     features, usable = [*rows.logits, *added], usable_with_context(rows.usable, len(added))
     if not rows.fold_masks:
@@ -141,8 +139,9 @@ def fit_pass(
         return FittedPass(added, coefficients, fitted, fitted, float(cell_log_loss(rows, fitted).sum()))
     held_out, aligned = np.empty((2, *rows.y_true.shape))
     for number, held in enumerate(rows.fold_masks, start=1):
+        teaching = [feature[~held] for feature in features]
         own = fit_logistic(
-            [feature[~held] for feature in features],
+            teaching,
             rows.y_true[~held],
             weight=None if rows.weight is None else rows.weight[~held],
             usable=usable,
@@ -150,7 +149,28 @@ def fit_pass(
             start=coefficients,
         )
         held_out[held] = apply_logistic([feature[held] for feature in features], own)
-        middle = [feature[~held].mean(axis=0, keepdims=True) for feature in features]
+        middle = [feature.mean(axis=0, keepdims=True) for feature in teaching]
         aligned[held] = held_out[held] + apply_logistic(middle, coefficients - own)
         advance(number, len(rows.fold_masks))
     return FittedPass(added, coefficients, held_out, aligned, float(cell_log_loss(rows, held_out).sum()))
+
+
+def with_answers(penalty: LogisticPenalty, n_models: int, n_added: int, free: Collection[int] = ()) -> LogisticPenalty:
+    """Let no added answer speak against its label.
+
+    Parameters
+    ----------
+    penalty : LogisticPenalty
+        Of the members' logits, the first features, and of what is added to them.
+    n_models, n_added : int
+        How many there are.
+    free : collection of int, default ()
+        Positions among the added features of those that are no answers.
+
+    Returns
+    -------
+    LogisticPenalty
+        With coefficients of at least 0 for the answers.
+    """
+    answers = (n_models + position for position in range(n_added) if position not in free)
+    return replace(penalty, nonnegative=tuple(answers))

@@ -40,7 +40,7 @@ from stacking.combiners.meta_learners.held_out_stages import FittedPass, Folded,
 from stacking.combiners.meta_learners.joint_stage import JointContext, fit_joint_stage
 from stacking.combiners.meta_learners.label_posterior import LabelPosterior, fit_label_posterior
 from stacking.combiners.meta_learners.logit_stacker import cell_log_loss, row_log_loss
-from stacking.combiners.meta_learners.ridge_context import RidgeContext
+from stacking.combiners.meta_learners.ridge_context import RidgeContext, fit_first_pass
 from stacking.combiners.meta_learners.training_rows import TrainingRows, TruthRows
 from stacking.combiners.registry import register_method
 from stacking.links import sigmoid
@@ -173,7 +173,7 @@ class LabelContextStacker(RidgeContext):
             begin("ridge")
             pooled, context = self._fit_ridge(rows)
             begin("beliefs")
-            first = fit_pass(rows, [context], penalty)
+            first = fit_first_pass(rows, context, penalty)
             self.first_coefficients_ = first.coefficients
             begin("other labels")
             neighbors, known_pass = self._ask_label_rows(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
-from stacking.combiners.meta_learners.logit_stacker import LogitStacker, choose_penalty
+from stacking.combiners.meta_learners.logit_stacker import LogitStacker, choose_penalty, cross_fit_logits, fit_on_logits
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 from stacking.process.progress import steps
@@ -93,10 +93,16 @@ class LabelwiseLogistic(LogitStacker):
             self._fit_with(rows, strength, wants_scores=False)
         return held_out
 
-    def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
-        """Add nothing; keep the strength."""
+    def _fit_stages(self, rows: TrainingRows, penalty: LogisticPenalty, *, wants_scores: bool) -> DoubleArray:
+        """Fit the regressions on the logits alone, to which nothing is added; keep the strength."""
         self.penalty_ = penalty.strength
-        return []
+        with steps({"fit on all rows": 1.0, "held-out scores": float(wants_scores * len(rows.fold_masks))}) as begin:
+            begin("fit on all rows")
+            self.coefficients_ = fit_on_logits(rows, [], penalty)
+            if not wants_scores:
+                return np.empty((0, rows.y_true.shape[1]))
+            begin("held-out scores")
+            return cross_fit_logits(list(rows.logits), rows, rows.usable, penalty, start=self.coefficients_)
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Add nothing."""

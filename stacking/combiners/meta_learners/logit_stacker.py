@@ -17,6 +17,7 @@ from stacking.combiners.meta_learners.batched_logistic import (
     fit_logistic_path,
 )
 from stacking.combiners.meta_learners.training_rows import TrainingRows, describe_fallback, fill_gaps, prepare_rows
+from stacking.combiners.shared_fits import shared_stage
 from stacking.links import sigmoid
 from stacking.predictions import PredictionSet
 from stacking.process.progress import advance, steps
@@ -29,11 +30,11 @@ measurement is on record."""
 class LogitStacker(Combiner):
     """Logistic regression per label on the members' logits, and on what a subclass adds to them.
 
-    A subclass sets its name for reports, ``method``, and implements ``_fit_features`` and ``_features``, which give the
-    added features of the fitting rows and of new ones. Every stage learns from answers that the stage before gave to
-    rows it had not seen, so the last stage's own held-out answers are kept as out-of-fold scores: one fit instead of
-    one for each fold. A held-out row's truth then has a part in the features of other rows (second order:
-    see `held_out_stages` for what keeps that from showing).
+    A subclass sets its name for reports, ``method``, and implements ``_fit_stages``, which fits, and ``_features``,
+    which gives the added features of new rows. Every stage learns from answers that the stage before gave to rows it
+    had not seen, so the last stage's own held-out answers are kept as out-of-fold scores: one fit instead of one for
+    each fold. A held-out row's truth then has a part in the features of other rows (second order: see
+    `held_out_stages` for what keeps that from showing).
 
     Parameters
     ----------
@@ -100,8 +101,14 @@ class LogitStacker(Combiner):
             y_score = self._score_by_clones(predictions, folds)
             self._fit(predictions)
             return y_score
-        rows = prepare_rows(predictions, max_rows=None, n_folds=1, random_state=self.random_state)
-        held_out = self._fit_rows(replace(rows, folds=folds), _check_penalty(self.penalty), wants_scores=True)
+        rows = shared_stage(
+            predictions,
+            ("rows", folds.tobytes()),
+            lambda: replace(
+                prepare_rows(predictions, max_rows=None, n_folds=1, random_state=self.random_state), folds=folds
+            ),
+        )
+        held_out = self._fit_rows(rows, _check_penalty(self.penalty), wants_scores=True)
         return np.clip(sigmoid(held_out), 0.0, 1.0).astype(np.float32)
 
     def _fit_rows(self, rows: TrainingRows, strengths: tuple[float, ...], *, wants_scores: bool) -> DoubleArray:
@@ -125,24 +132,11 @@ class LogitStacker(Combiner):
 
     def _fit_stages(self, rows: TrainingRows, penalty: LogisticPenalty, *, wants_scores: bool) -> DoubleArray:
         """Fit the added features and the regressions on them; return held-out logits where they are wanted."""
-        n_more = float(len(rows.fold_masks)) if wants_scores else 0.0
-        with steps({"fit on all rows": 1.0, "held-out scores": n_more}) as begin:
-            begin("fit on all rows")
-            added = self._fit_features(rows, penalty)
-            self.coefficients_ = fit_on_logits(rows, added, penalty)
-            if not wants_scores:
-                return np.empty((0, rows.y_true.shape[1]))
-            begin("held-out scores")
-            usable = usable_with_context(rows.usable, len(added))
-            return _cross_fit_logits([*rows.logits, *added], rows, usable, penalty, start=self.coefficients_)
+        raise NotImplementedError(f"{type(self).__name__} must implement _fit_stages")
 
     def _n_folds(self, strengths: tuple[float, ...]) -> int:
         """Return how many inner folds are needed."""
         return self.n_folds
-
-    def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
-        """Fit what is added to the logits; return its held-out values for the rows, (n_samples, n_labels) each."""
-        raise NotImplementedError(f"{type(self).__name__} must implement _fit_features")
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Return what is added to the logits of new rows."""
@@ -258,19 +252,42 @@ def choose_penalty(rows: TrainingRows, strengths: tuple[float, ...]) -> tuple[fl
     if not rows.fold_masks:
         return strengths[-1], np.empty((0, rows.y_true.shape[1]))
     penalty = logit_penalty(strengths[0], len(rows.logits))
-    held_out = _cross_fit(list(rows.logits), rows, rows.usable, penalty, strengths)
-    best = int(np.argmin([cell_log_loss(rows, own).sum() for own in held_out]))
-    return strengths[best], held_out[best]
+
+    def choose() -> tuple[float, DoubleArray]:
+        held_out = _cross_fit(list(rows.logits), rows, rows.usable, penalty, strengths)
+        best = int(np.argmin([cell_log_loss(rows, own).sum() for own in held_out]))
+        return strengths[best], held_out[best]
+
+    return shared_stage(rows, ("penalty", strengths), choose)
 
 
-def _cross_fit_logits(
+def cross_fit_logits(
     features: list[npt.NDArray[Any]],
     rows: TrainingRows,
     usable: BoolArray,
     penalty: LogisticPenalty,
     start: DoubleArray | None = None,
 ) -> DoubleArray:
-    """Fit on all folds but one and predict that one; `start` changes the time, not the result."""
+    """Fit on all folds but one and predict that one.
+
+    Parameters
+    ----------
+    features : list of ndarray, shape (n_samples, n_labels)
+        What is fitted on.
+    rows : TrainingRows
+        Truth, weights and folds.
+    usable : ndarray of bool, shape (n_labels, n_features)
+        Which features a label may use.
+    penalty : LogisticPenalty
+        Of their coefficients.
+    start : ndarray of float64, shape (n_labels, n_features + 1), optional
+        Where to begin; it changes the time, not the result.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples, n_labels)
+        Held-out logits; fitted ones if there are no folds.
+    """
     if not rows.fold_masks:
         fitted = fit_logistic(features, rows.y_true, weight=rows.weight, usable=usable, penalty=penalty, start=start)
         return apply_logistic(features, fitted)

@@ -17,10 +17,14 @@ from stacking._earlier_names import Renamed
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
 from stacking.combiners.meta_learners.blocked_stacker import BlockedStacker
+from stacking.combiners.meta_learners.held_out_stages import FittedPass, fit_pass, with_answers
+from stacking.combiners.meta_learners.logit_stacker import fit_on_logits
 from stacking.combiners.meta_learners.pooled_logits import fit_pool_weights, pool_logits, read_pool_weights
 from stacking.combiners.meta_learners.ridge_stage import apply_ridge, fit_ridge_stage, ridge_bytes
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
+from stacking.combiners.shared_fits import shared_stage
+from stacking.process.progress import steps
 
 PENALTIES, MANY_ROWS = (10.0, 100.0, 300.0), 100
 """Candidates of ``penalty="auto"``, and the rows per coefficient of a label's own logits from which it is the first.
@@ -107,9 +111,18 @@ class RidgeContext(BlockedStacker):
             strengths = PENALTIES[:1] if many or not rows.fold_masks else PENALTIES
         return super()._fit_rows(rows, strengths, wants_scores=wants_scores)
 
-    def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
-        """Fit the ridge; return its cross-fitted answers."""
-        return [self._fit_ridge(rows)[1]]
+    def _fit_stages(self, rows: TrainingRows, penalty: LogisticPenalty, *, wants_scores: bool) -> DoubleArray:
+        """Fit the ridge, then the regressions on its answers, which may not speak against their labels."""
+        with steps({"ridge": 1.0, "regressions": 1.0 + wants_scores * len(rows.fold_masks)}) as begin:
+            begin("ridge")
+            context = self._fit_ridge(rows)[1]
+            begin("regressions")
+            if not wants_scores:
+                self.coefficients_ = fit_on_logits(rows, [context], with_answers(penalty, len(rows.logits), 1))
+                return np.empty((0, rows.y_true.shape[1]))
+            fitted = fit_first_pass(rows, context, penalty)
+            self.coefficients_ = fitted.coefficients
+            return fitted.held_out
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Return the ridge's answers."""
@@ -117,9 +130,13 @@ class RidgeContext(BlockedStacker):
 
     def _fit_ridge(self, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray]:
         """Fit the ridge; return the pooled logits and its cross-fitted answers."""
-        self.pool_weights_ = fit_pool_weights(rows)
-        pooled = pool_logits(rows.logits, rows.usable, self.pool_weights_)
-        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(pooled, rows)
+
+        def fit() -> tuple[DoubleArray, DoubleArray, tuple[DoubleArray, DoubleArray, DoubleArray]]:
+            weights = fit_pool_weights(rows)
+            pooled = pool_logits(rows.logits, rows.usable, weights)
+            return weights, pooled, fit_ridge_stage(pooled, rows)
+
+        self.pool_weights_, pooled, (self.ridge_, self.ridge_outputs_, context) = shared_stage(rows, "ridge", fit)
         return pooled, context
 
     def _apply_ridge(self, logits: FloatArray) -> tuple[DoubleArray, DoubleArray]:
@@ -138,3 +155,23 @@ class RidgeContext(BlockedStacker):
             return super()._from_state(values, arrays, texts)
         earlier = {"ridge_outputs_": np.empty((0, arrays["covers_"].shape[-1]))}
         return super()._from_state(values, {**earlier, **read_pool_weights(arrays)}, texts)
+
+
+def fit_first_pass(rows: TrainingRows, context: DoubleArray, penalty: LogisticPenalty) -> FittedPass:
+    """Fit each label's regression on its members' logits and the ridge's answer.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        Logits, truth, weights and folds.
+    context : ndarray of float64, shape (n_samples, n_labels)
+        The ridge's cross-fitted answers for these rows.
+    penalty : LogisticPenalty
+        Strength of the penalty.
+
+    Returns
+    -------
+    FittedPass
+        The fit and its held-out answers.
+    """
+    return shared_stage(rows, ("first pass", penalty), lambda: fit_pass(rows, [context], penalty))
