@@ -1,13 +1,14 @@
 """What a comparison has fitted stands for the same fit of auto: the same bits, no other rows, and an honest clock."""
 
 import importlib
+import time
 
 import numpy as np
 import pytest
 
 from stacking import PredictionSet, compare
 from stacking.combiners.registry import create_method
-from stacking.combiners.shared_fits import cpu_clock, share_fits, shared_fits
+from stacking.combiners.shared_fits import cpu_clock, share_fits, share_stages, shared_fits, shared_stage, wall_clock
 from stacking.folds import deal_folds
 from stacking.testing import make_predictions
 
@@ -85,3 +86,53 @@ def test_under_a_time_limit_nothing_is_shared(predictions, monkeypatch):
     compare(predictions, ["mean", "auto"], n_splits=2, n_bootstrap=5, fit_time_limit=60)
     compare(predictions, ["mean", "auto"], n_splits=2, n_bootstrap=5, time_limit=60)
     assert seen == [[], []]
+
+
+STAGED = ["ridge-context", "label-context", "logistic"]
+
+
+def test_stages_that_fits_begin_with_are_made_once_and_change_no_bit(predictions, monkeypatch):
+    module = importlib.import_module("stacking.combiners.meta_learners.ridge_context")
+    made, fit_ridge_stage, rows = [], module.fit_ridge_stage, predictions.only_counted()
+    monkeypatch.setattr(module, "fit_ridge_stage", lambda *given: made.append(1) or fit_ridge_stage(*given))
+    folds = deal_folds(rows.truth, 3)
+    alone = {name: create_method(name).fit_out_of_fold(rows, folds=folds)[1] for name in STAGED}
+    assert len(made) == 2
+    with share_stages(rows):
+        for name in STAGED:
+            np.testing.assert_array_equal(create_method(name).fit_out_of_fold(rows, folds=folds)[1], alone[name])
+        assert len(made) == 3
+        other = create_method("ridge-context").fit_out_of_fold(rows, folds=2 - folds)[1]  # the same folds, other names
+        np.testing.assert_array_equal(other, alone["ridge-context"])
+        create_method("ridge-context").fit_out_of_fold(rows.subset(models=[0, 1]), folds=folds)
+        assert len(made) == 5
+
+
+def test_what_is_recalled_still_counts_its_seconds(predictions):
+    def work():
+        until = time.process_time() + 0.2
+        while time.process_time() < until:
+            pass
+        return object()
+
+    before = cpu_clock()
+    with share_stages(predictions):
+        first = shared_stage(predictions, "stage", work)
+        begun = cpu_clock(), wall_clock()
+        assert shared_stage(predictions, "stage", work) is first
+        assert all(now - then >= 0.2 for now, then in zip((cpu_clock(), wall_clock()), begun, strict=True))
+        further = shared_stage(first, "further", object)
+        assert shared_stage(first, "further", object) is further
+        assert shared_stage(object(), "stage", object) is not first
+    assert cpu_clock() - before < 0.39  # outside, what was done once took its time once
+    assert shared_stage(predictions, "stage", object) is not first
+
+
+@pytest.mark.parametrize("time_limit", [None, 60])
+def test_auto_shares_stages_unless_candidates_must_know_their_time(predictions, monkeypatch, time_limit):
+    module = importlib.import_module("stacking.combiners.meta_learners.ridge_context")
+    made, fit_ridge_stage = [], module.fit_ridge_stage
+    monkeypatch.setattr(module, "fit_ridge_stage", lambda *given: made.append(1) or fit_ridge_stage(*given))
+    auto = create_method("auto", methods=["ridge-context", "label-context"], time_limit=time_limit)
+    auto.fit_out_of_fold(predictions, folds=deal_folds(predictions.truth, 3))
+    assert len(made) == (1 if time_limit is None else 2)
