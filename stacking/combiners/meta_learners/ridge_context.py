@@ -18,7 +18,7 @@ from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty
 from stacking.combiners.meta_learners.blocked_stacker import BlockedStacker
 from stacking.combiners.meta_learners.pooled_logits import fit_pool_weights, pool_logits, read_pool_weights
-from stacking.combiners.meta_learners.ridge_stage import apply_ridge, fit_ridge_stage, ridge_bytes
+from stacking.combiners.meta_learners.ridge_stage import FittedRidge, apply_ridge, fit_ridge_stage, ridge_bytes
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 
@@ -109,18 +109,19 @@ class RidgeContext(BlockedStacker):
 
     def _fit_features(self, rows: TrainingRows, penalty: LogisticPenalty) -> list[npt.NDArray[Any]]:
         """Fit the ridge; return its cross-fitted answers."""
-        return [self._fit_ridge(rows)[1]]
+        return [self._fit_ridge(rows)[1].held_out]
 
     def _features(self, logits: FloatArray) -> list[npt.NDArray[Any]]:
         """Return the ridge's answers."""
         return [self._apply_ridge(logits)[1]]
 
-    def _fit_ridge(self, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray]:
-        """Fit the ridge; return the pooled logits and its cross-fitted answers."""
+    def _fit_ridge(self, rows: TrainingRows) -> tuple[DoubleArray, FittedRidge]:
+        """Fit the ridge; return the pooled logits and what it was."""
         self.pool_weights_ = fit_pool_weights(rows)
         pooled = pool_logits(rows.logits, rows.usable, self.pool_weights_)
-        self.ridge_, self.ridge_outputs_, context = fit_ridge_stage(pooled, rows)
-        return pooled, context
+        ridge = fit_ridge_stage(pooled, rows)
+        self.ridge_, self.ridge_outputs_ = ridge.weights, ridge.outputs
+        return pooled, ridge
 
     def _apply_ridge(self, logits: FloatArray) -> tuple[DoubleArray, DoubleArray]:
         """Return the pooled logits and the ridge's answers."""
