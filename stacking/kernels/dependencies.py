@@ -18,12 +18,13 @@ FLUSHED = 512
 
 
 @fusing
-def network_derivatives(start, column, value, cells, links, base, slope, level_slope):
+def network_derivatives(start, column, value, times, cells, links, base, slope, level_slope):
     """Return the log loss of all labels given the others; set its slopes.
 
-    ``column[start[i] : start[i + 1]]`` are the labels of row i whose truth is not 0, ``value`` these truths; ``cells``
-    (n_rows, n_labels) weighs the cells, or is empty. The log odds are ``base`` plus the sum of ``links[j] · truth[j]``
-    over the row's labels j; ``slope`` (n_labels, n_labels) is with regard to ``links``, ``level_slope`` to ``base``.
+    ``column[start[i] : start[i + 1]]`` are the labels of row i whose truth is not 0, ``value`` these truths; the row
+    counts ``times[i]`` times; ``cells`` (n_rows, n_labels) weighs the cells, or is empty. The log odds are ``base``
+    plus the sum of ``links[j] · truth[j]`` over the row's labels j; ``slope`` (n_labels, n_labels) is with regard to
+    ``links``, ``level_slope`` to ``base``.
     """
     n_rows, n_labels = len(start) - 1, links.shape[0]
     weighted = cells.shape[0] > 0
@@ -39,6 +40,7 @@ def network_derivatives(start, column, value, cells, links, base, slope, level_s
     level_slope[:] = 0.0
     loss = 0.0
     for i in range(n_rows):
+        often = times[i]
         for label in range(n_labels):
             logits[label] = base[label]
         for entry in range(start[i], start[i + 1]):
@@ -69,18 +71,18 @@ def network_derivatives(start, column, value, cells, links, base, slope, level_s
                 product = np.float32(1.0)
                 for label in range(first, min(first + 32, n_labels)):
                     product *= small[label]
-                loss += np.log(np.float64(product))
+                loss += often * np.log(np.float64(product))
             for entry in range(start[i], start[i + 1]):
                 j, v = column[entry], value[entry]
                 row_loss -= v * logits[j]
                 error[j] -= v
-        loss += row_loss
+        loss += often * np.float64(row_loss)
         for entry in range(start[i], start[i + 1]):
-            j, v = column[entry], value[entry]
+            j, v = column[entry], often * value[entry]
             for label in range(n_labels):
                 part[j, label] += v * error[label]
         for label in range(n_labels):
-            level_part[label] += error[label]
+            level_part[label] += often * error[label]
         if i % FLUSHED == FLUSHED - 1 or i == n_rows - 1:
             for j in range(n_labels):
                 for label in range(n_labels):

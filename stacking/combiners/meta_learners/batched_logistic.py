@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import BoolArray, DoubleArray
-from stacking.combiners.meta_learners.newton_steps import choose_solver
+from stacking._typing import BoolArray, DoubleArray, IndexArray
+from stacking.combiners.meta_learners.newton_steps import CompiledSolver, FoldBlocks, choose_solver, compiles
 from stacking.process.deadline import check_deadline
 
 _POOL_CELLS = 250_000
@@ -173,6 +173,161 @@ def fit_logistic_path(
     return path
 
 
+def fit_logistic_by_fold(
+    features: Sequence[npt.NDArray[Any]],
+    y_true: DoubleArray,
+    masks: Sequence[BoolArray],
+    *,
+    weight: DoubleArray | None = None,
+    usable: BoolArray | None = None,
+    penalty: LogisticPenalty,
+    start: DoubleArray | None = None,
+) -> list[DoubleArray]:
+    """Fit the regressions on all rows, and once more without each fold.
+
+    Parameters
+    ----------
+    features, y_true, weight, usable, penalty, start : array
+        As in `fit_logistic`; `start` is for all rows.
+    masks : sequence of ndarray of bool, shape (n_samples,)
+        The rows of each fold; every row is in one.
+
+    Returns
+    -------
+    list of ndarray of float64, shape (n_labels, n_features + 1)
+        Coefficients of all rows, then those without each fold, whose search begins at the first.
+
+    Notes
+    -----
+    Where loops are compiled, a label's columns are gathered once for all fits, in the units of all rows; a fit without
+    a fold has the units of its own rows in its penalty.
+    """
+    facts: dict[str, Any] = {"usable": usable, "penalty": penalty}
+    if not masks or not compiles(y_true.size * (len(features) + 1)):
+        whole = fit_logistic(features, y_true, weight=weight, start=start, **facts)
+        parts = (
+            fit_logistic(
+                [feature[~held] for feature in features],
+                y_true[~held],
+                weight=None if weight is None else weight[~held],
+                start=whole,
+                **facts,
+            )
+            for held in masks
+        )
+        return [whole, *parts]
+    usable = np.ones((y_true.shape[1], len(features)), dtype=bool) if usable is None else usable
+    features = [np.ascontiguousarray(feature) for feature in features]
+    y_true, weight = np.ascontiguousarray(y_true), None if weight is None else np.ascontiguousarray(weight)
+    return _FoldFits.prepare(features, y_true, masks, weight, usable, penalty).solve(start)
+
+
+@dataclass(frozen=True)
+class _FoldFits:
+    """The regressions on all rows and without each fold; leading axes are (n_folds + 1, n_labels)."""
+
+    features: Sequence[npt.NDArray[Any]]
+    y_true: DoubleArray
+    weight: DoubleArray | None
+    usable: BoolArray
+    penalty: LogisticPenalty
+    rows: FoldBlocks
+    scalings: list[_Scaling]
+    priors: DoubleArray  # (…, n_features), each fit in its own units
+    levels: DoubleArray  # (…): intercepts of the smoothed frequency
+    learnable: BoolArray  # (…): whether both classes are there
+
+    @classmethod
+    def prepare(
+        cls,
+        features: Sequence[npt.NDArray[Any]],
+        y_true: DoubleArray,
+        masks: Sequence[BoolArray],
+        weight: DoubleArray | None,
+        usable: BoolArray,
+        penalty: LogisticPenalty,
+    ) -> _FoldFits:
+        """Find each fit's units, frequencies and the coefficients that it is drawn to."""
+        parts = [(y_true[held], None if weight is None else weight[held]) for held in masks]
+        # Row 0 takes all folds, row k + 1 all but fold k.
+        taken = np.concatenate([np.ones((1, len(masks))), 1.0 - np.eye(len(masks))])
+        totals = np.stack(
+            [
+                np.full(usable.shape[0], float(len(truth))) if cells is None else cells.sum(axis=0)
+                for truth, cells in parts
+            ]
+        )
+        positives = taken @ np.stack(
+            [(truth if cells is None else truth * cells).sum(axis=0) for truth, cells in parts]
+        )
+        total = taken @ totals
+        share = (positives + 0.5) / (total + 1.0)
+        scalings = _scale_folds(features, masks, [cells for _, cells in parts], totals, usable, penalty)
+        priors = np.zeros((len(taken), *usable.shape))
+        if penalty.pooled and usable.size and len(usable) > 1:
+            for place, scaling, within in zip(
+                priors, scalings, [None, *(np.flatnonzero(~held) for held in masks)], strict=True
+            ):
+                place[:] = np.where(
+                    usable, _pooled_coefficients(features, y_true, weight, usable, scaling, within), 0.0
+                )
+        learnable = (positives > 0) & (positives < total - 1e-9)
+        levels = np.log(share) - np.log1p(-share)
+        rows = FoldBlocks.deal(masks)
+        return cls(features, y_true, weight, usable, penalty, rows, scalings, priors, levels, learnable)
+
+    def solve(self, start: DoubleArray | None) -> list[DoubleArray]:
+        """Fit them, label by label, in the units of all rows."""
+        whole, n_features = self.scalings[0], self.priors.shape[-1]
+        first = np.concatenate([self.priors[0], self.levels[0][:, None]], axis=1)
+        if start is not None:
+            first = np.concatenate([start[:, :-1] * whole.scale, _centered_intercept(start, whole)[:, None]], axis=1)
+        lowest = np.full(n_features + 1, -np.inf)
+        lowest[list(self.penalty.nonnegative)] = 0.0
+        units = np.stack([scaling.scale / whole.scale for scaling in self.scalings])
+        ridge = np.concatenate([self.penalty.strength * units**2, np.full((*self.levels.shape, 1), 1e-6)], axis=2)
+        goal = np.maximum(np.concatenate([self.priors / units, np.zeros((*self.levels.shape, 1))], axis=2), lowest)
+        found = np.concatenate([np.zeros(self.priors.shape), self.levels[:, :, None]], axis=2)
+        solver, keep = CompiledSolver(self.rows), self.usable / whole.scale
+        for labels in solver.blocks(np.flatnonzero(self.learnable[0]), 0):
+            check_deadline()
+            block = solver.gather(self.features, self.y_true, self.weight, labels, whole.center, keep)
+            learnable = np.ascontiguousarray(self.learnable[:, labels])
+            fitted = solver.newton_folds(block, goal[:, labels], ridge[:, labels], lowest, learnable, first[labels])
+            slopes = fitted[:, :, :-1] / whole.scale[labels]
+            level = fitted[:, :, -1:] - (slopes * whole.center[labels]).sum(axis=2, keepdims=True)
+            found[:, labels] = np.where(
+                learnable[:, :, None], np.concatenate([slopes, level], axis=2), found[:, labels]
+            )
+        return list(found)
+
+
+def _scale_folds(
+    features: Sequence[npt.NDArray[Any]],
+    masks: Sequence[BoolArray],
+    weights: Sequence[DoubleArray | None],
+    totals: DoubleArray,
+    usable: BoolArray,
+    penalty: LogisticPenalty,
+) -> list[_Scaling]:
+    """Measure mean and spread of each feature over all rows, and without each fold, from those of the folds."""
+    centers, variances = np.zeros((2, len(masks), *usable.shape))
+    for position, feature in enumerate(features):
+        solver = choose_solver(feature.size * (len(features) + 1))
+        for fold, (held, weight) in enumerate(zip(masks, weights, strict=True)):
+            centers[fold, :, position], variances[fold, :, position] = solver.measure(feature[held], weight)
+    scalings = []
+    for left_out in [None, *range(len(masks))]:
+        share = totals.copy()
+        if left_out is not None:
+            share[left_out] = 0.0
+        share /= np.maximum(share.sum(axis=0), 1e-12)
+        center = (share[:, :, None] * centers).sum(axis=0)
+        variance = (share[:, :, None] * (variances + (centers - center) ** 2)).sum(axis=0)
+        scalings.append(_scale(center, variance, usable, penalty))
+    return scalings
+
+
 def apply_logistic(features: Sequence[npt.NDArray[Any]], coefficients: DoubleArray) -> DoubleArray:
     """Give the logits of fitted regressions.
 
@@ -208,6 +363,11 @@ def _find_scaling(
     for position, feature in enumerate(features):
         solver = choose_solver(feature.size * (n_features + 1))
         center[:, position], variance[:, position] = solver.measure(feature, weight)
+    return _scale(center, variance, usable, penalty)
+
+
+def _scale(center: DoubleArray, variance: DoubleArray, usable: BoolArray, penalty: LogisticPenalty) -> _Scaling:
+    """Turn variances into the units of the penalty."""
     for position in penalty.shared_scale:
         counts = usable[:, position]
         if counts.any():
@@ -252,21 +412,24 @@ def _pooled_coefficients(
     weight: DoubleArray | None,
     usable: BoolArray,
     scaling: _Scaling,
+    within: IndexArray | None = None,
 ) -> DoubleArray:
-    """Fit one set of coefficients for all labels, with an intercept per label, on evenly spaced rows.
+    """Fit one set of coefficients for all labels, with an intercept per label, on evenly spaced rows (of some).
 
     Newton on a block-arrow system: each label's intercept is eliminated by its Schur complement. 1e-3 on the
     diagonal, for the shared coefficients a penalty as well, keeps it solvable.
     """
     n_labels, n_features = usable.shape
     n_pool = max(500, _POOL_CELLS // n_labels)  # 500 rows at least, however many labels: a choice, as `_POOL_CELLS` is
-    rows = np.unique(np.linspace(0, len(y_true) - 1, min(len(y_true), n_pool)).astype(np.intp))
+    n_rows = len(y_true) if within is None else len(within)
+    rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_pool)).astype(np.intp))
+    rows = rows if within is None else within[rows]
     thinned = [np.ascontiguousarray(feature[rows], dtype=np.float32) for feature in features]
     truth, cells = np.ascontiguousarray(y_true[rows]), None if weight is None else weight[rows]
     share = (truth if cells is None else truth * cells).sum(axis=0) + 0.5
     share = share / ((len(rows) if cells is None else cells.sum(axis=0)) + 1.0)
     shared, intercepts = np.zeros(n_features), np.log(share) - np.log1p(-share)
-    solver = choose_solver(y_true.size * (n_features + 1))
+    solver = choose_solver(n_rows * n_labels * (n_features + 1))
     row_size, keep = len(rows) * (n_features + 1), usable / scaling.scale
     for _ in range(12):
         check_deadline()

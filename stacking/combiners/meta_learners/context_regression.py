@@ -150,7 +150,23 @@ class JointRegression:
         """
         n_labels = logits.shape[1]
         surprise = logits - logits @ self.to_logit[:n_labels] - truths @ self.to_logit[n_labels:]
-        return surprise, logits @ self.to_truth[:n_labels], truths @ self.to_truth[n_labels:]
+        return (surprise, *self.answers(logits, truths))
+
+    def answers(self, logits: DoubleArray, truths: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+        """Give the two parts of the prediction of the own truth alone, at half the cost of `features`.
+
+        Parameters
+        ----------
+        logits, truths : ndarray of float64, shape (n_samples, n_labels)
+            As for `features`.
+
+        Returns
+        -------
+        from_logits, from_truths : ndarray of float64, shape (n_samples, n_labels)
+            What other labels' logits and truths say.
+        """
+        n_labels = logits.shape[1]
+        return logits @ self.to_truth[:n_labels], truths @ self.to_truth[n_labels:]
 
 
 def joint_regression(moments: Moments, n_labels: int, strength: float, truth_strength: float) -> JointRegression:

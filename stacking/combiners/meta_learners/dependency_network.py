@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import BoolArray, DoubleArray
+from stacking._typing import BoolArray, DoubleArray, FloatArray
 from stacking.combiners.meta_learners.training_rows import TruthRows
 from stacking.process.deadline import check_deadline
 
@@ -164,9 +164,15 @@ class _NumpyLoss:
 
 
 class _CompiledLoss:
-    """The same in one loop over the truths that are not 0; a fifth of the time at six labels a row."""
+    """The same in one loop over the truths that are not 0; a fifth of the time at six labels a row.
+
+    Rows with the same labels are gone through once: a block of 512 among 10,000 labels has none in two rows of three.
+    """
 
     def __init__(self, y_true: DoubleArray, weight: DoubleArray | None) -> None:
+        self.times = np.ones(len(y_true), np.float32)
+        if weight is None:
+            y_true, self.times = _merge_rows(y_true)
         rows, self.column = np.nonzero(y_true)
         self.start = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(y_true)))])
         self.value = y_true[rows, self.column].astype(np.float32)
@@ -176,9 +182,17 @@ class _CompiledLoss:
         from stacking.kernels.dependencies import network_derivatives
 
         slope, level_slope = np.empty(links.shape), np.empty(len(base))
-        entries = (self.start, self.column, self.value, self.cells)
+        entries = (self.start, self.column, self.value, self.times, self.cells)
         narrow = (links.astype(np.float32), base.astype(np.float32))
         return network_derivatives(*entries, *narrow, slope, level_slope), slope, level_slope
+
+
+def _merge_rows(y_true: DoubleArray) -> tuple[DoubleArray, FloatArray]:
+    """Return each row of truths once, in the order in which they first come, and how often it comes."""
+    bits = np.ascontiguousarray(np.packbits(y_true > 0, axis=1))
+    _, first, times = np.unique(bits.view(f"V{bits.shape[1]}")[:, 0], return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return y_true[first[order]], times[order].astype(np.float32)
 
 
 def choose_strength(

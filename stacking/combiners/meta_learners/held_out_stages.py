@@ -21,10 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import BoolArray, DoubleArray, FloatArray
-from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic
+from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic, fit_logistic_by_fold
 from stacking.combiners.meta_learners.logit_stacker import (
     cell_log_loss,
-    fit_on_logits,
     usable_with_context,
 )
 from stacking.combiners.meta_learners.training_rows import TrainingRows
@@ -111,7 +110,12 @@ class FittedPass:
 
 
 def fit_pass(
-    rows: TrainingRows, added: list[npt.NDArray[Any]], penalty: LogisticPenalty, *, free: Collection[int] = ()
+    rows: TrainingRows,
+    added: list[npt.NDArray[Any]],
+    penalty: LogisticPenalty,
+    *,
+    free: Collection[int] = (),
+    start: DoubleArray | None = None,
 ) -> FittedPass:
     """Fit each label's regression on all rows and without each fold; no answer may speak against its label.
 
@@ -125,6 +129,8 @@ def fit_pass(
         Strength of the penalty.
     free : collection of int, default ()
         Positions among the added features of those that are no answers: their coefficients may have either sign.
+    start : ndarray of float64, shape (n_labels, n_models + n_added + 1), optional
+        Coefficients to begin with, of a pass with nearly these features.
 
     Returns
     -------
@@ -132,26 +138,23 @@ def fit_pass(
         The fit and its held-out answers.
     """
     penalty = with_answers(penalty, len(rows.logits), len(added), free)
-    coefficients = fit_on_logits(rows, added, penalty)
     features, usable = [*rows.logits, *added], usable_with_context(rows.usable, len(added))
-    if not rows.fold_masks:
+    masks = rows.fold_masks
+    coefficients, *parts = fit_logistic_by_fold(
+        features, rows.y_true, masks, weight=rows.weight, usable=usable, penalty=penalty, start=start
+    )
+    if not masks:
         fitted = apply_logistic(features, coefficients)
         return FittedPass(added, coefficients, fitted, fitted, float(cell_log_loss(rows, fitted).sum()))
     held_out, aligned = np.empty((2, *rows.y_true.shape))
-    for number, held in enumerate(rows.fold_masks, start=1):
-        teaching = [feature[~held] for feature in features]
-        own = fit_logistic(
-            teaching,
-            rows.y_true[~held],
-            weight=None if rows.weight is None else rows.weight[~held],
-            usable=usable,
-            penalty=penalty,
-            start=coefficients,
-        )
-        held_out[held] = apply_logistic([feature[held] for feature in features], own)
-        middle = [feature.mean(axis=0, keepdims=True) for feature in teaching]
+    sums = np.array([feature.sum(axis=0, dtype=np.float64) for feature in features])
+    for number, (held, own) in enumerate(zip(masks, parts, strict=True), start=1):
+        asked = [feature[held] for feature in features]
+        held_out[held] = apply_logistic(asked, own)
+        own_sums = np.array([feature.sum(axis=0, dtype=np.float64) for feature in asked])
+        middle = list(((sums - own_sums) / np.count_nonzero(~held))[:, None])
         aligned[held] = held_out[held] + apply_logistic(middle, coefficients - own)
-        advance(number, len(rows.fold_masks))
+        advance(number, len(masks))
     return FittedPass(added, coefficients, held_out, aligned, float(cell_log_loss(rows, held_out).sum()))
 
 

@@ -49,13 +49,31 @@ class JointContext:
         ndarray of float64, shape (3, n_samples, n_labels)
             Surprise, answer from logits, answer from truths.
         """
+        return np.stack(self.regression.features(*self.standardize(pooled, truths)))
+
+    def standardize(
+        self, pooled: npt.NDArray[np.floating], truths: npt.NDArray[np.floating]
+    ) -> tuple[DoubleArray, DoubleArray]:
+        """Bring columns to the units of the regression.
+
+        Parameters
+        ----------
+        pooled, truths : ndarray, shape (n_samples, n_labels)
+            As for `features`.
+
+        Returns
+        -------
+        logits, truths : ndarray of float64, shape (n_samples, n_labels)
+            Of mean 0 and unit spread where the regression was fitted.
+        """
         n_labels = pooled.shape[1]
         means, scales = self.moments
-        logits = (pooled - means[:n_labels]) / scales[:n_labels]
-        return np.stack(self.regression.features(logits, (truths - means[n_labels:]) / scales[n_labels:]))
+        return (pooled - means[:n_labels]) / scales[:n_labels], (truths - means[n_labels:]) / scales[n_labels:]
 
 
-def fit_joint_stage(pooled: DoubleArray, first: DoubleArray, rows: TrainingRows) -> Folded[JointContext]:
+def fit_joint_stage(
+    pooled: DoubleArray, first: DoubleArray, rows: TrainingRows, parts: list[Moments] | None = None
+) -> Folded[JointContext]:
     """Fit the joint regression on all rows and without each fold.
 
     Parameters
@@ -67,6 +85,8 @@ def fit_joint_stage(pooled: DoubleArray, first: DoubleArray, rows: TrainingRows)
         are chosen.
     rows : TrainingRows
         Truth, weights, folds.
+    parts : list of Moments, optional
+        Of the pooled logits and truths of each fold, where they are known.
 
     Returns
     -------
@@ -74,7 +94,7 @@ def fit_joint_stage(pooled: DoubleArray, first: DoubleArray, rows: TrainingRows)
         Each label with its own strengths, the same in all folds.
     """
     n_labels = pooled.shape[1]
-    parts = moments_by_fold(np.concatenate([pooled, rows.y_true], axis=1), rows)
+    parts = parts or moments_by_fold(np.concatenate([pooled, rows.y_true], axis=1), rows)
     total = add_moments(parts)
     masks = rows.fold_masks
     rests = [total - part for part in parts] if masks else []
@@ -86,7 +106,7 @@ def fit_joint_stage(pooled: DoubleArray, first: DoubleArray, rows: TrainingRows)
         for held, rest in zip(masks, rests, strict=True):
             check_deadline()
             context = JointContext(joint_regression(rest, n_labels, *strengths), _stack(rest))
-            _, from_logits, from_truths = context.features(pooled[held], first[held])
+            from_logits, from_truths = context.regression.answers(*context.standardize(pooled[held], first[held]))
             answers[held] = from_logits + from_truths
             tried.append(context.regression)
         fit = held_out_fit(answers, rows.y_true, rows.weight) if masks else np.zeros(n_labels)

@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from stacking._typing import DoubleArray, FloatArray
 from stacking.combiners.meta_learners.batched_logistic import LogisticPenalty, apply_logistic
-from stacking.combiners.meta_learners.context_regression import JointRegression
+from stacking.combiners.meta_learners.context_regression import JointRegression, Moments
 from stacking.combiners.meta_learners.dependency_network import (
     DependencyNetwork,
     choose_strength,
@@ -171,13 +171,14 @@ class LabelContextStacker(RidgeContext):
         """Fit the stages one after the other, each on held-out answers of the one before; return the last."""
         with steps(STAGES) as begin:
             begin("ridge")
-            pooled, context = self._fit_ridge(rows)
+            pooled, ridge = self._fit_ridge(rows)
+            context = ridge.held_out
             begin("beliefs")
             first = fit_first_pass(rows, context, penalty)
             self.first_coefficients_ = first.coefficients
             begin("other labels")
             neighbors, known_pass = self._ask_label_rows(
-                _Neighbors.fit(pooled, first, rows), pooled, first, rows, penalty
+                _Neighbors.fit(pooled, first, rows, ridge.moments), pooled, first, rows, penalty
             )
             posterior = _try_posterior(rows, pooled, neighbors, first)
             always: list[npt.NDArray[Any]] = [context]
@@ -194,7 +195,8 @@ class LabelContextStacker(RidgeContext):
                 for stage in FURTHER_PASSES:
                     begin(stage)
                     added = [*always, *neighbors.features(pooled, kept[-1]), _limited(kept[-1].aligned)]
-                    kept.append(replace(fit_pass(rows, added, alone, free=surprise), added=[]))
+                    start = _begin_after(kept[-1].coefficients, len(rows.logits) + len(added))
+                    kept.append(replace(fit_pass(rows, added, alone, free=surprise, start=start), added=[]))
         depth = _choose_depth(rows, [one.held_out for one in kept])
         kept = kept[: depth.max()]
         self._remember_stages(neighbors, kept, None if posterior is None else posterior.whole)
@@ -320,9 +322,11 @@ class _Neighbors:
     network: Folded[DependencyNetwork] | None
 
     @classmethod
-    def fit(cls, pooled: DoubleArray, first: FittedPass, rows: TrainingRows) -> _Neighbors:
+    def fit(
+        cls, pooled: DoubleArray, first: FittedPass, rows: TrainingRows, moments: list[Moments] | None
+    ) -> _Neighbors:
         """Fit the joint regression and, where there are folds and other labels, the dependency network."""
-        joint = fit_joint_stage(pooled, sigmoid(first.aligned), rows)
+        joint = fit_joint_stage(pooled, sigmoid(first.aligned), rows, moments)
         if not rows.fold_masks or pooled.shape[1] == 1:
             return cls(joint, None)
         return cls(joint, _fit_network(rows, None))
@@ -346,6 +350,12 @@ def _fit_network(rows: TrainingRows, label_rows: TruthRows | None) -> Folded[Dep
     teaching = (rows.truth.of(fitting).before(label_rows) for fitting in (everything, *(~held for held in masks[1:])))
     whole, *parts = (fit_dependency_network(one.y_true, one.weight, strength, start=start) for one in teaching)
     return Folded(whole, (first_part, *parts), tuple(masks))
+
+
+def _begin_after(coefficients: DoubleArray, n_features: int) -> DoubleArray:
+    """Return a pass's coefficients as a start for the next, with 0 for the pass before where it knew none."""
+    n_more = n_features + 1 - coefficients.shape[1]
+    return np.insert(coefficients, [-1] * n_more, 0.0, axis=1) if n_more else coefficients
 
 
 def _choose_depth(rows: TrainingRows, passes: Sequence[DoubleArray]) -> npt.NDArray[np.intp]:
@@ -412,7 +422,8 @@ def _try_posterior(
     if loss >= cell_log_loss(test, first.held_out[held]).sum():
         return None
     others = (
-        fit_label_posterior(rows.subset(~mask), pooled[~mask], part)
+        fit_label_posterior(rows.subset(~mask), pooled[~mask], part, start=alone)
         for mask, part in zip(network.masks[1:], network.parts[1:], strict=True)
     )
-    return Folded(fit_label_posterior(rows, pooled, network.whole), (alone, *others), network.masks)
+    whole = fit_label_posterior(rows, pooled, network.whole, start=alone)
+    return Folded(whole, (alone, *others), network.masks)

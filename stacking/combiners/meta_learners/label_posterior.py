@@ -83,7 +83,9 @@ class LabelPosterior:
         return logit(np.clip(marginals, 1e-5, 1.0 - 1e-5)).astype(np.float64)
 
 
-def fit_label_posterior(rows: TrainingRows, pooled: DoubleArray, network: DependencyNetwork) -> LabelPosterior:
+def fit_label_posterior(
+    rows: TrainingRows, pooled: DoubleArray, network: DependencyNetwork, *, start: LabelPosterior | None = None
+) -> LabelPosterior:
     """Estimate the law of the logits given the labels.
 
     Parameters
@@ -94,6 +96,8 @@ def fit_label_posterior(rows: TrainingRows, pooled: DoubleArray, network: Depend
         Pooled logits.
     network : DependencyNetwork
         Fitted on the same rows.
+    start : LabelPosterior, optional
+        Of nearly the same rows: where its regressions begin.
 
     Returns
     -------
@@ -107,8 +111,21 @@ def fit_label_posterior(rows: TrainingRows, pooled: DoubleArray, network: Depend
     """
     truth = rows.y_true
     penalty = logit_penalty(_PENALTY, len(rows.logits))
-    own = fit_logistic(list(rows.logits), truth, weight=rows.weight, usable=rows.usable, penalty=penalty)
-    alone = fit_logistic([pooled], truth, weight=rows.weight, penalty=logit_penalty(_PENALTY, 1))
+    own = fit_logistic(
+        list(rows.logits),
+        truth,
+        weight=rows.weight,
+        usable=rows.usable,
+        penalty=penalty,
+        start=None if start is None else start.own,
+    )
+    alone = fit_logistic(
+        [pooled],
+        truth,
+        weight=rows.weight,
+        penalty=logit_penalty(_PENALTY, 1),
+        start=None if start is None else start.pooled,
+    )
     z = apply_logistic([pooled], alone)
     weight = np.ones_like(z) if rows.weight is None else rows.weight
     total = np.maximum(weight.sum(axis=0), 1e-12)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from stacking._typing import DoubleArray, IndexArray
+from stacking._typing import BoolArray, DoubleArray, IndexArray
 
 COMPILE_FROM = 2_000_000
 """Numbers (rows · labels · coefficients) from which loops are compiled: numpy takes some 45 ns for one, so .1 s a fit
@@ -49,6 +49,49 @@ class Block:
     truth: npt.NDArray[Any]
     weight: npt.NDArray[Any] | None
     n_samples: int
+
+
+@dataclass(frozen=True)
+class FoldBlocks:
+    """Rows dealt into blocks of the compiled loops, none with rows of two folds.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n_samples,)
+        Fold after fold.
+    start : ndarray of int, shape (n_blocks + 1,)
+        Where each block's rows start.
+    fold_of : ndarray of int, shape (n_blocks,)
+        The fold of each block.
+    """
+
+    rows: IndexArray
+    start: IndexArray
+    fold_of: IndexArray
+
+    @classmethod
+    def deal(cls, masks: Sequence[BoolArray]) -> FoldBlocks:
+        """Deal the rows of folds.
+
+        Parameters
+        ----------
+        masks : sequence of ndarray of bool, shape (n_samples,)
+            The rows of each fold; every row is in one.
+
+        Returns
+        -------
+        FoldBlocks
+            Full blocks but for the last of each fold.
+        """
+        from stacking.kernels.logistic import BLOCK
+
+        counts = [int(mask.sum()) for mask in masks]
+        sizes = [min(BLOCK, count - begin) for count in counts for begin in range(0, count, BLOCK)]
+        return cls(
+            np.concatenate([np.flatnonzero(mask) for mask in masks]),
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp),
+            np.repeat(np.arange(len(masks)), [-(-count // BLOCK) for count in counts]),
+        )
 
 
 class NewtonSolver(Protocol):
@@ -177,6 +220,22 @@ class PooledStep:
     levels: DoubleArray
 
 
+def compiles(n_numbers: int) -> bool:
+    """Tell whether a fit is for the compiled loops.
+
+    Parameters
+    ----------
+    n_numbers : int
+        Rows times labels times coefficients.
+
+    Returns
+    -------
+    bool
+        True from `COMPILE_FROM` numbers up, where numba is installed.
+    """
+    return n_numbers >= COMPILE_FROM and importlib.util.find_spec("numba") is not None
+
+
 def choose_solver(n_numbers: int) -> NewtonSolver:
     """Choose how to solve a fit.
 
@@ -190,9 +249,7 @@ def choose_solver(n_numbers: int) -> NewtonSolver:
     NewtonSolver
         The compiled one from `COMPILE_FROM` numbers up, where numba is installed.
     """
-    if n_numbers >= COMPILE_FROM and importlib.util.find_spec("numba") is not None:
-        return _CompiledSolver()
-    return _NumpySolver()
+    return CompiledSolver() if compiles(n_numbers) else _NumpySolver()
 
 
 class _NumpySolver:
@@ -276,11 +333,20 @@ class _NumpySolver:
         return PooledStep(slope, (h[:, :-1, :-1] - outer).sum(axis=0), links, np.stack([g[:, -1], level], axis=1))
 
 
-class _CompiledSolver:
-    """One label at a time in compiled loops, in float32."""
+class CompiledSolver:
+    """One label at a time in compiled loops, in float32.
+
+    Parameters
+    ----------
+    rows : FoldBlocks, optional
+        The rows in blocks of folds, for `newton_folds`; by default all are in one.
+    """
 
     block_labels = 16
     """Columns gathered together: 16 float32 are one line of the cache. Only speed depends on it."""
+
+    def __init__(self, rows: FoldBlocks | None = None) -> None:
+        self.rows = rows
 
     def blocks(self, labels: IndexArray, row_size: int) -> Iterator[IndexArray]:
         """Cut labels into blocks of `block_labels`."""
@@ -299,17 +365,17 @@ class _CompiledSolver:
         from stacking.kernels.logistic import BLOCK, gather_labels
 
         n_samples, n_labels = y_true.shape
-        n_blocks = -(-n_samples // BLOCK)
-        design = np.empty((len(labels), n_blocks, len(features) + 1, BLOCK), np.float32)
+        rows = self.rows or FoldBlocks.deal([np.ones(n_samples, dtype=bool)])
+        design = np.empty((len(labels), len(rows.fold_of), len(features) + 1, BLOCK), np.float32)
         design[:, :, -1] = 1.0
         for position, feature in enumerate(features):
             middle, factor = np.ascontiguousarray(center[:, position]), np.ascontiguousarray(keep[:, position])
-            gather_labels(feature, labels, middle, factor, position, design)
+            gather_labels(feature, labels, middle, factor, position, rows.rows, rows.start, design)
         zeros, ones = np.zeros(n_labels), np.ones(n_labels)
         targets = [y_true] if weight is None else [y_true, weight]
-        cells = np.empty((len(labels), n_blocks, len(targets), BLOCK), np.float32)
+        cells = np.empty((len(labels), len(rows.fold_of), len(targets), BLOCK), np.float32)
         for position, values in enumerate(targets):
-            gather_labels(values, labels, zeros, ones, position, cells)
+            gather_labels(values, labels, zeros, ones, position, rows.rows, rows.start, cells)
         return Block(design, cells, None, n_samples)
 
     def measure(self, values: npt.NDArray[Any], weight: DoubleArray | None) -> tuple[DoubleArray, DoubleArray]:
@@ -330,6 +396,38 @@ class _CompiledSolver:
         newton_labels(
             block.design, block.truth, block.n_samples, goal, ridge, lowest, first, fitted, _MAX_STEPS, _LAST_GAIN
         )
+        return fitted
+
+    def newton_folds(
+        self, block: Block, prior: DoubleArray, ridge: DoubleArray, lowest: DoubleArray, learnable: BoolArray,
+        first: DoubleArray,
+    ) -> DoubleArray:  # fmt: skip
+        """Minimize each label's loss on all rows, and from there without each fold.
+
+        Parameters
+        ----------
+        block : Block
+            The labels.
+        prior, ridge : ndarray of float64, shape (n_folds + 1, n_labels, n_features + 1)
+            What the penalty draws to and how strongly, in the units of the block: on all rows, then without each fold.
+        lowest : ndarray of float64, shape (n_features + 1,)
+            What no coefficient falls below.
+        learnable : ndarray of bool, shape (n_folds + 1, n_labels)
+            What is fitted.
+        first : ndarray of float64, shape (n_labels, n_features + 1)
+            Where to begin.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_folds + 1, n_labels, n_features + 1)
+            Coefficients for the block's features; 0 where nothing was fitted.
+        """
+        from stacking.kernels.logistic import newton_folds
+
+        assert self.rows is not None  # noqa: S101
+        fitted = np.zeros_like(prior)
+        facts = (self.rows.start, self.rows.fold_of, prior, ridge, lowest, learnable, first)
+        newton_folds(block.design, block.truth, *facts, fitted, _MAX_STEPS, _LAST_GAIN)
         return fitted
 
     def pool(self, block: Block, shared: DoubleArray, intercepts: DoubleArray) -> PooledStep:

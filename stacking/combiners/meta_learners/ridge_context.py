@@ -20,7 +20,7 @@ from stacking.combiners.meta_learners.blocked_stacker import BlockedStacker
 from stacking.combiners.meta_learners.held_out_stages import FittedPass, fit_pass, with_answers
 from stacking.combiners.meta_learners.logit_stacker import fit_on_logits
 from stacking.combiners.meta_learners.pooled_logits import fit_pool_weights, pool_logits, read_pool_weights
-from stacking.combiners.meta_learners.ridge_stage import apply_ridge, fit_ridge_stage, ridge_bytes
+from stacking.combiners.meta_learners.ridge_stage import FittedRidge, apply_ridge, fit_ridge_stage, ridge_bytes
 from stacking.combiners.meta_learners.training_rows import TrainingRows
 from stacking.combiners.registry import register_method
 from stacking.combiners.shared_fits import shared_stage
@@ -115,7 +115,7 @@ class RidgeContext(BlockedStacker):
         """Fit the ridge, then the regressions on its answers, which may not speak against their labels."""
         with steps({"ridge": 1.0, "regressions": 1.0 + wants_scores * len(rows.fold_masks)}) as begin:
             begin("ridge")
-            context = self._fit_ridge(rows)[1]
+            context = self._fit_ridge(rows)[1].held_out
             begin("regressions")
             if not wants_scores:
                 self.coefficients_ = fit_on_logits(rows, [context], with_answers(penalty, len(rows.logits), 1))
@@ -128,16 +128,17 @@ class RidgeContext(BlockedStacker):
         """Return the ridge's answers."""
         return [self._apply_ridge(logits)[1]]
 
-    def _fit_ridge(self, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray]:
-        """Fit the ridge; return the pooled logits and its cross-fitted answers."""
+    def _fit_ridge(self, rows: TrainingRows) -> tuple[DoubleArray, FittedRidge]:
+        """Fit the ridge; return the pooled logits and what it was."""
 
-        def fit() -> tuple[DoubleArray, DoubleArray, tuple[DoubleArray, DoubleArray, DoubleArray]]:
+        def fit() -> tuple[DoubleArray, DoubleArray, FittedRidge]:
             weights = fit_pool_weights(rows)
             pooled = pool_logits(rows.logits, rows.usable, weights)
             return weights, pooled, fit_ridge_stage(pooled, rows)
 
-        self.pool_weights_, pooled, (self.ridge_, self.ridge_outputs_, context) = shared_stage(rows, "ridge", fit)
-        return pooled, context
+        self.pool_weights_, pooled, ridge = shared_stage(rows, "ridge", fit)
+        self.ridge_, self.ridge_outputs_ = ridge.weights, ridge.outputs
+        return pooled, ridge
 
     def _apply_ridge(self, logits: FloatArray) -> tuple[DoubleArray, DoubleArray]:
         """Return the pooled logits and the ridge's answers."""

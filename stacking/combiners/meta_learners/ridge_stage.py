@@ -76,7 +76,29 @@ def add_moments(parts: list[Moments]) -> Moments:
     return total
 
 
-def fit_ridge_stage(pooled: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+@dataclass(frozen=True)
+class FittedRidge:
+    """The ridge of all rows, and what it left for the stages after it.
+
+    Attributes
+    ----------
+    weights : ndarray of float64, shape (n_labels + 1, n_labels) or (n_labels + 1, n_samples + 1)
+        Fitted on all rows; intercepts in the last row.
+    outputs : ndarray of float64, shape (0, n_labels) or (n_samples + 1, n_labels)
+        What the weights must be multiplied by if they lead to rows; empty where they lead to labels.
+    held_out : ndarray of float64, shape (n_samples, n_labels)
+        Cross-fitted answers.
+    moments : list of Moments, or None
+        Of the pooled logits and truths of each fold; None where the regression was solved among the rows.
+    """
+
+    weights: DoubleArray
+    outputs: DoubleArray
+    held_out: DoubleArray
+    moments: list[Moments] | None = None
+
+
+def fit_ridge_stage(pooled: DoubleArray, rows: TrainingRows) -> FittedRidge:
     """Regress the truth on the pooled logits of all labels, each label with the strength that serves it best.
 
     With fewer rows than labels the regression is solved among the rows (its dual form): the same answers without any
@@ -91,12 +113,8 @@ def fit_ridge_stage(pooled: DoubleArray, rows: TrainingRows) -> tuple[DoubleArra
 
     Returns
     -------
-    weights : ndarray of float64, shape (n_labels + 1, n_labels) or (n_labels + 1, n_samples + 1)
-        Fitted on all rows; intercepts in the last row.
-    outputs : ndarray of float64, shape (0, n_labels) or (n_samples + 1, n_labels)
-        What the weights must be multiplied by if they lead to rows; empty where they lead to labels.
-    held_out : ndarray of float64, shape (n_samples, n_labels)
-        Cross-fitted answers.
+    FittedRidge
+        With the held-out answers.
 
     References
     ----------
@@ -117,10 +135,11 @@ def fit_ridge_stage(pooled: DoubleArray, rows: TrainingRows) -> tuple[DoubleArra
     fitted = _raw_ridges(total, n_labels)
     if not masks:
         strongest = fitted[-1]
-        return strongest, no_outputs, pooled @ strongest[:-1] + strongest[-1]
+        return FittedRidge(strongest, no_outputs, pooled @ strongest[:-1] + strongest[-1], parts)
     best = np.argmax([held_out_fit(answer, rows.y_true, rows.weight) for answer in answers], axis=0)
     columns = np.arange(n_labels)
-    return fitted[best, :, columns].T.copy(), no_outputs, answers[best, :, columns].T.astype(np.float64)
+    held_out = answers[best, :, columns].T.astype(np.float64)
+    return FittedRidge(fitted[best, :, columns].T.copy(), no_outputs, held_out, parts)
 
 
 def apply_ridge(pooled: DoubleArray, weights: DoubleArray, outputs: DoubleArray) -> DoubleArray:
@@ -170,7 +189,7 @@ def _raw_ridges(moments: Moments, n_labels: int) -> DoubleArray:
     return np.concatenate([weights, intercepts[:, None, :]], axis=1)
 
 
-def _fit_dual(pooled: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+def _fit_dual(pooled: DoubleArray, rows: TrainingRows) -> FittedRidge:
     """Fit the ridge among the rows."""
     weight, masks = row_weight(rows), rows.fold_masks
     answers = np.zeros((len(STRENGTHS), *pooled.shape), dtype=np.float32)
@@ -182,10 +201,10 @@ def _fit_dual(pooled: DoubleArray, rows: TrainingRows) -> tuple[DoubleArray, Dou
     whole = _DualRidge.fit(pooled, rows.y_true, weight)
     if not masks:
         outputs = whole.outputs(STRENGTHS[-1])
-        return whole.inputs, outputs, apply_ridge(pooled, whole.inputs, outputs)
+        return FittedRidge(whole.inputs, outputs, apply_ridge(pooled, whole.inputs, outputs))
     best = np.argmax([held_out_fit(answer, rows.y_true, rows.weight) for answer in answers], axis=0)
     chosen = np.take_along_axis(answers, best[None, None, :], axis=0)[0].astype(np.float64)
-    return whole.inputs, whole.outputs(np.array(STRENGTHS)[best]), chosen
+    return FittedRidge(whole.inputs, whole.outputs(np.array(STRENGTHS)[best]), chosen)
 
 
 @dataclass(frozen=True)

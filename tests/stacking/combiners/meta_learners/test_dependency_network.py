@@ -49,6 +49,20 @@ def test_the_compiled_loop_answers_as_numpy_does(rng, monkeypatch, weighted):
     np.testing.assert_allclose(*chances, atol=2e-3)  # both stop near the optimum, after other steps
 
 
+def test_rows_that_come_again_count_as_often(rng, monkeypatch):
+    monkeypatch.setattr(dependency_network, "COMPILE_FROM", 1)
+    truth = chained(rng, 60, 12)
+    truth[:30] = 0.0
+    times = rng.integers(1, 9, 60)
+    again = np.repeat(truth, times, axis=0)
+    assert dependency_network._CompiledLoss(again, None).times.sum() == times.sum()
+    assert len(dependency_network._CompiledLoss(again, None).times) <= 31
+    merged = fit_dependency_network(again, None, 3.0)
+    weighed = fit_dependency_network(truth, np.repeat(times[:, None], 12, axis=1).astype(float), 3.0)
+    chances = [1 / (1 + np.exp(-network.log_odds(truth))) for network in (merged, weighed)]
+    np.testing.assert_allclose(*chances, atol=2e-3)  # the mean that centers the truths differs
+
+
 def test_labels_of_one_class_and_odd_beliefs_stay_finite(rng):
     truth = chained(rng, 100)
     truth[:, 2], truth[:, 3] = 0.0, 1.0

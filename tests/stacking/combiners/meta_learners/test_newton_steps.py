@@ -9,6 +9,7 @@ from stacking.combiners.meta_learners.batched_logistic import (
     LogisticPenalty,
     apply_logistic,
     fit_logistic,
+    fit_logistic_by_fold,
     pooled_coefficients,
 )
 from stacking.links import sigmoid
@@ -69,3 +70,20 @@ def test_bounded_coefficients_are_those_of_scipy(rng, monkeypatch, least):
     best = minimize(loss, np.zeros(4), method="L-BFGS-B", bounds=[(0, None)] * 3 + [(None, None)], tol=1e-12).x
     assert best[1] == 0
     np.testing.assert_allclose(found, best, atol=2e-3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_fits_of_all_folds_at_once_are_those_of_each_alone(problem, monkeypatch, weighted, pooled):
+    features, y_true, weight, usable = problem
+    masks = [np.arange(700) % 5 == fold for fold in range(5)]
+    y_true[~masks[2], 1] = 0.0  # without this fold a label has one class
+    penalty = LogisticPenalty(3.0, pooled, (0, 1), (1, 2, 3))
+    facts = {"weight": weight if weighted else None, "usable": usable, "penalty": penalty}
+    together, apart = both(monkeypatch, lambda: fit_logistic_by_fold(features, y_true, masks, **facts))
+    assert len(together) == 6
+    for one, other in zip(together, apart, strict=True):
+        gap = sigmoid(apply_logistic(features, one)) - sigmoid(apply_logistic(features, other))
+        assert np.abs(gap).max() < 1e-4
+        assert (one[:, 1:4] >= 0).all()
+    assert (together[3][1, :-1] == 0).all()

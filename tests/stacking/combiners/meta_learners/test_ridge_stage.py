@@ -25,7 +25,8 @@ def wide_rows(rng, *, n_rows=30, n_labels=40, weighted=False, n_folds=3):
 def test_rows_and_labels_solve_the_same_ridge(rng, weighted, n_folds, monkeypatch):
     rows = wide_rows(rng, weighted=weighted, n_folds=n_folds)
     pooled = rows.logits.mean(axis=0, dtype=np.float64)
-    weights, outputs, held_out = ridge_stage.fit_ridge_stage(pooled, rows)
+    ridge = ridge_stage.fit_ridge_stage(pooled, rows)
+    weights, outputs, held_out = ridge.weights, ridge.outputs, ridge.held_out
     assert outputs.shape == (31, 40)
     new = rng.normal(size=(7, 40))
     answer = ridge_stage.apply_ridge(new, weights, outputs)
@@ -36,7 +37,8 @@ def test_rows_and_labels_solve_the_same_ridge(rng, weighted, n_folds, monkeypatc
         rows.usable,
         np.concatenate([rows.folds, np.arange(20) % n_folds]),
     )
-    dense, none, dense_held_out = ridge_stage.fit_ridge_stage(np.concatenate([pooled, np.zeros((20, 40))]), padded)
+    among_labels = ridge_stage.fit_ridge_stage(np.concatenate([pooled, np.zeros((20, 40))]), padded)
+    dense, none, dense_held_out = among_labels.weights, among_labels.outputs, among_labels.held_out
     assert dense.shape == (41, 40)
     assert none.shape == (0, 40)
     np.testing.assert_allclose(dense_held_out[:30], held_out, atol=2e-5)
