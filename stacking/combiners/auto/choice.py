@@ -6,6 +6,7 @@ the plain mean is left only as far as the gain over it is proven (`stacking.metr
 1. the best candidate is proven better than the mean: all candidates within one standard error of it are averaged (the
    one-standard-error rule of Breiman et al., "Classification and regression trees", 1984, section 3.4.3, kept as an
    average instead of a pick), unless the average scores less than the best alone, as scores on different scales do;
+   where rows or groups are few, the whole step must be proven better than a half one too;
 2. else, its even average with the mean is: then that. A half step has half the noise of a whole one, and two methods
    that err differently are worth more together;
 3. else the mean, with a sixteenth of the geometric mean where that one is not clearly behind. Neither learns anything,
@@ -128,7 +129,7 @@ def choose_shares(
     if truth is None or len(held_out) < 2:
         return stepped
     if truth.effective_units < (LEAST_ROWS if truth.groups is None else LEAST_UNITS):
-        return stepped
+        return _stay_half_way(stepped, held_out, judge)
     stepped, fitted = (
         replace(choice, line=fit_line(choice.average(held_out), truth))
         for choice in (stepped, Choice(stack_shares(held_out, truth), FITTED))
@@ -168,6 +169,19 @@ def _choose_by_proof(
             reason += "; a sixteenth of the geometric mean, which learns nothing either, holds back lone high scores"
             return Choice({"mean": 1 - GEOMETRIC_SHARE, "geometric": GEOMETRIC_SHARE}, reason)
     return Choice({"mean": 1.0}, reason)
+
+
+def _stay_half_way(
+    choice: Choice, held_out: Mapping[str, FloatArray], judge: Callable[[FloatArray], Measurement]
+) -> Choice:
+    """Average a choice that has left the mean evenly with it, unless it is proven better than that average."""
+    if "mean" in choice.shares:
+        return choice
+    half = Choice({"mean": 0.5, **{name: 0.5 * share for name, share in choice.shares.items()}}, choice.reason)
+    if paired_gain(judge(choice.average(held_out)), judge(half.average(held_out))).is_proven():
+        return choice
+    reason = "on few rows or groups the half step to it is taken, as the whole one is not proven better"
+    return replace(half, reason=f"{choice.reason}; {reason}")
 
 
 def _rank(counts: Mapping[str, Measurement]) -> list[str]:

@@ -33,7 +33,7 @@ def pair(rng):
 
 
 @pytest.mark.parametrize(
-    ("n_groups", "worth", "fitted"), [(300, 7.0, True), (300, 6.0, False), (20, 7.0, False)], ids=str
+    ("n_groups", "worth", "fitted"), [(300, 7.0, True), (300, 6.0, False), (20, 6.0, False)], ids=str
 )
 def test_many_units_take_the_shares_of_least_log_loss_unless_the_proven_steps_score_more(pair, n_groups, worth, fitted):
     held_out, y_true = pair
@@ -49,6 +49,21 @@ def test_many_units_take_the_shares_of_least_log_loss_unless_the_proven_steps_sc
     assert (choice.line == (1.0, 0.0)) == (n_groups == 20)
     if fitted:
         assert 0.05 < choice.shares["mean"] < choice.shares["ridge-context"]
+
+
+@pytest.mark.parametrize(("worth", "shares"), [(7.0, [0.5, 0.5]), (6.0, [1.0])])
+def test_with_few_groups_the_whole_step_must_be_proven_better_than_half_of_it(pair, worth, shares):
+    held_out, y_true = pair
+    judged = {"mean": counts(5.0), "ridge-context": counts(7.0, seed=2)}
+
+    def judge(y_score):
+        alone = np.array_equal(y_score, held_out["ridge-context"])
+        return judged["ridge-context"] if alone else counts(worth, seed=2)
+
+    choice = choose_shares(held_out, judged, judge, Truth.check(y_true, groups=np.arange(300) % 20))
+    assert list(choice.shares.values()) == shares
+    assert ("half step" in choice.reason) == (len(shares) == 2)
+    assert "is proven better than the plain mean" in choice.reason
 
 
 @pytest.mark.parametrize(
