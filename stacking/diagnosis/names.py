@@ -199,8 +199,8 @@ def _compare_labels(member: RawMember, wanted: list[str], whose: str, is_strict:
         yield Finding(
             "yellow",
             "labels",
-            f"{member.name} does not answer {len(missing)} of {len(wanted)} labels, such as {first_names(missing)}: it "
-            "counts as a specialist for the others.",
+            f"{member.name} does not answer {len(missing):,} of {len(wanted):,} labels, such as "
+            f"{first_names(missing)}: it counts as a specialist for the others.",
             member.name,
             tuple(missing),
             remedy="Nothing is to be done if that is meant.",

@@ -298,7 +298,7 @@ def check_inverted(matched: Matched) -> Iterator[Finding]:
             yield Finding(
                 "red",
                 "inverted",
-                f"{name} gives high scores where the label is absent, for {len(labels)} of {len(matched.labels)} "
+                f"{name} gives high scores where the label is absent, for {len(labels):,} of {len(matched.labels):,} "
                 f"labels: {', '.join(map(repr, labels[:3]))}.",
                 name,
                 labels,

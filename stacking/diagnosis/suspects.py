@@ -89,6 +89,10 @@ class Suspects:
         return self.micro_f1 < WEAK
 
 
+_BLOCK_ROWS = 1_024
+"""Rows whose doubts are computed at a time; only memory depends on it."""
+
+
 def find_suspects(
     predictions: PredictionSet,
     *,
@@ -142,11 +146,10 @@ def find_suspects(
     y_score = create_method(method, random_state=random_state).predict_out_of_fold(counted, folds=folds)
     truth = counted.truth
     doubt = annotation_doubt(y_score, truth)
-    n_errors = float(doubt[_known(truth)].sum())
-    known = np.flatnonzero(_known(truth))
-    wanted = min(max(1, round(n_errors)) if top is None else top, len(known))
-    order = known[np.argsort(-doubt.ravel()[known], kind="stable")[:wanted]]
-    rows, columns = np.divmod(order, counted.n_labels)
+    known = _known(truth)
+    n_errors = float(doubt.sum(where=known))
+    wanted = min(max(1, round(n_errors)) if top is None else top, int(known.sum()))
+    rows, columns = np.divmod(_most_doubted(doubt, known, wanted), counted.n_labels)
     decided = nested_decisions(y_score, counted, folds, rule="single")
     return Suspects(
         ids=counted.ids,
@@ -176,19 +179,33 @@ def annotation_doubt(y_score: FloatArray, truth: Truth) -> DoubleArray:
     ndarray of float64, shape (n_samples, n_labels)
         Probabilities; of cells that are not known, too, as if the label were not given.
     """
-    given, known = truth.y_true, _known(truth)
-    absent = known & ~given
-    score = y_score.astype(np.float64)
-    n_given, n_absent = (given & known).sum(axis=0), absent.sum(axis=0)
-    typical = (score * (given & known)).sum(axis=0) / np.maximum(n_given, 1)
-    typical_absent = ((1.0 - score) * absent).sum(axis=0) / np.maximum(n_absent, 1)
-    missed = (absent & (score >= typical) & (n_given > 0)).sum(axis=0)
-    added = (given & known & (1.0 - score >= typical_absent) & (n_absent > 0)).sum(axis=0)
+    known = _known(truth)
+    given, absent = truth.y_true & known, ~truth.y_true & known
+    n_given, n_absent = given.sum(axis=0), absent.sum(axis=0)
+    typical = y_score.sum(axis=0, dtype=np.float64, where=given) / np.maximum(n_given, 1)
+    typical_absent = (n_absent - y_score.sum(axis=0, dtype=np.float64, where=absent)) / np.maximum(n_absent, 1)
+    missed, added = np.zeros((2, len(typical)))
+    blocks = [slice(begin, begin + _BLOCK_ROWS) for begin in range(0, len(y_score), _BLOCK_ROWS)]
+    for rows in blocks:
+        score = y_score[rows].astype(np.float64)
+        missed += (absent[rows] & (score >= typical) & (n_given > 0)).sum(axis=0)
+        added += (given[rows] & (1.0 - score >= typical_absent) & (n_absent > 0)).sum(axis=0)
     # One more of each in the numerator and two in the denominator (Laplace): a label with nothing to count has a rate.
     missed_rate = (missed + 1.0) / (n_given + missed + 2.0)
     added_rate = (added + 1.0) / (n_absent + added + 2.0)
-    odds = logit(y_score, np.float64)
-    return sigmoid(np.where(given, np.log(added_rate) - odds, np.log(missed_rate) + odds))
+    doubt = np.empty(y_score.shape)
+    for rows in blocks:
+        odds = logit(y_score[rows], np.float64)
+        doubt[rows] = sigmoid(np.where(truth.y_true[rows], np.log(added_rate) - odds, np.log(missed_rate) + odds))
+    return doubt
+
+
+def _most_doubted(doubt: DoubleArray, known: BoolArray, wanted: int) -> IndexArray:
+    """Return the flat positions of the known cells in most doubt, the first of equal ones first."""
+    flat = np.where(known, doubt, -1.0).ravel()
+    least = np.partition(flat, len(flat) - wanted)[len(flat) - wanted] if 0 < wanted < len(flat) else 0.0
+    found = np.flatnonzero(flat >= max(least, 0.0))
+    return found[np.argsort(-flat[found], kind="stable")[:wanted]]
 
 
 def _known(truth: Truth) -> BoolArray:

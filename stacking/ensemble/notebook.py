@@ -28,7 +28,7 @@ class ShownEnsemble:
             "Next: labelstack.predict(ensemble, scores), labelstack.evaluate(ensemble, scores), ensemble.save(folder)"
         )
         table = Table(["model"], rows, f"{more} more models." if more else "")
-        title = f"Ensemble of {len(self.models_)} models for {len(self.labels_)} labels"
+        title = f"Ensemble of {len(self.models_):,} models for {len(self.labels_):,} labels"
         return render_card(Card(title, lines, table, note))
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:

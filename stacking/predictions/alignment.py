@@ -135,7 +135,7 @@ def match_names(
     missing = [name for name in needed.tolist() if name not in place]
     if missing:
         raise ValueError(
-            f"{who} lacks {len(missing)} of {len(needed)} {what}s, first {what} {missing[0]!r}: "
+            f"{who} lacks {len(missing):,} of {len(needed):,} {what}s, first {what} {missing[0]!r}: "
             f"it has {len(there)}, such as {first_names(there.tolist())}; "
             f"{find_difference(missing[0], place) or f'all files must name the same {what}s'}."
         )

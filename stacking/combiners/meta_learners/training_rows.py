@@ -255,7 +255,7 @@ def describe_fallback(
     count = int(np.sum(fell_back))
     if count == 0:
         return shares, []
-    labels = f"{count} of {len(fell_back)} labels"
+    labels = f"{count:,} of {len(fell_back):,} labels"
     return shares, [f"{method}: {labels} ({shares['positives']:.1%} of the positives) kept to {simpler}"]
 
 

@@ -204,7 +204,7 @@ def warn_of_rare_labels(counts: Counter[str], n_samples: int, *, who: str) -> st
     if n_samples < FEW_SAMPLES or len(once) <= MOST_ONCE * len(counts):
         return ""
     return (
-        f"{who}: {len(once)} of {len(counts)} labels occur in one sample only, such as {first_names(once)}: "
+        f"{who}: {len(once):,} of {len(counts):,} labels occur in one sample only, such as {first_names(once)}: "
         "is the separator right? A label list or a separator given for the column decides."
     )
 

@@ -5,6 +5,7 @@ import pytest
 
 from stacking import PredictionSet
 from stacking.combiners.registry import create_method
+from stacking.diagnosis import suspects
 from stacking.diagnosis.suspects import annotation_doubt, find_suspects
 from stacking.folds import deal_folds
 
@@ -115,3 +116,27 @@ def test_a_weak_ensemble_is_not_believed(skill, is_weak):
     assert found.is_weak == is_weak
     assert (found.n_errors > 0.1 * y_true.sum()) == is_weak
     assert found.micro_f1 == found.mending[0][1]
+
+
+def test_doubts_are_the_same_in_blocks_and_take_little_memory(monkeypatch):
+    import tracemalloc
+
+    rng = np.random.default_rng(4)
+    y_true = rng.random((20_000, 40)) < 0.1
+    y_score = rng.random(y_true.shape, dtype=np.float32)
+    predictions = PredictionSet(y_score[None], y_true=y_true, y_known=rng.random(y_true.shape) < 0.9)
+    tracemalloc.start()
+    whole = annotation_doubt(y_score, predictions.truth)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20 * y_true.size  # 8 of them are the answer; without blocks it was 50
+    monkeypatch.setattr(suspects, "_BLOCK_ROWS", 333)
+    np.testing.assert_array_equal(annotation_doubt(y_score, predictions.truth), whole)
+
+
+@pytest.mark.parametrize("wanted", [1, 7, 60])
+def test_the_most_doubted_are_those_of_a_whole_sort(wanted):
+    rng = np.random.default_rng(5)
+    doubt, known = rng.integers(0, 4, (20, 5)) / 4.0, rng.random((20, 5)) < 0.7
+    expected = np.flatnonzero(known)[np.argsort(-doubt.ravel()[known.ravel()], kind="stable")[:wanted]]
+    np.testing.assert_array_equal(suspects._most_doubted(doubt, known, wanted), expected)

@@ -11,6 +11,7 @@ from stacking.combiners.meta_learners import (
     RidgeContext,
     logit_stacker,
 )
+from stacking.combiners.meta_learners.training_rows import describe_fallback
 from stacking.combiners.voting import SoftVoting
 from stacking.decision_rules import apply_thresholds, tune_thresholds
 from stacking.folds import deal_folds
@@ -155,3 +156,9 @@ def test_few_rows_of_many_members_take_a_stronger_penalty_and_many_rows_do_not_a
     np.testing.assert_array_equal(
         stacker().fit(many).predict_proba(many), stacker(penalty=10.0).fit(many).predict_proba(many)
     )
+
+
+def test_counts_of_labels_are_written_with_commas():
+    fell_back = np.arange(10_000) < 1_803
+    note = describe_fallback("logistic", fell_back, np.ones(10_000), "their frequency")[1][0]
+    assert note.startswith("logistic: 1,803 of 10,000 labels (18.0% of the positives)")
