@@ -133,6 +133,8 @@ def get_decision_rule(name: str) -> DecisionRule:
         option, equals, value = part.partition("=")
         if not equals or not option.strip() or not value.strip():
             raise ValueError(f"options of a rule must read like own-f1:fbr=0.2: got {name!r}.")
+        if option.strip() in options:
+            raise ValueError(f"options of a rule must be named once each: got {option.strip()!r} twice in {name!r}.")
         options[option.strip()] = _read(value.strip())
     try:
         rule.check_options(options)

@@ -151,6 +151,7 @@ def test_a_collision_raises():
         ({"rule": "cross-validated", "margin": -1}, ValueError, "margin must not be negative"),
         ({"rule": "own-f1:fbt=0.2"}, ValueError, "own-f1.*got 'fbt'. Did you mean 'fbr'"),
         ({"rule": "own-f1:fbr"}, ValueError, "must read like own-f1:fbr=0.2"),
+        ({"rule": "own-f1:fbr=0.2,fbr=0.3"}, ValueError, "named once each: got 'fbr' twice"),
         ({"rule": "samples-f1"}, ValueError, "decides sample by sample"),
         ({"rule": "exact-micro-f1:beta=0"}, ValueError, "beta must be positive"),
         ({"rule": "expected-f1", "pseudo_positives": -1.0}, ValueError, "pseudo_positives must not be negative"),
