@@ -118,6 +118,8 @@ def split_optimizer(text: str) -> tuple[str, dict[str, Any]]:
             near = nearest_name(key, list(known))
             hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known) or 'none'}."
             raise ValueError(f"optimizer {name!r} must be given options that it has: got {key!r}; {hint}")
+        if key in options:
+            raise ValueError(f"optimizer {name!r} must be given each option once: got {key!r} twice.")
         options[key] = _read_value(value, known[key], f"{name}:{key}")
     return name, options
 

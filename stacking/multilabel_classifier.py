@@ -329,7 +329,7 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
             Features as in ``fit``.
         y : array-like, sparse matrix or data frame of shape (n_samples, n_labels) or (n_samples,)
-            The truth.
+            The truth; rows and labels that have names are matched by them, as in ``fit``.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the samples.
 
@@ -341,12 +341,14 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
         from stacking.metrics.named import find_metric
 
         check_is_fitted(self)
+        rows = {"row": name_rows(X, y)}
         if self._one_dimensional:
+            y, sample_weight = align_by_name(rows, "position", y=y, sample_weight=sample_weight)
             return float(super().score(X, y, sample_weight))
         metric = find_metric(self.metric)
-        truth = y.toarray() if hasattr(y, "toarray") else y
-        if is_frame(truth):
-            (truth,) = align_by_name({"label": ("the stack", AxisNames.of(self.labels_))}, y_true=truth)
+        given = y.toarray() if hasattr(y, "toarray") else y
+        named = rows | {"label": ("the stack", AxisNames.of(self.labels_))} if is_frame(given) else rows
+        truth, sample_weight = align_by_name(named, "position", y_true=given, sample_weight=sample_weight)
         answers = self.predict(X) if metric.needs_decisions else self.predict_proba(X)
         return metric.sign * metric(truth, answers, sample_weight=sample_weight)
 
@@ -557,7 +559,7 @@ class StackingMultilabelClassifier(ClassifierMixin, TransformerMixin, _BaseCompo
             raise ValueError(f"estimators must have different names: got {names}; rename the repeated ones.")
         self._validate_names(check_names(names, name="the names of estimators").tolist())
         for name, estimator in self._parts:
-            if not is_classifier(estimator):
+            if not hasattr(estimator, "__sklearn_tags__") or not is_classifier(estimator):
                 raise ValueError(f"estimators must be classifiers: got {estimator!r} under the name {name!r}.")
         check_at_least(2, **{"n_splits" if self.cv is None else "cv": self._n_folds})
 

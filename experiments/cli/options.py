@@ -451,6 +451,22 @@ class GivenImageRules:
         )
         return rules if rules.is_active else None
 
+    @property
+    def arguments(self) -> list[str]:
+        """Return the words that say the same on the command line, for the next command."""
+        options: list[tuple[str, Sequence[str | int | None]]] = [
+            ("--min-labels", [self.min_labels or None]),
+            ("--max-labels", [self.max_labels]),
+            ("--top-k", [self.top_k]),
+            ("--exclusive-group", self.exclusive_group or ()),
+            ("--min-per-group", self.min_per_group or ()),
+            ("--max-per-group", self.max_per_group or ()),
+        ]
+        words = [
+            word for option, values in options for value in values if value is not None for word in (option, str(value))
+        ]
+        return [*words, "--never-empty"] if self.never_empty else words
+
 
 @dataclass(frozen=True)
 class Console:

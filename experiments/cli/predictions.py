@@ -1,6 +1,7 @@
 """The commands about predictions: `pack`, `optimize` and `compare`."""
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -169,7 +170,8 @@ def optimize(
         options = {**search, "objective": sought, "limits": limits}
         request = build_manifest("optimize", {"predictions": opened.fingerprint}, options)
         inputs = given.paths
-        show.next("compare", *given.arguments, "--out", free_name("comparison"))
+        aim = [] if metric is None else ["--metric", metric]
+        show.next("compare", *given.arguments, *aim, "--out", free_name("comparison"))
         with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
             if is_there(output, show, "weights.json"):
                 return
@@ -214,7 +216,8 @@ def _run_study(
     fitting, held_out = hold_back(opened, STUDY_SHARE) if other is None else (opened, other)
     hashes = {"predictions": opened.fingerprint, "holdout": "" if other is None else other.fingerprint}
     request = build_manifest("optimize", hashes, {**asdict(plan), "seeds": list(plan.seeds)})
-    show.next("compare", *given.arguments, "--out", free_name("comparison"))
+    aim = [] if plan.metric == "micro-f1" else ["--metric", str(plan.metric)]
+    show.next("compare", *given.arguments, *aim, "--out", free_name("comparison"))
     inputs = input_paths(holdout, *given.paths)
     with result_folder(out, "optimize", overwrite=overwrite, inputs=inputs, request=request) as output:
         if is_there(output, show, "study.json"):
@@ -267,6 +270,27 @@ def _check_sets(given: GivenPredictions, more: Sequence[Path], holdout: Sequence
     return [path for path in (given.predictions, *more) if path is not None]
 
 
+def split_rules(text: str) -> list[str]:
+    """Split decision rules at the commas between them; those between the options of a rule stay.
+
+    Parameters
+    ----------
+    text : str
+        What was given to ``--rules``.
+
+    Returns
+    -------
+    list of str
+        The rules with their options.
+
+    Examples
+    --------
+    >>> split_rules("half,cost:fp=1,fn=5,single")
+    ['half', 'cost:fp=1,fn=5', 'single']
+    """
+    return [rule.strip() for rule in re.split(r",(?![^,:]*=)", text) if rule.strip()]
+
+
 def _check_before_reading(methods: Sequence[str], rules: Sequence[str], holdout: Sequence[Path]) -> None:
     """Raise for names and files that are not there, before anything is read."""
     from stacking.combiners.registry import method_kind
@@ -275,7 +299,10 @@ def _check_before_reading(methods: Sequence[str], rules: Sequence[str], holdout:
     for name in methods:
         method_kind(name)
     for name in rules:
-        check_rule(name)
+        try:
+            check_rule(name)
+        except ValueError as error:  # a command may have --rule too
+            raise ValueError(str(error).replace("rule must be one of", "rules must be names among", 1)) from error
     for path in holdout:
         if not path.exists():
             raise FileNotFoundError(f"--holdout must be a bundle, a store or a run: {path} does not exist.")
@@ -299,7 +326,8 @@ def compare(
         str,
         typer.Option(
             autocompletion=complete_rules,
-            help="Decision rules joined by commas (half, single, cyclic …), by which each method is scored once more.",
+            help="Decision rules joined by commas (half, single, cost:fp=1,fn=5 …), by which each method is scored "
+            "once more.",
         ),
     ] = "",
     ensemble: Annotated[
@@ -353,7 +381,7 @@ def compare(
         check_out_folder(out)
         chosen = "all" if methods == "all" else [name.strip() for name in methods.split(",")]
         by = metric_name(find_metric(metric))
-        by_rules = [name.strip() for name in rules.split(",") if name.strip()]
+        by_rules = split_rules(rules)
         _check_before_reading(() if isinstance(chosen, str) else chosen, by_rules, holdout or ())
         StackingEnsemble(rule=rule, metric=metric, time_limit=fit_time_limit).check_parameters()
         if label_rows is not None:
@@ -375,7 +403,8 @@ def compare(
         hashes |= {f"ensemble {name}": loaded.fingerprint for name, loaded in saved.items()}
         request = build_manifest("compare", hashes, {**options, **decided})
         inputs = input_paths(*(holdout or ()), *(more or ()), *given.paths, ensemble, label_rows)
-        asked = [] if by == DEFAULT_METRIC else ["--metric", metric]
+        asked = [*([] if by == DEFAULT_METRIC else ["--metric", metric]), *([] if rule == "auto" else ["--rule", rule])]
+        asked += image_rules.arguments
         taught = [] if label_rows is None else ["--label-rows", label_rows]
         if more and have_the_same_rows(paths):
             added = [word for path in more for word in ("--add", path)]

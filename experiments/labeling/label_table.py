@@ -130,7 +130,7 @@ class LabelTarget:
             )
         if self.scores_out is not None:
             check_score_suffix(self.scores_out)
-        if self.scores_out is not None and self.scores_out.absolute() == self.out.absolute():
+        if self.scores_out is not None and self.scores_out.resolve() == self.out.resolve():
             raise ValueError(f"--scores-out must differ from --out: both are {str(self.out)!r}.")
         for path in (*self.files, self.manifest):
             check_writable(path.parent)

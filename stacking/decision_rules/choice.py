@@ -287,7 +287,8 @@ def tune_rule(
         The rule, ready to decide.
     """
     found = get_decision_rule(rule)
-    options = {"metric": metric} if "metric" in found.options else {}
+    spelled = getattr(found.tune, "keywords", {})  # best-single:metric=macro-f1 says itself what it goes by
+    options = {"metric": metric} if "metric" in found.options and "metric" not in spelled else {}
     tuned = found.tune(LabeledScores.of(y_score, truth, answered), **options)
     if isinstance(tuned, SampleRule):
         return TunedRule(silence(np.full(y_score.shape[1], 0.5), answered), tuned)

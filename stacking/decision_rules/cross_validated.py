@@ -46,7 +46,7 @@ def tune_cross_validated(
     ValueError
         If `n_splits` is below 2 or `margin` is negative.
     """
-    if margin < 0:
+    if not margin >= 0:
         raise ValueError(f"margin must not be negative: got {margin}.")
     check_at_least(2, n_splits=n_splits)
     folds = deal_folds(scores.truth, n_splits, random_state=random_state)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import ScoreHistograms, SortedCuts, count_scores, sort_cuts_of_blocks
+from stacking.metrics.named.of_decisions import check_beta
 
 
 @register("exact-micro-f1", average="micro-F1")
@@ -55,23 +56,6 @@ def tune_exact_micro_f1(scores: LabeledScores, beta: float = 1.0) -> npt.NDArray
     """
     check_beta(beta)
     return tune_exact_over_blocks(lambda: [scores], beta)
-
-
-def check_beta(beta: float) -> None:
-    """Raise where an F-beta has no sense.
-
-    Parameters
-    ----------
-    beta : float
-        To be positive and finite.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
-    if not (np.isfinite(beta) and beta > 0.0):
-        raise ValueError(f"beta must be positive and finite: got {beta}.")
 
 
 def tune_exact_over_blocks(
@@ -156,6 +140,6 @@ def maximize_micro_f1(cuts: SortedCuts, price: float, beta: float = 1.0) -> tupl
     while True:
         value = cuts.micro_f1(best, beta)
         chosen = _kernels.best_cuts(cuts.start, cuts.hits, cuts.fired, scale * value)
-        if cuts.micro_f1(chosen, beta) <= value:
+        if not cuts.micro_f1(chosen, beta) > value:
             return best, value
         best = chosen

@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._typing import DoubleArray, FloatArray
-from stacking.decision_rules.exact_micro_f1 import check_beta
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.links import logit, sigmoid
+from stacking.metrics.named.of_decisions import check_beta
 
 PULL = 1.0
 """Strength of the draw of a label's intercept to the common one: a normal prior of variance 1 in log-odds. A choice."""

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stacking._checks import check_choice
-from stacking.decision_rules.exact_micro_f1 import check_beta
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
 from stacking.decision_rules.sorted_cuts import SortedCuts, count_scores, sort_cuts
+from stacking.metrics.named.of_decisions import check_beta
 
 
 @register("own-f1", average="macro-F1")

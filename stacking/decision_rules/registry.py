@@ -133,12 +133,30 @@ def get_decision_rule(name: str) -> DecisionRule:
         option, equals, value = part.partition("=")
         if not equals or not option.strip() or not value.strip():
             raise ValueError(f"options of a rule must read like own-f1:fbr=0.2: got {name!r}.")
+        if option.strip() in options:
+            raise ValueError(f"options of a rule must be named once each: got {option.strip()!r} twice in {name!r}.")
         options[option.strip()] = _read(value.strip())
     try:
         rule.check_options(options)
     except TypeError as error:
         raise ValueError(str(error)) from error
+    for option, value in options.items():
+        _check_kind(rule, option, value)
+    if "metric" in options:
+        from stacking.metrics.named import find_metric
+
+        options["metric"] = find_metric(str(options["metric"]), import_code=False)  # the rule may stand in a file
     return replace(rule, name=name, tune=partial(rule.tune, **options))
+
+
+def _check_kind(rule: DecisionRule, option: str, value: int | float | str) -> None:
+    """Raise where an option that was spelled is no number though its default is one, or a fraction of a whole one."""
+    default = inspect.signature(rule.tune).parameters[option].default
+    if isinstance(default, str) or isinstance(value, int):
+        return
+    if isinstance(value, str) or value != value or isinstance(default, int):
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise ValueError(f"option {option} of rule {rule.name!r} must be {kind}: got {str(value)!r}.")
 
 
 def _read(value: str) -> int | float | str:

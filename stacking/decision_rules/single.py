@@ -7,10 +7,11 @@ et al. 2014; Koyejo et al. 2015). It cannot overfit much, having one parameter.
 import numpy as np
 import numpy.typing as npt
 
-from stacking.decision_rules.exact_micro_f1 import check_beta, tune_exact_over_blocks
+from stacking.decision_rules.exact_micro_f1 import tune_exact_over_blocks
 from stacking.decision_rules.expected_f1 import tune_expected_f1
 from stacking.decision_rules.labeled_scores import LabeledScores
 from stacking.decision_rules.registry import register
+from stacking.metrics.named.of_decisions import check_beta
 
 
 @register("single", average="micro-F1")

@@ -102,7 +102,7 @@ class ScoreHistograms:
             all_hits = float(np.take_along_axis(hits, best, axis=1)[used].sum())
             all_fired = float(np.take_along_axis(fired, best, axis=1)[used].sum())
             reached = (1.0 + square) * all_hits / (square * positives + all_fired) if positives else 0.0
-            if reached <= value:
+            if not reached > value:
                 return value
             value = reached
 

@@ -18,6 +18,7 @@ from stacking.diagnosis.raw_inputs import RawInputs, read_inputs
 from stacking.diagnosis.row_order import check_inverted, check_rows
 from stacking.diagnosis.scales import check_constant, check_level, check_scale, check_softmax
 from stacking.diagnosis.seen_rows import check_seen_rows
+from stacking.diagnosis.shared_rows import check_shared_rows
 
 
 def check_predictions(  # noqa: PLR0913 - the public call: one argument per input
@@ -120,9 +121,11 @@ def _run_checks(raw: RawInputs, test: RawInputs | None) -> Iterator[Finding]:
     yield from faults
     strange = {finding.member for finding in faults if finding.severity == "red"}
     sound = _without(matched, strange)
+    beside = None if test is None else match_inputs(test, renamed)
     if sound is not None:
-        yield from check_seen_rows(sound, None if test is None else match_inputs(test, renamed))
+        yield from check_seen_rows(sound, beside)
     yield from check_copies(matched)
+    yield from check_shared_rows(matched, beside)
     yield from check_groups(matched)
     yield from check_rare_labels(matched)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +37,10 @@ def check_copies(matched: Matched) -> Iterator[Finding]:
         Of the check "copies".
     """
     yield from _find_twins(matched)
-    fine = [place for place, matrix in enumerate(matched.scores) if _n_distinct(matrix) >= LEAST_DISTINCT]
+    fine = [place for place, matrix in enumerate(matched.scores) if count_distinct(matrix) >= LEAST_DISTINCT]
     if not fine or len(matched.labels) * len(fine) < 2:
         return
-    number = _number_alike(matched, fine)
+    number = number_alike([matched.scores[place] for place in fine])
     sizes = np.bincount(number)
     if matched.groups is not None:
         alike = _in_other_groups(number, matched.groups)
@@ -63,11 +63,22 @@ def check_copies(matched: Matched) -> Iterator[Finding]:
     )
 
 
-def _number_alike(matched: Matched, members: list[int]) -> IntArray:
-    """Give samples with equal scores of some members the same number."""
-    number: IntArray = np.zeros(matched.n_samples, np.int64)
-    for place in members:  # one after the other: memory
-        rounded = np.round(np.nan_to_num(matched.scores[place], nan=-1.0), DIGITS) + 0.0  # no minus zero
+def number_alike(matrices: Sequence[FloatArray]) -> IntArray:
+    """Give rows that are equal in every matrix the same number.
+
+    Parameters
+    ----------
+    matrices : sequence of ndarray, shape (n_rows, n_labels)
+        Scores of one member each.
+
+    Returns
+    -------
+    ndarray of int, shape (n_rows,)
+        Numbers from 0 on.
+    """
+    number: IntArray = np.zeros(len(matrices[0]), np.int64)
+    for matrix in matrices:  # one after the other: memory
+        rounded = np.round(np.nan_to_num(matrix, nan=-1.0), DIGITS) + 0.0  # no minus zero
         lines = np.ascontiguousarray(rounded).view(np.dtype((np.void, rounded.dtype.itemsize * rounded.shape[1])))
         own = np.unique(lines.ravel(), return_inverse=True)[1].reshape(-1)
         number = np.unique(number * (int(own.max()) + 1) + own, return_inverse=True)[1].reshape(-1)
@@ -95,8 +106,19 @@ def _group_expression(matched: Matched, number: IntArray) -> str:
     return f"t.index.map(lambda i: {quoted(copies)}.get(i, i))"
 
 
-def _n_distinct(values: FloatArray) -> int:
-    """Count the different scores among the first rows."""
+def count_distinct(values: FloatArray) -> int:
+    """Count the different scores among the first rows.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_rows, n_labels)
+        Scores of one member.
+
+    Returns
+    -------
+    int
+        Of the first 2,000 rows.
+    """
     return len(np.unique(values[:2_000][np.isfinite(values[:2_000])]))
 
 
@@ -108,7 +130,7 @@ def _find_twins(matched: Matched) -> Iterator[Finding]:
                 continue
             near = min(ROUNDING, float(np.nanmax(matched.scores[place]) - np.nanmin(matched.scores[place])) / 200)
             if np.allclose(matched.scores[place], matched.scores[other], rtol=0, atol=near, equal_nan=True):
-                by_chance = _n_distinct(matched.scores[place]) < LEAST_DISTINCT
+                by_chance = count_distinct(matched.scores[place]) < LEAST_DISTINCT
                 remedy = f"Look whether {name} has its own scores, and leave it out if it is the same model."
                 yield Finding(
                     "yellow" if by_chance else "red",

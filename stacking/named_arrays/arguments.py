@@ -28,6 +28,7 @@ _AXES: dict[str, tuple[str, ...]] = {
     "train_frequency": ("label",),
     "target_frequency": ("label",),
     "label_groups": ("label",),
+    "label_ids": ("label",),
     "covers": ("model", "label"),
     "weights": ("model", "label"),
     "start": ("model", "label"),

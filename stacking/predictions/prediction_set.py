@@ -182,6 +182,7 @@ class PredictionSet(NamedAxes, ScoreReader):
         self.label_groups = None if label_groups is None else check_label_groups(label_groups, n_labels)
         self.label_ids: tuple[str, ...] | None = None
         if label_ids is not None:
+            (label_ids,) = self._align_and_name(label_ids=label_ids)
             self.label_ids = tuple(check_names(label_ids, n_labels, name="label_ids").tolist())
         self.train_frequency = None if train_frequency is None else check_frequency(train_frequency, n_labels)
         self.extras: dict[str, Any] = dict(extras or {})

@@ -107,6 +107,7 @@ def test_options_of_an_optimizer_reach_it(labelstack, bundle, tmp_path):
     [
         (("--optimizer", "pso:iterations=9"), "did you mean 'n_iterations'?"),
         (("--optimizer", "pso:n_iterations=many"), "must be a number: got 'many'"),
+        (("--optimizer", "pso:n_iterations=2,n_iterations=3"), "each option once: got 'n_iterations' twice"),
         (("--optimizer", "psso"), "'pso'"),
         (("--optimizer", "pso", "--optimizer", "pso"), "must name each once"),
     ],

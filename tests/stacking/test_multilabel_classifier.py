@@ -153,6 +153,24 @@ def test_score_is_the_metric_that_was_asked_for(data, metric):
     assert alone.score(X_new, y_new[:, 0]) == (alone.predict(X_new) == y_new[:, 0]).mean()
 
 
+@pytest.mark.parametrize("metric", ["micro-f1", "log-loss"])
+@pytest.mark.parametrize("n_targets", [1, 4])
+def test_score_matches_rows_by_name_as_fit_does(data, metric, n_targets):
+    X, y, X_new, y_new = data
+    names = [f"photo{i}" for i in range(len(X_new))]
+    features = pd.DataFrame(X_new, index=names)
+    target = pd.DataFrame(y_new, index=names) if n_targets > 1 else pd.Series(y_new[:, 0], index=names)
+    weight = pd.Series(np.arange(len(names)) % 3 + 1.0, index=names)
+    stack = StackingMultilabelClassifier(BASES, SoftVoting(), n_splits=3, metric=metric)
+    stack.fit(pd.DataFrame(X), y if n_targets > 1 else y[:, 0])
+    expected = stack.score(features, target, weight)
+    assert stack.score(features, target.sample(frac=1, random_state=0), weight[::-1]) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="must have the 80 rows of X: got 80 missing, such as 'photo0'"):
+        stack.score(features, target.set_axis([f"other{i}" for i in range(len(names))]))
+    numbered = target.set_axis(np.random.default_rng(0).permutation(len(names)))  # as train_test_split leaves them
+    assert stack.score(X_new, numbered, weight.to_numpy()) == pytest.approx(expected)
+
+
 def test_grouped_rows_do_not_leak(rng):
     """Copies of a row share a group: a memorizing base is worth nothing when its copies are held out together."""
     X = np.repeat(rng.normal(size=(60, 5)), 4, axis=0)
@@ -277,6 +295,7 @@ def test_a_sparse_target_is_its_dense_one(data):
     ("change", "message"),
     [
         ({"estimators": [BASES[0], ("line", LinearRegression())]}, r"must be classifiers: got LinearRegression\(\)"),
+        ({"estimators": [BASES[0], ("three", 3)]}, "must be classifiers: got 3 under the name 'three'"),
         ({"estimators": [("a__b", GaussianNB())]}, "must not contain __"),
         ({"final_estimator": "ridge-contxt"}, "Did you mean 'ridge-context'"),
         ({"final_estimator": LinearRegression()}, "final_estimator must be the name of a method, a combiner"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from typing import Any
 
@@ -211,7 +211,7 @@ def metric_of_function(
     TypeError
         If it does not take two arguments.
     """
-    own_name = getattr(function, "__name__", type(function).__name__)
+    own_name, module = _own_name(function), _own_module(function)
     parameters = _parameters(function)
     if len(parameters) < 2:
         raise TypeError(f"metric must be a function of y_true and y_pred or y_score: got {own_name}{parameters}.")
@@ -221,7 +221,7 @@ def metric_of_function(
     if greater_is_better is None:
         greater_is_better = bool(getattr(function, "greater_is_better", not own_name.endswith(("loss", "error"))))
     return FunctionMetric(
-        name=name or f"{getattr(function, '__module__', '')}:{own_name}",
+        name=name or f"{module}:{own_name}",
         title=own_name.replace("_", " "),
         description=((function.__doc__ or "").strip().split("\n")[0]) or "a function of the user's",
         needs=needs or "decisions",
@@ -285,7 +285,7 @@ def metric_of_scorer(scorer: Any, name: str = "") -> FunctionMetric:
     )
     return metric_of_function(
         _WithOptions(function, options) if options else function,
-        name or f"{function.__module__}:{function.__name__}",
+        name or f"{_own_module(function)}:{_own_name(function)}",
         needs=needs,
         greater_is_better=scorer._sign > 0,
     )
@@ -326,12 +326,32 @@ class _WithOptions:
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.function, self.options = function, options
-        self.__name__, self.__module__, self.__doc__ = function.__name__, function.__module__, function.__doc__
+        self.__name__, self.__module__, self.__doc__ = _own_name(function), _own_module(function), function.__doc__
         self.__signature__ = inspect.signature(function)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether it is the same function with the same options, so that one metric looked up twice is one."""
+        return isinstance(other, _WithOptions) and (self.function, self.options) == (other.function, other.options)
+
+    def __hash__(self) -> int:
+        """Hash the function: values of options need not be hashable."""
+        return hash(self.function)
 
     def __call__(self, y_true: Any, answer: Any, **given: Any) -> Any:
         """Call with the options."""
         return self.function(y_true, answer, **self.options, **given)
+
+
+def _own_name(function: Any) -> str:
+    """Return the name of a function, of the one that a partial calls, or of an object's class."""
+    inner = function.func if isinstance(function, partial) else function
+    return str(getattr(inner, "__name__", type(inner).__name__))
+
+
+def _own_module(function: Any) -> str:
+    """Return the module of a function, of the one that a partial calls, or of an object's class."""
+    inner = function.func if isinstance(function, partial) else function
+    return str(getattr(inner, "__module__", ""))
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:

@@ -20,6 +20,9 @@ from stacking.truth import Truth
 
 Average = Literal["micro", "macro", "samples"]
 
+LARGEST_BETA = 1e15
+"""Beyond, beta² has more digits than a double, so that precision counts nothing; a loop over its values may not end."""
+
 AVERAGES: dict[str, str] = {
     "micro": "over all cells pooled",
     "macro": "of each label, averaged",
@@ -93,6 +96,23 @@ def _known_cells(truth: Truth) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.count_nonzero(truth.y_known, axis=1).astype(np.float64)
 
 
+def check_beta(beta: float) -> None:
+    """Raise where an F-beta has no sense.
+
+    Parameters
+    ----------
+    beta : float
+        To lie between 1e-15 and 1e15: beyond, its square leaves nothing of recall or of precision.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if not 1.0 / LARGEST_BETA <= beta <= LARGEST_BETA:
+        raise ValueError(f"beta must be positive, {LARGEST_BETA:g} at most: got {beta:g}; write for example 0.5.")
+
+
 def f_beta(average: Average, beta: float) -> CountRatio:
     """Build an F-beta: beta above 1 weighs recall more, below 1 precision.
 
@@ -111,14 +131,13 @@ def f_beta(average: Average, beta: float) -> CountRatio:
     Raises
     ------
     ValueError
-        If `beta` is not positive and finite.
+        If `beta` is not positive, or too large.
 
     References
     ----------
     C. J. van Rijsbergen, "Information Retrieval", 2nd edition, 1979, chapter 7.
     """
-    if not (np.isfinite(beta) and beta > 0.0):
-        raise ValueError(f"beta must be positive and finite: got {beta:g}; write for example {average}-f0.5.")
+    check_beta(beta)
     square = beta * beta
     spelled = spell_number(beta)
     leaning = "" if beta == 1.0 else f"; beta {spelled} favors {'recall' if beta > 1 else 'precision'}"

@@ -132,6 +132,28 @@ def _found_in_top(block: SampleBlock, k: int) -> DoubleArray:
     return np.take_along_axis(block.true, order, axis=1).sum(axis=1).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class _RecallAt:
+    """Positives found among the first k, of all positives; a class, so that the metric can be pickled and compared."""
+
+    k: int
+
+    def __call__(self, block: SampleBlock) -> tuple[DoubleArray, DoubleArray]:
+        """Answer for a block of rows, as a `RowFunction` does."""
+        return _found_in_top(block, self.k), block.true.sum(axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _PrecisionAt:
+    """Positives found among the first k, of the known cells looked at."""
+
+    k: int
+
+    def __call__(self, block: SampleBlock) -> tuple[DoubleArray, DoubleArray]:
+        """Answer for a block of rows, as a `RowFunction` does."""
+        return _found_in_top(block, self.k), np.minimum(block.known.sum(axis=1), self.k).astype(np.float64)
+
+
 def _brier(block: SampleBlock) -> tuple[DoubleArray, DoubleArray]:
     """Add up squared errors of known cells."""
     error = np.where(block.known, block.score - block.true, 0.0)
@@ -190,15 +212,12 @@ def recall_at(k: int) -> SampleMetric:
     """
     _check_k(k, "recall")
 
-    def of_rows(block: SampleBlock) -> tuple[DoubleArray, DoubleArray]:
-        return _found_in_top(block, k), block.true.sum(axis=1).astype(np.float64)
-
     return SampleMetric(
         name=f"recall-at-{k}",
         title=f"recall at {k}",
         description=f"share of all true labels among the {k} highest-scored of their sample",
         needs="scores",
-        of_rows=of_rows,
+        of_rows=_RecallAt(k),
         kind="recall-at",
         k=k,
     )
@@ -224,15 +243,12 @@ def precision_at(k: int) -> SampleMetric:
     """
     _check_k(k, "precision")
 
-    def of_rows(block: SampleBlock) -> tuple[DoubleArray, DoubleArray]:
-        return _found_in_top(block, k), np.minimum(block.known.sum(axis=1), k).astype(np.float64)
-
     return SampleMetric(
         name=f"precision-at-{k}",
         title=f"precision at {k}",
         description=f"share of true ones among the {k} highest-scored labels of each sample",
         needs="scores",
-        of_rows=of_rows,
+        of_rows=_PrecisionAt(k),
         kind="precision-at",
         k=k,
     )

@@ -298,11 +298,12 @@ def _costs(options: str) -> dict[str, float]:
     """Read ``fp=1,fn=5``."""
     costs: dict[str, float] = {}
     for option in options.split(","):
-        name, _, value = option.partition("=")
+        name, _, value = (piece.strip() for piece in option.partition("="))
         try:
-            costs[name.strip()] = float(value)
+            cost = float(value)
         except ValueError:
             name = ""
-        if name.strip() not in ("fp", "fn"):
+        if name not in ("fp", "fn") or name in costs:
             raise ValueError(f"metric cost must read like cost:fp=1,fn=5: got 'cost:{options}'.")
+        costs[name] = cost
     return costs

@@ -50,6 +50,8 @@ def test_compare_scores_what_fit_with_the_same_options_ships(labelstack, bundle,
     where = ["--holdout", held_back, "--methods", "mean", "--out", tmp_path / "c"]
     done = labelstack("compare", bundle, *options, *where)
     assert done.exit_code == 0, done.output
+    words = "--rule exact-micro-f1 --max-labels 2 --exclusive-group color --never-empty"
+    assert f"next: labelstack fit {bundle} {words} --out ensemble" in " ".join(done.stderr.split())
     assert labelstack("fit", bundle, "--method", "mean", *options, "--out", tmp_path / "e").exit_code == 0
     board = json.loads((tmp_path / "c" / "leaderboard.json").read_text())
     compared = next(row for row in board["rows"] if row["method"] == "mean")

@@ -317,6 +317,15 @@ def test_an_output_that_is_an_input_by_another_spelling(labelstack, bundle, ense
     assert held_back.read_bytes() == before
 
 
+def test_two_outputs_that_are_one_by_another_spelling(labelstack, ensemble, held_back, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    for spelled in ("l.csv", "sub/../l.csv", tmp_path / "sub" / ".." / "l.csv"):
+        done = labelstack("predict", ensemble, held_back, "--out", "l.csv", "--scores-out", spelled)
+        refused(done, "--scores-out must differ from --out")
+    assert not list(tmp_path.glob("*.csv"))
+
+
 def test_labels_are_replaced_only_when_asked(labelstack, ensemble, bundle, held_back, tmp_path):
     out, scores = tmp_path / "l.csv", tmp_path / "s.npz"
     arguments = ["predict", ensemble, held_back, "--out", out, "--scores-out", scores]

@@ -110,6 +110,17 @@ def test_rules_are_rows_with_paired_limits(labelstack, bundle, tmp_path):
     assert rows["mean + single"]["score"] == pytest.approx(single)
     wrong = labelstack("compare", bundle, "--rules", "sinlge", "--out", tmp_path / "no")
     assert wrong.exit_code == 2 and "Did you mean 'single'" in wrong.stderr
+    assert "--rules must be names among 'auto', " in wrong.stderr
+
+
+def test_rules_may_have_several_options(labelstack, bundle, tmp_path):
+    rules = "cost:fp=1,fn=5, half,own-f1:fbr=0.2,below=never"
+    done = labelstack("compare", bundle, "--methods", "mean", "--rules", rules, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    rows = {row["method"] for row in json.loads((tmp_path / "out" / "leaderboard.json").read_text())["rows"]}
+    assert {"mean + cost:fp=1,fn=5", "mean + half", "mean + own-f1:fbr=0.2,below=never"} <= rows
+    wrong = labelstack("compare", bundle, "--rules", "cost:fp=1,fx=5", "--out", tmp_path / "no")
+    assert wrong.exit_code == 2 and "must be those of rule 'cost' (fp, fn): got 'fx'" in wrong.stderr
 
 
 def labelstack_compare_rules(bundle, rule):

@@ -12,7 +12,10 @@ from stacking.decision_rules import (
     never_predicted,
     tune_thresholds,
 )
+from stacking.decision_rules.choice import tune_rule
 from stacking.decision_rules.registry import register
+from stacking.metrics import find_metric
+from stacking.truth import Truth
 
 RULES = [name for name in list_decision_rules() if not get_decision_rule(name).by_sample]
 
@@ -151,6 +154,16 @@ def test_a_collision_raises():
         ({"rule": "cross-validated", "margin": -1}, ValueError, "margin must not be negative"),
         ({"rule": "own-f1:fbt=0.2"}, ValueError, "own-f1.*got 'fbt'. Did you mean 'fbr'"),
         ({"rule": "own-f1:fbr"}, ValueError, "must read like own-f1:fbr=0.2"),
+        ({"rule": "own-f1:fbr=0.2,fbr=0.3"}, ValueError, "named once each: got 'fbr' twice"),
+        ({"rule": "cost:fp=many"}, ValueError, "option fp of rule 'cost' must be a number: got 'many'"),
+        ({"rule": "cross-validated:n_splits=2.5"}, ValueError, "n_splits of rule .* must be a whole number: got '2.5'"),
+        ({"rule": "cyclic:max_cycles=inf"}, ValueError, "max_cycles of rule 'cyclic' must be a whole number"),
+        ({"rule": "cross-validated:margin=nan"}, ValueError, "margin of rule .* must be a number: got 'nan'"),
+        ({"rule": "cross-validated", "margin": np.nan}, ValueError, "margin must not be negative"),
+        ({"rule": "best-single:metric=makro-f1"}, ValueError, "Did you mean 'macro-f1'"),
+        ({"rule": "best-single:metric=antigravity:fly"}, ValueError, "is code, which a file may not ask for"),
+        ({"rule": "exact-micro-f1:beta=1e300"}, ValueError, r"beta must be positive, 1e\+15 at most"),
+        ({"rule": "single", "beta": 1e300}, ValueError, r"beta must be positive, 1e\+15 at most"),
         ({"rule": "samples-f1"}, ValueError, "decides sample by sample"),
         ({"rule": "exact-micro-f1:beta=0"}, ValueError, "beta must be positive"),
         ({"rule": "expected-f1", "pseudo_positives": -1.0}, ValueError, "pseudo_positives must not be negative"),
@@ -181,3 +194,15 @@ def test_apply_needs_one_threshold_per_label():
         apply_thresholds([[0.5, 0.5]], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="y_score must have two dimensions"):
         apply_thresholds([0.5], [0.1])
+
+
+def test_a_rule_that_names_its_metric_goes_by_it():
+    rng = np.random.default_rng(0)
+    y_true = rng.random((60, 4)) < [0.05, 0.2, 0.5, 0.8]
+    y_score = np.clip(y_true * 0.3 + rng.random((60, 4)) * 0.7, 0, 1).astype(np.float32)
+    named, other = (
+        tune_thresholds(y_score, y_true, "best-single", metric=metric) for metric in ("micro-f5", "micro-f1")
+    )
+    assert (named != other).all()
+    found = tune_rule(y_score, Truth.check(y_true), "best-single:metric=micro-f5", find_metric("micro-f1"))
+    np.testing.assert_array_equal(found.thresholds, named)

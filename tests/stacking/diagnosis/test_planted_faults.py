@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stacking.diagnosis import check_predictions
+from stacking.predictions import PredictionSet
 
 SEEDS = range(20)
 
@@ -203,6 +204,24 @@ def test_test_scores_give_away_members_that_have_seen_their_rows(honest):
         accused += honest_report.of_severity("red")
     assert np.mean(found) >= 0.95
     assert not accused
+
+
+def test_test_rows_that_are_fitted_on_are_found_by_id_and_by_their_scores(honest):
+    y_scores, y_true = honest(3, n_samples=640)
+    ids = [f"photo{row}" for row in range(640)]
+    part = {"y_true": y_true[:320]}
+    here = PredictionSet(y_scores[:, :320], ids[:320], **part)
+    rows = [*range(300, 640)]
+    for names, shared in ((np.array(ids)[rows], "photo300"), ([f"test{row}" for row in rows], "test300")):
+        report = check_predictions(here, test=PredictionSet(y_scores[:, rows], names, y_true=y_true[rows]))
+        (red,) = report.of_severity("red")
+        assert red.check == "copies" and red.message.startswith("20 of 340 test rows") and repr(shared) in red.message
+    few = PredictionSet(y_scores[:, 315:], [f"test{row}" for row in range(325)], y_true=y_true[315:])
+    report = check_predictions(here, test=few)
+    assert not report.of_severity("red")
+    assert [one.evidence for one in report.of_severity("yellow") if one.check == "copies"] == [{"n_samples": 5.0}]
+    report = check_predictions(list(y_scores[:, :320]), y_true[:320], test=list(y_scores[:, 320:]))
+    assert not [one for one in report.findings if one.check == "copies" and one.severity in ("red", "yellow")]
 
 
 def test_copies_split_groups_and_rare_labels(honest):

@@ -1,7 +1,9 @@
 """The metrics by name: values against scikit-learn's with masks and weights, influences, resamples, names."""
 
+import pickle
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -284,6 +286,27 @@ def test_a_scorers_options_and_direction_count() -> None:
     assert_allclose(loss(case.y_true, y_pred=case.y_pred), 1 - case("subset-accuracy"))
 
 
+class ShareOfLabels:
+    """A metric that is an object."""
+
+    def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
+        """Count the cells that are right."""
+        return float((y_true == y_pred).mean())
+
+
+def test_partials_and_objects_are_metrics_as_functions_are() -> None:
+    y_true, y_pred = np.eye(6, 3), np.roll(np.eye(6, 3), 1, axis=0)
+    macro = partial(reference.f1_score, average="macro")
+    for metric in (find_metric(macro), find_metric(reference.make_scorer(macro))):
+        assert metric.name == "sklearn.metrics._classification:f1_score"
+        assert metric(y_true, y_pred) == macro(y_true, y_pred)
+    for metric in (find_metric(ShareOfLabels()), find_metric(reference.make_scorer(ShareOfLabels()))):
+        assert metric.name.endswith(":ShareOfLabels")
+        assert metric(y_true, y_pred) == (y_true == y_pred).mean()
+    scorer = find_metric(reference.make_scorer(partial(reference.fbeta_score, beta=2), average="macro"))
+    assert scorer(y_true, y_pred) == reference.fbeta_score(y_true, y_pred, beta=2, average="macro")
+
+
 def test_one_function_is_entered_by_a_decorator_and_a_taken_name_is_refused() -> None:
     @register_metric("exact-share", needs="decisions", greater_is_better=True)
     def exact_share(y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
@@ -308,6 +331,7 @@ def test_one_function_is_entered_by_a_decorator_and_a_taken_name_is_refused() ->
         ("recall-at-0", "k must be at least 1"),
         ("cost:fp=1,fx=2", "must read like cost:fp=1,fn=5"),
         ("cost:fp=0,fn=0", "not both 0"),
+        ("cost:fp=1,fp=2", "must read like cost:fp=1,fn=5"),
         ("x*micro-f1", "must read like 0.5"),
         ("-1*micro-f1", "must be positive and finite"),
         ("micro-f1:beta=2", "without options of its own after a colon"),
@@ -409,3 +433,10 @@ def test_a_truth_that_a_metric_cannot_measure_is_refused(name: str, facts: dict[
     with pytest.raises(ValueError, match=message):
         find_metric(name).check_truth(Truth.check(np.eye(6, 3), **facts))
     find_metric("zero_one_loss").check_truth(Truth.check(np.eye(6, 3)))
+
+
+@pytest.mark.parametrize("name", [*ALL, "f1_weighted", "0.5*recall-at-2+1*roc_auc_ovr"])
+def test_a_metric_looked_up_twice_or_pickled_is_the_same(name: str) -> None:
+    metric = find_metric(name)
+    assert find_metric(name) == metric
+    assert pickle.loads(pickle.dumps(metric)) == metric

@@ -31,7 +31,7 @@ def create_objective(name: str | Metric, predictions: PredictionSet, mean: str =
     Raises
     ------
     ValueError
-        If the name or the mean is unknown, or the truth is missing.
+        If the name or the mean is unknown, the truth is missing, or the metric cannot measure it.
     """
     own = find_objective(name) if isinstance(name, str) else None
     if own is not None:
@@ -40,6 +40,7 @@ def create_objective(name: str | Metric, predictions: PredictionSet, mean: str =
     exact = find_objective(SEARCHED_BY.get(metric.name, metric.name))
     if exact is not None:
         return exact(predictions, mean)
+    metric.check_truth(predictions.truth)
     return objective_of_metric(metric, predictions, mean, create_objective)
 
 

@@ -257,3 +257,15 @@ def test_no_search_ends_worse_in_sample_than_the_best_single(optimizer, objectiv
         return micro_f1(predictions.y_true, apply_thresholds(y_score, cuts))
 
     assert reached(found) >= max(reached(scores) for scores in predictions.to_array()) - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ("recall-at-13", "looks at 13 labels, more than the 12"),
+        ("matthews_corrcoef", "matthews_corrcoef must take truth and answers of shape"),
+    ],
+)
+def test_a_metric_that_cannot_measure_this_truth_is_refused_before_the_search(rows, objective, message):
+    with pytest.raises(ValueError, match=message):
+        WeightedVoting(objective=objective).fit(*rows)
