@@ -148,3 +148,24 @@ def test_extra_sections_come_before_the_protocol(found, tmp_path):
 
     report = found.report("title", [Section("Learning curves", [Paragraph("text")])])
     assert [section.title for section in report.sections][-2:] == ["Learning curves", "How this was measured"]
+
+
+@pytest.mark.parametrize("metric", ["macro-f1", "log-loss", "roc-auc", "cost:fp=1,fn=5"])
+def test_a_page_speaks_of_its_own_metric(make, combiners, rng, metric):
+    """The column of scores, what lower is better is a change and no gain, and what the dots were tuned for."""
+    predictions = make(rng, n_samples=120)
+    page = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3, metric=metric)
+    board, gain = (
+        next(block for block in section.blocks if isinstance(block, Table)) for section in page.sections()[:2]
+    )
+    assert board.columns[1].title == page.metric.title
+    assert gain.columns[1].title == ("gain" if page.metric.greater_is_better else "change")
+    (curves,) = (section for section in page.sections() if section.title == "Thresholds and reliability")
+    told = f"tuned for {page.metric.title}, without these samples." in curves.blocks[0].caption
+    assert told == page.metric.needs_decisions
+
+
+def test_a_page_counts_one_in_the_singular(make, combiners, rng):
+    predictions = make(rng, n_samples=90).subset(models=["net0"])
+    page = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3).report()
+    assert page.subtitle.startswith("1 model · ")
