@@ -128,6 +128,18 @@ def test_weights_that_only_coverage_changes_are_shown_as_shared():
     np.testing.assert_allclose(_common_weights(np.array([[0.5, 0.5, 1.0], [0.5, 0.5, 0.0]])), [0.5, 0.5])
 
 
+def test_weights_are_shared_also_where_no_label_is_answered_by_all():
+    """Two specialists that share no label: an even vote passed for one with weights of its own for each label."""
+    generalists, first, second = [[1 / 3] * 4] * 2, [1 / 3, 1 / 3, 0, 0], [0, 0, 1 / 3, 1 / 3]
+    np.testing.assert_allclose(_common_weights(np.array([*generalists, first, second])), [0.25] * 4)
+    whole = np.array([0.4, 0.1, 0.2, 0.3])
+    covers = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1]])
+    weights = covers * whole[:, None]
+    np.testing.assert_allclose(_common_weights(weights / weights.sum(axis=0)), whole)
+    assert _common_weights(np.array([[0.5, 0.0], [0.5, 0.9], [0.0, 0.1]])) is not None  # one way to tell them apart
+    assert _common_weights(np.array([[0.5, 0.5, 0.9], [0.5, 0.0, 0.1], [0.0, 0.5, 0.0]])) is None
+
+
 def test_no_empty_table_where_every_label_is_predicted(make, combiners, rng):
     predictions = make(rng, n_samples=200)
     found = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=10, n_splits=3)
