@@ -181,3 +181,9 @@ def test_a_page_counts_one_in_the_singular(make, combiners, rng):
     predictions = make(rng, n_samples=90).subset(models=["net0"])
     page = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3).report()
     assert page.subtitle.startswith("1 model · ")
+
+
+def test_a_constant_answer_ranks_nothing(make, combiners, rng):
+    """Its frequency differed from fold to fold, against the truth, and ROC AUC fell below that of no knowledge."""
+    page = compare(make(rng, n_samples=90), {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3, metric="roc-auc")
+    assert page.constant_answer == 0.5
