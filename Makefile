@@ -9,7 +9,7 @@ VENV_BENCH ?= .venv-bench
 .PHONY: help setup demo package test test-fast coverage fuzz mutants kills check site site-links bandit audit lint types layers docs format bench seeds contest-walk gpu clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # Where Linux sees no NVIDIA card, torch's build for CPUs does, without gigabytes for cards. A machine that cannot
 # reach its index takes what its own pip finds. pip would write the bytecode of all packages with one processor: a developer

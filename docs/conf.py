@@ -52,7 +52,7 @@ nb_merge_streams = True  # what a command prints in several pieces is one block
 nb_output_stderr = "remove"  # progress and hints of the commands
 os.environ["SHELLOPTS"] = "errexit:pipefail"  # a block of commands fails with the first that fails
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # the command labelstack
-os.environ.update(COLUMNS="100", OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", TQDM_DISABLE="1")
+os.environ.update(COLUMNS="80", OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", TQDM_DISABLE="1")
 
 # Reference
 autosummary_generate = True

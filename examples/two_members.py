@@ -23,5 +23,5 @@ for member, folds in run.histories.items():
     print(member, [round(epoch["loss"], 3) for epoch in folds[0]])
 
 ensemble = ls.fit(run.oof, "mean")
-print(ls.evaluate(ensemble, run.test).table)
+print(ls.evaluate(ensemble, run.test))
 # Next: a recipe trains more members, and resumes after a kill: docs/photos.md.

@@ -22,8 +22,6 @@ def test_a_script_runs_and_is_short(name, tmp_path, monkeypatch, capsys):
     assert len(script.read_text(encoding="utf-8").splitlines()) <= 30
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(script), *SCRIPTS[name]])
-    if name == "compare_two_runs":
-        (tmp_path / "out").mkdir()
     runpy.run_path(str(script), run_name="__main__")
     said = capsys.readouterr().out
     assert {"two_members": "resnet", "weight_study": "greedy", "compare_two_runs": "monday/resnet"}[name] in said

@@ -96,6 +96,22 @@ def test_what_a_page_links_to_is_there(page):
             assert ((ROOT / page).parent / target).exists(), target
 
 
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_a_file_that_the_site_includes_has_links_that_lead_somewhere_there_too(name):
+    """Such links begin at the root of the repository; Sphinx turns those into docs/ when it is told so."""
+    text = (ROOT / name).read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert target.startswith("docs/") and (ROOT / target).exists(), target
+    assert ":relative-docs: docs/" in PAGES[f"docs/reference/{name.lower()}"]
+
+
+def test_every_page_of_a_folder_is_listed_in_its_index():
+    for folder in ("tutorials", "how-to", "explanation"):
+        listed = set(re.findall(r"^[\w-]+$", PAGES[f"docs/{folder}/index.md"], re.MULTILINE))
+        pages = {Path(name).stem for name in PAGES if name.startswith(f"docs/{folder}/")} - {"index"}
+        assert pages <= listed, pages - listed
+
+
 def test_every_page_is_listed_and_the_readme_fits_one_screen():
     pages = {name.removeprefix("docs/") for name in SHOWN if name.startswith("docs/")} - {"index.md"}
     listed = set(re.findall(r"^- \[\S+\]\((\S+)\)", PAGES["docs/index.md"], re.MULTILINE))

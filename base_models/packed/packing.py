@@ -177,9 +177,9 @@ def _say_too_large(facts: PackFacts, sizes: Sequence[int], most_bytes: int) -> N
     """Say that photos stay unpacked; not where nothing was to be packed."""
     if most_bytes:
         logger.warning(
-            "%d photos are not packed: at %s pixels they take %.2g GiB, more than the %.2g GiB allowed",
-            facts.n_photos,
-            " and ".join(map(str, sizes)),
+            "%s photos are not packed: at %s pixels they take %.2g GiB, more than the %.2g GiB allowed",
+            f"{facts.n_photos:,}",
+            ", ".join(map(str, sizes)),
             facts.n_bytes(sizes) / GIB,
             most_bytes / GIB,
         )
@@ -347,9 +347,9 @@ class PackWriter:
         needed = max(0, self.facts.n_bytes(self.sizes) - reserved)
         check_writable(self.folder, needed)
         logger.info(
-            "%d photos are packed at %s pixels in %s: %.2f GiB",
-            self.facts.n_photos,
-            " and ".join(map(str, self.sizes)),
+            "%s photos are packed at %s pixels in %s: %.2f GiB",
+            f"{self.facts.n_photos:,}",
+            ", ".join(map(str, self.sizes)),
             self.folder,
             self.facts.n_bytes(self.sizes) / GIB,
         )

@@ -135,7 +135,7 @@ def assemble_stores(
             for name, members in parts.items():
                 for places, scores in _gather(members, chunk, rows, data, folder, recipe.folds):
                     writer.write(name, places, scores)
-        message = f"{folder.path / chunk}: {len(parts)} models, {len(rows)} photos, {data.y_true.shape[1]} labels"
+        message = f"{folder.path / chunk}: {len(parts)} models, {len(rows):,} photos, {data.y_true.shape[1]} labels"
         logger.info(message)
         if progress is not None:
             progress(TrainingEvent("store", message=message))

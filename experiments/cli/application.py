@@ -101,7 +101,7 @@ def _show_version(wanted: bool) -> None:
 def labelstack(
     version: bool = typer.Option(False, "--version", is_eager=True, callback=_show_version, help="Show the version."),
 ) -> None:
-    """Turn several models that label the same photos into one predictor that beats them all."""
+    """Combine several models that label the same things into one predictor, and say how much better it is."""
 
 
 def main() -> None:

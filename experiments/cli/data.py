@@ -200,7 +200,7 @@ def pack_photos(
                 count = partial(_tell_share, progress, len(ids))
                 packed = pack(ids, source, sizes, out, PackOptions(workers, waits=False), on_photos=count)
             failures = packed[sizes[0]].failures
-            shown = " and ".join(map(str, sizes))
+            shown = ", ".join(map(str, sizes))
             show.result(
                 f"{len(ids) - len(failures):,} photos at {shown} pixels, {len(failures):,} cannot be read: {out}"
             )

@@ -147,6 +147,7 @@ def fit(
 
 def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
     """Write what was chosen: the race and the rules as tables, the rest as lines."""
+    from experiments.reports.fit_report import behind_the_best
     from stacking.report import Column
     from stacking.report.writing import write_score
 
@@ -157,12 +158,15 @@ def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
     if not entries:
         show.result(str(chosen))
         return
-    columns: list[Column | str] = ["method", Column(title, "score"), Column("± s.e.", "score")]
-    columns += [Column("time", "seconds"), Column("share", "percent"), "left out because"]
-    keys = ("name", "score", "standard_error", "seconds", "weight", "reason")
+    columns: list[Column | str] = ["method", Column(title, "score"), Column("behind the best", "score")]
+    columns += [Column("± s.e.", "score"), Column("time", "seconds"), Column("share", "percent"), "left out because"]
     left_out = any(one["reason"] for one in entries)
-    rows = [[one[key] for key in keys[: 6 if left_out else 5]] for one in entries]
-    show.table(columns[: 6 if left_out else 5], rows)
+    rows: list[list[Cell]] = [
+        [one["name"], one["score"], *behind_the_best(one), one["seconds"], one["weight"], one["reason"]]
+        for one in entries
+    ]
+    rows = [row[: 7 if left_out else 6] for row in rows]
+    show.table(columns[: 7 if left_out else 6], rows)
     show.result("")
     show.table(["rule", Column(chosen.rule_title, "score")], _best_first(chosen["rules"]))
     show.result("")
@@ -469,5 +473,7 @@ def evaluate(
                 for row in leaderboard["rows"]
             ],
         )
+        if found.needs_decisions:
+            show.result("members and their mean answer at the threshold .5")
         page = out / "thresholds.html"  # none for a rule that decides sample by sample
         show.result(f"report: {out / 'report.html'}{f'; to try other thresholds: {page}' if page.exists() else ''}")

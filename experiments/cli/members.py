@@ -123,11 +123,11 @@ def ablation(
         )
         columns: list[Column | str] = [
             "member",
-            Column("score", "score"),
-            Column("gain", "gain"),
+            Column("micro-F1", "score"),
+            Column("to the baseline", "gain"),
             Column("95 % interval", "interval"),
         ]
-        show.table(columns, rows)
+        show.table(columns, [[*row[:2], None, ""] if row[0] == baseline else row for row in rows])
         show.result(f"report: {out / 'ablation.html'}")
 
 

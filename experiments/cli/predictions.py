@@ -69,6 +69,7 @@ def pack(
     with console.session() as show:
         from experiments.packing import PackingPlan, repack
         from stacking.files.journal import finish_interrupted
+        from stacking.report.writing import write_count
 
         for place in (out, rest_out):
             if place is not None:  # before the files of a store that is changed in place are opened by their names
@@ -83,8 +84,8 @@ def pack(
         keys = ("path", "n_models", "n_samples", "n_labels")
         show.data({"written": [dict(zip(keys, row, strict=True)) for row in rows]})
         for path, packed in written:
-            models = "1 model" if packed.n_models == 1 else f"{packed.n_models} models"
-            size = f"{models} × {packed.n_samples:,} samples × {packed.n_labels} labels"
+            counts = ((packed.n_models, "model"), (packed.n_samples, "sample"), (packed.n_labels, "label"))
+            size = " × ".join(write_count(number, noun) for number, noun in counts)
             show.result(f"{size}: {path}")
         show.next("check", out, *(["--test", rest_out] if rest_out is not None else []))
 

@@ -29,6 +29,7 @@ from stacking.report.figures.canvas import (
     letters_beside,
     shorten_all,
 )
+from stacking.report.writing import write_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -106,7 +107,7 @@ def describe_data(
     ]
     if len(_split_names(manifest)) > 1:
         sections.insert(3, _shift_section(manifest))
-    subtitle = f"{len(manifest):,} photos, {manifest.n_labels:,} labels"
+    subtitle = f"{write_count(len(manifest), 'photo')}, {write_count(manifest.n_labels, 'label')}"
     return Report("The data set", sections, subtitle=subtitle)
 
 

@@ -38,7 +38,7 @@ from stacking.report.figures import (
     reliability_figure,
     threshold_figure,
 )
-from stacking.report.writing import write_estimate, write_interval
+from stacking.report.writing import write_count, write_estimate, write_interval
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -74,6 +74,8 @@ class Evaluation:
         What the counts of the page of thresholds leave out.
     metric_title : str
         What the metric that was scored by is called in reports.
+    needs_decisions : bool
+        Whether that metric looks at decisions, so that thresholds play a part in it.
     """
 
     leaderboard: dict[str, Any] = field(repr=False)
@@ -83,6 +85,7 @@ class Evaluation:
     options: dict[str, Any]
     notes: tuple[str, ...] = ()
     metric_title: str = "micro-F1"
+    needs_decisions: bool = True
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -245,7 +248,8 @@ def evaluate_ensemble(
     options = {"without": without, "drop_seen": drop_seen, "n_bootstrap": n_bootstrap, "random_state": random_state}
     options |= {} if metric is None else {"metric": found.name}
     notes = () if ensemble.image_rules is None else (IMAGE_RULES_NOTE,)
-    return Evaluation(leaderboard, _report(main, rows, aligned, found), main, inputs, options, notes, found.title)
+    report = _report(main, rows, aligned, found)
+    return Evaluation(leaderboard, report, main, inputs, options, notes, found.title, found.needs_decisions)
 
 
 def _score(
@@ -377,7 +381,8 @@ def _report(main: HeldOut, rows: list[dict[str, Any]], predictions: "PredictionS
     verdict = (
         f"The ensemble scores {write_estimate(ensemble['score'], ensemble['low'], ensemble['high'])} {metric.title}"
         f"{'' if metric.greater_is_better else ' (lower is better)'} on "
-        f"{predictions.n_samples:,} samples with {predictions.n_labels} labels that it was not fitted on."
+        f"{write_count(predictions.n_samples, 'sample')} with {write_count(predictions.n_labels, 'label')} that it was "
+        "not fitted on."
     )
     sections = [
         Section("Scores", [Table(columns, cells, caption, strong)]),

@@ -66,20 +66,38 @@ def _race(ensemble: StackingEnsemble) -> list[Section]:
         return [Section("The method", [table, *notes])]
     columns: list[Column | str] = [
         "method",
-        *columns_of("score", f"cross-fitted {ensemble.report_.metric_title}", "behind the best", "standard error"),
+        *columns_of("score", f"cross-fitted {ensemble.report_.metric_title}", "behind the best", "± s.e."),
         Column("seconds", "seconds"),
         Column("share", "percent"),
         "left out because",
     ]
     race = [
-        [one["name"], one["score"], one["behind"], one["standard_error"], one["seconds"], one["weight"], one["reason"]]
+        [one["name"], one["score"], *behind_the_best(one), one["seconds"], one["weight"], one["reason"]]
         for one in entries
     ]
     if not any(one["reason"] for one in entries):
         columns, race = columns[:-1], [row[:-1] for row in race]
     strong = [place for place, one in enumerate(entries) if one["weight"]]
-    caption = "What auto tried, best first. Those with a share are averaged."
+    caption = (
+        "What auto tried, best first, with the standard error of what it is behind. Those with a share are averaged."
+    )
     return [Section("The race", [Table(columns, race, caption, strong), *notes[:1]])]
+
+
+def behind_the_best(entry: Mapping[str, Any]) -> list[float | None]:
+    """List by how much the best candidate of a race is better than one, and the standard error of that difference.
+
+    Parameters
+    ----------
+    entry : mapping
+        One of `AutoCombiner.entries_`.
+
+    Returns
+    -------
+    list of float or None
+        Two; None for the best itself, and for what did not run.
+    """
+    return [entry["behind"], entry["standard_error"]] if entry["behind"] else [None, None]
 
 
 def _rules(chosen: EnsembleReport) -> Section:

@@ -16,6 +16,7 @@ from stacking.decision_rules.choice import nested_decisions, tune_rule
 from stacking.folds import deal_folds
 from stacking.metrics.counts import DecisionCounts, f1_score
 from stacking.report import Block, Cell, Column, Paragraph, Section, Table, columns_of
+from stacking.report.writing import write_count
 
 if TYPE_CHECKING:
     from stacking.comparison import Comparison
@@ -291,7 +292,9 @@ def members_section(run: Path, recorded: Mapping[str, Any]) -> Section:
         blocks.append(Paragraph(f"{text}: of specialists that share no label, by the one."))
     for name, reason in dict(recorded.get("failed_members", {})).items():
         blocks.append(Paragraph(f"{name} failed and is left out: {reason}", "warning"))
-    where = f"Trained on {recorded.get('device', 'an unknown device')} with {recorded.get('n_threads', '?')} threads."
+    n_threads = recorded.get("n_threads")
+    threads = "an unknown number of threads" if n_threads is None else write_count(n_threads, "thread")
+    where = f"Trained on {recorded.get('device', 'an unknown device')} with {threads}."
     return Section("Members and cost", [*blocks, Paragraph(where, "note")])
 
 

@@ -93,7 +93,6 @@ def find_candidates(
         Registered methods by name, or named combiners or ensembles; "all" leaves out the slow ones (`Method.is_slow`).
     options : mapping of str to object
         Keyword arguments of `StackingEnsemble`, its method apart, for all that is no ensemble itself.
-
     rules : sequence of str, default=()
         Decision rules by which every method is scored once more each.
 
@@ -113,7 +112,7 @@ def find_candidates(
         chosen = [_own_candidate(str(name), given, options) for name, given in methods.items()]
     else:
         chosen = _registered_candidates(methods, options)
-    chosen += _ruled_candidates(chosen, rules, options)
+    chosen += _ruled_candidates(chosen, rules)
     taken = {candidate.name for candidate in chosen} | {"mean"}
     members = [
         Candidate(
@@ -127,9 +126,7 @@ def find_candidates(
     return members + chosen
 
 
-def _ruled_candidates(
-    methods: Sequence[Candidate], rules: Sequence[str], options: Mapping[str, Any]
-) -> list[Candidate]:
+def _ruled_candidates(methods: Sequence[Candidate], rules: Sequence[str]) -> list[Candidate]:
     """Put every method beside every decision rule, as ``mean + half``."""
     for rule in rules:
         check_rule(rule)

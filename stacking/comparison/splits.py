@@ -187,7 +187,7 @@ def constant_baseline(splits: Sequence[Split], truth: Truth, metric: Metric) -> 
     """Score an answer that looks at no sample, chosen on each fitting side, on its test side.
 
     For micro-F1 it is the best fixed label set. For other metrics it is each label's frequency, decided by the metric's
-    rule for one threshold where decisions count.
+    rule for one threshold where decisions count; for rankings it is one frequency for all rows.
 
     Parameters
     ----------
@@ -229,4 +229,7 @@ def _constant_scores(splits: Sequence[Split], truth: Truth, metric: Metric) -> f
         if metric.needs_decisions:
             same = np.broadcast_to(frequency, seen.y_true.shape)
             decided[split.rows] = tune_rule(same, seen, metric.rules.single, metric).decide(y_score[split.rows])
+    if metric.needs == "scores":
+        # A label's frequencies differ from fold to fold, against the truth: a ranking would read that as knowledge.
+        y_score[:] = y_score.mean(axis=0, dtype=np.float64)
     return metric.measure(truth, decided, y_score).value

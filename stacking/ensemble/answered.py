@@ -44,9 +44,7 @@ def fit_answered(
     return fitted, spread(held_out, fitted.labels_, predictions.labels), answered_by(fitted, predictions.labels)
 
 
-def predict_answered(
-    combiner: Combiner, asked: Any, models: Sequence[str], labels: Sequence[str], without: Collection[str]
-) -> FloatArray:
+def predict_answered(combiner: Combiner, asked: Any, labels: Sequence[str], without: Collection[str]) -> FloatArray:
     """Score all labels, 0 where the combiner does not know the label.
 
     Parameters
@@ -55,7 +53,7 @@ def predict_answered(
         Fitted by `fit_answered`.
     asked : PredictionSet or scores as `Combiner.predict_proba` takes them
         With all labels where positions stand for names.
-    models, labels : sequence of str
+    labels : sequence of str
         Of the ensemble, in fitted order.
     without : collection of str
         Members to leave out.

@@ -331,7 +331,7 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         asked: Any = predictions if isinstance(predictions, PredictionSet) else read_scores(predictions)
-        y_score = predict_answered(self.combiner_, asked, self.models_, self.labels_, without)
+        y_score = predict_answered(self.combiner_, asked, self.labels_, without)
         return give_answer(y_score, self.labels_, asked, as_frame)
 
     def predict(

@@ -6,6 +6,7 @@ from typing import Any
 
 from stacking.report.notebook import MOST_ROWS, Card, first_names, render_card
 from stacking.report.sections import Cell, Table
+from stacking.report.writing import write_count
 
 
 class ShownEnsemble:
@@ -28,7 +29,7 @@ class ShownEnsemble:
             "Next: labelstack.predict(ensemble, scores), labelstack.evaluate(ensemble, scores), ensemble.save(folder)"
         )
         table = Table(["model"], rows, f"{more} more models." if more else "")
-        title = f"Ensemble of {len(self.models_):,} models for {len(self.labels_):,} labels"
+        title = f"Ensemble of {write_count(len(self.models_), 'model')} for {write_count(len(self.labels_), 'label')}"
         return render_card(Card(title, lines, table, note))
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:

@@ -22,6 +22,7 @@ from stacking.files.atomic_files import (
 )
 from stacking.files.output_folder import OutputFolder
 from stacking.files.output_rules import check_output_file, format_kind
+from stacking.report.writing import write_count
 
 StrPath = str | os.PathLike[str]
 MANIFEST = "manifest.json"
@@ -144,7 +145,7 @@ def _describe(exported: ExportedProgram) -> str:
     never = [label for label, limit in zip(facts["labels"], exported.thresholds, strict=True) if limit > 1]
     rules = "none" if facts["image_rules"] is None else f"`{json.dumps(facts['image_rules'])}`"
     lines = [
-        f"# An ensemble of {n_models} models for {n_labels} labels",
+        f"# An ensemble of {write_count(n_models, 'model')} for {write_count(n_labels, 'label')}",
         "",
         "Needs Python 3.11 and numpy 2, nothing else. `predict.py` runs what `program.json` lists on the numbers in",
         "`arrays.npz`; it gives the probabilities and decisions of the ensemble that it was exported from.",

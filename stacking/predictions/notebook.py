@@ -6,6 +6,7 @@ from typing import Any
 
 from stacking.report.notebook import MOST_ROWS, Card, first_names, render_card
 from stacking.report.sections import Cell, Column, Table
+from stacking.report.writing import write_count
 
 
 def prediction_card(predictions: Any) -> str:
@@ -22,7 +23,7 @@ def prediction_card(predictions: Any) -> str:
     str
         HTML.
     """
-    size = f"{predictions.n_samples:,} samples, {predictions.n_labels:,} labels"
+    size = f"{write_count(predictions.n_samples, 'sample')}, {write_count(predictions.n_labels, 'label')}"
     lines = [
         f"Labels: {first_names(predictions.labels)}.",
         f"Samples: {', '.join(predictions.ids[:4].tolist())}{', …' if predictions.n_samples > 4 else ''}",
@@ -36,7 +37,7 @@ def prediction_card(predictions: Any) -> str:
     more = predictions.n_models - len(rows)
     table = Table(["model", Column("labels covered", "count")], rows, f"{more} more models." if more else "")
     note = "Next: labelstack.compare(scores), labelstack.fit(scores)"
-    return render_card(Card(f"Scores of {predictions.n_models} models: {size}", lines, table, note))
+    return render_card(Card(f"Scores of {write_count(predictions.n_models, 'model')}: {size}", lines, table, note))
 
 
 def _truth(predictions: Any) -> str:

@@ -88,6 +88,29 @@ def escape_markdown(text: str) -> str:
     return shown
 
 
+def write_count(number: int, noun: str) -> str:
+    """Write how many there are of something.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    noun : str
+        One of them, with a plural in *s*.
+
+    Returns
+    -------
+    str
+        With thousands separated.
+
+    Examples
+    --------
+    >>> write_count(1, "model"), write_count(1200, "label")
+    ('1 model', '1,200 labels')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def write_score(value: float | None, digits: int = SCORE_DIGITS) -> str:
     """Write a score in [0, 1] without its leading zero.
 

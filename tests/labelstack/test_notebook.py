@@ -103,6 +103,16 @@ def test_what_is_shown_says_what_was_found(results):
     assert results["evaluation"].verdict().split(" (")[0] in results["evaluation"]._repr_html_()
 
 
+def test_a_comparison_by_another_metric_is_not_shown_as_micro_f1(scores):
+    page = ls.compare(scores, ["mean"], n_bootstrap=30, metric="log-loss")._repr_html_()
+    assert ">log loss<" in page and ">micro-F1<" not in page
+
+
+def test_one_of_a_kind_is_written_in_the_singular():
+    one = ls.load(np.full((1, 1, 1), 0.5, np.float32))
+    assert "Scores of 1 model: 1 sample, 1 label<" in one._repr_html_()
+
+
 def test_an_ensemble_before_its_fit_is_shown_as_scikit_learn_shows_it():
     assert "StackingEnsemble" in ls.StackingEnsemble()._repr_html_()
     assert set(ls.StackingEnsemble()._repr_mimebundle_()) == {"text/plain", "text/html"}

@@ -115,5 +115,6 @@ def _label_table(comparison: ComparisonResults, result: MethodResult, f1: dict[s
         *columns_of("score", "precision", "recall"),
         *(Column(f"F1, {name}", "score") for name in f1),
     ]
-    caption = f"All {len(rows)} labels; predicted, precision and recall are those of {result.name}."
+    counted = "The label" if len(rows) == 1 else f"All {len(rows)} labels"
+    caption = f"{counted}; predicted, precision and recall are those of {result.name}."
     return Table(columns, rows, caption=caption, folded=True)

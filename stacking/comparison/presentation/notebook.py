@@ -11,7 +11,7 @@ from stacking.comparison.results import ComparisonResults
 from stacking.report import Cell, Chart, Column, Figure, Table
 from stacking.report.figures import draw_figure
 from stacking.report.notebook import MOST_ROWS, Card, render_card
-from stacking.report.writing import write_interval
+from stacking.report.writing import write_count, write_interval
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -41,7 +41,12 @@ def comparison_card(comparison: ComparisonResults) -> str:
     """
     shown = comparison.rows[:MOST_ROWS]
     columns = [
-        *(Column("method"), Column("kind"), Column("micro-F1", "score"), Column("95 % limits", "interval")),
+        *(
+            Column("method"),
+            Column("kind"),
+            Column(comparison.metric.title, "score"),
+            Column("95 % limits", "interval"),
+        ),
         *(Column("to best member", "gain"), Column("CPU", "seconds")),
     ]
     rows: list[list[Cell]] = [
@@ -51,8 +56,8 @@ def comparison_card(comparison: ComparisonResults) -> str:
     strong = [place for place, row in enumerate(shown) if row is comparison.ensemble]
     more = len(comparison.rows) - len(shown)
     caption = f"{more} more rows in .table." if more else ""
-    size = f"{comparison.manifest['n_scored']:,} samples, {len(comparison.labels)} labels"
-    title = f"Comparison of {len(comparison.rows)} methods on {size}"
+    size = f"{write_count(comparison.manifest['n_scored'], 'sample')}, {write_count(len(comparison.labels), 'label')}"
+    title = f"Comparison of {write_count(len(comparison.rows), 'method')} on {size}"
     note = "Next: .plot(), .table, labelstack.report(result, folder), labelstack.fit(scores)"
     return render_card(Card(title, [write_verdict(comparison)], Table(columns, rows, caption, strong), note))
 

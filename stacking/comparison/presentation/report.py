@@ -9,11 +9,11 @@ from typing import Any
 from stacking.comparison.presentation.label_section import label_section, shown_methods
 from stacking.comparison.presentation.weight_section import weight_section
 from stacking.comparison.results import ComparisonResults, LeaderboardRow
-from stacking.metrics.named import DEFAULT_METRIC
+from stacking.metrics.named import DEFAULT_METRIC, Metric
 from stacking.report import Block, Cell, Code, Column, Figure, KeyFigure, Paragraph, Report, Section, Table, columns_of
 from stacking.report.figures import ladder_figure, leaderboard_figure, reliability_figure, threshold_figure
 from stacking.report.figures.canvas import shorten
-from stacking.report.writing import write_estimate, write_gain, write_interval, write_score
+from stacking.report.writing import write_count, write_estimate, write_gain, write_interval, write_score
 
 _RULE_NAMES = {
     "half": ".5",
@@ -54,8 +54,8 @@ def comparison_report(comparison: ComparisonResults, title: str, extra_sections:
     sections = comparison_sections(comparison)
     manifest = comparison.manifest
     subtitle = (
-        f"{len(comparison.models)} models · {len(comparison.labels)} labels · "
-        f"{manifest['n_scored']:,} held-out samples{_groups_name(manifest)} · {_protocol_name(comparison)}"
+        f"{write_count(len(comparison.models), 'model')} · {write_count(len(comparison.labels), 'label')} · "
+        f"{write_count(manifest['n_scored'], 'held-out sample')}{_groups_name(manifest)} · {_protocol_name(comparison)}"
     )
     return Report(
         title,
@@ -217,15 +217,16 @@ def _explain_columns(comparison: ComparisonResults) -> str:
         "Seconds are CPU seconds for fitting, cross-fitting, tuning and scoring on all splits; the model read first "
         "pays for loading compiled code."
     )
+    name = metric.title[:1].upper() + metric.title[1:]
     if not metric.needs_decisions:
         return (
-            f"{metric.title} looks at scores only, so thresholds play no part in it; micro-F1 and macro-F1 are those "
-            f"of the decisions that fit ships. {seconds}"
+            f"{name} looks at scores only, so thresholds play no part in it; micro-F1 and macro-F1 are those of the "
+            f"decisions that fit ships. {seconds}"
         )
     per_label = "exact per-label thresholds" if metric.name == DEFAULT_METRIC else "a threshold for each label"
     return (
-        "Score is that of the predictor as fit ships it, with the decision rule that cross-fitting on the fitting side "
-        f"chose; the next two columns give one threshold for all labels, and {per_label}. {seconds}"
+        f"{name} is that of the predictor as fit ships it, with the decision rule that cross-fitting on the "
+        f"fitting side chose; the next two columns give one threshold for all labels, and {per_label}. {seconds}"
     )
 
 
@@ -237,7 +238,7 @@ def _leaderboard_table(comparison: ComparisonResults) -> Table:
     others = [average for average in ("micro-F1", "macro-F1") if average != metric.title]
     columns = [
         Column("method"),
-        Column("score" if metric.name == DEFAULT_METRIC else metric.title, "score"),
+        Column(metric.title, "score"),
         Column("95 % limits", "interval"),
         *decided,
         Column("to best member", "gain"),
@@ -338,7 +339,12 @@ def gain_section(comparison: ComparisonResults) -> Section | None:
         ]
     )
     table = Table(
-        ["cause", Column("gain", "gain"), Column("95 % limits", "interval"), "what is compared"],
+        [
+            "cause",
+            Column("gain" if comparison.metric.greater_is_better else "change", "gain"),
+            Column("95 % limits", "interval"),
+            "what is compared",
+        ],
         rows,
         strong=[len(rows) - 1],
     )
@@ -374,7 +380,8 @@ def curves_section(comparison: ComparisonResults) -> Section | None:
         [
             Figure(
                 threshold_figure(thresholds, curves, tuned=tuned),
-                "Held-out micro-F1 if all labels shared one threshold. Dots: the one tuned without these samples.",
+                "Held-out micro-F1 if all labels shared one threshold. Dots: the one tuned "
+                f"{_tuned_for(comparison.metric)}without these samples.",
             ),
             Figure(
                 reliability_figure(reliability, counts=cells),
@@ -383,6 +390,11 @@ def curves_section(comparison: ComparisonResults) -> Section | None:
             ),
         ],
     )
+
+
+def _tuned_for(metric: Metric) -> str:
+    """Say what thresholds were tuned for where that is not micro-F1."""
+    return f"for {metric.title}, " if metric.needs_decisions and metric.name != DEFAULT_METRIC else ""
 
 
 def _protocol_name(comparison: ComparisonResults) -> str:
@@ -394,7 +406,7 @@ def _protocol_name(comparison: ComparisonResults) -> str:
 
 def _groups_name(manifest: Mapping[str, Any]) -> str:
     """Count the groups in a few words."""
-    return "" if manifest["n_groups"] is None else f" in {manifest['n_groups']:,} groups"
+    return "" if manifest["n_groups"] is None else f" in {write_count(manifest['n_groups'], 'group')}"
 
 
 def _protocol(comparison: ComparisonResults) -> Section:

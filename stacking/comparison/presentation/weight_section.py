@@ -67,7 +67,17 @@ def weight_section(comparison: ComparisonResults) -> Section | None:
 
 def _common_weights(weights: DoubleArray) -> DoubleArray | None:
     """Return the weights that all labels share but for members that do not answer them; None where they differ."""
-    common = weights[:, int((weights > 0).sum(axis=0).argmax())]
+    common = weights[:, int((weights > 0).sum(axis=0).argmax())].copy()
+    # A member that does not answer that label is weighed by one that it answers beside members whose weight is known.
+    found = True
+    while found:
+        missing = (common == 0)[:, None] & (weights > 0) & ((common > 0)[:, None] & (weights > 0)).any(axis=0)
+        found = bool(missing.any())
+        if found:
+            member, label = np.argwhere(missing)[0]
+            known = (common > 0) & (weights[:, label] > 0)
+            common[member] = weights[member, label] * common[known].sum() / weights[known, label].sum()
+    common /= max(float(common.sum()), 1e-12)
     expected = np.where(weights > 0, common[:, None], 0.0)
     # 1e-12 keeps a label that no member answers from dividing by 0.
     expected /= np.maximum(expected.sum(axis=0), 1e-12)

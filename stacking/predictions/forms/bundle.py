@@ -113,7 +113,7 @@ def save_bundle(
     predictions : PredictionSet
         The predictions.
     path : path-like
-        The file.
+        The file; its folder is made if it is absent.
     dtype : {"float32", "float16"}, default="float32"
         Type of the scores on disk.
     overwrite : bool, default=False
@@ -137,6 +137,7 @@ def save_bundle(
     check_bundle_target(target, overwrite=overwrite)
     shape = (predictions.n_models, predictions.n_samples, predictions.n_labels)
     check_writable(target.parent, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_writer(target, replace=overwrite) as file:
         write_bundle(predictions, file, dtype=dtype)
     return target

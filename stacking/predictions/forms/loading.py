@@ -148,7 +148,7 @@ def save_predictions(
         The predictions.
     path : path-like
         With the suffix ``.npz`` a bundle; otherwise the folder of a store. Either may be a URL that fsspec knows, such
-        as ``s3://bucket/scores``.
+        as ``s3://bucket/scores``. Folders above it are made where they are absent.
     dtype : {"float32", "float16"}, default="float32"
         Type of the scores on disk; float16 rounds to about three digits.
     overwrite : bool, default=False

@@ -58,6 +58,7 @@ _SMALLEST_TYPE = {
 }  # points: 10 pixels where the page shows such a chart at its smallest
 _NAME_SHARE, _LETTER_WIDTH = 0.42, 0.068  # of a chart's width for names beside an axis; inches of a letter of 9 points
 
+_MOST_TICKS = 5  # of a logarithmic axis without room for powers of ten: five numbers fit on a phone
 _MOST_DIGITS = 6  # of a score: ticks that need more lie closer than anybody reads
 
 # Two decimals of a point are finer than a screen; more only make the file larger.
@@ -321,12 +322,14 @@ def write_legend(
 def count_axis(axis: Axis) -> None:
     """Write the ticks of a logarithmic axis of counts as plain numbers, between the powers of ten only 2 and 5.
 
+    Where fewer than two of these are in view, as of counts that are near to each other, others are written.
+
     Parameters
     ----------
     axis : matplotlib axis
         Logarithmic.
     """
-    _write_ticks(axis, lambda value: f"{value:,.0f}")
+    _write_ticks(axis, lambda value: f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else "")
 
 
 def number_axis(axis: Axis) -> None:
@@ -362,8 +365,20 @@ def score_axis(axis: Axis, digits: int = 3) -> None:
 
 def _write_ticks(axis: Axis, write: Callable[[float], str]) -> None:
     """Write ticks of both kinds ourselves: matplotlib writes formulas, which nothing here typesets."""
+
+    def write_minor(value: float, _position: float) -> str:
+        low, high = sorted(axis.get_view_interval())
+        minor, major = (
+            [place for place in places.tolist() if low <= place <= high and write(place)]
+            for places in (axis.get_minorticklocs(), axis.get_majorticklocs())
+        )
+        told = [place for place in minor if f"{place:.1e}"[:3] in ("2.0", "5.0")]
+        if len(told) + len(major) < 2:
+            told = minor[:: -(-len(minor) // _MOST_TICKS) or 1]
+        return write(value) if value in told else ""
+
     axis.set_major_formatter(lambda value, _position: write(value))
-    axis.set_minor_formatter(lambda value, _position: write(value) if f"{value:.0e}"[0] in "25" else "")
+    axis.set_minor_formatter(write_minor)
 
 
 def finish_axes(axes: Axes, *, grid: str = "", sides: tuple[str, ...] = ("bottom",)) -> None:

@@ -132,7 +132,8 @@ def never_predicted_table(
     lost = int(positive[never].sum())
     share = lost / max(int(positive.sum()), 1)
     n_occur = int((positive > 0).sum())
-    whole = f"All {n_occur} labels that occur are predicted{f' by {method}' if method else ''}."
+    all_of_them = "The one label that occurs is" if n_occur == 1 else f"All {n_occur} labels that occur are"
+    whole = f"{all_of_them} predicted{f' by {method}' if method else ''}."
     caption = (
         f"{len(never)} of {n_occur} labels that occur are never predicted"
         f"{f' by {method}' if method else ''}; "

@@ -88,10 +88,12 @@ def leaderboard_figure(
         axes.set_ylim(-0.7, len(methods) - 0.3)
         axes.set_xlabel(metric)
         score_axis(axes.xaxis)
-        _write_values(axes, score, upper, height, 0.3 if is_narrow(figure) else 0.1)
-        _mark_reference(axes, reference, lower, upper)
+        near = [reference[1]] if reference is not None and _is_near(reference[1], lower, upper) else []
+        _write_values(axes, score, [*upper, *near], height, 0.3 if is_narrow(figure) else 0.1)
+        if reference is not None and len(lower):
+            _mark_reference(axes, reference, bool(near))
         finish_axes(axes, grid="x", sides=())
-        _kind_legend(figure, axes, kind_of)
+        _kind_legend(figure, kind_of)
 
     return draw(0.95 + 0.27 * len(methods), _paint, f"{metric} of {len(methods)} methods with intervals")
 
@@ -99,12 +101,12 @@ def leaderboard_figure(
 def _write_values(
     axes: Axes,
     score: npt.NDArray[np.floating],
-    upper: npt.NDArray[np.floating],
+    shown: npt.ArrayLike,
     height: npt.NDArray[np.int_],
     room: float,
 ) -> None:
-    """Write each score at the right end of its row, where a share of the axis is left for it."""
-    right = float(np.nanmax(upper)) if len(upper) else 1.0
+    """Write each score at the right end of its row, right of all that is shown, where a share of the axis is left."""
+    right = float(np.nanmax(shown)) if len(score) else 1.0
     left = axes.get_xlim()[0]
     axes.set_xlim(left, right + room * (right - left))
     for value, y in zip(score, height, strict=True):
@@ -114,27 +116,32 @@ def _write_values(
         )  # fmt: skip
 
 
-def _mark_reference(
-    axes: Axes, reference: tuple[str, float] | None, lower: npt.NDArray[np.floating], upper: npt.NDArray[np.floating]
-) -> None:
-    """Draw the reference as a line if it does not squeeze the rest."""
-    if reference is None or not len(lower):
-        return
+def _is_near(value: float, lower: npt.NDArray[np.floating], upper: npt.NDArray[np.floating]) -> bool:
+    """Tell whether a reference lies within a span of the intervals, so that showing it does not squeeze them."""
+    if not len(lower):
+        return False
+    left, right = float(np.nanmin(lower)), float(np.nanmax(upper))
+    return max(left - value, value - right) <= right - left
+
+
+def _mark_reference(axes: Axes, reference: tuple[str, float], near: bool) -> None:
+    """Draw the reference as a line where it is near, and name it below the axis where it is not."""
     name, value = reference
-    span = float(np.nanmax(upper) - np.nanmin(lower))
-    if float(np.nanmin(lower)) - value <= span:
-        left, right = axes.get_xlim()
-        axes.set_xlim(min(left, value - 0.03 * span), right)
-        axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(
-            f"{shorten(name)} {write_score(value, 3)}", (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
-            textcoords="offset points", va="bottom", color=MUTED, fontsize=8,
-        )  # fmt: skip
-    else:
-        axes.set_xlabel(f"{axes.get_xlabel()}\n(off the scale: {shorten(name)} {write_score(value, 3)})")
+    text = f"{shorten(name)} {write_score(value, 3)}"
+    if not near:
+        axes.set_xlabel(f"{axes.get_xlabel()}\n(off the scale: {text})")
+        return
+    left, right = axes.get_xlim()
+    left = min(left, value - 0.03 * (right - left))
+    axes.set_xlim(left, right)
+    axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(
+        text, (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+        ha="left" if value < (left + right) / 2 else "right", va="bottom", color=MUTED, fontsize=8,
+    )  # fmt: skip
 
 
-def _kind_legend(figure: Figure, axes: Axes, kinds: Sequence[str]) -> None:
+def _kind_legend(figure: Figure, kinds: Sequence[str]) -> None:
     """Explain the colors of the kinds that occur."""
     from matplotlib.lines import Line2D
 

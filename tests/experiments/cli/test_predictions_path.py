@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -226,6 +227,9 @@ def test_auto_with_too_little_time_for_all_candidates_is_saved_and_used(labelsta
     done = labelstack("fit", bundle, "--time-limit", "0.5", "--out", tmp_path / "e")
     assert done.exit_code == 0, done.output
     assert "method auto" in done.stdout
+    head, best, *_ = done.stdout.splitlines()
+    assert re.fullmatch(r"method +micro-F1 +behind the best +± s\.e\. +time +share.*", head), head
+    assert re.fullmatch(r"\S+ +\.\d{3} +– +– .*", best), best  # the error is that of a difference; the best has none
     done = labelstack("evaluate", tmp_path / "e", held_back, "--out", tmp_path / "v")
     assert done.exit_code == 0, done.output
 
@@ -252,6 +256,7 @@ def test_thresholds_are_rematched_when_asked_and_both_are_reported(labelstack, e
     rows = json.loads((tmp_path / "evaluation" / "leaderboard.json").read_text())["rows"]
     score = {row["method"]: row["score"] for row in rows}
     assert "ensemble, rematched shift" in done.stdout
+    assert "members and their mean answer at the threshold .5" in done.stdout
     assert score["ensemble, rematched shift"] > score["ensemble"] + 0.02
     for how in ("none", "shift", "per-label"):
         out = tmp_path / f"{how}.csv"

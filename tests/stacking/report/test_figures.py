@@ -22,6 +22,7 @@ from stacking.report.figures import (
     weights_figure,
 )
 from stacking.report.figures.searches import cost_figure
+from stacking.report.writing import write_score
 
 NAMES = ["plain", "<script>alert(1)</script>", "cost $x_1$ and $", "a\nb\x00\u202e", "中文 نص", 'on"load=x', "x" * 200]
 
@@ -193,3 +194,23 @@ def test_few_labels_have_their_weights_written_in():
     assert {".75", ".40", ".25", ".60"} <= set(texts(weights_figure(weights, ["a", "b"], ["x", "y"])))
     many = np.random.default_rng(0).dirichlet(np.ones(2), size=30).T
     assert not any(text.startswith(".") for text in texts(weights_figure(many, ["a", "b"])))
+
+
+@pytest.mark.parametrize("value", [0.02, 0.39, 0.6, 1.1])
+def test_a_reference_is_a_line_where_it_is_near_and_words_where_it_is_far_on_either_side(value):
+    """Where less is better the constant answer lies right of all methods; a line there squeezed the chart."""
+    chart = leaderboard_figure(["a", "b"], [0.5, 0.52], [0.4, 0.45], [0.55, 0.56], reference=("constant", value))
+    far = value in (0.02, 1.1)
+    for svg in (str(chart), chart.narrow):
+        written = texts(svg)
+        assert (f"(off the scale: constant {write_score(value, 3)})" in written) == far
+        assert (f"constant {write_score(value, 3)}" in written) == (not far)
+
+
+@pytest.mark.parametrize("counts", [[56, 62], [12, 17], [1010, 1290], [30, 45], [7, 8], [300, 800]])
+def test_counts_near_each_other_have_numbers_on_their_axis(counts):
+    """Where neither a power of ten nor twice or five times one is in view, the axis was bare."""
+    chart = label_f1_figure({"a": [0.5, 0.6]}, counts, ["x", "y"])
+    for svg in (str(chart), chart.narrow):
+        written = [text.replace(",", "") for text in texts(svg) if text.replace(",", "").isdigit()]
+        assert 2 <= len(written) == len(set(written)) <= 6, written

@@ -128,6 +128,18 @@ def test_weights_that_only_coverage_changes_are_shown_as_shared():
     np.testing.assert_allclose(_common_weights(np.array([[0.5, 0.5, 1.0], [0.5, 0.5, 0.0]])), [0.5, 0.5])
 
 
+def test_weights_are_shared_also_where_no_label_is_answered_by_all():
+    """Two specialists that share no label: an even vote passed for one with weights of its own for each label."""
+    generalists, first, second = [[1 / 3] * 4] * 2, [1 / 3, 1 / 3, 0, 0], [0, 0, 1 / 3, 1 / 3]
+    np.testing.assert_allclose(_common_weights(np.array([*generalists, first, second])), [0.25] * 4)
+    whole = np.array([0.4, 0.1, 0.2, 0.3])
+    covers = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1]])
+    weights = covers * whole[:, None]
+    np.testing.assert_allclose(_common_weights(weights / weights.sum(axis=0)), whole)
+    assert _common_weights(np.array([[0.5, 0.0], [0.5, 0.9], [0.0, 0.1]])) is not None  # one way to tell them apart
+    assert _common_weights(np.array([[0.5, 0.5, 0.9], [0.5, 0.0, 0.1], [0.0, 0.5, 0.0]])) is None
+
+
 def test_no_empty_table_where_every_label_is_predicted(make, combiners, rng):
     predictions = make(rng, n_samples=200)
     found = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=10, n_splits=3)
@@ -148,3 +160,30 @@ def test_extra_sections_come_before_the_protocol(found, tmp_path):
 
     report = found.report("title", [Section("Learning curves", [Paragraph("text")])])
     assert [section.title for section in report.sections][-2:] == ["Learning curves", "How this was measured"]
+
+
+@pytest.mark.parametrize("metric", ["macro-f1", "log-loss", "roc-auc", "cost:fp=1,fn=5"])
+def test_a_page_speaks_of_its_own_metric(make, combiners, rng, metric):
+    """The column of scores, what lower is better is a change and no gain, and what the dots were tuned for."""
+    predictions = make(rng, n_samples=120)
+    page = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3, metric=metric)
+    board, gain = (
+        next(block for block in section.blocks if isinstance(block, Table)) for section in page.sections()[:2]
+    )
+    assert board.columns[1].title == page.metric.title
+    assert gain.columns[1].title == ("gain" if page.metric.greater_is_better else "change")
+    (curves,) = (section for section in page.sections() if section.title == "Thresholds and reliability")
+    told = f"tuned for {page.metric.title}, without these samples." in curves.blocks[0].caption
+    assert told == page.metric.needs_decisions
+
+
+def test_a_page_counts_one_in_the_singular(make, combiners, rng):
+    predictions = make(rng, n_samples=90).subset(models=["net0"])
+    page = compare(predictions, {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3).report()
+    assert page.subtitle.startswith("1 model · ")
+
+
+def test_a_constant_answer_ranks_nothing(make, combiners, rng):
+    """Its frequency differed from fold to fold, against the truth, and ROC AUC fell below that of no knowledge."""
+    page = compare(make(rng, n_samples=90), {"mean": combiners["mean"]}, n_bootstrap=20, n_splits=3, metric="roc-auc")
+    assert page.constant_answer == 0.5
