@@ -45,20 +45,22 @@ def check(
     with console.session() as show:
         from experiments.several_sets import store_of
         from stacking.diagnosis import check_predictions
+        from stacking.process.progress import report_progress
 
         place = given.place
         if test is not None and not test.exists():
             raise FileNotFoundError(f"--test must be a bundle or a store: {test} does not exist.")
-        report = check_predictions(
-            place,
-            given.truth,
-            models=given.model_files,
-            ids=given.ids,
-            labels=given.labels,
-            groups=given.groups,
-            from_logits=given.logits,
-            test=None if test is None else store_of(test, "test"),
-        )
+        with show.progress("checking") as progress, report_progress(progress):
+            report = check_predictions(
+                place,
+                given.truth,
+                models=given.model_files,
+                ids=given.ids,
+                labels=given.labels,
+                groups=given.groups,
+                from_logits=given.logits,
+                test=None if test is None else store_of(test, "test"),
+            )
         _show(report, given, show)
         if not report.is_clean:
             raise typer.Exit(FAULTS_FOUND)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,17 @@ from stacking.diagnosis.row_order import check_inverted, check_rows
 from stacking.diagnosis.scales import check_constant, check_level, check_scale, check_softmax
 from stacking.diagnosis.seen_rows import check_seen_rows
 from stacking.diagnosis.shared_rows import check_shared_rows
+from stacking.process.progress import steps
+
+_COSTS = {
+    "names and scales": 2.0,
+    "levels": 2.0,
+    "columns": 8.0,
+    "order of rows": 3.0,
+    "rows seen in training": 2.0,
+    "copies": 2.0,
+}
+"""What checks take beside each other (10 members, 20,000 samples, 228 labels); for the time left only."""
 
 
 def check_predictions(  # noqa: PLR0913 - the public call: one argument per input
@@ -92,11 +103,13 @@ def check_predictions(  # noqa: PLR0913 - the public call: one argument per inpu
         predictions, y_true, models=models, ids=ids, labels=labels, groups=groups, from_logits=from_logits
     )
     test_inputs = None if test is None else read_inputs(test, test_true, labels=labels, from_logits=from_logits)
-    return CheckReport.of(_run_checks(raw, test_inputs))
+    with steps(_COSTS) as begin:
+        return CheckReport.of(_run_checks(raw, test_inputs, begin))
 
 
-def _run_checks(raw: RawInputs, test: RawInputs | None) -> Iterator[Finding]:
+def _run_checks(raw: RawInputs, test: RawInputs | None, begin: Callable[[str], None]) -> Iterator[Finding]:
     """Run all checks, those of names first: the others need them."""
+    begin("names and scales")
     yield from raw.findings
     yield from check_ids(raw)
     yield from check_labels(raw)
@@ -109,21 +122,26 @@ def _run_checks(raw: RawInputs, test: RawInputs | None) -> Iterator[Finding]:
         yield from (Finding("skipped", check, reason) for check in list(CHECKS)[4:])
         return
     matched = _usable(matched).with_frequent_labels()
+    begin("levels")
     if not any(finding.severity == "red" for finding in scales):
         yield from check_level(matched)
         yield from check_softmax(matched)
     yield from check_constant(matched)
     inverted = list(check_inverted(matched))
     upside_down = {finding.member for finding in inverted if not finding.labels}
+    begin("columns")
     columns = list(check_columns(matched, skip=upside_down))
+    begin("order of rows")
     moved = {finding.member for finding in columns}
     faults = [*check_rows(matched, skip=moved), *(one for one in inverted if one.member not in moved), *columns]
     yield from faults
     strange = {finding.member for finding in faults if finding.severity == "red"}
     sound = _without(matched, strange)
+    begin("rows seen in training")
     beside = None if test is None else match_inputs(test, renamed)
     if sound is not None:
         yield from check_seen_rows(sound, beside)
+    begin("copies")
     yield from check_copies(matched)
     yield from check_shared_rows(matched, beside)
     yield from check_groups(matched)

@@ -57,10 +57,11 @@ def check_columns(matched: Matched, skip: Collection[str] = ()) -> Iterator[Find
     if matched.y_true is not None:
         n_positive = matched.y_true.sum(axis=0)
         rare = np.minimum(n_positive, matched.n_samples - n_positive) < FEWEST
+    total = ranks.sum(axis=0)
     for place, name in enumerate(matched.models):
         if name in skip:
             continue
-        others = (ranks.sum(axis=0) - ranks[place]) / max(len(ranks) - 1, 1)
+        others = (total - ranks[place]) / max(len(ranks) - 1, 1)
         reference = truth if truth is not None else others
         own = (ranks[place].T @ reference).astype(np.float64) / matched.n_samples
         theirs = (others.T @ reference).astype(np.float64) / matched.n_samples if len(ranks) > 1 else None

@@ -171,7 +171,7 @@ class _CompiledLoss:
 
     def __init__(self, y_true: DoubleArray, weight: DoubleArray | None) -> None:
         self.times = np.ones(len(y_true), np.float32)
-        if weight is None:
+        if weight is None and bool(((y_true == 0.0) | (y_true == 1.0)).all()):
             y_true, self.times = _merge_rows(y_true)
         rows, self.column = np.nonzero(y_true)
         self.start = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(y_true)))])

@@ -167,11 +167,11 @@ def test_fit_and_compare_warn_of_what_they_can_see_at_a_glance(tables, labelstac
 
 
 def run_on_a_terminal(arguments, columns, **environment):
-    """Run a command on a pseudo-terminal; return what a person sees."""
+    """Run a command on a pseudo-terminal; return what a person sees, but for what comes and goes (the progress)."""
     master, slave = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **environment}
     command = [sys.executable, "-m", "labelstack", *arguments]
-    with subprocess.Popen(command, stdout=slave, stderr=slave, stdin=slave, env=env):
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, stdin=slave, env=env):
         os.close(slave)
         seen = b""
         while True:

@@ -5,6 +5,7 @@ import pytest
 
 from stacking.diagnosis import check_predictions
 from stacking.predictions import PredictionSet
+from stacking.process.progress import report_progress
 
 SEEDS = range(20)
 
@@ -333,3 +334,14 @@ def test_members_that_say_the_same_of_everything_are_told(value):
     truth = (np.random.default_rng(0).random((40, 3)) < 0.5).astype(np.uint8)
     report = check_predictions({name: np.full((40, 3), value) for name in "abc"}, truth)
     assert {finding.check for finding in report.findings if finding.severity == "red"} == {"constant"}
+
+
+def test_checks_say_how_far_they_are(honest):
+    y_scores, y_true = honest(3)
+    told = []
+    with report_progress(lambda done, _, name: told.append((done, name))):
+        check_predictions(y_scores, y_true)
+    shares = [done for done, _ in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert {"columns", "order of rows", "copies"} <= {name for _, name in told}

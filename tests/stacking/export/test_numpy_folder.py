@@ -85,9 +85,10 @@ def test_ensembles_of_earlier_versions_too(exported, folder):
     assert_equal(ensemble, exported(ensemble), given)
 
 
-def test_the_sampler_is_the_kernels():
+@pytest.mark.parametrize("level", [-1, -5, -8, -20])  # from labels that change at every sweep to none that is drawn
+def test_the_sampler_is_the_kernels(level):
     rng = np.random.default_rng(3)
-    fields = rng.normal(-1, 3, (40, 6)).astype(np.float32)
+    fields = rng.normal(level, 3, (40, 6)).astype(np.float32)
     couplings = rng.normal(0, 1, (6, 6)).astype(np.float32) * ~np.eye(6, dtype=bool)
     expected = np.empty_like(fields)
     gibbs_marginals(fields, couplings, 50, 10, expected)
