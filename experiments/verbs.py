@@ -297,7 +297,7 @@ def study_weights(
     """
     given = _as_scores(scores, truth)
     fitting, held_out = hold_back(given, 0.7) if holdout is None else (given, _as_scores(holdout))
-    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    chosen = seeds if isinstance(seeds, Sequence) else range(int(seeds))
     if objectives is None:
         objectives = [options["metric"]] if "metric" in options else ["micro-f1-best"]
     return search_and_score(fitting, held_out, StudyPlan(optimizers, objectives, list(chosen), **options))
