@@ -61,7 +61,7 @@ class ComparisonPlan:
         if self.time_limit is not None and not (isinstance(self.time_limit, Real) and self.time_limit > 0):
             raise ValueError(f"time_limit must be a positive number of seconds or None: got {self.time_limit}.")
         of_fits = self.ensemble.get("time_limit")
-        if of_fits is not None and not (isinstance(of_fits, Real) and of_fits >= 0):
+        if of_fits is not None and not (isinstance(of_fits, Real) and float(of_fits) >= 0):
             raise ValueError(f"fit_time_limit must be a number of seconds or None: got {of_fits}.")
 
 
