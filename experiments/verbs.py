@@ -32,6 +32,7 @@ from stacking.named_arrays import AxisNames, is_frame
 from stacking.predictions import PredictionSet
 from stacking.predictions.alignment import name_by_position
 from stacking.predictions.forms.gathering import list_members, load
+from stacking.predictions.forms.text_form import member_name
 from stacking.process.progress import report_progress
 
 if TYPE_CHECKING:
@@ -454,7 +455,7 @@ def _as_members(scores: Any) -> Any:
         return members[0][1]
     if all(name is None for name, _ in members):
         return [Path(where) for _, where in members]
-    return {name or Path(where).stem: where for name, where in members}
+    return {name or member_name(Path(where)): where for name, where in members}
 
 
 def _opened(ensemble: StackingEnsemble | PathLike) -> StackingEnsemble:
