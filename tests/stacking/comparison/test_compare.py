@@ -7,7 +7,7 @@ import pytest
 
 from stacking.comparison import compare
 from stacking.comparison.splits import nested_splits
-from stacking.ensemble import StackingEnsemble
+from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics import constant_answer, macro_f1, micro_f1, samples_f1
 from stacking.predictions import PredictionSet
 
