@@ -22,7 +22,7 @@ from stacking.combiners.voting.weighted_voting import WeightedVoting
 from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
 from stacking.predictions.forms.loading import PathLike, load_predictions
-from stacking.truth import unit_of_weights
+from stacking.truth import WIDEST_RATIO, unit_of_weights
 
 
 def fit_on_shards(
@@ -99,8 +99,9 @@ class _ShardedMicroF1(MicroF1AtBest):
         self.covers = np.array(about["covers"], dtype=bool)
         self.shared = bool(self.covers.all())
         # Each shard counts in a unit of its own, the least weight of its rows.
-        units = [other["unit"] for other in every]
-        self._factors = [float(np.float32(unit / min(units))) for unit in units]
+        units = np.array([other["unit"] for other in every])
+        least = max(units.min(), units.max() / WIDEST_RATIO)
+        self._factors = np.maximum(units / least, 1.0).astype(np.float32).tolist()
         self.is_weighted = any(other["is_weighted"] for other in every) or max(self._factors) > 1.0
         self._positives = sum(factor * other["positives"] for factor, other in zip(self._factors, every, strict=True))
         self._set_tiers(about["tiers"])
