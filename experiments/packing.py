@@ -22,6 +22,7 @@ from stacking.predictions.forms.bundle import check_bundle_target
 from stacking.predictions.forms.label_cells import LabelList
 from stacking.predictions.forms.packing import are_equal, change_store, holds_predictions
 from stacking.predictions.forms.store_index import STORE, read_index
+from stacking.predictions.forms.text_form import member_name
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _load_added(predictions: PredictionSet, plan: PackingPlan) -> PredictionSet 
             files.append((name, path))
             taken.add(name)
         else:
-            several.append(_renamed(opened, name, taken, is_given=name != given.stem))
+            several.append(_renamed(opened, name, taken, is_given=name != member_name(given)))
             taken.update(several[-1].models)
     if files:
         one_each = load_predictions(

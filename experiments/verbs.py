@@ -32,6 +32,7 @@ from stacking.named_arrays import AxisNames, is_frame
 from stacking.predictions import PredictionSet
 from stacking.predictions.alignment import name_by_position
 from stacking.predictions.forms.gathering import list_members, load
+from stacking.predictions.forms.text_form import member_name
 from stacking.process.progress import report_progress
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ def study_weights(
     """
     given = _as_scores(scores, truth)
     fitting, held_out = hold_back(given, 0.7) if holdout is None else (given, _as_scores(holdout))
-    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    chosen = seeds if isinstance(seeds, Sequence) else range(int(seeds))
     if objectives is None:
         objectives = [options["metric"]] if "metric" in options else ["micro-f1-best"]
     return search_and_score(fitting, held_out, StudyPlan(optimizers, objectives, list(chosen), **options))
@@ -454,7 +455,7 @@ def _as_members(scores: Any) -> Any:
         return members[0][1]
     if all(name is None for name, _ in members):
         return [Path(where) for _, where in members]
-    return {name or Path(where).stem: where for name, where in members}
+    return {name or member_name(Path(where)): where for name, where in members}
 
 
 def _opened(ensemble: StackingEnsemble | PathLike) -> StackingEnsemble:

@@ -70,9 +70,11 @@ class StudyPlan:
         Raises
         ------
         ValueError
-            If a name is unknown or repeated, or an option of an optimizer is unknown or no number.
+            If no name is given, one is unknown or repeated, or an option of an optimizer is unknown or no number.
         """
         for what, names in (("--optimizer", self.optimizers), ("--objective", self.objectives)):
+            if isinstance(names, str) or not names:
+                raise ValueError(f"{what} must be a list of names: got {names!r}.")
             twice = next((name for name in names if list(names).count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"{what} must name each once: got {twice!r} {list(names).count(twice)} times.")

@@ -6,6 +6,7 @@ them and run before it.
 """
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,11 @@ def check_choice(value: str, choices: Iterable[str], *, name: str) -> str:
 
 
 def check_at_least(least: int, **given: int | None) -> None:
-    """Raise where one of some arguments, by name, is smaller; None is none."""
+    """Raise where one of some arguments, by name, is smaller or no whole number; None is none."""
     for name, value in given.items():
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}: got {value}.")
+        wanted = "" if isinstance(value, Integral) else "a whole number of "
+        if value is not None and (wanted or value < least):
+            raise ValueError(f"{name} must be {wanted}at least {least}: got {value!r}.")
 
 
 def check_y_true(
@@ -194,8 +196,7 @@ def check_sample_weight(sample_weight: npt.ArrayLike, n_samples: int, *, name: s
         raise ValueError(f"{name} must hold one value per sample: got shape {array.shape} for {n_samples} samples.")
     wrong = ~(np.isfinite(array) & (array >= 0))
     if wrong.any():
-        row = int(wrong.argmax())
-        raise ValueError(f"{name} must be finite and not negative: got {array[row]} at row {row}.")
+        raise ValueError(f"{name} must be finite and not negative: got {array[wrong][0]} at row {wrong.argmax()}.")
     if not array.any():
         raise ValueError(f"{name} must not be zero everywhere: got {n_samples} zeros; leave it out for equal weights.")
     return np.ascontiguousarray(array)

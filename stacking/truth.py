@@ -308,10 +308,26 @@ def relative_weights(sample_weight: DoubleArray) -> DoubleArray | None:
     weighing = sample_weight > 0
     if not weighing.any():
         return np.zeros(len(sample_weight))
-    largest = float(sample_weight.max())
-    least = max(float(sample_weight[weighing].min()), largest / WIDEST_RATIO)
+    least = unit_of_weights(sample_weight)
     relative = np.where(weighing, np.maximum(sample_weight / least, 1.0), 0.0).astype(np.float32)
     return None if (relative == 1.0).all() else relative.astype(np.float64)
+
+
+def unit_of_weights(sample_weight: DoubleArray) -> float:
+    """Return what relative weights are relative to.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of float64, shape (n_samples,)
+        Not negative, finite.
+
+    Returns
+    -------
+    float
+        The smallest weight that is not 0, or what the largest is `WIDEST_RATIO` times; 1 where all are 0.
+    """
+    weighing = sample_weight[sample_weight > 0]
+    return max(float(weighing.min()), float(weighing.max()) / WIDEST_RATIO) if len(weighing) else 1.0
 
 
 def number_groups(groups: npt.NDArray[Any]) -> IndexArray | None:

@@ -123,12 +123,14 @@ def split_model_option(value: str) -> tuple[str, Path]:
 
     Examples
     --------
-    >>> split_model_option("resnet=scores/a.csv")[0], split_model_option("scores/a.csv")[0]
+    >>> split_model_option("resnet=scores/a.csv")[0], split_model_option("scores/a.csv.gz")[0]
     ('resnet', 'a')
     """
+    from stacking.predictions.forms.text_form import member_name
+
     name, equals, file = value.partition("=")
     if not equals or (Path(value).exists() and not Path(file).exists()):
-        name, file = Path(value).stem, value
+        name, file = member_name(Path(value)), value
     if not name or not file:
         raise ValueError(f"it must be NAME=FILE or FILE: got {value!r}.")
     return name, Path(file)

@@ -149,6 +149,8 @@ def match_sheet(sheet: SampleSheet, ids: Sequence[str]) -> tuple[NDArray[np.int6
     ValueError
         If no id is in both.
     """
+    if not len(sheet.ids):
+        raise ValueError("the file of ids that are asked for (--like) must hold at least one: got none.")
     places = {name: place for place, name in enumerate(ids)}
     rows = np.array([places.get(name, -1) for name in sheet.ids], dtype=np.int64)
     if not (rows >= 0).any():

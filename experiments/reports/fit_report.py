@@ -11,6 +11,7 @@ import numpy as np
 from stacking.ensemble.card import mean_weights
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.ensemble.report import EnsembleReport
+from stacking.files.plain_values import as_plain
 from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section, Table, columns_of
 from stacking.report.writing import write_score
 
@@ -139,5 +140,5 @@ def _thresholds(ensemble: StackingEnsemble) -> Section:
 
 def _origin(manifest: Mapping[str, Any]) -> Section:
     """Say what it was made from."""
-    text = json.dumps(dict(manifest), indent=2, ensure_ascii=False)
+    text = json.dumps(as_plain(manifest), indent=2, ensure_ascii=False)
     return Section("Origin", [Code(text, "Inputs, options and versions.", folded=True)])

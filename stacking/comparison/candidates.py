@@ -128,6 +128,8 @@ def find_candidates(
 
 def _ruled_candidates(methods: Sequence[Candidate], rules: Sequence[str]) -> list[Candidate]:
     """Put every method beside every decision rule, as ``mean + half``."""
+    if isinstance(rules, str):
+        raise ValueError(f"rules must be a list of names: got {rules!r}; write [{rules!r}].")
     for rule in rules:
         check_rule(rule)
         if list(rules).count(rule) > 1:

@@ -190,6 +190,9 @@ def _conclude(
 ) -> Comparison:
     """Put the comparison together from what was scored."""
     if not run.results:
+        of_metric = f"ValueError: metric {plan.metric.name} "
+        if run.failures and all(one.reason.startswith(of_metric) for one in run.failures):  # no method is at fault
+            raise ValueError(run.failures[0].reason.removeprefix("ValueError: "))
         reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in run.failures[:3])
         raise RuntimeError(f"no method could be scored: {reasons}")
     shift = run.recalibrate_best_member(candidates)

@@ -8,10 +8,12 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Real
 from typing import Any, TypeAlias
 
 from stacking._checks import check_at_least
 from stacking.comparison.splits import Split
+from stacking.decision_rules.image_rules import refuse_other_rules
 from stacking.files.versions import installed_versions
 from stacking.metrics.named import DEFAULT_METRIC, Metric, find_metric
 from stacking.predictions import PredictionSet
@@ -55,8 +57,12 @@ class ComparisonPlan:
     def __post_init__(self) -> None:
         check_at_least(2, n_splits=self.n_splits)
         check_at_least(1, n_bootstrap=self.n_bootstrap)
-        if self.time_limit is not None and not self.time_limit > 0:
+        refuse_other_rules(self.ensemble.get("image_rules"))
+        if self.time_limit is not None and not (isinstance(self.time_limit, Real) and self.time_limit > 0):
             raise ValueError(f"time_limit must be a positive number of seconds or None: got {self.time_limit}.")
+        of_fits = self.ensemble.get("time_limit")
+        if of_fits is not None and not (isinstance(of_fits, Real) and float(of_fits) >= 0):
+            raise ValueError(f"fit_time_limit must be a number of seconds or None: got {of_fits}.")
 
 
 def write_manifest(

@@ -33,9 +33,9 @@ def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -
 
     Notes
     -----
-    48 thresholds are tried between which the number of predicted cells grows geometrically, and .5; of equally good
-    ones the highest is taken, and +inf, no label at all, only where it is better (unless the metric is a function of
-    the user's). O(n_samples · n_labels) each.
+    48 thresholds are tried between which the number of predicted cells grows geometrically, .5, and one that all scores
+    reach; of equally good ones the highest is taken, and +inf, no label at all, only where it is better (unless the
+    metric is a function of the user's). O(n_samples · n_labels) each.
     """
     wanted = find_metric(metric)
     known = scores.answered_truth.y_known
@@ -45,7 +45,7 @@ def tune_best_single(scores: LabeledScores, metric: str | Metric = "micro-f1") -
     if n_true == 0 or not len(pooled):
         return np.full(scores.n_labels, np.inf)
     wanted_counts = n_true * np.geomspace(FEWEST, MOST, N_THRESHOLDS)
-    places = np.unique(np.clip(np.rint(wanted_counts), 1, len(pooled)).astype(np.intp))
+    places = np.unique(np.clip(np.rint(np.append(wanted_counts, len(pooled))), 1, len(pooled)).astype(np.intp))
     # Halfway to the next lower score, so that float32 and float64 comparisons agree.
     ascending = np.sort(pooled)
     upper = ascending[len(pooled) - places].astype(np.float64)

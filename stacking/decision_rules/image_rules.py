@@ -200,6 +200,23 @@ def group_of_labels(labels: Sequence[str], label_groups: Sequence[str] | None = 
     return tuple(label_groups)
 
 
+def refuse_other_rules(rules: object) -> None:
+    """Refuse what stands for image rules and is none, such as a mapping of options.
+
+    Parameters
+    ----------
+    rules : object
+        To be `ImageRules` or None.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if not isinstance(rules, ImageRules | None):
+        raise TypeError(f"image_rules must be labelstack.ImageRules(...) or None: got {type(rules).__name__}.")
+
+
 def group_limits(rules: ImageRules, groups: Sequence[str]) -> GroupLimits:
     """Resolve rules for labels of known groups.
 

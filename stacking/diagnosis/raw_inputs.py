@@ -31,6 +31,7 @@ from stacking.predictions.forms.name_lists import read_ids, read_label_list
 from stacking.predictions.forms.sample_groups import groups_of
 from stacking.predictions.forms.store import load_store
 from stacking.predictions.forms.tables import is_table, read_numbers
+from stacking.predictions.forms.text_form import member_name
 from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 
@@ -278,7 +279,7 @@ def _from_hdf5(
     if isinstance(held, dict) and "y_scores" in held and held["y_scores"].ndim == 3:
         return _from_bundle(found, held, path)
     if not isinstance(held, dict):
-        return _from_arrays(found, name or path.stem, held, ids, labels)
+        return _from_arrays(found, name or member_name(path), held, ids, labels)
     matrices = [array for array in held.values() if array.ndim == 2 and array.dtype.kind == "f"]
     if len(matrices) != 1:
         raise ValueError(f"it must hold a bundle's arrays or one matrix of scores: got {first_names(list(held), 9)}")
@@ -286,7 +287,7 @@ def _from_hdf5(
     own_labels = read_label_list(held["labels"]) if "labels" in held else labels
     if own_ids is None or own_labels is None:
         raise ValueError(NEEDS_NAMES)
-    return [_named_matrix(name or path.stem, np.array(matrices[0], np.float32), own_ids, own_labels, path)]
+    return [_named_matrix(name or member_name(path), np.array(matrices[0], np.float32), own_ids, own_labels, path)]
 
 
 def _named_matrix(name: str, values: FloatArray, ids: npt.NDArray[np.str_], labels: LabelList, path: Path) -> RawMember:

@@ -14,6 +14,7 @@ import numpy as np
 
 from stacking.decision_rules.choice import nested_decisions
 from stacking.ensemble.cross_fitted import CrossFitted
+from stacking.files.plain_values import as_plain
 from stacking.files.versions import installed_versions
 from stacking.metrics import Metric, find_metric
 from stacking.metrics.bootstrap import percentile_interval, resample
@@ -255,7 +256,7 @@ def describe_ensemble(ensemble: Any) -> str:
 def _what_it_is(ensemble: Any, held_out: str) -> list[Any]:
     """Say what goes in and out, and what that is worth."""
     chosen = ensemble.report_
-    rules = "none" if ensemble.image_rules is None else json.dumps(_active(ensemble.image_rules.as_dict()))
+    rules = "none" if ensemble.image_rules is None else json.dumps(as_plain(_active(ensemble.image_rules.as_dict())))
     lines = [
         "It takes the probabilities that its members give to a sample for every label, and gives one probability for "
         "each label and the labels that the sample gets.",
@@ -441,4 +442,4 @@ def _origin(ensemble: Any) -> list[Any]:
     best = max(chosen["rules"].items(), key=lambda pair: pair[1], default=None)
     if best is not None:
         facts.append(f"Decision rules tried: {', '.join(f'{k} {write_score(v)}' for k, v in chosen['rules'].items())}.")
-    return [*map(Paragraph, facts), Code(json.dumps(made, indent=1, ensure_ascii=False))]
+    return [*map(Paragraph, facts), Code(json.dumps(as_plain(made), indent=1, ensure_ascii=False))]

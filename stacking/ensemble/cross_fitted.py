@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from stacking._typing import BoolArray, FloatArray
 from stacking.decision_rules.choice import RuleTuner
+from stacking.files.plain_values import as_plain
 from stacking.predictions import PredictionSet
 
 
@@ -41,7 +42,7 @@ def hash_fit(parts: list[Any], thresholds: npt.ArrayLike, sample_rule: Any) -> s
     str
         SHA-256.
     """
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=as_plain).encode())
     digest.update(np.ascontiguousarray(thresholds, np.float64).tobytes())
     if sample_rule is not None:
         numbers = [sample_rule.slope, sample_rule.beta]

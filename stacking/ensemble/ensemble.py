@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Collection, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,7 +25,7 @@ from stacking.combiners.registry import create_method, find_method, method_kind
 from stacking.combiners.state import check_savable_seeds
 from stacking.decision_rules import ImageRules, apply_image_rules, apply_thresholds, check_rule, rematch_thresholds
 from stacking.decision_rules.choice import RuleTuner, TunedRule, choose_thresholds
-from stacking.decision_rules.image_rules import group_of_labels
+from stacking.decision_rules.image_rules import group_of_labels, refuse_other_rules
 from stacking.ensemble.answered import answered_by, fit_answered, predict_answered, unanswered_note
 from stacking.ensemble.cross_fitted import CrossFitted, hash_fit
 from stacking.ensemble.folder import ensemble_folder, read_ensemble_folder, write_ensemble_folder
@@ -258,8 +259,9 @@ class StackingEnsemble(ShownEnsemble, BaseEstimator):  # type: ignore[misc]
         find_metric(self.metric)
         check_savable_seeds(self.random_state, getattr(self.method, "random_state", None))
         check_at_least(2, n_splits=self.n_splits)
-        if self.time_limit is not None and not self.time_limit >= 0:
+        if self.time_limit is not None and not (isinstance(self.time_limit, Real) and self.time_limit >= 0):
             raise ValueError(f"time_limit must be a number of seconds or None: got {self.time_limit}.")
+        refuse_other_rules(self.image_rules)
         if labels is None:
             return ()
         groups = group_of_labels(labels, label_groups)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from stacking.files.atomic_files import atomic_write_npz, check_regular
 from stacking.files.output_folder import work_folder
 from stacking.files.output_rules import ResultKind
+from stacking.files.plain_values import as_plain
 from stacking.files.untrusted import read_npz
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -105,7 +106,7 @@ def cache_key(*parts: Any) -> str:
             digest.update(f"{part.shape}{part.dtype.str}".encode())
             digest.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
         else:
-            digest.update(json.dumps(part, sort_keys=True).encode() + b"\0")
+            digest.update(json.dumps(part, sort_keys=True, default=as_plain).encode() + b"\0")
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stacking.files.atomic_files import atomic_write_text
+from stacking.files.plain_values import as_plain
 
 
 def write_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], *, replace: bool = True) -> None:
@@ -37,4 +38,4 @@ def _write_value(value: Any) -> Any:
     """Turn a value into what stands in a cell."""
     if value is None or value != value:  # only not-a-number differs from itself
         return ""
-    return value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False, default=as_plain)

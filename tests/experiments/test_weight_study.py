@@ -127,3 +127,22 @@ def test_a_split_keeps_groups_whole(make_predictions):
     first, rest = ls.split(make_predictions(160), 0.6)
     assert not set(first.groups.tolist()) & set(rest.groups.tolist())
     assert first.n_samples + rest.n_samples == 160
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"optimizers": "greedy"}, "--optimizer must be a list of names: got 'greedy'"),
+        ({"optimizers": []}, r"--optimizer must be a list of names: got \[\]"),
+        ({"optimizers": ["greedy"], "objectives": "log-loss"}, "--objective must be a list of names: got 'log-loss'"),
+        ({"optimizers": ["greedy"], "seeds": 0}, "--seeds must be at least 1"),
+    ],
+)
+def test_a_study_of_nothing_or_of_letters_is_refused(make_predictions, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ls.study_weights(make_predictions(60), **arguments)
+
+
+def test_seeds_may_be_counted_by_numpy(make_predictions):
+    study = ls.study_weights(make_predictions(60), ["greedy"], seeds=np.int64(2), n_bootstrap=5)
+    assert [run.seed for run in study.runs] == [0, 1]

@@ -9,7 +9,6 @@ the last bit.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from stacking.combiners.voting.weighted_voting import WeightedVoting
 from stacking.named_arrays import AxisNames
 from stacking.predictions import PredictionSet
 from stacking.predictions.forms.loading import PathLike, load_predictions
+from stacking.truth import WIDEST_RATIO, unit_of_weights
 
 
 def fit_on_shards(
@@ -98,8 +98,12 @@ class _ShardedMicroF1(MicroF1AtBest):
         self.n_samples = sum(other["n_samples"] for other in every)
         self.covers = np.array(about["covers"], dtype=bool)
         self.shared = bool(self.covers.all())
-        self.is_weighted = any(other["is_weighted"] for other in every)
-        self._positives = sum(other["positives"] for other in every)
+        # Each shard counts in a unit of its own, the least weight of its rows.
+        units = np.array([other["unit"] for other in every])
+        least = max(units.min(), units.max() / WIDEST_RATIO)
+        self._factors = np.maximum(units / least, 1.0).astype(np.float32).tolist()
+        self.is_weighted = any(other["is_weighted"] for other in every) or max(self._factors) > 1.0
+        self._positives = sum(factor * other["positives"] for factor, other in zip(self._factors, every, strict=True))
         self._set_tiers(about["tiers"])
         self._tiers = [[] for _ in range(self.tiers[1])]
         self._read_again = {}
@@ -118,8 +122,9 @@ class _ShardedMicroF1(MicroF1AtBest):
         histograms: npt.NDArray[Any],
     ) -> None:
         """Add the counts of all shards, in their order, to the histograms of the active candidates."""
-        for counted in self._ask(partial(_count, self._tier, weights, active, self.is_race), self._shards):
-            histograms[active] += counted
+        question = partial(_count, self._tier, weights, active, self.is_race)
+        for factor, counted in zip(self._factors, self._ask(question, self._shards), strict=True):
+            histograms[active] += counted if factor == 1.0 else factor * counted
 
     def _hold(self, make: Callable[..., Any], *given: Any) -> Any:
         """Make something where it will be asked."""
@@ -158,26 +163,33 @@ def _describe(shard: _Shard) -> dict[str, Any]:
         "covers": np.asarray(predictions.covers).tolist(),
         "n_samples": predictions.n_samples,
         "rows": _hash_ids(predictions.ids),
+        "unit": 1.0 if predictions.sample_weight is None else unit_of_weights(predictions.sample_weight),
         "is_weighted": objective.is_weighted,
         "positives": objective.positives,
         "tiers": objective.tiers,
     }
 
 
-def _hash_ids(ids: StringArray) -> str:
-    """Hash the ids; blank for those that arrays get, which name nothing."""
-    names = ids.tolist()
-    return "" if AxisNames.of(names, "sample").is_made_up else sha256("\n".join(names).encode()).hexdigest()
+def _hash_ids(ids: StringArray) -> npt.NDArray[np.uint64]:
+    """Hash every id, the same in every process; nothing for those that arrays get, which name nothing."""
+    from pandas.util import hash_array
+
+    if AxisNames.of(ids.tolist(), "sample").is_made_up:
+        return np.empty(0, dtype=np.uint64)
+    return np.asarray(hash_array(ids.astype(object), categorize=False))
 
 
-def _refuse_twice(rows: Sequence[str]) -> None:
-    """Raise where two shards hold the same rows, by the hash of their ids: they would count twice."""
-    for number, digest in enumerate(rows):
-        if digest and digest in rows[:number]:
-            raise ValueError(
-                f"shards must hold other rows each: number {number} has the ids of number {rows.index(digest)}, and "
-                "they would count twice."
-            )
+def _refuse_twice(rows: Sequence[npt.NDArray[np.uint64]]) -> None:
+    """Raise where two shards hold the same rows, by the hashes of their ids: they would count twice."""
+    hashes, shard = np.concatenate(rows), np.repeat(np.arange(len(rows)), [len(own) for own in rows])
+    order = np.argsort(hashes, kind="stable")  # of equal ones that of the earlier shard first
+    again = np.flatnonzero(np.diff(hashes[order]) == 0)
+    if len(again):
+        first, second = shard[order[again[0]]], shard[order[again[0] + 1]]
+        raise ValueError(
+            f"shards must hold other rows each: number {second} has ids of number {first}; {len(again):,} rows are "
+            "there twice and would count twice."
+        )
 
 
 def _count(
@@ -190,8 +202,12 @@ def _count(
 
 def _check(voting: WeightedVoting, shards: Sequence[PathLike | PredictionSet]) -> None:
     """Raise for what shards cannot give."""
+    if not isinstance(voting, WeightedVoting):
+        raise TypeError(f"voting must be a WeightedVoting, whose weights are searched: got {type(voting).__name__}.")
     if isinstance(shards, str | os.PathLike | PredictionSet):
         raise TypeError(f"shards must be a list of paths or sets of predictions: got {shards!r} alone.")
+    if not isinstance(shards, Sequence):
+        raise TypeError(f"shards must be a list of paths or sets of predictions: got a {type(shards).__name__}.")
     if not shards:
         raise ValueError("shards must hold at least one path or set of predictions: got none.")
     if getattr(voting.objective, "name", voting.objective) != MicroF1AtBest.name:

@@ -83,14 +83,24 @@ class FunctionMetric(Metric):
         ------
         ValueError
             If cells are unknown and the function has no parameter `y_known`, rows weigh differently and it has none
-            called `sample_weight`, or it returned no finite number.
+            called `sample_weight`, or it raised or returned no finite number.
         """
         if truth.counted is not None:
             truth, answer = truth.only_counted(), answer[truth.counted]
         given = self._facts(truth)
         if answer.dtype == np.bool_:
             answer = answer.view(np.uint8)
-        value = self._call(truth.y_true.view(np.uint8), answer, given)
+        try:
+            value = self._call(truth.y_true.view(np.uint8), answer, given)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if str(error).startswith(f"metric {self.name} "):
+                raise
+            raise ValueError(
+                f"metric {self.name} must return a number for any answers: on {len(answer)} samples it raised "
+                f"{type(error).__name__}: {str(error).rstrip('.')}."
+            ) from error
         try:
             number = float(value)
         except (TypeError, ValueError):

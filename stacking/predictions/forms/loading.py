@@ -27,6 +27,7 @@ from stacking.predictions.forms.sample_groups import split_groups_path, with_gro
 from stacking.predictions.forms.store import load_store, write_store
 from stacking.predictions.forms.store_index import STORE
 from stacking.predictions.forms.tables import Table, is_table, read_frame, read_numbers
+from stacking.predictions.forms.text_form import member_name
 from stacking.predictions.forms.truth import Truth, read_truth
 from stacking.predictions.prediction_set import PredictionSet
 from stacking.predictions.selection import take
@@ -299,7 +300,7 @@ def split_member(member: Any) -> tuple[str | None, Any]:
         where = local_copy(where, STORE, "predictions")
     path = None if is_frame(where) else Path(where)
     has_own_names = path is None or path.is_dir() or path.suffix.lower() in (".npz", *HDF5_SUFFIXES)
-    return (name if name is not None or path is None or has_own_names else _stem(path)), where
+    return (name if name is not None or path is None or has_own_names else member_name(path)), where
 
 
 def names_of_logits(from_logits: bool | Collection[str], names: Sequence[str | None]) -> Collection[str | None]:
@@ -376,7 +377,7 @@ def _load_hdf5(
 ) -> PredictionSet:
     """Load an HDF5 file: a bundle by the names of its arrays, a data frame, or one matrix."""
     held = read_hdf5(path)
-    model = name or _stem(path)
+    model = name or member_name(path)
     if not isinstance(held, dict):
         return _from_table(read_frame(held, str(path)), model, from_logits=from_logits)
     if "y_scores" in held and held["y_scores"].ndim == 3:
@@ -459,11 +460,6 @@ def _renamed(predictions: PredictionSet, name: str | None, path: Path) -> Predic
             f"{path} holds {predictions.n_models} models: it cannot take the one name {name!r}; leave it out."
         )
     return PredictionSet(predictions.source, predictions.ids, [name], predictions.labels, **predictions.metadata())
-
-
-def _stem(path: Path) -> str:
-    """Give a file's name without the suffixes of a table."""
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
 
 
 def _all_in_memory(sets: Sequence[PredictionSet]) -> bool:

@@ -121,3 +121,24 @@ def opener(path: Path) -> Any:
         `gzip.open` for a name that ends with ``.gz``, else `open`.
     """
     return gzip.open if path.suffix.lower() == ".gz" else open
+
+
+def member_name(path: Path) -> str:
+    """Name the member that a file holds.
+
+    Parameters
+    ----------
+    path : Path
+        Its file.
+
+    Returns
+    -------
+    str
+        The file's name without its ending, ``.csv.gz`` like ``.csv``.
+
+    Examples
+    --------
+    >>> member_name(Path("scores/resnet.csv.gz")), member_name(Path("scores/vit.b16.npy"))
+    ('resnet', 'vit.b16')
+    """
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem

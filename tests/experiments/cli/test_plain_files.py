@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import labelstack as ls
 from stacking import StackingEnsemble, load_predictions, micro_f1
 
 LABELS = ["dress", "skirt", "red", "blue", "sleeve:long"]
@@ -151,3 +152,24 @@ def test_groups_are_a_column_of_a_table(labelstack, fresh):
     out = labelstack("compare", *given, "--methods", "mean", "--folds", "2", "--out", "c")
     assert "--groups photos.csv:seller" in done(out).stderr  # in the command that follows
     assert labelstack("pack", "g.npz", "--groups", "photos.csv:seller", "--out", "photos.csv").exit_code == 2
+
+
+@pytest.mark.parametrize("zipped", ["scores/vit.b16.csv.gz", "scores/vit.b16.CSV.GZ"])
+def test_a_gzipped_table_names_its_model_as_the_plain_one_does(labelstack, tmp_path, monkeypatch, zipped):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores").mkdir()
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(0, 2, (40, 2))
+    index = pd.Index([f"photo{row}" for row in range(40)], name="id")
+    scores = pd.DataFrame(y_true * 0.4 + 0.6 * rng.random((40, 2)), index=index, columns=["a", "b"])
+    pd.DataFrame(y_true, index=index, columns=["a", "b"]).to_csv("truth.csv")
+    scores.to_csv(zipped, compression="gzip")
+    scores.to_csv("scores/vit.b16.csv")
+    done(labelstack("fit", "--truth", "truth.csv", "--model", zipped, "--method", "mean", "--out", "e"))
+    assert StackingEnsemble.load("e").models_ == ls.load(zipped).models == ("vit.b16",)
+    done(labelstack("predict", "e", "--model", "scores/vit.b16.csv", "--out", "labels.csv"), "40 samples")
+    done(labelstack("pack", "--truth", "truth.csv", "--model", f"cnn={zipped}", "--out", "p.npz"))
+    done(labelstack("pack", "p.npz", "--add", zipped, "--out", "q.npz"))
+    assert load_predictions("q.npz").models == ("cnn", "vit.b16")
+    findings = ls.check([zipped], truth="truth.csv").findings
+    assert {finding.member for finding in findings} <= {"", "vit.b16"}

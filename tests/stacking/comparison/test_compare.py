@@ -7,6 +7,7 @@ import pytest
 
 from stacking.comparison import compare
 from stacking.comparison.splits import nested_splits
+from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.metrics import constant_answer, macro_f1, micro_f1, samples_f1
 from stacking.predictions import PredictionSet
 
@@ -112,6 +113,21 @@ def test_a_failing_method_is_recorded_and_sinks_nothing(make, combiners, rng, ca
     assert found.to_dict()["failures"] == [
         {"name": "broken", "kind": "vote", "reason": "ArithmeticError: no such <luck> | today"}
     ]
+
+
+def test_a_function_that_fails_on_some_answers_is_named_and_no_method_blamed(make, combiners, rng):
+    def precision(y_true, y_pred):
+        if len(y_true) < 80:
+            raise ZeroDivisionError("division by zero")
+        return float((y_true == y_pred).mean())
+
+    message = (
+        r"precision must return a number for any answers: on \d+ samples it raised ZeroDivisionError: division by zero"
+    )
+    with pytest.raises(ValueError, match=message):
+        compare(make(rng, n_samples=80), pick(combiners, "mean"), metric=precision, n_splits=3)
+    with pytest.raises(ValueError, match=message):
+        StackingEnsemble("mean", metric=precision).fit(make(rng, n_samples=80))
 
 
 def test_time_limit_lists_what_did_not_finish(make, combiners, rng):

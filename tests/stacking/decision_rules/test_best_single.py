@@ -33,3 +33,13 @@ def test_a_users_function_is_not_asked_about_no_labels():
     y_true = np.eye(8, 4, dtype=np.uint8)
     thresholds = tune_thresholds(y_true * 0.5 + 0.25, y_true, "best-single", metric=find_metric(precision))
     assert (thresholds <= 0.75).all()
+
+
+def test_all_labels_are_tried_where_positives_are_few():
+    rng = np.random.default_rng(0)
+    y_true = rng.random((200, 5)) < 0.03
+    y_score = rng.random((200, 5)).astype(np.float32)
+    y_true[np.arange(5), np.arange(5)] = True
+    y_score[y_true] = np.linspace(0.0, 0.3, y_true.sum())
+    thresholds = tune_thresholds(y_score, y_true, "best-single", metric="cost:fp=1,fn=5000")
+    assert (y_score >= thresholds).all()

@@ -4,8 +4,9 @@ import json
 import numpy as np
 import pytest
 
-from stacking import StackingEnsemble, micro_f1
+from stacking import StackingEnsemble, compare, micro_f1
 from stacking.combiners.registry import list_methods
+from stacking.decision_rules import ImageRules
 from stacking.predictions import PredictionSet
 from stacking.testing import make_predictions
 
@@ -151,3 +152,38 @@ def test_members_that_are_not_needed_move_nothing(method):
     assert "m0" not in ensemble.members_needed(without=["m0"])
     with pytest.raises(ValueError, match="without must name fitted members: got 'm9'"):
         ensemble.members_needed(without=["m9"])
+
+
+def test_parameters_that_numpy_made_are_saved_as_pythons_are(tmp_path):
+    predictions = make_predictions(n_samples=80)
+    parameters = {"random_state": 3, "n_splits": 3, "time_limit": 60.0}
+    limits = {"max_labels": 2, "min_labels": 1}
+    as_numpy = {"random_state": np.int64(3), "n_splits": np.int32(3), "time_limit": np.float32(60)}
+    ensembles = [
+        StackingEnsemble("greedy", image_rules=ImageRules(**limits), **parameters),
+        StackingEnsemble("greedy", image_rules=ImageRules(**{k: np.int64(v) for k, v in limits.items()}), **as_numpy),
+    ]
+    folders = [tmp_path / "python", tmp_path / "numpy"]
+    for ensemble, folder in zip(ensembles, folders, strict=True):
+        ensemble.fit(predictions).save(folder)
+    one, other = map(StackingEnsemble.load, folders)
+    assert one.fingerprint == other.fingerprint == ensembles[1].fingerprint
+    np.testing.assert_array_equal(one.predict(predictions), other.predict(predictions))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"n_splits": 2.5}, ValueError, "n_splits must be a whole number of at least 2: got 2.5"),
+        ({"n_splits": "5"}, ValueError, "n_splits must be a whole number of at least 2: got '5'"),
+        ({"time_limit": "60"}, ValueError, "time_limit must be a number of seconds or None: got 60"),
+        ({"image_rules": {"max_labels": 2}}, TypeError, r"image_rules must be labelstack.ImageRules\(...\) or None"),
+    ],
+)
+def test_parameters_of_another_kind_are_refused_before_the_fit(parameters, error, message):
+    predictions = make_predictions(n_samples=60)
+    with pytest.raises(error, match=message):
+        StackingEnsemble("mean", **parameters).fit(predictions)
+    given = {"fit_time_limit" if name == "time_limit" else name: value for name, value in parameters.items()}
+    with pytest.raises(error, match=message):
+        compare(predictions, ["mean"], **given)

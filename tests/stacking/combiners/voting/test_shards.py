@@ -5,12 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stacking import PredictionSet, WeightedVoting, load_predictions, save_predictions
+from stacking import PredictionSet, SoftVoting, WeightedVoting, load_predictions, save_predictions
 from stacking.combiners.voting.shards import fit_on_shards
 from stacking.testing import make_gated
 
@@ -94,14 +95,39 @@ def test_no_shard_counts_twice_or_lacks_the_truth(tmp_path):
     save_predictions(parts[1], tmp_path / "first")
     for again in (parts[1], tmp_path / "first"):
         shards = [parts[0], tmp_path / "first", again]
-        with pytest.raises(ValueError, match="number 2 has the ids of number 1, and they would count twice"):
+        with pytest.raises(ValueError, match="number 2 has ids of number 1; 10 rows are there twice"):
             fit_on_shards(WeightedVoting(max_rows=None), shards)
+    other = make_set().subset(samples=np.arange(250, 50, -1))  # in part, and in another order
+    with pytest.raises(ValueError, match="number 1 has ids of number 0"):
+        fit_on_shards(WeightedVoting(max_rows=None), [parts[2], other])
     bare = PredictionSet(parts[1].to_array(), ids=parts[1].ids, models=parts[1].models, labels=parts[1].labels)
     for shards in ([bare, parts[0]], [parts[0], bare]):
         with pytest.raises(ValueError, match=r"shards must carry the truth .* PredictionSet\(.* has none"):
             fit_on_shards(WeightedVoting(max_rows=None), shards)
     with pytest.raises(TypeError, match="shards must be a list of paths"):
         fit_on_shards(WeightedVoting(max_rows=None), str(tmp_path / "first"))
+    with pytest.raises(TypeError, match="shards must be a list of paths or sets of predictions: got a generator"):
+        fit_on_shards(WeightedVoting(max_rows=None), (part for part in parts))
+    with pytest.raises(TypeError, match="voting must be a WeightedVoting, whose weights are searched: got SoftVoting"):
+        fit_on_shards(SoftVoting(), parts)
+
+
+def test_the_weights_of_one_shard_count_beside_those_of_another():
+    """Where all rows of a shard weigh 9 they weigh nine times those of a shard without weights."""
+    plain = make_set()
+    weight = np.ones(plain.n_samples)
+    for (start, stop), own in zip(pairwise(EDGES), (9.0, 2.0, 1.0), strict=True):
+        weight[start:stop] = own
+    labels = {"models": plain.models, "labels": plain.labels}
+    weighted = PredictionSet(plain.to_array(), plain.ids, y_true=plain.y_true, sample_weight=weight, **labels)
+    parts = shards_of(weighted)
+    parts[2] = shards_of(plain)[2]
+    settings = {"optimizer": "random-search", "max_rows": None}
+    whole = WeightedVoting(**settings).fit(weighted)
+    assert whole.loss_ != pytest.approx(WeightedVoting(**settings).fit(plain).loss_, rel=0.01)
+    found = fit_on_shards(WeightedVoting(**settings), parts)
+    np.testing.assert_array_equal(found.weights_, whole.weights_)
+    assert found.loss_ == pytest.approx(whole.loss_, rel=1e-12)
 
 
 @pytest.mark.network
