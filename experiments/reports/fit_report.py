@@ -15,8 +15,8 @@ from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section,
 from stacking.report.writing import write_score
 
 _CHOSEN_BY = (
-    "Each was scored on folds that did not fit it. By these scores the shares and the rule were chosen, which makes the "
-    "best a little too good. Rows that tuned nothing: labelstack compare, or evaluate on rows that were not fitted on."
+    "Each was scored on folds that did not fit it. By these scores the shares and the rule were chosen, which makes "
+    "the best a little too good. Rows that tuned nothing: labelstack compare, or evaluate on new rows."
 )
 
 
