@@ -275,7 +275,8 @@ class WeightStudy:
         gain = write_interval(best.gain_low, best.gain_high, signed=True)
         verdict = (
             f"Best on held-out rows: {best.optimizer} for {best.objective}, {title} {write_score(best.score)}, "
-            f"{write_gain(best.gain)} {gain} to the plain mean."
+            f"{write_gain(best.gain)} {gain} to the plain mean"
+            f"{'' if self.metric.greater_is_better else ' (lower is better)'}."
         )
         figures = [
             KeyFigure(f"best {title}", write_score(best.score), f"{best.optimizer}, {best.objective}"),
@@ -327,7 +328,7 @@ class WeightStudy:
         ]  # fmt: skip
         caption = (
             "Scores on rows that chose neither weights nor threshold, means over the seeds; the interval of the gain "
-            "is paired, from resampled rows. Where the score on its own rows is much higher, noise was learned."
+            "is paired, from resampled rows. Where the score on its own rows is much better, noise was learned."
         )
         return Section("What the weights are worth", [Table(columns, rows, caption=caption)])
 

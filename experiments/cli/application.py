@@ -85,7 +85,10 @@ for listing, example in EXAMPLES.items():
     app.command(epilog=f"Example: labelstack {listing.__name__}{example}")(listing)
 for command in (*app.registered_commands, *data.registered_commands):
     command.cls = GuardedCommand
-    command.callback = with_shared_options(command.callback) if command.callback else None
+    if command.callback:
+        about = (command.callback.__doc__ or "").split("\n\n")[0]
+        command.short_help = " ".join(about.split())  # the whole sentence: click cuts what it makes itself
+        command.callback = with_shared_options(command.callback)
 
 
 def _show_version(wanted: bool) -> None:

@@ -147,7 +147,7 @@ def fit(
 
 def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
     """Write what was chosen: the race and the rules as tables, the rest as lines."""
-    from experiments.reports.fit_report import behind_the_best
+    from experiments.reports.fit_report import behind_the_best, gain_titles, rules_best_first
     from stacking.report import Column
     from stacking.report.writing import write_score
 
@@ -168,20 +168,16 @@ def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
     rows = [row[: 7 if left_out else 6] for row in rows]
     show.table(columns[: 7 if left_out else 6], rows)
     show.result("")
-    show.table(["rule", Column(chosen.rule_title, "score")], _best_first(chosen["rules"]))
+    show.table(["rule", Column(chosen.rule_title, "score")], [list(pair) for pair in rules_best_first(ensemble)])
     show.result("")
     for number, note in enumerate(chosen["notes"]):
         (show.detail if number else show.result)(str(note))  # the first says what was chosen and why
     steps = [[step["cause"], step["gain"], step["explanation"]] for step in chosen.get("gain_steps", [])]
-    show.table(["step", Column("gain", "gain"), "from the best member with one threshold"], steps)
+    gain, start = gain_titles(ensemble)
+    show.table(["step", Column(gain, "gain"), start], steps)
     if chosen["n_never_predicted"]:
         show.result(f"{chosen['n_never_predicted']} of {chosen['n_labels']} labels are never predicted")
     show.result(f"method {chosen['method']}, decision rule {chosen['rule']}: {worth}")
-
-
-def _best_first(scores: dict[str, float]) -> list[list["Cell"]]:
-    """Sort names by their scores."""
-    return [[name, scores[name]] for name in sorted(scores, key=lambda name: -scores[name])]
 
 
 def _say_filling(show: Reporter, sheet: "SampleSheet | None", counts: "LabelCounts") -> None:

@@ -236,7 +236,8 @@ def _run_study(
     )  # fmt: skip
     for (name, sought), reason in found.failures.items():
         show.note(f"not searched: {name} for {sought}: {reason}")
-    show.result(f"scored on {found.n_held_out:,} rows that chose neither weights nor threshold")
+    direction = "" if found.metric.greater_is_better else "; lower is better"
+    show.result(f"scored on {found.n_held_out:,} rows that chose neither weights nor threshold{direction}")
     show.result(f"report: {out / 'report.html'}")
 
 
@@ -446,5 +447,6 @@ def compare(
         )  # fmt: skip
         for failure in found.failures:
             show.note(f"not scored: {failure.name}: {failure.reason}")
-        show.result(f"constant answer: {write_score(found.constant_answer)}")
+        direction = "" if found.metric.greater_is_better else "; lower is better"
+        show.result(f"constant answer: {write_score(found.constant_answer)}{direction}")
         show.result(f"report: {out / 'report.html'}")

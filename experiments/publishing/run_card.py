@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stacking.decision_rules.choice import nested_decisions, tune_rule
-from stacking.ensemble.card import MICRO_F1, counted
+from stacking.ensemble.card import MICRO_F1
 from stacking.files.atomic_files import atomic_write_text
 from stacking.files.output_rules import is_regular
 from stacking.files.untrusted import read_json
@@ -20,6 +20,7 @@ from stacking.predictions import load_predictions
 from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table, columns_of
 from stacking.report.front_matter import front_matter
 from stacking.report.markdown import render_markdown
+from stacking.report.writing import write_count
 
 if TYPE_CHECKING:
     from stacking._typing import DoubleArray
@@ -66,8 +67,8 @@ def _describe_run(run: Path) -> str:
     rows, f1, results = _measure(held_out)
     data, recipe = manifest["data"], manifest["recipe"]
     report = Report(
-        f"{recipe.get('name') or run.name}: {counted(held_out.n_models, 'member')} for "
-        f"{counted(held_out.n_labels, 'label')} of photos",
+        f"{recipe.get('name') or run.name}: {write_count(held_out.n_models, 'member')} for "
+        f"{write_count(held_out.n_labels, 'label')} of photos",
         [
             Section("What it is", _what_it_is(manifest)),
             Section("Use it", _use(held_out)),

@@ -12,8 +12,14 @@ from stacking.ensemble.card import mean_weights
 from stacking.ensemble.ensemble import StackingEnsemble
 from stacking.ensemble.report import EnsembleReport
 from stacking.files.plain_values import as_plain
+from stacking.metrics import find_metric
 from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section, Table, columns_of
 from stacking.report.writing import write_score
+
+_CHOSEN_BY = (
+    "Each was scored on folds that did not fit it. By these scores the shares and the rule were chosen, which makes "
+    "the best a little too good. Rows that tuned nothing: labelstack compare, or evaluate on new rows."
+)
 
 
 def describe_fit(ensemble: StackingEnsemble, manifest: Mapping[str, Any]) -> Report:
@@ -44,7 +50,7 @@ def describe_fit(ensemble: StackingEnsemble, manifest: Mapping[str, Any]) -> Rep
         KeyFigure("labels", f"{chosen['n_labels']:,}", f"{chosen['n_never_predicted']:,} never predicted"),
         KeyFigure("samples", f"{chosen['n_samples']:,}"),
     ]
-    sections = [*_race(ensemble), _rules(chosen), *_gain(chosen), _thresholds(ensemble), _origin(manifest)]
+    sections = [*_race(ensemble), _rules(ensemble), *_gain(ensemble), _thresholds(ensemble), _origin(manifest)]
     return Report(
         "Fitted ensemble",
         sections,
@@ -82,7 +88,7 @@ def _race(ensemble: StackingEnsemble) -> list[Section]:
     caption = (
         "What auto tried, best first, with the standard error of what it is behind. Those with a share are averaged."
     )
-    return [Section("The race", [Table(columns, race, caption, strong), *notes[:1]])]
+    return [Section("The race", [Table(columns, race, caption, strong), *notes[:1], Paragraph(_CHOSEN_BY, "note")])]
 
 
 def behind_the_best(entry: Mapping[str, Any]) -> list[float | None]:
@@ -101,9 +107,46 @@ def behind_the_best(entry: Mapping[str, Any]) -> list[float | None]:
     return [entry["behind"], entry["standard_error"]] if entry["behind"] else [None, None]
 
 
-def _rules(chosen: EnsembleReport) -> Section:
+def rules_best_first(ensemble: StackingEnsemble) -> list[tuple[str, float]]:
+    """List the decision rules that were tried with their scores.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        Just fitted.
+
+    Returns
+    -------
+    list of tuple of (str, float)
+        Those first that are best by what they were chosen by: the metric, or micro-F1 where it looks at scores only.
+    """
+    metric = find_metric(ensemble.metric)
+    sign = metric.sign if metric.needs_decisions else 1
+    rules: dict[str, float] = ensemble.report_["rules"]
+    return sorted(rules.items(), key=lambda pair: -sign * pair[1])
+
+
+def gain_titles(ensemble: StackingEnsemble) -> tuple[str, str]:
+    """Say what the steps of a fit are called.
+
+    Parameters
+    ----------
+    ensemble : StackingEnsemble
+        Just fitted.
+
+    Returns
+    -------
+    tuple of (str, str)
+        A gain, or a change where less is better; and where the steps begin.
+    """
+    metric = find_metric(ensemble.metric)
+    start = "from the best member with one threshold" if metric.needs_decisions else "from the best member"
+    return "gain" if metric.greater_is_better else "change", start
+
+
+def _rules(ensemble: StackingEnsemble) -> Section:
     """Tell which decision rules were tried."""
-    rows = sorted(chosen["rules"].items(), key=lambda pair: -pair[1])
+    chosen, rows = ensemble.report_, rules_best_first(ensemble)
     strong = [place for place, (name, _) in enumerate(rows) if name == chosen["rule"]]
     caption = "Rules that turn scores into labels, each scored on folds that did not tune it."
     if not rows:
@@ -112,14 +155,15 @@ def _rules(chosen: EnsembleReport) -> Section:
     return Section("The decision rule", [table])
 
 
-def _gain(chosen: Mapping[str, Any]) -> list[Section]:
+def _gain(ensemble: StackingEnsemble) -> list[Section]:
     """Tell what each step brought."""
-    steps = chosen.get("gain_steps") or []
+    steps = ensemble.report_.get("gain_steps") or []
     if not steps:
         return []
     rows = [[step["cause"], step["gain"], step["explanation"]] for step in steps]
-    caption = "From the best member with one threshold to this ensemble, on cross-fitted scores."
-    return [Section("Where the gain comes from", [Table(["step", Column("gain", "gain"), "what"], rows, caption)])]
+    title, start = gain_titles(ensemble)
+    caption = f"{start[:1].upper()}{start[1:]} to this ensemble, on cross-fitted scores."
+    return [Section("Where the gain comes from", [Table(["step", Column(title, "gain"), "what"], rows, caption)])]
 
 
 def _thresholds(ensemble: StackingEnsemble) -> Section:

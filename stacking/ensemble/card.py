@@ -22,7 +22,7 @@ from stacking.metrics.counts import DecisionCounts
 from stacking.report import Cell, Code, Column, Paragraph, Report, Section, Table
 from stacking.report.front_matter import front_matter
 from stacking.report.markdown import render_markdown
-from stacking.report.writing import write_estimate, write_score
+from stacking.report.writing import write_count, write_estimate, write_score
 
 if TYPE_CHECKING:
     from stacking._typing import BoolArray, DoubleArray
@@ -116,24 +116,6 @@ class CardFigures:
         if date is not None:
             datetime.date.fromisoformat(date)
         return cls(kept["value"], kept["low"], kept["high"], positives, f1, dict(without), dict(alone), date)
-
-
-def counted(number: int, noun: str) -> str:
-    """Write so many of something.
-
-    Parameters
-    ----------
-    number : int
-        How many.
-    noun : str
-        For one of them.
-
-    Returns
-    -------
-    str
-        With the plural where there is not one.
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def measure_figures(ensemble: Any, tuned_on: CrossFitted, *, try_without_members: bool = False) -> CardFigures:
@@ -235,11 +217,12 @@ def describe_ensemble(ensemble: Any) -> str:
     if value is not None:
         limits = None if figures is None else (figures.low, figures.high)
         estimate = write_score(value) if limits is None else write_estimate(value, *limits)
-        held_out = f"{title} {estimate} on {chosen['n_samples']:,} samples, cross-fitted"
+        direction = " (lower is better)" if _less_is_better(ensemble) else ""
+        held_out = f"{title} {estimate}{direction} on {write_count(chosen['n_samples'], 'sample')}, cross-fitted"
         name = chosen.get("metric", "micro-f1")
         results = [{"metric": name, "title": title, "value": value, "data": ensemble.fitted_on_}]
     report = Report(
-        f"Ensemble of {counted(len(ensemble.models_), 'model')} for {counted(n_labels, 'label')}",
+        f"Ensemble of {write_count(len(ensemble.models_), 'model')} for {write_count(n_labels, 'label')}",
         [
             Section("What it is", _what_it_is(ensemble, held_out)),
             Section("Use it", _use(ensemble)),
@@ -300,6 +283,14 @@ def _quoted(name: str) -> str:
     return name if name.replace("/", "").replace("-", "").replace("_", "").isalnum() else f'"{name}"'
 
 
+def _less_is_better(ensemble: Any) -> bool:
+    """Tell the direction of what it was fitted for; code that a folder names is not imported to ask it."""
+    try:
+        return not find_metric(ensemble.metric, import_code=ensemble.fitted_here_).greater_is_better
+    except ValueError:
+        return False
+
+
 def _members(ensemble: Any, figures: CardFigures | None) -> list[Any]:
     """List the members with what they answer, weigh, are worth by themselves, and cost if they are missing."""
     covers, title = np.asarray(ensemble.combiner_.covers_), ensemble.report_.metric_title
@@ -317,7 +308,7 @@ def _members(ensemble: Any, figures: CardFigures | None) -> list[Any]:
     if alone:
         columns.append(Column("alone", "score"))
         rows = [[*row, alone.get(name)] for row, name in zip(rows, ensemble.models_, strict=True)]
-        decided = ", at one threshold tuned on the other folds" * find_metric(ensemble.metric).needs_decisions
+        decided = ", at one threshold tuned on the other folds" * (title == ensemble.report_.rule_title)
         captions.append(
             f"Alone is the member's own {title} on the same samples and the labels that it answers{decided}."
         )

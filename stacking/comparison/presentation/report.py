@@ -28,9 +28,9 @@ _RULE_NAMES = {
     "cost-per-label": "per label",
 }
 _WORTH_SAYING = 0.0005  # half of the last digit of the scores in this text: a smaller lead could not be seen
-_NOTES = (
-    "What the methods report about themselves. A race of auto lists the cross-fitted metric, the difference to the "
-    "best ± its standard error, and wall seconds."
+_NOTES = "What the methods report about themselves."
+_RACE_NOTES = (
+    "A race of auto lists the cross-fitted metric, the difference to the best ± its standard error, and wall seconds."
 )
 
 
@@ -203,7 +203,9 @@ def leaderboard_section(comparison: ComparisonResults) -> Section:
     blocks.append(_cost_table(comparison))
     notes: list[list[Cell]] = [[row.method, note] for row in comparison.rows for note in row.notes]
     if notes:
-        blocks.append(Table(["method", "note"], notes, caption=_NOTES, folded=True))
+        has_race = any(row.kind == "auto" and row.notes for row in comparison.rows)
+        caption = f"{_NOTES} {_RACE_NOTES}" if has_race else _NOTES
+        blocks.append(Table(["method", "note"], notes, caption=caption, folded=True))
     if comparison.failures:
         failed: list[list[Cell]] = [[failure.name, failure.kind, failure.reason] for failure in comparison.failures]
         blocks.append(Table(["method", "kind", "why it was not scored"], failed, caption="Methods without a score."))

@@ -179,7 +179,7 @@ def test_too_little_disk_is_one_sentence_before_the_work(manifest, tmp_path, mon
 
 def test_what_takes_more_than_allowed_is_left_out_unless_it_is_there(manifest, tmp_path, caplog):
     assert pack(manifest, tmp_path / "packed", options=replace(ALONE, most_bytes=18 * 3 * 24**2 - 1)) == {}
-    assert "18 photos are not packed: at 24 and 40 pixels" in caplog.text and not (tmp_path / "packed").exists()
+    assert "18 photos are not packed: at 24, 40 pixels" in caplog.text and not (tmp_path / "packed").exists()
     pack(manifest, tmp_path / "packed", sizes=[24])
     assert list(pack(manifest, tmp_path / "packed", options=replace(ALONE, most_bytes=1))) == [24]
 

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 import experiments
 from experiments.cli import app
@@ -114,3 +116,10 @@ def test_version(labelstack):
     done = labelstack("--version")
     assert done.exit_code == 0
     assert done.stdout.startswith("labelstack ")
+
+
+@pytest.mark.parametrize("path", [(), ("data",)])
+def test_no_command_is_described_in_half_a_sentence(path):
+    listed = CliRunner().invoke(app, [*path, "--help"], prog_name="labelstack").output.split("Commands:")[1]
+    assert "..." not in listed
+    assert all(line.endswith(".") for line in re.split(r"\n  (?=\w)", listed.split("\n\n")[0].strip()))

@@ -1,6 +1,7 @@
 """The cards of ensembles and runs: what they say is so, whatever the names hold; a README.md of the user's stays."""
 
 import json
+import re
 import shlex
 
 import numpy as np
@@ -70,7 +71,9 @@ def test_a_card_says_what_each_member_is_worth_alone(fitted, make_predictions):
         assert f"| {write_score(expected)} |" in row
     loss, tuned_on = StackingEnsemble("mean", metric="log-loss").fit_out_of_fold(make_predictions(120))
     loss.figures_ = measure_figures(loss, tuned_on, try_without_members=True)
-    assert "own log loss on the same samples and the labels that it answers." in describe_ensemble(loss)
+    card = describe_ensemble(loss)
+    assert "own log loss on the same samples and the labels that it answers." in card
+    assert re.search(r"Held out: log loss \S+ .*\(lower is better\) on \d+ samples", card)
 
 
 def test_the_day_of_a_fit_is_told_where_the_environment_says_it(bundle, tmp_path, monkeypatch):

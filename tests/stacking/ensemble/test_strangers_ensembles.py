@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -181,3 +183,19 @@ def test_json_that_is_none_is_one_sentence(copy):
         assert load_or_refuse(copy) is None
     (copy / "manifest.json").unlink()
     assert load_or_refuse(copy) is None
+
+
+@pytest.mark.parametrize("saved", ["greedy"], indirect=True)
+def test_a_metric_that_names_code_is_not_imported_for_the_card(copy, tmp_path, monkeypatch):
+    """Serving an ensemble and saving it anew write its card; that asked the metric whether thresholds matter to it."""
+    (tmp_path / "planted_metric.py").write_text("def worth(y_true, y_pred):\n    return 0.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["description"]["parameters"]["metric"] = "planted_metric:worth"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    ensemble = load_or_refuse(copy)
+    assert ensemble is not None and ensemble.metric == "planted_metric:worth"
+    ensemble.figures_ = replace(ensemble.figures_, alone=dict.fromkeys(ensemble.models_, 0.5))  # of the command
+    ensemble.save(tmp_path / "again")
+    assert "planted_metric" not in sys.modules
+    assert "Held out: " in (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
