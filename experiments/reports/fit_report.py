@@ -10,7 +10,6 @@ import numpy as np
 
 from stacking.ensemble.card import mean_weights
 from stacking.ensemble.ensemble import StackingEnsemble
-from stacking.ensemble.report import EnsembleReport
 from stacking.files.plain_values import as_plain
 from stacking.metrics import find_metric
 from stacking.report import Code, Column, KeyFigure, Paragraph, Report, Section, Table, columns_of
