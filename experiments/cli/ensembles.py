@@ -171,7 +171,7 @@ def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
     steps = [[step["cause"], step["gain"], step["explanation"]] for step in chosen.get("gain_steps", [])]
     show.table(["step", Column("gain", "gain"), "from the best member with one threshold"], steps)
     if chosen["n_never_predicted"]:
-        show.result(f"{chosen['n_never_predicted']} of {chosen['n_labels']} labels are never predicted")
+        show.result(f"{chosen['n_never_predicted']:,} of {chosen['n_labels']:,} labels are never predicted")
     show.result(f"method {chosen['method']}, decision rule {chosen['rule']}: {worth}")
 
 

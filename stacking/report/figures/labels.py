@@ -134,7 +134,7 @@ def never_predicted_table(
     n_occur = int((positive > 0).sum())
     whole = f"All {n_occur} labels that occur are predicted{f' by {method}' if method else ''}."
     caption = (
-        f"{len(never)} of {n_occur} labels that occur are never predicted"
+        f"{len(never):,} of {n_occur:,} labels that occur are never predicted"
         f"{f' by {method}' if method else ''}; "
         f"they hold {lost:,} of {int(positive.sum()):,} positives ({100 * share:.1f} %)."
     )
