@@ -176,7 +176,7 @@ def _show_fit(ensemble: "StackingEnsemble", show: Reporter) -> None:
     gain, start = gain_titles(ensemble)
     show.table(["step", Column(gain, "gain"), start], steps)
     if chosen["n_never_predicted"]:
-        show.result(f"{chosen['n_never_predicted']} of {chosen['n_labels']} labels are never predicted")
+        show.result(f"{chosen['n_never_predicted']:,} of {chosen['n_labels']:,} labels are never predicted")
     show.result(f"method {chosen['method']}, decision rule {chosen['rule']}: {worth}")
 
 

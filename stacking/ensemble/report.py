@@ -42,7 +42,7 @@ class EnsembleReport(dict[str, Any]):
         tried = ", ".join(f"{rule} {write_score(score)}" for rule, score in self["rules"].items())
         lines.append(f"decision rule {self['rule']} ({tried})")
         if self["n_never_predicted"]:
-            lines.append(f"{self['n_never_predicted']} of {self['n_labels']} labels are never predicted")
+            lines.append(f"{self['n_never_predicted']:,} of {self['n_labels']:,} labels are never predicted")
         lines += [*describe_gain(self.get("gain_steps", []), title), *(str(note) for note in self["notes"])]
         return "\n".join(lines)
 

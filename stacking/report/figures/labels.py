@@ -135,7 +135,7 @@ def never_predicted_table(
     all_of_them = "The one label that occurs is" if n_occur == 1 else f"All {n_occur} labels that occur are"
     whole = f"{all_of_them} predicted{f' by {method}' if method else ''}."
     caption = (
-        f"{len(never)} of {n_occur} labels that occur are never predicted"
+        f"{len(never):,} of {n_occur:,} labels that occur are never predicted"
         f"{f' by {method}' if method else ''}; "
         f"they hold {lost:,} of {int(positive.sum()):,} positives ({100 * share:.1f} %)."
     )
