@@ -187,10 +187,12 @@ def fit_logistic_by_fold(
 
     Parameters
     ----------
-    features, y_true, weight, usable, penalty, start : array
-        As in `fit_logistic`; `start` is for all rows.
+    features, y_true : array
+        As in `fit_logistic`.
     masks : sequence of ndarray of bool, shape (n_samples,)
         The rows of each fold; every row is in one.
+    weight, usable, penalty, start : array
+        As in `fit_logistic`; `start` is for all rows.
 
     Returns
     -------

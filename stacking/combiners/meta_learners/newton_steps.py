@@ -349,7 +349,7 @@ class CompiledSolver:
         self.rows = rows
 
     def blocks(self, labels: IndexArray, row_size: int) -> Iterator[IndexArray]:
-        """Cut labels into blocks of `block_labels`."""
+        """Cut labels into blocks of `block_labels`, see `NewtonSolver.blocks`."""
         return _cut(labels, self.block_labels)
 
     def gather(
@@ -361,7 +361,7 @@ class CompiledSolver:
         center: DoubleArray,
         keep: DoubleArray,
     ) -> Block:
-        """Take the columns of some labels."""
+        """Take the columns of some labels, see `NewtonSolver.gather`."""
         from stacking.kernels.logistic import BLOCK, gather_labels
 
         n_samples, n_labels = y_true.shape
@@ -379,7 +379,7 @@ class CompiledSolver:
         return Block(design, cells, None, n_samples)
 
     def measure(self, values: npt.NDArray[Any], weight: DoubleArray | None) -> tuple[DoubleArray, DoubleArray]:
-        """Return each column's mean and variance over the cells that count."""
+        """Return each column's mean and variance over the cells that count, see `NewtonSolver.measure`."""
         from stacking.kernels.logistic import column_moments
 
         center, variance = np.empty((2, values.shape[1]))
@@ -389,7 +389,7 @@ class CompiledSolver:
     def newton(
         self, block: Block, goal: DoubleArray, ridge: DoubleArray, lowest: DoubleArray, first: DoubleArray
     ) -> DoubleArray:
-        """Minimize each label's loss, each until it has converged."""
+        """Minimize each label's loss, each until it has converged, see `NewtonSolver.newton`."""
         from stacking.kernels.logistic import newton_labels
 
         fitted = np.empty_like(first)
@@ -431,7 +431,7 @@ class CompiledSolver:
         return fitted
 
     def pool(self, block: Block, shared: DoubleArray, intercepts: DoubleArray) -> PooledStep:
-        """Return the derivatives for shared slopes."""
+        """Return the derivatives for shared slopes, see `NewtonSolver.pool`."""
         from stacking.kernels.logistic import pool_labels
 
         n_features = len(shared)
