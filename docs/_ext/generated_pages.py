@@ -8,7 +8,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 SEEDS = tuple(f"seeds/{number:03}" for number in range(5))
-MEASUREMENTS = ("ablation", "benchmarks", "contest-walk", "fashion44k-cpu", "gpu", *SEEDS)
+MEASUREMENTS = ("ablation", "benchmarks", "contest-walk", "fashion44k-cpu", "gpu", "judgments", *SEEDS)
 """Pages of experiments/results that the site shows, and that other pages may link to."""
 MEASURED = """# Measurements
 
