@@ -293,9 +293,13 @@ class AutoCombiner(Combiner):
             return None
         left = None if self.time_limit is None else self.time_limit - sum(one.seconds for one in runners.values())
         alone = judge.predictions.subset(models=[member])
+        # As strongly held as in the race: choosing anew would take three times as long, for one rung of the ladder.
+        learner = create_method(
+            "logistic", random_state=self.random_state, penalty=runners["logistic"].combiner.penalty_
+        )
         try:
             with time_limited(left):
-                return self._create("logistic").predict_out_of_fold(alone, folds=judge.folds)
+                return learner.predict_out_of_fold(alone, folds=judge.folds)
         except TimeLimitReached:
             return None
 
