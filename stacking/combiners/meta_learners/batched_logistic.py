@@ -20,6 +20,7 @@ import numpy.typing as npt
 from stacking._typing import BoolArray, DoubleArray, IndexArray
 from stacking.combiners.meta_learners.newton_steps import CompiledSolver, FoldBlocks, choose_solver, compiles
 from stacking.process.deadline import check_deadline
+from stacking.process.progress import advance
 
 _POOL_CELLS = 250_000
 """Cells that the pooled regression is fitted on, for one slope a feature and one intercept a label. A choice; no
@@ -207,17 +208,18 @@ def fit_logistic_by_fold(
     facts: dict[str, Any] = {"usable": usable, "penalty": penalty}
     if not masks or not compiles(y_true.size * (len(features) + 1)):
         whole = fit_logistic(features, y_true, weight=weight, start=start, **facts)
-        parts = (
-            fit_logistic(
+        fitted = [whole]
+        for held in masks:
+            own = fit_logistic(
                 [feature[~held] for feature in features],
                 y_true[~held],
                 weight=None if weight is None else weight[~held],
                 start=whole,
                 **facts,
             )
-            for held in masks
-        )
-        return [whole, *parts]
+            fitted.append(own)
+            advance(len(fitted), len(masks) + 1)
+        return fitted
     usable = np.ones((y_true.shape[1], len(features)), dtype=bool) if usable is None else usable
     features = [np.ascontiguousarray(feature) for feature in features]
     y_true, weight = np.ascontiguousarray(y_true), None if weight is None else np.ascontiguousarray(weight)
@@ -291,8 +293,10 @@ class _FoldFits:
         goal = np.maximum(np.concatenate([self.priors / units, np.zeros((*self.levels.shape, 1))], axis=2), lowest)
         found = np.concatenate([np.zeros(self.priors.shape), self.levels[:, :, None]], axis=2)
         solver, keep = CompiledSolver(self.rows), self.usable / whole.scale
-        for labels in solver.blocks(np.flatnonzero(self.learnable[0]), 0):
+        fitting = np.flatnonzero(self.learnable[0])
+        for labels in solver.blocks(fitting, 0):
             check_deadline()
+            advance(float(np.searchsorted(fitting, labels[0])), len(fitting))
             block = solver.gather(self.features, self.y_true, self.weight, labels, whole.center, keep)
             learnable = np.ascontiguousarray(self.learnable[:, labels])
             fitted = solver.newton_folds(block, goal[:, labels], ridge[:, labels], lowest, learnable, first[labels])

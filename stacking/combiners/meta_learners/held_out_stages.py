@@ -27,7 +27,6 @@ from stacking.combiners.meta_learners.logit_stacker import (
     usable_with_context,
 )
 from stacking.combiners.meta_learners.training_rows import TrainingRows
-from stacking.process.progress import advance
 
 Fitted = TypeVar("Fitted")
 
@@ -148,13 +147,12 @@ def fit_pass(
         return FittedPass(added, coefficients, fitted, fitted, float(cell_log_loss(rows, fitted).sum()))
     held_out, aligned = np.empty((2, *rows.y_true.shape))
     sums = np.array([feature.sum(axis=0, dtype=np.float64) for feature in features])
-    for number, (held, own) in enumerate(zip(masks, parts, strict=True), start=1):
+    for held, own in zip(masks, parts, strict=True):
         asked = [feature[held] for feature in features]
         held_out[held] = apply_logistic(asked, own)
         own_sums = np.array([feature.sum(axis=0, dtype=np.float64) for feature in asked])
         middle = list(((sums - own_sums) / np.count_nonzero(~held))[:, None])
         aligned[held] = held_out[held] + apply_logistic(middle, coefficients - own)
-        advance(number, len(masks))
     return FittedPass(added, coefficients, held_out, aligned, float(cell_log_loss(rows, held_out).sum()))
 
 

@@ -13,6 +13,7 @@ from stacking.combiners.meta_learners.batched_logistic import (
     pooled_coefficients,
 )
 from stacking.links import sigmoid
+from stacking.process.progress import report_progress
 
 
 @pytest.fixture
@@ -87,3 +88,16 @@ def test_fits_of_all_folds_at_once_are_those_of_each_alone(problem, monkeypatch,
         assert np.abs(gap).max() < 1e-4
         assert (one[:, 1:4] >= 0).all()
     assert (together[3][1, :-1] == 0).all()
+
+
+@pytest.mark.parametrize("compile_from", [0, 10**12], ids=["compiled", "numpy"])
+def test_fits_by_fold_say_how_far_they_are(problem, monkeypatch, compile_from):
+    """One pass over a block of many labels takes minutes, so it must not stand still."""
+    monkeypatch.setattr(newton_steps, "COMPILE_FROM", compile_from)
+    features, y_true, _, _ = problem
+    masks = [np.arange(len(y_true)) % 4 == fold for fold in range(4)]
+    told = []
+    with report_progress(lambda done, *_: told.append(done)):
+        fit_logistic_by_fold(features, y_true, masks, penalty=LogisticPenalty())
+    assert len(set(told)) >= 2
+    assert told == sorted(told)
